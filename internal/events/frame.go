@@ -1,0 +1,129 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Line is one event of a frame with the bytes it came as. Raw is what viewers
+// show and what is passed on; it holds fields this version does not know.
+type Line struct {
+	Event Event
+	Raw   json.RawMessage
+}
+
+// MarshalJSON returns Raw, or encodes Event when there is none.
+func (l Line) MarshalJSON() ([]byte, error) {
+	if len(l.Raw) > 0 {
+		return l.Raw, nil
+	}
+	if l.Event == nil {
+		return nil, fmt.Errorf("a line without an event cannot be encoded")
+	}
+	return Append(nil, l.Event)
+}
+
+// UnmarshalJSON decodes one event.
+func (l *Line) UnmarshalJSON(raw []byte) error {
+	d, err := DecodeLine(bytes.Clone(raw))
+	if err == nil {
+		*l = d
+	}
+	return err
+}
+
+// DecodeFrame decodes the payload of a message: one event per line. The lines
+// refer to data. An error names the line; the lines before it are returned.
+func DecodeFrame(data []byte) ([]Line, error) {
+	lines := make([]Line, 0, 1)
+	for n := 1; len(data) > 0; n++ {
+		row, rest, _ := bytes.Cut(data, []byte{'\n'})
+		data = rest
+		if len(bytes.TrimSpace(row)) == 0 {
+			continue
+		}
+		l, err := DecodeLine(row)
+		if err != nil {
+			return lines, fmt.Errorf("line %d of the frame: %w", n, err)
+		}
+		lines = append(lines, l)
+	}
+	if len(lines) == 0 {
+		return nil, fmt.Errorf("the frame is empty: it must hold one JSON object per line")
+	}
+	return lines, nil
+}
+
+// DecodeLine decodes one event. A type this version does not know gives an
+// [Unknown], never an error.
+func DecodeLine(raw []byte) (Line, error) {
+	raw = bytes.TrimSpace(raw)
+	if !utf8.Valid(raw) {
+		return Line{}, fmt.Errorf("event is not valid UTF-8")
+	}
+	if e := decodeHot(raw); e != nil {
+		return Line{Event: e, Raw: raw}, nil
+	}
+	var head struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return Line{}, fmt.Errorf("event is not a JSON object: %w", err)
+	}
+	if head.Type == "" {
+		return Line{}, fmt.Errorf(`event has no "type"`)
+	}
+	e := New(head.Type)
+	if e == nil {
+		return Line{Event: &Unknown{Name: head.Type, Raw: raw}, Raw: raw}, nil
+	}
+	if err := json.Unmarshal(raw, e); err != nil {
+		return Line{}, fmt.Errorf("event %s: %w", head.Type, err)
+	}
+	return Line{Event: e, Raw: raw}, nil
+}
+
+// decodeHot decodes the events of the token path when they stand exactly as
+// Append writes them; nil sends the caller the general way.
+func decodeHot([]byte) Event { return nil }
+
+// Append appends the compact JSON of an event, "type" first, without a newline.
+func Append(dst []byte, e Event) ([]byte, error) {
+	if u, ok := e.(*Unknown); ok {
+		return append(dst, u.Raw...), nil
+	}
+	return appendSlow(dst, e)
+}
+
+func appendSlow(dst []byte, e Event) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return dst, fmt.Errorf("encode %s: %w", e.Type(), err)
+	}
+	body := bytes.TrimRight(buf.Bytes(), "\n")
+	dst = append(dst, `{"type":"`...)
+	dst = append(dst, e.Type()...)
+	dst = append(dst, '"')
+	if len(body) > 2 {
+		dst = append(dst, ',')
+	}
+	return append(dst, body[1:]...), nil
+}
+
+// AppendFrame appends events as a frame, one per line.
+func AppendFrame(dst []byte, es ...Event) ([]byte, error) {
+	for i, e := range es {
+		if i > 0 {
+			dst = append(dst, '\n')
+		}
+		var err error
+		if dst, err = Append(dst, e); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}

@@ -1,0 +1,139 @@
+package events
+
+import "encoding/json"
+
+// Origin says which attempt wrote an event of the gen channel and which of the
+// attempt's events it is, counted from 0 (GenerationStarted) without gaps. A
+// reader that has seen an index of an attempt has seen the event; an event of
+// an attempt that is not the latest to start does not exist.
+//
+// Both are empty in what a provider yields; the worker that writes the lane
+// stamps them.
+type Origin struct {
+	Attempt string `json:"attempt,omitempty" jsonschema:"id of the worker's try (UUIDv7)"`
+	Index   int    `json:"index" jsonschema:"position among the attempt's events, from 0, without gaps"`
+}
+
+// Stamp sets whose event this is.
+func (o *Origin) Stamp(attempt string, index int) { o.Attempt, o.Index = attempt, index }
+
+// Position returns what Stamp set.
+func (o *Origin) Position() (attempt string, index int) { return o.Attempt, o.Index }
+
+// Stamped is an event of the gen channel: all of them embed [Origin].
+type Stamped interface {
+	Event
+	Stamp(attempt string, index int)
+	Position() (attempt string, index int)
+}
+
+// GenerationStarted opens an attempt. Written first, it takes the lane: what an
+// older attempt of the generation wrote no longer exists.
+type GenerationStarted struct {
+	Origin
+	Generation string `json:"generation" jsonschema:"id of the generation (UUIDv7)"`
+	Turn       string `json:"turn" jsonschema:"id of the turn (UUIDv7)"`
+	Step       int    `json:"step" jsonschema:"step of the turn, from 1"`
+	Provider   string `json:"provider" jsonschema:"provider that is asked"`
+	Model      string `json:"model" jsonschema:"model that is asked"`
+	Worker     string `json:"worker,omitempty" jsonschema:"name of the worker"`
+}
+
+// TextChunk is a piece of the answer's text.
+type TextChunk struct {
+	Origin
+	Block   int    `json:"block,omitempty" jsonschema:"content block this belongs to; a new number begins a new part"`
+	Text    string `json:"text" jsonschema:"the piece, never empty, cut where the provider cut it"`
+	Refusal bool   `json:"refusal,omitempty" jsonschema:"the model declines: the text is its refusal"`
+}
+
+// ReasoningChunk is a piece of the model's reasoning, or what must be sent back
+// with it (Carry). A block with a Carry and no text at all is opaque: it is
+// kept in its place and returned unchanged (redacted thinking, blocks of tools
+// that the provider runs itself).
+type ReasoningChunk struct {
+	Origin
+	Block   int             `json:"block,omitempty" jsonschema:"content block this belongs to; a new number begins a new part"`
+	Text    string          `json:"text,omitempty" jsonschema:"the piece"`
+	Summary bool            `json:"summary,omitempty" jsonschema:"the text is the provider's summary of reasoning it does not show"`
+	Carry   json.RawMessage `json:"carry,omitempty" jsonschema:"opaque to all but the adapter that wrote it; returned with the block in the next request; the last one of a block stands"`
+}
+
+// ToolCallStart opens a call of a tool.
+type ToolCallStart struct {
+	Origin
+	Block      int    `json:"block,omitempty" jsonschema:"content block of the call, unique in the answer"`
+	Call       string `json:"call,omitempty" jsonschema:"our id of the call (UUIDv7), minted by the worker"`
+	ProviderID string `json:"provider_id,omitempty" jsonschema:"the provider's id, unique nowhere"`
+	Name       string `json:"name" jsonschema:"the tool's name as the model gave it"`
+	Custom     bool   `json:"custom,omitempty" jsonschema:"the arguments are free text, not JSON"`
+}
+
+// ToolCallDelta is a piece of a call's arguments, as raw text.
+type ToolCallDelta struct {
+	Origin
+	Block     int    `json:"block,omitempty" jsonschema:"content block of the call"`
+	Call      string `json:"call,omitempty" jsonschema:"our id of the call"`
+	Arguments string `json:"arguments" jsonschema:"the piece, never empty"`
+}
+
+// ToolCallEnd closes a call: no more arguments come. Every ToolCallStart of an
+// ended generation has exactly one.
+type ToolCallEnd struct {
+	Origin
+	Block   int             `json:"block,omitempty" jsonschema:"content block of the call"`
+	Call    string          `json:"call,omitempty" jsonschema:"our id of the call"`
+	Invalid string          `json:"invalid,omitempty" jsonschema:"why the call cannot run: cut or not a JSON object"`
+	Carry   json.RawMessage `json:"carry,omitempty" jsonschema:"returned with the call in the next request (thought signatures)"`
+}
+
+// Finish is how a generation ended, in our words.
+type Finish string
+
+// The ways a generation ends. A provider's word that maps to none of them is
+// FinishOther.
+const (
+	FinishStop          Finish = "stop"
+	FinishToolCalls     Finish = "tool_calls"
+	FinishLength        Finish = "length"
+	FinishContentFilter Finish = "content_filter"
+	FinishPause         Finish = "pause"
+	FinishError         Finish = "error"
+	FinishCancelled     Finish = "cancelled"
+	FinishOther         Finish = "other"
+)
+
+// GenerationEnded closes an attempt and its generation.
+type GenerationEnded struct {
+	Origin
+	Generation string `json:"generation,omitempty" jsonschema:"id of the generation"`
+	Finish     Finish `json:"finish" jsonschema:"how it ended, in our words"`
+	FinishWord string `json:"finish_word,omitempty" jsonschema:"the provider's own word"`
+	Terminated bool   `json:"terminated" jsonschema:"the provider's terminal sign was seen; without it the answer was cut"`
+	Usage      *Usage `json:"usage,omitempty" jsonschema:"what the provider counted; absent when it did not say"`
+	Error      *Error `json:"error,omitempty" jsonschema:"why it failed"`
+	Model      string `json:"model,omitempty" jsonschema:"the model that answered, as the provider names it"`
+	ResponseID string `json:"response_id,omitempty" jsonschema:"the provider's id of the answer"`
+	Events     int    `json:"events,omitempty" jsonschema:"number of the attempt's events, this one included"`
+}
+
+// Type implements [Event].
+func (*GenerationStarted) Type() string { return "GenerationStarted" }
+
+// Type implements [Event].
+func (*TextChunk) Type() string { return "TextChunk" }
+
+// Type implements [Event].
+func (*ReasoningChunk) Type() string { return "ReasoningChunk" }
+
+// Type implements [Event].
+func (*ToolCallStart) Type() string { return "ToolCallStart" }
+
+// Type implements [Event].
+func (*ToolCallDelta) Type() string { return "ToolCallDelta" }
+
+// Type implements [Event].
+func (*ToolCallEnd) Type() string { return "ToolCallEnd" }
+
+// Type implements [Event].
+func (*GenerationEnded) Type() string { return "GenerationEnded" }

@@ -1,0 +1,51 @@
+package events
+
+import "encoding/json"
+
+// GenerationJob is all a worker needs to run one generation, without state of
+// its own: take it, append GenerationStarted, stream, append GenerationEnded,
+// acknowledge.
+type GenerationJob struct {
+	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
+	Subject      string     `json:"subject" jsonschema:"the lane to write, literally"`
+	LaneSequence uint64     `json:"lane_sequence" jsonschema:"the sequence the lane stood at when this was decided; 0 when it was empty"`
+	Turn         string     `json:"turn" jsonschema:"id of the turn"`
+	Generation   string     `json:"generation" jsonschema:"id of the generation"`
+	Step         int        `json:"step" jsonschema:"step of the turn"`
+	Route        string     `json:"route" jsonschema:"provider/model"`
+	NotBefore    int64      `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
+	System       string     `json:"system,omitempty" jsonschema:"system prompt"`
+	Messages     []Message  `json:"messages" jsonschema:"the transcript"`
+	Tools        []ToolSpec `json:"tools,omitempty" jsonschema:"tools offered"`
+	Parameters   Parameters `json:"parameters,omitzero" jsonschema:"how the model is asked"`
+}
+
+// ToolJob is all a worker needs to run one call.
+type ToolJob struct {
+	Conversation string          `json:"conversation" jsonschema:"id of the conversation"`
+	Subject      string          `json:"subject" jsonschema:"the call's lane, literally"`
+	Output       string          `json:"output" jsonschema:"subject for ToolOutput"`
+	Turn         string          `json:"turn" jsonschema:"id of the turn"`
+	Call         string          `json:"call" jsonschema:"id of the call, the key of idempotent effects"`
+	Tool         string          `json:"tool" jsonschema:"name of the tool"`
+	Effect       Effect          `json:"effect" jsonschema:"effect class"`
+	Arguments    json.RawMessage `json:"arguments" jsonschema:"a whole JSON object, valid against the tool's schema"`
+	TimeoutMS    int64           `json:"timeout_ms,omitempty" jsonschema:"longest run in milliseconds"`
+}
+
+// Claim stands where a message was too large for the bus: the whole payload is
+// in the object store.
+type Claim struct {
+	Of      string `json:"of" jsonschema:"type of the event that is claimed"`
+	Object  Object `json:"object" jsonschema:"where the payload stands"`
+	Preview string `json:"preview,omitempty" jsonschema:"its beginning, for people"`
+}
+
+// Type implements [Event].
+func (*GenerationJob) Type() string { return "GenerationJob" }
+
+// Type implements [Event].
+func (*ToolJob) Type() string { return "ToolJob" }
+
+// Type implements [Event].
+func (*Claim) Type() string { return "Claim" }

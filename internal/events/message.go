@@ -1,0 +1,168 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Role says who speaks in a [Message].
+type Role string
+
+// The roles of a transcript. System text is not a message: it stands in
+// [Settings] and in the job.
+const (
+	RoleUser      Role = "user"
+	RoleAssistant Role = "assistant"
+	RoleTool      Role = "tool"
+)
+
+// Message is one entry of a transcript as it is sent to a model. A tool message
+// holds exactly one result part and follows the assistant message that made the
+// call, in the order of that message's calls.
+type Message struct {
+	Role  Role   `json:"role" jsonschema:"user, assistant or tool"`
+	Parts []Part `json:"parts" jsonschema:"in the order they were said"`
+	// Provider and Model wrote an assistant message. What a part carries is
+	// returned only to the provider that wrote it.
+	Provider string `json:"provider,omitempty" jsonschema:"provider that wrote an assistant message"`
+	Model    string `json:"model,omitempty" jsonschema:"model that wrote an assistant message"`
+}
+
+// PartKind tells what a [Part] holds.
+type PartKind string
+
+// The kinds of parts.
+const (
+	PartText      PartKind = "text"
+	PartRefusal   PartKind = "refusal"
+	PartReasoning PartKind = "reasoning"
+	PartCall      PartKind = "call"
+	PartResult    PartKind = "result"
+)
+
+// Part is a piece of a [Message].
+type Part struct {
+	Kind       PartKind        `json:"kind" jsonschema:"text, refusal, reasoning, call or result"`
+	Text       string          `json:"text,omitempty" jsonschema:"text of a text, refusal, reasoning or result part"`
+	Summary    bool            `json:"summary,omitempty" jsonschema:"reasoning: the text is a summary"`
+	Call       string          `json:"call,omitempty" jsonschema:"call or result: our id of the call"`
+	ProviderID string          `json:"provider_id,omitempty" jsonschema:"call or result: the provider's id of the call"`
+	Name       string          `json:"name,omitempty" jsonschema:"call or result: the tool's name"`
+	Arguments  string          `json:"arguments,omitempty" jsonschema:"call: the arguments as the model wrote them; empty means {}"`
+	Custom     bool            `json:"custom,omitempty" jsonschema:"call: the arguments are free text, not JSON"`
+	Invalid    string          `json:"invalid,omitempty" jsonschema:"call: why it cannot run"`
+	Status     Status          `json:"status,omitempty" jsonschema:"result: how the call ended"`
+	Object     *Object         `json:"object,omitempty" jsonschema:"result: where the whole content stands when text is a preview"`
+	Carry      json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider that wrote it"`
+}
+
+// Usage is what a provider counted for one generation, or the sum over several.
+// A nil field was not reported; it is never faked as zero.
+type Usage struct {
+	InputTokens  *int64 `json:"input_tokens,omitempty" jsonschema:"tokens read"`
+	OutputTokens *int64 `json:"output_tokens,omitempty" jsonschema:"tokens written"`
+	TotalTokens  *int64 `json:"total_tokens,omitempty" jsonschema:"the provider's own total"`
+	// CachedInputTokens (OpenAI) are part of InputTokens; the two cache fields
+	// of Anthropic are not.
+	CachedInputTokens        *int64 `json:"cached_input_tokens,omitempty" jsonschema:"part of input_tokens that came from a cache"`
+	ReasoningTokens          *int64 `json:"reasoning_tokens,omitempty" jsonschema:"tokens of reasoning"`
+	CacheReadInputTokens     *int64 `json:"cache_read_input_tokens,omitempty" jsonschema:"tokens read from a cache, not part of input_tokens"`
+	CacheCreationInputTokens *int64 `json:"cache_creation_input_tokens,omitempty" jsonschema:"tokens written to a cache, not part of input_tokens"`
+}
+
+// Add returns the sum of two usages, field by field; nil stays nil until a
+// number is known.
+func (u *Usage) Add(v *Usage) *Usage {
+	if v == nil {
+		return u
+	}
+	if u == nil {
+		u = new(Usage)
+	}
+	sum := func(a, b *int64) *int64 {
+		switch {
+		case a == nil:
+			return b
+		case b == nil:
+			return a
+		}
+		n := *a + *b
+		return &n
+	}
+	return &Usage{
+		InputTokens:              sum(u.InputTokens, v.InputTokens),
+		OutputTokens:             sum(u.OutputTokens, v.OutputTokens),
+		TotalTokens:              sum(u.TotalTokens, v.TotalTokens),
+		CachedInputTokens:        sum(u.CachedInputTokens, v.CachedInputTokens),
+		ReasoningTokens:          sum(u.ReasoningTokens, v.ReasoningTokens),
+		CacheReadInputTokens:     sum(u.CacheReadInputTokens, v.CacheReadInputTokens),
+		CacheCreationInputTokens: sum(u.CacheCreationInputTokens, v.CacheCreationInputTokens),
+	}
+}
+
+// Total is the tokens read and written, as far as they are known.
+func (u *Usage) Total() int64 {
+	if u == nil {
+		return 0
+	}
+	var n int64
+	for _, p := range []*int64{u.InputTokens, u.OutputTokens, u.CacheReadInputTokens, u.CacheCreationInputTokens} {
+		if p != nil {
+			n += *p
+		}
+	}
+	return n
+}
+
+// ErrorClass says what kind of failure an [Error] is and so what can be done.
+type ErrorClass string
+
+// The classes of provider errors.
+const (
+	ErrRateLimited    ErrorClass = "rate_limited"
+	ErrOverloaded     ErrorClass = "overloaded"
+	ErrAuth           ErrorClass = "auth"
+	ErrInvalidRequest ErrorClass = "invalid_request"
+	ErrContextLength  ErrorClass = "context_length"
+	ErrContentFilter  ErrorClass = "content_filter"
+	ErrNetwork        ErrorClass = "network"
+	ErrCut            ErrorClass = "cut"
+	ErrIdle           ErrorClass = "idle"
+	ErrUnsupported    ErrorClass = "unsupported"
+	ErrCancelled      ErrorClass = "cancelled"
+	ErrInternal       ErrorClass = "internal"
+)
+
+// Error is a failure as it crosses the wire.
+type Error struct {
+	Class        ErrorClass `json:"class" jsonschema:"what kind of failure"`
+	Message      string     `json:"message" jsonschema:"what happened, to what, and what to do next"`
+	Code         string     `json:"code,omitempty" jsonschema:"the provider's own code or type"`
+	HTTPStatus   int        `json:"http_status,omitempty" jsonschema:"status of the HTTP answer"`
+	RetryAfterMS int64      `json:"retry_after_ms,omitempty" jsonschema:"how long the provider asks to wait, in milliseconds"`
+	Object       *Object    `json:"object,omitempty" jsonschema:"where the whole text stands when message is a preview"`
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.Class, e.Message) }
+
+// Retryable reports whether the same request may succeed later.
+func (e *Error) Retryable() bool {
+	switch e.Class {
+	case ErrRateLimited, ErrOverloaded, ErrNetwork, ErrCut, ErrIdle:
+		return true
+	}
+	return false
+}
+
+// RetryAfter is how long the provider asked to wait; 0 when it did not say.
+func (e *Error) RetryAfter() time.Duration { return time.Duration(e.RetryAfterMS) * time.Millisecond }
+
+// Object is a reference to bytes in the object store (claim check).
+type Object struct {
+	Bucket string `json:"bucket" jsonschema:"name of the object store"`
+	Name   string `json:"name" jsonschema:"name of the object"`
+	Size   int64  `json:"size" jsonschema:"bytes"`
+	SHA256 string `json:"sha256" jsonschema:"digest of the bytes, hex"`
+}

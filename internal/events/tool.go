@@ -1,0 +1,108 @@
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Effect classes what a tool does to the world, and so what may be done when a
+// worker dies in the middle of a call.
+type Effect string
+
+// The effect classes. A tool that does not say is EffectOnce.
+const (
+	EffectPure       Effect = "pure"       // no effect: retry freely
+	EffectIdempotent Effect = "idempotent" // retry with the call id as key
+	EffectOnce       Effect = "once"       // never again on its own
+)
+
+// ToolSpec is what a tool tells about itself.
+type ToolSpec struct {
+	Name        string          `json:"name" jsonschema:"letters, digits, _ and -, at most 64"`
+	Description string          `json:"description,omitempty" jsonschema:"what the model reads"`
+	Schema      json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the arguments, an object"`
+	Effect      Effect          `json:"effect,omitempty" jsonschema:"pure, idempotent or once (the default)"`
+	TimeoutMS   int64           `json:"timeout_ms,omitempty" jsonschema:"longest run in milliseconds; 0 means the worker's default"`
+}
+
+// Status is how a call ended. It is a field of its own, never a marker in the
+// text: what a tool prints cannot change it.
+type Status string
+
+// The ways a call ends.
+const (
+	StatusOK               Status = "ok"
+	StatusFailed           Status = "failed"            // the tool said so
+	StatusInvalidArguments Status = "invalid_arguments" // not run
+	StatusUnknownTool      Status = "unknown_tool"      // not run
+	StatusTimeout          Status = "timeout"
+	StatusCancelled        Status = "cancelled"
+	StatusRefused          Status = "refused"    // a person or a policy said no
+	StatusExpired          Status = "expired"    // nobody answered in time
+	StatusSuperseded       Status = "superseded" // a new input took its place
+	StatusUnknown          Status = "unknown"    // the worker died; nobody knows whether it ran
+)
+
+// ToolStarted takes a call's lane: from here on the call has begun.
+type ToolStarted struct {
+	Call     string `json:"call" jsonschema:"id of the call"`
+	Attempt  string `json:"attempt" jsonschema:"id of the worker's try (UUIDv7)"`
+	Tool     string `json:"tool" jsonschema:"name of the tool"`
+	Worker   string `json:"worker,omitempty" jsonschema:"name of the worker"`
+	Delivery int    `json:"delivery,omitempty" jsonschema:"how often the job was handed out, from 1"`
+}
+
+// ToolResult ends a call. The call's lane refuses a second one.
+type ToolResult struct {
+	Call    string  `json:"call" jsonschema:"id of the call"`
+	Attempt string  `json:"attempt,omitempty" jsonschema:"id of the worker's try; absent when no worker ran it"`
+	Tool    string  `json:"tool,omitempty" jsonschema:"name of the tool"`
+	Status  Status  `json:"status" jsonschema:"how the call ended"`
+	Content string  `json:"content" jsonschema:"what the model reads; a preview when object is set"`
+	Object  *Object `json:"object,omitempty" jsonschema:"where the whole content stands"`
+	TookMS  int64   `json:"took_ms,omitempty" jsonschema:"how long it ran, in milliseconds"`
+}
+
+// ToolOutput is output on its way, for display only: it is not kept in HISTORY
+// and the model never sees it.
+type ToolOutput struct {
+	Call    string `json:"call" jsonschema:"id of the call"`
+	Attempt string `json:"attempt,omitempty" jsonschema:"id of the worker's try"`
+	Index   int    `json:"index" jsonschema:"position among the attempt's outputs, from 0"`
+	Text    string `json:"text" jsonschema:"the piece"`
+}
+
+// Type implements [Event].
+func (*ToolStarted) Type() string { return "ToolStarted" }
+
+// Type implements [Event].
+func (*ToolResult) Type() string { return "ToolResult" }
+
+// Type implements [Event].
+func (*ToolOutput) Type() string { return "ToolOutput" }
+
+// Arguments returns what a call's raw arguments mean: nothing and null mean the
+// empty object, as models write both for tools without parameters.
+func Arguments(raw string) json.RawMessage {
+	if s := strings.TrimSpace(raw); s == "" || s == "null" {
+		return json.RawMessage("{}")
+	}
+	return json.RawMessage(raw)
+}
+
+// CheckArguments reports why raw arguments are not one whole JSON object.
+func CheckArguments(raw string) error {
+	args := Arguments(raw)
+	var v map[string]json.RawMessage
+	err := json.Unmarshal(args, &v)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &kind):
+		return fmt.Errorf("arguments are a JSON %s, not an object", kind.Value)
+	}
+	return fmt.Errorf("arguments are not valid JSON: %w", err)
+}

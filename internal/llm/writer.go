@@ -1,0 +1,196 @@
+package llm
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Writer yields the events of one answer and keeps the rules of [Stream]:
+// block numbers, one start and one end per call, one GenerationEnded. Content
+// blocks are named by a key of the adapter's choice; a new key is a new block.
+//
+// Every method reports whether the consumer wants more; after false the adapter
+// returns at once.
+type Writer struct {
+	yield   func(events.Event, error) bool
+	blocks  map[string]int
+	calls   map[string]*openCall
+	order   []*openCall
+	stopped bool
+	wrote   bool
+}
+
+type openCall struct {
+	block  int
+	custom bool
+	args   strings.Builder
+	carry  json.RawMessage
+	ended  bool
+}
+
+// NewWriter returns a writer of one answer to the given consumer.
+func NewWriter(yield func(events.Event, error) bool) *Writer {
+	return &Writer{yield: yield, blocks: map[string]int{}, calls: map[string]*openCall{}}
+}
+
+// Wrote reports whether any content was yielded.
+func (w *Writer) Wrote() bool { return w.wrote }
+
+// Calls is the number of calls started.
+func (w *Writer) Calls() int { return len(w.order) }
+
+func (w *Writer) send(e events.Event, err error) bool {
+	if w.stopped {
+		return false
+	}
+	w.wrote = true
+	w.stopped = !w.yield(e, err)
+	return !w.stopped
+}
+
+func (w *Writer) block(key string) int {
+	n, ok := w.blocks[key]
+	if !ok {
+		n = len(w.blocks)
+		w.blocks[key] = n
+	}
+	return n
+}
+
+// Text yields a piece of text; an empty piece is nothing.
+func (w *Writer) Text(key, text string) bool {
+	if text == "" {
+		return !w.stopped
+	}
+	return w.send(&events.TextChunk{Block: w.block(key), Text: text}, nil)
+}
+
+// Refusal yields a piece of a refusal.
+func (w *Writer) Refusal(key, text string) bool {
+	if text == "" {
+		return !w.stopped
+	}
+	return w.send(&events.TextChunk{Block: w.block(key), Text: text, Refusal: true}, nil)
+}
+
+// Reasoning yields a piece of reasoning or what must be sent back with its
+// block, or both; nothing when both are empty.
+func (w *Writer) Reasoning(key, text string, summary bool, carry json.RawMessage) bool {
+	if text == "" && len(carry) == 0 {
+		return !w.stopped
+	}
+	return w.send(&events.ReasoningChunk{Block: w.block(key), Text: text, Summary: summary, Carry: carry}, nil)
+}
+
+// CallStart opens a call. A second start under the same key is ignored.
+func (w *Writer) CallStart(key, providerID, name string, custom bool) bool {
+	if w.calls[key] != nil {
+		return !w.stopped
+	}
+	c := &openCall{block: w.block(key), custom: custom}
+	w.calls[key] = c
+	w.order = append(w.order, c)
+	return w.send(&events.ToolCallStart{Block: c.block, ProviderID: providerID, Name: name, Custom: custom}, nil)
+}
+
+// CallDelta yields a piece of the arguments of an open call. A piece for a call
+// that is not open is dropped.
+func (w *Writer) CallDelta(key, args string) bool {
+	c := w.calls[key]
+	if c == nil || c.ended || args == "" {
+		return !w.stopped
+	}
+	c.args.WriteString(args)
+	return w.send(&events.ToolCallDelta{Block: c.block, Arguments: args}, nil)
+}
+
+// CallArguments is what CallDelta has collected for a call.
+func (w *Writer) CallArguments(key string) string {
+	if c := w.calls[key]; c != nil {
+		return c.args.String()
+	}
+	return ""
+}
+
+// CallCarry sets what must be sent back with a call; it travels in ToolCallEnd.
+func (w *Writer) CallCarry(key string, carry json.RawMessage) {
+	if c := w.calls[key]; c != nil {
+		c.carry = carry
+	}
+}
+
+// CallEnd closes a call that the provider said is complete.
+func (w *Writer) CallEnd(key string) bool {
+	c := w.calls[key]
+	if c == nil {
+		return !w.stopped
+	}
+	return w.endCall(c, "")
+}
+
+func (w *Writer) endCall(c *openCall, cut string) bool {
+	if c.ended {
+		return !w.stopped
+	}
+	c.ended = true
+	e := &events.ToolCallEnd{Block: c.block, Carry: c.carry}
+	if !c.custom {
+		args := c.args.String()
+		if cut != "" && strings.TrimSpace(args) == "" {
+			e.Invalid = cut
+		} else if err := events.CheckArguments(args); err != nil {
+			e.Invalid = err.Error()
+			if cut != "" {
+				e.Invalid = cut
+			}
+		}
+	} else {
+		e.Invalid = cut
+	}
+	return w.send(e, nil)
+}
+
+// End closes the calls that are still open and ends the answer. It fills in
+// Finish where the adapter left it empty: an error, then calls, then the rest.
+// A call that is open when the answer was cut, failed or ran into its length is
+// whole only if its arguments already are.
+func (w *Writer) End(end events.GenerationEnded) {
+	if !end.Terminated && end.Error == nil {
+		end.Error = &events.Error{Class: events.ErrCut,
+			Message: "the answer ended without the provider's terminal sign: it was cut; ask again"}
+	}
+	if end.Error != nil {
+		end.Finish = events.FinishError
+	}
+	var cut string
+	switch {
+	case end.Error != nil && end.Error.Class != events.ErrCut:
+		cut = fmt.Sprintf("the answer failed before the arguments were complete (%s)", end.Error.Class)
+	case !end.Terminated:
+		cut = "the answer was cut before the arguments were complete"
+	case end.Finish == events.FinishLength:
+		cut = "the output limit was reached before the arguments were complete"
+	case end.Finish == events.FinishContentFilter:
+		cut = "the provider's content filter stopped the answer before the arguments were complete"
+	}
+	for _, c := range w.order {
+		if !w.endCall(c, cut) {
+			return
+		}
+	}
+	if len(w.order) > 0 && (end.Finish == "" || end.Finish == events.FinishStop || end.Finish == events.FinishOther) {
+		end.Finish = events.FinishToolCalls
+	}
+	if end.Finish == "" {
+		end.Finish = events.FinishOther
+	}
+	if end.Error != nil {
+		w.send(&end, end.Error)
+	} else {
+		w.send(&end, nil)
+	}
+	w.stopped = true
+}
