@@ -1,0 +1,163 @@
+package recording
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// Answer is what a stream said, put together.
+type Answer struct {
+	Text      string
+	Refusal   string
+	Reasoning string
+	Summary   string
+	Calls     []Call
+	End       *events.GenerationEnded
+	// Broken lists the rules of [llm.Stream] that the stream broke.
+	Broken []string
+}
+
+// Call is a tool call of an [Answer], in the order of the starts.
+type Call struct {
+	Block      int
+	ProviderID string
+	Name       string
+	Arguments  string // as the model wrote them
+	Custom     bool
+	Invalid    string
+	Carry      string
+}
+
+// Collect reads a stream to its end and notes which rules it breaks.
+func Collect(s llm.Stream) Answer {
+	var c collector
+	for e, err := range s {
+		c.add(e, err)
+	}
+	if c.answer.End == nil {
+		c.broken("the stream has no GenerationEnded")
+	}
+	for i := range c.calls {
+		call := c.calls[i].call
+		call.Arguments = c.calls[i].args.String()
+		c.answer.Calls = append(c.answer.Calls, call)
+	}
+	c.answer.Text, c.answer.Refusal = c.text.String(), c.refusal.String()
+	c.answer.Reasoning, c.answer.Summary = c.reasoning.String(), c.summary.String()
+	return c.answer
+}
+
+type collector struct {
+	answer                            Answer
+	text, refusal, reasoning, summary strings.Builder
+	calls                             []*collectedCall
+	kinds                             map[int]string // what each block holds
+}
+
+type collectedCall struct {
+	call  Call
+	args  strings.Builder
+	ended bool
+}
+
+func (c *collector) broken(format string, args ...any) {
+	c.answer.Broken = append(c.answer.Broken, fmt.Sprintf(format, args...))
+}
+
+// block notes what kind of content a block holds; it may hold only one.
+func (c *collector) block(n int, kind string) {
+	if c.kinds == nil {
+		c.kinds = map[int]string{}
+	}
+	if had, ok := c.kinds[n]; ok && had != kind {
+		c.broken("block %d holds %s and %s", n, had, kind)
+	}
+	c.kinds[n] = kind
+}
+
+func (c *collector) open(block int) *collectedCall {
+	for _, call := range c.calls {
+		if call.call.Block == block && !call.ended {
+			return call
+		}
+	}
+	return nil
+}
+
+func (c *collector) add(e events.Event, err error) {
+	if c.answer.End != nil {
+		c.broken("%T follows GenerationEnded", e)
+		return
+	}
+	if _, last := e.(*events.GenerationEnded); err != nil && !last {
+		c.broken("an error stands beside %T: %v", e, err)
+	}
+	switch e := e.(type) {
+	case *events.TextChunk:
+		if e.Text == "" {
+			c.broken("a TextChunk is empty")
+		}
+		if e.Refusal {
+			c.block(e.Block, "refusal")
+			c.refusal.WriteString(e.Text)
+			return
+		}
+		c.block(e.Block, "text")
+		c.text.WriteString(e.Text)
+	case *events.ReasoningChunk:
+		if e.Text == "" && len(e.Carry) == 0 {
+			c.broken("a ReasoningChunk is empty")
+		}
+		c.block(e.Block, "reasoning")
+		if e.Summary {
+			c.summary.WriteString(e.Text)
+			return
+		}
+		c.reasoning.WriteString(e.Text)
+	case *events.ToolCallStart:
+		if _, used := c.kinds[e.Block]; used {
+			c.broken("call %q starts in block %d, which is used", e.Name, e.Block)
+		}
+		c.block(e.Block, "a call")
+		c.calls = append(c.calls, &collectedCall{call: Call{Block: e.Block, ProviderID: e.ProviderID, Name: e.Name, Custom: e.Custom}})
+	case *events.ToolCallDelta:
+		call := c.open(e.Block)
+		if call == nil {
+			c.broken("a ToolCallDelta stands in block %d, where no call is open", e.Block)
+			return
+		}
+		if e.Arguments == "" {
+			c.broken("a ToolCallDelta is empty")
+		}
+		call.args.WriteString(e.Arguments)
+	case *events.ToolCallEnd:
+		call := c.open(e.Block)
+		if call == nil {
+			c.broken("a ToolCallEnd stands in block %d, where no call is open", e.Block)
+			return
+		}
+		call.ended, call.call.Invalid, call.call.Carry = true, e.Invalid, string(e.Carry)
+	case *events.GenerationEnded:
+		c.end(e, err)
+	default:
+		c.broken("%T is no event of an answer", e)
+	}
+}
+
+func (c *collector) end(e *events.GenerationEnded, err error) {
+	c.answer.End = e
+	for _, call := range c.calls {
+		if !call.ended {
+			c.broken("call %q has no ToolCallEnd", call.call.Name)
+		}
+	}
+	if (e.Error != nil) != (err != nil) {
+		c.broken("GenerationEnded has error %v, beside it stands %v", e.Error, err)
+	}
+	if e.Finish == "" {
+		c.broken("GenerationEnded has no Finish")
+	}
+}

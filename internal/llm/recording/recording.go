@@ -1,0 +1,98 @@
+// Package recording compares what the adapters decode with what independent
+// parsers found in recordings of real providers.
+//
+// The recordings are not part of the project. They lie in
+// shared/provider-recordings beside it, one body NAME.sse or NAME.ndjson and one
+// NAME.expected.json each. A clean clone has none and then there is nothing to
+// compare; with PARLEY_RECORDINGS set their absence is a failure.
+package recording
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// Run decodes every recording of a folder (openai-chat, openai-compat,
+// openai-responses, anthropic, ollama), one subtest each, and compares what
+// comes out with the expected file beside it.
+func Run(t *testing.T, dir string, decode llm.Decoder) {
+	t.Helper()
+	for _, r := range Find(t, dir) {
+		t.Run(r.Name, func(t *testing.T) {
+			r.compare(t, Collect(decode(bytes.NewReader(r.Body))))
+		})
+	}
+}
+
+// Recording is one body of a provider's answer.
+type Recording struct {
+	Name string // NAME of NAME.sse
+	Body []byte
+
+	expected expected
+	exact    bool // the arguments travel as text: they must be equal byte for byte
+}
+
+// Find returns the recordings of a folder; none when there are no recordings
+// beside the project.
+func Find(t testing.TB, dir string) []Recording {
+	t.Helper()
+	root := folder(t)
+	if root == "" {
+		return nil
+	}
+	files, err := filepath.Glob(filepath.Join(root, dir, "*.expected.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s holds no recordings (%v)", filepath.Join(root, dir), err)
+	}
+	var found []Recording
+	for _, file := range files {
+		base := strings.TrimSuffix(file, ".expected.json")
+		r := Recording{Name: filepath.Base(base), exact: strings.HasPrefix(dir, "openai-c")}
+		raw, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(raw, &r.expected)
+		}
+		if err != nil {
+			t.Fatalf("read what %s expects: %v", r.Name, err)
+		}
+		if r.Body, err = os.ReadFile(base + ".sse"); os.IsNotExist(err) {
+			r.Body, err = os.ReadFile(base + ".ndjson")
+		}
+		if err != nil {
+			t.Fatalf("read the recording %s: %v", r.Name, err)
+		}
+		found = append(found, r)
+	}
+	return found
+}
+
+// folder walks up from the working directory to the recordings.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		root := filepath.Join(dir, "shared", "provider-recordings")
+		if info, err := os.Stat(root); err == nil && info.IsDir() {
+			return root
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			break
+		}
+		dir = up
+	}
+	if os.Getenv("PARLEY_RECORDINGS") != "" {
+		t.Fatal("PARLEY_RECORDINGS is set, but no directory above holds shared/provider-recordings")
+	}
+	return ""
+}
