@@ -85,35 +85,6 @@ func DecodeLine(raw []byte) (Line, error) {
 	return Line{Event: e, Raw: raw}, nil
 }
 
-// decodeHot decodes the events of the token path when they stand exactly as
-// Append writes them; nil sends the caller the general way.
-func decodeHot([]byte) Event { return nil }
-
-// Append appends the compact JSON of an event, "type" first, without a newline.
-func Append(dst []byte, e Event) ([]byte, error) {
-	if u, ok := e.(*Unknown); ok {
-		return append(dst, u.Raw...), nil
-	}
-	return appendSlow(dst, e)
-}
-
-func appendSlow(dst []byte, e Event) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e); err != nil {
-		return dst, fmt.Errorf("encode %s: %w", e.Type(), err)
-	}
-	body := bytes.TrimRight(buf.Bytes(), "\n")
-	dst = append(dst, `{"type":"`...)
-	dst = append(dst, e.Type()...)
-	dst = append(dst, '"')
-	if len(body) > 2 {
-		dst = append(dst, ',')
-	}
-	return append(dst, body[1:]...), nil
-}
-
 // AppendFrame appends events as a frame, one per line.
 func AppendFrame(dst []byte, es ...Event) ([]byte, error) {
 	for i, e := range es {
