@@ -1,0 +1,177 @@
+// Package broker runs a NATS server with JetStream inside the process, for a
+// laptop, a demo and the tests. What it stores survives the process: one data
+// directory belongs to one server at a time, which a lock file sees to.
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// ErrInUse says that another process runs a server on the data directory.
+var ErrInUse = errors.New("data directory is in use")
+
+// Config of a server.
+type Config struct {
+	// Dir is the data directory; it is made when it does not exist.
+	Dir string
+	// Port on the loopback interface; 0 lets the system pick, -1 listens
+	// nowhere.
+	Port int
+	// SyncAlways writes every message to the disk before it is acknowledged. By
+	// default the disk may lag by a second, which only a power loss shows.
+	SyncAlways bool
+	// Log receives the server's warnings and errors; discarded when nil.
+	Log *slog.Logger
+}
+
+// Broker is a running server.
+type Broker struct {
+	server *server.Server
+	lock   *os.File
+	dir    string
+}
+
+// Start starts a server and waits until it serves. The caller stops it.
+func Start(cfg Config) (*Broker, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := acquire(filepath.Join(cfg.Dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s (%v); use that server, stop it, or give another --data", ErrInUse, cfg.Dir, err)
+	}
+	b := &Broker{lock: lock, dir: cfg.Dir}
+	if err := b.start(cfg); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return b, nil
+}
+
+func (b *Broker) start(cfg Config) error {
+	opts := &server.Options{
+		ServerName: "parley", Host: "127.0.0.1", NoSigs: true, NoLog: false,
+		JetStream: true, StoreDir: cfg.Dir,
+		SyncAlways: cfg.SyncAlways, SyncInterval: time.Second,
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
+		DontListen:      cfg.Port < 0,
+	}
+	if cfg.Port >= 0 {
+		port, err := freePort(cfg.Port)
+		if err != nil {
+			return err
+		}
+		opts.Port = port
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return fmt.Errorf("configure the embedded server: %w", err)
+	}
+	log := &logger{log: cfg.Log, fatal: make(chan string, 1)}
+	s.SetLoggerV2(log, false, false, false)
+	s.Start()
+	b.server = s
+	deadline := time.Now().Add(30 * time.Second)
+	for !s.ReadyForConnections(100 * time.Millisecond) {
+		select {
+		case why := <-log.fatal:
+			b.shutdown()
+			return fmt.Errorf("the embedded server did not start: %s", why)
+		default:
+		}
+		if time.Now().After(deadline) {
+			b.shutdown()
+			return fmt.Errorf("the embedded server was not ready after 30 s; its data is in %s", cfg.Dir)
+		}
+	}
+	if !s.JetStreamEnabled() {
+		b.shutdown()
+		return fmt.Errorf("the embedded server has no JetStream: check that %s can be written and has space", cfg.Dir)
+	}
+	return nil
+}
+
+// freePort finds out beforehand whether a port can be had: the server itself
+// would end the process.
+func freePort(port int) (int, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return 0, fmt.Errorf("port %d on 127.0.0.1 cannot be had (%w): another server runs there; stop it, or use --port 0 for a free one", port, err)
+	}
+	port = l.Addr().(*net.TCPAddr).Port
+	return port, l.Close()
+}
+
+func acquire(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// URL is where clients connect; empty when the server listens nowhere.
+func (b *Broker) URL() string {
+	if b.server.Addr() == nil {
+		return ""
+	}
+	return b.server.ClientURL()
+}
+
+// Dir is the data directory.
+func (b *Broker) Dir() string { return b.dir }
+
+// InProcess is an option that connects without a socket.
+func (b *Broker) InProcess() nats.Option { return nats.InProcessServer(b.server) }
+
+// Stop ends the server. What was acknowledged is on disk.
+func (b *Broker) Stop() error {
+	b.shutdown()
+	return b.lock.Close()
+}
+
+func (b *Broker) shutdown() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}
+
+// logger passes the server's words on. Fatalf is caught: an embedded server
+// must not end the process.
+type logger struct {
+	log   *slog.Logger
+	fatal chan string
+}
+
+func (l *logger) Noticef(string, ...any) {}
+func (l *logger) Debugf(string, ...any)  {}
+func (l *logger) Tracef(string, ...any)  {}
+func (l *logger) Warnf(format string, v ...any) {
+	l.log.Debug("nats-server: " + fmt.Sprintf(format, v...))
+}
+
+func (l *logger) Errorf(format string, v ...any) {
+	l.log.Warn("nats-server: " + fmt.Sprintf(format, v...))
+}
+
+func (l *logger) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+	}
+}

@@ -1,0 +1,205 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// From says where a viewer begins. The zero value is the beginning of the log.
+type From struct {
+	After Cursor    // what was seen last: the next event is the first given
+	Since time.Time // begins with what was stored at or after it
+	// Ended stops at the end of the log as it stands instead of following.
+	Ended bool
+}
+
+// ErrCursorExpired says that the log no longer holds what follows a cursor.
+var ErrCursorExpired = errors.New("cursor_expired")
+
+const (
+	// attachQueue is how many live messages wait for a slow viewer; past it the
+	// rest is read from the log, so a slow viewer slows nobody.
+	attachQueue = 4096
+	// attachSilence is after how long without a message the log is asked
+	// whether one was lost: a lost last message shows no hole.
+	attachSilence = 15 * time.Second
+)
+
+// Attach gives a conversation's messages in order, without doubles or holes:
+// first from the log, then live. It subscribes before it reads, splices by
+// sequence, and reads the log again where a hole or a silence shows. It ends
+// when ctx ends, with the consumer's break, or with an error as the last pair.
+func (b *Bus) Attach(ctx context.Context, conversation string, from From) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		if err := topology.CheckID("conversation", conversation); err != nil {
+			yield(Message{}, err)
+			return
+		}
+		v := &viewer{bus: b, conversation: conversation, shard: topology.ShardOf(conversation, b.Shards()),
+			from: from, yield: yield, seen: map[string]uint64{}}
+		if err := v.run(ctx); err != nil && !errors.Is(err, errStopped) {
+			yield(Message{}, err)
+		}
+	}
+}
+
+// errStopped says that the consumer broke off.
+var errStopped = errors.New("stopped")
+
+type viewer struct {
+	bus          *Bus
+	conversation string
+	shard        int
+	from         From
+	yield        func(Message, error) bool
+	base         uint64            // the log was read from after here on
+	high         uint64            // last sequence given
+	seen         map[string]uint64 // last sequence given after base, per subject
+}
+
+func (v *viewer) run(ctx context.Context) error {
+	if after := v.from.After; after.Sequence > 0 {
+		v.base = after.Sequence - 1 // the cursor's own message may hold more
+		v.high = v.base
+		if err := v.checkCursor(ctx, after); err != nil {
+			return err
+		}
+	}
+	if v.from.Ended {
+		return v.replay(ctx)
+	}
+	live := make(chan *nats.Msg, attachQueue)
+	sub, err := v.bus.nc.ChanSubscribe(topology.Everything(topology.Live, v.bus.Shards(), v.conversation), live)
+	if err != nil {
+		return fmt.Errorf("subscribe to conversation %s: %w", v.conversation, err)
+	}
+	// An error here means that the connection is closed, and the subscription
+	// with it.
+	defer func() { _ = sub.Unsubscribe() }()
+	reconnected := v.bus.nc.StatusChanged(nats.CONNECTED)
+	defer v.bus.nc.RemoveStatusListener(reconnected)
+	if err := v.bus.nc.FlushWithContext(ctx); err != nil && ctx.Err() == nil && v.bus.nc.IsConnected() {
+		return fmt.Errorf("subscribe to conversation %s: %w", v.conversation, err)
+	}
+	silence := time.NewTimer(attachSilence)
+	defer silence.Stop()
+	lost := v.losses(sub)
+	for err = v.replay(ctx); err == nil; silence.Reset(attachSilence) {
+		var msg *nats.Msg
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-reconnected:
+		case <-silence.C:
+		case msg = <-live:
+		}
+		// What was lost was lost before msg: read the log first, or msg would
+		// overtake it.
+		if now := v.losses(sub); now != lost || msg == nil {
+			lost = now
+			err = v.replay(ctx)
+		}
+		if err == nil && msg != nil {
+			err = v.live(ctx, msg)
+		}
+	}
+	return err
+}
+
+// losses counts what may have cost live messages: a queue that ran over and
+// connections that were lost.
+func (v *viewer) losses(sub *nats.Subscription) uint64 {
+	dropped, err := sub.Dropped()
+	if err != nil {
+		dropped = 0 // the connection is closed: ctx or the next read says so
+	}
+	return uint64(dropped) + v.bus.nc.Stats().Reconnects<<32
+}
+
+// checkCursor makes sure that nothing between a cursor and the log's beginning
+// was let go of.
+func (v *viewer) checkCursor(ctx context.Context, after Cursor) error {
+	s, err := v.bus.stream(ctx, topology.ConvStream(v.shard))
+	if err != nil {
+		return err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("stream of conversation %s: %w", v.conversation, explainJetStream(err))
+	}
+	if first := info.State.FirstSeq; after.Sequence+1 < first {
+		return fmt.Errorf("%w: %s is gone from the log, which begins at %d-0; read `parley show %s` for what was said before", ErrCursorExpired, after, first, v.conversation)
+	}
+	return nil
+}
+
+// replay gives what the log holds after the last message given.
+func (v *viewer) replay(ctx context.Context) error {
+	return v.readLog(ctx, topology.Everything(topology.Conv, v.bus.Shards(), v.conversation), v.high+1)
+}
+
+func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error {
+	return v.bus.read(ctx, topology.ConvStream(v.shard), []string{pattern}, from, func(r raw) error {
+		m, err := v.bus.message(ctx, r.subject, r.seq, r.at, r.data, false)
+		if err != nil {
+			return err
+		}
+		return v.give(m)
+	})
+}
+
+// live gives a republished message, or reads the log when one before it is
+// missing.
+func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
+	subject := msg.Header.Get("Nats-Subject")
+	seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
+	before, err2 := strconv.ParseUint(msg.Header.Get("Nats-Last-Sequence"), 10, 64)
+	at, err3 := time.Parse(time.RFC3339Nano, msg.Header.Get("Nats-Time-Stamp"))
+	if errors.Join(err, err2, err3) != nil || subject == "" {
+		return nil // not the server's: only the server's own republish has these
+	}
+	if seq <= v.high {
+		return nil
+	}
+	if before > v.base && before > v.seen[subject] {
+		if before <= v.high {
+			// A message that was stored but never republished (its leader died
+			// in between), overtaken by other subjects: late is better than
+			// never, and its own subject's order holds.
+			return v.readLog(ctx, subject, v.seen[subject]+1)
+		}
+		return v.replay(ctx)
+	}
+	m, err := v.bus.message(ctx, subject, seq, at, msg.Data, true)
+	if err != nil {
+		return err
+	}
+	return v.give(m)
+}
+
+func (v *viewer) give(m Message) error {
+	if m.Sequence <= v.seen[m.Subject] {
+		return nil
+	}
+	v.high, v.seen[m.Subject] = max(v.high, m.Sequence), m.Sequence
+	if m.Time.Before(v.from.Since) {
+		return nil
+	}
+	if after := v.from.After; m.Sequence == after.Sequence {
+		if m.Skip = after.Index + 1; m.Skip >= len(m.Lines) {
+			return nil
+		}
+	}
+	if !v.yield(m, nil) {
+		return errStopped
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+// Package bus is how Parley's parts reach NATS: lanes (compare-and-append),
+// attach (replay, splice, follow), jobs (Watermill over JetStream), objects,
+// leases and presence.
+//
+// Order: a conversation's messages are read in the order of their stream
+// sequence, without doubles or holes, by everyone. Loss: what a call reported
+// as appended stands; a publish that was not decided is settled by reading the
+// lane's last message. A Bus is safe for concurrent use.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// ErrNotSetUp says that the server has none of Parley's streams.
+var ErrNotSetUp = errors.New("this server has no Parley streams")
+
+// Config says how to reach a server. The fields other than URL are what the
+// nats command line knows by the same names.
+type Config struct {
+	URL, Creds, NKey, Token, User, Password, CA, Cert, Key string
+
+	// Name of the connection, shown by the server.
+	Name string
+	// Log receives connection losses and returns; discarded when nil.
+	Log *slog.Logger
+	// Options are added, for connections inside the process.
+	Options []nats.Option
+}
+
+// Bus is a connection to a deployment.
+type Bus struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	log     *slog.Logger
+	plan    topology.Plan
+	payload int      // largest message that is sent, in bytes
+	streams sync.Map // name to jetstream.Stream
+	queues  sync.Map // queues known to exist
+}
+
+// Connect connects to a server and finds out how the deployment is laid out.
+// With setup, the streams are made first if they are missing.
+func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	opts, err := cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(cfg.URL, opts...)
+	if err != nil {
+		return nil, explainConnect(cfg.URL, err)
+	}
+	b := &Bus{nc: nc, log: cfg.Log, payload: int(nc.MaxPayload()) - 4096}
+	if b.js, err = jetstream.New(nc); err == nil {
+		err = b.open(ctx, setup)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (cfg Config) options() ([]nats.Option, error) {
+	log := cfg.Log
+	opts := []nats.Option{
+		nats.Name(cfg.Name),
+		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
+		// What is sent while disconnected fails at once and is retried by us,
+		// rather than sent later behind our back.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(20 * time.Second),
+		nats.PermissionErrOnSubscribe(true),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("lost the connection to NATS, reconnecting", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if !errors.Is(err, nats.ErrSlowConsumer) {
+				log.Warn("NATS reports an error", "error", err)
+			}
+		}),
+	}
+	if cfg.Creds != "" {
+		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	}
+	if cfg.NKey != "" {
+		o, err := nats.NkeyOptionFromSeed(cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("read NATS_NKEY file %s: %w", cfg.NKey, err)
+		}
+		opts = append(opts, o)
+	}
+	if cfg.Token != "" {
+		opts = append(opts, nats.Token(cfg.Token))
+	}
+	if cfg.User != "" {
+		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
+	}
+	if cfg.CA != "" {
+		opts = append(opts, nats.RootCAs(cfg.CA))
+	}
+	if cfg.Cert != "" {
+		opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
+	}
+	return append(opts, cfg.Options...), nil
+}
+
+func explainConnect(url string, err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("no NATS server answers at %s: start one (`parley up`, or `nats-server -js`) or correct NATS_URL: %w", url, err)
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN: %w", url, err)
+	}
+	return fmt.Errorf("connect to NATS at %s: %w", url, err)
+}
+
+func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
+	if setup != nil {
+		return b.setUp(ctx, setup.WithDefaults())
+	}
+	s, err := b.js.Stream(ctx, topology.StreamHistory)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("%w: start an orchestrator or `parley up` once, it makes them", ErrNotSetUp)
+	case err != nil:
+		return explainJetStream(err)
+	}
+	shards, err := strconv.Atoi(s.CachedInfo().Config.Metadata[topology.MetadataShards])
+	if err != nil || shards < 1 {
+		return fmt.Errorf("stream %s has no %s metadata: it is not Parley's", topology.StreamHistory, topology.MetadataShards)
+	}
+	b.plan = topology.Plan{Shards: shards, Replicas: s.CachedInfo().Config.Replicas}.WithDefaults()
+	return nil
+}
+
+func explainJetStream(err error) error {
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("the NATS server has no JetStream: start it with `nats-server -js` and allow the account to use it: %w", err)
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077) {
+		return fmt.Errorf("the NATS server has no space left for JetStream: free the disk or raise max_file_store: %w", err)
+	}
+	return fmt.Errorf("JetStream: %w", err)
+}
+
+// setUp makes what does not exist yet and leaves the shards as they are.
+func (b *Bus) setUp(ctx context.Context, plan topology.Plan) error {
+	if s, err := b.js.Stream(ctx, topology.StreamHistory); err == nil {
+		shards, err := strconv.Atoi(s.CachedInfo().Config.Metadata[topology.MetadataShards])
+		if err != nil {
+			return fmt.Errorf("stream %s is not Parley's: it has no %s metadata", topology.StreamHistory, topology.MetadataShards)
+		}
+		// Fixed when the deployment was made: a conversation never moves.
+		plan.Shards = shards
+	}
+	for _, cfg := range plan.Streams() {
+		if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("make stream %s: %w", cfg.Name, explainJetStream(err))
+		}
+	}
+	for _, cfg := range plan.Buckets() {
+		if _, err := b.js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
+			return fmt.Errorf("make bucket %s: %w", cfg.Bucket, explainJetStream(err))
+		}
+	}
+	if _, err := b.js.CreateOrUpdateObjectStore(ctx, plan.Objects()); err != nil {
+		return fmt.Errorf("make object store: %w", explainJetStream(err))
+	}
+	b.plan = plan
+	return nil
+}
+
+// Shards is the number of shards of the deployment.
+func (b *Bus) Shards() int { return b.plan.Shards }
+
+// URL is the server this is connected to.
+func (b *Bus) URL() string { return b.nc.ConnectedUrlRedacted() }
+
+// Connected reports whether the server can be reached now.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// Raw is the connection itself, for benchmarks that compare with it.
+func (b *Bus) Raw() (*nats.Conn, jetstream.JetStream) { return b.nc, b.js }
+
+// Close sends what is buffered and closes the connection.
+func (b *Bus) Close() {
+	// A flush that fails means the connection is gone already.
+	_ = b.nc.FlushTimeout(2 * time.Second)
+	b.nc.Close()
+}

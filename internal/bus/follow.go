@@ -1,0 +1,100 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Follow gives a shard's messages after a sequence, in order, without end: all
+// channels but the output of tools, which nothing decides on. fn runs on one
+// goroutine; its error ends Follow. caughtUp is called once, when what stood in
+// the log at the start has been given.
+func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Message) error, caughtUp func() error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s, err := b.stream(ctx, topology.ConvStream(shard))
+	if err != nil {
+		return err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("shard %d: %w", shard, explainJetStream(err))
+	}
+	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: readerIdle, DeliverPolicy: jetstream.DeliverAllPolicy}
+	for _, channel := range []string{"in", "turn", "gen", "call.*"} {
+		cfg.FilterSubjects = append(cfg.FilterSubjects, fmt.Sprintf("conv.%d.*.%s", shard, channel))
+	}
+	if after > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
+	}
+	cons, err := b.js.OrderedConsumer(ctx, topology.ConvStream(shard), cfg)
+	if err != nil {
+		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
+	}
+	pending := true
+	if last := cons.CachedInfo(); last != nil && last.NumPending == 0 || info.State.LastSeq <= after {
+		pending = false
+		if err := caughtUp(); err != nil {
+			return err
+		}
+	}
+	consume, err := cons.Consume(func(msg jetstream.Msg) {
+		if ctx.Err() != nil {
+			return
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			stop(fmt.Errorf("follow shard %d: %w", shard, err))
+			return
+		}
+		m, err := b.message(ctx, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data(), !pending)
+		if err == nil {
+			err = fn(m)
+		}
+		if err == nil && pending && meta.NumPending == 0 {
+			pending = false
+			err = caughtUp()
+		}
+		if err != nil {
+			stop(err)
+		}
+	}, jetstream.PullMaxMessages(2048), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		b.log.Debug("reader of a shard starts again", "shard", shard, "error", err)
+	}))
+	if err != nil {
+		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
+	}
+	<-ctx.Done()
+	consume.Stop()
+	<-consume.Closed()
+	return context.Cause(ctx)
+}
+
+// ReadShard gives a shard's messages after a sequence up to the end of the log.
+func (b *Bus) ReadShard(ctx context.Context, shard int, after uint64, filters []string, fn func(Message) error) error {
+	return b.read(ctx, topology.ConvStream(shard), filters, after+1, func(r raw) error {
+		m, err := b.message(ctx, r.subject, r.seq, r.at, r.data, false)
+		if err != nil {
+			return err
+		}
+		return fn(m)
+	})
+}
+
+// EndOf is the last sequence of a shard's log and when it was written.
+func (b *Bus) EndOf(ctx context.Context, shard int) (uint64, time.Time, error) {
+	s, err := b.stream(ctx, topology.ConvStream(shard))
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("shard %d: %w", shard, explainJetStream(err))
+	}
+	return info.State.LastSeq, info.State.LastTime, nil
+}

@@ -1,0 +1,89 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// factChannels are the channels that HISTORY keeps.
+var factChannels = [...]string{"in", "turn", "call.*"}
+
+// Facts gives what was said, decided and answered in a conversation, in log
+// order: from HISTORY, and from CONV what the copy has not reached yet.
+// Sequences are those of CONV, which each copy carries.
+func (b *Bus) Facts(ctx context.Context, conversation string, fn func(Message) error) error {
+	if err := topology.CheckID("conversation", conversation); err != nil {
+		return err
+	}
+	a := topology.At(b.Shards(), conversation, "")
+	var high uint64
+	err := b.read(ctx, topology.StreamHistory, []string{topology.Everything(topology.History, b.Shards(), conversation)}, 1, func(r raw) error {
+		seq, err := originSequence(r.source)
+		if err != nil {
+			return fmt.Errorf("message %d of %s: %w", r.seq, topology.StreamHistory, err)
+		}
+		high = seq
+		subject := string(topology.Conv) + strings.TrimPrefix(r.subject, string(topology.History))
+		m, err := b.message(ctx, subject, seq, r.at, r.data, false)
+		if err != nil {
+			return err
+		}
+		return fn(m)
+	})
+	if err != nil {
+		return err
+	}
+	var filters []string
+	for _, channel := range factChannels {
+		a.Channel = events.Channel(channel)
+		filters = append(filters, a.Subject(topology.Conv))
+	}
+	return b.ReadShard(ctx, a.Shard, high, filters, fn)
+}
+
+// originSequence reads the sequence of the original from the header that the
+// server puts on a copy: "CONV_0 812 conv.> history.> conv.0.….in".
+func originSequence(source string) (uint64, error) {
+	f := strings.Fields(source)
+	if len(f) < 2 {
+		return 0, fmt.Errorf("header Nats-Stream-Source %q names no sequence", source)
+	}
+	return strconv.ParseUint(f[1], 10, 64)
+}
+
+// LastDecision is a conversation's last Decision at or before a sequence of
+// CONV (0: the last there is), from CONV or, where that has let go of it, from
+// HISTORY. It is nil when there was none.
+func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64) (*events.Decision, uint64, error) {
+	a := topology.At(b.Shards(), conversation, events.ChannelTurn)
+	last, err := b.lastUpTo(ctx, topology.ConvStream(a.Shard), a.Subject(topology.Conv), upTo)
+	if err != nil {
+		return nil, 0, err
+	}
+	if last == nil {
+		// CONV has let go of it. HISTORY numbers its messages otherwise, so the
+		// bound has to be looked for.
+		err := b.read(ctx, topology.StreamHistory, []string{a.Subject(topology.History)}, 1, func(r raw) error {
+			if r.seq, err = originSequence(r.source); err == nil && (upTo == 0 || r.seq <= upTo) {
+				last = &r
+			}
+			return err
+		})
+		if err != nil || last == nil {
+			return nil, 0, err
+		}
+	}
+	lines, err := b.decode(ctx, last.data)
+	if err != nil {
+		return nil, 0, fmt.Errorf("decision %d of conversation %s: %w", last.seq, conversation, err)
+	}
+	if d, ok := lines[0].Event.(*events.Decision); ok {
+		return d, last.seq, nil
+	}
+	return nil, 0, fmt.Errorf("message %d of conversation %s is a %s on the turn lane", last.seq, conversation, lines[0].Event.Type())
+}

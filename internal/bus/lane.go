@@ -1,0 +1,167 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// A lane holds back its writer when this much waits for the acknowledgement,
+// and puts at most frameBytes into one message.
+const (
+	laneBuffer = 4 << 20
+	frameBytes = 64 << 10
+)
+
+// Lane is the one writer of a literal subject. Events go out at once while the
+// lane is idle; while an acknowledgement is out they gather, and the next frame
+// carries them all. One publish is in flight at a time: order, no loss, no
+// doubles and fencing follow from each frame naming the sequence it follows.
+//
+// The first failure stands: every later call returns it.
+type Lane struct {
+	bus     *Bus
+	address topology.Address
+	ctx     context.Context
+	stop    context.CancelFunc
+	done    chan struct{}
+
+	mu     sync.Mutex
+	change sync.Cond // buf, busy or err changed
+	buf    []byte    // whole lines, each with its newline
+	spare  []byte
+	busy   bool
+	seq    uint64
+	frames int
+	err    error
+	closed bool
+}
+
+// OpenLane opens a lane that stands at sequence after. Its goroutine ends with
+// Close.
+func (b *Bus) OpenLane(ctx context.Context, a topology.Address, after uint64) *Lane {
+	ctx, stop := context.WithCancel(ctx)
+	l := &Lane{bus: b, address: a, ctx: ctx, stop: stop, done: make(chan struct{}), seq: after}
+	l.change.L = &l.mu
+	context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.change.Broadcast()
+	})
+	go l.run()
+	return l
+}
+
+// Append hands an event to the lane. It blocks only while [laneBuffer] bytes
+// are waiting.
+func (l *Lane) Append(e events.Event) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.buf) >= laneBuffer && l.err == nil && l.ctx.Err() == nil {
+		l.change.Wait()
+	}
+	if err := l.failure(); err != nil {
+		return err
+	}
+	buf, err := events.Append(l.buf, e)
+	if err != nil {
+		return err
+	}
+	l.buf = append(buf, '\n')
+	if !l.busy {
+		l.change.Broadcast()
+	}
+	return nil
+}
+
+func (l *Lane) failure() error {
+	switch {
+	case l.err != nil:
+		return l.err
+	case l.closed:
+		return fmt.Errorf("lane %s is closed", l.address.Subject(topology.Conv))
+	case l.ctx.Err() != nil:
+		return context.Cause(l.ctx)
+	}
+	return nil
+}
+
+// Flush waits until everything appended stands, and returns the position.
+func (l *Lane) Flush() (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for (len(l.buf) > 0 || l.busy) && l.err == nil && l.ctx.Err() == nil {
+		l.change.Wait()
+	}
+	if len(l.buf) == 0 && !l.busy && l.err == nil {
+		return l.seq, nil
+	}
+	return l.seq, l.failure()
+}
+
+// Close flushes the lane and ends its goroutine.
+func (l *Lane) Close() (uint64, error) {
+	seq, err := l.Flush()
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.stop()
+	<-l.done
+	return seq, err
+}
+
+// Frames is the number of messages written so far.
+func (l *Lane) Frames() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frames
+}
+
+func (l *Lane) run() {
+	defer close(l.done)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		for len(l.buf) == 0 && l.ctx.Err() == nil {
+			l.change.Wait()
+		}
+		if l.ctx.Err() != nil {
+			return
+		}
+		frame := l.take()
+		after := l.seq
+		l.busy = true
+		l.mu.Unlock()
+		seq, err := l.bus.Append(l.ctx, l.address, after, bytes.TrimSuffix(frame, []byte{'\n'}))
+		l.mu.Lock()
+		l.busy = false
+		if err != nil {
+			l.err = err
+			l.change.Broadcast()
+			return
+		}
+		l.seq, l.frames = seq, l.frames+1
+		l.change.Broadcast()
+	}
+}
+
+// take removes the next frame from the buffer: all of it, or as many whole
+// lines as fit.
+func (l *Lane) take() []byte {
+	if len(l.buf) <= frameBytes {
+		frame := l.buf
+		l.buf, l.spare = l.spare[:0], frame
+		return frame
+	}
+	end := bytes.LastIndexByte(l.buf[:frameBytes], '\n') + 1
+	if end == 0 {
+		end = bytes.IndexByte(l.buf, '\n') + 1
+	}
+	frame := bytes.Clone(l.buf[:end])
+	l.buf = append(l.buf[:0], l.buf[end:]...)
+	return frame
+}

@@ -1,0 +1,173 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Offer is what a worker serves: a route of models or a tool.
+type Offer struct {
+	Kind   string           `json:"kind"` // "llm" or "tool"
+	Name   string           `json:"name"` // route or tool
+	Worker string           `json:"worker"`
+	Model  string           `json:"model,omitempty"` // llm: the full name of the default model
+	Tool   *events.ToolSpec `json:"tool,omitempty"`
+}
+
+func (o Offer) key() string { return topology.PresenceKey(o.Kind, o.Name, o.Worker) }
+
+// Announce says what a worker offers, once before it returns.
+func (b *Bus) Announce(ctx context.Context, offers []Offer) error {
+	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
+	if err != nil {
+		return fmt.Errorf("presence: %w", explainJetStream(err))
+	}
+	for _, o := range offers {
+		if err := errors.Join(topology.CheckToken(o.Kind, o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
+			return err
+		}
+		raw, err := json.Marshal(o)
+		if err != nil {
+			return err
+		}
+		if _, err := kv.Put(ctx, o.key(), raw); err != nil {
+			return fmt.Errorf("announce %s: %w", o.key(), err)
+		}
+	}
+	return nil
+}
+
+// StayPresent repeats an announcement until ctx ends, then takes it back.
+func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
+	tick := time.NewTicker(topology.PresenceTTL / 4)
+	defer tick.Stop()
+	for {
+		if err := b.Announce(ctx, offers); err != nil && ctx.Err() == nil {
+			b.log.Warn("cannot announce, trying again", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			done, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+			defer cancel()
+			if kv, err := b.js.KeyValue(done, topology.BucketPresence); err == nil {
+				for _, o := range offers {
+					_ = kv.Delete(done, o.key()) // runs out by itself otherwise
+				}
+			}
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Roster knows who is there. It is kept up to date by Run; a worker that went
+// silent drops out after [topology.PresenceTTL].
+type Roster struct {
+	bus   *Bus
+	ready chan struct{}
+
+	mu     sync.Mutex
+	offers map[string]seen
+}
+
+type seen struct {
+	Offer
+	at time.Time
+}
+
+// NewRoster returns an empty roster; Run fills it.
+func (b *Bus) NewRoster() *Roster {
+	return &Roster{bus: b, ready: make(chan struct{}), offers: map[string]seen{}}
+}
+
+// Run follows presence until ctx ends.
+func (r *Roster) Run(ctx context.Context) error {
+	kv, err := r.bus.js.KeyValue(ctx, topology.BucketPresence)
+	if err != nil {
+		return fmt.Errorf("presence: %w", explainJetStream(err))
+	}
+	w, err := kv.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch presence: %w", explainJetStream(err))
+	}
+	defer func() { _ = w.Stop() }() // it is gone with the connection otherwise
+	filled := false
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case e, ok := <-w.Updates():
+			if !ok {
+				return errors.New("the watch on presence ended")
+			}
+			if e == nil { // everything that stood at the start has been given
+				if !filled {
+					filled = true
+					close(r.ready)
+				}
+				continue
+			}
+			r.note(e)
+		}
+	}
+}
+
+func (r *Roster) note(e jetstream.KeyValueEntry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var o Offer
+	if e.Operation() != jetstream.KeyValuePut || json.Unmarshal(e.Value(), &o) != nil {
+		delete(r.offers, e.Key())
+		return
+	}
+	r.offers[e.Key()] = seen{o, time.Now()}
+}
+
+// Ready is closed when the roster is complete for the first time.
+func (r *Roster) Ready() <-chan struct{} { return r.ready }
+
+// Offers lists what is offered now, by kind ("" for all), sorted by name.
+func (r *Roster) Offers(kind string) []Offer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []Offer
+	for key, s := range r.offers {
+		if time.Since(s.at) > topology.PresenceTTL {
+			delete(r.offers, key)
+		} else if kind == "" || s.Kind == kind {
+			all = append(all, s.Offer)
+		}
+	}
+	slices.SortFunc(all, func(a, b Offer) int { return strings.Compare(a.key(), b.key()) })
+	return all
+}
+
+// Offers lists what is offered now, for a caller without a roster.
+func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	r := b.NewRoster()
+	done := make(chan error, 1)
+	run, stop := context.WithCancel(ctx)
+	go func() { done <- r.Run(run) }()
+	var err error
+	select {
+	case <-r.ready:
+		stop()
+		<-done
+	case err = <-done:
+		stop()
+	}
+	return r.Offers(""), err
+}

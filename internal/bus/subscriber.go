@@ -1,0 +1,190 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// quiet maps Watermill's chatter one level down.
+var quiet = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}
+
+// fetchWait is how long the server holds a request for jobs.
+const fetchWait = 5 * time.Second
+
+// jobSubscriber is a [message.Subscriber] over a JetStream pull consumer that
+// takes no more than it has slots for, says InProgress while a job runs, and
+// settles each message as its metadata says.
+type jobSubscriber struct {
+	bus   *Bus
+	queue topology.Queue
+	slots int
+	drain time.Duration
+}
+
+var _ message.Subscriber = (*jobSubscriber)(nil)
+
+// Close implements [message.Subscriber]; the context given to Subscribe ends
+// it.
+func (s *jobSubscriber) Close() error { return nil }
+
+// Subscribe implements [message.Subscriber].
+func (s *jobSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	out := make(chan *message.Message)
+	go func() {
+		defer close(out)
+		var running sync.WaitGroup
+		defer running.Wait()
+		slots := make(chan struct{}, s.slots)
+		for ctx.Err() == nil {
+			if err := s.take(ctx, out, slots, &running); err != nil && ctx.Err() == nil {
+				s.bus.log.Debug("jobs cannot be fetched, trying again", "queue", s.queue.Consumer, "error", err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(200 * time.Millisecond):
+				}
+			}
+		}
+	}()
+	return out, nil
+}
+
+// take fetches as many jobs as slots are free and gives each to the router.
+func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, slots chan struct{}, running *sync.WaitGroup) error {
+	cons, err := s.bus.js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err := s.bus.EnsureQueue(ctx, s.queue); err != nil {
+			return err
+		}
+		cons, err = s.bus.js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
+	}
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		select {
+		case slots <- struct{}{}:
+			<-slots
+		case <-ctx.Done():
+			return nil
+		}
+		fetch, cancel := context.WithTimeout(ctx, fetchWait)
+		batch, err := cons.Fetch(s.slots-len(slots), jetstream.FetchContext(fetch))
+		if err != nil {
+			cancel()
+			return err
+		}
+		for msg := range batch.Messages() {
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				s.run(ctx, msg, out)
+			})
+		}
+		cancel()
+		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return nil
+}
+
+// run gives one message to the router and settles it.
+func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, out chan<- *message.Message) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		s.settle(msg, msg.Term())
+		return
+	}
+	jobCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stopDrain := context.AfterFunc(ctx, func() {
+		if s.drain == 0 {
+			cancel()
+		}
+	})
+	defer stopDrain()
+	m := message.NewMessageWithContext(jobCtx, watermill.NewUUID(), msg.Data())
+	m.Metadata.Set(metaSubject, msg.Subject())
+	m.Metadata.Set(metaDelivery, strconv.FormatUint(meta.NumDelivered, 10))
+	select {
+	case out <- m:
+	case <-ctx.Done():
+		s.settle(msg, msg.Nak())
+		return
+	}
+	beat := time.NewTicker(topology.JobAckWait / 3)
+	defer beat.Stop()
+	draining := ctx.Done()
+	var drained <-chan time.Time
+	for {
+		select {
+		case <-m.Acked():
+			s.settle(msg, msg.Ack())
+			return
+		case <-m.Nacked():
+			s.settle(msg, s.nack(jobCtx, msg, m.Metadata))
+			return
+		case <-beat.C:
+			s.settle(msg, msg.InProgress())
+		case <-draining:
+			draining = nil
+			t := time.NewTimer(s.drain)
+			defer t.Stop()
+			drained = t.C
+		case <-drained:
+			cancel()
+		}
+	}
+}
+
+func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta message.Metadata) error {
+	if reason := meta.Get(metaReject); reason != "" {
+		if err := s.bus.Bury(context.WithoutCancel(ctx), msg.Subject(), msg.Data(), reason); err != nil {
+			return errors.Join(err, msg.NakWithDelay(retryDefault))
+		}
+		return msg.TermWithReason(reason)
+	}
+	after, err := time.ParseDuration(meta.Get(metaRetryAfter))
+	if err != nil {
+		after = retryDefault
+	}
+	if after <= 0 {
+		return msg.Nak()
+	}
+	return msg.NakWithDelay(after)
+}
+
+// settle logs what could not be told to the server: the job will come again,
+// and its lane decides.
+func (s *jobSubscriber) settle(msg jetstream.Msg, err error) {
+	if err != nil {
+		s.bus.log.Warn("a job could not be settled, it will come again", "job", msg.Subject(), "error", err)
+	}
+}
+
+// Bury puts a message that nobody can read or run with the dead letters, with
+// the reason, where it can be seen.
+func (b *Bus) Bury(ctx context.Context, subject string, data []byte, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	m := nats.NewMsg(topology.DeadSubject(subject))
+	m.Data = data
+	m.Header.Set("Parley-Reason", Preview(oneLine(reason), 1024))
+	if _, err := b.js.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("bury a message of %s: %w", subject, explainJetStream(err))
+	}
+	b.log.Warn("dead letter", "subject", subject, "reason", reason)
+	return nil
+}

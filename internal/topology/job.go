@@ -1,0 +1,65 @@
+package topology
+
+import (
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Queue is where jobs of one kind wait: a route of models or a tool.
+type Queue struct {
+	Consumer string // durable name on JOBS
+	Filter   string // subjects it takes
+}
+
+// RouteToken is the queue of a route: what stands before the first slash of
+// "provider/model". Workers scale by it.
+func RouteToken(route string) (string, error) {
+	token, _, _ := strings.Cut(route, "/")
+	return token, CheckToken("route", token)
+}
+
+// LLMQueue is the queue of a route.
+func LLMQueue(route string) (Queue, error) {
+	token, err := RouteToken(route)
+	return Queue{Consumer: "llm_" + token, Filter: "jobs.llm." + token + ".*"}, err
+}
+
+// ToolQueue is the queue of a tool.
+func ToolQueue(tool string) (Queue, error) {
+	return Queue{Consumer: "tool_" + tool, Filter: "jobs.tool." + tool + ".*"}, CheckToken("tool", tool)
+}
+
+// GenerationJob is the subject of a generation's job.
+func GenerationJob(route, generation string) (string, error) {
+	token, err := RouteToken(route)
+	return "jobs.llm." + token + "." + generation, err
+}
+
+// ToolJob is the subject of a call's job.
+func ToolJob(tool, call string) (string, error) {
+	return "jobs.tool." + tool + "." + call, CheckToken("tool", tool)
+}
+
+// ConsumerConfig is the queue's durable consumer, shared by its workers. The
+// orchestrator makes it, so that jobs wait visibly where no worker is yet.
+func (q Queue) ConsumerConfig() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: q.Consumer, FilterSubject: q.Filter,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: JobAckWait,
+		MaxDeliver: JobDeliveries, MaxAckPending: 10_000,
+	}
+}
+
+// DeadSubject is where a message that was on subject goes when nobody can read
+// or run it.
+func DeadSubject(subject string) string {
+	if len(subject) > 512 {
+		subject = subject[:512]
+	}
+	return "dead." + strings.TrimSuffix(subject, ".")
+}
+
+// PresenceKey is the key under which a worker says that it serves something:
+// kind is "llm" or "tool".
+func PresenceKey(kind, name, worker string) string { return kind + "." + name + "." + worker }

@@ -1,0 +1,130 @@
+package topology
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Names of the streams and buckets.
+const (
+	StreamHistory = "HISTORY"
+	StreamJobs    = "JOBS"
+	StreamTimers  = "TIMERS"
+	StreamDead    = "DEAD"
+
+	BucketLeases      = "PARLEY_LEASES"
+	BucketCheckpoints = "PARLEY_CHECKPOINTS"
+	BucketPresence    = "PARLEY_PRESENCE"
+	BucketObjects     = "PARLEY_OBJECTS"
+)
+
+// MetadataShards is the metadata key of HISTORY that fixes the number of shards
+// of a deployment.
+const MetadataShards = "parley.shards"
+
+// Times that several parts agree on.
+const (
+	// LeaseTTL is how long a shard stays with an owner that went silent.
+	LeaseTTL = 4 * time.Second
+	// PresenceTTL is how long a worker counts as there after its last word.
+	PresenceTTL = 12 * time.Second
+	// JobAckWait is how long a job stays with a worker that went silent; workers
+	// say InProgress three times as often.
+	JobAckWait = 6 * time.Second
+	// JobDeliveries bounds how often a job is handed out before it is dead.
+	JobDeliveries = 20
+	// jobDedup is the window in which a job published again is refused; past it
+	// the worker finds the job's lane ended.
+	jobDedup = 10 * time.Minute
+)
+
+// consumersPerStream lifts the limit of 1,000 that nats-server 2.15 puts on a
+// stream that does not ask for more.
+const consumersPerStream = 1_000_000
+
+// Plan is what a deployment fixes.
+type Plan struct {
+	Shards   int           // CONV streams; 1 when zero
+	Replicas int           // of each stream; 1 when zero
+	MaxAge   time.Duration // of CONV; 7 days when zero
+}
+
+// WithDefaults fills in what was not said.
+func (p Plan) WithDefaults() Plan {
+	p.Shards = max(p.Shards, 1)
+	p.Replicas = max(p.Replicas, 1)
+	if p.MaxAge == 0 {
+		p.MaxAge = 7 * 24 * time.Hour
+	}
+	return p
+}
+
+// ConvStream is the name of a shard's stream.
+func ConvStream(shard int) string { return "CONV_" + strconv.Itoa(shard) }
+
+// Streams is every stream of a deployment, in the order they are made.
+func (p Plan) Streams() []jetstream.StreamConfig {
+	p = p.WithDefaults()
+	base := func(name string, subjects ...string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Subjects: subjects,
+			Storage: jetstream.FileStorage, Compression: jetstream.S2Compression,
+			Replicas: p.Replicas, AllowDirect: true,
+		}
+	}
+	var all []jetstream.StreamConfig
+	history := base(StreamHistory)
+	history.Description = "what was said, decided and answered, for good"
+	history.Metadata = map[string]string{MetadataShards: strconv.Itoa(p.Shards)}
+	history.MaxConsumers = consumersPerStream
+	for shard := range p.Shards {
+		conv := base(ConvStream(shard), fmt.Sprintf("conv.%d.>", shard))
+		conv.Description = "conversations, everything, in order"
+		conv.MaxAge = p.MaxAge
+		conv.MaxConsumers = consumersPerStream
+		conv.RePublish = &jetstream.RePublish{Source: fmt.Sprintf("conv.%d.>", shard), Destination: fmt.Sprintf("live.%d.>", shard)}
+		all = append(all, conv)
+		source := &jetstream.StreamSource{Name: conv.Name}
+		for _, channel := range []string{"in", "turn", "call.*"} {
+			to := fmt.Sprintf("history.%d.{{wildcard(1)}}.%s", shard, channel)
+			if channel == "call.*" {
+				to = fmt.Sprintf("history.%d.{{wildcard(1)}}.call.{{wildcard(2)}}", shard)
+			}
+			source.SubjectTransforms = append(source.SubjectTransforms, jetstream.SubjectTransformConfig{
+				Source: fmt.Sprintf("conv.%d.*.%s", shard, channel), Destination: to})
+		}
+		history.Sources = append(history.Sources, source)
+	}
+	jobs := base(StreamJobs, "jobs.>")
+	jobs.Description = "what is to be done now"
+	jobs.Retention = jetstream.WorkQueuePolicy
+	jobs.Duplicates = jobDedup
+	jobs.MaxConsumers = consumersPerStream
+	timers := base(StreamTimers, "timer.>", "due.>")
+	timers.Description = "deadlines and reminders"
+	timers.AllowMsgSchedules = true
+	timers.AllowMsgTTL = true
+	dead := base(StreamDead, "dead.>")
+	dead.Description = "messages nobody could read or run, with the reason"
+	dead.MaxAge = 30 * 24 * time.Hour
+	return append(all, history, jobs, timers, dead)
+}
+
+// Buckets is every key-value bucket of a deployment.
+func (p Plan) Buckets() []jetstream.KeyValueConfig {
+	p = p.WithDefaults()
+	return []jetstream.KeyValueConfig{
+		{Bucket: BucketLeases, Description: "who owns a shard", History: 1, TTL: LeaseTTL, Replicas: p.Replicas},
+		{Bucket: BucketCheckpoints, Description: "where a shard's owner starts to read", History: 1, Replicas: p.Replicas},
+		{Bucket: BucketPresence, Description: "workers that are there and what they serve", History: 1, TTL: PresenceTTL, Replicas: p.Replicas},
+	}
+}
+
+// Objects is the object store for what exceeds a message. Objects live as long
+// as the conversation they belong to.
+func (p Plan) Objects() jetstream.ObjectStoreConfig {
+	return jetstream.ObjectStoreConfig{Bucket: BucketObjects, Description: "what exceeds a message", Replicas: p.WithDefaults().Replicas, Compression: true}
+}

@@ -1,0 +1,158 @@
+// Package topology says where everything stands on the bus: subjects, streams,
+// consumers, buckets and who may use them. It is tables and pure functions; it
+// opens no connection.
+//
+// Every subject that is built here is checked: an id from outside can never add
+// a token or a wildcard.
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// ErrBadID is what every check of an id from outside wraps.
+var ErrBadID = errors.New("bad id")
+
+// Log is the family of subjects an address belongs to. They differ in the first
+// token only.
+type Log string
+
+// The logs: as written, as republished to viewers, as kept for good.
+const (
+	Conv    Log = "conv"
+	Live    Log = "live"
+	History Log = "history"
+)
+
+// Address is where an event of a conversation stands.
+type Address struct {
+	Shard        int
+	Conversation string
+	Channel      events.Channel
+	Call         string // for the call and out channels
+}
+
+// ShardOf places a conversation: FNV-1a of its id, modulo the shards. The
+// function is fixed for all time; the number of shards for a deployment.
+func ShardOf(conversation string, shards int) int {
+	if shards <= 1 {
+		return 0
+	}
+	h := fnv.New32a()
+	h.Write([]byte(conversation))
+	return int(h.Sum32() % uint32(shards))
+}
+
+// At is the address of a channel of a conversation.
+func At(shards int, conversation string, channel events.Channel) Address {
+	return Address{Shard: ShardOf(conversation, shards), Conversation: conversation, Channel: channel}
+}
+
+// OfCall is the address of a call's lane or, with [events.ChannelOut], of its
+// output.
+func OfCall(shards int, conversation string, channel events.Channel, call string) Address {
+	a := At(shards, conversation, channel)
+	a.Call = call
+	return a
+}
+
+// Subject is the address as a subject of the given log.
+func (a Address) Subject(log Log) string {
+	var b strings.Builder
+	b.Grow(96)
+	b.WriteString(string(log))
+	b.WriteByte('.')
+	b.WriteString(strconv.Itoa(a.Shard))
+	b.WriteByte('.')
+	b.WriteString(a.Conversation)
+	b.WriteByte('.')
+	b.WriteString(string(a.Channel))
+	if a.Call != "" {
+		b.WriteByte('.')
+		b.WriteString(a.Call)
+	}
+	return b.String()
+}
+
+// Everything is the pattern of all channels of a conversation.
+func Everything(log Log, shards int, conversation string) string {
+	return fmt.Sprintf("%s.%d.%s.>", log, ShardOf(conversation, shards), conversation)
+}
+
+// Parse reads a subject of any of the three logs.
+func Parse(subject string) (Address, error) {
+	t := strings.Split(subject, ".")
+	if len(t) < 4 || len(t) > 5 {
+		return Address{}, fmt.Errorf("%w: subject %q has %d tokens, want conv.<shard>.<conversation>.<channel>", ErrBadID, clip(subject), len(t))
+	}
+	shard, err := strconv.Atoi(t[1])
+	if err != nil || shard < 0 {
+		return Address{}, fmt.Errorf("%w: subject %q has no shard number", ErrBadID, clip(subject))
+	}
+	a := Address{Shard: shard, Conversation: t[2], Channel: events.Channel(t[3])}
+	if err := CheckID("conversation", a.Conversation); err != nil {
+		return Address{}, err
+	}
+	switch a.Channel {
+	case events.ChannelIn, events.ChannelTurn, events.ChannelGen:
+		if len(t) != 4 {
+			return Address{}, fmt.Errorf("%w: channel %q takes no call", ErrBadID, a.Channel)
+		}
+	case events.ChannelCall, events.ChannelOut:
+		if len(t) != 5 {
+			return Address{}, fmt.Errorf("%w: channel %q needs a call", ErrBadID, a.Channel)
+		}
+		a.Call = t[4]
+		if err := CheckID("call", a.Call); err != nil {
+			return Address{}, err
+		}
+	default:
+		return Address{}, fmt.Errorf("%w: no channel is named %q", ErrBadID, clip(t[3]))
+	}
+	return a, nil
+}
+
+// CheckID reports why an id is not a UUID in its canonical lower-case form.
+func CheckID(what, id string) error {
+	ok := len(id) == 36
+	for i := 0; ok && i < 36; i++ {
+		switch c := id[i]; i {
+		case 8, 13, 18, 23:
+			ok = c == '-'
+		default:
+			ok = c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		}
+	}
+	if !ok {
+		return fmt.Errorf("%w: %s id %q is not a UUID such as 0198c0de-0000-7000-8000-000000000000", ErrBadID, what, clip(id))
+	}
+	return nil
+}
+
+// CheckToken reports why a name cannot be a token of a subject: tools, routes.
+func CheckToken(what, name string) error {
+	if name == "" || len(name) > 64 {
+		return fmt.Errorf("%w: %s name %q must have 1 to 64 characters", ErrBadID, what, clip(name))
+	}
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' {
+			continue
+		}
+		return fmt.Errorf("%w: %s name %q may hold letters, digits, _ and - only", ErrBadID, what, clip(name))
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 60 {
+		return strings.ToValidUTF8(s[:60], "") + "…"
+	}
+	return s
+}
