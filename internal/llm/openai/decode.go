@@ -1,0 +1,248 @@
+package openai
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// Decode reads the body of a Chat Completions answer, as OpenAI and the hosts
+// that imitate it really send it: a stream of chunks, or a whole completion or
+// error as one JSON object, whatever was asked for. It is an [llm.Decoder].
+//
+// Only the first choice is read. Terminated says that [DONE] was seen, or that a
+// whole completion was. Several hosts never send [DONE] (PROVIDERS.md 40): an
+// answer that has a finish_reason and whose body ended in order is complete and
+// has no error, though Terminated is false. Anything else without [DONE] is cut.
+func Decode(body io.Reader) llm.Stream {
+	return decode(context.Background(), body)
+}
+
+func decode(ctx context.Context, body io.Reader) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		src := &source{r: body}
+		d := &decoder{src: src}
+		d.w = llm.NewWriter(func(e events.Event, err error) bool {
+			if end, last := e.(*events.GenerationEnded); last {
+				end.Terminated = d.done // see Decode
+			}
+			return yield(e, err)
+		})
+		d.read(ctx)
+		d.end(ctx)
+	}
+}
+
+// source keeps the beginning of a body, for messages, and how reading it ended.
+type source struct {
+	r     io.Reader
+	first []byte
+	err   error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if room := 400 - len(s.first); room > 0 {
+		s.first = append(s.first, p[:min(n, room)]...)
+	}
+	if err != nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// decoder is the state of one answer.
+type decoder struct {
+	src *source
+	w   *llm.Writer
+
+	whole   bool // the body is one JSON object, not a stream
+	done    bool // the terminal sign was seen
+	payload bool // anything but white space and comments was seen
+	choices bool // a chunk had choices
+	err     *events.Error
+	usage   *events.Usage
+	word    string // finish_reason
+	native  string // native_finish_reason of routers: the word of the host behind
+	id      string
+	model   string
+
+	segment   segment
+	calls     calls
+	reasoning reasoning
+}
+
+// read decodes the body until its terminal sign or its end.
+func (d *decoder) read(ctx context.Context) {
+	br := bufio.NewReader(d.src)
+	switch first := peek(br); first {
+	case '{', '[':
+		d.whole = true
+		d.readWhole(br)
+		return
+	case '<':
+		// Enough of the page for its title; the rest says nothing.
+		if _, err := br.Peek(400); err != nil && !errors.Is(err, io.EOF) {
+			d.fail(llm.FromRead(ctx, err))
+			return
+		}
+		d.fail(llm.FromPayload(d.src.first))
+		return
+	}
+	for ev, err := range llm.ReadSSE(br) {
+		if err != nil {
+			d.fail(llm.FromRead(ctx, err))
+			return
+		}
+		if len(ev.Error) > 0 {
+			d.payload = true
+			d.fail(llm.FromPayload(ev.Error))
+		}
+		data := bytes.TrimSpace(ev.Data)
+		if len(data) == 0 {
+			continue
+		}
+		d.payload = true
+		if string(data) == "[DONE]" {
+			d.done = true
+			return
+		}
+		if ev.Event == "error" {
+			d.failEvent(data)
+			continue
+		}
+		if !d.data(data, ev.Partial) || d.done {
+			return
+		}
+	}
+}
+
+// peek returns the first byte that is neither white space nor part of a byte
+// order mark, and leaves it to be read; 0 at the end.
+func peek(br *bufio.Reader) byte {
+	for {
+		b, err := br.ReadByte()
+		if err != nil {
+			return 0
+		}
+		switch b {
+		case ' ', '\n', '\r', '\t', 0xEF, 0xBB, 0xBF:
+			continue
+		}
+		if br.UnreadByte() != nil {
+			return 0
+		}
+		return b
+	}
+}
+
+// readWhole decodes a body that is no stream.
+func (d *decoder) readWhole(r io.Reader) {
+	body, err := io.ReadAll(io.LimitReader(r, llm.MaxLine+1))
+	switch {
+	case err != nil: // the source has it
+		return
+	case len(body) > llm.MaxLine:
+		d.fail(&events.Error{Class: events.ErrInternal, Message: fmt.Sprintf("the answer is longer than %d bytes", llm.MaxLine)})
+		return
+	}
+	d.payload = true
+	if !d.data(body, true) {
+		return
+	}
+	if d.choices {
+		d.done = true
+	} else if d.err == nil && json.Valid(body) {
+		d.fail(&events.Error{Class: events.ErrInternal,
+			Message: "the answer is JSON without choices, no chat completion: check the base URL: " + string(d.src.first)})
+	}
+}
+
+// data decodes a payload, which is one JSON value or, from gateways, several in
+// a row. It reports whether to read on.
+func (d *decoder) data(data []byte, partial bool) bool {
+	if json.Valid(data) {
+		return d.value(data)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	for {
+		var raw json.RawMessage
+		err := dec.Decode(&raw)
+		switch {
+		case err == io.EOF:
+			return true
+		case err == nil:
+			if !d.value(raw) {
+				return false
+			}
+			continue
+		}
+		rest := bytes.TrimSpace(data[dec.InputOffset():])
+		switch {
+		case string(rest) == "[DONE]":
+			d.done = true
+		case partial && errors.Is(err, io.ErrUnexpectedEOF): // cut, as the end will find
+		default:
+			d.fail(&events.Error{Class: events.ErrInternal,
+				Message: fmt.Sprintf("a piece of the answer is not JSON (%v): %.200q", err, rest)})
+		}
+		return false
+	}
+}
+
+// failEvent takes the payload of an "event: error", whatever its shape.
+func (d *decoder) failEvent(data []byte) {
+	for key, v := range members(data) {
+		if string(key) == "error" && saysError(v) {
+			d.fail(llm.FromPayload(v))
+			return
+		}
+	}
+	d.fail(llm.FromPayload(data))
+}
+
+// fail notes why the answer failed; the first reason stands.
+func (d *decoder) fail(err *events.Error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
+
+// end closes the answer with what is known.
+func (d *decoder) end(ctx context.Context) {
+	d.calls.finish(d.w)
+	d.reasoning.finish(d)
+	inOrder := d.src.err == nil || d.src.err == io.EOF
+	complete := d.done || d.word != "" && inOrder
+	switch {
+	case d.err != nil || d.done:
+	case ctx.Err() != nil:
+		d.err = llm.FromRead(ctx, ctx.Err())
+	case !inOrder && !errors.Is(d.src.err, io.ErrUnexpectedEOF):
+		d.err = llm.FromRead(ctx, d.src.err)
+	case len(d.src.first) == 0:
+		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
+	case !d.payload && inOrder && !bytes.HasPrefix(bytes.TrimSpace(d.src.first), []byte(":")):
+		d.err = llm.FromPayload(d.src.first)
+		d.err.Message = "the answer is not an event stream: " + d.err.Message
+	}
+	if d.err == nil && complete {
+		d.err = failedWord(d.word)
+	}
+	d.w.End(events.GenerationEnded{
+		Finish:     finish(d.word, d.native),
+		FinishWord: d.word,
+		Terminated: complete,
+		Usage:      d.usage,
+		Error:      d.err,
+		Model:      d.model,
+		ResponseID: d.id,
+	})
+}
