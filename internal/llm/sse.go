@@ -9,8 +9,8 @@ import (
 	"iter"
 )
 
-// MaxLine bounds one line of a provider's stream, in bytes. A line beyond it
-// ends the stream with an error: nothing is silently cut.
+// MaxLine bounds one line of a provider's stream, and one event, in bytes. What
+// is beyond it ends the stream with an error: nothing is silently cut.
 const MaxLine = 64 << 20
 
 // SSEEvent is one event of a text/event-stream body. Its fields are valid until
@@ -19,14 +19,15 @@ type SSEEvent struct {
 	Event string // the event: field, empty when there was none
 	Data  []byte // the data: fields, joined by newlines
 	Error []byte // llama.cpp's own "error:" field
-	// Partial says that the body ended inside the last line: Data may be half.
+	// Partial says that the body ended or broke inside the event: Data may be half.
 	Partial bool
 }
 
-// ReadSSE reads a text/event-stream as providers really send it: LF, CRLF or CR
-// free of rules about blank lines at the end, "data:" with and without a space,
-// comments (skipped), a byte order mark, an "event:" that follows data without
-// a blank line. A read error is yielded last; what came before it was whole.
+// ReadSSE reads a text/event-stream as providers really send it: LF and CRLF,
+// "data:" with and without a space, comments and events without data (skipped),
+// a byte order mark, an "event:" that follows data without a blank line, a last
+// event that nothing closes. A read error is yielded last, alone; what came
+// before it is yielded first, and only its last event can be half (Partial).
 //
 // Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, and
 // PROVIDERS.md 38 to 46 for what providers make of it.
@@ -34,28 +35,19 @@ func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 	return func(yield func(SSEEvent, error) bool) {
 		var ev SSEEvent
 		var data []byte // reused from event to event
-		var has bool
 		flush := func() bool {
 			out := ev
 			out.Data = data
-			had := has
-			ev, data, has = SSEEvent{}, data[:0], false
-			return !had || yield(out, nil)
+			ev, data = SSEEvent{}, data[:0]
+			return len(out.Data) == 0 && len(out.Error) == 0 || yield(out, nil)
 		}
 		first := true
 		for line, err := range ReadLines(r) {
-			if err != nil {
-				if errors.Is(err, io.ErrUnexpectedEOF) {
-					// The body ended inside a line. A whole payload still counts;
-					// half a one is for the decoder to find.
-					if field, value, ok := bytes.Cut(line, []byte(":")); ok && string(field) == "data" {
-						data, has = append(data, bytes.TrimPrefix(value, []byte(" "))...), true
-						ev.Partial = true
-					}
-					flush()
-					return
+			if err != nil && line == nil {
+				ev.Partial = true
+				if flush() {
+					yield(SSEEvent{}, err)
 				}
-				yield(SSEEvent{}, err)
 				return
 			}
 			if first {
@@ -71,17 +63,23 @@ func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 			value = bytes.TrimPrefix(value, []byte(" "))
 			switch string(field) {
 			case "event":
-				if has && !flush() {
+				if len(data)+len(ev.Error) > 0 && !flush() {
 					return
 				}
 				ev.Event = string(value)
 			case "data":
+				if len(data)+len(value) > MaxLine {
+					yield(SSEEvent{}, fmt.Errorf("an event of the stream is longer than %d bytes", MaxLine))
+					return
+				}
 				if len(data) > 0 {
 					data = append(data, '\n')
 				}
-				data, has = append(data, value...), true
+				data = append(data, value...)
+				ev.Partial = err != nil // a whole payload still counts; half a one is for the decoder to find
 			case "error":
-				ev.Error, has = append(ev.Error, value...), true
+				ev.Error = append(ev.Error, value...)
+				ev.Partial = err != nil
 			}
 		}
 		flush()
@@ -90,7 +88,8 @@ func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 
 // ReadLines yields the lines of r without their ends; a line is valid until the
 // next one is asked for. A last line without an end comes with
-// [io.ErrUnexpectedEOF]; any other read error comes alone.
+// [io.ErrUnexpectedEOF]. A read error comes alone, with a nil line: what was read
+// of the line it broke is dropped.
 func ReadLines(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		br := bufio.NewReaderSize(r, 32<<10)
@@ -106,7 +105,7 @@ func ReadLines(r io.Reader) iter.Seq2[[]byte, error] {
 				continue
 			case err == io.EOF:
 				if long = append(long, part...); len(long) > 0 {
-					yield(long, io.ErrUnexpectedEOF)
+					yield(bytes.TrimRight(long, "\r"), io.ErrUnexpectedEOF)
 				}
 				return
 			case err != nil:

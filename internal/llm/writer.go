@@ -31,6 +31,8 @@ type openCall struct {
 	ended  bool
 }
 
+const cutMessage = "the answer ended without the provider's terminal sign: it was cut; ask again"
+
 // NewWriter returns a writer of one answer to the given consumer.
 func NewWriter(yield func(events.Event, error) bool) *Writer {
 	return &Writer{yield: yield, blocks: map[string]int{}, calls: map[string]*openCall{}}
@@ -159,11 +161,13 @@ func (w *Writer) endCall(c *openCall, cut string) bool {
 // whole only if its arguments already are.
 func (w *Writer) End(end events.GenerationEnded) {
 	if !end.Terminated && end.Error == nil {
-		end.Error = &events.Error{Class: events.ErrCut,
-			Message: "the answer ended without the provider's terminal sign: it was cut; ask again"}
+		end.Error = &events.Error{Class: events.ErrCut, Message: cutMessage}
 	}
 	if end.Error != nil {
 		end.Finish = events.FinishError
+		if end.Error.Class == events.ErrCancelled {
+			end.Finish = events.FinishCancelled
+		}
 	}
 	var cut string
 	switch {

@@ -1,0 +1,63 @@
+package llm
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Fallback returns p for models that are worse with tools than others. A model
+// that cannot call tools is not asked when there are tools: the answer is an
+// error of class unsupported that says what to do. A model that cannot call
+// them while it streams is asked for its answer as a whole, also when that shows
+// only in its refusal to stream.
+func Fallback(p Provider) Provider { return &fallback{p} }
+
+type fallback struct{ Provider }
+
+// Stream implements [Provider].
+func (f *fallback) Stream(ctx context.Context, req Request) Stream {
+	if len(req.Tools) == 0 {
+		return f.Provider.Stream(ctx, req)
+	}
+	can := f.Capabilities(req.Model)
+	if !can.Tools {
+		return f.refuse(req.Model)
+	}
+	if req.Whole = req.Whole || !can.StreamTools; req.Whole {
+		return f.Provider.Stream(ctx, req)
+	}
+	return func(yield func(events.Event, error) bool) {
+		first := true
+		for e, err := range f.Provider.Stream(ctx, req) {
+			if first && cannotStream(e) {
+				req.Whole = true
+				f.Provider.Stream(ctx, req)(yield)
+				return
+			}
+			first = false
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func (f *fallback) refuse(model string) Stream {
+	return func(yield func(events.Event, error) bool) {
+		NewWriter(yield).End(events.GenerationEnded{Error: &events.Error{
+			Class: events.ErrUnsupported,
+			Message: fmt.Sprintf("the model %s/%s cannot call tools: choose a model that can, or ask without tools "+
+				`(tools ["-"] in Settings, --tools none on the command line)`, f.Name(), model),
+		}})
+	}
+}
+
+// cannotStream reports whether an answer is the refusal to stream.
+func cannotStream(e events.Event) bool {
+	end, ok := e.(*events.GenerationEnded)
+	return ok && end.Error != nil && end.Error.Class == events.ErrUnsupported &&
+		strings.Contains(strings.ToLower(end.Error.Message), "stream")
+}

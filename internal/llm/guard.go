@@ -1,0 +1,126 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Guard returns p with a watchdog: when for the time of idle p yields no event,
+// the request is cancelled and the answer ends with class idle. Only yielded
+// events count, so keep-alives of a gateway do not feed it, nor does the time
+// that the consumer takes. Common is 90 to 120 s; 0 means no watchdog.
+//
+// It also keeps the rules of [Stream] for an adapter that breaks them at the
+// end: calls that are open are closed, an answer without a GenerationEnded was
+// cut, and nothing follows it. p must honour the cancelling of its context.
+func Guard(p Provider, idle time.Duration) Provider {
+	return &guarded{Provider: p, idle: idle}
+}
+
+type guarded struct {
+	Provider
+	idle time.Duration
+}
+
+// Stream implements [Provider].
+func (g *guarded) Stream(ctx context.Context, req Request) Stream {
+	return func(yield func(events.Event, error) bool) {
+		stalled := &events.Error{Class: events.ErrIdle, Message: fmt.Sprintf(
+			"%s/%s sent nothing for %s and was hung up on; ask again", g.Name(), req.Model, g.idle)}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		rest, feed := func() {}, func() {}
+		if g.idle > 0 {
+			timer := time.AfterFunc(g.idle, func() { cancel(stalled) })
+			defer timer.Stop()
+			rest, feed = func() { timer.Stop() }, func() { timer.Reset(g.idle) }
+		}
+		var calls openCalls
+		for e, err := range g.Provider.Stream(ctx, req) {
+			rest()
+			end, last := e.(*events.GenerationEnded)
+			if e == nil || last {
+				calls.finish(yield, ended(ctx, end, err, stalled))
+				return
+			}
+			calls.see(e)
+			if !yield(e, nil) {
+				return
+			}
+			feed()
+		}
+		calls.finish(yield, ended(ctx, nil, nil, stalled))
+	}
+}
+
+// ended is the end of an answer, made up when there is none. An adapter that
+// was hung up on may blame the connection, its caller or nobody: then the
+// watchdog is the reason.
+func ended(ctx context.Context, end *events.GenerationEnded, err error, stalled *events.Error) *events.GenerationEnded {
+	out := &events.GenerationEnded{}
+	switch {
+	case end != nil:
+		*out = *end
+	case err != nil:
+		if !errors.As(err, &out.Error) {
+			out.Error = FromRead(ctx, err)
+		}
+	}
+	if !out.Terminated && errors.Is(context.Cause(ctx), stalled) && consequence(out.Error) {
+		out.Error = stalled
+	}
+	return out
+}
+
+// consequence reports whether an error may be that of a request hung up on.
+func consequence(e *events.Error) bool {
+	if e == nil {
+		return true
+	}
+	switch e.Class {
+	case events.ErrCancelled, events.ErrNetwork, events.ErrCut:
+		return true
+	}
+	return false
+}
+
+// openCalls are the blocks of the calls without an end, in order.
+type openCalls []int
+
+func (o *openCalls) see(e events.Event) {
+	switch e := e.(type) {
+	case *events.ToolCallStart:
+		*o = append(*o, e.Block)
+	case *events.ToolCallEnd:
+		for i, block := range *o {
+			if block == e.Block {
+				*o = append((*o)[:i], (*o)[i+1:]...)
+				return
+			}
+		}
+	}
+}
+
+// finish closes what is open and yields the end.
+func (o openCalls) finish(yield func(events.Event, error) bool, end *events.GenerationEnded) {
+	if !end.Terminated && end.Error == nil {
+		end.Error = &events.Error{Class: events.ErrCut, Message: cutMessage}
+	}
+	if end.Error != nil && end.Finish != events.FinishCancelled {
+		end.Finish = events.FinishError
+	}
+	for _, block := range o {
+		if !yield(&events.ToolCallEnd{Block: block, Invalid: "the answer ended before the call was complete"}, nil) {
+			return
+		}
+	}
+	if end.Error != nil {
+		yield(end, end.Error)
+		return
+	}
+	yield(end, nil)
+}

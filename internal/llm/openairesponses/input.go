@@ -1,0 +1,207 @@
+package openairesponses
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/openai/openai-go/v3/packages/param"
+	"github.com/openai/openai-go/v3/responses"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// input makes the request's items from a transcript.
+func (p *Provider) input(messages []events.Message) responses.ResponseInputParam {
+	var items responses.ResponseInputParam
+	ids := callIDs{byCall: map[string]string{}, byText: map[string]string{}, used: map[string]bool{}, custom: map[string]bool{}}
+	for i := range messages {
+		m := &messages[i]
+		switch m.Role {
+		case events.RoleAssistant:
+			items = append(items, p.said(m, &ids)...)
+		case events.RoleTool:
+			for j := range m.Parts {
+				if m.Parts[j].Kind == events.PartResult {
+					items = append(items, result(&m.Parts[j], &ids))
+				}
+			}
+		default:
+			if text := textOf(m); text != "" {
+				items = append(items, responses.ResponseInputItemParamOfMessage(text, responses.EasyInputMessageRoleUser))
+			}
+		}
+	}
+	return items
+}
+
+func textOf(m *events.Message) string {
+	var text []string
+	for i := range m.Parts {
+		if m.Parts[i].Text != "" {
+			text = append(text, m.Parts[i].Text)
+		}
+	}
+	return strings.Join(text, "\n\n")
+}
+
+// said makes the items of an assistant message. Reasoning goes back only to the
+// provider that wrote it, and only where something it led to follows: the API
+// refuses a reasoning item at the end, as an answer that was stopped leaves it.
+func (p *Provider) said(m *events.Message, ids *callIDs) responses.ResponseInputParam {
+	var items, reasoning responses.ResponseInputParam
+	for i := range m.Parts {
+		part := &m.Parts[i]
+		switch part.Kind {
+		case events.PartText, events.PartRefusal:
+			if part.Text == "" {
+				continue
+			}
+			items = append(append(items, reasoning...),
+				responses.ResponseInputItemParamOfMessage(part.Text, responses.EasyInputMessageRoleAssistant))
+			reasoning = nil
+		case events.PartCall:
+			items = append(append(items, reasoning...), call(part, ids))
+			reasoning = nil
+		case events.PartReasoning:
+			if m.Provider != p.name || len(part.Carry) == 0 {
+				continue
+			}
+			switch c := readCarried(part.Carry); c.Type {
+			case kindReasoning:
+				raw := param.Override[responses.ResponseReasoningItemParam](part.Carry)
+				reasoning = append(reasoning, responses.ResponseInputItemUnionParam{OfReasoning: &raw})
+			case kindMessage:
+				setPhase(items, c.Phase)
+			}
+		}
+	}
+	return items
+}
+
+func readCarried(raw json.RawMessage) carried {
+	var c carried
+	if json.Unmarshal(raw, &c) != nil {
+		return carried{} // not ours: it stays out
+	}
+	return c
+}
+
+// setPhase sets the phase of the message it follows.
+func setPhase(items responses.ResponseInputParam, phase string) {
+	if len(items) > 0 && items[len(items)-1].OfMessage != nil {
+		items[len(items)-1].OfMessage.Phase = responses.EasyInputMessagePhase(phase)
+	}
+}
+
+// call makes the item of a call. Arguments that are no JSON object are wrapped
+// into one: servers that read them would refuse the whole history.
+func call(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionParam {
+	id := ids.begin(part)
+	if part.Custom {
+		return responses.ResponseInputItemParamOfCustomToolCall(id, part.Arguments, part.Name)
+	}
+	arguments := string(events.Arguments(part.Arguments))
+	if events.CheckArguments(arguments) != nil {
+		arguments = fmt.Sprintf(`{"invalid_arguments":%s}`, quote(part.Arguments))
+	}
+	return responses.ResponseInputItemParamOfFunctionCall(arguments, id, cmp.Or(part.Name, "unnamed"))
+}
+
+func quote(text string) string {
+	raw, err := json.Marshal(text)
+	if err != nil {
+		return `""` // cannot be: every string has its JSON
+	}
+	return string(raw)
+}
+
+func result(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionParam {
+	id, custom := ids.result(part)
+	if custom {
+		return responses.ResponseInputItemParamOfCustomToolCallOutput(id, output(part))
+	}
+	item := responses.ResponseInputItemParamOfFunctionCallOutput(output(part))
+	item.OfFunctionCallOutput.CallID = param.NewOpt(id)
+	return item
+}
+
+// output is what the model reads of a result: how the call ended, unless all
+// went well, and what the tool said.
+func output(part *events.Part) string {
+	said := ending(part.Status)
+	if said == "" || part.Text == "" {
+		return said + part.Text
+	}
+	return said + "\n" + part.Text
+}
+
+func ending(s events.Status) string {
+	switch s {
+	case events.StatusOK, "":
+		return ""
+	case events.StatusFailed:
+		return "The tool failed."
+	case events.StatusInvalidArguments:
+		return "The tool was not run: its arguments are invalid."
+	case events.StatusUnknownTool:
+		return "The tool was not run: there is no tool of this name."
+	case events.StatusTimeout:
+		return "The tool ran out of time."
+	case events.StatusCancelled:
+		return "The call was cancelled."
+	case events.StatusRefused:
+		return "The tool was not run: the call was refused."
+	case events.StatusExpired:
+		return "The tool was not run: nobody approved the call in time."
+	case events.StatusSuperseded:
+		return "The tool was not run: a new message took its place."
+	case events.StatusUnknown:
+		return "The call was interrupted: it is not known whether the tool ran."
+	}
+	return fmt.Sprintf("The call ended with status %s.", s)
+}
+
+// callIDs gives the calls of a request ids of their own. Providers use an id
+// again in the next turn (Bedrock's call_0), and calls of another provider may
+// have none: then one is made from our id, the same in every request.
+type callIDs struct {
+	byCall map[string]string // our id to the one in the request
+	byText map[string]string // the provider's id to the one it has now, for results without our id
+	used   map[string]bool
+	custom map[string]bool // ids in the request of calls with free text
+}
+
+// maxID bounds call_id at OpenAI, in bytes.
+const maxID = 64
+
+func (c *callIDs) begin(part *events.Part) string {
+	id := part.ProviderID
+	if len(id) > maxID || id == "" || c.used[id] {
+		id = "call_" + strings.ReplaceAll(part.Call, "-", "")
+		for n := len(c.used); part.Call == "" || len(id) > maxID || c.used[id]; n++ {
+			if id = fmt.Sprintf("call_n%d", n); !c.used[id] {
+				break
+			}
+		}
+	}
+	c.used[id] = true
+	c.custom[id] = part.Custom
+	c.byText[part.ProviderID] = id
+	if part.Call != "" {
+		c.byCall[part.Call] = id
+	}
+	return id
+}
+
+func (c *callIDs) result(part *events.Part) (id string, custom bool) {
+	id, ok := c.byCall[part.Call]
+	if !ok {
+		id, ok = c.byText[part.ProviderID]
+	}
+	if !ok {
+		id = cmp.Or(part.ProviderID, part.Call)
+	}
+	return id, c.custom[id]
+}

@@ -1,0 +1,184 @@
+// Package openairesponses asks models through OpenAI's Responses API, at OpenAI
+// or at a server that speaks it. The requests are stateless: nothing is stored
+// at the provider, and reasoning comes back encrypted with the history.
+//
+// Source: https://platform.openai.com/docs/api-reference/responses, and
+// PROVIDERS.md 47 to 53 for what servers make of it.
+package openairesponses
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/packages/param"
+	"github.com/openai/openai-go/v3/responses"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// Config says whom to ask.
+type Config struct {
+	// Name is the first part of the models' full names. Default: openai-responses.
+	Name string
+	// APIKey is sent as bearer token; without one nothing is sent. The
+	// environment is never read.
+	APIKey string
+	// BaseURL is what "/responses" is added to. Default: https://api.openai.com/v1.
+	BaseURL string
+	// HTTPClient makes the requests. Default: [http.DefaultClient]. Its Timeout
+	// would bound whole answers: leave it 0.
+	HTTPClient *http.Client
+}
+
+// Provider is the [llm.Provider] of this API.
+type Provider struct {
+	name    string
+	service responses.ResponseService
+}
+
+// New returns a provider. A base URL that is no URL is told by Stream.
+func New(c Config) *Provider {
+	// The service, unlike the client, takes nothing from the environment.
+	return &Provider{
+		name: cmp.Or(c.Name, "openai-responses"),
+		service: responses.NewResponseService(
+			option.WithBaseURL(cmp.Or(c.BaseURL, "https://api.openai.com/v1")),
+			option.WithAPIKey(c.APIKey),
+			option.WithHTTPClient(cmp.Or(c.HTTPClient, http.DefaultClient)),
+			option.WithMaxRetries(0),
+			option.WithMiddleware(boundErrors),
+		),
+	}
+}
+
+// Name implements [llm.Provider].
+func (p *Provider) Name() string { return p.name }
+
+// Capabilities implements [llm.Provider]: the API has tools for every model and
+// streams them.
+func (p *Provider) Capabilities(string) llm.Capabilities {
+	return llm.Capabilities{Tools: true, StreamTools: true}
+}
+
+// Stream implements [llm.Provider].
+func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		body, failed := p.ask(ctx, req)
+		if failed != nil {
+			llm.NewWriter(yield).End(events.GenerationEnded{Error: failed})
+			return
+		}
+		defer body.Close()
+		decode := Decode
+		if req.Whole {
+			decode = DecodeWhole
+		}
+		decode(known{ctx, body})(yield)
+	}
+}
+
+// ask sends the request and returns the body of a 2xx answer.
+func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
+	params, err := p.params(req)
+	if err != nil {
+		return nil, &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
+	}
+	accept := "text/event-stream"
+	if req.Whole {
+		accept = "application/json"
+	}
+	var answer *http.Response
+	_, err = p.service.New(ctx, params,
+		option.WithJSONSet("stream", !req.Whole),
+		option.WithHeader("Accept", accept),
+		option.WithResponseBodyInto(&answer))
+	switch {
+	case answer != nil && (answer.StatusCode < 200 || answer.StatusCode > 299):
+		// Whatever the SDK makes of it: its error is lost when "error" is a string.
+		defer answer.Body.Close()
+		said, readErr := io.ReadAll(io.LimitReader(answer.Body, maxError))
+		if readErr != nil {
+			return nil, llm.FromRead(ctx, readErr)
+		}
+		return nil, llm.FromHTTP(answer.StatusCode, answer.Header, said)
+	case err != nil:
+		if answer != nil {
+			err = errors.Join(err, answer.Body.Close())
+		}
+		return nil, llm.FromRead(ctx, err)
+	}
+	return answer.Body, nil
+}
+
+// maxError bounds what is read of a refusal, in bytes.
+const maxError = 1 << 20
+
+// boundErrors keeps the SDK, which reads refusals whole, from reading without end.
+func boundErrors(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+	res, err := next(req)
+	if err == nil && res.StatusCode >= 400 {
+		res.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(res.Body, maxError), res.Body}
+	}
+	return res, err
+}
+
+// known is a body whose read errors say why the request was cancelled.
+type known struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (k known) Read(p []byte) (int, error) {
+	n, err := k.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = llm.FromRead(k.ctx, err)
+	}
+	return n, err
+}
+
+// params makes the request: everything but how it is sent.
+func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) {
+	q := req.Parameters
+	params := responses.ResponseNewParams{
+		Model: req.Model,
+		Store: param.NewOpt(false),
+		Input: responses.ResponseNewParamsInputUnion{OfInputItemList: p.input(req.Messages)},
+	}
+	if reasons(req.Model) {
+		params.Include = []responses.ResponseIncludable{responses.ResponseIncludableReasoningEncryptedContent}
+	}
+	if req.System != "" {
+		params.Instructions = param.NewOpt(req.System)
+	}
+	if q.MaxTokens > 0 {
+		params.MaxOutputTokens = param.NewOpt(q.MaxTokens)
+	}
+	if q.Temperature != nil {
+		params.Temperature = param.NewOpt(*q.Temperature)
+	}
+	if q.TopP != nil {
+		params.TopP = param.NewOpt(*q.TopP)
+	}
+	params.Reasoning.Effort = responses.ReasoningEffort(q.ReasoningEffort)
+	if err := tools(&params, req); err != nil {
+		return params, err
+	}
+	if len(q.Extra) > 0 {
+		extra := make(map[string]any, len(q.Extra))
+		for k, v := range q.Extra {
+			extra[k] = v
+		}
+		params.SetExtraFields(extra)
+	}
+	return params, nil
+}
