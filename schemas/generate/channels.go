@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// channel is a kind of subject and what stands on it.
+type channel struct {
+	key     string // name in the AsyncAPI document
+	address string
+	text    string
+	senders []string // roles; none where the server itself copies
+	readers []string // roles
+	events  []string
+}
+
+// The roles of the programs on the bus.
+const (
+	app          = "app"
+	orchestrator = "orchestrator"
+	llmWorker    = "llm-worker"
+	toolWorker   = "tool-worker"
+	viewer       = "viewer"
+)
+
+// channels lists all kinds of subjects. A claim may stand wherever a message
+// can be too large for the bus.
+func channels() []channel {
+	lane := " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
+	log := []channel{
+		{"in", "in", "What people and apps say and order. Many writers; Nats-Msg-Id is the id of the input.",
+			[]string{app}, []string{orchestrator, llmWorker, viewer},
+			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Claim"}},
+		{"turn", "turn", "What the orchestrator decided." + lane,
+			[]string{orchestrator}, []string{orchestrator, viewer},
+			[]string{"Decision", "Claim"}},
+		{"gen", "gen", "What a model says, as it says it." + lane,
+			[]string{llmWorker}, []string{orchestrator, viewer},
+			[]string{"GenerationStarted", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "Claim"}},
+		{"call", "call.{call}", "The run of a tool call, or the answer of an app to a deferred one." + lane,
+			[]string{toolWorker, app}, []string{orchestrator, viewer},
+			[]string{"ToolStarted", "ToolResult", "Claim"}},
+		{"out", "out.{call}", "Output of a call on its way, for display only; it is not kept in HISTORY.",
+			[]string{toolWorker}, []string{viewer},
+			[]string{"ToolOutput"}},
+	}
+	var all []channel
+	for _, c := range log {
+		c.key, c.address = "conv-"+c.key, "conv.{shard}.{conversation}."+c.address
+		all = append(all, c)
+	}
+	for _, c := range log {
+		c.text = "What was stored under conv, republished by the server with the headers Nats-Sequence and Nats-Last-Sequence; plain NATS, for tails."
+		c.key, c.address = "live-"+c.key, "live.{shard}.{conversation}."+c.address
+		c.senders, c.readers = nil, []string{viewer}
+		all = append(all, c)
+	}
+	for _, c := range log {
+		if c.key == "gen" || c.key == "out" {
+			continue
+		}
+		c.text = "What was stored under conv, copied by the server and kept until deleted; the header Nats-Stream-Source names the original."
+		c.key, c.address = "history-"+c.key, "history.{shard}.{conversation}."+c.address
+		c.senders, c.readers = nil, []string{orchestrator, viewer}
+		all = append(all, c)
+	}
+	return append(all,
+		channel{"jobs-llm", "jobs.llm.{route}.{generation}", "Generations to be done now, a work queue; published after the decision that asks for them.",
+			[]string{orchestrator}, []string{llmWorker}, []string{"GenerationJob", "Claim"}},
+		channel{"jobs-tool", "jobs.tool.{tool}.{call}", "Tool calls to be run now, a work queue; published after the decision that asks for them.",
+			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}},
+	)
+}
+
+// decided are the events that stand inside a Decision only.
+func decided() []string {
+	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested",
+		"ToolCallRefused", "Paused", "InputAnswered", "TurnEnded"}
+}
+
+// parameters of the addresses.
+func parameters() []value {
+	return []value{
+		{"shard", "fixed hash of the conversation's id, as the deployment writes it"},
+		{"conversation", "id of the conversation (UUIDv7)"},
+		{"call", "id of the tool call (UUIDv7)"},
+		{"generation", "id of the generation (UUIDv7)"},
+		{"route", "provider/model, encoded as one token"},
+		{"tool", "name of the tool"},
+	}
+}
+
+// home is where an event is first written.
+func home(event string) *channel {
+	for _, c := range channels() {
+		if slices.Contains(c.events, event) {
+			return &c
+		}
+	}
+	return nil
+}
+
+// checkChannels reports events without a place and places without an event.
+func checkChannels() error {
+	known := map[string]bool{}
+	for _, e := range events.Prototypes() {
+		known[e.Type()] = true
+		inside := slices.Contains(decided(), e.Type())
+		if outside := home(e.Type()) != nil; inside == outside {
+			return fmt.Errorf("event %s must stand on a channel or inside a Decision, and not both: see channels.go", e.Type())
+		}
+	}
+	placed := decided()
+	for _, c := range channels() {
+		placed = append(placed, c.events...)
+		for _, p := range addressParameters(c.address) {
+			if !slices.ContainsFunc(parameters(), func(v value) bool { return v.text == p }) {
+				return fmt.Errorf("parameter {%s} of %s is not described: see channels.go", p, c.address)
+			}
+		}
+	}
+	for _, name := range placed {
+		if !known[name] {
+			return fmt.Errorf("channels.go names %s, which is no event", name)
+		}
+	}
+	return nil
+}
+
+// addressParameters are the names in braces.
+func addressParameters(address string) []string {
+	var names []string
+	for token := range strings.SplitSeq(address, ".") {
+		if name, ok := strings.CutPrefix(token, "{"); ok {
+			names = append(names, strings.TrimSuffix(name, "}"))
+		}
+	}
+	return names
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// document is docs/events.md.
+func document(src *source, defs *definitions, examples map[string][]byte) []byte {
+	var b bytes.Buffer
+	b.WriteString(`<!-- Generated from internal/events: go generate ./schemas -->
+# Events
+
+Everything that happens in a conversation is an event: a compact JSON object
+whose first field is ` + "`type`" + `. A message carries one event or several, one per line
+(NDJSON). Fields a program does not know are kept and passed on; events it does
+not know are skipped. The JSON Schemas stand in [schemas/](../schemas), the
+subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
+
+## Channels
+
+| subject | written by | read by | events |
+| --- | --- | --- | --- |
+`)
+	for _, c := range channels() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", subject(c.address), writers(c), strings.Join(c.readers, ", "), links(c.events))
+	}
+	b.WriteString("\n")
+	for _, c := range channels() {
+		fmt.Fprintf(&b, "- `%s`: %s\n", subject(c.address), c.text)
+	}
+	fmt.Fprintf(&b, "\nInside a [Decision](#decision) stand %s.\n", links(decided()))
+
+	for _, e := range defs.events {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", e.name, src.text[e.name], origin(e.name))
+		fields(&b, e.schema)
+		fmt.Fprintf(&b, "\n```json\n%s\n```\n", bytes.TrimSpace(examples[e.name]))
+	}
+	b.WriteString("\n## Types\n\nThe events share these.\n")
+	for _, s := range defs.shared {
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", s.name, src.text[s.name])
+		if s.schema.Enum == nil {
+			fields(&b, s.schema)
+			continue
+		}
+		for _, v := range src.values[s.name] {
+			fmt.Fprintf(&b, "- `%s`", v.text)
+			if v.comment != "" {
+				fmt.Fprintf(&b, ": %s", v.comment)
+			}
+			b.WriteString("\n")
+		}
+	}
+	return b.Bytes()
+}
+
+// subject writes the parameters of an address as people do.
+func subject(address string) string {
+	return strings.NewReplacer("{", "<", "}", ">").Replace(address)
+}
+
+func writers(c channel) string {
+	if len(c.senders) == 0 {
+		return "the server"
+	}
+	return strings.Join(c.senders, ", ")
+}
+
+// origin says who writes an event, and where.
+func origin(event string) string {
+	if slices.Contains(decided(), event) {
+		return "Written by: orchestrator, inside a [Decision](#decision)."
+	}
+	var places []string
+	for _, c := range channels() {
+		if slices.Contains(c.events, event) && len(c.senders) > 0 {
+			places = append(places, fmt.Sprintf("%s on `%s`", writers(c), subject(c.address)))
+		}
+	}
+	return "Written by: " + strings.Join(places, "; ") + "."
+}
+
+func links(names []string) string {
+	var out []string
+	for _, name := range names {
+		out = append(out, fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name)))
+	}
+	return strings.Join(out, ", ")
+}
+
+func fields(b *bytes.Buffer, s *jsonschema.Schema) {
+	b.WriteString("| field | type | required | description |\n| --- | --- | --- | --- |\n")
+	for _, name := range s.PropertyOrder {
+		p, required := s.Properties[name], ""
+		if slices.Contains(s.Required, name) {
+			required = "yes"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, kind(p), required, cell(p.Description))
+	}
+}
+
+// kind names the type of a field.
+func kind(s *jsonschema.Schema) string {
+	name := typeName(s)
+	switch {
+	case name != "":
+		return fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name))
+	case s.Const != nil:
+		return fmt.Sprintf("`%q`", *s.Const)
+	case s.Type == "array":
+		return "array of " + kind(s.Items)
+	case s.Type == "object" && s.AdditionalProperties != nil:
+		return "object of " + kind(s.AdditionalProperties)
+	case s.Type == "object":
+		return "event"
+	case s.Type == "":
+		return "any JSON"
+	}
+	return s.Type
+}
+
+// cell escapes what would end a cell of a table or vanish as markup.
+func cell(s string) string { return strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ").Replace(s) }

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// compile compiles the schema of an event with an implementation that is
+// independent of the one that made it. Nothing is fetched.
+func compile(t *testing.T, name string) *jsonschema.Schema {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(root, "schemas", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := "https://parleybus.dev/schemas/" + name + ".json"
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft4) // so that $schema must say 2020-12
+	if err := c.AddResource(id, doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.DraftVersion != 2020 {
+		t.Fatalf("%s is of draft %d, want 2020-12", name, s.DraftVersion)
+	}
+	return s
+}
+
+func validate(t *testing.T, s *jsonschema.Schema, raw []byte) error {
+	t.Helper()
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Validate(v)
+}
+
+func TestEveryExampleFollowsItsSchemaAndComesBackWithoutLoss(t *testing.T) {
+	for _, e := range events.Prototypes() {
+		t.Run(e.Type(), func(t *testing.T) {
+			raw, err := os.ReadFile(filepath.Join(root, "schemas", "examples", e.Type()+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := validate(t, compile(t, e.Type()), raw); err != nil {
+				t.Error(err)
+			}
+			l, err := events.DecodeLine(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.Event.Type() != e.Type() {
+				t.Fatalf("it is a %s", l.Event.Type())
+			}
+			got, err := events.Append(nil, l.Event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want bytes.Buffer
+			if err := json.Compact(&want, raw); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want.Bytes()) {
+				t.Errorf("decoded and encoded:\n got %s\nwant %s", got, want.Bytes())
+			}
+		})
+	}
+}
+
+func TestTheEventsInsideADecisionFollowTheirOwnSchemas(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(root, "schemas", "examples", "Decision.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := events.DecodeLine(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := l.Event.(*events.Decision).Events
+	if len(lines) == 0 {
+		t.Fatal("the example decides nothing")
+	}
+	for _, l := range lines {
+		if err := validate(t, compile(t, l.Event.Type()), l.Raw); err != nil {
+			t.Errorf("%s: %v", l.Event.Type(), err)
+		}
+	}
+}
+
+func TestNoExampleIsOfNoEvent(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(root, "schemas", "examples", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if name, ok := strings.CutSuffix(filepath.Base(path), ".json"); !ok || events.New(name) == nil {
+			t.Errorf("%s is of no event: remove it", path)
+		}
+	}
+}
+
+func TestTheSchemas(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		event string
+		raw   string
+		wrong string // part of the error; empty when valid
+	}{
+		{"a bare event is valid", "TextChunk", `{"type":"TextChunk","index":0,"text":""}`, ""},
+		{"unknown fields are valid, at every depth", "TurnEnded",
+			`{"type":"TurnEnded","turn":"t","outcome":"failed","steps":1,"later":1,"error":{"class":"network","message":"m","later":{}}}`, ""},
+		{"raw JSON may be anything", "ReasoningChunk", `{"type":"ReasoningChunk","index":0,"carry":["a",null]}`, ""},
+		{"unknown events inside a decision are valid", "Decision", `{"type":"Decision","events":[{"type":"Later"}],"state":{"phase":"idle"}}`, ""},
+		{"another type is refused", "TextChunk", `{"type":"ReasoningChunk","index":0,"text":""}`, "/type"},
+		{"a missing type is refused", "TextChunk", `{"index":0,"text":""}`, "type"},
+		{"a missing field is refused", "TextChunk", `{"type":"TextChunk","index":0}`, "text"},
+		{"null is refused for a list", "TurnStarted", `{"type":"TurnStarted","turn":"t","inputs":null}`, "/inputs"},
+		{"null is refused for a number", "AssistantMessage",
+			`{"type":"AssistantMessage","turn":"t","generation":"g","step":1,"message":{"role":"user","parts":[]},"finish":"stop","usage":{"input_tokens":null}}`, "/usage/input_tokens"},
+		{"null is refused for an object", "ToolResult", `{"type":"ToolResult","call":"c","status":"ok","content":"","object":null}`, "/object"},
+		{"a word we do not have is refused", "ToolResult", `{"type":"ToolResult","call":"c","status":"fine","content":""}`, "/status"},
+		{"a fraction is refused for a count", "TextChunk", `{"type":"TextChunk","index":0.5,"text":""}`, "/index"},
+		{"a negative sequence is refused", "GenerationJob",
+			`{"type":"GenerationJob","conversation":"c","subject":"s","lane_sequence":-1,"turn":"t","generation":"g","step":1,"route":"r","messages":[]}`, "/lane_sequence"},
+		{"an event without type inside a decision is refused", "Decision", `{"type":"Decision","events":[{}],"state":{"phase":"idle"}}`, "/events/0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := validate(t, compile(t, tc.event), []byte(tc.raw))
+			switch {
+			case tc.wrong == "" && err != nil:
+				t.Error(err)
+			case tc.wrong != "" && (err == nil || !strings.Contains(err.Error(), tc.wrong)):
+				t.Errorf("error %v, want one about %s", err, tc.wrong)
+			}
+		})
+	}
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// definitions are the schemas of all events and of the types they share.
+type definitions struct {
+	events []definition // in the order of the documentation
+	shared []definition // in the order in which the events first use them
+}
+
+// definition is the schema of one Go type.
+type definition struct {
+	name   string
+	schema *jsonschema.Schema
+}
+
+// find returns a shared type.
+func (d *definitions) find(name string) *jsonschema.Schema {
+	i := slices.IndexFunc(d.shared, func(s definition) bool { return s.name == name })
+	if i < 0 {
+		return nil
+	}
+	return d.shared[i].schema
+}
+
+// describe makes the schemas of all events. Named types below them become
+// references to #/$defs/<Name>.
+func describe(src *source) (*definitions, error) {
+	var shared []reflect.Type
+	prototypes := events.Prototypes()
+	for _, e := range prototypes {
+		shared = collect(shared, reflect.TypeOf(e).Elem())
+	}
+	opts := &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[json.RawMessage](): {},
+		reflect.TypeFor[events.Line]():     line(),
+	}}
+	for _, t := range shared {
+		opts.TypeSchemas[t] = &jsonschema.Schema{Ref: "#/$defs/" + t.Name()}
+	}
+	defs := &definitions{}
+	for _, t := range shared {
+		s, err := schemaOf(t, opts, src)
+		if err != nil {
+			return nil, err
+		}
+		defs.shared = append(defs.shared, definition{t.Name(), s})
+	}
+	for _, e := range prototypes {
+		s, err := schemaOf(reflect.TypeOf(e).Elem(), opts, src)
+		if err != nil {
+			return nil, err
+		}
+		var name any = e.Type()
+		s.Properties["type"] = &jsonschema.Schema{Type: "string", Const: &name, Description: "the name of the event; always the first field"}
+		s.PropertyOrder = append([]string{"type"}, s.PropertyOrder...)
+		s.Required = append([]string{"type"}, s.Required...)
+		defs.events = append(defs.events, definition{e.Type(), s})
+	}
+	return defs, nil
+}
+
+// line is an event inside an event.
+func line() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "object",
+		Properties: map[string]*jsonschema.Schema{
+			"type": {Type: "string", Description: "the name of the event, whose schema it follows"},
+		},
+		Required: []string{"type"},
+	}
+}
+
+// collect appends the named types of the events package that t refers to, each
+// once and before those it refers to itself. Embedded structs are no types of
+// their own on the wire.
+func collect(found []reflect.Type, t reflect.Type) []reflect.Type {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return add(found, t.Elem())
+	case reflect.Struct:
+		for f := range t.Fields() {
+			switch {
+			case f.Anonymous:
+				found = collect(found, f.Type)
+			case f.Tag.Get("json") != "-":
+				found = add(found, f.Type)
+			}
+		}
+	}
+	return found
+}
+
+func add(found []reflect.Type, t reflect.Type) []reflect.Type {
+	ours := t.PkgPath() == reflect.TypeFor[events.Line]().PkgPath()
+	if t == reflect.TypeFor[events.Line]() || ours && slices.Contains(found, t) {
+		return found
+	}
+	if ours {
+		found = append(found, t)
+	}
+	return collect(found, t)
+}
+
+// schemaOf is what jsonschema-go infers, made open to fields of later versions
+// and closed to null, which this code never writes.
+func schemaOf(t reflect.Type, opts *jsonschema.ForOptions, src *source) (*jsonschema.Schema, error) {
+	// The type itself must be spelled out, not referred to.
+	own := opts.TypeSchemas[t]
+	delete(opts.TypeSchemas, t)
+	s, err := jsonschema.ForType(t, opts)
+	if own != nil {
+		opts.TypeSchemas[t] = own
+	}
+	if err != nil {
+		return nil, err
+	}
+	relax(s)
+	if s.Description = src.text[t.Name()]; s.Description == "" {
+		return nil, fmt.Errorf("type %s has no doc comment, which is its description", t.Name())
+	}
+	if t.Kind() == reflect.String {
+		for _, v := range src.values[t.Name()] {
+			s.Enum = append(s.Enum, v.text)
+		}
+	}
+	for name, p := range s.Properties {
+		if p.Description == "" {
+			return nil, fmt.Errorf("field %s of %s has no jsonschema tag, which is its description", name, t.Name())
+		}
+	}
+	return s, nil
+}
+
+func relax(s *jsonschema.Schema) {
+	if s.Types != nil {
+		s.Types = slices.DeleteFunc(s.Types, func(t string) bool { return t == "null" })
+		if len(s.Types) == 1 {
+			s.Type, s.Types = s.Types[0], nil
+		} else if len(s.Types) == 0 {
+			s.Types = nil
+		}
+	}
+	if s.Properties != nil {
+		s.AdditionalProperties = nil
+	}
+	for _, p := range s.Properties {
+		relax(p)
+	}
+	if s.Items != nil {
+		relax(s.Items)
+	}
+	if s.AdditionalProperties != nil {
+		relax(s.AdditionalProperties)
+	}
+}
+
+// schemaFile is the schema of an event with all that it refers to.
+func schemaFile(e definition, defs *definitions) ([]byte, error) {
+	s := e.schema.CloneSchemas()
+	s.Schema = "https://json-schema.org/draft/2020-12/schema"
+	s.ID = "https://parleybus.dev/schemas/" + e.name + ".json"
+	s.Title = e.name
+	refer(s, s, defs)
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return headFirst(raw)
+}
+
+// refer adds what part refers to, and what that refers to, to $defs of root.
+func refer(root, part *jsonschema.Schema, defs *definitions) {
+	if name := typeName(part); name != "" && root.Defs[name] == nil {
+		if root.Defs == nil {
+			root.Defs = map[string]*jsonschema.Schema{}
+		}
+		root.Defs[name] = defs.find(name)
+		refer(root, defs.find(name), defs)
+	}
+	for _, p := range part.Properties {
+		refer(root, p, defs)
+	}
+	if part.Items != nil {
+		refer(root, part.Items, defs)
+	}
+	if part.AdditionalProperties != nil {
+		refer(root, part.AdditionalProperties, defs)
+	}
+}
+
+// typeName is the shared type a schema refers to, or empty.
+func typeName(s *jsonschema.Schema) string {
+	if len(s.Ref) > len("#/$defs/") {
+		return s.Ref[len("#/$defs/"):]
+	}
+	return ""
+}
+
+// headFirst indents a schema and puts what people look for first on top.
+func headFirst(raw []byte) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	buf.WriteByte('{')
+	for i, key := range []string{"$schema", "$id", "title", "description", "type", "required", "properties", "$defs"} {
+		if fields[key] == nil {
+			continue
+		}
+		if i > 0 {
+			buf.WriteByte(',')
+		}
+		fmt.Fprintf(&buf, "%q:%s", key, fields[key])
+		delete(fields, key)
+	}
+	buf.WriteByte('}')
+	if len(fields) > 0 {
+		return nil, fmt.Errorf("a keyword has no place in the file's order: %v", fields)
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, buf.Bytes(), "", "  "); err != nil {
+		return nil, err
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
+}
