@@ -85,7 +85,7 @@ func decided() []string {
 // parameters of the addresses.
 func parameters() []value {
 	return []value{
-		{"shard", "fixed hash of the conversation's id, as the deployment writes it"},
+		{"shard", "number of the shard, a fixed hash of the conversation's id"},
 		{"conversation", "id of the conversation (UUIDv7)"},
 		{"call", "id of the tool call (UUIDv7)"},
 		{"generation", "id of the generation (UUIDv7)"},
