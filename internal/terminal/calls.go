@@ -1,0 +1,180 @@
+package terminal
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// nameCells bounds what a tool's name takes of a line.
+const nameCells = 40
+
+// call is a tool call as far as it was shown.
+type call struct {
+	label     string // name, with a number from the second of a step on
+	arguments strings.Builder
+	asked     bool // its card stands
+	ended     bool
+	attempt   string // of the tool worker that runs it
+	last      int    // index of the last output
+	printed   bool   // output of the attempt stands
+}
+
+// call returns the call of an id, or a new one. Its name may become known later.
+// Calls of a step that name the same tool are told apart by a number.
+func (r *Renderer) call(id, name string) *call {
+	c := r.calls[id]
+	if c == nil || id == "" {
+		c = &call{last: -1}
+	}
+	if id != "" {
+		r.calls[id] = c
+	}
+	if c.label == "" && name != "" {
+		c.label = r.label(name)
+	}
+	return c
+}
+
+func (r *Renderer) label(name string) string {
+	name = cmp.Or(r.p.cut(r.p.line(name), min(nameCells, r.p.columns()/2)), "?")
+	r.names[name]++
+	if n := r.names[name]; n > 1 {
+		return fmt.Sprintf("%s#%d", name, n)
+	}
+	return name
+}
+
+// asked shows the card of a call whose arguments are whole.
+func (r *Renderer) asked(c *call) {
+	raw := c.arguments.String()
+	c.arguments = strings.Builder{}
+	if c.asked {
+		return
+	}
+	c.asked = true
+	r.running++
+	r.gen.visible = r.gen.visible || !r.o.TextOnly
+	r.card(card{
+		mark: r.m.call, label: c.label, between: " ", body: r.p.arguments(raw),
+		text: raw,
+		// A line hides where the lines of a text end, escaped or not.
+		long: len(raw) > lineBytes || strings.Contains(strings.TrimSpace(raw), "\n") || strings.Contains(raw, `\n`),
+	})
+}
+
+// ended shows the card of a call's end; only the first one counts.
+func (r *Renderer) ended(id, tool string, status events.Status, content string, object *events.Object, ran time.Duration) {
+	c := r.call(id, cmp.Or(tool, "?"))
+	if c.ended {
+		return
+	}
+	c.ended = true
+	r.running = max(0, r.running-1)
+	var facts []string
+	if ran > 0 {
+		facts = append(facts, took(ran))
+	}
+	if object != nil {
+		facts = append(facts, size(object.Size))
+	}
+	suffix := ""
+	if len(facts) > 0 {
+		suffix = " (" + strings.Join(facts, ", ") + ")"
+	}
+	end := card{
+		mark: r.m.ok, style: green, label: c.label, between: " " + r.m.arrow + " ", suffix: suffix,
+		body: r.p.line(content), text: content,
+		long: len(content) > lineBytes || strings.Contains(strings.TrimSpace(content), "\n"),
+	}
+	if status != events.StatusOK {
+		end.mark, end.style, end.between = r.m.fail, red, " "
+		end.lead = r.p.line(string(status))
+	}
+	r.card(end)
+}
+
+// card is a call or its end, one line when that is enough.
+type card struct {
+	mark, label, between string
+	style                style
+	lead, body           string
+	suffix               string
+	// text is what body was made from; long says that it is more than a line.
+	text string
+	long bool
+}
+
+// card writes a card: mark and label, then as much as fits of the rest. What
+// does not fit stands below, whole, when everything is asked for.
+func (r *Renderer) card(c card) {
+	if r.o.TextOnly {
+		return
+	}
+	head, rest, whole := c.fit(r.p)
+	below := r.o.Verbose && (!whole || c.long)
+	if below {
+		c.body = ""
+		head, rest, _ = c.fit(r.p)
+	}
+	r.out.note(plain, r.p.paint(c.style, c.mark)+r.p.paint(bold, head)+r.p.paint(dim, rest))
+	if below {
+		r.out.block(c.text)
+	}
+}
+
+// fit lays a card out on one line and reports whether nothing had to be cut.
+func (c card) fit(p Profile) (head, rest string, whole bool) {
+	const least = 8 // columns of body below which it is better to drop the suffix
+	body := strings.TrimSuffix(c.lead+": "+c.body, ": ")
+	if c.lead == "" {
+		body = c.body
+	}
+	if body != "" {
+		body = c.between + body
+	}
+	head = p.cut(" "+c.label, p.columns()-cells(c.mark))
+	room := p.columns() - cells(c.mark) - cells(head)
+	suffix := c.suffix
+	if cells(suffix)+min(cells(body), cells(c.between)+least) > room {
+		suffix = ""
+	}
+	fits := p.cut(body, room-cells(suffix))
+	return head, fits + suffix, fits == body
+}
+
+// toolStarted shows nothing unless output of a lost attempt stands.
+func (r *Renderer) toolStarted(e *events.ToolStarted) {
+	c := r.call(e.Call, e.Tool)
+	if c.ended || c.attempt == e.Attempt {
+		return
+	}
+	if c.printed {
+		r.remark(dim, cmp.Or(c.label, "a call")+": attempt lost, starting again")
+	}
+	c.attempt, c.last, c.printed = e.Attempt, -1, false
+	if r.o.Verbose && e.Worker != "" {
+		r.note(dim, r.m.dash+" "+cmp.Or(c.label, "a call")+" "+r.m.dot+" "+r.p.line(e.Worker))
+	}
+}
+
+// toolOutput shows a piece of output. It may be the first that is heard of a
+// call, as outputs are not ordered with the call's own lane.
+func (r *Renderer) toolOutput(e *events.ToolOutput) {
+	c := r.call(e.Call, "")
+	if c.attempt == "" {
+		c.attempt = e.Attempt
+	}
+	if r.o.TextOnly || c.ended || e.Attempt != c.attempt || e.Index <= c.last || e.Text == "" {
+		return
+	}
+	c.last, c.printed = e.Index, true
+	prefix := "  " + r.m.bar + " "
+	if r.running > 1 && c.label != "" {
+		prefix = "  " + c.label + " " + r.m.bar + " "
+	}
+	r.out.print(e.Call, prefix, e.Text)
+}

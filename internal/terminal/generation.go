@@ -1,0 +1,173 @@
+package terminal
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// generation is the attempt whose text is being shown.
+type generation struct {
+	attempt string
+	last    int             // index of the attempt's last event
+	lost    map[string]bool // attempts that do not exist any more
+	id      string          // empty when the viewer came in the middle of it
+	turn    string
+	step    int
+	seen    bool // an event of it came
+	visible bool // something of it stands on the screen
+	block   int  // of the reasoning being shown
+	open    map[int]*call
+	failure *events.Error // of the last one, until the next starts
+}
+
+// admit reports whether an event of the gen channel exists and is new: it must
+// be of the attempt that started last, and beyond what came of it. A viewer
+// that came in the middle takes the first attempt it sees. Events without an
+// attempt come straight from a provider and are always new.
+func (g *generation) admit(e events.Stamped) bool {
+	attempt, index := e.Position()
+	_, start := e.(*events.GenerationStarted)
+	switch {
+	case attempt == "":
+		return true
+	case g.attempt == "":
+	case start && attempt != g.attempt && !g.lost[attempt]:
+		g.lost[g.attempt] = true
+	case attempt != g.attempt || index <= g.last:
+		return false
+	}
+	g.attempt, g.last = attempt, index
+	return true
+}
+
+func (r *Renderer) generation(e events.Stamped) {
+	g := &r.gen
+	g.seen = true
+	switch e := e.(type) {
+	case *events.GenerationStarted:
+		r.started(e)
+	case *events.TextChunk:
+		r.text(e.Text, e.Refusal)
+	case *events.ReasoningChunk:
+		r.reasoning(e.Block, e.Text)
+	case *events.ToolCallStart:
+		g.open[e.Block] = r.call(e.Call, cmp.Or(e.Name, "?"))
+	case *events.ToolCallDelta:
+		if c := g.open[e.Block]; c != nil {
+			c.arguments.WriteString(e.Arguments)
+		}
+	case *events.ToolCallEnd:
+		if c := g.open[e.Block]; c != nil {
+			delete(g.open, e.Block)
+			r.asked(c)
+		}
+	case *events.GenerationEnded:
+		r.generationEnded(e)
+	}
+}
+
+// started begins an attempt. When it is another try at a step of which
+// something was shown, that is said before anything new is.
+func (r *Renderer) started(e *events.GenerationStarted) {
+	g := &r.gen
+	if g.visible && (g.turn == "" || g.turn == e.Turn && g.step == e.Step) {
+		r.startAgain("attempt lost, starting again")
+	}
+	if g.turn != e.Turn || g.step != e.Step {
+		r.running = 0
+		clear(r.names)
+	}
+	if r.out.section == sectionText {
+		r.out.blank() // the texts of two steps do not run together
+	}
+	g.id, g.turn, g.step = e.Generation, e.Turn, e.Step
+	g.visible, g.failure = false, nil
+	clear(g.open)
+	if r.o.Verbose {
+		head := fmt.Sprintf("%s step %d %s %s/%s", r.m.dash, e.Step, r.m.dot, e.Provider, e.Model)
+		if e.Worker != "" {
+			head += " " + r.m.dot + " " + e.Worker
+		}
+		r.note(dim, r.p.line(head))
+	}
+}
+
+// startAgain says that what was shown of the attempt does not exist.
+func (r *Renderer) startAgain(why string) {
+	r.out.note(dim, r.m.dash+" "+why+" "+r.m.dash)
+	r.gen.visible = false
+	r.running = 0
+	clear(r.names)
+}
+
+func (r *Renderer) text(piece string, refusal bool) {
+	if piece == "" {
+		return
+	}
+	st := plain
+	if refusal {
+		st = yellow
+	}
+	r.out.say(sectionText, st, piece)
+	r.gen.visible = true
+}
+
+func (r *Renderer) reasoning(block int, piece string) {
+	if !r.o.Reasoning || r.o.TextOnly || piece == "" {
+		return
+	}
+	g := &r.gen
+	if r.out.section == sectionReasoning && block != g.block {
+		r.out.blank() // summaries come as several blocks, each a paragraph
+	}
+	g.block = block
+	r.out.say(sectionReasoning, dim, piece)
+	g.visible = true
+}
+
+// generationEnded tells what an answer lacks. An error is told when it is known
+// what follows: another try, or the end of the turn.
+func (r *Renderer) generationEnded(e *events.GenerationEnded) {
+	r.gen.failure = e.Error
+	switch {
+	case e.Error != nil && e.Attempt == "": // nobody decides what follows
+		r.note(red, r.m.fail+" "+r.p.line(e.Error.Error()))
+	case e.Error != nil:
+	case e.Finish == events.FinishLength:
+		r.remark(yellow, "the answer was cut at its token limit")
+	case e.Finish == events.FinishContentFilter:
+		r.remark(yellow, "the provider's content filter stopped the answer")
+	}
+}
+
+// assistant shows of a decided message what did not stream past: all of it where
+// only facts are kept, calls whose beginning was missed otherwise.
+func (r *Renderer) assistant(e *events.AssistantMessage) {
+	g := &r.gen
+	streamed := g.seen && (g.id == e.Generation || g.id == "")
+	if !streamed && (g.turn != e.Turn || g.step != e.Step) {
+		r.running = 0
+		clear(r.names)
+	}
+	for i, p := range e.Message.Parts {
+		switch {
+		case p.Kind == events.PartCall:
+			c := r.call(p.Call, cmp.Or(p.Name, "?"))
+			if !c.asked {
+				c.arguments.Reset()
+				c.arguments.WriteString(p.Arguments)
+				r.asked(c)
+			}
+		case streamed:
+		case p.Kind == events.PartReasoning:
+			r.reasoning(i, p.Text)
+		case p.Kind == events.PartText || p.Kind == events.PartRefusal:
+			r.text(p.Text, p.Kind == events.PartRefusal)
+		}
+	}
+	// What stands is decided: it cannot be superseded any more.
+	g.id, g.turn, g.step = e.Generation, e.Turn, e.Step
+	g.seen, g.visible = true, false
+}

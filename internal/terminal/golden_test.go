@@ -1,0 +1,162 @@
+package terminal
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// profiles are the outputs every stream is shown on. Sections of a golden file
+// are named after them.
+func profiles() map[string]Profile {
+	return map[string]Profile{
+		"terminal": {Color: true, Width: 60, Interactive: true, Unicode: true},
+		"narrow":   {Width: 20, Interactive: true, Unicode: true},
+		"pipe":     {},
+	}
+}
+
+// archive is a txtar file (golang.org/x/tools/txtar describes the format): a
+// comment and named sections, in order.
+type archive struct {
+	comment  string
+	names    []string
+	sections map[string]string
+}
+
+func readArchive(t *testing.T, path string) *archive {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &archive{sections: map[string]string{}}
+	name := ""
+	for line := range strings.Lines(string(data)) {
+		head := strings.TrimSuffix(line, "\n")
+		if inner, ok := strings.CutPrefix(head, "-- "); ok && strings.HasSuffix(inner, " --") {
+			name = strings.TrimSuffix(inner, " --")
+			a.names = append(a.names, name)
+			continue
+		}
+		if name == "" {
+			a.comment += line
+		} else {
+			a.sections[name] += line
+		}
+	}
+	return a
+}
+
+func (a *archive) write(t *testing.T, path string) {
+	t.Helper()
+	var b bytes.Buffer
+	b.WriteString(a.comment)
+	for _, name := range a.names {
+		fmt.Fprintf(&b, "-- %s --\n%s", name, a.sections[name])
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// option reports whether the comment has a line "options:" with the word.
+func (a *archive) option(word string) bool {
+	_, rest, _ := strings.Cut(a.comment, "options:")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.Contains(" "+line+" ", " "+word+" ")
+}
+
+// visible writes escapes so that a golden file can be read and diffed; a last
+// line without a newline is marked.
+func visible(s string) string {
+	s = strings.NewReplacer("\x1b", "␛", "\r", "␍").Replace(s)
+	if s != "" && !strings.HasSuffix(s, "\n") {
+		s += "⌁\n"
+	}
+	return s
+}
+
+// harmless fails when anything but newlines, tabs and our own colours reached
+// the output.
+func harmless(t *testing.T, name, shown string) {
+	t.Helper()
+	for _, own := range []style{bold, dim, red, green, yellow, reset} {
+		shown = strings.ReplaceAll(shown, string(own), "")
+	}
+	for _, r := range shown {
+		// The marks LRM, RLM and ALM belong to ordinary text.
+		override := unicode.Is(unicode.Bidi_Control, r) && !strings.ContainsRune("\u200e\u200f\u061c", r)
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || override) {
+			t.Errorf("%s: %q reached the output: %q", name, r, shown)
+		}
+	}
+}
+
+func (a *archive) check(t *testing.T, name, got string, update bool) {
+	t.Helper()
+	want, ok := a.sections[name]
+	if update {
+		if !ok {
+			a.names = append(a.names, name)
+		}
+		a.sections[name] = got
+		return
+	}
+	if got != want {
+		t.Errorf("%s differs (run the test with -update and look at the diff)\n--- got\n%s--- want\n%s", name, got, want)
+	}
+}
+
+// entries reads a section "events": per line the milliseconds since the start
+// and the event as it stands in the log.
+func (a *archive) entries(t *testing.T) []Entry {
+	t.Helper()
+	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	var out []Entry
+	for row := range strings.Lines(a.sections["events"]) {
+		ms, raw, _ := strings.Cut(strings.TrimSpace(row), " ")
+		after, err := strconv.Atoi(ms)
+		if err != nil {
+			t.Fatalf("line %q does not begin with milliseconds", row)
+		}
+		line, err := events.DecodeLine([]byte(raw))
+		if err != nil {
+			t.Fatalf("line %q: %v", row, err)
+		}
+		out = append(out, Entry{Time: start.Add(time.Duration(after) * time.Millisecond), Line: line})
+	}
+	return out
+}
+
+func TestStreams(t *testing.T) {
+	golden(t, "stream", func(t *testing.T, a *archive) ([]string, map[string]string) {
+		o := Options{
+			Reasoning: a.option("reasoning"), Verbose: a.option("verbose"),
+			ShowUser: a.option("user"), TextOnly: a.option("text"),
+		}
+		shown := map[string]string{}
+		for name, p := range profiles() {
+			var out bytes.Buffer
+			r := New(&out, p, o)
+			for _, e := range a.entries(t) {
+				if err := r.Show(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			harmless(t, name, out.String())
+			shown[name] = out.String() + r.Summary().Line("0197f3a2-7c1e-7000-8000-000000000001", p)
+		}
+		return []string{"terminal", "narrow", "pipe"}, shown
+	})
+}

@@ -1,0 +1,172 @@
+package terminal
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+func markdownTranscript(w io.Writer, p Profile, conversation string, entries []TranscriptEntry) error {
+	m := markdown{p: p}
+	if conversation != "" {
+		m.paragraph("# Conversation " + span(p.line(conversation)))
+	}
+	for _, e := range entries {
+		m.entry(e)
+	}
+	if _, err := w.Write(m.buf.Bytes()); err != nil {
+		return fmt.Errorf("write the transcript: %w", err)
+	}
+	return nil
+}
+
+// markdown gathers a document of paragraphs with an empty line between them.
+type markdown struct {
+	p   Profile
+	buf bytes.Buffer
+}
+
+func (m *markdown) paragraph(text string) {
+	if m.buf.Len() > 0 {
+		m.buf.WriteByte('\n')
+	}
+	m.buf.WriteString(text)
+	if !strings.HasSuffix(text, "\n") {
+		m.buf.WriteByte('\n')
+	}
+}
+
+// said is a text of others as it may be written: untouched in a file.
+func (m *markdown) said(text string) string {
+	if m.p.Width > 0 {
+		return m.p.clean(text)
+	}
+	return text
+}
+
+func (m *markdown) entry(e TranscriptEntry) {
+	switch e.Message.Role {
+	case events.RoleTool: // results belong to the assistant's section
+	case events.RoleUser:
+		m.heading("User", e)
+	case events.RoleAssistant:
+		m.heading("Assistant", e)
+	default:
+		m.heading(m.p.line(string(e.Message.Role)), e)
+	}
+	for _, part := range e.Message.Parts {
+		m.part(part)
+	}
+	if st, text := ending(m.p, e.Outcome, e.Reason, e.Error); st != plain {
+		m.paragraph("**Turn ended:** " + span(text))
+	}
+}
+
+func (m *markdown) heading(who string, e TranscriptEntry) {
+	m.paragraph("## " + strings.Join(append([]string{who}, e.facts(m.p)...), " · "))
+}
+
+func (m *markdown) part(part events.Part) {
+	text := m.said(part.Text)
+	switch part.Kind {
+	case events.PartCall:
+		m.paragraph("**Call** " + span(m.p.line(part.Name)))
+		arguments := part.Arguments
+		if !part.Custom {
+			arguments = string(events.Arguments(arguments))
+		}
+		m.fenced(m.said(arguments))
+		if part.Invalid != "" {
+			m.paragraph("**Cannot run:** " + span(m.p.line(part.Invalid)))
+		}
+	case events.PartResult:
+		m.paragraph("**Result** " + span(m.p.line(part.Name)) + " · " + m.p.line(string(part.Status)))
+		m.fenced(text)
+		if o := part.Object; o != nil {
+			m.paragraph(fmt.Sprintf("Preview; the whole content (%s) is object %s in bucket %s.",
+				size(o.Size), span(m.p.line(o.Name)), span(m.p.line(o.Bucket))))
+		}
+	case events.PartReasoning:
+		if text != "" {
+			m.paragraph("**Reasoning**")
+			m.fenced(text)
+		}
+	default:
+		if part.Kind == events.PartRefusal {
+			m.paragraph("**Refusal**")
+		}
+		m.paragraph(text)
+		if open := openFence(text); open != "" {
+			// An answer cut inside a code block must not swallow what follows.
+			m.buf.WriteString(open + "\n")
+		}
+	}
+}
+
+// fenced writes a text as a code block whose fence is longer than any run of
+// backticks in it.
+func (m *markdown) fenced(text string) {
+	fence := strings.Repeat("`", max(3, longestRun(text)+1))
+	language := ""
+	if json.Valid([]byte(text)) {
+		language = "json"
+	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	m.paragraph(fence + language + "\n" + text + fence)
+}
+
+// span writes one line of text as inline code.
+func span(text string) string {
+	if text == "" {
+		text = "?"
+	}
+	run := strings.Repeat("`", longestRun(text)+1)
+	if strings.HasPrefix(text, "`") || strings.HasSuffix(text, "`") {
+		text = " " + text + " "
+	}
+	return run + text + run
+}
+
+func longestRun(text string) int {
+	longest, run := 0, 0
+	for i := range len(text) {
+		if text[i] != '`' {
+			run = 0
+			continue
+		}
+		run++
+		longest = max(longest, run)
+	}
+	return longest
+}
+
+// openFence returns the fence of a code block that text leaves open, as
+// CommonMark 0.31 section 4.5 reads it; empty when there is none.
+func openFence(text string) string {
+	open := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		rest := strings.TrimLeft(line, " ")
+		if len(line)-len(rest) > 3 || rest == "" || rest[0] != '`' && rest[0] != '~' {
+			continue
+		}
+		info := strings.TrimLeft(rest, rest[:1])
+		fence := rest[:len(rest)-len(info)]
+		switch {
+		case len(fence) < 3:
+		case open == "":
+			if fence[0] == '~' || !strings.Contains(info, "`") {
+				open = fence
+			}
+		case fence[0] == open[0] && len(fence) >= len(open) && strings.TrimSpace(info) == "":
+			open = ""
+		}
+	}
+	return open
+}

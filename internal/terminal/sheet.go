@@ -1,0 +1,137 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// section is what the lines being written belong to.
+type section int
+
+const (
+	sectionNone section = iota
+	sectionText
+	sectionReasoning
+	sectionOutput
+	sectionNote
+)
+
+// sheet writes sections below each other. It gathers and writes on flush.
+type sheet struct {
+	w        io.Writer
+	p        Profile
+	buf      []byte
+	newlines int // at the end of what was written; a new sheet counts as 2
+	section  section
+	of       string // the call whose output is being written
+	stream   cleaner
+}
+
+func newSheet(w io.Writer, p Profile) *sheet {
+	return &sheet{w: w, p: p, newlines: 2, stream: cleaner{bad: p.marks().bad}}
+}
+
+func (s *sheet) flush() error {
+	if len(s.buf) == 0 {
+		return nil
+	}
+	_, err := s.w.Write(s.buf)
+	s.buf = s.buf[:0]
+	if err != nil {
+		return fmt.Errorf("show the conversation: %w", err)
+	}
+	return nil
+}
+
+// put writes text that is harmless already.
+func (s *sheet) put(st style, text string) {
+	if text == "" {
+		return
+	}
+	s.buf = append(s.buf, s.p.paint(st, text)...)
+	trimmed := strings.TrimRight(text, "\n")
+	if trimmed != "" {
+		s.newlines = 0
+	}
+	s.newlines += len(text) - len(trimmed)
+}
+
+// fresh begins a new line unless one has begun.
+func (s *sheet) fresh() {
+	if s.newlines == 0 {
+		s.put(plain, "\n")
+	}
+}
+
+// blank leaves an empty line above.
+func (s *sheet) blank() {
+	s.fresh()
+	if s.newlines < 2 {
+		s.put(plain, "\n")
+	}
+}
+
+// enter makes what follows part of a section. Reasoning is told from the answer
+// by being dim; without colours a line says where each begins.
+func (s *sheet) enter(to section, of string) {
+	from := s.section
+	if from == to && s.of == of {
+		return
+	}
+	s.section, s.of = to, of
+	s.stream.cr = false
+	s.fresh()
+	switch {
+	case to == sectionReasoning && !s.p.Color:
+		s.put(plain, "[reasoning]\n")
+	case to == sectionText && from == sectionReasoning && !s.p.Color:
+		s.put(plain, "[answer]\n")
+	case to == sectionText && from != sectionNone:
+		s.blank()
+	}
+}
+
+// say writes a piece of a text as it comes, as it is.
+func (s *sheet) say(to section, st style, piece string) {
+	s.enter(to, "")
+	s.put(st, string(s.stream.append(nil, piece)))
+}
+
+// print writes a piece of a tool's output, each line behind a prefix.
+func (s *sheet) print(call, prefix, piece string) {
+	s.enter(sectionOutput, call)
+	text := string(s.stream.append(nil, piece))
+	for line := range strings.Lines(text) {
+		if s.newlines > 0 {
+			line = prefix + line
+		}
+		s.put(dim, line)
+	}
+}
+
+// note writes whole lines of our own.
+func (s *sheet) note(st style, text string) {
+	s.enter(sectionNote, "")
+	s.put(st, text)
+	s.put(plain, "\n")
+}
+
+// block writes a whole text of others, indented, below a note.
+func (s *sheet) block(text string) {
+	s.enter(sectionNote, "")
+	for line := range strings.Lines(s.p.clean(text)) {
+		s.put(dim, "    "+strings.TrimSuffix(line, "\n"))
+		s.put(plain, "\n")
+	}
+}
+
+// quote writes what a person said.
+func (s *sheet) quote(text string) {
+	s.enter(sectionNote, "")
+	s.blank()
+	for line := range strings.Lines(s.p.clean(text)) {
+		s.put(bold, "> "+strings.TrimSuffix(line, "\n"))
+		s.put(plain, "\n")
+	}
+}

@@ -1,0 +1,179 @@
+package terminal
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// rateSpan is the shortest time of writing from which tokens per second are
+// told: an answer that came at once has no speed.
+const rateSpan = 100 * time.Millisecond
+
+// Summary is what a turn came to. Times are differences between times of the
+// log, so a replay at any speed gives the same. What is not known is zero or
+// nil, never a guess.
+type Summary struct {
+	Turn    string
+	Outcome events.Outcome // empty while the turn runs
+	Reason  string
+	Steps   int
+	Calls   int
+	Usage   *events.Usage
+	// FirstToken is how long it took from the turn's start to the first piece
+	// of text, reasoning or a call.
+	FirstToken time.Duration
+	Duration   time.Duration
+	// Rate is tokens written per second, from the first piece of each
+	// generation to its end.
+	Rate float64
+}
+
+// tally collects a Summary.
+type tally struct {
+	s       Summary
+	started time.Time
+	// Of the attempt that runs.
+	first time.Time
+	// Of the generations that ended.
+	counted map[string]bool
+	written int64
+	writing time.Duration
+}
+
+func (t *tally) stamped(e events.Stamped, at time.Time) {
+	switch e := e.(type) {
+	case *events.GenerationStarted:
+		t.first = time.Time{}
+		t.s.Steps = max(t.s.Steps, e.Step)
+	case *events.TextChunk, *events.ReasoningChunk, *events.ToolCallStart:
+		if !t.first.IsZero() {
+			return
+		}
+		t.first = at
+		if t.s.FirstToken == 0 && !t.started.IsZero() {
+			t.s.FirstToken = max(0, at.Sub(t.started))
+		}
+	case *events.GenerationEnded:
+		t.usage(e.Generation, e.Usage)
+		if e.Usage != nil && e.Usage.OutputTokens != nil && !t.first.IsZero() {
+			t.written += *e.Usage.OutputTokens
+			t.writing += max(0, at.Sub(t.first))
+		}
+	}
+}
+
+// usage adds what a generation used, once: its end and the message decided from
+// it both tell.
+func (t *tally) usage(generation string, u *events.Usage) {
+	if t.counted[generation] || u == nil {
+		return
+	}
+	if t.counted == nil {
+		t.counted = map[string]bool{}
+	}
+	t.counted[generation] = true
+	t.s.Usage = t.s.Usage.Add(u)
+}
+
+func (t *tally) decided(e events.Event, at time.Time) {
+	switch e := e.(type) {
+	case *events.TurnStarted:
+		*t = tally{s: Summary{Turn: e.Turn}, started: at}
+	case *events.AssistantMessage:
+		t.s.Steps = max(t.s.Steps, e.Step)
+		t.usage(e.Generation, e.Usage)
+		for _, p := range e.Message.Parts {
+			if p.Kind == events.PartCall {
+				t.s.Calls++
+			}
+		}
+	case *events.TurnEnded:
+		if e.Usage != nil {
+			t.s.Usage = e.Usage
+		}
+		t.s.Turn, t.s.Outcome, t.s.Reason = e.Turn, e.Outcome, e.Reason
+		t.s.Steps = max(t.s.Steps, e.Steps)
+		if !t.started.IsZero() {
+			t.s.Duration = max(0, at.Sub(t.started))
+		}
+	}
+}
+
+func (t *tally) summary() Summary {
+	s := t.s
+	if t.writing >= rateSpan {
+		s.Rate = float64(t.written) / t.writing.Seconds()
+	}
+	return s
+}
+
+// Line writes the summary as the last line of a turn, and how to see it again.
+// It is broken between its pieces where p is narrow. The conversation's id is
+// written as it is given, never cut: it is there to be copied.
+func (s Summary) Line(conversation string, p Profile) string {
+	var pieces []string
+	if s.Outcome != "" && s.Outcome != events.OutcomeCompleted {
+		pieces = append(pieces, p.line(string(s.Outcome)))
+	}
+	if s.Steps > 0 {
+		pieces = append(pieces, count(int64(s.Steps), "step"))
+	}
+	if n, known := written(s.Usage); known {
+		pieces = append(pieces, count(n, "token"))
+	}
+	switch {
+	case s.FirstToken <= 0:
+	case s.FirstToken < 100*time.Millisecond:
+		pieces = append(pieces, "first token "+took(s.FirstToken))
+	default:
+		pieces = append(pieces, fmt.Sprintf("first token %.2f s", s.FirstToken.Seconds()))
+	}
+	if s.Rate > 0 {
+		pieces = append(pieces, fmt.Sprintf("%.0f tokens/s", s.Rate))
+	}
+	if conversation != "" {
+		pieces = append(pieces, "parley replay "+p.line(conversation))
+	}
+	return p.flow(pieces)
+}
+
+// written is the tokens of the answer, or of all when a provider counts only
+// those.
+func written(u *events.Usage) (int64, bool) {
+	switch {
+	case u == nil:
+		return 0, false
+	case u.OutputTokens != nil:
+		return *u.OutputTokens, true
+	case u.TotalTokens != nil:
+		return *u.TotalTokens, true
+	}
+	return 0, false
+}
+
+// flow joins pieces by dots into dim lines that fit.
+func (p Profile) flow(pieces []string) string {
+	dot := " " + p.marks().dot + " "
+	var lines []string
+	line := ""
+	for _, piece := range pieces {
+		switch {
+		case line == "":
+			line = piece
+		case p.Width > 0 && cells(line+dot+piece) > p.Width:
+			lines, line = append(lines, line), piece
+		default:
+			line += dot + piece
+		}
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	for i, l := range lines {
+		lines[i] = p.paint(dim, l)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,107 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+const (
+	gap        = 2 // columns between columns
+	columnMin  = 6 // below which the first column is cut too
+	columnLast = 3 // below which the last columns are dropped
+)
+
+// Table writes a list. In a terminal the columns are aligned under a header and
+// a row takes one line: wide columns are cut with an ellipsis, the first (the
+// one to copy) last; where even that is not enough the last columns are left
+// out. Elsewhere it is for programs, as cut and awk read it: no header, one tab
+// between cells, nothing cut. Tabs and newlines in cells become spaces.
+func Table(w io.Writer, p Profile, header []string, rows [][]string) error {
+	var b strings.Builder
+	if p.Width <= 0 {
+		for _, row := range rows {
+			b.WriteString(strings.Join(p.lines(row), "\t") + "\n")
+		}
+	} else {
+		p.align(&b, header, rows)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write the list: %w", err)
+	}
+	return nil
+}
+
+func (p Profile) lines(row []string) []string {
+	out := make([]string, len(row))
+	for i, cell := range row {
+		out[i] = p.line(cell)
+	}
+	return out
+}
+
+func (p Profile) align(b *strings.Builder, header []string, rows [][]string) {
+	all := [][]string{p.lines(header)}
+	for _, row := range rows {
+		all = append(all, p.lines(row))
+	}
+	var wide []int
+	for _, row := range all {
+		for i, cell := range row {
+			if i == len(wide) {
+				wide = append(wide, 0)
+			}
+			wide[i] = max(wide[i], cells(cell))
+		}
+	}
+	wide = fit(wide, p.Width)
+	for n, row := range all {
+		if n == 0 && len(header) == 0 {
+			continue
+		}
+		line := ""
+		for i, cell := range row[:min(len(row), len(wide))] {
+			if cell = p.cut(cell, wide[i]); i < len(wide)-1 {
+				cell += strings.Repeat(" ", wide[i]-cells(cell)+gap)
+			}
+			line += cell
+		}
+		line = strings.TrimRight(line, " ")
+		if n == 0 {
+			line = p.paint(bold, line)
+		}
+		b.WriteString(line + "\n")
+	}
+}
+
+// fit narrows columns until they fit: the widest first, all but the first down
+// to columnMin, then all, then fewer columns.
+func fit(wide []int, width int) []int {
+	total := func() int {
+		n := gap * (len(wide) - 1)
+		for _, w := range wide {
+			n += w
+		}
+		return n
+	}
+	shrink := func(from, least int) {
+		for total() > width {
+			widest := from
+			for i := from; i < len(wide); i++ {
+				if wide[i] > wide[widest] {
+					widest = i
+				}
+			}
+			if widest >= len(wide) || wide[widest] <= least {
+				return
+			}
+			wide[widest]--
+		}
+	}
+	shrink(1, columnMin)
+	shrink(0, columnLast)
+	for len(wide) > 1 && total() > width {
+		wide = wide[:len(wide)-1]
+	}
+	return wide
+}

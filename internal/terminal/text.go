@@ -1,0 +1,130 @@
+package terminal
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
+)
+
+// lineBytes bounds what is looked at to make one line of a text, which may be
+// megabytes long.
+const lineBytes = 8 << 10
+
+// cleaner makes text harmless as it comes in pieces. C0 controls and DEL are
+// shown as cat -v shows them (^[), C1 controls, bidirectional overrides,
+// embeddings and isolates and broken UTF-8 as one replacement sign. Newlines
+// and tabs stay; U+2028 and U+2029 become newlines. CR LF becomes a newline and so does a CR alone, which would
+// let a text write over what stands on its line.
+type cleaner struct {
+	bad string
+	cr  bool // the last piece ended in a CR that is not yet written
+}
+
+func (c *cleaner) append(dst []byte, s string) []byte {
+	for _, r := range s {
+		if c.cr {
+			c.cr = false
+			dst = append(dst, '\n')
+			if r == '\n' {
+				continue
+			}
+		}
+		switch {
+		case r == '\r':
+			c.cr = true
+		case r == '\n' || r == '\t':
+			dst = append(dst, byte(r))
+		case r < 0x20 || r == 0x7f:
+			dst = append(dst, '^', byte(r)^0x40)
+		case r < 0x80:
+			dst = append(dst, byte(r))
+		case r == '\u2028' || r == '\u2029':
+			dst = append(dst, '\n')
+		case hostile(r):
+			dst = append(dst, c.bad...)
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return dst
+}
+
+// hostile reports runes outside ASCII that change how others are shown: C1, and
+// the bidirectional controls of "Trojan Source" (CVE-2021-42574). Range over a
+// string gives RuneError for broken UTF-8; a true U+FFFD comes to the same.
+func hostile(r rune) bool {
+	return r <= 0x9f || r == utf8.RuneError ||
+		(r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069)
+}
+
+// clean makes a whole text harmless.
+func (p Profile) clean(s string) string {
+	c := cleaner{bad: p.marks().bad}
+	out := c.append(make([]byte, 0, len(s)), s)
+	if c.cr {
+		out = append(out, '\n')
+	}
+	return string(out)
+}
+
+// line makes a text harmless and one line: white space of any length becomes
+// one space.
+func (p Profile) line(s string) string {
+	cut := len(s) > lineBytes
+	if cut {
+		s = strings.ToValidUTF8(s[:lineBytes], "")
+	}
+	s = strings.Join(strings.Fields(p.clean(s)), " ")
+	if cut {
+		s += p.marks().ellipsis
+	}
+	return s
+}
+
+// widths counts terminal cells. The locale of the process does not change them.
+func widths() *runewidth.Condition { return &runewidth.Condition{StrictEmojiNeutral: true} }
+
+// cells is the number of columns that s takes.
+func cells(s string) int { return widths().StringWidth(s) }
+
+// cut shortens s to at most width columns, with an ellipsis where it was cut.
+func (p Profile) cut(s string, width int) string {
+	tail := p.marks().ellipsis
+	if cells(tail) >= width {
+		tail = ""
+	}
+	return widths().Truncate(s, width, tail)
+}
+
+// took writes a duration for people: 3 ms, 1.2 s, 2 m 5 s.
+func took(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return fmt.Sprintf("%d m %d s", int(d.Minutes()), int(d.Seconds())%60)
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n < 1_000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1_000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}
+
+// count writes a number with its noun.
+func count(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

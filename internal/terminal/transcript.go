@@ -1,0 +1,105 @@
+package terminal
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Format is how a transcript is written.
+type Format string
+
+// The formats of a transcript.
+const (
+	FormatText     Format = "text"
+	FormatMarkdown Format = "md"
+)
+
+// TranscriptEntry is a message of a conversation with what is known about it.
+type TranscriptEntry struct {
+	Time    time.Time // when the log took it; zero when it is not known
+	Message events.Message
+	Usage   *events.Usage  // of an assistant's message
+	Outcome events.Outcome // of the turn, on its last message; else empty
+	Reason  string         // of the outcome
+	Error   *events.Error  // what failed
+}
+
+// Transcript writes a whole conversation, nothing cut. Text is for reading: a
+// terminal obeys nothing in it, wherever it goes. Markdown is for keeping: texts
+// stand in it byte by byte, unless p is a terminal, which is protected.
+// A format that is neither is an error.
+func Transcript(w io.Writer, p Profile, f Format, conversation string, entries []TranscriptEntry) error {
+	switch f {
+	case FormatText:
+		return textTranscript(w, p, conversation, entries)
+	case FormatMarkdown:
+		return markdownTranscript(w, p, conversation, entries)
+	}
+	return fmt.Errorf("write the transcript: format %q is unknown, choose %s or %s", f, FormatText, FormatMarkdown)
+}
+
+func textTranscript(w io.Writer, p Profile, conversation string, entries []TranscriptEntry) error {
+	// A transcript is what a renderer shows of facts, with everything on.
+	r := New(w, p, Options{Reasoning: true, Verbose: true, ShowUser: true})
+	if conversation != "" {
+		r.note(dim, "conversation "+p.line(conversation))
+	}
+	for _, e := range entries {
+		r.entry(e)
+		if err := r.out.flush(); err != nil {
+			return err
+		}
+	}
+	return r.Close()
+}
+
+func (r *Renderer) entry(e TranscriptEntry) {
+	if e.Message.Role == events.RoleAssistant {
+		r.running = 0
+		clear(r.names)
+	}
+	for i, part := range e.Message.Parts {
+		switch part.Kind {
+		case events.PartCall:
+			c := r.call(part.Call, cmp.Or(part.Name, "?"))
+			c.arguments.WriteString(part.Arguments)
+			r.asked(c)
+		case events.PartResult:
+			r.ended(part.Call, part.Name, part.Status, part.Text, part.Object, 0)
+		case events.PartReasoning:
+			r.reasoning(i, part.Text)
+		case events.PartText, events.PartRefusal:
+			if e.Message.Role == events.RoleUser {
+				r.out.quote(part.Text)
+			} else {
+				r.text(part.Text, part.Kind == events.PartRefusal)
+			}
+		default:
+			r.note(dim, "? "+r.p.line(string(part.Kind))+" "+r.p.line(part.Text))
+		}
+	}
+	if facts := e.facts(r.p); len(facts) > 0 && e.Message.Role != events.RoleTool {
+		r.note(dim, strings.Join(facts, " "+r.m.dot+" "))
+	}
+	r.turnEnded(&events.TurnEnded{Outcome: e.Outcome, Reason: e.Reason, Error: e.Error})
+}
+
+// facts are what is known of a message besides its text.
+func (e *TranscriptEntry) facts(p Profile) []string {
+	var facts []string
+	if e.Message.Model != "" {
+		facts = append(facts, p.line(strings.TrimPrefix(e.Message.Provider+"/"+e.Message.Model, "/")))
+	}
+	if n, known := written(e.Usage); known {
+		facts = append(facts, count(n, "token"))
+	}
+	if !e.Time.IsZero() {
+		facts = append(facts, e.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	return facts
+}

@@ -1,0 +1,138 @@
+package terminal
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// golden runs show on every file of a folder; show returns named sections.
+func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (names []string, shown map[string]string)) {
+	t.Helper()
+	update := flag.Lookup("update").Value.String() == "true"
+	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in testdata/%s: %v", folder, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a := readArchive(t, file)
+			names, shown := show(t, a)
+			for _, name := range names {
+				a.check(t, name, visible(shown[name]), update)
+			}
+			if update {
+				a.write(t, file)
+			}
+		})
+	}
+}
+
+func TestTranscripts(t *testing.T) {
+	golden(t, "transcript", func(t *testing.T, a *archive) ([]string, map[string]string) {
+		var entries []TranscriptEntry
+		for row := range strings.Lines(a.sections["messages"]) {
+			var e TranscriptEntry
+			if err := json.Unmarshal([]byte(row), &e); err != nil {
+				t.Fatal(err)
+			}
+			entries = append(entries, e)
+		}
+		shown := map[string]string{}
+		show := func(name string, p Profile, f Format) {
+			var out bytes.Buffer
+			if err := Transcript(&out, p, f, "0197f3a2", entries); err != nil {
+				t.Fatal(err)
+			}
+			shown[name] = out.String()
+			if f == FormatText || p.Width > 0 {
+				harmless(t, name, shown[name])
+			}
+		}
+		show("terminal", profiles()["terminal"], FormatText)
+		show("pipe", profiles()["pipe"], FormatText)
+		show("markdown", profiles()["pipe"], FormatMarkdown)
+		show("markdown in a terminal", profiles()["terminal"], FormatMarkdown)
+		return []string{"terminal", "pipe", "markdown", "markdown in a terminal"}, shown
+	})
+}
+
+func TestTables(t *testing.T) {
+	golden(t, "table", func(t *testing.T, a *archive) ([]string, map[string]string) {
+		var rows [][]string
+		for row := range strings.Lines(a.sections["rows"]) {
+			cells := strings.Split(strings.TrimSuffix(row, "\n"), "|")
+			for i, c := range cells {
+				cells[i] = strings.NewReplacer(`\e`, "\x1b", `\t`, "\t", `\n`, "\n").Replace(c)
+			}
+			rows = append(rows, cells)
+		}
+		shown := map[string]string{}
+		for name, p := range map[string]Profile{
+			"wide": {Width: 80, Color: true, Unicode: true}, "medium": {Width: 40, Unicode: true},
+			"narrow": {Width: 20}, "pipe": {},
+		} {
+			var out bytes.Buffer
+			if err := Table(&out, p, rows[0], rows[1:]); err != nil {
+				t.Fatal(err)
+			}
+			shown[name] = out.String()
+			harmless(t, name, shown[name])
+			for line := range strings.Lines(shown[name]) {
+				line = strings.NewReplacer("\n", "", string(bold), "", reset, "").Replace(line)
+				if p.Width > 0 && cells(line) > p.Width {
+					t.Errorf("%s: %q takes %d columns", name, line, cells(line))
+				}
+			}
+		}
+		return []string{"wide", "medium", "narrow", "pipe"}, shown
+	})
+}
+
+func TestMarkdownKeepsEveryTextByteByByte(t *testing.T) {
+	text := "a *b* `c`\r\n```go\nx := \"\x1b[2J\u202e\"\n"
+	entries := []TranscriptEntry{
+		{Message: events.Message{Role: events.RoleUser, Parts: []events.Part{{Kind: events.PartText, Text: text}}}},
+		{Message: events.Message{Role: events.RoleTool, Parts: []events.Part{{Kind: events.PartResult, Name: "n`n", Status: events.StatusOK, Text: text + "`````"}}}},
+	}
+	var out bytes.Buffer
+	if err := Transcript(&out, Profile{}, FormatMarkdown, "", entries); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), text); n != 2 {
+		t.Errorf("the text stands %d times in %q", n, out.String())
+	}
+	if !strings.Contains(out.String(), "``````\n"+text+"`````\n``````\n") {
+		t.Errorf("no fence is longer than the longest in the content: %q", out.String())
+	}
+}
+
+func TestAnUnknownFormatIsRefused(t *testing.T) {
+	err := Transcript(&bytes.Buffer{}, Profile{}, "pdf", "", nil)
+	if err == nil || !strings.Contains(err.Error(), `"pdf"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCodeBlocksLeftOpen(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"no block", "a `b` c", ""},
+		{"a closed block", "```go\nx\n```\n", ""},
+		{"an open block", "see\n````go\nx\n```\n", "````"},
+		{"tildes", "~~~ a`b\n```\n", "~~~"},
+		{"backticks in the info string make no block", "```a`b\n", ""},
+		{"indented by four it is no fence", "    ```\n", ""},
+		{"a closing fence has no info string", "```\n```go\n", "```"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := openFence(c.text); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
