@@ -1,0 +1,203 @@
+package tool
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+const (
+	maxSchemas  = 1000 // compiled schemas that a Validator keeps
+	maxProblems = 4    // problems that one error tells
+	maxProblem  = 300  // bytes of one problem
+	// maxNumber bounds the digits and the exponent of a number. The schema
+	// library computes with exact fractions: 1e999999 would cost it seconds,
+	// and a larger exponent a panic.
+	maxNumber = 400
+)
+
+// ErrSchema is wrapped by errors that are the tool's fault, not the model's.
+var ErrSchema = errors.New("the tool's schema cannot be used")
+
+// Validator checks arguments against the schemas of tools and keeps the
+// compiled schemas. The zero value is ready; it is safe for concurrent use.
+type Validator struct {
+	mu       sync.Mutex
+	compiled map[string]*jsonschema.Schema // by the schema's text
+}
+
+// Validate reports why raw arguments of a call cannot be run: not one whole
+// JSON object, or not what the tool's schema asks for. The text is short and
+// names the place and what is expected there, so that a model can repair its
+// call. It wraps [ErrSchema] when the schema itself is at fault.
+func (v *Validator) Validate(spec events.ToolSpec, raw string) error {
+	if err := events.CheckArguments(raw); err != nil {
+		return err
+	}
+	schema, err := v.schema(spec)
+	if err != nil || schema == nil {
+		return err
+	}
+	doc, err := decode(events.Arguments(raw))
+	if err != nil {
+		return fmt.Errorf("arguments %w", err)
+	}
+	if err := schema.Validate(doc); err != nil {
+		invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
+		if !ok {
+			return fmt.Errorf("arguments do not fit the tool's schema: %w", err)
+		}
+		return errors.New(describe(invalid))
+	}
+	return nil
+}
+
+// Check reports why the schema of a tool cannot be used; it wraps [ErrSchema].
+func (v *Validator) Check(spec events.ToolSpec) error {
+	_, err := v.schema(spec)
+	return err
+}
+
+func (v *Validator) schema(spec events.ToolSpec) (*jsonschema.Schema, error) {
+	text := string(bytes.TrimSpace(spec.Schema))
+	if text == "" || text == "null" {
+		return nil, nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.compiled[text]; s != nil {
+		return s, nil
+	}
+	s, err := compile(text)
+	if err != nil {
+		return nil, fmt.Errorf("tool %q: %w: %w", spec.Name, ErrSchema, err)
+	}
+	if v.compiled == nil || len(v.compiled) >= maxSchemas {
+		v.compiled = map[string]*jsonschema.Schema{}
+	}
+	v.compiled[text] = s
+	return s, nil
+}
+
+func compile(text string) (*jsonschema.Schema, error) {
+	doc, err := decode([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := doc.(map[string]any); !ok {
+		return nil, errors.New("it is not a JSON object")
+	}
+	const here = "tool:///arguments"
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(closed{})
+	if err := c.AddResource(here, doc); err != nil {
+		return nil, err
+	}
+	return c.Compile(here)
+}
+
+// closed is a loader that loads nothing: a schema must not make us read files
+// or ask hosts.
+type closed struct{}
+
+func (closed) Load(url string) (any, error) {
+	return nil, fmt.Errorf("it refers to %s: put the definition under $defs instead", url)
+}
+
+// decode reads one JSON value and refuses numbers that are costly to compute
+// with.
+func decode(raw []byte) (any, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("are not valid JSON: %w", err)
+	}
+	return doc, checkNumbers(doc)
+}
+
+func checkNumbers(doc any) error {
+	switch doc := doc.(type) {
+	case json.Number:
+		_, exponent, _ := strings.Cut(strings.ToLower(doc.String()), "e")
+		n, err := strconv.Atoi(exponent)
+		if len(doc) > maxNumber || (exponent != "" && (err != nil || n > maxNumber || n < -maxNumber)) {
+			return fmt.Errorf("hold the number %.20s…, which is too large to check", doc)
+		}
+	case []any:
+		for _, e := range doc {
+			if err := checkNumbers(e); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, e := range doc {
+			if err := checkNumbers(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// describe tells the first few problems, one per place.
+func describe(err *jsonschema.ValidationError) string {
+	p := message.NewPrinter(language.English)
+	var problems []string
+	var more int
+	var walk func(e *jsonschema.ValidationError)
+	walk = func(e *jsonschema.ValidationError) {
+		switch e.ErrorKind.(type) {
+		case *kind.OneOf, *kind.AnyOf, *kind.Not, *kind.Contains:
+			// Their causes are alternatives; the first says enough below the head.
+			if len(e.Causes) > 0 {
+				e.Causes = e.Causes[:1]
+			}
+		}
+		if len(e.Causes) > 0 {
+			for _, c := range e.Causes {
+				walk(c)
+			}
+			return
+		}
+		if len(problems) == maxProblems {
+			more++
+			return
+		}
+		text := place(e.InstanceLocation) + ": " + e.ErrorKind.LocalizedString(p)
+		if len(text) > maxProblem {
+			text = strings.ToValidUTF8(text[:maxProblem], "") + "…"
+		}
+		problems = append(problems, text)
+	}
+	walk(err)
+	text := strings.Join(problems, "; ")
+	if more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
+
+// place writes where in the arguments a problem is: arguments.a[0].b
+func place(path []string) string {
+	var b strings.Builder
+	b.WriteString("arguments")
+	for _, p := range path {
+		if _, err := strconv.Atoi(p); err == nil {
+			b.WriteString("[" + p + "]")
+		} else {
+			b.WriteString("." + p)
+		}
+	}
+	return b.String()
+}
