@@ -96,7 +96,7 @@ func (r *Renderer) started(e *events.GenerationStarted) {
 
 // startAgain says that what was shown of the attempt does not exist.
 func (r *Renderer) startAgain(why string) {
-	r.out.note(dim, r.m.dash+" "+why+" "+r.m.dash)
+	r.out.note(dim, r.p.wrap(r.m.dash+" "+why+" "+r.m.dash))
 	r.gen.visible = false
 	r.running = 0
 	clear(r.names)

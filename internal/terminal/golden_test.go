@@ -2,8 +2,10 @@ package terminal
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,6 +114,28 @@ func (a *archive) check(t *testing.T, name, got string, update bool) {
 	}
 	if got != want {
 		t.Errorf("%s differs (run the test with -update and look at the diff)\n--- got\n%s--- want\n%s", name, got, want)
+	}
+}
+
+// golden runs show on every file of a folder; show returns named sections.
+func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (names []string, shown map[string]string)) {
+	t.Helper()
+	update := flag.Lookup("update").Value.String() == "true"
+	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in testdata/%s: %v", folder, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a := readArchive(t, file)
+			names, shown := show(t, a)
+			for _, name := range names {
+				a.check(t, name, visible(shown[name]), update)
+			}
+			if update {
+				a.write(t, file)
+			}
+		})
 	}
 }
 

@@ -125,5 +125,5 @@ func (r *Renderer) note(st style, text string) {
 
 // remark writes a line between dashes.
 func (r *Renderer) remark(st style, text string) {
-	r.note(st, r.m.dash+" "+text+" "+r.m.dash)
+	r.note(st, r.p.wrap(r.m.dash+" "+text+" "+r.m.dash))
 }

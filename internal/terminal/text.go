@@ -99,6 +99,31 @@ func (p Profile) cut(s string, width int) string {
 	return widths().Truncate(s, width, tail)
 }
 
+// wrap breaks a line of ours between words. What others said is never wrapped,
+// so that it can be copied.
+func (p Profile) wrap(line string) string {
+	if p.Width <= 0 || cells(line) <= p.Width {
+		return line
+	}
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Fields(line) {
+		w := cells(word)
+		switch {
+		case i == 0:
+		case used+1+w > p.Width:
+			b.WriteByte('\n')
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += w
+	}
+	return b.String()
+}
+
 // took writes a duration for people: 3 ms, 1.2 s, 2 m 5 s.
 func took(d time.Duration) string {
 	switch {

@@ -3,35 +3,11 @@ package terminal
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/parleybus/parley/internal/events"
 )
-
-// golden runs show on every file of a folder; show returns named sections.
-func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (names []string, shown map[string]string)) {
-	t.Helper()
-	update := flag.Lookup("update").Value.String() == "true"
-	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.txtar"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no files in testdata/%s: %v", folder, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			a := readArchive(t, file)
-			names, shown := show(t, a)
-			for _, name := range names {
-				a.check(t, name, visible(shown[name]), update)
-			}
-			if update {
-				a.write(t, file)
-			}
-		})
-	}
-}
 
 func TestTranscripts(t *testing.T) {
 	golden(t, "transcript", func(t *testing.T, a *archive) ([]string, map[string]string) {
