@@ -2,11 +2,13 @@ package llm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,73 +17,48 @@ import (
 )
 
 // FromHTTP makes the error of an answer that was refused: an HTTP status other
-// than 2xx, or a body that is not the stream that was asked for.
+// than 2xx, or a body that is not the stream that was asked for. The class comes
+// from the body's words and the status as [FromPayload] says; RetryAfterMS from
+// Retry-After-Ms, Retry-After, or what the message asks for, at most a day.
 func FromHTTP(status int, header http.Header, body []byte) *events.Error {
 	e := FromPayload(body)
 	e.HTTPStatus = status
-	if c := classOfStatus(status); e.Class == events.ErrInternal || (c != events.ErrInternal && c != events.ErrInvalidRequest) {
-		if c != "" && !(e.Class == events.ErrContextLength || e.Class == events.ErrUnsupported) {
-			e.Class = c
-		}
+	e.Class = weigh(e.Class, status)
+	if len(bytes.TrimSpace(body)) == 0 {
+		e.Message = "the provider said nothing more; see " + cmp.Or(http.StatusText(status), "its documentation")
 	}
-	if d := retryAfter(header); d > 0 {
-		e.RetryAfterMS = d.Milliseconds()
-	}
+	e.RetryAfterMS = cmp.Or(retryAfter(header), delayOf(e.Class, body)).Milliseconds()
 	if status >= 300 || status < 200 {
 		e.Message = fmt.Sprintf("HTTP %d: %s", status, e.Message)
 	}
 	return e
 }
 
+// Bounds of what is taken from an error body.
+const (
+	maxQuote   = 500 // bytes quoted of a body that has no message of its own
+	maxNesting = 8   // error objects within error objects
+)
+
 // FromPayload makes the error of an error object as providers write it: an
-// object, an object in "error" or "detail", a string, or text that is no JSON.
-// The class is guessed from type, code and words; it is ErrInternal when
-// nothing is known.
+// object, an object in "error", "errors" or "detail", a list of them, a string,
+// or text that is no JSON. The class follows from type, code and words; it is
+// ErrInternal when nothing is known.
+//
+// An account without money (insufficient_quota and its like) is ErrAuth although
+// providers answer 429: ErrRateLimited is retried, and waiting does not help.
+// Code tells it from a wrong key.
 func FromPayload(raw []byte) *events.Error {
-	raw = bytes.TrimSpace(raw)
-	var v struct {
-		Error   json.RawMessage `json:"error"`
-		Message string          `json:"message"`
-		Detail  json.RawMessage `json:"detail"`
-		Type    string          `json:"type"`
-		Code    json.RawMessage `json:"code"`
-	}
-	var text string
-	switch {
-	case json.Unmarshal(raw, &text) == nil:
-		return &events.Error{Class: classOfWords("", text), Message: text}
-	case json.Unmarshal(raw, &v) != nil:
-		text = string(raw)
-		if len(text) > 500 {
-			text = text[:500] + "…"
-		}
-		return &events.Error{Class: events.ErrInternal, Message: strings.ToValidUTF8(text, "\uFFFD")}
-	}
-	if len(v.Error) > 0 && string(v.Error) != "null" {
-		return FromPayload(v.Error)
-	}
-	e := &events.Error{Message: v.Message, Code: v.Type}
-	if code := strings.Trim(string(v.Code), `"`); code != "" && code != "null" {
-		e.Code = code
-	}
-	if e.Message == "" && len(v.Detail) > 0 {
-		if json.Unmarshal(v.Detail, &e.Message) != nil {
-			e.Message = string(v.Detail)
-		}
-	}
-	if e.Message == "" {
-		e.Message = string(raw)
-	}
-	e.Class = classOfWords(v.Type+" "+e.Code, e.Message)
-	if status, err := strconv.Atoi(e.Code); err == nil && e.Class == events.ErrInternal {
-		if c := classOfStatus(status); c != "" {
-			e.Class = c
-		}
-	}
+	e := fromPayload(bytes.TrimSpace(raw), maxNesting)
+	e.Message = strings.ToValidUTF8(e.Message, "\uFFFD")
+	e.Code = strings.ToValidUTF8(e.Code, "\uFFFD")
+	e.RetryAfterMS = delayOf(e.Class, raw).Milliseconds()
 	return e
 }
 
-// FromRead makes the error of a request or a body that could not be read.
+// FromRead makes the error of a request or a body that could not be read. A
+// cancelled context counts before err; its cause, when that is an
+// [events.Error], is the error.
 func FromRead(ctx context.Context, err error) *events.Error {
 	if cause := context.Cause(ctx); cause != nil {
 		var e *events.Error
@@ -90,45 +67,165 @@ func FromRead(ctx context.Context, err error) *events.Error {
 		}
 		return &events.Error{Class: events.ErrCancelled, Message: "the request was cancelled: " + cause.Error()}
 	}
-	return &events.Error{Class: events.ErrNetwork, Message: "the connection to the provider failed: " + err.Error()}
+	return &events.Error{Class: events.ErrNetwork, Message: fmt.Sprintf("the connection to the provider failed: %v", err)}
 }
 
-func classOfStatus(status int) events.ErrorClass {
+// payload is an error object of any provider. Fields stay raw: each of them has
+// been seen as a string, a number, an object and null.
+type payload struct {
+	Error    json.RawMessage `json:"error"`
+	Errors   json.RawMessage `json:"errors"`
+	Message  json.RawMessage `json:"message"`
+	Detail   json.RawMessage `json:"detail"`
+	Type     json.RawMessage `json:"type"`
+	Code     json.RawMessage `json:"code"`
+	Status   json.RawMessage `json:"status"`            // Google: RESOURCE_EXHAUSTED
+	Inner    json.RawMessage `json:"innererror"`        // Azure: ResponsibleAIPolicyViolation
+	Metadata json.RawMessage `json:"metadata"`          // OpenRouter: the host's own answer
+	Failed   json.RawMessage `json:"failed_generation"` // Groq: the call that could not be parsed
+}
+
+func fromPayload(raw []byte, depth int) *events.Error {
+	var said string
+	var list []json.RawMessage
+	var p payload
+	switch {
+	case string(raw) != "null" && json.Unmarshal(raw, &said) == nil:
+		return &events.Error{Class: classOfWords("", said), Message: said}
+	case depth > 0 && json.Unmarshal(raw, &list) == nil && len(list) > 0:
+		return fromPayload(list[0], depth-1)
+	case json.Unmarshal(raw, &p) != nil:
+		said = withoutMarkup(string(raw))
+		return &events.Error{Class: classOfWords("", said), Message: said}
+	}
+	typ, code := plain(p.Type), cmp.Or(plain(p.Code), plain(p.Status))
+	for _, inner := range []json.RawMessage{p.Error, p.Errors} {
+		if plain(inner) == "" || depth == 0 {
+			continue
+		}
+		e := fromPayload(inner, depth-1)
+		if e.Code == "" && code != "" { // {"error":"words","code":…}
+			e.Code, e.Class = code, classOf(typ, code, e.Message)
+		}
+		return e
+	}
+	e := &events.Error{Code: cmp.Or(code, typ), Message: cmp.Or(plain(p.Message), plain(p.Detail))}
+	if spent(typ, "") {
+		e.Code = typ
+	}
+	if e.Message == "" {
+		e.Message = clip(string(raw))
+	}
+	for _, more := range []json.RawMessage{p.Metadata, p.Failed} {
+		if s := plain(more); s != "" {
+			e.Message += ": " + clip(s)
+		}
+	}
+	e.Class = classOf(strings.Join([]string{typ, plain(p.Status), plain(p.Inner)}, " "), code, e.Message)
+	return e
+}
+
+// plain is a field as text: a string unquoted, null nothing, the rest its JSON.
+func plain(raw json.RawMessage) string {
+	var s string
+	if len(raw) == 0 || json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+// withoutMarkup is text that is no JSON, shortened; of a web page its title.
+func withoutMarkup(text string) string {
+	if !strings.HasPrefix(text, "<") {
+		return clip(text)
+	}
+	title := "without a title"
+	if m := regexp.MustCompile(`(?is)<title[^>]*>\s*(.*?)\s*</title`).FindStringSubmatch(text); m != nil {
+		title = m[1]
+	}
+	return fmt.Sprintf("a web page (%s) came instead of an answer: check the base URL and what stands between", clip(title))
+}
+
+func clip(s string) string {
+	if len(s) > maxQuote {
+		return s[:maxQuote] + "…"
+	}
+	return s
+}
+
+// classOf finds the class of an error object. Several providers repeat the HTTP
+// status as the code; within HTTP 200 it is the only place where it stands.
+func classOf(typ, code, message string) events.ErrorClass {
+	class := classOfWords(typ+" "+code, message)
+	if status, err := strconv.Atoi(code); err == nil {
+		return weigh(class, status)
+	}
+	return class
+}
+
+// weigh decides between the class that the words give and the one the status
+// gives. The words win where they name what neither waiting nor another key can
+// mend, or an account without money; otherwise the status does.
+func weigh(words events.ErrorClass, status int) events.ErrorClass {
+	var by events.ErrorClass
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusPaymentRequired:
-		return events.ErrAuth
+		by = events.ErrAuth
+	case status == http.StatusRequestEntityTooLarge:
+		by = events.ErrContextLength
 	case status == http.StatusTooManyRequests:
-		return events.ErrRateLimited
-	case status == http.StatusServiceUnavailable || status == 529:
-		return events.ErrOverloaded
-	case status == http.StatusRequestTimeout || status == http.StatusConflict || status >= 500:
-		return events.ErrOverloaded
-	case status >= 400:
-		return events.ErrInvalidRequest
+		by = events.ErrRateLimited
+	case status == http.StatusRequestTimeout || status == http.StatusConflict || status == http.StatusTooEarly || status >= 500 && status < 600:
+		by = events.ErrOverloaded
+	case status >= 300 && status < 500:
+		by = events.ErrInvalidRequest
+	default:
+		return words
 	}
-	return ""
+	switch {
+	case words == events.ErrContextLength, words == events.ErrContentFilter,
+		words == events.ErrUnsupported && by != events.ErrAuth,
+		words == events.ErrAuth && (by == events.ErrRateLimited || by == events.ErrInvalidRequest):
+		return words
+	}
+	return by
 }
 
-// words maps what providers write into types, codes and messages to a class;
-// the first match stands.
-var words = []struct {
-	class events.ErrorClass
-	any   []string
-}{
-	{events.ErrContextLength, []string{"context_length", "context length", "context size", "context window", "maximum context", "prompt is too long", "too many tokens"}},
-	{events.ErrUnsupported, []string{"does not support", "not supported", "unsupported"}},
-	{events.ErrContentFilter, []string{"content_filter", "content_policy", "content management policy", "responsibleai"}},
-	{events.ErrRateLimited, []string{"rate_limit", "rate limit", "too many requests", "insufficient_quota", "quota"}},
-	{events.ErrOverloaded, []string{"overloaded", "server_error", "server error", "api_error", "unavailable", "try again", "timeout"}},
-	{events.ErrAuth, []string{"authentication", "invalid_api_key", "unauthorized", "permission", "api key"}},
-	{events.ErrInvalidRequest, []string{"invalid_request", "invalid request", "tool_use_failed", "not_found", "invalid"}},
-}
-
+// classOfWords maps what providers write into types, codes and messages to a
+// class; the first match stands. invalid_request_error is no more than a hint:
+// OpenAI, Anthropic and llama.cpp use it for prompts that are too long as well.
 func classOfWords(code, message string) events.ErrorClass {
-	for _, text := range []string{strings.ToLower(code), strings.ToLower(message)} {
-		for _, w := range words {
+	type words struct {
+		class events.ErrorClass
+		any   []string
+	}
+	special := []words{
+		{events.ErrContextLength, []string{"context_length", "context_window", "context length", "context size", "context window", "context limit",
+			"maximum context", "prompt is too long", "input is too long", "too many tokens", "request_too_large", "request too large",
+			"exceeds the maximum number of tokens", "reduce the length"}},
+		{events.ErrUnsupported, []string{"does not support", "not supported", "unsupported", "no endpoints found that support", "enable-auto-tool-choice"}},
+		{events.ErrAuth, []string{"api key not valid", "api_key_invalid"}}, // Google, as an invalid argument
+		{events.ErrContentFilter, []string{"content_filter", "content filter", "content_policy", "content management policy", "responsibleai", "flagged"}},
+	}
+	general := []words{
+		{events.ErrRateLimited, []string{"rate_limit", "rate limit", "ratelimit", "too many requests", "too_many_requests", "resource_exhausted", "quota"}},
+		{events.ErrOverloaded, []string{"overloaded", "server_error", "server error", "api_error", "unavailable", "bad gateway", "try again",
+			"timeout", "timed out", "time-out", "deadline_exceeded", "upstream", "provider returned error", "had an error"}},
+		{events.ErrAuth, []string{"authentication", "unauthenticated", "invalid_api_key", "unauthorized", "permission", "forbidden", "api key", "api_key"}},
+		{events.ErrInvalidRequest, []string{"invalid_request", "invalid request", "invalid_argument", "failed_precondition", "bad_request", "bad request",
+			"tool_use_failed", "not_found", "not found", "invalid"}},
+	}
+	code, message = strings.ToLower(code), strings.ToLower(message)
+	if spent(code, message) {
+		return events.ErrAuth
+	}
+	for _, try := range []struct {
+		list []words
+		in   string
+	}{{special, code}, {special, message}, {general, code}, {general, message}} {
+		for _, w := range try.list {
 			for _, s := range w.any {
-				if strings.Contains(text, s) {
+				if strings.Contains(try.in, s) {
 					return w.class
 				}
 			}
@@ -137,18 +234,56 @@ func classOfWords(code, message string) events.ErrorClass {
 	return events.ErrInternal
 }
 
+// spent reports whether the account has no money left. "You exceeded your
+// current quota" is no proof: Google says it of a limit per minute.
+func spent(code, message string) bool {
+	for _, s := range []string{"insufficient_quota", "billing_hard_limit", "billing_not_active", "billing_error", "insufficient_balance", "insufficient_credit"} {
+		if strings.Contains(code, s) {
+			return true
+		}
+	}
+	for _, s := range []string{"credit balance", "insufficient balance", "insufficient credits"} {
+		if strings.Contains(message, s) {
+			return true
+		}
+	}
+	return false
+}
+
 func retryAfter(h http.Header) time.Duration {
 	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
-		return time.Duration(ms * float64(time.Millisecond))
+		return seconds(ms / 1000)
 	}
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 {
-		return time.Duration(s * float64(time.Second))
+		return seconds(s)
 	}
 	if t, err := http.ParseTime(v); err == nil {
-		if d := time.Until(t); d > 0 {
-			return d
-		}
+		return seconds(max(0, time.Until(t).Seconds()))
 	}
 	return 0
+}
+
+// delayOf finds how long the words of an error that can be waited for ask to
+// wait: OpenAI's and Groq's "try again in 7m12.5s", Azure's "retry after 20
+// seconds", Google's "retryDelay":"22s". 0 when they ask nothing.
+func delayOf(class events.ErrorClass, raw []byte) time.Duration {
+	if class != events.ErrRateLimited && class != events.ErrOverloaded {
+		return 0
+	}
+	m := regexp.MustCompile(`(?i)(?:try again in|retry in|retry after|"retryDelay":)[ "]*((?:[0-9.]+ *(?:h|ms|m|s))+)`).FindSubmatch(raw)
+	if m == nil {
+		return 0
+	}
+	d, err := time.ParseDuration(strings.ReplaceAll(strings.ToLower(string(m[1])), " ", ""))
+	if err != nil || d <= 0 {
+		return 0
+	}
+	return seconds(d.Seconds())
+}
+
+// seconds is a duration of at most a day: nobody means more, and a larger number
+// would overflow.
+func seconds(s float64) time.Duration {
+	return time.Duration(min(s, 24*60*60) * float64(time.Second))
 }
