@@ -104,15 +104,12 @@ func harmless(t *testing.T, name, shown string) {
 
 func (a *archive) check(t *testing.T, name, got string, update bool) {
 	t.Helper()
-	want, ok := a.sections[name]
-	if update {
-		if !ok {
-			a.names = append(a.names, name)
-		}
+		if update {
+		a.names = append(a.names, name)
 		a.sections[name] = got
 		return
 	}
-	if got != want {
+	if want := a.sections[name]; got != want {
 		t.Errorf("%s differs (run the test with -update and look at the diff)\n--- got\n%s--- want\n%s", name, got, want)
 	}
 }
@@ -129,6 +126,11 @@ func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (na
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			a := readArchive(t, file)
 			names, shown := show(t, a)
+			if update {
+				a.names = a.names[:1] // what is shown follows from the first section
+			} else if len(a.names) != 1+len(names) {
+				t.Errorf("sections %q: there must be the input and %q", a.names, names)
+			}
 			for _, name := range names {
 				a.check(t, name, visible(shown[name]), update)
 			}
