@@ -104,7 +104,7 @@ func harmless(t *testing.T, name, shown string) {
 
 func (a *archive) check(t *testing.T, name, got string, update bool) {
 	t.Helper()
-		if update {
+	if update {
 		a.names = append(a.names, name)
 		a.sections[name] = got
 		return
