@@ -1,0 +1,194 @@
+package anthropic
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/recording"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve answers every request with h and returns a provider that asks it.
+func serve(t *testing.T, h http.HandlerFunc) *Provider {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return New(Config{APIKey: "key", AuthToken: "token", BaseURL: s.URL + "/v1/", HTTPClient: s.Client()})
+}
+
+func ask(p *Provider, ctx context.Context, req llm.Request) recording.Answer {
+	return recording.Collect(p.Stream(ctx, req))
+}
+
+func TestStreamAsksAndDecodes(t *testing.T) {
+	var got *http.Request
+	var body []byte
+	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		body, _ = io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		fmt.Fprint(w, twoCalls())
+	})
+	a := ask(p, t.Context(), llm.Request{Model: "m", Messages: []events.Message{user("hi")}})
+	if a.Text != "I add." || len(a.Calls) != 2 || !a.End.Terminated || len(a.Broken) > 0 {
+		t.Errorf("answer is %+v", a)
+	}
+	if got.Method != "POST" || got.URL.Path != "/v1/messages" {
+		t.Errorf("asked %s %s", got.Method, got.URL)
+	}
+	for key, want := range map[string]string{"X-Api-Key": "key", "Authorization": "Bearer token", "Anthropic-Version": "2023-06-01", "Content-Type": "application/json"} {
+		if got.Header.Get(key) != want {
+			t.Errorf("%s is %q, want %q", key, got.Header.Get(key), want)
+		}
+	}
+	if want := `{"model":"m","max_tokens":8192,"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"stream":true}`; string(body) != want {
+		t.Errorf("body is %s", body)
+	}
+	if p.Name() != "anthropic" || p.Capabilities("m") != (llm.Capabilities{Tools: true, StreamTools: true}) {
+		t.Errorf("provider %s can %+v", p.Name(), p.Capabilities("m"))
+	}
+}
+
+func TestStreamAsksForAWholeMessage(t *testing.T) {
+	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); !strings.HasSuffix(string(body), `"stream":false}`) {
+			http.Error(w, "asked for a stream", http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, wholeMessage())
+	})
+	streamed := recording.Collect(Decode(strings.NewReader(twoCalls())))
+	a := ask(p, t.Context(), llm.Request{Model: "m", Whole: true})
+	if len(a.Calls) != 2 || a.Text != streamed.Text || a.Calls[0].Arguments != streamed.Calls[0].Arguments || !a.End.Terminated {
+		t.Errorf("answer is %+v", a)
+	}
+}
+
+func TestStreamReportsRefusals(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		kind   string
+		body   string
+		want   events.Error
+	}{
+		{"an overload says how long to wait", 529, "application/json", `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`,
+			events.Error{Class: "overloaded", Code: "overloaded_error", HTTPStatus: 529, RetryAfterMS: 2000, Message: "HTTP 529: Overloaded (request req_1)"}},
+		{"a wrong key names the provider", 401, "application/json", `{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}`,
+			events.Error{Class: "auth", Code: "authentication_error", HTTPStatus: 401, RetryAfterMS: 2000, Message: `HTTP 401: invalid x-api-key (check the API key of provider "anthropic") (request req_1)`}},
+		{"a prompt that is too long", 400, "application/json", `{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}`,
+			events.Error{Class: "context_length", Code: "invalid_request_error", HTTPStatus: 400, RetryAfterMS: 2000, Message: "HTTP 400: prompt is too long: 2 tokens > 1 maximum (request req_1)"}},
+		{"a page at 200", 200, "text/html", `<html>sign in</html>`,
+			events.Error{Class: "invalid_request", HTTPStatus: 200, Message: "the server answered with a page of type text/html instead of a message or a stream: check the provider's base URL"}},
+		{"an error at 200", 200, "application/json", `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`,
+			events.Error{Class: "rate_limited", Code: "rate_limit_error", Message: "slow down"}},
+		{"nothing at 200", 200, "text/event-stream", ``,
+			events.Error{Class: "cut", Message: "the provider answered with an empty body: ask again"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tt.kind)
+				w.Header().Set("Retry-After", "2")
+				w.Header().Set("Request-Id", "req_1")
+				w.WriteHeader(tt.status)
+				fmt.Fprint(w, tt.body)
+			})
+			a := ask(p, t.Context(), llm.Request{Model: "m"})
+			if len(a.Broken) > 0 || a.End.Finish != events.FinishError {
+				t.Fatalf("answer is %+v", a)
+			}
+			if !reflect.DeepEqual(*a.End.Error, tt.want) {
+				t.Errorf("got  %+v\nwant %+v", *a.End.Error, tt.want)
+			}
+		})
+	}
+}
+
+// stalled sends some text and then nothing until the client goes; gone is
+// closed when it has.
+func stalled(t *testing.T) (p *Provider, gone chan struct{}) {
+	gone = make(chan struct{})
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, sse(begin, textStart("0"), textDelta("0", "hi")))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}), gone
+}
+
+func TestStreamEndsCancelledAndClosesTheConnection(t *testing.T) {
+	p, gone := stalled(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last *events.GenerationEnded
+	for e := range p.Stream(ctx, llm.Request{Model: "m"}) {
+		switch e := e.(type) {
+		case *events.TextChunk:
+			cancel()
+		case *events.GenerationEnded:
+			last = e
+		}
+	}
+	<-gone
+	if last == nil || last.Error == nil || last.Error.Class != events.ErrCancelled {
+		t.Errorf("the end is %+v", last)
+	}
+}
+
+func TestStreamGivesTheReasonOfACancel(t *testing.T) {
+	p, gone := stalled(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	idle := &events.Error{Class: events.ErrIdle, Message: "nothing came for 90 s"}
+	var err error
+	for e, streamErr := range p.Stream(ctx, llm.Request{Model: "m"}) {
+		if _, ok := e.(*events.TextChunk); ok {
+			cancel(idle)
+		}
+		err = streamErr
+	}
+	<-gone
+	if err != idle {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestStreamClosesTheConnectionWhenTheConsumerStops(t *testing.T) {
+	p, gone := stalled(t)
+	for range p.Stream(t.Context(), llm.Request{Model: "m"}) {
+		break
+	}
+	<-gone
+}
+
+func TestStreamFailsWithoutAServer(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	a := ask(New(Config{BaseURL: s.URL, HTTPClient: s.Client()}), t.Context(), llm.Request{})
+	if a.End.Error == nil || a.End.Error.Class != events.ErrNetwork {
+		t.Errorf("the end is %+v", a.End)
+	}
+	a = ask(New(Config{BaseURL: "http://bad host"}), t.Context(), llm.Request{})
+	if a.End.Error == nil || a.End.Error.Class != events.ErrInvalidRequest {
+		t.Errorf("the end is %+v", a.End)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a = ask(New(Config{BaseURL: s.URL, HTTPClient: s.Client()}), ctx, llm.Request{})
+	if a.End.Error == nil || a.End.Error.Class != events.ErrCancelled {
+		t.Errorf("the end is %+v", a.End)
+	}
+}

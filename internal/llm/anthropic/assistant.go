@@ -1,0 +1,119 @@
+package anthropic
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// maxName bounds ids and names of calls in a request, in bytes.
+const maxName = 64
+
+// opaqueBlock is a block that is returned as it came.
+type opaqueBlock struct {
+	kind, id, of string
+	raw          json.RawMessage
+}
+
+func (b opaqueBlock) MarshalJSON() ([]byte, error) { return b.raw, nil }
+
+// assistant returns the blocks of an answer and opens its calls. Reasoning of
+// other providers is left out: without a signature it would be refused.
+func (h *history) assistant(m events.Message) []any {
+	var out []any
+	own := m.Provider == h.name
+	for _, part := range m.Parts {
+		switch part.Kind {
+		case events.PartText, events.PartRefusal:
+			out = append(out, text(part.Text)...)
+		case events.PartCall:
+			out = append(out, h.call(part, own))
+		case events.PartReasoning:
+			if own {
+				out = reasoning(out, part)
+			}
+		}
+	}
+	return out
+}
+
+func reasoning(out []any, part events.Part) []any {
+	var carry struct {
+		Type      string            `json:"type"`
+		Signature string            `json:"signature"`
+		Citations []json.RawMessage `json:"citations"`
+		ID        string            `json:"id"`
+		Of        string            `json:"tool_use_id"`
+	}
+	if parse(part.Carry, &carry) != nil || carry.Type == "" {
+		return out
+	}
+	switch carry.Type {
+	case kindThinking:
+		return append(out, thinkingBlock{Type: kindThinking, Thinking: part.Text, Signature: carry.Signature})
+	case kindCitations:
+		if n := len(out); n > 0 {
+			if t, ok := out[n-1].(textBlock); ok {
+				t.Citations = carry.Citations
+				out[n-1] = t
+			}
+		}
+		return out
+	}
+	return append(out, opaqueBlock{kind: carry.Type, id: carry.ID, of: carry.Of, raw: part.Carry})
+}
+
+// call encodes a call. Arguments that are no JSON object are sent as {}: their
+// result tells the model what was wrong with them.
+func (h *history) call(part events.Part, own bool) any {
+	id := h.id(part, own)
+	h.calls = append(h.calls, openCall{call: part.Call, providerID: part.ProviderID, id: id})
+	fields := map[string]json.RawMessage{}
+	if own && len(part.Carry) > 0 && parse(part.Carry, &fields) != nil {
+		fields = map[string]json.RawMessage{}
+	}
+	fields["type"] = encode(kindCall)
+	fields["id"] = encode(id)
+	fields["name"] = encode(word(part.Name, "unnamed"))
+	fields["input"] = json.RawMessage("{}")
+	if !part.Custom && events.CheckArguments(part.Arguments) == nil {
+		fields["input"] = events.Arguments(part.Arguments)
+	}
+	return fields
+}
+
+// id returns the provider's own id of a call where it is one this API takes and
+// no other call of the history has it; ids of other providers repeat
+// (PROVIDERS.md 12). Else it is ours.
+func (h *history) id(part events.Part, own bool) string {
+	for n := 0; ; n++ {
+		id := fmt.Sprintf("call_%d", n)
+		switch {
+		case n == 0 && own:
+			id = part.ProviderID
+		case n <= 1:
+			id = part.Call
+		}
+		if id != "" && id == word(id, "") && !h.used[id] {
+			h.used[id] = true
+			return id
+		}
+	}
+}
+
+// word makes a name that the API takes (letters, digits, _ and -): models
+// invent tools, and other providers take more.
+func word(s, empty string) string {
+	s = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return '_'
+	}, s)
+	if s == "" {
+		return empty
+	}
+	return s[:min(len(s), maxName)]
+}

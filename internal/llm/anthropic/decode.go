@@ -1,0 +1,164 @@
+package anthropic
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// Decode reads the body of an answer: a stream of server-sent events, or one
+// whole message as JSON, which gives the same events. Only message_stop, or a
+// whole message, terminates an answer.
+func Decode(body io.Reader) llm.Stream { return decode(context.Background(), body) }
+
+func decode(ctx context.Context, body io.Reader) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		d := &decoder{w: llm.NewWriter(yield), open: map[int]*block{}}
+		br := bufio.NewReaderSize(body, 32<<10)
+		first, err := firstByte(br)
+		more := true
+		switch {
+		case err == io.EOF:
+			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
+		case err != nil:
+			d.end.Error = llm.FromRead(ctx, err)
+		case first == '{' || first == '[':
+			more = d.readWhole(ctx, br)
+		case first == '<':
+			d.end.Error = notAnswer("a page of HTML or XML")
+		default:
+			more = d.readStream(ctx, br)
+		}
+		if !more {
+			return
+		}
+		if !d.end.Terminated && d.end.Error == nil && ctx.Err() != nil {
+			// Some transports end a cancelled body as if it were whole.
+			d.end.Error = llm.FromRead(ctx, ctx.Err())
+		}
+		d.w.End(d.end)
+	}
+}
+
+// firstByte finds what a body is made of. An event stream begins with a field's
+// name, a colon or a byte order mark.
+func firstByte(br *bufio.Reader) (byte, error) {
+	for {
+		b, err := br.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		switch b {
+		case ' ', '\t', '\r', '\n':
+			continue
+		}
+		return b, br.UnreadByte()
+	}
+}
+
+func notAnswer(what string) *events.Error {
+	return &events.Error{Class: events.ErrInvalidRequest,
+		Message: "the server answered with " + what + " instead of a message or a stream: check the provider's base URL"}
+}
+
+// decoder assembles one answer. Its methods report whether to read on; they
+// return false when the consumer has stopped.
+type decoder struct {
+	w       *llm.Writer
+	open    map[int]*block // by the provider's index
+	began   int            // number of blocks begun: indexes repeat behind bad gateways
+	unclear *block         // a call that ended with arguments that may have been cut
+	end     events.GenerationEnded
+	ended   bool // the terminal sign or an error was seen: read no further
+}
+
+func (d *decoder) readStream(ctx context.Context, r io.Reader) bool {
+	for ev, err := range llm.ReadSSE(r) {
+		switch {
+		case err != nil:
+			d.end.Error = llm.FromRead(ctx, err)
+			return true
+		case len(ev.Error) > 0:
+			d.end.Error = llm.FromPayload(ev.Error)
+			return true
+		}
+		if !d.payload(ev) {
+			return false
+		}
+		if d.ended {
+			return true
+		}
+	}
+	return true
+}
+
+func (d *decoder) readWhole(ctx context.Context, r io.Reader) bool {
+	raw, err := io.ReadAll(io.LimitReader(r, llm.MaxLine))
+	if err != nil {
+		d.end.Error = llm.FromRead(ctx, err)
+		return true
+	}
+	var f frame
+	switch err := parse(raw, &f); {
+	case err != nil:
+		d.end.Error = &events.Error{Class: events.ErrCut, Message: "the whole message is no valid JSON: " + err.Error() + ": ask again"}
+	case f.Type == "message" || f.Type == "error" || f.failed():
+		return d.dispatch(&f, raw)
+	default:
+		d.end.Error = notAnswer(fmt.Sprintf("JSON that is no message (%.200q)", raw))
+	}
+	return true
+}
+
+// payload decodes the data of one event. Gateways append an error to an
+// unfinished event, so data may hold several JSON values, or end in half a one.
+func (d *decoder) payload(ev llm.SSEEvent) bool {
+	data := bytes.TrimSpace(ev.Data)
+	if len(data) == 0 || string(data) == "[DONE]" {
+		return true
+	}
+	f := frame{}
+	err := parse(data, &f)
+	if err == nil {
+		f.Type = cmp.Or(f.Type, ev.Event)
+		return d.dispatch(&f, data)
+	}
+	for dec := json.NewDecoder(bytes.NewReader(data)); !d.ended; {
+		var raw json.RawMessage
+		if dec.Decode(&raw) != nil {
+			break
+		}
+		if f = (frame{}); parse(raw, &f) == nil && !d.dispatch(&f, raw) {
+			return false
+		}
+	}
+	switch {
+	case d.ended:
+	case ev.Event == "error":
+		d.end.Error, d.ended = llm.FromPayload(data), true
+	case ev.Partial:
+		d.ended = true // cut inside the event
+	default:
+		d.end.Error, d.ended = &events.Error{Class: events.ErrInternal,
+			Message: fmt.Sprintf("the stream holds data that is not JSON (%v): %.200q", err, data)}, true
+	}
+	return true
+}
+
+// parse decodes JSON and bears with fields of another type than documented:
+// they stay zero.
+func parse(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil
+	}
+	return err
+}

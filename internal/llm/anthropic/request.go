@@ -1,0 +1,180 @@
+package anthropic
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// defaultMaxTokens bounds an answer when nobody does: the API demands a bound.
+const defaultMaxTokens = 8192
+
+// request is the body of POST /v1/messages.
+type request struct {
+	Model         string        `json:"model"`
+	MaxTokens     int64         `json:"max_tokens"`
+	System        string        `json:"system,omitempty"`
+	Messages      []turn        `json:"messages"`
+	Tools         []tool        `json:"tools,omitempty"`
+	ToolChoice    *toolChoice   `json:"tool_choice,omitempty"`
+	Thinking      *thinking     `json:"thinking,omitempty"`
+	OutputConfig  *outputConfig `json:"output_config,omitempty"`
+	Temperature   *float64      `json:"temperature,omitempty"`
+	TopP          *float64      `json:"top_p,omitempty"`
+	StopSequences []string      `json:"stop_sequences,omitempty"`
+	Stream        bool          `json:"stream"`
+}
+
+type tool struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	InputSchema json.RawMessage `json:"input_schema"`
+}
+
+type toolChoice struct {
+	Type string `json:"type"`
+	Name string `json:"name,omitempty"`
+}
+
+type thinking struct {
+	Type         string `json:"type"`
+	BudgetTokens int64  `json:"budget_tokens,omitempty"`
+	Display      string `json:"display,omitempty"`
+}
+
+type outputConfig struct {
+	Effort string `json:"effort"`
+}
+
+// body encodes a request. Fields of Extra take the place of ours.
+func (p *Provider) body(req llm.Request) ([]byte, error) {
+	params := req.Parameters
+	r := request{
+		Model:         req.Model,
+		MaxTokens:     params.MaxTokens,
+		System:        req.System,
+		Messages:      turns(p.name, req.Messages),
+		Temperature:   params.Temperature,
+		TopP:          params.TopP,
+		StopSequences: params.Stop,
+		Stream:        !req.Whole,
+	}
+	for _, t := range req.Tools {
+		schema := t.Schema
+		if len(schema) == 0 {
+			schema = json.RawMessage(`{"type":"object"}`)
+		}
+		r.Tools = append(r.Tools, tool{Name: t.Name, Description: t.Description, InputSchema: schema})
+	}
+	if len(r.Tools) > 0 {
+		r.ToolChoice = choice(params.ToolChoice)
+	}
+	if _, own := params.Extra["thinking"]; !own {
+		r.think(params.ReasoningEffort)
+	}
+	if r.MaxTokens <= 0 {
+		r.MaxTokens = defaultMaxTokens
+	}
+	body, err := json.Marshal(r)
+	if err == nil && len(params.Extra) > 0 {
+		body, err = merge(body, params.Extra)
+	}
+	if err != nil {
+		return nil, &events.Error{Class: events.ErrInvalidRequest,
+			Message: fmt.Sprintf("the request to provider %s is no valid JSON: %v: check tool schemas and extra parameters", p.name, err)}
+	}
+	return body, nil
+}
+
+func choice(word string) *toolChoice {
+	switch word {
+	case "":
+		return nil
+	case "auto", "none":
+		return &toolChoice{Type: word}
+	case "required":
+		return &toolChoice{Type: "any"}
+	}
+	return &toolChoice{Type: "tool", Name: word}
+}
+
+// think asks for reasoning. Models before 4.6 take a budget, later ones refuse
+// it (HTTP 400) and take an effort.
+//
+// Sources: https://docs.claude.com/en/docs/build-with-claude/extended-thinking
+// and https://docs.claude.com/en/docs/build-with-claude/adaptive-thinking
+func (r *request) think(effort string) {
+	var budget int64
+	switch effort {
+	case "minimal":
+		budget = 1024 // the least that is allowed
+	case "low":
+		budget = 2048
+	case "medium":
+		budget = 8192
+	case "high":
+		budget = 24576
+	default:
+		return
+	}
+	if adaptive(r.Model) {
+		if effort == "minimal" {
+			effort = "low"
+		}
+		// Later models hide their reasoning unless it is asked for.
+		r.Thinking = &thinking{Type: "adaptive", Display: "summarized"}
+		r.OutputConfig = &outputConfig{Effort: effort}
+		r.Temperature, r.TopP = nil, nil
+		return
+	}
+	if r.ToolChoice != nil && (r.ToolChoice.Type == "any" || r.ToolChoice.Type == "tool") {
+		return // a budget and a forced call exclude each other; the call is the harder wish
+	}
+	r.Thinking = &thinking{Type: "enabled", BudgetTokens: budget}
+	r.Temperature, r.TopP = nil, nil // refused beside a budget
+	switch {
+	case r.MaxTokens <= 0:
+		// Half the default is left for the answer, as Opus 4 stops at 32,000.
+		r.MaxTokens = max(defaultMaxTokens, budget+defaultMaxTokens/2)
+	case r.MaxTokens <= budget:
+		r.MaxTokens += budget
+	}
+}
+
+// adaptive reports whether a model is Claude 4.6 or later, by its name:
+// "claude-3-7-sonnet-20250219", "claude-opus-4-20250514", "claude-opus-4.7".
+func adaptive(model string) bool {
+	_, name, ok := strings.Cut(model, "claude-")
+	if !ok {
+		return false
+	}
+	var version []int
+	for _, word := range strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '.' }) {
+		n, err := strconv.Atoi(word)
+		switch {
+		case err == nil && len(word) <= 2:
+			version = append(version, n)
+			continue
+		case len(version) == 0:
+			continue
+		}
+		break
+	}
+	version = append(version, 0, 0)
+	return version[0] > 4 || version[0] == 4 && version[1] >= 6
+}
+
+func merge(body []byte, extra map[string]json.RawMessage) ([]byte, error) {
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, err
+	}
+	for key, value := range extra {
+		fields[key] = value
+	}
+	return json.Marshal(fields)
+}
