@@ -1,0 +1,152 @@
+package ollama
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/recording"
+)
+
+func TestDecodeRecordings(t *testing.T) { recording.Run(t, "ollama", Decode) }
+
+// Lines in the shapes of PROVIDERS.md 64 to 69.
+
+func says(message, rest string) string {
+	return `{"model":"m","created_at":"2026-01-01T00:00:00Z","message":{"role":"assistant",` + message + `}` + rest + "}\n"
+}
+
+func text(s string) string { return says(`"content":"`+s+`"`, `,"done":false`) }
+
+func calls(list string) string {
+	return says(`"content":"","tool_calls":[`+list+`]`, `,"done":false`)
+}
+
+const done = `{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":12,"eval_count":5}` + "\n"
+
+func twoCalls() string {
+	return says(`"content":"","thinking":"Let me see."`, `,"done":false`) + text("Grüße, ") + text("東京") +
+		calls(`{"id":"call_1","function":{"index":0,"name":"add","arguments":{"b":12345678901234567890,"a":1}}}`) +
+		calls(`{"function":{"index":0,"name":"now","arguments":{}}}`) + done
+}
+
+type outcome struct {
+	text, reasoning string
+	calls           []recording.Call
+	finish          events.Finish
+	word            string
+	terminated      bool
+	class           events.ErrorClass
+}
+
+func read(t *testing.T, body io.Reader) (recording.Answer, outcome) {
+	t.Helper()
+	a := recording.Collect(Decode(body))
+	if len(a.Broken) > 0 {
+		t.Fatalf("the stream breaks rules: %s", a.Broken)
+	}
+	o := outcome{text: a.Text, reasoning: a.Reasoning, finish: a.End.Finish, word: a.End.FinishWord, terminated: a.End.Terminated}
+	for _, c := range a.Calls {
+		c.Block = 0
+		o.calls = append(o.calls, c)
+	}
+	if a.End.Error != nil {
+		o.class = a.End.Error.Class
+	}
+	return a, o
+}
+
+func TestDecode(t *testing.T) {
+	one := func(args, invalid string) []recording.Call {
+		return []recording.Call{{Name: "add", Arguments: args, Invalid: invalid}}
+	}
+	called := func(c []recording.Call) outcome {
+		return outcome{calls: c, finish: "tool_calls", word: "stop", terminated: true}
+	}
+	tests := []struct {
+		name string
+		body string
+		want outcome
+	}{
+		{"thinking, text and calls come in their order, numbers whole", twoCalls(),
+			outcome{text: "Grüße, 東京", reasoning: "Let me see.", finish: "tool_calls", word: "stop", terminated: true,
+				calls: []recording.Call{{ProviderID: "call_1", Name: "add", Arguments: `{"b":12345678901234567890,"a":1}`}, {Name: "now", Arguments: "{}"}}}},
+		{"two calls in one line are two", calls(`{"function":{"name":"a","arguments":{}}},{"function":{"name":"b","arguments":{}}}`) + done,
+			called([]recording.Call{{Name: "a", Arguments: "{}"}, {Name: "b", Arguments: "{}"}})},
+		{"a call in the done line is a call", says(`"content":"","tool_calls":[{"function":{"name":"add","arguments":{"a":1}}}]`, `,"done":true,"done_reason":"stop"`),
+			called(one(`{"a":1}`, ""))},
+		{"arguments may be a string", calls(`{"function":{"name":"add","arguments":"{\"a\": 1}"}}`) + done, called(one(`{"a": 1}`, ""))},
+		{"arguments may be null", calls(`{"function":{"name":"add","arguments":null}}`) + done, called(one("", ""))},
+		{"arguments may be missing", calls(`{"function":{"name":"add"}}`) + done, called(one("", ""))},
+		{"arguments that are no object make the call invalid", calls(`{"function":{"name":"add","arguments":[1]}}`) + done,
+			called(one("[1]", "arguments are a JSON array, not an object"))},
+		{"blank lines and CRLF change nothing", "\n\r\n" + strings.ReplaceAll(text("hi")+done, "\n", "\r\n\r\n"),
+			outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
+		{"the last line needs no end", text("hi") + strings.TrimSpace(done), outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
+		{"a whole answer is one line", says(`"content":"hi"`, `,"done":true,"done_reason":"length"`),
+			outcome{text: "hi", finish: "length", word: "length", terminated: true}},
+		{"old servers give no reason", text("hi") + `{"done":true}`, outcome{text: "hi", finish: "stop", terminated: true}},
+		{"an empty request only loads the model", `{"message":{"content":""},"done_reason":"load","done":true}`,
+			outcome{finish: "other", word: "load", terminated: true}},
+		{"a body without a done line was cut", text("hi"), outcome{text: "hi", finish: "error", class: "cut"}},
+		{"a body that ends inside a line was cut", text("hi") + `{"model":"m","mess`, outcome{text: "hi", finish: "error", class: "cut"}},
+		{"an error line keeps what came before", text("hi") + `{"error":"model runner has unexpectedly stopped"}` + "\n",
+			outcome{text: "hi", finish: "error", class: "internal"}},
+		{"an error may be an object", `{"error":{"message":"overloaded","code":503}}`, outcome{finish: "error", class: "overloaded"}},
+		{"an error of null is none", `{"error":null,"message":{"content":"hi"},"done":true,"done_reason":"stop"}`,
+			outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
+		{"a line that is no JSON", text("hi") + "oops\n", outcome{text: "hi", finish: "error", class: "internal"}},
+		{"a page of HTML", "<html>\n", outcome{finish: "error", class: "invalid_request"}},
+		{"an empty body", "", outcome{finish: "error", class: "cut"}},
+		{"fields of another type are skipped", `{"model":5,"message":{"content":"hi"},"done":true,"done_reason":"stop","eval_count":"many"}`,
+			outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, got := read(t, strings.NewReader(tt.body)); !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got  %+v\nwant %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDecodeCountsWhatTheDoneLineSays(t *testing.T) {
+	a, _ := read(t, strings.NewReader(twoCalls()))
+	if u := a.End.Usage; *u.InputTokens != 12 || *u.OutputTokens != 5 || a.End.Model != "m" {
+		t.Errorf("the end is %+v", a.End)
+	}
+	a, _ = read(t, strings.NewReader(`{"done":true,"eval_count":5}`))
+	if u := a.End.Usage; u.InputTokens != nil || *u.OutputTokens != 5 {
+		t.Errorf("usage is %+v", u)
+	}
+}
+
+func TestDecodeNamesBlocksByWhatFollowsWhat(t *testing.T) {
+	var got []string
+	for e := range Decode(strings.NewReader(text("a") + text("b") + calls(`{"function":{"name":"x","arguments":{}}}`) + text("c") + done)) {
+		switch e := e.(type) {
+		case *events.TextChunk:
+			got = append(got, fmt.Sprintf("%d:%s", e.Block, e.Text))
+		case *events.ToolCallStart:
+			got = append(got, fmt.Sprintf("%d:%s", e.Block, e.Name))
+		}
+	}
+	if want := []string{"0:a", "0:b", "1:x", "2:c"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestDecodeReportsABrokenConnection(t *testing.T) {
+	_, got := read(t, io.MultiReader(strings.NewReader(text("hi")), broken{}))
+	if want := (outcome{text: "hi", finish: "error", class: "network"}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("reset by peer") }

@@ -1,0 +1,207 @@
+// Package ollama speaks the native API of Ollama, /api/chat.
+//
+// Calls arrive whole, one line each, and often without an id: the worker mints
+// ours. The types of requests are those of github.com/ollama/ollama/api where
+// they lose nothing; answers are decoded here, as that package sends numbers
+// through float64 and takes the end of a body for a good end (PROVIDERS.md
+// section 3).
+//
+// Source: https://github.com/ollama/ollama/blob/main/docs/api.md; what is
+// really sent is in PROVIDERS.md 64 to 69.
+package ollama
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/ollama/ollama/api"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+const (
+	defaultName = "ollama"
+	defaultHost = "127.0.0.1"
+	defaultPort = "11434"
+	// maxErrorBody bounds how much of a refused answer is read, in bytes.
+	maxErrorBody = 64 << 10
+)
+
+// Config says how an Ollama server is reached. The environment is not read:
+// what is empty here is the default.
+type Config struct {
+	Name       string       // first part of a model's full name; "ollama"
+	Host       string       // as in OLLAMA_HOST: host, host:port or a URL; "http://127.0.0.1:11434"
+	HTTPClient *http.Client // no timeout on bodies; http.DefaultClient
+}
+
+// Provider asks the models of one Ollama server.
+type Provider struct {
+	name   string
+	base   *url.URL
+	bad    error // why Host is no address
+	client *http.Client
+}
+
+// New returns a provider; it connects to nothing. A Host that is no address is
+// reported by the first request.
+func New(c Config) *Provider {
+	p := &Provider{name: cmp.Or(c.Name, defaultName), client: cmp.Or(c.HTTPClient, http.DefaultClient)}
+	if p.base, p.bad = address(c.Host); p.bad != nil {
+		p.bad = &events.Error{Class: events.ErrInvalidRequest,
+			Message: fmt.Sprintf("the host %q of provider %s is no address: %v: write http://HOST:PORT", c.Host, p.name, p.bad)}
+	}
+	return p
+}
+
+// address reads a host as Ollama's own client reads OLLAMA_HOST: the port is
+// 11434 unless a scheme says otherwise.
+func address(host string) (*url.URL, error) {
+	host = strings.TrimSpace(host)
+	port := ""
+	if !strings.Contains(host, "://") {
+		host, port = "http://"+cmp.Or(host, defaultHost), defaultPort
+	}
+	u, err := url.Parse(host)
+	if err != nil {
+		return nil, err
+	}
+	if u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("it has no host or is not http")
+	}
+	if u.Port() == "" && port != "" {
+		u.Host = net.JoinHostPort(u.Hostname(), port)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
+
+// Name implements [llm.Provider].
+func (p *Provider) Name() string { return p.name }
+
+// Capabilities implements [llm.Provider]. Whether a model calls tools is not
+// known without asking; the server refuses the request when it does not. Calls
+// stream since Ollama 0.8.0.
+func (p *Provider) Capabilities(string) llm.Capabilities {
+	return llm.Capabilities{Tools: true, StreamTools: true}
+}
+
+// Models lists the models that the server holds, the latest changed first, as
+// the server orders them.
+func (p *Provider) Models(ctx context.Context) ([]string, error) {
+	if p.bad != nil {
+		return nil, p.bad
+	}
+	list, err := api.NewClient(p.base, p.client).List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the models of %s: %w", p.base, p.unreachable(ctx, err))
+	}
+	names := make([]string, 0, len(list.Models))
+	for _, m := range list.Models {
+		names = append(names, cmp.Or(m.Name, m.Model))
+	}
+	return names, nil
+}
+
+// Stream implements [llm.Provider].
+func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		resp, err := p.post(ctx, req)
+		if err != nil {
+			fail(yield, err)
+			return
+		}
+		// The answer is read or given up; a failure to close loses nothing.
+		defer func() { _ = resp.Body.Close() }()
+		if err := p.check(ctx, resp, req.Model); err != nil {
+			fail(yield, err)
+			return
+		}
+		decode(ctx, resp.Body)(yield)
+	}
+}
+
+func fail(yield func(events.Event, error) bool, err error) {
+	var e *events.Error
+	if !errors.As(err, &e) {
+		e = &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
+	}
+	llm.NewWriter(yield).End(events.GenerationEnded{Error: e})
+}
+
+func (p *Provider) post(ctx context.Context, req llm.Request) (*http.Response, error) {
+	if p.bad != nil {
+		return nil, p.bad
+	}
+	body, err := p.body(req)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base.JoinPath("api", "chat").String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/x-ndjson")
+	resp, err := p.client.Do(r)
+	if err != nil {
+		return nil, p.unreachable(ctx, err)
+	}
+	return resp, nil
+}
+
+// unreachable says what to do when nobody listens.
+func (p *Provider) unreachable(ctx context.Context, err error) error {
+	var status api.StatusError
+	if errors.As(err, &status) {
+		return err
+	}
+	e := llm.FromRead(ctx, err)
+	if errors.Is(err, syscall.ECONNREFUSED) && e.Class == events.ErrNetwork {
+		e.Message = fmt.Sprintf("no Ollama answers at %s (connection refused): is it running? Start it with `ollama serve`", p.base)
+	}
+	return e
+}
+
+// check refuses answers that are not a stream of JSON lines, and says what to
+// do about the refusals that people meet first.
+func (p *Provider) check(ctx context.Context, resp *http.Response, model string) error {
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	ok := resp.StatusCode >= 200 && resp.StatusCode < 300
+	if ok && (err != nil || kind != "text/html") {
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err != nil && ctx.Err() != nil {
+		return llm.FromRead(ctx, err)
+	}
+	if ok {
+		e := notAnswer("a page of type " + kind)
+		e.HTTPStatus = resp.StatusCode
+		return e
+	}
+	e := llm.FromHTTP(resp.StatusCode, resp.Header, body)
+	switch said := strings.ToLower(e.Message); {
+	case strings.Contains(said, "does not support tools"):
+		e.Class = events.ErrUnsupported
+		e.Message = fmt.Sprintf("the model %s does not support tools: take one that does (for example `ollama pull qwen3`), or offer no tools (%s)", model, e.Message)
+	case strings.Contains(said, "does not support thinking"):
+		e.Class = events.ErrUnsupported
+		e.Message = fmt.Sprintf("the model %s does not support thinking: leave out the reasoning effort, or take another model (%s)", model, e.Message)
+	case resp.StatusCode == http.StatusNotFound && strings.Contains(said, "not found") && strings.Contains(said, "model"):
+		e.Class = events.ErrInvalidRequest
+		e.Message = fmt.Sprintf("the model %s is not on the server: get it with `ollama pull %s` (%s)", model, model, e.Message)
+	}
+	return e
+}

@@ -1,0 +1,208 @@
+package ollama
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/ollama/ollama/api"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// request is the body of POST /api/chat. Messages and Tools take the place of
+// the fields of those names: the library's types send arguments through float64
+// and drop what they do not know of a schema.
+type request struct {
+	api.ChatRequest
+	Messages []message `json:"messages"`
+	Tools    []tool    `json:"tools,omitempty"`
+}
+
+type message struct {
+	Role       string     `json:"role"`
+	Content    string     `json:"content"`
+	Thinking   string     `json:"thinking,omitempty"`
+	ToolCalls  []pastCall `json:"tool_calls,omitempty"`
+	ToolName   string     `json:"tool_name,omitempty"`
+	ToolCallID string     `json:"tool_call_id,omitempty"`
+}
+
+type pastCall struct {
+	ID       string   `json:"id,omitempty"`
+	Function function `json:"function"`
+}
+
+type function struct {
+	Index     int             `json:"index"`
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
+}
+
+type tool struct {
+	Type     string `json:"type"`
+	Function struct {
+		Name        string          `json:"name"`
+		Description string          `json:"description,omitempty"`
+		Parameters  json.RawMessage `json:"parameters"`
+	} `json:"function"`
+}
+
+// body encodes a request. Fields of Extra take the place of ours; those of its
+// "options" join ours.
+func (p *Provider) body(req llm.Request) ([]byte, error) {
+	stream := !req.Whole
+	r := request{Messages: messages(p.name, req), Tools: tools(req)}
+	r.Model, r.Stream, r.Think = req.Model, &stream, think(req.Parameters.ReasoningEffort)
+	r.Options = options(req.Parameters)
+	body, err := json.Marshal(r)
+	if extra := maps.Clone(req.Parameters.Extra); err == nil && len(extra) > 0 {
+		own := map[string]any{}
+		if json.Unmarshal(extra["options"], &own) == nil {
+			delete(extra, "options") // options joined them already
+		}
+		fields := map[string]json.RawMessage{}
+		if err = json.Unmarshal(body, &fields); err == nil {
+			maps.Copy(fields, extra)
+			body, err = json.Marshal(fields)
+		}
+	}
+	if err != nil {
+		return nil, &events.Error{Class: events.ErrInvalidRequest,
+			Message: fmt.Sprintf("the request to provider %s is no valid JSON: %v: check tool schemas and extra parameters", p.name, err)}
+	}
+	return body, nil
+}
+
+// options are the model's parameters. num_ctx is not set: the server's default
+// stands unless Extra says otherwise.
+func options(p events.Parameters) map[string]any {
+	o := map[string]any{}
+	if p.MaxTokens > 0 {
+		o["num_predict"] = p.MaxTokens
+	}
+	if p.Temperature != nil {
+		o["temperature"] = *p.Temperature
+	}
+	if p.TopP != nil {
+		o["top_p"] = *p.TopP
+	}
+	if p.Seed != nil {
+		o["seed"] = *p.Seed
+	}
+	if len(p.Stop) > 0 {
+		o["stop"] = p.Stop
+	}
+	own := map[string]json.RawMessage{}
+	if json.Unmarshal(p.Extra["options"], &own) == nil {
+		for key, value := range own {
+			o[key] = value
+		}
+	}
+	return o
+}
+
+func think(effort string) *api.ThinkValue {
+	switch effort {
+	case "":
+		return nil
+	case "minimal":
+		return &api.ThinkValue{Value: false}
+	}
+	return &api.ThinkValue{Value: effort}
+}
+
+// tools offers the tools as far as Ollama lets a choice be made: none, or only
+// the one that is named. It has no way to demand a call.
+func tools(req llm.Request) []tool {
+	choice := req.Parameters.ToolChoice
+	if choice == "none" {
+		return nil
+	}
+	var out []tool
+	for _, spec := range req.Tools {
+		if choice != "" && choice != "auto" && choice != "required" && choice != spec.Name {
+			continue
+		}
+		t := tool{Type: "function"}
+		t.Function.Name, t.Function.Description, t.Function.Parameters = spec.Name, spec.Description, spec.Schema
+		if len(spec.Schema) == 0 {
+			t.Function.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func messages(name string, req llm.Request) []message {
+	out := []message{}
+	if req.System != "" {
+		out = append(out, message{Role: "system", Content: req.System})
+	}
+	for _, m := range req.Messages {
+		switch m.Role {
+		case events.RoleAssistant:
+			if a := assistant(m, m.Provider == name); a.Content != "" || len(a.ToolCalls) > 0 {
+				out = append(out, a)
+			}
+		case events.RoleTool:
+			for _, part := range m.Parts {
+				out = append(out, result(part))
+			}
+		default:
+			var text strings.Builder
+			for _, part := range m.Parts {
+				text.WriteString(part.Text)
+			}
+			out = append(out, message{Role: "user", Content: text.String()})
+		}
+	}
+	return out
+}
+
+// assistant joins the parts of an answer: Ollama's messages have one text, one
+// thinking and then the calls. Reasoning of other providers is left out.
+func assistant(m events.Message, own bool) message {
+	var text, thinking strings.Builder
+	out := message{Role: "assistant"}
+	for _, part := range m.Parts {
+		switch part.Kind {
+		case events.PartText, events.PartRefusal:
+			text.WriteString(part.Text)
+		case events.PartReasoning:
+			if own {
+				thinking.WriteString(part.Text)
+			}
+		case events.PartCall:
+			c := pastCall{ID: callID(part)}
+			c.Function.Index, c.Function.Name = len(out.ToolCalls), part.Name
+			c.Function.Arguments = json.RawMessage("{}")
+			if !part.Custom && events.CheckArguments(part.Arguments) == nil {
+				c.Function.Arguments = events.Arguments(part.Arguments)
+			}
+			out.ToolCalls = append(out.ToolCalls, c)
+		}
+	}
+	out.Content, out.Thinking = text.String(), thinking.String()
+	return out
+}
+
+// result has no field for how a call ended: the text says it, and where there
+// is none the status does.
+func result(part events.Part) message {
+	out := message{Role: "tool", Content: part.Text, ToolName: part.Name, ToolCallID: callID(part)}
+	if strings.TrimSpace(part.Text) == "" && part.Status != "" && part.Status != events.StatusOK {
+		out.Content = "status: " + string(part.Status)
+	}
+	return out
+}
+
+// callID is our id of a call: unique in the history, as providers' are not.
+func callID(part events.Part) string {
+	if part.Call != "" {
+		return part.Call
+	}
+	return part.ProviderID
+}
