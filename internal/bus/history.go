@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,9 +15,10 @@ import (
 var factChannels = [...]string{"in", "turn", "call.*"}
 
 // Facts gives what was said, decided and answered in a conversation, in log
-// order: from HISTORY, and from CONV what the copy has not reached yet.
-// Sequences are those of CONV, which each copy carries.
-func (b *Bus) Facts(ctx context.Context, conversation string, fn func(Message) error) error {
+// order and up to a sequence (0: to the end): from HISTORY, and from CONV what
+// the copy has not reached yet. Sequences are those of CONV, which each copy
+// carries.
+func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn func(Message) error) error {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return err
 	}
@@ -33,17 +35,34 @@ func (b *Bus) Facts(ctx context.Context, conversation string, fn func(Message) e
 		if err != nil {
 			return err
 		}
-		return fn(m)
+		return bounded(m, upTo, fn)
 	})
 	if err != nil {
-		return err
+		return ended(err)
 	}
 	var filters []string
 	for _, channel := range factChannels {
 		a.Channel = events.Channel(channel)
 		filters = append(filters, a.Subject(topology.Conv))
 	}
-	return b.ReadShard(ctx, a.Shard, high, filters, fn)
+	return ended(b.ReadShard(ctx, a.Shard, high, filters, func(m Message) error { return bounded(m, upTo, fn) }))
+}
+
+// errEnd ends a read at its bound.
+var errEnd = errors.New("end")
+
+func bounded(m Message, upTo uint64, fn func(Message) error) error {
+	if upTo > 0 && m.Sequence > upTo {
+		return errEnd
+	}
+	return fn(m)
+}
+
+func ended(err error) error {
+	if errors.Is(err, errEnd) {
+		return nil
+	}
+	return err
 }
 
 // originSequence reads the sequence of the original from the header that the

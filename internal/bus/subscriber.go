@@ -151,7 +151,7 @@ func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, out chan<- *
 
 func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta message.Metadata) error {
 	if reason := meta.Get(metaReject); reason != "" {
-		if err := s.bus.Bury(context.WithoutCancel(ctx), msg.Subject(), msg.Data(), reason); err != nil {
+		if err := s.bus.Bury(context.WithoutCancel(ctx), msg.Subject(), msg.Data(), reason, ""); err != nil {
 			return errors.Join(err, msg.NakWithDelay(retryDefault))
 		}
 		return msg.TermWithReason(reason)
@@ -175,13 +175,17 @@ func (s *jobSubscriber) settle(msg jetstream.Msg, err error) {
 }
 
 // Bury puts a message that nobody can read or run with the dead letters, with
-// the reason, where it can be seen.
-func (b *Bus) Bury(ctx context.Context, subject string, data []byte, reason string) error {
+// the reason, where it can be seen. An id, if there is one, keeps the same
+// message from being buried twice.
+func (b *Bus) Bury(ctx context.Context, subject string, data []byte, reason, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	m := nats.NewMsg(topology.DeadSubject(subject))
 	m.Data = data
 	m.Header.Set("Parley-Reason", Preview(oneLine(reason), 1024))
+	if id != "" {
+		m.Header.Set(jetstream.MsgIDHeader, id)
+	}
 	if _, err := b.js.PublishMsg(ctx, m); err != nil {
 		return fmt.Errorf("bury a message of %s: %w", subject, explainJetStream(err))
 	}

@@ -36,6 +36,7 @@ const (
 type TurnStarted struct {
 	Turn   string   `json:"turn" jsonschema:"id of the turn (UUIDv7)"`
 	Inputs []string `json:"inputs" jsonschema:"ids of the UserMessages it answers, in order"`
+	AtMS   int64    `json:"at_ms" jsonschema:"when it was decided, Unix milliseconds"`
 }
 
 // GenerationRequested asks a model; the job follows.

@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -25,8 +26,15 @@ func (l Line) MarshalJSON() ([]byte, error) {
 	return Append(nil, l.Event)
 }
 
-// UnmarshalJSON decodes one event.
+// UnmarshalJSON decodes one event of a [Decision]. A Decision inside a Decision
+// is refused: nesting would cost quadratic time.
 func (l *Line) UnmarshalJSON(raw []byte) error {
+	var head struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(raw, &head) == nil && head.Type == "Decision" {
+		return errors.New("a Decision cannot hold a Decision")
+	}
 	d, err := DecodeLine(bytes.Clone(raw))
 	if err == nil {
 		*l = d

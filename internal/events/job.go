@@ -8,7 +8,8 @@ import "encoding/json"
 type GenerationJob struct {
 	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
 	Subject      string     `json:"subject" jsonschema:"the lane to write, literally"`
-	LaneSequence uint64     `json:"lane_sequence" jsonschema:"the sequence the lane stood at when this was decided; 0 when it was empty"`
+	LaneSequence uint64     `json:"lane_sequence" jsonschema:"where the lane stood when this was decided: what the generation wrote comes after"`
+	Decision     uint64     `json:"decision" jsonschema:"sequence of the Decision that asks for this: a later one that names another generation makes the job stale"`
 	Turn         string     `json:"turn" jsonschema:"id of the turn"`
 	Generation   string     `json:"generation" jsonschema:"id of the generation"`
 	Step         int        `json:"step" jsonschema:"step of the turn"`
@@ -24,6 +25,7 @@ type GenerationJob struct {
 type ToolJob struct {
 	Conversation string          `json:"conversation" jsonschema:"id of the conversation"`
 	Subject      string          `json:"subject" jsonschema:"the call's lane, literally"`
+	Decision     uint64          `json:"decision" jsonschema:"sequence of the Decision that asks for this: a later one in which the call is not open makes the job stale"`
 	Output       string          `json:"output" jsonschema:"subject for ToolOutput"`
 	Turn         string          `json:"turn" jsonschema:"id of the turn"`
 	Call         string          `json:"call" jsonschema:"id of the call, the key of idempotent effects"`

@@ -1,5 +1,7 @@
 package events
 
+import "slices"
+
 // Phase is what a conversation is doing.
 type Phase string
 
@@ -23,7 +25,15 @@ type State struct {
 	Generation string      `json:"generation,omitempty" jsonschema:"generation that is open"`
 	Calls      []CallState `json:"calls,omitempty" jsonschema:"calls of the step, in the model's order"`
 	Queue      []string    `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`
+	GenLane    uint64      `json:"gen_lane,omitempty" jsonschema:"sequence of the last message on the gen lane"`
 	Usage      *Usage      `json:"usage,omitempty" jsonschema:"sum over the turn's generations"`
+}
+
+// Clone is a copy that shares nothing that is written to.
+func (s *State) Clone() State {
+	c := *s
+	c.Calls, c.Queue = slices.Clone(s.Calls), slices.Clone(s.Queue)
+	return c
 }
 
 // CallState is where a call of the running step stands.

@@ -1,0 +1,238 @@
+package accumulator
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Conversation is the state of a conversation: the fold of its log. The zero
+// value is a conversation in which nothing has happened; [Resume] begins at a
+// Decision instead.
+type Conversation struct {
+	events.State
+	ID string
+	// TurnLane is where the turn lane stands: the sequence of its last message.
+	TurnLane uint64
+	// Open accumulates the generation that State.Generation names; nil until it
+	// starts.
+	Open *Generation
+	// Inputs wait for an answer, in log order.
+	Inputs []Input
+	// Requested asked for the open generation, Asked for the step's calls; they
+	// are nil where the conversation was resumed later than that.
+	Requested *events.GenerationRequested
+	Asked     map[string]*events.ToolCallRequested
+	// Begun are the calls of the step that a worker has begun.
+	Begun map[string]bool
+	// Transcript is what was said; nil when it is not kept.
+	Transcript *Transcript
+}
+
+// Input is something from the in channel that has no answer yet. Exactly one of
+// Event and Bad is set.
+type Input struct {
+	ID       string
+	Sequence uint64
+	Event    events.Event
+	Bad      error // why it cannot be read
+}
+
+// Resume is the conversation as a Decision at sequence seq left it.
+func Resume(id string, state events.State, seq uint64) *Conversation {
+	return &Conversation{ID: id, State: state.Clone(), TurnLane: seq}
+}
+
+// Message is one message of the log, as the fold takes it.
+type Message struct {
+	Channel  events.Channel
+	Call     string
+	Sequence uint64
+	Lines    []events.Line
+	Bad      error  // why the rest of it cannot be read
+	Position string // its cursor, the name of an input that has none
+}
+
+// Apply folds a message in. Messages are given in log order; one of a lane that
+// was given before changes nothing. What cannot be read on the in channel waits
+// for an answer like any input; elsewhere it is skipped.
+func (c *Conversation) Apply(m Message) {
+	switch m.Channel {
+	case events.ChannelIn:
+		c.input(m)
+	case events.ChannelTurn:
+		if m.Sequence <= c.TurnLane {
+			return
+		}
+		c.TurnLane = m.Sequence
+		for _, l := range m.Lines {
+			if d, ok := l.Event.(*events.Decision); ok {
+				c.Decide(d)
+			}
+		}
+	case events.ChannelGen:
+		if m.Sequence <= c.GenLane {
+			return
+		}
+		c.GenLane = m.Sequence
+		for _, l := range m.Lines {
+			c.generation(l.Event)
+		}
+	case events.ChannelCall:
+		for _, l := range m.Lines {
+			c.call(l.Event, m.Call)
+		}
+	}
+}
+
+func (c *Conversation) input(m Message) {
+	for _, l := range m.Lines {
+		in := Input{ID: inputID(l.Event), Sequence: m.Sequence, Event: l.Event}
+		if in.ID == "" {
+			in.ID = m.Position
+		}
+		if slices.ContainsFunc(c.Inputs, func(o Input) bool { return o.ID == in.ID }) || slices.Contains(c.Queue, in.ID) {
+			continue // published twice
+		}
+		c.Inputs = append(c.Inputs, in)
+		if c.Transcript != nil {
+			c.Transcript.input(in)
+		}
+	}
+	if m.Bad != nil {
+		c.Inputs = append(c.Inputs, Input{ID: m.Position, Sequence: m.Sequence, Bad: m.Bad})
+	}
+}
+
+func inputID(e events.Event) string {
+	switch e := e.(type) {
+	case *events.UserMessage:
+		return e.ID
+	case *events.Settings:
+		return e.ID
+	case *events.Verdict:
+		return e.ID
+	case *events.Cancel:
+		return e.ID
+	}
+	return ""
+}
+
+func (c *Conversation) generation(e events.Event) {
+	if s, ok := e.(*events.GenerationStarted); ok && s.Generation == c.Generation && c.Generation != "" && c.Open == nil {
+		c.Open = new(Generation)
+	}
+	if c.Open == nil {
+		return
+	}
+	if s, ok := e.(*events.GenerationStarted); ok && s.Generation != c.Generation {
+		return
+	}
+	if c.Open.Apply(e) && c.Open.Ended != nil {
+		c.Usage = c.Usage.Add(c.Open.Ended.Usage)
+	}
+}
+
+func (c *Conversation) call(e events.Event, call string) {
+	switch e := e.(type) {
+	case *events.ToolStarted:
+		if c.open(call) {
+			if c.Begun == nil {
+				c.Begun = map[string]bool{}
+			}
+			c.Begun[call] = true
+		}
+	case *events.ToolResult:
+		if c.settle(call, e.Status) && c.Transcript != nil {
+			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: e.Status, Object: e.Object})
+		}
+	}
+}
+
+func (c *Conversation) open(call string) bool {
+	return slices.ContainsFunc(c.Calls, func(s events.CallState) bool { return s.Call == call && s.Status == "" })
+}
+
+// settle ends a call of the step; it reports whether the call was open. What
+// comes late, after a cancel or a timeout, changes nothing.
+func (c *Conversation) settle(call string, status events.Status) bool {
+	for i := range c.Calls {
+		if c.Calls[i].Call == call && c.Calls[i].Status == "" {
+			c.Calls[i].Status = status
+			return true
+		}
+	}
+	return false
+}
+
+// Decide folds a Decision's events in.
+func (c *Conversation) Decide(d *events.Decision) {
+	for _, l := range d.Events {
+		c.Decided(l.Event)
+	}
+}
+
+// Decided folds one event of a Decision in.
+func (c *Conversation) Decided(e events.Event) {
+	switch e := e.(type) {
+	case *events.InputAnswered:
+		c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return in.ID == e.Input })
+		if e.Answer == events.AnswerQueued {
+			c.Queue = append(c.Queue, e.Input)
+		}
+	case *events.TurnStarted:
+		c.Phase, c.Turn, c.StartedMS = events.PhaseGenerating, e.Turn, e.AtMS
+		c.Turns++
+		c.Step, c.Try, c.Usage = 0, 0, nil
+		c.forgetCalls()
+		c.Queue = slices.DeleteFunc(c.Queue, func(id string) bool { return slices.Contains(e.Inputs, id) })
+		if len(c.Queue) == 0 {
+			c.Queue = nil
+		}
+	case *events.GenerationRequested:
+		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
+		c.Open, c.Requested = nil, e
+		c.forgetCalls()
+	case *events.AssistantMessage:
+		c.Phase, c.Generation, c.Open, c.Requested = events.PhaseCalling, "", nil, nil
+		c.forgetCalls()
+		for _, p := range e.Message.Parts {
+			if p.Kind == events.PartCall {
+				c.Calls = append(c.Calls, events.CallState{Call: p.Call, Tool: p.Name})
+			}
+		}
+	case *events.ToolCallRequested:
+		if c.Asked == nil {
+			c.Asked = map[string]*events.ToolCallRequested{}
+		}
+		c.Asked[e.Call] = e
+	case *events.ToolCallRefused:
+		c.settle(e.Call, e.Status)
+	case *events.Paused:
+		c.Phase = events.PhasePaused
+	case *events.TurnEnded:
+		c.Phase, c.Turn, c.Generation, c.Open, c.Requested = events.PhaseIdle, "", "", nil, nil
+		c.Step, c.Try, c.StartedMS, c.Usage = 0, 0, 0, nil
+		c.forgetCalls()
+	}
+	if c.Transcript != nil {
+		c.Transcript.decided(e)
+	}
+}
+
+func (c *Conversation) forgetCalls() { c.Calls, c.Asked, c.Begun = nil, nil, nil }
+
+// Quiet reports whether nothing is under way and no input waits: what is not in
+// the last Decision's state does not matter.
+func (c *Conversation) Quiet() bool { return !c.Busy() && len(c.Inputs) == 0 }
+
+// Clone is a copy that can be decided on without touching the original. It
+// shares the open generation and has no transcript.
+func (c *Conversation) Clone() *Conversation {
+	d := *c
+	d.State = c.State.Clone()
+	d.Inputs, d.Asked = slices.Clone(c.Inputs), maps.Clone(c.Asked)
+	d.Transcript = nil
+	return &d
+}

@@ -1,0 +1,172 @@
+// Package accumulator is the fold: events to answer, answers to conversation.
+// It is pure: no I/O, no clock, no randomness. The orchestrator, the gateway,
+// the command line and the tests all use this one.
+//
+// Applying an event twice, or an event of an attempt that was superseded,
+// changes nothing. An event of an unknown type is skipped.
+package accumulator
+
+import (
+	"encoding/json"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Generation accumulates the events of one generation into a message. The
+// attempt that started last is the only one that exists. The zero value is
+// ready.
+type Generation struct {
+	Started *events.GenerationStarted // of the attempt that counts; nil before it, and for unstamped events
+	Ended   *events.GenerationEnded
+
+	attempt string
+	next    int
+	old     []string // attempts that were superseded
+	parts   []part
+}
+
+type part struct {
+	kind  events.PartKind
+	block int
+	text  []byte // text, or a call's arguments
+	head  events.Part
+}
+
+// Apply folds an event in and reports whether it changed anything.
+func (g *Generation) Apply(e events.Event) bool {
+	if s, ok := e.(*events.GenerationStarted); ok {
+		return g.start(s)
+	}
+	stamped, ok := e.(events.Stamped)
+	if !ok || g.Ended != nil {
+		return false
+	}
+	attempt, index := stamped.Position()
+	if attempt != g.attempt {
+		return false
+	}
+	if attempt != "" {
+		if index < g.next {
+			return false
+		}
+		g.next = index + 1
+	}
+	switch e := e.(type) {
+	case *events.TextChunk:
+		kind := events.PartText
+		if e.Refusal {
+			kind = events.PartRefusal
+		}
+		p := g.part(kind, e.Block)
+		p.text = append(p.text, e.Text...)
+	case *events.ReasoningChunk:
+		p := g.part(events.PartReasoning, e.Block)
+		p.text = append(p.text, e.Text...)
+		p.head.Summary = p.head.Summary || e.Summary
+		g.carry(p, e.Carry)
+	case *events.ToolCallStart:
+		p := g.part(events.PartCall, e.Block)
+		p.head.Call, p.head.ProviderID, p.head.Name, p.head.Custom = e.Call, e.ProviderID, e.Name, e.Custom
+		p.head.Invalid = "the call was not completed"
+	case *events.ToolCallDelta:
+		p := g.part(events.PartCall, e.Block)
+		p.text = append(p.text, e.Arguments...)
+	case *events.ToolCallEnd:
+		p := g.part(events.PartCall, e.Block)
+		p.head.Invalid = e.Invalid
+		g.carry(p, e.Carry)
+	case *events.GenerationEnded:
+		g.Ended = e
+	default:
+		return false
+	}
+	return true
+}
+
+func (g *Generation) start(s *events.GenerationStarted) bool {
+	if s.Attempt == g.attempt && g.Started != nil {
+		return false
+	}
+	for _, a := range g.old {
+		if a == s.Attempt {
+			return false
+		}
+	}
+	old := g.old
+	if g.Started != nil {
+		old = append(old, g.attempt)
+	}
+	*g = Generation{Started: s, attempt: s.Attempt, next: s.Index + 1, old: old}
+	return true
+}
+
+func (g *Generation) carry(p *part, carry json.RawMessage) {
+	if len(carry) > 0 {
+		p.head.Carry = carry
+	}
+}
+
+// part finds the open part of a block. A block that holds another kind of
+// content than before goes on as a new part.
+func (g *Generation) part(kind events.PartKind, block int) *part {
+	for i := len(g.parts) - 1; i >= 0; i-- {
+		if p := &g.parts[i]; p.block == block && p.kind == kind {
+			return p
+		}
+	}
+	g.parts = append(g.parts, part{kind: kind, block: block})
+	return &g.parts[len(g.parts)-1]
+}
+
+// Empty reports whether nothing was said yet.
+func (g *Generation) Empty() bool { return len(g.parts) == 0 }
+
+// Text is the answer's text so far, without refusals.
+func (g *Generation) Text() string { return g.join(events.PartText, false) }
+
+// Refusal is what the model said to decline.
+func (g *Generation) Refusal() string { return g.join(events.PartRefusal, false) }
+
+// Reasoning is the reasoning that the provider showed; with summary, the
+// provider's summary of it instead.
+func (g *Generation) Reasoning(summary bool) string { return g.join(events.PartReasoning, summary) }
+
+func (g *Generation) join(kind events.PartKind, summary bool) string {
+	var all []byte
+	for _, p := range g.parts {
+		if p.kind == kind && p.head.Summary == summary {
+			all = append(all, p.text...)
+		}
+	}
+	return string(all)
+}
+
+// Calls are the answer's calls, in the model's order.
+func (g *Generation) Calls() []events.Part {
+	var calls []events.Part
+	for _, p := range g.Message().Parts {
+		if p.Kind == events.PartCall {
+			calls = append(calls, p)
+		}
+	}
+	return calls
+}
+
+// Message is the answer so far as an entry of the transcript.
+func (g *Generation) Message() events.Message {
+	m := events.Message{Role: events.RoleAssistant, Parts: make([]events.Part, 0, len(g.parts))}
+	if g.Started != nil {
+		m.Provider, m.Model = g.Started.Provider, g.Started.Model
+	}
+	for _, p := range g.parts {
+		out := p.head
+		out.Kind = p.kind
+		if p.kind == events.PartCall {
+			out.Arguments = string(p.text)
+		} else {
+			out.Text = string(p.text)
+		}
+		m.Parts = append(m.Parts, out)
+	}
+	return m
+}

@@ -1,0 +1,184 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Orchestrator owns shards and decides for the conversations in them.
+type Orchestrator struct {
+	Bus  *bus.Bus
+	Name string // names the owner in leases and Decisions
+	Log  *slog.Logger
+	// Limits bound turns whose Settings say nothing; [DefaultLimits] when zero.
+	Limits events.Limits
+	// Check reports why arguments do not fit a tool's schema. It is called from
+	// several goroutines.
+	Check func(spec events.ToolSpec, arguments string) error
+	// Owned is told when a shard is owned and caught up; may be nil.
+	Owned func(shard int)
+}
+
+// Run owns every shard that is free, and takes over those that become free,
+// until ctx ends.
+func (o *Orchestrator) Run(ctx context.Context) error {
+	if o.Limits == (events.Limits{}) {
+		o.Limits = DefaultLimits()
+	}
+	roster := o.Bus.NewRoster()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return roster.Run(ctx) })
+	select {
+	case <-roster.Ready():
+	case <-ctx.Done():
+		return g.Wait()
+	}
+	for n := range o.Bus.Shards() {
+		g.Go(func() error { return o.own(ctx, n, roster) })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("orchestrator: %w", err)
+	}
+	return nil
+}
+
+// own owns one shard, again and again.
+func (o *Orchestrator) own(ctx context.Context, n int, roster *bus.Roster) error {
+	for ctx.Err() == nil {
+		lease, err := o.Bus.TakeLease(ctx, n, o.Name)
+		if err != nil {
+			return err
+		}
+		s := newShard(o, n, roster)
+		g, run := errgroup.WithContext(ctx)
+		work, stop := context.WithCancelCause(run)
+		keep, release := context.WithCancel(context.WithoutCancel(ctx))
+		g.Go(func() error {
+			// The lease is given back when the work has stopped, not before.
+			defer release()
+			return s.run(work, stop)
+		})
+		g.Go(func() error {
+			err := lease.Keep(keep)
+			if errors.Is(err, bus.ErrLeaseLost) {
+				stop(err)
+			}
+			return err
+		})
+		err = g.Wait()
+		stop(nil)
+		if ctx.Err() == nil {
+			o.Log.Warn("a shard is given up and taken again", "shard", n, "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// env is what a decision in a conversation knows.
+func (o *Orchestrator) env(roster *bus.Roster, settings events.Settings) Env {
+	e := Env{Tools: map[string]events.ToolSpec{}, Check: o.Check, Settings: settings, Limits: o.Limits}
+	for _, offer := range roster.Offers("") {
+		switch {
+		case offer.Kind == "llm" && e.Route == "":
+			e.Route = offer.Model
+		case offer.Kind == "tool" && offer.Tool != nil && offers(settings.Tools, offer.Name):
+			e.Tools[offer.Name] = *offer.Tool
+		}
+	}
+	return e
+}
+
+// offers reports whether a tool is among the patterns; no patterns mean all.
+func offers(patterns []string, name string) bool {
+	if len(patterns) == 0 {
+		return true
+	}
+	for _, p := range patterns {
+		if ok, err := path.Match(p, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// publish puts the jobs in their queues that a Decision's events ask for. It
+// may be called again: a doubled job is refused, or finds its lane ended.
+func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line) error {
+	for _, l := range es {
+		var err error
+		switch e := l.Event.(type) {
+		case *events.GenerationRequested:
+			if e.Generation == c.state.Generation {
+				err = s.publishGeneration(ctx, c, e)
+			}
+		case *events.ToolCallRequested:
+			err = s.publishCall(ctx, c, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *events.GenerationRequested) error {
+	queue, err := topology.LLMQueue(e.Route)
+	if err != nil {
+		return err
+	}
+	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
+		return err
+	}
+	settings := c.state.Transcript.Settings
+	env := s.o.env(s.roster, settings)
+	a := topology.At(s.o.Bus.Shards(), c.id, events.ChannelGen)
+	job := &events.GenerationJob{
+		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,
+		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, NotBefore: e.NotBefore,
+		System: settings.System, Messages: c.state.Transcript.Messages(), Parameters: settings.Parameters,
+	}
+	for _, name := range sortedNames(env.Tools) {
+		job.Tools = append(job.Tools, env.Tools[name])
+	}
+	subject, err := topology.GenerationJob(e.Route, e.Generation)
+	if err != nil {
+		return err
+	}
+	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
+}
+
+func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.ToolCallRequested) error {
+	queue, err := topology.ToolQueue(e.Tool)
+	if err != nil {
+		return err
+	}
+	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
+		return err
+	}
+	shards := s.o.Bus.Shards()
+	job := &events.ToolJob{
+		Conversation: c.id, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Effect: e.Effect, Decision: c.state.TurnLane,
+		Subject:   topology.OfCall(shards, c.id, events.ChannelCall, e.Call).Subject(topology.Conv),
+		Output:    topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
+		Arguments: events.Arguments(c.state.Transcript.Arguments(e.Call)),
+	}
+	subject, err := topology.ToolJob(e.Tool, e.Call)
+	if err != nil {
+		return err
+	}
+	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Call, job)
+}

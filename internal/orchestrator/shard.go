@@ -1,0 +1,274 @@
+package orchestrator
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// tick is how often deadlines are looked at and the checkpoint is moved.
+const tick = time.Second
+
+// shard is the owner of one shard. The log is followed by one goroutine, which
+// folds what needs no decision itself. A conversation that needs reading,
+// deciding or publishing gets a goroutine of its own until it is done; what
+// comes meanwhile waits in its box. A conversation in which nothing is under
+// way is forgotten: its last Decision remembers.
+type shard struct {
+	o      *Orchestrator
+	n      int
+	roster *bus.Roster
+	fail   context.CancelCauseFunc
+	work   sync.WaitGroup
+
+	mu            sync.Mutex
+	live          bool // the log has been read to its end: decide and publish
+	read          uint64
+	checkpoint    uint64
+	conversations map[string]*conversation
+}
+
+// conversation is one that is under way. While busy, state belongs to its
+// goroutine; otherwise to the shard's lock.
+type conversation struct {
+	id          string
+	since       uint64 // the first message after it was quiet
+	state       *accumulator.Conversation
+	requestedAt uint64 // where the gen lane stood when the open generation was asked for
+	busy        bool
+	box         []bus.Message
+	resume      bool // publish again what is open
+}
+
+func newShard(o *Orchestrator, n int, roster *bus.Roster) *shard {
+	return &shard{o: o, n: n, roster: roster, conversations: map[string]*conversation{}}
+}
+
+func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
+	s.fail = fail
+	after, err := s.o.Bus.Checkpoint(ctx, s.n)
+	if err != nil {
+		return err
+	}
+	s.read, s.checkpoint = after, after
+	s.work.Go(func() { s.tend(ctx) })
+	err = s.o.Bus.Follow(ctx, s.n, after,
+		func(m bus.Message) error { s.take(ctx, m); return nil },
+		func() error { s.caughtUp(ctx); return nil })
+	fail(err)
+	s.work.Wait()
+	return err
+}
+
+// take folds a message in or leaves it to its conversation's goroutine.
+func (s *shard) take(ctx context.Context, m bus.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = m.Sequence
+	if m.Conversation == "" { // a subject that is nobody's
+		s.work.Go(func() { s.bury(ctx, m) })
+		return
+	}
+	c := s.conversations[m.Conversation]
+	switch {
+	case c == nil:
+		c = &conversation{id: m.Conversation, since: m.Sequence}
+		s.conversations[m.Conversation] = c
+	case !c.busy && m.Bad == nil && !wantsDecision(m):
+		c.apply(m)
+		if c.state.Quiet() {
+			delete(s.conversations, c.id)
+		}
+		return
+	}
+	c.box = append(c.box, m)
+	s.wake(ctx, c)
+}
+
+// wantsDecision reports whether a message may be one to decide on. Chunks are
+// not.
+func wantsDecision(m bus.Message) bool {
+	if m.Channel == events.ChannelIn {
+		return true
+	}
+	for _, l := range m.Lines {
+		switch l.Event.(type) {
+		case *events.GenerationEnded, *events.ToolResult:
+			return true
+		}
+	}
+	return false
+}
+
+// wake gives a conversation a goroutine if it has none; s.mu is held.
+func (s *shard) wake(ctx context.Context, c *conversation) {
+	if !c.busy {
+		c.busy = true
+		s.work.Go(func() { s.attend(ctx, c) })
+	}
+}
+
+// attend reads, decides and publishes for a conversation until nothing is left
+// to do.
+func (s *shard) attend(ctx context.Context, c *conversation) {
+	for {
+		if err := s.advance(ctx, c); err != nil {
+			s.fail(err)
+			return
+		}
+		s.mu.Lock()
+		if len(c.box) > 0 || c.resume {
+			s.mu.Unlock()
+			continue
+		}
+		c.busy = false
+		if c.state.Quiet() {
+			delete(s.conversations, c.id)
+		}
+		s.mu.Unlock()
+		return
+	}
+}
+
+// advance folds in what waits and decides until there is nothing to decide.
+func (s *shard) advance(ctx context.Context, c *conversation) error {
+	if c.state == nil {
+		if err := s.load(ctx, c); err != nil {
+			return err
+		}
+	}
+	for {
+		s.mu.Lock()
+		box, live, resume := c.box, s.live, c.resume
+		c.box, c.resume = nil, false
+		s.mu.Unlock()
+		for _, m := range box {
+			if m.Bad != nil {
+				s.bury(ctx, m)
+			}
+			c.apply(m)
+		}
+		if !live {
+			return nil
+		}
+		if resume {
+			if err := s.publish(ctx, c, c.undone()); err != nil {
+				return err
+			}
+		}
+		decided, err := s.decide(ctx, c)
+		if err != nil || !decided {
+			return err
+		}
+	}
+}
+
+// load finds out what a conversation was like before its first message here.
+func (s *shard) load(ctx context.Context, c *conversation) error {
+	c.state = &accumulator.Conversation{ID: c.id}
+	last, seq, err := s.o.Bus.LastDecision(ctx, c.id, c.since-1)
+	if err != nil {
+		return err
+	}
+	if last != nil {
+		c.state = accumulator.Resume(c.id, last.State, seq)
+	}
+	c.requestedAt = c.state.GenLane
+	transcript := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
+	if c.since > 1 {
+		err = s.o.Bus.Facts(ctx, c.id, c.since-1, func(m bus.Message) error {
+			transcript.Apply(folded(m))
+			return nil
+		})
+	}
+	c.state.Transcript = transcript.Transcript
+	return err
+}
+
+// decide decides once and makes the decision stand; it reports whether there
+// was anything to decide.
+func (s *shard) decide(ctx context.Context, c *conversation) (bool, error) {
+	now := time.Now()
+	es := Decide(c.state, s.o.env(s.roster, c.state.Transcript.Settings), now)
+	if len(es) == 0 {
+		return false, nil
+	}
+	d := &events.Decision{Owner: s.o.Name}
+	after := c.state.Clone()
+	for _, e := range es {
+		d.Events = append(d.Events, events.Line{Event: e})
+		after.Decided(e)
+	}
+	d.State = after.State
+	frame, err := events.AppendFrame(nil, d)
+	if err != nil {
+		return false, err
+	}
+	seq, err := s.o.Bus.Append(ctx, addressOf(s, c.id), c.state.TurnLane, frame)
+	if err != nil {
+		return false, err
+	}
+	c.apply(bus.Message{Address: addressOf(s, c.id), Sequence: seq, Lines: []events.Line{{Event: d}}})
+	return true, s.publish(ctx, c, d.Events)
+}
+
+// caughtUp begins to decide: first for what is open since before.
+func (s *shard) caughtUp(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = true
+	for _, c := range s.conversations {
+		c.resume = true
+		s.wake(ctx, c)
+	}
+	if s.o.Owned != nil {
+		s.o.Owned(s.n)
+	}
+}
+
+// tend looks at deadlines and moves the checkpoint.
+func (s *shard) tend(ctx context.Context) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		to, moved := s.survey(ctx)
+		if !moved {
+			continue
+		}
+		if err := s.o.Bus.SetCheckpoint(ctx, s.n, to); err != nil {
+			if ctx.Err() == nil {
+				s.o.Log.Warn("the checkpoint cannot be moved, trying again", "shard", s.n, "error", err)
+			}
+			continue
+		}
+		s.checkpoint = to
+	}
+}
+
+// survey wakes the conversations whose time is up and finds the sequence before
+// which nothing that is under way began.
+func (s *shard) survey(ctx context.Context) (uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := s.read
+	now := time.Now().UnixMilli()
+	for _, c := range s.conversations {
+		to = min(to, c.since-1)
+		if !c.busy && c.state.Turn != "" {
+			limits := Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits()
+			if limits.TimeMS > 0 && now >= c.state.StartedMS+limits.TimeMS && s.live {
+				s.wake(ctx, c)
+			}
+		}
+	}
+	return to, s.live && to > s.checkpoint
+}
