@@ -12,7 +12,8 @@ import (
 // Guard returns p with a watchdog: when for the time of idle p yields no event,
 // the request is cancelled and the answer ends with class idle. Only yielded
 // events count, so keep-alives of a gateway do not feed it, nor does the time
-// that the consumer takes. Common is 90 to 120 s; 0 means no watchdog.
+// that the consumer takes. Common is 90 to 120 s; 0 means no watchdog. An answer
+// that is asked for whole yields nothing before it is complete: idle bounds it.
 //
 // It also keeps the rules of [Stream] for an adapter that breaks them at the
 // end: calls that are open are closed, an answer without a GenerationEnded was
@@ -43,12 +44,14 @@ func (g *guarded) Stream(ctx context.Context, req Request) Stream {
 		for e, err := range g.Provider.Stream(ctx, req) {
 			rest()
 			end, last := e.(*events.GenerationEnded)
-			if e == nil || last {
-				calls.finish(yield, ended(ctx, end, err, stalled))
-				return
+			if e != nil && !last {
+				calls.see(e)
+				if !yield(e, nil) {
+					return
+				}
 			}
-			calls.see(e)
-			if !yield(e, nil) {
+			if e == nil || last || err != nil {
+				calls.finish(yield, ended(ctx, end, err, stalled))
 				return
 			}
 			feed()
@@ -110,8 +113,11 @@ func (o openCalls) finish(yield func(events.Event, error) bool, end *events.Gene
 	if !end.Terminated && end.Error == nil {
 		end.Error = &events.Error{Class: events.ErrCut, Message: cutMessage}
 	}
-	if end.Error != nil && end.Finish != events.FinishCancelled {
-		end.Finish = events.FinishError
+	switch {
+	case end.Error != nil:
+		end.Finish = finishOf(end.Error)
+	case end.Finish == "":
+		end.Finish = events.FinishOther
 	}
 	for _, block := range o {
 		if !yield(&events.ToolCallEnd{Block: block, Invalid: "the answer ended before the call was complete"}, nil) {

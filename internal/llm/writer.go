@@ -164,10 +164,7 @@ func (w *Writer) End(end events.GenerationEnded) {
 		end.Error = &events.Error{Class: events.ErrCut, Message: cutMessage}
 	}
 	if end.Error != nil {
-		end.Finish = events.FinishError
-		if end.Error.Class == events.ErrCancelled {
-			end.Finish = events.FinishCancelled
-		}
+		end.Finish = finishOf(end.Error)
 	}
 	var cut string
 	switch {
@@ -197,4 +194,11 @@ func (w *Writer) End(end events.GenerationEnded) {
 		w.send(&end, nil)
 	}
 	w.stopped = true
+}
+
+func finishOf(e *events.Error) events.Finish {
+	if e.Class == events.ErrCancelled {
+		return events.FinishCancelled
+	}
+	return events.FinishError
 }

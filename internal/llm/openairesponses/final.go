@@ -33,11 +33,9 @@ func whole(body io.Reader, w *llm.Writer) {
 		a.fail(unreadable(io.EOF))
 	case len(raw) > llm.MaxLine:
 		a.fail(&events.Error{Class: events.ErrInternal, Message: fmt.Sprintf("the provider's answer is longer than %d bytes", llm.MaxLine)})
-	case unmarshal(raw, &head) != nil || raw[0] != '{':
-		a.fail(notAnAnswer(raw))
-	case head.Status == "" && len(head.Output) == 0:
+	case unmarshal(raw, &head) != nil || head.Status == "" && len(head.Output) == 0:
 		e := llm.FromPayload(raw)
-		e.Message = "the provider's answer is no response but: " + e.Message
+		e.Message = "in place of an answer the provider sent: " + e.Message
 		a.fail(e)
 	default:
 		a.closed = true
@@ -50,15 +48,6 @@ func whole(body io.Reader, w *llm.Writer) {
 		}
 	}
 	a.end()
-}
-
-func notAnAnswer(raw []byte) *events.Error {
-	what := "is no JSON object"
-	if raw[0] == '<' {
-		what = "is a web page"
-	}
-	return &events.Error{Class: events.ErrInternal, Message: fmt.Sprintf(
-		"the provider's answer %s: %s; check the base URL and what stands between", what, head(raw))}
 }
 
 // wireResponse is the answer as created, completed, failed and whole bodies
