@@ -1,0 +1,43 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Listen calls fn with what is said and decided in a conversation from now on,
+// as it happens. It is a hint: a message may be missed when the connection is
+// lost, and the lanes refuse what came of that. fn must not block; it runs until
+// stop is called.
+func (b *Bus) Listen(conversation string, fn func(Message)) (stop func(), err error) {
+	var subs []*nats.Subscription
+	stop = func() {
+		for _, s := range subs {
+			_ = s.Unsubscribe() // fails only when the connection is closed
+		}
+	}
+	for _, channel := range []events.Channel{events.ChannelIn, events.ChannelTurn} {
+		a := topology.At(b.Shards(), conversation, channel)
+		sub, err := b.nc.Subscribe(a.Subject(topology.Live), func(msg *nats.Msg) {
+			seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
+			if err != nil {
+				return // only the server's own republish has a sequence
+			}
+			lines, err := b.decode(context.Background(), msg.Data)
+			fn(Message{Address: a, Subject: a.Subject(topology.Conv), Sequence: seq, Time: time.Time{}, Data: msg.Data, Lines: lines, Bad: err, Live: true})
+		})
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("listen to conversation %s: %w", conversation, err)
+		}
+		subs = append(subs, sub)
+	}
+	return stop, nil
+}

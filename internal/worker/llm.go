@@ -1,0 +1,240 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// LLM asks models.
+type LLM struct {
+	Bus  *bus.Bus
+	Name string // of this worker
+	Log  *slog.Logger
+	// Routes are the providers served, by the route's token.
+	Routes map[string]Route
+	// Slots is how many generations of each route run at once; 64 when zero.
+	Slots int
+	// Stats counts what happens; may be nil.
+	Stats *Stats
+}
+
+// Route is a provider and the model that is asked when nobody names one.
+type Route struct {
+	Provider llm.Provider
+	Model    string
+}
+
+// asks is how often a provider is asked in one attempt, as long as nothing of
+// an answer was published.
+const asks = 3
+
+// askBackoff is the rest between them, doubled each time; a Retry-After that is
+// longer than askPatience is left to a new attempt.
+const (
+	askBackoff  = 500 * time.Millisecond
+	askPatience = 20 * time.Second
+)
+
+// Offers is what the worker announces.
+func (w *LLM) Offers() []bus.Offer {
+	var offers []bus.Offer
+	for token, r := range w.Routes {
+		offers = append(offers, bus.Offer{Kind: "llm", Name: token, Worker: w.Name, Model: token + "/" + r.Model})
+	}
+	return offers
+}
+
+// Run takes generations until ctx ends, then hands its jobs back at once.
+func (w *LLM) Run(ctx context.Context) error {
+	if w.Slots == 0 {
+		w.Slots = 64
+	}
+	force := bus.Workforce{Bus: w.Bus, Slots: w.Slots, Queues: map[topology.Queue]bus.JobHandler{}}
+	for token := range w.Routes {
+		queue, err := topology.LLMQueue(token)
+		if err != nil {
+			return err
+		}
+		force.Queues[queue] = w.handle
+	}
+	return force.Run(ctx)
+}
+
+func (w *LLM) handle(ctx context.Context, j bus.Job) error {
+	job, ok := j.Event.(*events.GenerationJob)
+	if !ok {
+		return bus.Reject(fmt.Errorf("a %s is no job for an llm-worker", j.Event.Type()))
+	}
+	a, err := address(job.Subject, job.Conversation, events.ChannelGen)
+	if err != nil {
+		return bus.Reject(err)
+	}
+	if wait := time.Until(time.UnixMilli(job.NotBefore)); job.NotBefore > 0 && wait > 0 {
+		return bus.RetryAfter(errors.New("the job is for later"), wait)
+	}
+	has := func(s events.State) bool { return s.Generation == job.Generation }
+	at, err := w.position(ctx, a, job, has)
+	if errors.Is(err, errStale) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	g := &generation{w: w, job: job, calls: map[int]string{}}
+	if g.attempt, err = newID(); err != nil {
+		return err
+	}
+	// The lane outlives a cancelled turn: the end is written all the same.
+	g.lane = w.Bus.OpenLane(ctx, a, at)
+	err = g.run(watched)
+	if _, closeErr := g.lane.Close(); err == nil {
+		err = closeErr
+	}
+	if errors.Is(err, bus.ErrFenced) {
+		return bus.RetryAfter(err, yieldTo)
+	}
+	return err
+}
+
+// position is where the lane stands; [errStale] when the generation has ended
+// or nobody waits for it.
+func (w *LLM) position(ctx context.Context, a topology.Address, job *events.GenerationJob, has func(events.State) bool) (uint64, error) {
+	last, err := w.Bus.LastOf(ctx, a)
+	if err != nil {
+		return 0, err
+	}
+	if last.Sequence > job.LaneSequence {
+		err := w.Bus.ReadShard(ctx, a.Shard, job.LaneSequence, []string{a.Subject(topology.Conv)}, func(m bus.Message) error {
+			for _, l := range m.Lines {
+				if e, ok := l.Event.(*events.GenerationEnded); ok && e.Generation == job.Generation {
+					return errStale
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return last.Sequence, wanted(ctx, w.Bus, a, job.Decision, has)
+}
+
+// generation is one attempt at one generation.
+type generation struct {
+	w       *LLM
+	job     *events.GenerationJob
+	lane    *bus.Lane
+	attempt string
+	index   int
+	calls   map[int]string // our ids of the calls, by block
+	content bool           // something of an answer was published
+}
+
+func (g *generation) run(ctx context.Context) error {
+	token, model, _ := strings.Cut(g.job.Route, "/")
+	route, ok := g.w.Routes[token]
+	if !ok {
+		return bus.Reject(fmt.Errorf("route %q is not served here", g.job.Route))
+	}
+	if model == "" {
+		model = route.Model
+	}
+	start := &events.GenerationStarted{Generation: g.job.Generation, Turn: g.job.Turn, Step: g.job.Step,
+		Provider: route.Provider.Name(), Model: model, Worker: g.w.Name}
+	if err := g.append(start); err != nil {
+		return err
+	}
+	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters}
+	wait := askBackoff
+	for ask := 1; ; ask++ {
+		end, err := g.ask(ctx, route.Provider, req)
+		if err != nil {
+			return err
+		}
+		if e := end.Error; e != nil && e.Retryable() && !g.content && ask < asks && e.RetryAfter() <= askPatience && ctx.Err() == nil {
+			g.w.Log.Info("provider failed before it said anything, asking again", "provider", start.Provider, "model", model, "error", e)
+			if pause(ctx, max(wait, e.RetryAfter())) == nil {
+				wait *= 2
+				continue
+			}
+		}
+		return g.end(ctx, end)
+	}
+}
+
+// ask asks once and publishes what comes. The end is not published: it may not
+// be the last word.
+func (g *generation) ask(ctx context.Context, p llm.Provider, req llm.Request) (*events.GenerationEnded, error) {
+	var end *events.GenerationEnded
+	for e := range p.Stream(ctx, req) {
+		if last, ok := e.(*events.GenerationEnded); ok {
+			end = last
+			continue
+		}
+		stamped, ok := e.(events.Stamped)
+		if !ok {
+			continue
+		}
+		if err := g.name(e); err != nil {
+			return nil, err
+		}
+		g.content = true
+		if err := g.append(stamped); err != nil {
+			return nil, err
+		}
+	}
+	if end == nil {
+		end = &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrCut, Message: "the answer was cut without a word"}}
+	}
+	return end, nil
+}
+
+// name gives calls our ids.
+func (g *generation) name(e events.Event) (err error) {
+	switch e := e.(type) {
+	case *events.ToolCallStart:
+		if g.calls[e.Block], err = newID(); err != nil {
+			return err
+		}
+		e.Call = g.calls[e.Block]
+	case *events.ToolCallDelta:
+		e.Call = g.calls[e.Block]
+	case *events.ToolCallEnd:
+		e.Call = g.calls[e.Block]
+	}
+	return nil
+}
+
+func (g *generation) append(e events.Stamped) error {
+	e.Stamp(g.attempt, g.index)
+	g.index++
+	return g.lane.Append(e)
+}
+
+// end publishes the end, unless the worker itself must let go: then the job is
+// handed back, and whoever takes it starts again.
+func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error {
+	if end.Error != nil && end.Error.Class == events.ErrCancelled {
+		if !errors.Is(context.Cause(ctx), errCancelled) {
+			return bus.RetryAfter(fmt.Errorf("the worker stops: %w", end.Error), 0)
+		}
+		end.Finish = events.FinishCancelled
+	}
+	end.Generation, end.Events = g.job.Generation, g.index+1
+	g.w.Stats.generation(end, g.index)
+	return g.append(end)
+}

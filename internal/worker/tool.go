@@ -1,0 +1,224 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Tool runs calls.
+type Tool struct {
+	Bus   *bus.Bus
+	Name  string // of this worker
+	Log   *slog.Logger
+	Tools *tool.Registry
+	// Slots is how many calls of each tool run at once; 16 when zero.
+	Slots int
+	// Timeout bounds a call whose tool does not say; 2 minutes when zero.
+	Timeout time.Duration
+	// Drain is how long calls may go on when the worker is stopped.
+	Drain time.Duration
+	// Stats counts what happens; may be nil.
+	Stats *Stats
+}
+
+// inlineBytes is how long a result may be before it goes to the object store
+// with a preview in its place, in bytes.
+const inlineBytes = 256 << 10
+
+// previewBytes is how much of such a result the model reads.
+const previewBytes = 16 << 10
+
+// Offers is what the worker announces.
+func (w *Tool) Offers() []bus.Offer {
+	var offers []bus.Offer
+	for _, spec := range w.Tools.Specs() {
+		offers = append(offers, bus.Offer{Kind: "tool", Name: spec.Name, Worker: w.Name, Tool: &spec})
+	}
+	return offers
+}
+
+// Run takes calls until ctx ends, then lets those that run go on for Drain.
+func (w *Tool) Run(ctx context.Context) error {
+	if w.Slots == 0 {
+		w.Slots = 16
+	}
+	if w.Timeout == 0 {
+		w.Timeout = 2 * time.Minute
+	}
+	force := bus.Workforce{Bus: w.Bus, Slots: w.Slots, Drain: w.Drain, Queues: map[topology.Queue]bus.JobHandler{}}
+	for _, spec := range w.Tools.Specs() {
+		queue, err := topology.ToolQueue(spec.Name)
+		if err != nil {
+			return err
+		}
+		force.Queues[queue] = w.handle
+	}
+	return force.Run(ctx)
+}
+
+func (w *Tool) handle(ctx context.Context, j bus.Job) error {
+	job, ok := j.Event.(*events.ToolJob)
+	if !ok {
+		return bus.Reject(fmt.Errorf("a %s is no job for a tool-worker", j.Event.Type()))
+	}
+	a, err := address(job.Subject, job.Conversation, events.ChannelCall)
+	if err == nil && a.Call != job.Call {
+		err = fmt.Errorf("%w: subject %q is not the lane of call %q", topology.ErrBadID, job.Subject, job.Call)
+	}
+	if err != nil {
+		return bus.Reject(err)
+	}
+	t, ok := w.Tools.Lookup(job.Tool)
+	if !ok {
+		return bus.Reject(fmt.Errorf("tool %q is not served here", job.Tool))
+	}
+	last, err := w.Bus.LastOf(ctx, a)
+	if err != nil {
+		return err
+	}
+	has := func(s events.State) bool {
+		for _, c := range s.Calls {
+			if c.Call == job.Call {
+				return c.Status == ""
+			}
+		}
+		return false
+	}
+	started := false
+	for _, l := range last.Lines {
+		switch l.Event.(type) {
+		case *events.ToolResult:
+			return nil // it has its result; the acknowledgement was lost
+		case *events.ToolStarted:
+			started = true
+		}
+	}
+	if err := wanted(ctx, w.Bus, a, job.Decision, has); err != nil {
+		if errors.Is(err, errStale) {
+			return nil
+		}
+		return err
+	}
+	err = w.call(ctx, t, job, j, a, last.Sequence, started, has)
+	if errors.Is(err, bus.ErrFenced) {
+		return bus.RetryAfter(err, yieldTo)
+	}
+	return err
+}
+
+// call takes the lane, runs the tool and writes its one result.
+func (w *Tool) call(ctx context.Context, t tool.Tool, job *events.ToolJob, j bus.Job, a topology.Address, at uint64, started bool, has func(events.State) bool) error {
+	attempt, err := newID()
+	if err != nil {
+		return err
+	}
+	result := &events.ToolResult{Call: job.Call, Attempt: attempt, Tool: job.Tool}
+	once := job.Effect != events.EffectPure && job.Effect != events.EffectIdempotent
+	if started && once {
+		result.Status = events.StatusUnknown
+		result.Content = "a worker died while it ran this call; it is not known whether it took effect, and it must not be run again on its own"
+		return w.write(ctx, a, at, result)
+	}
+	begin := &events.ToolStarted{Call: job.Call, Attempt: attempt, Tool: job.Tool, Worker: w.Name, Delivery: j.Delivery}
+	if at, err = w.append(ctx, a, at, begin); err != nil {
+		return err
+	}
+	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	began := time.Now()
+	content, err := w.run(watched, t, job, attempt)
+	result.TookMS = time.Since(began).Milliseconds()
+	result.Status, result.Content = events.StatusOK, content
+	if err != nil {
+		if ctx.Err() != nil && !once {
+			return bus.RetryAfter(fmt.Errorf("the worker stops: %w", err), 0)
+		}
+		if after, ok := tool.RetryAfter(err); ok && !once && !j.Last() && watched.Err() == nil {
+			return bus.RetryAfter(err, after)
+		}
+		result.Status, result.Content = status(ctx, watched, err), err.Error()
+	}
+	// What the tool did is done: the result is written also when the worker is
+	// told to stop.
+	done, cancel := context.WithTimeout(context.WithoutCancel(ctx), topology.JobAckWait)
+	defer cancel()
+	return w.write(done, a, at, result)
+}
+
+func status(ctx, watched context.Context, err error) events.Status {
+	switch {
+	case errors.Is(context.Cause(watched), errCancelled):
+		return events.StatusCancelled
+	case ctx.Err() != nil:
+		return events.StatusUnknown // stopped in the middle, and not to be run again
+	}
+	return tool.StatusOf(err)
+}
+
+// run runs the tool with its deadline. A panic is the tool's failure, not the
+// worker's.
+func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attempt string) (content string, err error) {
+	timeout := w.Timeout
+	if spec := t.Spec(); spec.TimeoutMS > 0 {
+		timeout = time.Duration(spec.TimeoutMS) * time.Millisecond
+	}
+	if job.TimeoutMS > 0 {
+		timeout = min(timeout, time.Duration(job.TimeoutMS)*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	out := topology.OfCall(w.Bus.Shards(), job.Conversation, events.ChannelOut, job.Call)
+	index := 0
+	defer func() {
+		if r := recover(); r != nil {
+			w.Log.Error("a tool panicked", "tool", job.Tool, "call", job.Call, "panic", r, "stack", string(debug.Stack()))
+			err = tool.Fail("the tool %s broke down: %v", job.Tool, r)
+		}
+	}()
+	result, err := t.Run(ctx, tool.Input{Call: job.Call, Arguments: job.Arguments, Output: func(text string) {
+		if err := w.Bus.Show(out, &events.ToolOutput{Call: job.Call, Attempt: attempt, Index: index, Text: text}); err != nil {
+			w.Log.Debug("tool output could not be shown", "call", job.Call, "error", err)
+		}
+		index++
+	}})
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("the tool %s did not finish within %s: %w", job.Tool, timeout, context.DeadlineExceeded)
+	}
+	return result.Content, err
+}
+
+// write writes a result; one that is too long by reference.
+func (w *Tool) write(ctx context.Context, a topology.Address, at uint64, r *events.ToolResult) error {
+	if len(r.Content) > inlineBytes {
+		object, err := w.Bus.Put(ctx, a.Conversation, []byte(r.Content))
+		if err != nil {
+			return err
+		}
+		r.Content, r.Object = bus.Preview(r.Content, previewBytes), object
+	}
+	_, err := w.append(ctx, a, at, r)
+	if err == nil {
+		w.Stats.call(r)
+	}
+	return err
+}
+
+func (w *Tool) append(ctx context.Context, a topology.Address, at uint64, e events.Event) (uint64, error) {
+	frame, err := events.AppendFrame(nil, e)
+	if err != nil {
+		return 0, err
+	}
+	return w.Bus.Append(ctx, a, at, frame)
+}
