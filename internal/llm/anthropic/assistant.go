@@ -70,8 +70,8 @@ func reasoning(out []any, part events.Part) []any {
 func (h *history) call(part events.Part, own bool) any {
 	id := h.id(part, own)
 	h.calls = append(h.calls, openCall{call: part.Call, providerID: part.ProviderID, id: id})
-	fields := map[string]json.RawMessage{}
-	if own && len(part.Carry) > 0 && parse(part.Carry, &fields) != nil {
+	var fields map[string]json.RawMessage
+	if !own || parse(part.Carry, &fields) != nil || fields == nil {
 		fields = map[string]json.RawMessage{}
 	}
 	fields["type"] = encode(kindCall)

@@ -134,6 +134,9 @@ func (r *request) think(effort string) {
 	if r.ToolChoice != nil && (r.ToolChoice.Type == "any" || r.ToolChoice.Type == "tool") {
 		return // a budget and a forced call exclude each other; the call is the harder wish
 	}
+	if !begunWithThinking(r.Messages) {
+		return
+	}
 	r.Thinking = &thinking{Type: "enabled", BudgetTokens: budget}
 	r.Temperature, r.TopP = nil, nil // refused beside a budget
 	switch {
@@ -143,6 +146,26 @@ func (r *request) think(effort string) {
 	case r.MaxTokens <= budget:
 		r.MaxTokens += budget
 	}
+}
+
+// begunWithThinking reports whether a budget is allowed here: when results of
+// calls are sent, the answer that made the calls must begin with thinking. It
+// does not when another provider wrote it.
+func begunWithThinking(turns []turn) bool {
+	n := len(turns)
+	if n < 2 {
+		return true
+	}
+	if _, results := turns[n-1].Content[0].(*resultBlock); !results {
+		return true
+	}
+	switch b := turns[n-2].Content[0].(type) {
+	case thinkingBlock:
+		return true
+	case opaqueBlock:
+		return b.kind == "redacted_thinking"
+	}
+	return false
 }
 
 // adaptive reports whether a model is Claude 4.6 or later, by its name:
