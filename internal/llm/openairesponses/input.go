@@ -128,13 +128,19 @@ func result(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionPar
 }
 
 // output is what the model reads of a result: how the call ended, unless all
-// went well, and what the tool said.
+// went well, what the tool said, and whether that is only its beginning. The
+// protocol has no field for the first and the last.
 func output(part *events.Part) string {
-	said := ending(part.Status)
-	if said == "" || part.Text == "" {
-		return said + part.Text
+	said := part.Text
+	if how := ending(part.Status); how != "" && said != "" {
+		said = how + "\n" + said
+	} else {
+		said += how
 	}
-	return said + "\n" + part.Text
+	if part.Object != nil {
+		said += fmt.Sprintf("\n(This is the beginning of %d bytes; the rest is not shown.)", part.Object.Size)
+	}
+	return said
 }
 
 func ending(s events.Status) string {
