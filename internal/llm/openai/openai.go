@@ -1,0 +1,154 @@
+// Package openai asks models through OpenAI's Chat Completions, at OpenAI or at
+// any of the many hosts that speak the same protocol.
+//
+// The vendor's library makes the request. The answer is decoded here, from the
+// raw body: the library's decoder loses errors, calls and usage of most hosts
+// that are not OpenAI (PROVIDERS.md section 3).
+//
+// Reference: https://platform.openai.com/docs/api-reference/chat.
+package openai
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// Config says whom to ask. The environment is never read: a key for one host
+// must not reach another.
+type Config struct {
+	// Name is the provider's name in routes; empty means "openai". What a model
+	// wants back (reasoning, signatures) is returned to the name that wrote it,
+	// so each host has a name of its own.
+	Name string
+	// APIKey is sent as bearer token; empty means none.
+	APIKey string
+	// BaseURL is what stands before chat/completions; empty means OpenAI.
+	BaseURL string
+	// Header is added to each request.
+	Header http.Header
+	// HTTPClient makes the requests; nil means [http.DefaultClient]. It must not
+	// have a Timeout, which would cut long answers.
+	HTTPClient *http.Client
+	// Capabilities tells what a model can do; nil means that all models call
+	// tools, streaming.
+	Capabilities func(model string) llm.Capabilities
+}
+
+// Provider is an [llm.Provider].
+type Provider struct {
+	config Config
+	client sdk.Client
+}
+
+// maxErrorBody bounds what is read of a refusal, in bytes.
+const maxErrorBody = 1 << 20
+
+// New returns a provider. Nothing is asked yet; a wrong configuration shows as
+// the error of the first request.
+func New(c Config) *Provider {
+	c.Name = cmp.Or(c.Name, "openai")
+	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1/")
+	options := []option.RequestOption{
+		option.WithBaseURL(c.BaseURL),
+		option.WithMaxRetries(0), // the bus retries; attempts must not multiply
+	}
+	if c.APIKey != "" {
+		options = append(options, option.WithAPIKey(c.APIKey))
+	}
+	if c.HTTPClient != nil {
+		options = append(options, option.WithHTTPClient(c.HTTPClient))
+	}
+	for key, values := range c.Header {
+		for _, v := range values {
+			options = append(options, option.WithHeaderAdd(key, v))
+		}
+	}
+	// Not sdk.NewClient, which takes key, host and headers from the environment.
+	return &Provider{config: c, client: sdk.Client{Options: options}}
+}
+
+// Name implements [llm.Provider].
+func (p *Provider) Name() string { return p.config.Name }
+
+// Capabilities implements [llm.Provider].
+func (p *Provider) Capabilities(model string) llm.Capabilities {
+	if p.config.Capabilities == nil {
+		return llm.Capabilities{Tools: true, StreamTools: true}
+	}
+	return p.config.Capabilities(model)
+}
+
+// Stream implements [llm.Provider].
+func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		body, err := p.ask(ctx, req)
+		if err != nil {
+			llm.NewWriter(yield).End(events.GenerationEnded{Error: err})
+			return
+		}
+		decode(ctx, body)(yield)
+		// The answer is complete or given up: a failure to close says nothing.
+		_ = body.Close()
+	}
+}
+
+// ask sends the request and returns the body of the answer.
+func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
+	if len(req.Tools) > 0 {
+		can := p.Capabilities(req.Model)
+		if !can.Tools {
+			return nil, &events.Error{Class: events.ErrUnsupported, Message: p.noTools(req.Model)}
+		}
+		req.Whole = req.Whole || !can.StreamTools
+	}
+	if u, err := url.Parse(p.config.BaseURL); err != nil || u.Host == "" {
+		return nil, &events.Error{Class: events.ErrInvalidRequest,
+			Message: fmt.Sprintf("the base URL %q of provider %s is not a URL like https://host/v1: correct the configuration", p.config.BaseURL, p.config.Name)}
+	}
+	body, err := p.body(req)
+	if err != nil {
+		return nil, &events.Error{Class: events.ErrInvalidRequest, Message: fmt.Sprintf("the request to %s/%s cannot be built: %v", p.config.Name, req.Model, err)}
+	}
+	accept := "text/event-stream"
+	if req.Whole {
+		accept = "application/json"
+	}
+	var res *http.Response
+	err = p.client.Post(ctx, "chat/completions", body, &res, option.WithHeader("Accept", accept))
+	if res == nil {
+		if err == nil {
+			err = errors.New("no answer")
+		}
+		return nil, llm.FromRead(ctx, err)
+	}
+	if res.StatusCode >= 200 && res.StatusCode < 300 {
+		return res.Body, nil
+	}
+	said, readErr := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	_ = res.Body.Close()
+	if ctx.Err() != nil {
+		return nil, llm.FromRead(ctx, readErr)
+	}
+	// What could be read of a refusal is the refusal.
+	refusal := llm.FromHTTP(res.StatusCode, res.Header, said)
+	if refusal.Class == events.ErrUnsupported && strings.Contains(refusal.Message, "tool") && len(req.Tools) > 0 {
+		refusal.Message += "; " + p.noTools(req.Model)
+	}
+	return nil, refusal
+}
+
+func (p *Provider) noTools(model string) string {
+	return fmt.Sprintf("model %s/%s cannot call tools: choose a model that can, or offer it no tools", p.config.Name, model)
+}

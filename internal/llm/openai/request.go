@@ -1,0 +1,95 @@
+package openai
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+
+	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/shared"
+
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// body is the JSON of a request. Parameters.Extra takes the place of fields of
+// the same name, except for "stream".
+func (p *Provider) body(req llm.Request) ([]byte, error) {
+	messages, err := p.messages(req)
+	if err != nil {
+		return nil, err
+	}
+	set := req.Parameters
+	params := sdk.ChatCompletionNewParams{Model: req.Model, Messages: messages}
+	if !req.Whole {
+		params.StreamOptions.IncludeUsage = sdk.Bool(true)
+	}
+	if set.MaxTokens > 0 {
+		// OpenAI's reasoning models refuse max_tokens; many other hosts know
+		// nothing else.
+		if p.isOpenAI() {
+			params.MaxCompletionTokens = sdk.Int(set.MaxTokens)
+		} else {
+			params.MaxTokens = sdk.Int(set.MaxTokens)
+		}
+	}
+	if set.Temperature != nil {
+		params.Temperature = sdk.Float(*set.Temperature)
+	}
+	if set.TopP != nil {
+		params.TopP = sdk.Float(*set.TopP)
+	}
+	if set.Seed != nil {
+		params.Seed = sdk.Int(*set.Seed)
+	}
+	params.Stop.OfStringArray = set.Stop
+	params.ReasoningEffort = shared.ReasoningEffort(set.ReasoningEffort)
+	for _, t := range req.Tools {
+		f := shared.FunctionDefinitionParam{Name: t.Name}
+		if t.Description != "" {
+			f.Description = sdk.String(t.Description)
+		}
+		schema := t.Schema
+		if len(schema) == 0 {
+			schema = json.RawMessage(`{"type":"object","properties":{}}`)
+		}
+		// As it stands: a map would lose the order of the properties, which
+		// models follow.
+		f.SetExtraFields(map[string]any{"parameters": schema})
+		params.Tools = append(params.Tools, sdk.ChatCompletionFunctionTool(f))
+	}
+	if len(req.Tools) > 0 {
+		params.ToolChoice = toolChoice(set.ToolChoice)
+	}
+	extra := map[string]any{"stream": !req.Whole}
+	for key, v := range set.Extra {
+		if !json.Valid(v) {
+			return nil, fmt.Errorf("the extra parameter %q is not JSON: %.100q", key, v)
+		}
+		if key != "stream" {
+			extra[key] = v
+		}
+	}
+	params.SetExtraFields(extra)
+	return json.Marshal(params)
+}
+
+func toolChoice(choice string) sdk.ChatCompletionToolChoiceOptionUnionParam {
+	switch choice {
+	case "":
+		return sdk.ChatCompletionToolChoiceOptionUnionParam{}
+	case "auto", "none", "required":
+		return sdk.ChatCompletionToolChoiceOptionUnionParam{OfAuto: sdk.String(choice)}
+	}
+	return sdk.ToolChoiceOptionFunctionToolChoice(sdk.ChatCompletionNamedToolChoiceFunctionParam{Name: choice})
+}
+
+// isOpenAI reports whether the host is OpenAI itself, or Azure's copy of it.
+func (p *Provider) isOpenAI() bool {
+	u, err := url.Parse(p.config.BaseURL)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
+}
