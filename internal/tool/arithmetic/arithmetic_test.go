@@ -11,6 +11,7 @@ func TestEvaluate(t *testing.T) {
 	deep := strings.Repeat("(", 99) + "7" + strings.Repeat(")", 99)
 	for _, c := range []struct{ name, in, want string }{
 		{"a percentage of a number with thousands", "17% of 2,340", "397.8"},
+		{"percent may be a word", "17 percent of 2,340", "397.8"},
 		{"a percentage alone is a fraction", "17%", "0.17"},
 		{"a percentage is added as a fraction", "200 + 10%", "200.1"},
 		{"a percent sign before a number is the remainder", "10 % 3", "1"},

@@ -224,11 +224,11 @@ func (p *parser) percent() (Value, error) {
 	for err == nil {
 		p.space()
 		at := p.at
-		if !strings.HasPrefix(p.text[at:], "%") {
+		op := p.operator("%", "percent")
+		if op == "" {
 			break
 		}
-		p.at++
-		if p.operandFollows() {
+		if op == "%" && p.operandFollows() {
 			p.at = at
 			break
 		}
@@ -243,7 +243,7 @@ func (p *parser) operandFollows() bool {
 	switch strings.ToLower(p.peekWord()) {
 	case "":
 		return p.at < len(p.text) && strings.IndexByte("0123456789.(", p.text[p.at]) >= 0
-	case "of", "times", "x", "divided", "mod", "plus", "minus":
+	case "of", "times", "x", "divided", "mod", "plus", "minus", "percent":
 		return false
 	}
 	return true

@@ -1,0 +1,174 @@
+package scripted
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// answer is one step on its way to a consumer.
+type answer struct {
+	writer *llm.Writer
+	step   *step
+	whole  bool // no pieces
+	pace   time.Duration
+	chunk  int // words in a piece
+	limit  int // chunks before the end; negative means all
+
+	pieces          []piece
+	output, thought int64 // words, of which reasoning
+}
+
+// piece is one act of the answer. Those that say something are its chunks: they
+// are paced and counted.
+type piece struct {
+	words bool
+	say   func() bool
+}
+
+// prepare fills in the templates and cuts what they say into pieces.
+func (a *answer) prepare(t *turn) error {
+	w := a.writer
+	for _, part := range []struct {
+		phrase   *phrase
+		literal  string
+		say      func(text string) bool
+		thinking bool
+	}{
+		{a.step.reasoning, "", func(s string) bool { return w.Reasoning("reasoning", s, false, nil) }, true},
+		{a.step.text, a.step.literal, func(s string) bool { return w.Text("text", s) }, false},
+		{a.step.refusal, "", func(s string) bool { return w.Refusal("refusal", s) }, false},
+	} {
+		text, err := part.phrase.say(t)
+		if err != nil {
+			return err
+		}
+		text = cmp.Or(text, part.literal)
+		n := int64(len(strings.Fields(text)))
+		a.output += n
+		if part.thinking {
+			a.thought += n
+		}
+		for _, s := range a.split(text) {
+			a.pieces = append(a.pieces, piece{true, func() bool { return part.say(s) }})
+		}
+	}
+	for i := range a.step.Calls {
+		c := &a.step.Calls[i]
+		args, err := c.text(t)
+		if err != nil {
+			return err
+		}
+		a.output += int64(1 + len(strings.Fields(args)))
+		key := fmt.Sprint("call", i)
+		id := cmp.Or(c.ID, fmt.Sprintf("scripted_%d_%d", t.Step, i+1))
+		a.pieces = append(a.pieces, piece{false, func() bool { return w.CallStart(key, id, c.Tool, false) }})
+		for _, s := range a.splitArguments(args) {
+			a.pieces = append(a.pieces, piece{true, func() bool { return w.CallDelta(key, s) }})
+		}
+		a.pieces = append(a.pieces, piece{false, func() bool { return w.CallEnd(key) }})
+	}
+	return nil
+}
+
+// play says the pieces up to the limit. It reports whether the answer came so
+// far: not when ctx is done or the consumer wants no more.
+func (a *answer) play(ctx context.Context) bool {
+	if !wait(ctx, time.Duration(a.step.Delay)*time.Millisecond) {
+		return false
+	}
+	said := 0
+	for _, p := range a.pieces {
+		if a.limit >= 0 && said >= a.limit {
+			return true
+		}
+		if p.words {
+			pace := a.pace
+			if a.whole {
+				pace = 0
+			}
+			if !wait(ctx, pace) {
+				return false
+			}
+			said++
+		}
+		if !p.say() {
+			return false
+		}
+	}
+	return true
+}
+
+// wait reports false when ctx is done.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// split cuts a text into pieces of some words each; nothing is lost.
+func (a *answer) split(text string) []string {
+	if a.whole || text == "" {
+		return []string{text}[:min(1, len(text))]
+	}
+	var pieces []string
+	start, words, inWord := 0, 0, false
+	for i, r := range text {
+		space := unicode.IsSpace(r)
+		if !space && !inWord {
+			if words > 0 && words%a.chunk == 0 {
+				pieces = append(pieces, text[start:i])
+				start = i
+			}
+			words++
+		}
+		inWord = !space
+	}
+	return append(pieces, text[start:])
+}
+
+// splitArguments cuts the arguments of a call, which have few spaces.
+func (a *answer) splitArguments(text string) []string {
+	if a.whole {
+		return []string{text}[:min(1, len(text))]
+	}
+	var pieces []string
+	runes := []rune(text)
+	for size := 8 * a.chunk; len(runes) > 0; {
+		n := min(size, len(runes))
+		pieces = append(pieces, string(runes[:n]))
+		runes = runes[n:]
+	}
+	return pieces
+}
+
+// usage is what the script says, or words counted as tokens.
+func (a *answer) usage(req llm.Request) *events.Usage {
+	if a.step.NoUsage {
+		return nil
+	}
+	if u := a.step.Usage; u != nil {
+		return &events.Usage{InputTokens: u.Input, OutputTokens: u.Output, ReasoningTokens: u.Reasoning}
+	}
+	in := words(req)
+	total := in + a.output
+	u := &events.Usage{InputTokens: &in, OutputTokens: &a.output, TotalTokens: &total}
+	if a.thought > 0 {
+		u.ReasoningTokens = &a.thought
+	}
+	return u
+}
