@@ -17,24 +17,29 @@ import (
 // that imitate it really send it: a stream of chunks, or a whole completion or
 // error as one JSON object, whatever was asked for. It is an [llm.Decoder].
 //
-// Only the first choice is read. Terminated says that [DONE] was seen, or that a
-// whole completion was. Several hosts never send [DONE] (PROVIDERS.md 40): an
-// answer that has a finish_reason and whose body ended in order is complete and
-// has no error, though Terminated is false. Anything else without [DONE] is cut.
+// Only the first choice is read. Several hosts never send [DONE] (PROVIDERS.md
+// 40): an answer that has a finish_reason and whose body ended in order is
+// complete and has no error. Anything else without [DONE] is cut. Terminated
+// says here what was on the wire: that [DONE] was seen, or a whole completion.
+// [Provider.Stream] sets it for every complete answer.
 func Decode(body io.Reader) llm.Stream {
-	return decode(context.Background(), body)
-}
-
-func decode(ctx context.Context, body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
-		src := &source{r: body}
-		d := &decoder{src: src}
+		d := &decoder{src: &source{r: body}}
 		d.w = llm.NewWriter(func(e events.Event, err error) bool {
 			if end, last := e.(*events.GenerationEnded); last {
-				end.Terminated = d.done // see Decode
+				end.Terminated = d.done
 			}
 			return yield(e, err)
 		})
+		d.read(context.Background())
+		d.end(context.Background())
+	}
+}
+
+// decode is what Stream makes of a body.
+func decode(ctx context.Context, body io.Reader) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		d := &decoder{src: &source{r: body}, w: llm.NewWriter(yield)}
 		d.read(ctx)
 		d.end(ctx)
 	}
@@ -225,7 +230,7 @@ func (d *decoder) end(ctx context.Context) {
 	case d.err != nil || d.done:
 	case ctx.Err() != nil:
 		d.err = llm.FromRead(ctx, ctx.Err())
-	case !inOrder && !errors.Is(d.src.err, io.ErrUnexpectedEOF):
+	case !inOrder:
 		d.err = llm.FromRead(ctx, d.src.err)
 	case len(d.src.first) == 0:
 		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}

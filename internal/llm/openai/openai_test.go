@@ -85,6 +85,7 @@ func TestStreamAnswersFromTheHost(t *testing.T) {
 		{"a whole completion though a stream was asked for", "application/json", whole, false},
 		{"a stream though a whole completion was asked for", "text/event-stream", stream, true},
 		{"a stream under another content type", "text/plain", stream, false},
+		{"a stream of a host that never says [DONE]", "text/event-stream", strings.TrimSuffix(stream, "data: [DONE]\n\n"), false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestStreamTellsWhatFailed(t *testing.T) {
 			_, _ = io.WriteString(w, sse(`{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}`))
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
-		}, events.ErrCut, "cut"},
+		}, events.ErrNetwork, "unexpected EOF"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
