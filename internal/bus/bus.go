@@ -207,3 +207,28 @@ func (b *Bus) Close() {
 	_ = b.nc.FlushTimeout(2 * time.Second)
 	b.nc.Close()
 }
+
+// Wait connects like [Connect] and waits for a server that is not there yet, or
+// that nobody has set up yet.
+func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		b, err := Connect(ctx, cfg, setup)
+		if err == nil || !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, ErrNotSetUp) {
+			return b, err
+		}
+		if cfg.Log != nil {
+			cfg.Log.Info("waiting for NATS", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(err, context.Cause(ctx))
+		case <-time.After(wait):
+		}
+	}
+}
+
+// InProcess returns a configuration that connects inside the process.
+func (cfg Config) InProcess(server nats.Option) Config {
+	cfg.Options = append(cfg.Options, server)
+	return cfg
+}

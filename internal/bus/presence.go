@@ -18,11 +18,12 @@ import (
 
 // Offer is what a worker serves: a route of models or a tool.
 type Offer struct {
-	Kind   string           `json:"kind"` // "llm" or "tool"
-	Name   string           `json:"name"` // route or tool
-	Worker string           `json:"worker"`
-	Model  string           `json:"model,omitempty"` // llm: the full name of the default model
-	Tool   *events.ToolSpec `json:"tool,omitempty"`
+	Kind    string           `json:"kind"` // "llm" or "tool"
+	Name    string           `json:"name"` // route or tool
+	Worker  string           `json:"worker"`
+	Model   string           `json:"model,omitempty"`   // llm: full name of the route's default model
+	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
+	Tool    *events.ToolSpec `json:"tool,omitempty"`
 }
 
 func (o Offer) key() string { return topology.PresenceKey(o.Kind, o.Name, o.Worker) }

@@ -93,8 +93,10 @@ func (o *Orchestrator) env(roster *bus.Roster, settings events.Settings) Env {
 	e := Env{Tools: map[string]events.ToolSpec{}, Check: o.Check, Settings: settings, Limits: o.Limits}
 	for _, offer := range roster.Offers("") {
 		switch {
-		case offer.Kind == "llm" && e.Route == "":
-			e.Route = offer.Model
+		case offer.Kind == "llm":
+			if e.Route == "" || offer.Default {
+				e.Route = offer.Model
+			}
 		case offer.Kind == "tool" && offer.Tool != nil && offers(settings.Tools, offer.Name):
 			e.Tools[offer.Name] = *offer.Tool
 		}

@@ -44,11 +44,13 @@ const (
 	askPatience = 20 * time.Second
 )
 
-// Offers is what the worker announces.
-func (w *LLM) Offers() []bus.Offer {
+// Offers is what the worker announces. The model def is marked as the one to
+// ask when nobody names one.
+func (w *LLM) Offers(def string) []bus.Offer {
 	var offers []bus.Offer
 	for token, r := range w.Routes {
-		offers = append(offers, bus.Offer{Kind: "llm", Name: token, Worker: w.Name, Model: token + "/" + r.Model})
+		model := token + "/" + r.Model
+		offers = append(offers, bus.Offer{Kind: "llm", Name: token, Worker: w.Name, Model: model, Default: model == def})
 	}
 	return offers
 }

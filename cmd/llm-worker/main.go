@@ -1,0 +1,10 @@
+// Command llm-worker runs one role of Parley; see llm-worker --help.
+package main
+
+import (
+	"os"
+
+	"github.com/parleybus/parley/internal/daemon"
+)
+
+func main() { os.Exit(daemon.Main(daemon.LLMWorkerService())) }

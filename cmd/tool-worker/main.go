@@ -1,0 +1,10 @@
+// Command tool-worker runs one role of Parley; see tool-worker --help.
+package main
+
+import (
+	"os"
+
+	"github.com/parleybus/parley/internal/daemon"
+)
+
+func main() { os.Exit(daemon.Main(daemon.ToolWorkerService())) }

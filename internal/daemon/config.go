@@ -1,0 +1,180 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Config is what every binary can be told, by flag or environment. A flag
+// stands over its variable, a variable over the default. The zero value is made
+// usable by Defaults.
+type Config struct {
+	NATS bus.Config
+	// Name of this process among others of its role; letters, digits, _ and -.
+	Name string
+	// HTTP is where /healthz, /readyz and /metrics are served; empty is nowhere.
+	HTTP string
+	// LogLevel is debug, info, warn or error; LogFormat is text or json.
+	LogLevel, LogFormat string
+	// Drain is how long calls that run may go on after the process was told to
+	// stop.
+	Drain time.Duration
+	// Plan of the deployment, for the one who sets it up.
+	Plan topology.Plan
+	// Models are full names ("openai/gpt-5-mini") that workers ask by default,
+	// one for each provider at most; Script is a file for the scripted provider.
+	Models []string
+	Script string
+	// Idle is how long a model may say nothing before its answer counts as
+	// stalled.
+	Idle time.Duration
+	// Slots is how much runs at once: generations of a route, calls of a tool.
+	Slots int
+	// AllowHosts are the hosts http_get may reach, Root the directory read_file
+	// may read.
+	AllowHosts []string
+	Root       string
+}
+
+// Getenv looks up an environment variable; the customary NAME_FILE gives the
+// name of a file that holds the value.
+func Getenv(name string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	if path := os.Getenv(name + "_FILE"); path != "" {
+		if raw, err := os.ReadFile(path); err == nil {
+			return strings.TrimSpace(string(raw))
+		}
+	}
+	return ""
+}
+
+// Defaults is the configuration that the environment gives.
+func Defaults(getenv func(string) string) (Config, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "host"
+	}
+	cfg := Config{
+		NATS: bus.Config{
+			URL: getenv("NATS_URL"), Creds: getenv("NATS_CREDS"), NKey: getenv("NATS_NKEY"), Token: getenv("NATS_TOKEN"),
+			User: getenv("NATS_USER"), Password: getenv("NATS_PASSWORD"),
+			CA: getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
+		},
+		Name:     Token(host + "-" + strconv.Itoa(os.Getpid())),
+		HTTP:     getenv("PARLEY_HTTP"),
+		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),
+		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"),
+		Models: list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
+	}
+	var problems []string
+	number := func(name string, into *int) {
+		if v := getenv(name); v != "" {
+			if *into, err = strconv.Atoi(v); err != nil {
+				problems = append(problems, fmt.Sprintf("%s=%q is not a number", name, v))
+			}
+		}
+	}
+	duration := func(name string, into *time.Duration, def time.Duration) {
+		*into = def
+		if v := getenv(name); v != "" {
+			if *into, err = time.ParseDuration(v); err != nil {
+				problems = append(problems, fmt.Sprintf("%s=%q is not a duration such as 10s", name, v))
+			}
+		}
+	}
+	number("PARLEY_SHARDS", &cfg.Plan.Shards)
+	number("PARLEY_REPLICAS", &cfg.Plan.Replicas)
+	number("PARLEY_SLOTS", &cfg.Slots)
+	duration("PARLEY_MAX_AGE", &cfg.Plan.MaxAge, 0)
+	duration("PARLEY_DRAIN", &cfg.Drain, 10*time.Second)
+	duration("PARLEY_IDLE", &cfg.Idle, 2*time.Minute)
+	if len(problems) > 0 {
+		return cfg, fmt.Errorf("environment: %s", strings.Join(problems, "; "))
+	}
+	return cfg, nil
+}
+
+func list(s string) []string {
+	var out []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// Token makes a name fit for a subject: what is not allowed becomes a dash.
+func Token(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if topology.CheckToken("", string(c)) != nil {
+			b[i] = '-'
+		}
+	}
+	if len(b) > 60 {
+		b = b[len(b)-60:]
+	}
+	return string(b)
+}
+
+// Connection adds the flags that say where NATS is.
+func (cfg *Config) Connection(f *pflag.FlagSet) {
+	f.StringVar(&cfg.NATS.URL, "nats", cfg.NATS.URL, "URL of the NATS server (NATS_URL)")
+	f.StringVar(&cfg.NATS.Creds, "creds", cfg.NATS.Creds, "credentials file (NATS_CREDS)")
+}
+
+// Logging adds the flags that say what is logged.
+func (cfg *Config) Logging(f *pflag.FlagSet) {
+	f.StringVar(&cfg.LogLevel, "log-level", orElse(cfg.LogLevel, "info"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
+	f.StringVar(&cfg.LogFormat, "log-format", orElse(cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
+}
+
+// Service adds the flags of a process that stays.
+func (cfg *Config) Service(f *pflag.FlagSet) {
+	f.StringVar(&cfg.Name, "name", cfg.Name, "name of this process among others of its role")
+	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address for /healthz, /readyz and /metrics, such as :8080 (PARLEY_HTTP)")
+	f.DurationVar(&cfg.Drain, "drain-timeout", cfg.Drain, "how long running calls may go on after a stop (PARLEY_DRAIN)")
+}
+
+// Layout adds the flags of the one who sets a deployment up.
+func (cfg *Config) Layout(f *pflag.FlagSet) {
+	f.IntVar(&cfg.Plan.Shards, "shards", cfg.Plan.Shards, "shards of a new deployment, fixed for good; 1 when 0 (PARLEY_SHARDS)")
+	f.IntVar(&cfg.Plan.Replicas, "stream-replicas", cfg.Plan.Replicas, "replicas of each stream; 1 when 0 (PARLEY_REPLICAS)")
+	f.DurationVar(&cfg.Plan.MaxAge, "max-age", cfg.Plan.MaxAge, "how long token streams are kept; 7 days when 0 (PARLEY_MAX_AGE)")
+}
+
+// Asking adds the flags of a process that asks models.
+func (cfg *Config) Asking(f *pflag.FlagSet) {
+	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model, asked by default (PARLEY_MODEL)")
+	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
+	f.DurationVar(&cfg.Idle, "idle-timeout", cfg.Idle, "how long a model may say nothing (PARLEY_IDLE)")
+}
+
+// Working adds the flags of a process that runs jobs.
+func (cfg *Config) Working(f *pflag.FlagSet) {
+	f.IntVar(&cfg.Slots, "slots", cfg.Slots, "how much runs at once, for each queue; 0 for the default (PARLEY_SLOTS)")
+}
+
+// Calling adds the flags of a process that runs tools.
+func (cfg *Config) Calling(f *pflag.FlagSet) {
+	f.StringSliceVar(&cfg.AllowHosts, "allow-host", cfg.AllowHosts, "hosts that http_get may reach (PARLEY_ALLOW_HOST)")
+	f.StringVar(&cfg.Root, "root", cfg.Root, "directory that read_file may read (PARLEY_ROOT)")
+}
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}

@@ -1,0 +1,146 @@
+// Package daemon is the frame of every binary: flags and environment, log,
+// signals, health and metrics, and the roles put together. A process that is
+// told to stop by SIGINT or SIGTERM says so on /readyz, takes no more work, lets
+// what runs end within the drain timeout, and exits with 0; a second signal ends
+// it at once.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Version of the binaries; set by the linker.
+const Version = "0.1.0"
+
+// Logger writes what the configuration asks for.
+func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(orElse(cfg.LogLevel, "info"))); err != nil {
+		return nil, fmt.Errorf("log level %q is none of debug, info, warn, error", cfg.LogLevel)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch orElse(cfg.LogFormat, "text") {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("log format %q is neither text nor json", cfg.LogFormat)
+}
+
+// Signals gives a context that ends with the first SIGINT or SIGTERM. After
+// that the second one ends the process in the default way.
+func Signals(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// Service is a binary of one role.
+type Service struct {
+	Name, Short string
+	// Flags adds the role's own flags.
+	Flags func(*Config, *cobra.Command)
+	// Setup says that this role lays the streams out.
+	Setup bool
+	// Role makes the role. ready may be called more than once.
+	Role func(ctx context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error)
+}
+
+// Main runs a service's command line and returns the exit code: 0 after a stop
+// that was asked for, 1 for a failure, 2 for wrong usage.
+func Main(s Service) int {
+	cfg, err := Defaults(Getenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, s.Name+": "+err.Error())
+		return 2
+	}
+	started := false
+	cmd := &cobra.Command{
+		Use: s.Name, Short: s.Short, Version: Version, Args: cobra.NoArgs,
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			started = true
+			return s.run(cmd.Context(), cfg)
+		},
+	}
+	cfg.Connection(cmd.Flags())
+	cfg.Logging(cmd.Flags())
+	cfg.Service(cmd.Flags())
+	s.Flags(&cfg, cmd)
+	ctx, stop := Signals(context.Background())
+	defer stop()
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, s.Name+": "+strings.TrimSpace(err.Error()))
+		if !started {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+func (s Service) run(ctx context.Context, cfg Config) error {
+	log, err := cfg.Logger(os.Stderr)
+	if err != nil {
+		return err
+	}
+	if cfg.NATS.URL == "" {
+		return errors.New("no NATS server is named: set NATS_URL or --nats, such as nats://127.0.0.1:4222")
+	}
+	if err := topology.CheckToken("process", cfg.Name); err != nil {
+		return err
+	}
+	cfg.NATS.Name, cfg.NATS.Log = s.Name+" "+cfg.Name, log
+	var plan *topology.Plan
+	if s.Setup {
+		plan = &cfg.Plan
+	}
+	b, err := bus.Wait(ctx, cfg.NATS, plan)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	health := NewHealth()
+	ready := func() {
+		health.Ready(func() error {
+			if !b.Connected() {
+				return errors.New("not connected to NATS")
+			}
+			return nil
+		})
+		log.Info("ready", "role", s.Name, "name", cfg.Name, "nats", b.URL())
+	}
+	stopping := context.AfterFunc(ctx, func() { health.Draining(); log.Info("stopping", "role", s.Name) })
+	defer stopping()
+	role, err := s.Role(ctx, cfg, log, health, ready)
+	if err != nil {
+		return err
+	}
+	g, run := errgroup.WithContext(ctx)
+	if cfg.HTTP != "" {
+		g.Go(func() error {
+			return health.Serve(run, cfg.HTTP, func(a net.Addr) { log.Info("health and metrics", "address", a.String()) })
+		})
+	}
+	g.Go(func() error { return RunRoles(run, b, []Role{role}, nil) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Health tells the outside how a process is: alive, ready, and its metrics.
+type Health struct {
+	ready    atomic.Pointer[func() error]
+	draining atomic.Bool
+	registry *prometheus.Registry
+}
+
+// NewHealth returns one that is not ready.
+func NewHealth() *Health {
+	h := &Health{registry: prometheus.NewRegistry()}
+	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return h
+}
+
+// Ready says how readiness is found out from now on.
+func (h *Health) Ready(check func() error) { h.ready.Store(&check) }
+
+// Draining makes the process not ready for good.
+func (h *Health) Draining() { h.draining.Store(true) }
+
+// Count publishes a number that only grows.
+func (h *Health) Count(name, help string, value func() float64) {
+	h.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "parley", Name: name, Help: help}, value))
+}
+
+// Gauge publishes a number.
+func (h *Health) Gauge(name, help string, value func() float64) {
+	h.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "parley", Name: name, Help: help}, value))
+}
+
+func (h *Health) check() error {
+	if h.draining.Load() {
+		return errors.New("draining")
+	}
+	check := h.ready.Load()
+	if check == nil {
+		return errors.New("starting")
+	}
+	return (*check)()
+}
+
+// Handler serves /healthz, /readyz and /metrics.
+func (h *Health) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := h.check(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ok")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// Serve serves on addr until ctx ends. The listener is open when listening is
+// called with its address.
+func (h *Health) Serve(ctx context.Context, addr string, listening func(net.Addr)) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("serve health on %s (%w): give another --http address", addr, err)
+	}
+	listening(l.Addr())
+	srv := &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() {
+		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if srv.Shutdown(done) != nil {
+			_ = srv.Close() // what is left after a second is cut
+		}
+	})
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve health on %s: %w", addr, err)
+	}
+	return nil
+}

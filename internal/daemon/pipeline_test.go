@@ -1,0 +1,140 @@
+package daemon_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// deployment is a server and all roles in this process.
+type deployment struct {
+	*bus.Bus
+	t *testing.T
+}
+
+func newID(t testing.TB) string {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.String()
+}
+
+func start(t *testing.T, script string, tools *tool.Registry) *deployment {
+	t.Helper()
+	s, err := broker.Start(broker.Config{Dir: t.TempDir(), Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	b, err := bus.Connect(t.Context(), bus.Config{Options: nil, Log: log}.InProcess(s.InProcess()), &topology.Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	cfg := daemon.Config{Name: "test", Slots: 256}
+	c, err := catalog.Open(t.Context(), catalog.Options{Getenv: func(string) string { return "" }, Script: script, Idle: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		done <- daemon.RunRoles(ctx, b, []daemon.Role{
+			daemon.ToolWorker(cfg, log, tools, nil), daemon.LLMWorker(cfg, log, c, nil), daemon.Orchestrator(cfg, log, nil),
+		}, func() { close(started) })
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("roles: %v", err)
+		}
+	})
+	<-started
+	return &deployment{b, t}
+}
+
+func builtins(t *testing.T) *tool.Registry {
+	t.Helper()
+	r, err := tool.Builtins(tool.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// turn asks a question and gives everything a viewer saw up to the turn's end.
+func (d *deployment) turn(conversation, question string) ([]bus.Message, *events.TurnEnded) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 60*time.Second)
+	defer cancel()
+	id := newID(d.t)
+	if _, err := d.Publish(ctx, conversation, id, &events.UserMessage{ID: id, Text: question}); err != nil {
+		d.t.Fatal(err)
+	}
+	var seen []bus.Message
+	for m, err := range d.Attach(ctx, conversation, bus.From{}) {
+		if err != nil {
+			d.t.Fatalf("conversation %s: %v (saw %d messages)", conversation, err, len(seen))
+		}
+		seen = append(seen, m)
+		for _, l := range m.Lines {
+			dec, ok := l.Event.(*events.Decision)
+			if !ok {
+				continue
+			}
+			for _, l := range dec.Events {
+				if e, ok := l.Event.(*events.TurnEnded); ok {
+					return seen, e
+				}
+			}
+		}
+	}
+	d.t.Fatal("the log ended")
+	return nil, nil
+}
+
+func TestDemoQuestionIsAnsweredWithTools(t *testing.T) {
+	d := start(t, "", builtins(t))
+	conversation := newID(t)
+	seen, end := d.turn(conversation, "What time is it in Oslo, and what is 17% of 2,340?")
+	if end.Outcome != events.OutcomeCompleted {
+		t.Fatalf("outcome %s: %s %v", end.Outcome, end.Reason, end.Error)
+	}
+	var text strings.Builder
+	calls := 0
+	for _, m := range seen {
+		for _, l := range m.Lines {
+			switch e := l.Event.(type) {
+			case *events.TextChunk:
+				text.WriteString(e.Text)
+			case *events.ToolResult:
+				calls++
+				if e.Status != events.StatusOK {
+					t.Errorf("tool %s: %s %s", e.Tool, e.Status, e.Content)
+				}
+			}
+		}
+	}
+	if calls < 2 || !strings.Contains(text.String(), "397.8") {
+		t.Errorf("%d calls, text %q", calls, text.String())
+	}
+}

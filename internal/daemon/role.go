@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/orchestrator"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/worker"
+)
+
+// Role is one of the services, ready to run on a bus.
+type Role struct {
+	Name string
+	// Start makes the service known (workers announce themselves) and returns
+	// what runs it.
+	Start func(ctx context.Context, b *bus.Bus) (run func(ctx context.Context) error, err error)
+}
+
+// Orchestrator is the role that decides. ready is told of each shard that is
+// owned; it may be nil.
+func Orchestrator(cfg Config, log *slog.Logger, ready func(shard int)) Role {
+	return Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
+		var v tool.Validator
+		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: ready}
+		return o.Run, nil
+	}}
+}
+
+// LLMWorker is the role that asks models.
+func LLMWorker(cfg Config, log *slog.Logger, c *catalog.Catalog, stats *worker.Stats) Role {
+	return Role{Name: "llm-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
+		w := &worker.LLM{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, Stats: stats, Routes: map[string]worker.Route{}}
+		for name, e := range c.Entries {
+			w.Routes[name] = worker.Route{Provider: e.Provider, Model: e.Model}
+		}
+		return present(ctx, b, w.Offers(c.Default), w.Run)
+	}}
+}
+
+// ToolWorker is the role that runs tools.
+func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, stats *worker.Stats) Role {
+	return Role{Name: "tool-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
+		w := &worker.Tool{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, Tools: tools, Drain: cfg.Drain, Stats: stats}
+		return present(ctx, b, w.Offers(), w.Run)
+	}}
+}
+
+// present announces a worker before it runs and takes the announcement back
+// after.
+func present(ctx context.Context, b *bus.Bus, offers []bus.Offer, run func(context.Context) error) (func(context.Context) error, error) {
+	if err := b.Announce(ctx, offers); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return b.StayPresent(ctx, offers) })
+		g.Go(func() error { return run(ctx) })
+		return g.Wait()
+	}, nil
+}
+
+// RunRoles starts roles in their order and runs them until ctx ends or one
+// fails. started is called when all have started; it may be nil.
+func RunRoles(ctx context.Context, b *bus.Bus, roles []Role, started func()) error {
+	g, run := errgroup.WithContext(ctx)
+	for _, r := range roles {
+		service, err := r.Start(run, b)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", r.Name, err)
+			g.Go(func() error { return err })
+			break
+		}
+		g.Go(func() error {
+			if err := service(run); err != nil && !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+			if ctx.Err() == nil {
+				return run.Err() // one of the others failed
+			}
+			return nil
+		})
+	}
+	if started != nil && run.Err() == nil {
+		started()
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}

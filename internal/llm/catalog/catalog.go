@@ -1,0 +1,177 @@
+// Package catalog knows the providers by name: it opens those that are
+// configured, chooses the model that is asked when nobody names one, and finds
+// a provider's decoder.
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/anthropic"
+	"github.com/parleybus/parley/internal/llm/ollama"
+	"github.com/parleybus/parley/internal/llm/openai"
+	"github.com/parleybus/parley/internal/llm/openairesponses"
+	"github.com/parleybus/parley/internal/llm/scripted"
+)
+
+// Names of the providers, which are the first parts of their models' full names.
+const (
+	OpenAI          = "openai"
+	OpenAIResponses = "openai-responses"
+	Anthropic       = "anthropic"
+	Ollama          = "ollama"
+	Scripted        = "scripted"
+)
+
+// Models that are asked when nobody names one.
+const (
+	defaultOpenAI    = "gpt-5-mini"
+	defaultAnthropic = "claude-sonnet-4-5"
+	defaultScripted  = "demo"
+)
+
+// ollamaProbe is how long a server that may not be there is waited for.
+const ollamaProbe = 500 * time.Millisecond
+
+// Entry is a provider that is configured.
+type Entry struct {
+	Provider llm.Provider
+	Model    string // asked when nobody names one
+	Why      string // what configured it
+}
+
+// Catalog is the providers that are configured.
+type Catalog struct {
+	Entries map[string]Entry // by the provider's name
+	Default string           // full name of the model asked when nobody names one
+	Why     string           // why that one
+}
+
+// Options steer [Open].
+type Options struct {
+	Getenv func(string) string
+	Models []string      // full names that stand over the defaults; the first is asked
+	Script string        // file for the scripted provider; the demo when empty
+	Idle   time.Duration // of the watchdog around each provider
+}
+
+// Open opens what is configured: OPENAI_API_KEY or OPENAI_BASE_URL,
+// ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, a server at OLLAMA_HOST (or
+// Ollama's own port) that answers, and always the scripted provider.
+func Open(ctx context.Context, o Options) (*Catalog, error) {
+	c := &Catalog{Entries: map[string]Entry{}}
+	add := func(p llm.Provider, model, why string) {
+		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(p), o.Idle), model, why}
+		if c.Default == "" {
+			c.Default, c.Why = p.Name()+"/"+model, why
+		}
+	}
+	if key, base := o.Getenv("OPENAI_API_KEY"), o.Getenv("OPENAI_BASE_URL"); key != "" || base != "" {
+		why := "OPENAI_API_KEY is set"
+		if key == "" {
+			why = "OPENAI_BASE_URL is set"
+		}
+		add(openai.New(openai.Config{APIKey: key, BaseURL: base}), defaultOpenAI, why)
+		add(openairesponses.New(openairesponses.Config{APIKey: key, BaseURL: base}), defaultOpenAI, why)
+	}
+	if key, token := o.Getenv("ANTHROPIC_API_KEY"), o.Getenv("ANTHROPIC_AUTH_TOKEN"); key != "" || token != "" {
+		why := "ANTHROPIC_API_KEY is set"
+		if key == "" {
+			why = "ANTHROPIC_AUTH_TOKEN is set"
+		}
+		add(anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: o.Getenv("ANTHROPIC_BASE_URL")}), defaultAnthropic, why)
+	}
+	host := o.Getenv("OLLAMA_HOST")
+	local := ollama.New(ollama.Config{Host: host})
+	probe, cancel := context.WithTimeout(ctx, ollamaProbe)
+	defer cancel()
+	if models, err := local.Models(probe); err == nil && len(models) > 0 {
+		add(local, models[0], "Ollama answers")
+	} else if host != "" {
+		add(local, "", "OLLAMA_HOST is set")
+		if strings.HasPrefix(c.Default, Ollama+"/") {
+			c.Default, c.Why = "", "" // it does not answer: not a default
+		}
+	}
+	source := scripted.Demo()
+	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST"
+	if o.Script != "" {
+		raw, err := os.ReadFile(o.Script)
+		if err != nil {
+			return nil, fmt.Errorf("read the script: %w", err)
+		}
+		source, why = raw, "--script "+o.Script
+		c.Default = ""
+	}
+	p, err := scripted.New(Scripted, source)
+	if err != nil {
+		return nil, err
+	}
+	add(p, defaultScripted, why)
+	return c, c.choose(o.Models)
+}
+
+// choose puts the models that were named over the defaults.
+func (c *Catalog) choose(models []string) error {
+	for i, full := range models {
+		provider, model, _ := strings.Cut(full, "/")
+		e, ok := c.Entries[provider]
+		if !ok {
+			return fmt.Errorf("model %q: %s", full, c.missing(provider))
+		}
+		if model != "" {
+			e.Model = model
+			c.Entries[provider] = e
+		}
+		if e.Model == "" {
+			return fmt.Errorf("model %q names no model: write %s/NAME", full, provider)
+		}
+		if i == 0 {
+			c.Default, c.Why = provider+"/"+e.Model, "it was asked for"
+		}
+	}
+	return nil
+}
+
+func (c *Catalog) missing(provider string) string {
+	switch provider {
+	case OpenAI, OpenAIResponses:
+		return "set OPENAI_API_KEY (and OPENAI_BASE_URL for a compatible server)"
+	case Anthropic:
+		return "set ANTHROPIC_API_KEY"
+	case Ollama:
+		return "no Ollama server answers: run `ollama serve` and pull a model, or set OLLAMA_HOST"
+	}
+	return fmt.Sprintf("there is no provider %q; the providers are %s", provider,
+		strings.Join([]string{OpenAI, OpenAIResponses, Anthropic, Ollama, Scripted}, ", "))
+}
+
+// Names are the configured providers, sorted.
+func (c *Catalog) Names() []string {
+	var names []string
+	for name := range c.Entries {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Decoder finds the decoder of a provider's recorded body.
+func Decoder(provider string) (llm.Decoder, error) {
+	switch provider {
+	case OpenAI:
+		return openai.Decode, nil
+	case OpenAIResponses:
+		return openairesponses.Decode, nil
+	case Anthropic:
+		return anthropic.Decode, nil
+	case Ollama:
+		return ollama.Decode, nil
+	}
+	return nil, fmt.Errorf("there is no decoder for provider %q; there are openai, openai-responses, anthropic and ollama", provider)
+}
