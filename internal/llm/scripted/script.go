@@ -11,15 +11,16 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/parleybus/parley/internal/events"
 )
 
 // The bounds of a script.
 const (
-	MaxScript = 1 << 20 // bytes
-	MaxSteps  = 10_000  // of a rule, with repetitions
-	maxChunk  = 10_000  // words
+	MaxScript = 64 << 10 // bytes; the YAML library takes quadratic time
+	MaxSteps  = 10_000   // of a rule, with repetitions
+	maxChunk  = 10_000   // words
 	// maxAliases keeps a few nested aliases from becoming gigabytes.
 	maxAliases = 200
 )
@@ -123,21 +124,10 @@ func parse(raw []byte) (*script, error) {
 	if len(raw) > MaxScript {
 		return nil, fmt.Errorf("the script has %d bytes, at most %d are allowed", len(raw), MaxScript)
 	}
-	file, err := parser.ParseBytes(raw, 0)
-	if err != nil {
-		return nil, located(err)
-	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return nil, errors.New("the script must be one YAML document with rules")
-	}
-	var aliases counter
-	ast.Walk(&aliases, file.Docs[0])
-	if aliases > maxAliases {
-		return nil, fmt.Errorf("the script has %d aliases, at most %d are allowed", aliases, maxAliases)
-	}
 	s := &script{}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(s); err != nil {
-		return nil, located(err)
+	file, err := decode(raw, s)
+	if err != nil {
+		return nil, err
 	}
 	if path, err := s.check(); err != nil {
 		return nil, fmt.Errorf("%s%w", lineOf(file, path), err)
@@ -145,14 +135,49 @@ func parse(raw []byte) (*script, error) {
 	return s, nil
 }
 
-type counter int
+// decode reads the YAML. The library panics on some broken documents (the
+// fuzzer found a null with a tag), which is an error like any other.
+func decode(raw []byte, into *script) (file *ast.File, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the YAML cannot be read: %v", p)
+		}
+	}()
+	if file, err = parser.ParseBytes(raw, 0); err != nil {
+		return nil, located(err)
+	}
+	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+		return nil, errors.New("the script must be one YAML document with rules")
+	}
+	var used survey
+	ast.Walk(&used, file.Docs[0])
+	if used.aliases > maxAliases {
+		return nil, fmt.Errorf("the script has %d aliases, at most %d are allowed", used.aliases, maxAliases)
+	}
+	if used.tag != nil {
+		return nil, fmt.Errorf("line %d: the tag %s means nothing here: leave it out", used.tag.Position.Line, used.tag.Value)
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(into); err != nil {
+		return nil, located(err)
+	}
+	return file, nil
+}
+
+// survey finds what a script may not hold, or not often.
+type survey struct {
+	aliases int
+	tag     *token.Token
+}
 
 // Visit implements [ast.Visitor].
-func (c *counter) Visit(n ast.Node) ast.Visitor {
-	if n.Type() == ast.AliasType {
-		*c++
+func (s *survey) Visit(n ast.Node) ast.Visitor {
+	switch n := n.(type) {
+	case *ast.AliasNode:
+		s.aliases++
+	case *ast.TagNode:
+		s.tag = n.Start
 	}
-	return c
+	return s
 }
 
 // located brings an error of the YAML library to one line.

@@ -39,7 +39,9 @@ func TestNewRefuses(t *testing.T) {
 		{"usage that is there and not", "rules:\n  - steps: [{no_usage: true, usage: {input: 1}}]\n", "exclude"},
 		{"more steps than there may be", "rules:\n  - steps: [{repeat: 9000}, {repeat: 9000}]\n", "more than 10000 steps"},
 		{"more aliases than there may be", "rules:\n  - contains: [&a x" + strings.Repeat(", *a", 300) + "]\n    steps: [{}]\n", "300 aliases"},
-		{"a script that is too large", strings.Repeat("#", 1<<20+1), "at most"},
+		{"lists in lists without end", "rules: " + strings.Repeat("[", 1<<14), "line 1"},
+		{"a tag, with its line", "rules:\n  - match: !x\n    steps: [{}]\n", "line 2: the tag !x"},
+		{"a script that is too large", strings.Repeat("#", 64<<10+1), "at most"},
 		{"bytes that are no text", "rules: \xff\xfe\n", "script of the provider"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
