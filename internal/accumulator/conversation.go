@@ -1,6 +1,8 @@
 package accumulator
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -15,6 +17,8 @@ type Conversation struct {
 	ID string
 	// TurnLane is where the turn lane stands: the sequence of its last message.
 	TurnLane uint64
+	// In is where the in channel stands.
+	In uint64
 	// Open accumulates the generation that State.Generation names; nil until it
 	// starts.
 	Open *Generation
@@ -51,15 +55,21 @@ type Message struct {
 	Sequence uint64
 	Lines    []events.Line
 	Bad      error  // why the rest of it cannot be read
-	Position string // its cursor, the name of an input that has none
+	Position string // cursor of what cannot be read, its name as an input
 }
 
-// Apply folds a message in. Messages are given in log order; one of a lane that
-// was given before changes nothing. What cannot be read on the in channel waits
+// Apply folds a message in. Messages of a channel are given in log order; one
+// that was given before changes nothing. An owner may apply its own Decision
+// before what stands between it and what it was made on: the result is the same.
+// What cannot be read on the in channel waits
 // for an answer like any input; elsewhere it is skipped.
 func (c *Conversation) Apply(m Message) {
 	switch m.Channel {
 	case events.ChannelIn:
+		if m.Sequence <= c.In {
+			return
+		}
+		c.In = m.Sequence
 		c.input(m)
 	case events.ChannelTurn:
 		if m.Sequence <= c.TurnLane {
@@ -87,10 +97,10 @@ func (c *Conversation) Apply(m Message) {
 }
 
 func (c *Conversation) input(m Message) {
-	for _, l := range m.Lines {
+	for i, l := range m.Lines {
 		in := Input{ID: inputID(l.Event), Sequence: m.Sequence, Event: l.Event}
 		if in.ID == "" {
-			in.ID = m.Position
+			in.ID = fmt.Sprintf("%d-%d", m.Sequence, i) // its cursor
 		}
 		if slices.ContainsFunc(c.Inputs, func(o Input) bool { return o.ID == in.ID }) || slices.Contains(c.Queue, in.ID) {
 			continue // published twice
@@ -144,8 +154,9 @@ func (c *Conversation) call(e events.Event, call string) {
 			c.Begun[call] = true
 		}
 	case *events.ToolResult:
-		if c.settle(call, e.Status) && c.Transcript != nil {
-			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: e.Status, Object: e.Object})
+		status := cmp.Or(e.Status, events.StatusUnknown) // a result settles its call, whatever it says
+		if c.settle(call, status) && c.Transcript != nil {
+			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: status, Object: e.Object})
 		}
 	}
 }
@@ -175,6 +186,7 @@ func (c *Conversation) Decide(d *events.Decision) {
 
 // Decided folds one event of a Decision in.
 func (c *Conversation) Decided(e events.Event) {
+	c.Phase = cmp.Or(c.Phase, events.PhaseIdle)
 	switch e := e.(type) {
 	case *events.InputAnswered:
 		c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return in.ID == e.Input })

@@ -26,13 +26,16 @@ type Generation struct {
 }
 
 type part struct {
-	kind  events.PartKind
-	block int
-	text  []byte // text, or a call's arguments
-	head  events.Part
+	kind   events.PartKind
+	block  int
+	text   []byte // text, or a call's arguments
+	head   events.Part
+	closed bool // a call whose arguments have ended
 }
 
-// Apply folds an event in and reports whether it changed anything.
+// Apply folds an event in and reports whether it changed the answer. What comes
+// after the end, a second start of a call and a piece of a call that has not
+// started or has ended do not.
 func (g *Generation) Apply(e events.Event) bool {
 	if s, ok := e.(*events.GenerationStarted); ok {
 		return g.start(s)
@@ -65,15 +68,24 @@ func (g *Generation) Apply(e events.Event) bool {
 		p.head.Summary = p.head.Summary || e.Summary
 		g.carry(p, e.Carry)
 	case *events.ToolCallStart:
+		if g.call(e.Block) != nil {
+			return false
+		}
 		p := g.part(events.PartCall, e.Block)
 		p.head.Call, p.head.ProviderID, p.head.Name, p.head.Custom = e.Call, e.ProviderID, e.Name, e.Custom
 		p.head.Invalid = "the call was not completed"
 	case *events.ToolCallDelta:
-		p := g.part(events.PartCall, e.Block)
+		p := g.call(e.Block)
+		if p == nil || p.closed {
+			return false
+		}
 		p.text = append(p.text, e.Arguments...)
 	case *events.ToolCallEnd:
-		p := g.part(events.PartCall, e.Block)
-		p.head.Invalid = e.Invalid
+		p := g.call(e.Block)
+		if p == nil || p.closed {
+			return false
+		}
+		p.closed, p.head.Invalid = true, e.Invalid
 		g.carry(p, e.Carry)
 	case *events.GenerationEnded:
 		g.Ended = e
@@ -84,7 +96,7 @@ func (g *Generation) Apply(e events.Event) bool {
 }
 
 func (g *Generation) start(s *events.GenerationStarted) bool {
-	if s.Attempt == g.attempt && g.Started != nil {
+	if g.Ended != nil || s.Attempt == g.attempt && g.Started != nil {
 		return false
 	}
 	for _, a := range g.old {
@@ -106,16 +118,25 @@ func (g *Generation) carry(p *part, carry json.RawMessage) {
 	}
 }
 
-// part finds the open part of a block. A block that holds another kind of
-// content than before goes on as a new part.
+// part finds the part of a block that holds a kind of content, or begins it.
 func (g *Generation) part(kind events.PartKind, block int) *part {
+	if p := g.find(kind, block); p != nil {
+		return p
+	}
+	g.parts = append(g.parts, part{kind: kind, block: block})
+	return &g.parts[len(g.parts)-1]
+}
+
+// call finds a call that has started.
+func (g *Generation) call(block int) *part { return g.find(events.PartCall, block) }
+
+func (g *Generation) find(kind events.PartKind, block int) *part {
 	for i := len(g.parts) - 1; i >= 0; i-- {
 		if p := &g.parts[i]; p.block == block && p.kind == kind {
 			return p
 		}
 	}
-	g.parts = append(g.parts, part{kind: kind, block: block})
-	return &g.parts[len(g.parts)-1]
+	return nil
 }
 
 // Empty reports whether nothing was said yet.

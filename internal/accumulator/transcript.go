@@ -59,7 +59,9 @@ func (t *Transcript) decided(e events.Event) {
 			t.entries = append(t.entries, entry{message: e.Message, turn: e.Turn})
 		}
 	case *events.ToolCallRefused:
-		t.result(e.Call, events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status})
+		// Stands over a result that came while it was being decided: whoever
+		// decided did not know that result, and the model must not either.
+		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status}
 	}
 }
 

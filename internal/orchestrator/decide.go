@@ -41,13 +41,13 @@ func DefaultLimits() events.Limits {
 
 func (e Env) limits() events.Limits {
 	l, d := e.Settings.Limits, e.Limits
-	if l.Steps == 0 {
+	if l.Steps <= 0 {
 		l.Steps = d.Steps
 	}
-	if l.Tokens == 0 {
+	if l.Tokens <= 0 {
 		l.Tokens = d.Tokens
 	}
-	if l.TimeMS == 0 {
+	if l.TimeMS <= 0 {
 		l.TimeMS = d.TimeMS
 	}
 	return l
@@ -71,6 +71,8 @@ type decision struct {
 	now  time.Time
 	seed seed
 	out  []events.Event
+	// waiting are UserMessages without an answer: the next turn is theirs.
+	waiting []string
 }
 
 func (d *decision) emit(e events.Event) {
@@ -97,6 +99,8 @@ func (d *decision) inputs() {
 				d.answer(in.ID, events.AnswerInvalid, "", "the message has no text")
 			case d.c.Turn != "":
 				d.answer(in.ID, events.AnswerQueued, "", "a turn is running; this is for the next one")
+			default:
+				d.waiting = append(d.waiting, in.ID)
 			}
 		case *events.Cancel:
 			d.cancel(in.ID, e)
@@ -110,7 +114,12 @@ func (d *decision) inputs() {
 	}
 }
 
+// cancel stops the turn that runs, or would run if what was said before the
+// cancel had been decided on at once.
 func (d *decision) cancel(input string, e *events.Cancel) {
+	if d.c.Turn == "" && e.Turn == "" && len(d.waiting) > 0 {
+		d.open()
+	}
 	if d.c.Turn == "" || e.Turn != "" && e.Turn != d.c.Turn {
 		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "no such turn is running")
 		return
@@ -127,13 +136,12 @@ func (d *decision) cancel(input string, e *events.Cancel) {
 // may be more to decide.
 func (d *decision) turn() bool {
 	c := d.c
-	if limit := d.env.limits().TimeMS; c.Turn != "" && limit > 0 && d.now.UnixMilli() >= c.StartedMS+limit {
-		d.stop(events.OutcomeLimit, "max_time", events.StatusTimeout, "the turn ran out of time before the call had a result", nil)
-		return true
-	}
 	switch {
 	case c.Phase == events.PhaseGenerating && c.Open != nil && c.Open.Ended != nil:
 		return d.generated(c.Open, c.Open.Ended)
+	case d.late():
+		d.stop(events.OutcomeLimit, "max_time", events.StatusTimeout, "the turn ran out of time before the call had a result", nil)
+		return true
 	case c.Phase == events.PhaseCalling && d.allSettled():
 		return d.step()
 	case c.Turn == "":
@@ -142,24 +150,29 @@ func (d *decision) turn() bool {
 	return false
 }
 
-// begin starts a turn on everything that waits.
+// late reports whether the turn has run out of time.
+func (d *decision) late() bool {
+	limit := d.env.limits().TimeMS
+	return d.c.Turn != "" && limit > 0 && d.now.UnixMilli()-d.c.StartedMS >= limit
+}
+
+// begin starts a turn on everything that waits and asks the model.
 func (d *decision) begin() bool {
-	ids := append([]string(nil), d.c.Queue...)
-	for _, in := range d.c.Inputs {
-		if _, ok := in.Event.(*events.UserMessage); ok {
-			ids = append(ids, in.ID)
-		}
-	}
-	if len(ids) == 0 {
+	if len(d.c.Queue) == 0 && len(d.waiting) == 0 {
 		return false
 	}
-	turn := d.seed.id(d.now, "turn")
-	queued := len(d.c.Queue)
-	d.emit(&events.TurnStarted{Turn: turn, Inputs: ids, AtMS: d.now.UnixMilli()})
-	for _, id := range ids[queued:] {
+	d.open()
+	return d.step()
+}
+
+// open starts a turn on everything that waits.
+func (d *decision) open() {
+	turn := d.seed.id(d.now, fmt.Sprintf("turn %d", d.c.Turns))
+	d.emit(&events.TurnStarted{Turn: turn, Inputs: slices.Concat(d.c.Queue, d.waiting), AtMS: d.now.UnixMilli()})
+	for _, id := range d.waiting {
 		d.answer(id, events.AnswerAccepted, turn, "")
 	}
-	return d.step()
+	d.waiting = nil
 }
 
 // step asks the model, unless a limit is reached.
@@ -191,7 +204,7 @@ func (d *decision) ask(step, try int, wait time.Duration) bool {
 		return true
 	}
 	e := &events.GenerationRequested{Turn: d.c.Turn, Step: step, Try: try, Route: route,
-		Generation: d.seed.id(d.now, fmt.Sprintf("generation %d %d", step, try))}
+		Generation: d.seed.id(d.now, fmt.Sprintf("generation %d %d %d", d.c.Turns, step, try))}
 	if wait > 0 {
 		e.NotBefore = d.now.Add(wait).UnixMilli()
 	}
@@ -202,26 +215,40 @@ func (d *decision) ask(step, try int, wait time.Duration) bool {
 // generated decides about an answer that is complete, cut or failed.
 func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEnded) bool {
 	c := d.c
-	if err := end.Error; err != nil {
-		if err.Retryable() && c.Try < tries {
+	if err := failure(end); err != nil {
+		if err.Retryable() && c.Try < tries && !d.late() {
 			return d.ask(c.Step, c.Try+1, max(err.RetryAfter(), backoff(c.Try)))
 		}
 		d.stop(outcomeOf(err), string(err.Class), events.StatusCancelled, "the answer failed before the call could run", err)
 		return true
 	}
 	calls := g.Calls()
+	more := len(calls) > 0 || end.Finish == events.FinishPause // of the provider's own tools
 	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: end.Usage})
-	for _, call := range calls {
-		d.dispatch(call)
-	}
 	switch {
-	case len(calls) > 0:
+	case !more:
+		d.end(events.OutcomeCompleted, string(end.Finish), nil)
+	case !d.late(): // else nothing more is begun
+		d.dispatch(calls)
 		return d.allSettled() && d.step()
-	case end.Finish == events.FinishPause:
-		return d.step() // the provider wants to go on with its own tools
 	}
-	d.end(events.OutcomeCompleted, string(end.Finish), nil)
 	return true
+}
+
+// failure is why an answer failed, if it did. A worker may not have said so: an
+// answer without its provider's terminal sign was cut, not finished.
+func failure(end *events.GenerationEnded) *events.Error {
+	switch {
+	case end.Error != nil:
+		return end.Error
+	case end.Finish == events.FinishCancelled:
+		return &events.Error{Class: events.ErrCancelled, Message: "the worker gave the answer up and did not say why"}
+	case end.Finish == events.FinishError:
+		return &events.Error{Class: events.ErrInternal, Message: "the worker says that the answer failed, not why: look at its log"}
+	case !end.Terminated:
+		return &events.Error{Class: events.ErrCut, Message: "the answer ended without the provider's terminal sign: it was cut"}
+	}
+	return nil
 }
 
 func outcomeOf(err *events.Error) events.Outcome {
@@ -234,8 +261,19 @@ func outcomeOf(err *events.Error) events.Outcome {
 // backoff is how long a step rests before its model is asked again: 0.5, 1, 2 s.
 func backoff(try int) time.Duration { return 250 * time.Millisecond << try }
 
-// dispatch asks for a call to be run, or says to the model why it is not.
-func (d *decision) dispatch(call events.Part) {
+// dispatch asks for calls to be run, or says to the model why they are not.
+func (d *decision) dispatch(calls []events.Part) {
+	times := map[string]int{}
+	for _, call := range calls {
+		times[call.Call]++
+	}
+	for _, call := range calls {
+		d.call(call, times[call.Call])
+	}
+}
+
+// call dispatches one; its id stands so many times in the answer.
+func (d *decision) call(call events.Part, times int) {
 	refuse := func(status events.Status, why string) {
 		d.emit(&events.ToolCallRefused{Turn: d.c.Turn, Call: call.Call, Tool: call.Name, Status: status, Content: why})
 	}
@@ -246,6 +284,13 @@ func (d *decision) dispatch(call events.Part) {
 		return
 	case call.Invalid != "":
 		refuse(events.StatusInvalidArguments, "the call was not run: "+call.Invalid)
+		return
+	case times > 1:
+		refuse(events.StatusInvalidArguments, fmt.Sprintf("the call was not run: the worker gave %d calls one id", times))
+		return
+	}
+	if err := topology.CheckID("call", call.Call); err != nil { // it would be a subject
+		refuse(events.StatusInvalidArguments, "the call was not run: "+err.Error())
 		return
 	}
 	if err := d.env.Check(spec, call.Arguments); err != nil {
@@ -283,7 +328,7 @@ func (d *decision) stop(outcome events.Outcome, reason string, status events.Sta
 	if g := c.Open; g != nil && c.Phase == events.PhaseGenerating && !g.Empty() {
 		m := &events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: events.FinishCancelled, Partial: true}
 		if g.Ended != nil {
-			m.Finish, m.Usage = g.Ended.Finish, g.Ended.Usage
+			m.Finish, m.Usage, m.Partial = g.Ended.Finish, g.Ended.Usage, failure(g.Ended) != nil
 		}
 		d.emit(m)
 	}
