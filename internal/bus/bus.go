@@ -203,8 +203,10 @@ func (b *Bus) Raw() (*nats.Conn, jetstream.JetStream) { return b.nc, b.js }
 
 // Close sends what is buffered and closes the connection.
 func (b *Bus) Close() {
-	// A flush that fails means the connection is gone already.
-	_ = b.nc.FlushTimeout(2 * time.Second)
+	if b.nc.IsConnected() {
+		// A flush that fails means the connection is gone already.
+		_ = b.nc.FlushTimeout(2 * time.Second)
+	}
 	b.nc.Close()
 }
 

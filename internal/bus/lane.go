@@ -3,6 +3,7 @@ package bus
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -17,6 +18,8 @@ const (
 	frameBytes = 64 << 10
 )
 
+var errClosed = errors.New("the lane is closed")
+
 // Lane is the one writer of a literal subject. Events go out at once while the
 // lane is idle; while an acknowledgement is out they gather, and the next frame
 // carries them all. One publish is in flight at a time: order, no loss, no
@@ -27,7 +30,7 @@ type Lane struct {
 	bus     *Bus
 	address topology.Address
 	ctx     context.Context
-	stop    context.CancelFunc
+	stop    context.CancelCauseFunc
 	done    chan struct{}
 
 	mu     sync.Mutex
@@ -44,7 +47,7 @@ type Lane struct {
 // OpenLane opens a lane that stands at sequence after. Its goroutine ends with
 // Close.
 func (b *Bus) OpenLane(ctx context.Context, a topology.Address, after uint64) *Lane {
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	l := &Lane{bus: b, address: a, ctx: ctx, stop: stop, done: make(chan struct{}), seq: after}
 	l.change.L = &l.mu
 	context.AfterFunc(ctx, func() {
@@ -61,7 +64,7 @@ func (b *Bus) OpenLane(ctx context.Context, a topology.Address, after uint64) *L
 func (l *Lane) Append(e events.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.buf) >= laneBuffer && l.err == nil && l.ctx.Err() == nil {
+	for len(l.buf) >= laneBuffer && l.err == nil && !l.closed && l.ctx.Err() == nil {
 		l.change.Wait()
 	}
 	if err := l.failure(); err != nil {
@@ -82,10 +85,10 @@ func (l *Lane) failure() error {
 	switch {
 	case l.err != nil:
 		return l.err
-	case l.closed:
-		return fmt.Errorf("lane %s is closed", l.address.Subject(topology.Conv))
-	case l.ctx.Err() != nil:
+	case l.ctx.Err() != nil && context.Cause(l.ctx) != errClosed:
 		return context.Cause(l.ctx)
+	case l.closed:
+		return fmt.Errorf("append to %s: %w", l.address.Subject(topology.Conv), errClosed)
 	}
 	return nil
 }
@@ -103,13 +106,15 @@ func (l *Lane) Flush() (uint64, error) {
 	return l.seq, l.failure()
 }
 
-// Close flushes the lane and ends its goroutine.
+// Close takes no more events, flushes the lane and ends its goroutine. It may
+// be called again and says the same.
 func (l *Lane) Close() (uint64, error) {
-	seq, err := l.Flush()
 	l.mu.Lock()
-	l.closed = true
+	l.closed = true // first: what Append accepts from here on nobody would flush
+	l.change.Broadcast()
 	l.mu.Unlock()
-	l.stop()
+	seq, err := l.Flush()
+	l.stop(errClosed)
 	<-l.done
 	return seq, err
 }
@@ -152,12 +157,13 @@ func (l *Lane) run() {
 // take removes the next frame from the buffer: all of it, or as many whole
 // lines as fit.
 func (l *Lane) take() []byte {
-	if len(l.buf) <= frameBytes {
+	most := min(frameBytes, l.bus.payload)
+	if len(l.buf) <= most {
 		frame := l.buf
 		l.buf, l.spare = l.spare[:0], frame
 		return frame
 	}
-	end := bytes.LastIndexByte(l.buf[:frameBytes], '\n') + 1
+	end := bytes.LastIndexByte(l.buf[:most], '\n') + 1
 	if end == 0 {
 		end = bytes.IndexByte(l.buf, '\n') + 1
 	}

@@ -1,0 +1,115 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start starts a server that listens on the loopback interface.
+func start(t *testing.T) *broker.Broker {
+	t.Helper()
+	s, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// join connects to a server over a socket, making the streams.
+func join(t *testing.T, url string) *bus.Bus {
+	t.Helper()
+	b, err := bus.Connect(t.Context(), bus.Config{URL: url, Name: t.Name()}, &topology.Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// inProcess is a deployment of its own and a connection to it.
+func inProcess(t *testing.T) *bus.Bus {
+	t.Helper()
+	s := start(t)
+	b, err := bus.Connect(t.Context(), bus.Config{Name: t.Name(), Options: []nats.Option{s.InProcess()}}, &topology.Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+func id() string { return uuid.Must(uuid.NewV7()).String() }
+
+// gen is the lane of a conversation's generations.
+func gen(b *bus.Bus, conversation string) topology.Address {
+	return topology.At(b.Shards(), conversation, events.ChannelGen)
+}
+
+func chunk(attempt string, i int) *events.TextChunk {
+	return &events.TextChunk{Origin: events.Origin{Attempt: attempt, Index: i}, Text: fmt.Sprintf("word %d ", i)}
+}
+
+// texts collects the events of a conversation's log as raw lines.
+func texts(t *testing.T, b *bus.Bus, conversation string, from bus.From) []string {
+	t.Helper()
+	from.Ended = true
+	var all []string
+	for m, err := range b.Attach(t.Context(), conversation, from) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, lines(m)...)
+	}
+	return all
+}
+
+func lines(m bus.Message) []string {
+	var all []string
+	for _, l := range m.Lines[m.Skip:] {
+		all = append(all, string(l.Raw))
+	}
+	return all
+}
+
+// numbered reports where a sequence of raw events is not the chunks 0 to n-1.
+func numbered(got []string, attempt string, n int) error {
+	for i, line := range got {
+		want, err := events.Append(nil, chunk(attempt, i))
+		if err != nil {
+			return err
+		}
+		if line != string(want) {
+			return fmt.Errorf("event %d is %s, want %s", i, line, want)
+		}
+	}
+	if len(got) != n {
+		return fmt.Errorf("%d events, want %d", len(got), n)
+	}
+	return nil
+}
+
+// within is a context that ends a test which hangs.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
