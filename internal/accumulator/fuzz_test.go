@@ -1,0 +1,98 @@
+package accumulator
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// FuzzFold reads bytes as a log (each line begins with a letter for its channel)
+// and folds it. Whatever comes, nothing panics, every assistant message with
+// calls is followed by exactly its results, and a log given again changes
+// nothing.
+func FuzzFold(f *testing.F) {
+	for _, log := range []string{asked, twoCalls} {
+		var seed []byte
+		for _, m := range messages(f, log) {
+			seed = append(append(append(seed, m.Channel[0]), m.Lines[0].Raw...), '\n')
+		}
+		f.Add(seed)
+	}
+	for _, g := range generations {
+		seed := []byte("i{\"type\":\"UserMessage\",\"id\":\"u1\",\"text\":\"go\"}\n")
+		for _, l := range read(f, g.events) {
+			seed = append(append(append(seed, 'g'), l.Raw...), '\n')
+		}
+		f.Add(seed)
+	}
+	f.Add([]byte("i{]\ni\xff\nt{\"type\":\"Decision\",\"events\":[null],\"state\":{}}\nc{\"type\":\"ToolResult\"}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		log := fuzzed(data)
+		c := &Conversation{ID: "c", Transcript: NewTranscript()}
+		var alone Generation
+		for _, m := range log {
+			c.Apply(m)
+			for _, l := range m.Lines {
+				alone.Apply(l.Event)
+			}
+		}
+		alone.Result()
+		paired(t, c.Transcript.Messages())
+		before := stands(c)
+		for _, m := range log {
+			c.Apply(m)
+		}
+		if after := stands(c); after != before && !c.reopened(log) {
+			t.Errorf("given again the log changed\n%s\nto\n%s", before, after)
+		}
+	})
+}
+
+// reopened reports whether a call's lane could have been read before its call
+// was made: such a result was ignored, and settles the call the second time.
+func (c *Conversation) reopened(log []Message) bool {
+	for _, m := range log {
+		if m.Channel == events.ChannelCall {
+			return true
+		}
+	}
+	return false
+}
+
+func fuzzed(data []byte) []Message {
+	var log []Message
+	for row := range bytes.Lines(data) {
+		m := Message{Sequence: uint64(len(log) + 1), Position: "end", Channel: events.ChannelIn}
+		switch row[0] {
+		case 't':
+			m.Channel = events.ChannelTurn
+		case 'g':
+			m.Channel = events.ChannelGen
+		case 'c':
+			m.Channel, m.Call = events.ChannelCall, "c1"
+		}
+		m.Lines, m.Bad = events.DecodeFrame(row[1:])
+		log = append(log, m)
+	}
+	return log
+}
+
+// paired checks what every strict provider checks.
+func paired(t *testing.T, all []events.Message) {
+	t.Helper()
+	for i := 0; i < len(all); i++ {
+		if all[i].Role == events.RoleTool {
+			t.Fatalf("message %d is a result that follows no call", i)
+		}
+		for _, p := range all[i].Parts {
+			if p.Kind != events.PartCall {
+				continue
+			}
+			i++
+			if i == len(all) || all[i].Role != events.RoleTool || all[i].Parts[0].Call != p.Call || all[i].Parts[0].Status == "" {
+				t.Fatalf("call %q has no result in its place, message %d", p.Call, i)
+			}
+		}
+	}
+}
