@@ -31,7 +31,7 @@ func resultOf(call, text string) events.Message {
 	return events.Message{Role: events.RoleTool, Parts: []events.Part{{Kind: events.PartResult, Call: call, Name: "f", Status: events.StatusOK, Text: text}}}
 }
 
-// whole is a request that has everything.
+// everything is a request that has it.
 func everything() llm.Request {
 	temperature, topP, seed := 0.5, 0.9, int64(7)
 	return llm.Request{

@@ -54,7 +54,8 @@ type collector struct {
 	answer                            Answer
 	text, refusal, reasoning, summary strings.Builder
 	calls                             []*collectedCall
-	kinds                             map[int]string // what each block holds
+	open                              map[int]*collectedCall // by block
+	kinds                             map[int]string         // what each block holds
 }
 
 type collectedCall struct {
@@ -70,21 +71,12 @@ func (c *collector) broken(format string, args ...any) {
 // block notes what kind of content a block holds; it may hold only one.
 func (c *collector) block(n int, kind string) {
 	if c.kinds == nil {
-		c.kinds = map[int]string{}
+		c.kinds, c.open = map[int]string{}, map[int]*collectedCall{}
 	}
 	if had, ok := c.kinds[n]; ok && had != kind {
 		c.broken("block %d holds %s and %s", n, had, kind)
 	}
 	c.kinds[n] = kind
-}
-
-func (c *collector) open(block int) *collectedCall {
-	for _, call := range c.calls {
-		if call.call.Block == block && !call.ended {
-			return call
-		}
-	}
-	return nil
 }
 
 func (c *collector) add(e events.Event, err error) {
@@ -122,9 +114,11 @@ func (c *collector) add(e events.Event, err error) {
 			c.broken("call %q starts in block %d, which is used", e.Name, e.Block)
 		}
 		c.block(e.Block, "a call")
-		c.calls = append(c.calls, &collectedCall{call: Call{Block: e.Block, ProviderID: e.ProviderID, Name: e.Name, Custom: e.Custom}})
+		call := &collectedCall{call: Call{Block: e.Block, ProviderID: e.ProviderID, Name: e.Name, Custom: e.Custom}}
+		c.calls = append(c.calls, call)
+		c.open[e.Block] = call
 	case *events.ToolCallDelta:
-		call := c.open(e.Block)
+		call := c.open[e.Block]
 		if call == nil {
 			c.broken("a ToolCallDelta stands in block %d, where no call is open", e.Block)
 			return
@@ -134,11 +128,12 @@ func (c *collector) add(e events.Event, err error) {
 		}
 		call.args.WriteString(e.Arguments)
 	case *events.ToolCallEnd:
-		call := c.open(e.Block)
+		call := c.open[e.Block]
 		if call == nil {
 			c.broken("a ToolCallEnd stands in block %d, where no call is open", e.Block)
 			return
 		}
+		delete(c.open, e.Block)
 		call.ended, call.call.Invalid, call.call.Carry = true, e.Invalid, string(e.Carry)
 	case *events.GenerationEnded:
 		c.end(e, err)

@@ -1,0 +1,184 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/recording"
+)
+
+// trace is everything a stream yields, as text.
+func trace(t testing.TB, body io.Reader) string {
+	t.Helper()
+	var b strings.Builder
+	for e, err := range Decode(body) {
+		raw, encErr := json.Marshal(e)
+		if encErr != nil {
+			t.Fatal(encErr)
+		}
+		fmt.Fprintf(&b, "%s %s %v\n", e.Type(), raw, err)
+	}
+	return b.String()
+}
+
+func TestWhereTheTransportCutsChangesNothing(t *testing.T) {
+	for _, s := range shapes() {
+		t.Run(s.name, func(t *testing.T) {
+			want := trace(t, strings.NewReader(s.body))
+			if got := trace(t, iotest.OneByteReader(strings.NewReader(s.body))); got != want {
+				t.Errorf("byte by byte\n%s\nin one piece\n%s", got, want)
+			}
+			if got := trace(t, iotest.DataErrReader(strings.NewReader(s.body))); got != want {
+				t.Errorf("with the end beside the data\n%s\nin one piece\n%s", got, want)
+			}
+			for at := range len(s.body) {
+				two := io.MultiReader(strings.NewReader(s.body[:at]), strings.NewReader(s.body[at:]))
+				if got := trace(t, two); got != want {
+					t.Fatalf("cut at byte %d\n%s\nin one piece\n%s", at, got, want)
+				}
+			}
+		})
+	}
+}
+
+// What was said before a body broke off is kept, and half a call never runs.
+func TestAnAnswerCutAnywhereKeepsItsBeginning(t *testing.T) {
+	body := sse(delta(`"content":"Hé"`), entry(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}`),
+		entry(`"index":0,"function":{"arguments":"12"}`), entry(`"index":0,"function":{"arguments":"3}"}`), finished("tool_calls"), `[DONE]`)
+	full := recording.Collect(Decode(strings.NewReader(body)))
+	for at := range len(body) {
+		got := collect(t, Decode(strings.NewReader(body[:at])))
+		if !strings.HasPrefix(full.Text, got.Text) {
+			t.Fatalf("cut at %d the text is %q", at, got.Text)
+		}
+		for _, c := range got.Calls {
+			if !strings.HasPrefix(full.Calls[0].Arguments, c.Arguments) || (c.Invalid == "") != (c.Arguments == `{"x":123}`) {
+				t.Fatalf("cut at %d the call is %+v", at, c)
+			}
+		}
+		if got.End.Error == nil && got.End.FinishWord == "" {
+			t.Fatalf("cut at %d there is no error: %+v", at, got.End)
+		}
+	}
+}
+
+func TestArgumentsCutAtEveryByteAreTheSame(t *testing.T) {
+	arguments := `{"é\u00e9\"\\":[12,{"a":"日本"}],"n":-1.5e3}`
+	for at := range len(arguments) {
+		if !utf8.ValidString(arguments[:at]) {
+			continue // within a rune: such a piece cannot be written in JSON
+		}
+		var pieces []string
+		for _, p := range []string{arguments[:at], arguments[at:]} {
+			pieces = append(pieces, entry(fmt.Sprintf(`"index":0,"id":"","function":{"name":"","arguments":%s}`, quote(p))))
+		}
+		pieces = append([]string{entry(`"index":0,"id":"a","function":{"name":"f"}`)}, append(pieces, finished("tool_calls"), `[DONE]`)...)
+		got := collect(t, Decode(strings.NewReader(sse(pieces...))))
+		if len(got.Calls) != 1 || got.Calls[0].Arguments != arguments || got.Calls[0].Invalid != "" {
+			t.Fatalf("cut at %d: %+v", at, got.Calls)
+		}
+	}
+}
+
+func TestLargeAnswersTakeLinearTime(t *testing.T) {
+	big := strings.Repeat("x", 1<<20)
+	cases := []struct {
+		name string
+		body string
+		size int
+	}{
+		{"1 MiB of arguments in one line", sse(entry(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":\"`+big+`\"}"}`), `[DONE]`), 1<<20 + 8},
+		{"1 MiB of arguments full of escapes", sse(entry(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":\"`+strings.Repeat(`\\\\`, 1<<19)+`\"}"}`), `[DONE]`), 1<<20 + 8},
+		{"40 MiB of text in one line", sse(delta(`"content":"`+strings.Repeat(big, 40)+`"`), `[DONE]`), 40 << 20},
+		{"arguments in 50,000 pieces", string(chunks(50_000, `{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"x"}}]}`)), 50_000},
+		{"20,000 calls", string(chunks(20_000, `{"tool_calls":[{"index":N,"id":"N","function":{"name":"f","arguments":"x"}}]}`)), 20_000},
+		{"20,000 calls that get their names last", string(chunks(20_000, `{"tool_calls":[{"index":N,"id":"N","function":{"arguments":"x"}}]}`)), 20_000},
+		{"text in 50,000 pieces", string(chunks(50_000, `{"content":"x"}`)), 50_000},
+		{"20,000 reasoning details", string(chunks(20_000, `{"reasoning_details":[{"type":"reasoning.text","index":N,"text":"x"}]}`)), 20_000},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got := collect(t, Decode(strings.NewReader(c.body)))
+			n := len(got.Text) + len(got.Reasoning)
+			for _, call := range got.Calls {
+				n += len(call.Arguments)
+			}
+			if n != c.size {
+				t.Errorf("%d bytes came out, want %d", n, c.size)
+			}
+		})
+	}
+}
+
+func TestBlocksKeepTheOrderOfTheAnswer(t *testing.T) {
+	body := sse(delta(`"reasoning_content":"r1"`), delta(`"content":"t1"`), entry(`"index":0,"id":"a","function":{"name":"f","arguments":"{}"}`),
+		delta(`"content":"t2"`), entry(`"index":1,"id":"b","function":{"name":"g","arguments":"{}"}`), delta(`"reasoning_content":"r2"`), delta(`"content":"t3"`), `[DONE]`)
+	var order []string
+	for e := range Decode(strings.NewReader(body)) {
+		switch e := e.(type) {
+		case *events.TextChunk:
+			order = append(order, fmt.Sprint(e.Block, e.Text))
+		case *events.ReasoningChunk:
+			order = append(order, fmt.Sprint(e.Block, e.Text))
+		case *events.ToolCallStart:
+			order = append(order, fmt.Sprint(e.Block, e.Name))
+		}
+	}
+	if got, want := strings.Join(order, " "), "0r1 1t1 2f 3t2 4g 5r2 6t3"; got != want {
+		t.Errorf("blocks are %s, want %s", got, want)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, s := range shapes() {
+		f.Add([]byte(s.body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got := recording.Collect(Decode(bytes.NewReader(body)))
+		if len(got.Broken) > 0 {
+			t.Errorf("%v\n%q", got.Broken, body)
+		}
+		// A consumer may stop at any event.
+		for range Decode(bytes.NewReader(body)) {
+			break
+		}
+	})
+}
+
+func FuzzWalkAgreesWithTheStandardLibrary(f *testing.F) {
+	for _, s := range []string{`{"a":1,"b":[{"c":"\"]}"}],"\u0041":null}`, `[1, "x" , {"a":[]}]`, `"\\\""`, `{`, `{"a"`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got := map[string]json.RawMessage{}
+		for key, v := range members(raw) {
+			got[string(key)] = v
+		}
+		n := 0
+		for range elements(raw) {
+			n++
+		}
+		var want map[string]json.RawMessage
+		if json.Unmarshal(raw, &want) == nil && want != nil {
+			for key, v := range want {
+				if !bytes.Equal(got[key], v) {
+					t.Errorf("%q is %s, want %s", key, got[key], v)
+				}
+			}
+			if len(got) != len(want) {
+				t.Errorf("%d members, want %d", len(got), len(want))
+			}
+		}
+		var list []json.RawMessage
+		if json.Unmarshal(raw, &list) == nil && n != len(list) {
+			t.Errorf("%d elements, want %d", n, len(list))
+		}
+	})
+}
