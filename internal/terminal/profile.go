@@ -123,6 +123,9 @@ func (p Profile) paint(s style, text string) string {
 	return string(s) + text + reset
 }
 
+// Dim is text for the second glance.
+func (p Profile) Dim(text string) string { return p.paint(dim, text) }
+
 // marks are the signs beside texts.
 type marks struct {
 	call, ok, fail, pause, arrow, dash, dot, bar, ellipsis, bad string

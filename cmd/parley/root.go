@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/terminal"
+)
+
+// Exit codes. They are part of the interface: scripts depend on them.
+const (
+	exitOK        = 0
+	exitFailed    = 1 // the turn failed, or the command did
+	exitUsage     = 2 // wrong flags or arguments
+	exitLimit     = 3 // the turn ended at a limit
+	exitCancelled = 4 // the turn was cancelled
+	exitNobody    = 5 // no server, or no workers to answer
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// app is what all commands share.
+type app struct {
+	cfg    daemon.Config
+	data   string // data directory of the embedded server
+	output string // text or json
+	sync   string // always: every message is on disk before it counts
+	ran    bool   // a command began: what fails now is no wrong usage
+}
+
+func run(args []string) int {
+	cfg, err := daemon.Defaults(daemon.Getenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
+		return exitUsage
+	}
+	a := &app{cfg: cfg, data: dataDir()}
+	cmd := a.root()
+	cmd.SetArgs(args)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	err = cmd.ExecuteContext(ctx)
+	var code *exitError
+	switch {
+	case err == nil, errors.Is(err, errBrokenPipe):
+		return exitOK
+	case errors.As(err, &code):
+		if code.err != nil {
+			fmt.Fprintln(os.Stderr, "parley: "+strings.TrimSpace(code.err.Error()))
+		}
+		return code.code
+	}
+	fmt.Fprintln(os.Stderr, "parley: "+strings.TrimSpace(err.Error()))
+	if !a.ran {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "parley",
+		Short: "LLM conversations on a message bus",
+		Long: `Parley runs LLM conversations on NATS JetStream: models stream events to a
+subject per conversation, an orchestrator dispatches tool calls, and anyone can
+watch live, replay later, or answer.
+
+Without NATS_URL a server is embedded; its data is in ` + a.data + `.
+
+Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 ended at a limit,
+4 cancelled, 5 no server or no workers.`,
+		Version:       daemon.Version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			a.ran = true
+		},
+	}
+	flags := root.PersistentFlags()
+	a.cfg.Connection(flags)
+	flags.StringVar(&a.data, "data", a.data, "data directory of the embedded server (PARLEY_DATA)")
+	flags.StringVar(&a.cfg.LogLevel, "log-level", orElse(a.cfg.LogLevel, "warn"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
+	flags.StringVar(&a.cfg.LogFormat, "log-format", orElse(a.cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
+	root.AddCommand(a.askCommand(), a.chatCommand(), a.upCommand(), a.tailCommand(), a.replayCommand(),
+		a.listCommand(), a.showCommand(), a.cancelCommand(), a.decodeCommand(), a.doctorCommand())
+	return root
+}
+
+// dataDir is where the embedded server keeps its data unless told otherwise:
+// what the platform sets aside for it.
+func dataDir() string {
+	if dir := os.Getenv("PARLEY_DATA"); dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "parley")
+	}
+	home, err := os.UserHomeDir()
+	switch {
+	case err != nil:
+		return ".parley"
+	case runtime.GOOS == "darwin":
+		return filepath.Join(home, "Library", "Application Support", "parley")
+	}
+	return filepath.Join(home, ".local", "share", "parley")
+}
+
+// outputFlag adds --output to a command that lists.
+func (a *app) outputFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&a.output, "output", "o", "text", "text or json")
+}
+
+func (a *app) json() (bool, error) {
+	switch a.output {
+	case "", "text":
+		return false, nil
+	case "json":
+		return true, nil
+	}
+	return false, &exitError{exitUsage, fmt.Errorf("--output %q is neither text nor json", a.output)}
+}
+
+func profile() terminal.Profile { return terminal.Detect(os.Stdout, os.Getenv) }
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// exitOf is how a turn's end shows in the exit code. The renderer has said what
+// happened.
+func exitOf(end *events.TurnEnded) error {
+	switch end.Outcome {
+	case events.OutcomeCompleted:
+		return nil
+	case events.OutcomeLimit:
+		return &exitError{code: exitLimit}
+	case events.OutcomeCancelled:
+		return &exitError{code: exitCancelled}
+	}
+	return &exitError{code: exitFailed}
+}

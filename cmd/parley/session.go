@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+// session is a bus and whatever this process runs to have one.
+type session struct {
+	*bus.Bus
+	Models *catalog.Catalog // of the workers in this process; nil when they are elsewhere
+	server *broker.Broker   // nil when it is elsewhere
+	dir    string
+	roles  chan error // the roles' end; nil when none run here
+	stop   context.CancelFunc
+}
+
+// Close stops what runs here, in order: roles, connection, server.
+func (s *session) Close() error {
+	s.stop()
+	var err error
+	if s.roles != nil {
+		err = <-s.roles
+	}
+	s.Bus.Close()
+	if s.server != nil {
+		err = errors.Join(err, forgetServer(s.dir), s.server.Stop())
+	}
+	return err
+}
+
+// client connects to what is there: the server of NATS_URL, the one that runs
+// on the data directory, or, to read what was left there, one of our own.
+func (a *app) client(ctx context.Context) (*session, error) {
+	log, err := a.cfg.Logger(os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	if s, err := a.join(ctx, log); s != nil || err != nil {
+		return s, err
+	}
+	if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
+		return nil, &exitError{exitNobody, fmt.Errorf("there are no conversations in %s yet: ask something with `parley ask`, or set NATS_URL", a.data)}
+	}
+	return a.embed(ctx, log, -1)
+}
+
+// everything connects to what is there, or runs everything in this process.
+func (a *app) everything(ctx context.Context) (*session, error) {
+	log, err := a.cfg.Logger(os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	if s, err := a.join(ctx, log); s != nil || err != nil {
+		return s, err
+	}
+	models, err := catalog.Open(ctx, catalog.Options{Getenv: daemon.Getenv, Models: a.cfg.Models, Script: a.cfg.Script, Idle: a.cfg.Idle})
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	s, err := a.embed(ctx, log, 0)
+	if err != nil {
+		return nil, err
+	}
+	s.Models = models
+	if err := rememberServer(a.data, s.server.URL()); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	var roles []daemon.Role
+	// Those that announce something come first, so that the orchestrator knows
+	// them when it begins.
+	for _, name := range []string{"tool-worker", "llm-worker", "orchestrator"} {
+		r, err := a.role(name, a.cfg, log, models)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		roles = append(roles, r)
+	}
+	if err := s.run(ctx, roles); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// role makes a role of this process.
+func (a *app) role(name string, cfg daemon.Config, log *slog.Logger, models *catalog.Catalog) (daemon.Role, error) {
+	switch name {
+	case "orchestrator":
+		return daemon.Orchestrator(cfg, log, nil), nil
+	case "llm-worker":
+		return daemon.LLMWorker(cfg, log, models, nil), nil
+	}
+	tools, err := tool.Builtins(tool.Config{AllowHosts: cfg.AllowHosts, Root: cfg.Root})
+	if err != nil {
+		return daemon.Role{}, &exitError{exitUsage, err}
+	}
+	return daemon.ToolWorker(cfg, log, tools, nil), nil
+}
+
+// run runs roles until the session is closed.
+func (s *session) run(ctx context.Context, roles []daemon.Role) error {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	closeBus := s.stop
+	s.stop = func() { stop(); closeBus() }
+	started := make(chan struct{})
+	s.roles = make(chan error, 1)
+	go func() { s.roles <- daemon.RunRoles(ctx, s.Bus, roles, func() { close(started) }) }()
+	select {
+	case <-started:
+		return nil
+	case err := <-s.roles:
+		s.roles = nil
+		return err
+	}
+}
+
+// join connects to a server that runs already; nil when there is none.
+func (a *app) join(ctx context.Context, log *slog.Logger) (*session, error) {
+	cfg := a.cfg.NATS
+	cfg.Name, cfg.Log = "parley "+a.cfg.Name, log
+	if cfg.URL == "" {
+		if cfg.URL = runningServer(a.data); cfg.URL == "" {
+			return nil, nil
+		}
+	}
+	b, err := bus.Connect(ctx, cfg, nil)
+	if err != nil {
+		return nil, &exitError{exitNobody, err}
+	}
+	return &session{Bus: b, stop: func() {}}, nil
+}
+
+// embed starts a server on the data directory and connects to it inside the
+// process. The leases of before are broken: their owners died with their
+// server.
+func (a *app) embed(ctx context.Context, log *slog.Logger, port int) (*session, error) {
+	server, err := a.startServer(ctx, log, port)
+	if err != nil {
+		return nil, err
+	}
+	cfg := bus.Config{Name: "parley " + a.cfg.Name, Log: log}.InProcess(server.InProcess())
+	b, err := bus.Connect(ctx, cfg, &a.cfg.Plan)
+	if err == nil {
+		err = b.BreakLeases(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, server.Stop())
+	}
+	return &session{Bus: b, server: server, dir: a.data, stop: func() {}}, nil
+}
+
+// startServer starts a server; a command that only reads the data directory,
+// such as ls, is waited for.
+func (a *app) startServer(ctx context.Context, log *slog.Logger, port int) (*broker.Broker, error) {
+	for until := time.Now().Add(3 * time.Second); ; {
+		s, err := broker.Start(broker.Config{Dir: a.data, Port: port, SyncAlways: a.sync == "always", Log: log})
+		if !errors.Is(err, broker.ErrInUse) || time.Now().After(until) {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// serverFile tells other processes where the embedded server of a data
+// directory listens.
+const serverFile = "server.json"
+
+type serverInfo struct {
+	URL string `json:"url"`
+	PID int    `json:"pid"`
+}
+
+func rememberServer(dir, url string) error {
+	raw, err := json.Marshal(serverInfo{URL: url, PID: os.Getpid()})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, serverFile), raw, 0o600)
+}
+
+func forgetServer(dir string) error {
+	if err := os.Remove(filepath.Join(dir, serverFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// runningServer is the URL of the server that runs on a data directory; empty
+// when there is none, also when one died and left its file behind.
+func runningServer(dir string) string {
+	raw, err := os.ReadFile(filepath.Join(dir, serverFile))
+	var info serverInfo
+	if err != nil || json.Unmarshal(raw, &info) != nil {
+		return ""
+	}
+	u, err := url.Parse(info.URL)
+	if err != nil {
+		return ""
+	}
+	conn, err := net.DialTimeout("tcp", u.Host, time.Second)
+	if err != nil {
+		return ""
+	}
+	_ = conn.Close() // it was only to see whether somebody answers
+	return info.URL
+}
+
+// offered is what workers offer; an error when nobody can answer questions.
+func (s *session) offered(ctx context.Context) ([]bus.Offer, error) {
+	offers, err := s.Offers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range offers {
+		if o.Kind == "llm" {
+			return offers, nil
+		}
+	}
+	return nil, &exitError{exitNobody, fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.URL(), s.URL())}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/terminal"
+)
+
+// errBrokenPipe says that whoever read our output went away: nothing to
+// complain about.
+var errBrokenPipe = errors.New("output closed")
+
+// view shows messages of a conversation, in one of three forms.
+type view interface {
+	Show(m bus.Message) error
+	// Turn is called when a turn has ended, and gives a line about it to the
+	// forms that are for people.
+	Turn(conversation string) error
+	Close() error
+}
+
+// people shows a conversation in the terminal.
+type people struct {
+	w io.Writer
+	p terminal.Profile
+	r *terminal.Renderer
+}
+
+func newPeople(o terminal.Options) *people {
+	p := profile()
+	return &people{w: os.Stdout, p: p, r: terminal.New(os.Stdout, p, o)}
+}
+
+func (v *people) Show(m bus.Message) error {
+	for i, l := range m.Lines[min(m.Skip, len(m.Lines)):] {
+		e := terminal.Entry{Cursor: bus.Cursor{Sequence: m.Sequence, Index: m.Skip + i}.String(),
+			Channel: m.Channel, Time: m.Time, Live: m.Live, Line: l}
+		if err := v.r.Show(e); err != nil {
+			return outputError(err)
+		}
+	}
+	return nil
+}
+
+func (v *people) Turn(conversation string) error {
+	if err := v.r.Close(); err != nil {
+		return outputError(err)
+	}
+	_, err := fmt.Fprintln(v.w, v.r.Summary().Line(conversation, v.p))
+	return outputError(err)
+}
+
+func (v *people) Close() error { return outputError(v.r.Close()) }
+
+// lines shows events as NDJSON, the same bytes for every viewer: what does not
+// come from the log is not in it.
+type lines struct{ w io.Writer }
+
+// entry is an event as "--json" prints it.
+type entry struct {
+	Cursor  string          `json:"cursor"`
+	Time    time.Time       `json:"time"`
+	Channel events.Channel  `json:"channel"`
+	Call    string          `json:"call,omitempty"`
+	Event   json.RawMessage `json:"event"`
+}
+
+func (v *lines) Show(m bus.Message) error {
+	for i, l := range m.Lines {
+		if i < m.Skip {
+			continue
+		}
+		raw, err := json.Marshal(entry{Cursor: bus.Cursor{Sequence: m.Sequence, Index: i}.String(), Time: m.Time, Channel: m.Channel, Call: m.Call, Event: l.Raw})
+		if err != nil {
+			return fmt.Errorf("event %d-%d: %w", m.Sequence, i, err)
+		}
+		if _, err := v.w.Write(append(raw, '\n')); err != nil {
+			return outputError(err)
+		}
+	}
+	return nil
+}
+
+func (v *lines) Turn(string) error { return nil }
+func (v *lines) Close() error      { return nil }
+
+// raw shows messages as they are on the bus: subject and payload.
+type raw struct{ w io.Writer }
+
+func (v *raw) Show(m bus.Message) error {
+	_, err := fmt.Fprintf(v.w, "[#%d] %s\n%s\n", m.Sequence, m.Subject, m.Data)
+	return outputError(err)
+}
+
+func (v *raw) Turn(string) error { return nil }
+func (v *raw) Close() error      { return nil }
+
+func outputError(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return errBrokenPipe
+	}
+	return err
+}
+
+// decided calls fn with each event that a message decides.
+func decided(m bus.Message, fn func(events.Event)) {
+	for i, l := range m.Lines {
+		if d, ok := l.Event.(*events.Decision); ok && i >= m.Skip {
+			for _, l := range d.Events {
+				fn(l.Event)
+			}
+		}
+	}
+}
