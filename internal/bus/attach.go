@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -31,6 +32,8 @@ const (
 	// attachSilence is after how long without a message the log is asked
 	// whether one was lost: a lost last message shows no hole.
 	attachSilence = 15 * time.Second
+	// lagMost bounds the pauses in which a hole is looked for again.
+	lagMost = 200 * time.Millisecond
 )
 
 // Attach gives a conversation's messages in order, without doubles or holes:
@@ -84,11 +87,10 @@ func (v *viewer) run(ctx context.Context) error {
 	// An error here means that the connection is closed, and the subscription
 	// with it.
 	defer func() { _ = sub.Unsubscribe() }()
+	// The server has the subscription before it answers the first request of the
+	// replay: both go the same way.
 	reconnected := v.bus.nc.StatusChanged(nats.CONNECTED)
 	defer v.bus.nc.RemoveStatusListener(reconnected)
-	if err := v.bus.nc.FlushWithContext(ctx); err != nil && ctx.Err() == nil && v.bus.nc.IsConnected() {
-		return fmt.Errorf("subscribe to conversation %s: %w", v.conversation, err)
-	}
 	silence := time.NewTimer(attachSilence)
 	defer silence.Stop()
 	lost := v.losses(sub)
@@ -105,7 +107,7 @@ func (v *viewer) run(ctx context.Context) error {
 		// overtake it.
 		if now := v.losses(sub); now != lost || msg == nil {
 			lost = now
-			err = v.replay(ctx)
+			err = v.heal(ctx)
 		}
 		if err == nil && msg != nil {
 			err = v.live(ctx, msg)
@@ -124,8 +126,26 @@ func (v *viewer) losses(sub *nats.Subscription) uint64 {
 	return uint64(dropped) + v.bus.nc.Stats().Reconnects<<32
 }
 
+// heal reads the log where it holds more than was given. To ask costs a fraction
+// of a replay, and in a conversation that is silent there is nothing.
+func (v *viewer) heal(ctx context.Context) error {
+	s, err := v.bus.stream(ctx, topology.ConvStream(v.shard))
+	if err == nil {
+		ask, cancel := context.WithTimeout(ctx, appendTimeout)
+		defer cancel()
+		_, err = s.GetMsg(ask, v.high+1, jetstream.WithGetMsgSubject(v.pattern()))
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil
+	case err != nil && !v.bus.nc.IsConnected() && !v.bus.nc.IsClosed():
+		return nil // asked again when the connection is back
+	}
+	return v.replay(ctx)
+}
+
 // checkCursor makes sure that nothing between a cursor and the log's beginning
-// was let go of.
+// was let go of, and that it is a cursor of this log.
 func (v *viewer) checkCursor(ctx context.Context, after Cursor) error {
 	s, err := v.bus.stream(ctx, topology.ConvStream(v.shard))
 	if err != nil {
@@ -135,7 +155,15 @@ func (v *viewer) checkCursor(ctx context.Context, after Cursor) error {
 	if err != nil {
 		return fmt.Errorf("stream of conversation %s: %w", v.conversation, explainJetStream(err))
 	}
-	if first := info.State.FirstSeq; after.Sequence+1 < first {
+	if last := info.State.LastSeq; after.Sequence > last {
+		return fmt.Errorf("%w: %s is past the end of the log, which stands at %d: it belongs to another deployment; begin without a cursor", ErrCursorExpired, after, last)
+	}
+	// The message of the cursor itself may hold more than was seen.
+	next := after.Sequence
+	if after.Index == Whole {
+		next++
+	}
+	if first := info.State.FirstSeq; next < first {
 		return fmt.Errorf("%w: %s is gone from the log, which begins at %d-0; read `parley show %s` for what was said before", ErrCursorExpired, after, first, v.conversation)
 	}
 	return nil
@@ -143,7 +171,11 @@ func (v *viewer) checkCursor(ctx context.Context, after Cursor) error {
 
 // replay gives what the log holds after the last message given.
 func (v *viewer) replay(ctx context.Context) error {
-	return v.readLog(ctx, topology.Everything(topology.Conv, v.bus.Shards(), v.conversation), v.high+1)
+	return v.readLog(ctx, v.pattern(), v.high+1)
+}
+
+func (v *viewer) pattern() string {
+	return topology.Everything(topology.Conv, v.bus.Shards(), v.conversation)
 }
 
 func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error {
@@ -169,14 +201,25 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 	if seq <= v.high {
 		return nil
 	}
-	if before > v.base && before > v.seen[subject] {
+	for again := v.bus.patience(); before > max(v.base, v.seen[subject]); {
+		pattern, from := v.pattern(), v.high+1
 		if before <= v.high {
 			// A message that was stored but never republished (its leader died
 			// in between), overtaken by other subjects: late is better than
 			// never, and its own subject's order holds.
-			return v.readLog(ctx, subject, v.seen[subject]+1)
+			pattern, from = subject, v.seen[subject]+1
 		}
-		return v.replay(ctx)
+		if err := v.readLog(ctx, pattern, from); err != nil {
+			return err
+		}
+		// A replica that lags does not have it yet. One that never gets it (the
+		// conversation was deleted meanwhile) must not hold up the rest.
+		if v.seen[subject] >= before || again.pause > lagMost || !again.wait(ctx) {
+			break
+		}
+	}
+	if seq <= v.seen[subject] {
+		return nil
 	}
 	m, err := v.bus.message(ctx, subject, seq, at, msg.Data, true)
 	if err != nil {
@@ -194,9 +237,10 @@ func (v *viewer) give(m Message) error {
 		return nil
 	}
 	if after := v.from.After; m.Sequence == after.Sequence {
-		if m.Skip = after.Index + 1; m.Skip >= len(m.Lines) {
+		if after.Index >= len(m.Lines)-1 {
 			return nil
 		}
+		m.Skip = after.Index + 1
 	}
 	if !v.yield(m, nil) {
 		return errStopped

@@ -79,6 +79,9 @@ func originSequence(source string) (uint64, error) {
 // CONV (0: the last there is), from CONV or, where that has let go of it, from
 // HISTORY. It is nil when there was none.
 func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64) (*events.Decision, uint64, error) {
+	if err := topology.CheckID("conversation", conversation); err != nil {
+		return nil, 0, err
+	}
 	a := topology.At(b.Shards(), conversation, events.ChannelTurn)
 	last, err := b.lastUpTo(ctx, topology.ConvStream(a.Shard), a.Subject(topology.Conv), upTo)
 	if err != nil {

@@ -14,14 +14,17 @@ import (
 
 // Listen calls fn with what is said and decided in a conversation from now on,
 // as it happens. It is a hint: a message may be missed when the connection is
-// lost, and the lanes refuse what came of that. fn must not block; it runs until
-// stop is called.
+// lost, and the lanes refuse what came of that. fn must not block and may run
+// twice at once; it is not called again after stop.
 func (b *Bus) Listen(conversation string, fn func(Message)) (stop func(), err error) {
 	var subs []*nats.Subscription
 	stop = func() {
 		for _, s := range subs {
 			_ = s.Unsubscribe() // fails only when the connection is closed
 		}
+	}
+	if err := topology.CheckID("conversation", conversation); err != nil {
+		return nil, err
 	}
 	for _, channel := range []events.Channel{events.ChannelIn, events.ChannelTurn} {
 		a := topology.At(b.Shards(), conversation, channel)
@@ -30,7 +33,9 @@ func (b *Bus) Listen(conversation string, fn func(Message)) (stop func(), err er
 			if err != nil {
 				return // only the server's own republish has a sequence
 			}
-			lines, err := b.decode(context.Background(), msg.Data)
+			ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
+			defer cancel()
+			lines, err := b.decode(ctx, msg.Data)
 			fn(Message{Address: a, Subject: a.Subject(topology.Conv), Sequence: seq, Time: time.Time{}, Data: msg.Data, Lines: lines, Bad: err, Live: true})
 		})
 		if err != nil {

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -23,14 +25,22 @@ type Message struct {
 	Live     bool          // it came as it happened, not from the log
 }
 
-// Cursor is a position in the log: stream sequence and index in the frame.
+// Cursor is a position in the log: stream sequence and index in the frame of
+// the event that was seen last.
 type Cursor struct {
 	Sequence uint64
 	Index    int
 }
 
-// String is the form that people and programs pass around: "812-3".
+// Whole is the index of a cursor after all of a message, however much it holds.
+const Whole = math.MaxInt
+
+// String is the form that people and programs pass around: "812-3", or "812"
+// for a whole message.
 func (c Cursor) String() string {
+	if c.Index == Whole {
+		return strconv.FormatUint(c.Sequence, 10)
+	}
 	return strconv.FormatUint(c.Sequence, 10) + "-" + strconv.Itoa(c.Index)
 }
 
@@ -38,7 +48,7 @@ func (c Cursor) String() string {
 // whole message.
 func ParseCursor(s string) (Cursor, error) {
 	seq, index, found := strings.Cut(s, "-")
-	var c Cursor
+	c := Cursor{Index: Whole}
 	var err error
 	if c.Sequence, err = strconv.ParseUint(seq, 10, 64); err == nil && found {
 		c.Index, err = strconv.Atoi(index)
@@ -57,15 +67,20 @@ func (e *BadCursorError) Error() string {
 }
 
 // message builds a Message and decodes it. Poison is not an error here: it is
-// given to the reader, who decides.
+// given to the reader, who decides. What cannot be fetched now is an error: it
+// may well be fine.
 func (b *Bus) message(ctx context.Context, subject string, seq uint64, at time.Time, data []byte, live bool) (Message, error) {
 	m := Message{Subject: subject, Sequence: seq, Time: at.UTC(), Data: data, Live: live}
 	m.Address, m.Bad = topology.Parse(subject)
 	if m.Bad == nil {
 		m.Lines, m.Bad = b.decode(ctx, data)
 	}
-	if m.Bad != nil && ctx.Err() != nil {
+	var unfetched *fetchError
+	switch {
+	case m.Bad != nil && ctx.Err() != nil:
 		return m, context.Cause(ctx)
+	case errors.As(m.Bad, &unfetched):
+		return m, m.Bad
 	}
 	return m, nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -49,30 +51,70 @@ func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*event
 		return nil, err
 	}
 	name := conversation + "/" + id.String()
-	if _, err := store.PutBytes(ctx, name, data); err != nil {
-		return nil, fmt.Errorf("store object %s: %w", name, explainJetStream(err))
+	for again := b.patience(); ; {
+		try, cancel := context.WithTimeout(ctx, transferTime(int64(len(data))))
+		_, err := store.PutBytes(try, name, data)
+		cancel()
+		if err == nil {
+			break
+		}
+		if permanent(err) || !again.wait(ctx) {
+			return nil, fmt.Errorf("store object %s: %w", name, explainJetStream(err))
+		}
 	}
 	sum := sha256.Sum256(data)
 	return &events.Object{Bucket: topology.BucketObjects, Name: name, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}, nil
 }
 
-// Get fetches an object and checks its digest.
+// fetchError says that an object could not be fetched now. That is no fault of
+// the message that refers to it.
+type fetchError struct{ err error }
+
+func (e *fetchError) Error() string { return e.err.Error() }
+func (e *fetchError) Unwrap() error { return e.err }
+
+// Get fetches an object and checks its digest. While the server cannot be
+// reached it tries again until ctx ends.
 func (b *Bus) Get(ctx context.Context, o *events.Object) ([]byte, error) {
-	if o.Bucket != topology.BucketObjects || o.Size > maxObject {
-		return nil, fmt.Errorf("object %s/%s of %d bytes is not one of Parley's", o.Bucket, o.Name, o.Size)
+	if o.Bucket != topology.BucketObjects || o.Size < 0 || o.Size > maxObject {
+		return nil, fmt.Errorf("object %q in %q of %d bytes is not one of Parley's", Preview(o.Name, 100), Preview(o.Bucket, 100), o.Size)
 	}
-	store, err := b.js.ObjectStore(ctx, o.Bucket)
-	if err != nil {
-		return nil, fmt.Errorf("object store: %w", explainJetStream(err))
-	}
-	data, err := store.GetBytes(ctx, o.Name)
-	if err != nil {
-		return nil, fmt.Errorf("fetch object %s: %w", o.Name, err)
+	var data []byte
+	for again := b.patience(); ; {
+		var err error
+		if data, err = b.fetch(ctx, o); err == nil {
+			break
+		}
+		err = fmt.Errorf("fetch object %q: %w", Preview(o.Name, 100), explainJetStream(err))
+		for _, final := range []error{jetstream.ErrObjectNotFound, jetstream.ErrDigestMismatch, jetstream.ErrBadObjectMeta, jetstream.ErrNameRequired, jetstream.ErrInvalidStoreName} {
+			if errors.Is(err, final) {
+				return nil, err
+			}
+		}
+		if !again.wait(ctx) {
+			return nil, &fetchError{err}
+		}
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != o.SHA256 {
 		return nil, fmt.Errorf("object %s is not what was stored: its digest differs", o.Name)
 	}
 	return data, nil
+}
+
+func (b *Bus) fetch(ctx context.Context, o *events.Object) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, transferTime(o.Size))
+	defer cancel()
+	store, err := b.js.ObjectStore(ctx, o.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	return store.GetBytes(ctx, o.Name)
+}
+
+// transferTime is how long a transfer may take: nats.go would give up after 5 s
+// whatever the size.
+func transferTime(size int64) time.Duration {
+	return 10*time.Second + time.Duration(size>>20)*time.Second
 }
 
 // fit returns a frame as it can be sent: itself, or a Claim for it.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -29,24 +28,55 @@ type raw struct {
 // order, up to the end as it stood when reading began or later. A reader whose
 // consumer is lost begins a new one where it was.
 func (b *Bus) read(ctx context.Context, stream string, filters []string, from uint64, fn func(raw) error) error {
-	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
+	for again := b.patience(); ; {
 		next, err := b.readOnce(ctx, stream, filters, from, fn)
-		if err == nil || ctx.Err() != nil {
-			return errors.Join(err, context.Cause(ctx))
-		}
 		var stop *stopError
-		if errors.As(err, &stop) {
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &stop):
 			return stop.err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case next > from:
+			from, again = next, b.patience()
 		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, nats.ErrConnectionClosed) || next == from && wait >= backoffMost {
+		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
 			return fmt.Errorf("read %s: %w", stream, explainJetStream(err))
 		}
-		from = next
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
 	}
+}
+
+// patience is for what is tried again: as long as the server cannot be reached,
+// and a number of times when it can.
+type patience struct {
+	bus   *Bus
+	pause time.Duration
+	tries int
+}
+
+// patientTries with growing pauses are some ten seconds: a cluster has elected
+// another leader by then.
+const patientTries = 14
+
+func (b *Bus) patience() patience { return patience{b, backoffFirst, patientTries} }
+
+// wait waits before another try. It reports false when there is none: ctx has
+// ended, or it was tried often enough.
+func (p *patience) wait(ctx context.Context) bool {
+	if p.bus.nc.IsConnected() {
+		p.tries--
+	}
+	if p.tries == 0 || p.bus.nc.IsClosed() {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(p.pause):
+	}
+	p.pause = min(2*p.pause, backoffMost)
+	return true
 }
 
 // stopError carries an error of the reader's own out of the retry loop.
@@ -74,37 +104,49 @@ func (b *Bus) readOnce(ctx context.Context, stream string, filters []string, fro
 		defer cancel()
 		_ = b.js.DeleteConsumer(done, stream, info.Name)
 	}()
-	expect := uint64(1)
-	for left := info.NumPending; left > 0; {
-		batch, err := cons.Fetch(int(min(left, readBatch)), jetstream.FetchMaxWait(appendTimeout))
-		if err != nil {
-			return from, err
-		}
-		got := 0
-		for msg := range batch.Messages() {
-			meta, err := msg.Metadata()
-			if err != nil {
-				return from, err
-			}
-			if meta.Sequence.Consumer != expect {
-				return from, fmt.Errorf("message %d of the reader is missing", expect)
-			}
-			expect++
-			got++
-			if err := fn(raw{msg.Subject(), msg.Headers().Get("Nats-Stream-Source"), meta.Sequence.Stream, meta.Timestamp, msg.Data()}); err != nil {
-				return from, &stopError{err}
-			}
-			from, left = meta.Sequence.Stream+1, meta.NumPending
-		}
-		if err := batch.Error(); err != nil {
-			return from, err
-		}
-		if got == 0 {
-			return from, errors.New("the server sent nothing")
-		}
-		if err := ctx.Err(); err != nil {
-			return from, err
-		}
+	r := reader{cons: cons, fn: fn, from: from, left: info.NumPending}
+	for err == nil && r.left > 0 {
+		err = r.batch(ctx)
 	}
-	return from, nil
+	return r.from, err
+}
+
+// reader is one consumer's way through a log.
+type reader struct {
+	cons jetstream.Consumer
+	fn   func(raw) error
+	from uint64 // stream sequence that comes next
+	read uint64 // messages so far, as the consumer counts them
+	left uint64 // messages that follow
+}
+
+// batch asks for the next messages and gives them to fn.
+func (r *reader) batch(ctx context.Context) error {
+	fetch, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	batch, err := r.cons.Fetch(int(min(r.left, readBatch)), jetstream.FetchContext(fetch))
+	if err != nil {
+		return err
+	}
+	before := r.read
+	for msg := range batch.Messages() {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Consumer != r.read+1 {
+			return fmt.Errorf("message %d of the reader is missing", r.read+1)
+		}
+		if err := r.fn(raw{msg.Subject(), msg.Headers().Get("Nats-Stream-Source"), meta.Sequence.Stream, meta.Timestamp, msg.Data()}); err != nil {
+			return &stopError{err}
+		}
+		r.read, r.from, r.left = r.read+1, meta.Sequence.Stream+1, meta.NumPending
+	}
+	switch {
+	case batch.Error() != nil:
+		return batch.Error()
+	case r.read == before:
+		return errors.New("the server sent nothing")
+	}
+	return ctx.Err()
 }
