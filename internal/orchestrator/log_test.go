@@ -1,0 +1,110 @@
+package orchestrator
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// conversationLog is the log of one conversation and its owner, who folds it
+// and appends Decisions. The owner may be behind: then what it decides stands
+// in the log after messages it does not know.
+type conversationLog struct {
+	id       string
+	messages []accumulator.Message
+	known    int // messages the owner has folded
+	state    *accumulator.Conversation
+	// states are what each Decision says the conversation is like, by sequence.
+	states map[uint64]events.State
+}
+
+func newLog(id string) *conversationLog {
+	return &conversationLog{id: id, state: empty(id), states: map[uint64]events.State{}}
+}
+
+func empty(id string) *accumulator.Conversation {
+	return &accumulator.Conversation{ID: id, Transcript: accumulator.NewTranscript()}
+}
+
+func (l *conversationLog) append(m accumulator.Message) uint64 {
+	m.Sequence = uint64(len(l.messages) + 1)
+	m.Position = fmt.Sprintf("%d-%d", m.Sequence, len(m.Lines))
+	l.messages = append(l.messages, m)
+	return m.Sequence
+}
+
+// fold lets the owner read one more message; it reports whether there was one.
+func (l *conversationLog) fold() bool {
+	if l.known == len(l.messages) {
+		return false
+	}
+	l.state.Apply(l.messages[l.known])
+	l.known++
+	return true
+}
+
+func (l *conversationLog) foldAll() {
+	for l.fold() {
+	}
+}
+
+// decided appends a Decision as the owner does: with the state that follows,
+// and folded at once, before what stands between.
+func (l *conversationLog) decided(es []events.Event) {
+	d := &events.Decision{}
+	after := l.state.Clone()
+	for _, e := range es {
+		d.Events = append(d.Events, events.Line{Event: e})
+		after.Decided(e)
+	}
+	d.State = after.State
+	m := accumulator.Message{Channel: events.ChannelTurn, Lines: []events.Line{overTheWire(d)}}
+	m.Sequence = l.append(m)
+	l.states[m.Sequence] = d.State
+	l.state.Apply(m)
+}
+
+// overTheWire is what a reader of the log gets.
+func overTheWire(e events.Event) events.Line {
+	raw, err := events.Append(nil, e)
+	if err == nil {
+		var line events.Line
+		if line, err = events.DecodeLine(raw); err == nil {
+			return line
+		}
+	}
+	panic(err) // a test that writes what cannot be read
+}
+
+// looks is all of a conversation that the next decision or request depends on.
+func looks(c *accumulator.Conversation) string {
+	type view struct {
+		State     events.State
+		Inputs    []string
+		Open      *events.Message
+		Ended     bool
+		Begun     map[string]bool
+		Asked     int
+		Requested string
+		Messages  []events.Message
+		Settings  events.Settings
+	}
+	v := view{State: c.State, Begun: c.Begun, Asked: len(c.Asked), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings}
+	for _, in := range c.Inputs {
+		v.Inputs = append(v.Inputs, in.ID)
+	}
+	if c.Open != nil {
+		m := c.Open.Message()
+		v.Open, v.Ended = &m, c.Open.Ended != nil
+	}
+	if c.Requested != nil {
+		v.Requested = c.Requested.Generation
+	}
+	raw, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}
