@@ -36,6 +36,9 @@ const (
 // with backoff, until ctx ends. It fails with [ErrFenced] when the lane has
 // moved on; a frame too large for a message goes to the object store.
 func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, frame []byte) (uint64, error) {
+	if err := a.Check(); err != nil {
+		return 0, fmt.Errorf("append: %w", err)
+	}
 	data, err := b.fit(ctx, a.Conversation, frame)
 	if err != nil {
 		return 0, err
@@ -118,6 +121,9 @@ func (b *Bus) last(ctx context.Context, stream, subject string) (*jetstream.RawS
 // LastOf reads the last message of a lane; its Sequence is 0 when the lane is
 // empty.
 func (b *Bus) LastOf(ctx context.Context, a topology.Address) (Last, error) {
+	if err := a.Check(); err != nil {
+		return Last{}, fmt.Errorf("read the last message of a lane: %w", err)
+	}
 	subject := a.Subject(topology.Conv)
 	m, err := b.last(ctx, topology.ConvStream(a.Shard), subject)
 	if err != nil {
@@ -176,6 +182,9 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 // Show publishes something for display only: without acknowledgement, so that
 // it never slows its writer. It is stored like everything else.
 func (b *Bus) Show(a topology.Address, e events.Event) error {
+	if err := a.Check(); err != nil {
+		return fmt.Errorf("show: %w", err)
+	}
 	frame, err := events.AppendFrame(nil, e)
 	if err != nil {
 		return err

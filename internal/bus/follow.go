@@ -3,8 +3,10 @@ package bus
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
@@ -37,13 +39,17 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
 	}
 	pending := true
-	if last := cons.CachedInfo(); last != nil && last.NumPending == 0 || info.State.LastSeq <= after {
+	if cons.CachedInfo().NumPending == 0 || info.State.LastSeq <= after {
 		pending = false
 		if err := caughtUp(); err != nil {
 			return err
 		}
 	}
+	// Stopping does not wait for a callback that runs: this does.
+	var running sync.Mutex
 	consume, err := cons.Consume(func(msg jetstream.Msg) {
+		running.Lock()
+		defer running.Unlock()
 		if ctx.Err() != nil {
 			return
 		}
@@ -56,7 +62,7 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 		if err == nil {
 			err = fn(m)
 		}
-		if err == nil && pending && meta.NumPending == 0 {
+		if err == nil && pending && (meta.NumPending == 0 || meta.Sequence.Stream >= info.State.LastSeq) {
 			pending = false
 			err = caughtUp()
 		}
@@ -69,9 +75,16 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 	if err != nil {
 		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
 	}
-	<-ctx.Done()
+	closed := consume.Closed()
+	select {
+	case <-ctx.Done():
+	case <-closed:
+		stop(fmt.Errorf("follow shard %d: %w", shard, nats.ErrConnectionClosed))
+	}
 	consume.Stop()
-	<-consume.Closed()
+	<-closed
+	running.Lock() // from here on fn finds that ctx has ended
+	defer running.Unlock()
 	return context.Cause(ctx)
 }
 

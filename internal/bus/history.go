@@ -87,18 +87,31 @@ func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64
 	if err != nil {
 		return nil, 0, err
 	}
-	if last == nil {
-		// CONV has let go of it. HISTORY numbers its messages otherwise, so the
-		// bound has to be looked for.
+	if last == nil && upTo == 0 {
+		// CONV has let go of it.
+		last, err = b.lastUpTo(ctx, topology.StreamHistory, a.Subject(topology.History), 0)
+		if err == nil && last != nil {
+			last.seq, err = originSequence(last.source)
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	if last == nil && upTo > 0 {
+		// HISTORY numbers its messages otherwise, so the bound has to be looked
+		// for.
 		err := b.read(ctx, topology.StreamHistory, []string{a.Subject(topology.History)}, 1, func(r raw) error {
 			if r.seq, err = originSequence(r.source); err == nil && (upTo == 0 || r.seq <= upTo) {
 				last = &r
 			}
 			return err
 		})
-		if err != nil || last == nil {
+		if err != nil {
 			return nil, 0, err
 		}
+	}
+	if last == nil {
+		return nil, 0, nil
 	}
 	lines, err := b.decode(ctx, last.data)
 	if err != nil {

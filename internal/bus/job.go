@@ -83,7 +83,11 @@ func (w Workforce) Run(ctx context.Context) error {
 		sub := &jobSubscriber{bus: w.Bus, slots: max(w.Slots, 1), drain: w.Drain, queue: queue}
 		router.AddConsumerHandler(queue.Consumer, queue.Filter, sub, func(m *message.Message) error {
 			job, err := w.Bus.job(m)
-			if err != nil {
+			var unfetched *fetchError
+			switch {
+			case errors.As(err, &unfetched):
+				return err
+			case err != nil:
 				return Reject(err)
 			}
 			return handle(m.Context(), job)
@@ -102,6 +106,7 @@ const (
 	metaDelivery   = "nats_num_delivered"
 	metaRetryAfter = "retry_after"
 	metaReject     = "reject"
+	metaCause      = "cause"
 )
 
 // steer writes what a handler's error means into the message's metadata, where
@@ -111,9 +116,11 @@ func (w Workforce) steer(next message.HandlerFunc) message.HandlerFunc {
 		out, err := next(m)
 		var reject *rejectError
 		var retry *retryError
-		switch {
-		case err == nil:
+		if err == nil {
 			return out, nil
+		}
+		m.Metadata.Set(metaCause, err.Error())
+		switch {
 		case errors.As(err, &reject):
 			m.Metadata.Set(metaReject, err.Error())
 		case m.Context().Err() != nil:

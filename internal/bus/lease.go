@@ -17,6 +17,7 @@ import (
 // owners are harmless, the turn lane refuses one of them.
 type Lease struct {
 	kv  jetstream.KeyValue
+	ttl time.Duration
 	key string
 	rev uint64
 	val []byte
@@ -31,7 +32,11 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 	if err != nil {
 		return nil, fmt.Errorf("leases: %w", explainJetStream(err))
 	}
-	l := &Lease{kv: kv, key: "shard." + strconv.Itoa(shard), val: []byte(owner)}
+	ttl, err := ttlOf(ctx, kv)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lease{kv: kv, ttl: ttl, key: "shard." + strconv.Itoa(shard), val: []byte(owner)}
 	for {
 		l.rev, err = kv.Create(ctx, l.key, l.val)
 		if err == nil {
@@ -43,7 +48,7 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(topology.LeaseTTL / 8):
+		case <-time.After(ttl / 8):
 		}
 	}
 }
@@ -51,7 +56,7 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 // Keep renews the lease until ctx ends, then gives it back. It returns
 // [ErrLeaseLost] when it could not be renewed in time.
 func (l *Lease) Keep(ctx context.Context) error {
-	tick := time.NewTicker(topology.LeaseTTL / 4)
+	tick := time.NewTicker(l.ttl / 4)
 	defer tick.Stop()
 	for renewed := time.Now(); ; {
 		select {
@@ -63,18 +68,32 @@ func (l *Lease) Keep(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		try, cancel := context.WithTimeout(ctx, topology.LeaseTTL/4)
+		sent := time.Now()
+		try, cancel := context.WithTimeout(ctx, l.ttl/4)
 		rev, err := l.kv.Update(try, l.key, l.val, l.rev)
 		cancel()
 		switch {
 		case err == nil:
-			l.rev, renewed = rev, time.Now()
+			l.rev, renewed = rev, sent
 		case ctx.Err() != nil:
 		case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists),
-			time.Since(renewed) > topology.LeaseTTL*3/4:
+			time.Since(renewed) > l.ttl*3/4:
 			return fmt.Errorf("%w: %w", ErrLeaseLost, err)
 		}
 	}
+}
+
+// ttlOf is how long a bucket keeps what nobody repeats. The bucket decides, not
+// this program's constants: they may be of different versions.
+func ttlOf(ctx context.Context, kv jetstream.KeyValue) (time.Duration, error) {
+	s, err := kv.Status(ctx)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("bucket %s: %w", kv.Bucket(), explainJetStream(err))
+	case s.TTL() < 100*time.Millisecond:
+		return 0, fmt.Errorf("bucket %s keeps entries for %s: set it up again, it needs a time to live", kv.Bucket(), s.TTL())
+	}
+	return s.TTL(), nil
 }
 
 // BreakLeases frees all shards: for the one process that holds the embedded
@@ -105,7 +124,11 @@ func (b *Bus) Checkpoint(ctx context.Context, shard int) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint of shard %d: %w", shard, err)
 	}
-	return strconv.ParseUint(string(e.Value()), 10, 64)
+	seq, err := strconv.ParseUint(string(e.Value()), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("checkpoint of shard %d: %w", shard, err)
+	}
+	return seq, nil
 }
 
 // SetCheckpoint moves a shard's checkpoint.

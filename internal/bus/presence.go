@@ -51,7 +51,13 @@ func (b *Bus) Announce(ctx context.Context, offers []Offer) error {
 
 // StayPresent repeats an announcement until ctx ends, then takes it back.
 func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
-	tick := time.NewTicker(topology.PresenceTTL / 4)
+	ttl := topology.PresenceTTL
+	if kv, err := b.js.KeyValue(ctx, topology.BucketPresence); err == nil {
+		if said, err := ttlOf(ctx, kv); err == nil {
+			ttl = said // else the server is away, and the usual time will do
+		}
+	}
+	tick := time.NewTicker(ttl / 4)
 	defer tick.Stop()
 	for {
 		if err := b.Announce(ctx, offers); err != nil && ctx.Err() == nil {
@@ -73,12 +79,14 @@ func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
 }
 
 // Roster knows who is there. It is kept up to date by Run; a worker that went
-// silent drops out after [topology.PresenceTTL].
+// silent drops out after the bucket's time to live, [topology.PresenceTTL].
 type Roster struct {
-	bus   *Bus
-	ready chan struct{}
+	bus    *Bus
+	ready  chan struct{}
+	filled sync.Once
 
 	mu     sync.Mutex
+	ttl    time.Duration
 	offers map[string]seen
 }
 
@@ -89,21 +97,27 @@ type seen struct {
 
 // NewRoster returns an empty roster; Run fills it.
 func (b *Bus) NewRoster() *Roster {
-	return &Roster{bus: b, ready: make(chan struct{}), offers: map[string]seen{}}
+	return &Roster{bus: b, ready: make(chan struct{}), ttl: topology.PresenceTTL, offers: map[string]seen{}}
 }
 
-// Run follows presence until ctx ends.
+// Run follows presence until ctx ends. It may run again after an error.
 func (r *Roster) Run(ctx context.Context) error {
 	kv, err := r.bus.js.KeyValue(ctx, topology.BucketPresence)
 	if err != nil {
 		return fmt.Errorf("presence: %w", explainJetStream(err))
 	}
+	ttl, err := ttlOf(ctx, kv)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.ttl = ttl
+	r.mu.Unlock()
 	w, err := kv.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch presence: %w", explainJetStream(err))
 	}
 	defer func() { _ = w.Stop() }() // it is gone with the connection otherwise
-	filled := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -113,10 +127,7 @@ func (r *Roster) Run(ctx context.Context) error {
 				return errors.New("the watch on presence ended")
 			}
 			if e == nil { // everything that stood at the start has been given
-				if !filled {
-					filled = true
-					close(r.ready)
-				}
+				r.filled.Do(func() { close(r.ready) })
 				continue
 			}
 			r.note(e)
@@ -144,7 +155,7 @@ func (r *Roster) Offers(kind string) []Offer {
 	defer r.mu.Unlock()
 	var all []Offer
 	for key, s := range r.offers {
-		if time.Since(s.at) > topology.PresenceTTL {
+		if time.Since(s.at) > r.ttl {
 			delete(r.offers, key)
 		} else if kind == "" || s.Kind == kind {
 			all = append(all, s.Offer)

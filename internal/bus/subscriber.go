@@ -64,6 +64,7 @@ func (s *jobSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *messag
 func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, slots chan struct{}, running *sync.WaitGroup) error {
 	cons, err := s.bus.js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		s.bus.queues.Delete(s.queue) // it was there once and somebody removed it
 		if err := s.bus.EnsureQueue(ctx, s.queue); err != nil {
 			return err
 		}
@@ -72,6 +73,8 @@ func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, s
 	if err != nil {
 		return err
 	}
+	// The queue's own limits: an administrator may have changed them.
+	limits := cons.CachedInfo().Config
 	for ctx.Err() == nil {
 		select {
 		case slots <- struct{}{}:
@@ -89,7 +92,7 @@ func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, s
 			slots <- struct{}{}
 			running.Go(func() {
 				defer func() { <-slots }()
-				s.run(ctx, msg, out)
+				s.run(ctx, msg, limits, out)
 			})
 		}
 		cancel()
@@ -101,7 +104,7 @@ func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, s
 }
 
 // run gives one message to the router and settles it.
-func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, out chan<- *message.Message) {
+func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, limits jetstream.ConsumerConfig, out chan<- *message.Message) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		s.settle(msg, msg.Term())
@@ -124,7 +127,7 @@ func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, out chan<- *
 		s.settle(msg, msg.Nak())
 		return
 	}
-	beat := time.NewTicker(topology.JobAckWait / 3)
+	beat := time.NewTicker(limits.AckWait / 3)
 	defer beat.Stop()
 	draining := ctx.Done()
 	var drained <-chan time.Time
@@ -134,7 +137,8 @@ func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, out chan<- *
 			s.settle(msg, msg.Ack())
 			return
 		case <-m.Nacked():
-			s.settle(msg, s.nack(jobCtx, msg, m.Metadata))
+			last := limits.MaxDeliver > 0 && meta.NumDelivered >= uint64(limits.MaxDeliver)
+			s.settle(msg, s.nack(jobCtx, msg, m.Metadata, last))
 			return
 		case <-beat.C:
 			s.settle(msg, msg.InProgress())
@@ -149,12 +153,18 @@ func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, out chan<- *
 	}
 }
 
-func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta message.Metadata) error {
-	if reason := meta.Get(metaReject); reason != "" {
+// nack hands a job back, or buries it when it was rejected or the queue would
+// not hand it out again: it would lie there for ever, seen by nobody.
+func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta message.Metadata, last bool) error {
+	reason := oneLine(meta.Get(metaReject))
+	if reason == "" && last {
+		reason = "given up after delivery " + meta.Get(metaDelivery) + ": " + oneLine(meta.Get(metaCause))
+	}
+	if reason != "" {
 		if err := s.bus.Bury(context.WithoutCancel(ctx), msg.Subject(), msg.Data(), reason, ""); err != nil {
 			return errors.Join(err, msg.NakWithDelay(retryDefault))
 		}
-		return msg.TermWithReason(reason)
+		return msg.TermWithReason(Preview(reason, 200))
 	}
 	after, err := time.ParseDuration(meta.Get(metaRetryAfter))
 	if err != nil {
@@ -175,13 +185,17 @@ func (s *jobSubscriber) settle(msg jetstream.Msg, err error) {
 }
 
 // Bury puts a message that nobody can read or run with the dead letters, with
-// the reason, where it can be seen. An id, if there is one, keeps the same
+// the reason, where it can be seen. One that fills a message to the brim is cut
+// to make room, and the header Parley-Size says how long it was. An id, if there is one, keeps the same
 // message from being buried twice.
 func (b *Bus) Bury(ctx context.Context, subject string, data []byte, reason, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	m := nats.NewMsg(topology.DeadSubject(subject))
-	m.Data = data
+	if m.Data = data; len(data) > b.payload {
+		m.Data = data[:b.payload]
+		m.Header.Set("Parley-Size", strconv.Itoa(len(data)))
+	}
 	m.Header.Set("Parley-Reason", Preview(oneLine(reason), 1024))
 	if id != "" {
 		m.Header.Set(jetstream.MsgIDHeader, id)

@@ -33,12 +33,19 @@ func ToolQueue(tool string) (Queue, error) {
 // GenerationJob is the subject of a generation's job.
 func GenerationJob(route, generation string) (string, error) {
 	token, err := RouteToken(route)
+	if err == nil {
+		err = CheckID("generation", generation)
+	}
 	return "jobs.llm." + token + "." + generation, err
 }
 
 // ToolJob is the subject of a call's job.
 func ToolJob(tool, call string) (string, error) {
-	return "jobs.tool." + tool + "." + call, CheckToken("tool", tool)
+	err := CheckToken("tool", tool)
+	if err == nil {
+		err = CheckID("call", call)
+	}
+	return "jobs.tool." + tool + "." + call, err
 }
 
 // ConsumerConfig is the queue's durable consumer, shared by its workers. The

@@ -96,26 +96,36 @@ func Parse(subject string) (Address, error) {
 		return Address{}, fmt.Errorf("%w: subject %q has no shard number", ErrBadID, clip(subject))
 	}
 	a := Address{Shard: shard, Conversation: t[2], Channel: events.Channel(t[3])}
-	if err := CheckID("conversation", a.Conversation); err != nil {
+	if len(t) == 5 {
+		a.Call = t[4]
+		if a.Call == "" {
+			return Address{}, fmt.Errorf("%w: subject %q ends in an empty token", ErrBadID, clip(subject))
+		}
+	}
+	if err := a.Check(); err != nil {
 		return Address{}, err
+	}
+	return a, nil
+}
+
+// Check reports why an address cannot be a subject.
+func (a Address) Check() error {
+	if err := CheckID("conversation", a.Conversation); err != nil {
+		return err
 	}
 	switch a.Channel {
 	case events.ChannelIn, events.ChannelTurn, events.ChannelGen:
-		if len(t) != 4 {
-			return Address{}, fmt.Errorf("%w: channel %q takes no call", ErrBadID, a.Channel)
+		if a.Call != "" {
+			return fmt.Errorf("%w: channel %q takes no call", ErrBadID, a.Channel)
 		}
+		return nil
 	case events.ChannelCall, events.ChannelOut:
-		if len(t) != 5 {
-			return Address{}, fmt.Errorf("%w: channel %q needs a call", ErrBadID, a.Channel)
+		if a.Call == "" {
+			return fmt.Errorf("%w: channel %q needs a call", ErrBadID, a.Channel)
 		}
-		a.Call = t[4]
-		if err := CheckID("call", a.Call); err != nil {
-			return Address{}, err
-		}
-	default:
-		return Address{}, fmt.Errorf("%w: no channel is named %q", ErrBadID, clip(t[3]))
+		return CheckID("call", a.Call)
 	}
-	return a, nil
+	return fmt.Errorf("%w: no channel is named %q", ErrBadID, clip(string(a.Channel)))
 }
 
 // CheckID reports why an id is not a UUID in its canonical lower-case form.
