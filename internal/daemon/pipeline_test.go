@@ -2,7 +2,10 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,19 +84,18 @@ func builtins(t *testing.T) *tool.Registry {
 	return r
 }
 
-// turn asks a question and gives everything a viewer saw up to the turn's end.
-func (d *deployment) turn(conversation, question string) ([]bus.Message, *events.TurnEnded) {
-	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 60*time.Second)
-	defer cancel()
+// ask says something and gives everything a viewer from the beginning saw up
+// to the end of a turn that began after it.
+func (d *deployment) ask(ctx context.Context, conversation, question string) ([]bus.Message, *events.TurnEnded, error) {
 	id := newID(d.t)
 	if _, err := d.Publish(ctx, conversation, id, &events.UserMessage{ID: id, Text: question}); err != nil {
-		d.t.Fatal(err)
+		return nil, nil, err
 	}
 	var seen []bus.Message
+	var turn string
 	for m, err := range d.Attach(ctx, conversation, bus.From{}) {
 		if err != nil {
-			d.t.Fatalf("conversation %s: %v (saw %d messages)", conversation, err, len(seen))
+			return seen, nil, fmt.Errorf("after %d messages: %w", len(seen), err)
 		}
 		seen = append(seen, m)
 		for _, l := range m.Lines {
@@ -102,14 +104,32 @@ func (d *deployment) turn(conversation, question string) ([]bus.Message, *events
 				continue
 			}
 			for _, l := range dec.Events {
-				if e, ok := l.Event.(*events.TurnEnded); ok {
-					return seen, e
+				switch e := l.Event.(type) {
+				case *events.TurnStarted:
+					if slices.Contains(e.Inputs, id) {
+						turn = e.Turn
+					}
+				case *events.TurnEnded:
+					if e.Turn == turn {
+						return seen, e, nil
+					}
 				}
 			}
 		}
 	}
-	d.t.Fatal("the log ended")
-	return nil, nil
+	return seen, nil, errors.New("the log ended")
+}
+
+// turn is ask for a test that cannot go on without an answer.
+func (d *deployment) turn(conversation, question string) ([]bus.Message, *events.TurnEnded) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 60*time.Second)
+	defer cancel()
+	seen, end, err := d.ask(ctx, conversation, question)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return seen, end
 }
 
 func TestDemoQuestionIsAnsweredWithTools(t *testing.T) {

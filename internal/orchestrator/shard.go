@@ -75,14 +75,14 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	}
 	c := s.conversations[m.Conversation]
 	switch {
+	case c == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall) && m.Bad == nil:
+		return // late: nothing is under way that it could change
 	case c == nil:
 		c = &conversation{id: m.Conversation, since: m.Sequence}
 		s.conversations[m.Conversation] = c
 	case !c.busy && m.Bad == nil && !wantsDecision(m):
 		c.apply(m)
-		if c.state.Quiet() {
-			delete(s.conversations, c.id)
-		}
+		s.forget(c)
 		return
 	}
 	c.box = append(c.box, m)
@@ -126,11 +126,18 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 			continue
 		}
 		c.busy = false
-		if c.state.Quiet() {
-			delete(s.conversations, c.id)
-		}
+		s.forget(c)
 		s.mu.Unlock()
 		return
+	}
+}
+
+// forget lets go of a conversation in which nothing is under way, as soon as
+// its last Decision has been read back: until then it would be taken for news.
+// s.mu is held.
+func (s *shard) forget(c *conversation) {
+	if c.state.Quiet() && s.read >= c.state.TurnLane {
+		delete(s.conversations, c.id)
 	}
 }
 
@@ -179,7 +186,7 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	}
 	c.requestedAt = c.state.GenLane
 	transcript := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
-	if c.since > 1 {
+	if last != nil { // without a decision nothing was said before
 		err = s.o.Bus.Facts(ctx, c.id, c.since-1, func(m bus.Message) error {
 			transcript.Apply(folded(m))
 			return nil

@@ -84,6 +84,12 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 		return bus.RetryAfter(errors.New("the job is for later"), wait)
 	}
 	has := func(s events.State) bool { return s.Generation == job.Generation }
+	// Watch first: what is decided after the lane was read must not be missed.
+	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	at, err := w.position(ctx, a, job, has)
 	if errors.Is(err, errStale) {
 		return nil
@@ -91,11 +97,6 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 	if err != nil {
 		return err
 	}
-	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	g := &generation{w: w, job: job, calls: map[int]string{}}
 	if g.attempt, err = newID(); err != nil {
 		return err
@@ -149,16 +150,17 @@ type generation struct {
 func (g *generation) run(ctx context.Context) error {
 	token, model, _ := strings.Cut(g.job.Route, "/")
 	route, ok := g.w.Routes[token]
-	if !ok {
-		return bus.Reject(fmt.Errorf("route %q is not served here", g.job.Route))
-	}
 	if model == "" {
 		model = route.Model
 	}
 	start := &events.GenerationStarted{Generation: g.job.Generation, Turn: g.job.Turn, Step: g.job.Step,
-		Provider: route.Provider.Name(), Model: model, Worker: g.w.Name}
+		Provider: token, Model: model, Worker: g.w.Name}
 	if err := g.append(start); err != nil {
 		return err
+	}
+	if !ok || model == "" {
+		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInvalidRequest,
+			Message: fmt.Sprintf("route %q names no model that this worker can ask: write provider/model, with a provider that is configured", g.job.Route)}})
 	}
 	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters}
 	wait := askBackoff

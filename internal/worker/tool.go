@@ -93,6 +93,12 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		}
 		return false
 	}
+	// Watch first: what is decided after this must not be missed.
+	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	started := false
 	for _, l := range last.Lines {
 		switch l.Event.(type) {
@@ -108,7 +114,7 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		}
 		return err
 	}
-	err = w.call(ctx, t, job, j, a, last.Sequence, started, has)
+	err = w.call(ctx, watched, t, job, j, a, last.Sequence, started)
 	if errors.Is(err, bus.ErrFenced) {
 		return bus.RetryAfter(err, yieldTo)
 	}
@@ -116,7 +122,7 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 }
 
 // call takes the lane, runs the tool and writes its one result.
-func (w *Tool) call(ctx context.Context, t tool.Tool, job *events.ToolJob, j bus.Job, a topology.Address, at uint64, started bool, has func(events.State) bool) error {
+func (w *Tool) call(ctx, watched context.Context, t tool.Tool, job *events.ToolJob, j bus.Job, a topology.Address, at uint64, started bool) error {
 	attempt, err := newID()
 	if err != nil {
 		return err
@@ -132,11 +138,6 @@ func (w *Tool) call(ctx context.Context, t tool.Tool, job *events.ToolJob, j bus
 	if at, err = w.append(ctx, a, at, begin); err != nil {
 		return err
 	}
-	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	began := time.Now()
 	content, err := w.run(watched, t, job, attempt)
 	result.TookMS = time.Since(began).Milliseconds()
