@@ -83,7 +83,13 @@ func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64
 		return nil, 0, err
 	}
 	a := topology.At(b.Shards(), conversation, events.ChannelTurn)
-	last, err := b.lastUpTo(ctx, topology.ConvStream(a.Shard), a.Subject(topology.Conv), upTo)
+	stream, subject := topology.ConvStream(a.Shard), a.Subject(topology.Conv)
+	last, err := b.lastUpTo(ctx, stream, subject, 0)
+	if err == nil && last != nil && upTo > 0 && last.seq > upTo {
+		// Not asked at first: nats-server 2.15 finds nothing at all when the
+		// bound is past the end of the stream, or of a replica that lags.
+		last, err = b.lastUpTo(ctx, stream, subject, upTo)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
