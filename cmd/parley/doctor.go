@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/llm/catalog"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -68,7 +65,7 @@ func (a *app) examine(ctx context.Context) []finding {
 		}
 		found = append(found, finding{check, err == nil, says})
 	}
-	models, err := catalog.Open(ctx, catalog.Options{Getenv: daemon.Getenv, Models: a.cfg.Models, Script: a.cfg.Script})
+	models, err := a.cfg.Catalog(ctx)
 	if err != nil {
 		note("models", err, "")
 	} else {

@@ -68,7 +68,7 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 	if s, err := a.join(ctx, log); s != nil || err != nil {
 		return s, err
 	}
-	models, err := catalog.Open(ctx, catalog.Options{Getenv: daemon.Getenv, Models: a.cfg.Models, Script: a.cfg.Script, Idle: a.cfg.Idle})
+	models, err := a.cfg.Catalog(ctx)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}

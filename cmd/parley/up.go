@@ -17,7 +17,6 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/llm/catalog"
 )
 
 // answerPatience is how long a command waits for an orchestrator's answer.
@@ -182,7 +181,7 @@ func (u *deployment) open(ctx context.Context, log *slog.Logger, portGiven bool)
 // orchestrator knows them when it begins.
 func (u *deployment) roles(ctx context.Context, s *session, log *slog.Logger) ([]daemon.Role, error) {
 	a := u.app
-	models, err := catalog.Open(ctx, catalog.Options{Getenv: daemon.Getenv, Models: a.cfg.Models, Script: a.cfg.Script, Idle: a.cfg.Idle})
+	models, err := a.cfg.Catalog(ctx)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}

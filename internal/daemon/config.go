@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -33,6 +35,9 @@ type Config struct {
 	// one for each provider at most; Script is a file for the scripted provider.
 	Models []string
 	Script string
+	// NoTools and NoToolStream are patterns of full names: models that call no
+	// tools, and models that do so only when they do not stream.
+	NoTools, NoToolStream []string
 	// Idle is how long a model may say nothing before its answer counts as
 	// stalled.
 	Idle time.Duration
@@ -42,6 +47,12 @@ type Config struct {
 	// may read.
 	AllowHosts []string
 	Root       string
+}
+
+// Catalog opens the providers that are configured.
+func (cfg Config) Catalog(ctx context.Context) (*catalog.Catalog, error) {
+	return catalog.Open(ctx, catalog.Options{Getenv: Getenv, Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
+		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream})
 }
 
 // Getenv looks up an environment variable; the customary NAME_FILE gives the
@@ -74,6 +85,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 		HTTP:     getenv("PARLEY_HTTP"),
 		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),
 		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"),
+		NoTools: list(getenv("PARLEY_NO_TOOLS")), NoToolStream: list(getenv("PARLEY_NO_TOOL_STREAM")),
 		Models: list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
 	}
 	var problems []string
@@ -158,6 +170,8 @@ func (cfg *Config) Layout(f *pflag.FlagSet) {
 func (cfg *Config) Asking(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model, asked by default (PARLEY_MODEL)")
 	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
+	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that call no tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")
+	f.StringSliceVar(&cfg.NoToolStream, "no-tool-stream", cfg.NoToolStream, "patterns of models to ask without streaming when tools are offered (PARLEY_NO_TOOL_STREAM)")
 	f.DurationVar(&cfg.Idle, "idle-timeout", cfg.Idle, "how long a model may say nothing (PARLEY_IDLE)")
 }
 

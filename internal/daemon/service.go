@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/worker"
 )
@@ -36,7 +35,7 @@ func LLMWorkerService() Service {
 		Name: "llm-worker", Short: "Asks models and streams their answers to Parley's conversations",
 		Flags: func(cfg *Config, cmd *cobra.Command) { cfg.Asking(cmd.Flags()); cfg.Working(cmd.Flags()) },
 		Role: func(ctx context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error) {
-			c, err := catalog.Open(ctx, catalog.Options{Getenv: Getenv, Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle})
+			c, err := cfg.Catalog(ctx)
 			if err != nil {
 				return Role{}, err
 			}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,9 @@ type Options struct {
 	Models []string      // full names that stand over the defaults; the first is asked
 	Script string        // file for the scripted provider; the demo when empty
 	Idle   time.Duration // of the watchdog around each provider
+	// NoTools and NoToolStream are patterns (path.Match) of full names: models
+	// that call no tools, and models that do so only when they do not stream.
+	NoTools, NoToolStream []string
 }
 
 // Open opens what is configured: OPENAI_API_KEY or OPENAI_BASE_URL,
@@ -65,8 +69,13 @@ type Options struct {
 // Ollama's own port) that answers, and always the scripted provider.
 func Open(ctx context.Context, o Options) (*Catalog, error) {
 	c := &Catalog{Entries: map[string]Entry{}}
+	for _, p := range slices.Concat(o.NoTools, o.NoToolStream) {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, fmt.Errorf("pattern %q of models: %w", p, err)
+		}
+	}
 	add := func(p llm.Provider, model, why string) {
-		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(p), o.Idle), model, why}
+		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(&told{p, o.NoTools, o.NoToolStream}), o.Idle), model, why}
 		if c.Default == "" {
 			c.Default, c.Why = p.Name()+"/"+model, why
 		}
@@ -114,6 +123,22 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	add(p, defaultScripted, why)
 	return c, c.choose(o.Models)
+}
+
+// told is a provider with what its user knows better about its models.
+type told struct {
+	llm.Provider
+	noTools, noToolStream []string
+}
+
+// Capabilities implements [llm.Provider].
+func (t *told) Capabilities(model string) llm.Capabilities {
+	c := t.Provider.Capabilities(model)
+	full := t.Name() + "/" + model
+	matches := func(pattern string) bool { ok, err := path.Match(pattern, full); return ok && err == nil }
+	c.Tools = c.Tools && !slices.ContainsFunc(t.noTools, matches)
+	c.StreamTools = c.StreamTools && !slices.ContainsFunc(t.noToolStream, matches)
+	return c
 }
 
 // choose puts the models that were named over the defaults.
