@@ -5,9 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
-	"testing"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -43,71 +43,80 @@ type digest struct {
 	Head   string `json:"head"`
 }
 
-func (r *Recording) compare(t *testing.T, got Answer) {
-	t.Helper()
+// Differences says where an answer is not what independent parsers found in
+// the recording; of several choices the first counts. It is empty when the two
+// agree.
+func (r *Recording) Differences(got Answer) []string {
+	var d differences
 	for _, rule := range got.Broken {
-		t.Error("the stream breaks a rule: " + rule)
+		d.note("the stream breaks a rule: %s", rule)
 	}
 	if got.End == nil {
-		return
+		return append(d, "the answer has no end")
 	}
 	want := r.expected.expectedChoice
 	if len(r.expected.Choices) > 0 {
 		want = r.expected.Choices[0]
 	}
-	compareText(t, "text", want.Text, got.Text)
-	compareText(t, "refusal", want.Refusal, got.Refusal)
-	compareText(t, "reasoning", want.Reasoning, got.Reasoning)
-	compareText(t, "reasoning summary", want.Summary, got.Summary)
+	d.text("text", want.Text, got.Text)
+	d.text("refusal", want.Refusal, got.Refusal)
+	d.text("reasoning", want.Reasoning, got.Reasoning)
+	d.text("reasoning summary", want.Summary, got.Summary)
 	if word := or(want.Finish); got.End.FinishWord != word {
-		t.Errorf("finish word is %q, want %q", got.End.FinishWord, word)
+		d.note("finish word is %q, want %q", got.End.FinishWord, word)
 	}
 	if got.End.Terminated != r.expected.Terminated {
-		t.Errorf("terminated is %v, want %v", got.End.Terminated, r.expected.Terminated)
+		d.note("terminated is %v, want %v", got.End.Terminated, r.expected.Terminated)
 	}
-	compareUsage(t, r.expected.Usage, got.End.Usage)
-	compareError(t, r.expected.Error, got.End.Error)
+	d.usage(r.expected.Usage, got.End.Usage)
+	d.failure(r.expected.Error, got.End.Error)
 	if len(got.Calls) != len(want.Calls) {
-		t.Fatalf("%d calls, want %d: %+v", len(got.Calls), len(want.Calls), got.Calls)
+		d.note("%d calls, want %d: %+v", len(got.Calls), len(want.Calls), got.Calls)
+		return d
 	}
 	for i, call := range got.Calls {
-		r.compareCall(t, i, want.Calls[i], call)
+		d.call(i, want.Calls[i], call, r.exact)
 	}
+	return d
 }
 
-func (r *Recording) compareCall(t *testing.T, i int, want expectedCall, got Call) {
-	t.Helper()
+// differences collects what differs, in words.
+type differences []string
+
+func (d *differences) note(format string, args ...any) {
+	*d = append(*d, fmt.Sprintf(format, args...))
+}
+
+func (d *differences) call(i int, want expectedCall, got Call, exact bool) {
 	if got.ProviderID != or(want.ID) || got.Name != or(want.Name) || got.Custom != want.Custom {
-		t.Errorf("call %d is %q %q custom %v, want %q %q custom %v",
+		d.note("call %d is %q %q custom %v, want %q %q custom %v",
 			i, got.ProviderID, got.Name, got.Custom, or(want.ID), or(want.Name), want.Custom)
 	}
 	if got.Arguments == want.Arguments {
 		return
 	}
 	valid := want.ValidJSON != nil && *want.ValidJSON
-	if r.exact || !valid || !sameJSON(events.Arguments(got.Arguments), events.Arguments(want.Arguments)) {
-		t.Errorf("arguments of call %d are %q, want %q", i, got.Arguments, want.Arguments)
+	if exact || !valid || !sameJSON(events.Arguments(got.Arguments), events.Arguments(want.Arguments)) {
+		d.note("arguments of call %d are %q, want %q", i, got.Arguments, want.Arguments)
 	}
 }
 
-// compareText compares by digest; a text that is not expected must be empty.
-func compareText(t *testing.T, what string, want *digest, got string) {
-	t.Helper()
+// text compares by digest; a text that is not expected must be empty.
+func (d *differences) text(what string, want *digest, got string) {
 	if want == nil {
 		if got != "" {
-			t.Errorf("%s is %.80q, want none", what, got)
+			d.note("%s is %.80q, want none", what, got)
 		}
 		return
 	}
 	sum := sha256.Sum256([]byte(got))
 	if hex.EncodeToString(sum[:]) != want.SHA256 {
-		t.Errorf("%s differs: %d bytes beginning %.80q, want one beginning %q", what, len(got), got, want.Head)
+		d.note("%s differs: %d bytes beginning %.80q, want one beginning %q", what, len(got), got, want.Head)
 	}
 }
 
-// compareUsage compares key by key: null means that the provider did not say.
-func compareUsage(t *testing.T, want map[string]*int64, usage *events.Usage) {
-	t.Helper()
+// usage compares key by key: null means that the provider did not say.
+func (d *differences) usage(want map[string]*int64, usage *events.Usage) {
 	if usage == nil {
 		usage = &events.Usage{}
 	}
@@ -124,33 +133,32 @@ func compareUsage(t *testing.T, want map[string]*int64, usage *events.Usage) {
 		g, known := got[key]
 		switch {
 		case !known:
-			t.Errorf("the expected file counts %q, which nobody compares", key)
+			d.note("the expected file counts %q, which nobody compares", key)
 		case (n == nil) != (g == nil), n != nil && *n != *g:
-			t.Errorf("usage %s is %s, want %s", key, number(g), number(n))
+			d.note("usage %s is %s, want %s", key, number(g), number(n))
 		}
 	}
 	if want == nil && *usage != (events.Usage{}) {
-		t.Errorf("usage is counted, want none")
+		d.note("usage is counted, want none")
 	}
 }
 
-// compareError compares whether the provider reported a failure, and its words.
-// A cut is what we conclude, not what the provider said.
-func compareError(t *testing.T, want json.RawMessage, got *events.Error) {
-	t.Helper()
+// failure compares whether the provider reported a failure, and its words. A
+// cut is what we conclude, not what the provider said.
+func (d *differences) failure(want json.RawMessage, got *events.Error) {
 	failed := got != nil && got.Class != events.ErrCut
 	if len(want) == 0 || string(want) == "null" {
 		if failed {
-			t.Errorf("error is %v, want none", got)
+			d.note("error is %v, want none", got)
 		}
 		return
 	}
 	if !failed {
-		t.Errorf("error is %v, want %s", got, want)
+		d.note("error is %v, want %s", got, want)
 		return
 	}
 	if words := message(want); !strings.Contains(got.Message, words) {
-		t.Errorf("error says %q, want it to say %q", got.Message, words)
+		d.note("error says %q, want it to say %q", got.Message, words)
 	}
 }
 

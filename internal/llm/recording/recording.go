@@ -10,6 +10,8 @@ package recording
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +27,9 @@ func Run(t *testing.T, dir string, decode llm.Decoder) {
 	t.Helper()
 	for _, r := range Find(t, dir) {
 		t.Run(r.Name, func(t *testing.T) {
-			r.compare(t, Collect(decode(bytes.NewReader(r.Body))))
+			for _, difference := range r.Differences(Collect(decode(bytes.NewReader(r.Body)))) {
+				t.Error(difference)
+			}
 		})
 	}
 }
@@ -43,13 +47,25 @@ type Recording struct {
 // beside the project.
 func Find(t testing.TB, dir string) []Recording {
 	t.Helper()
-	root := folder(t)
-	if root == "" {
+	root, err := Root()
+	if err != nil {
+		if os.Getenv("PARLEY_RECORDINGS") != "" {
+			t.Fatalf("PARLEY_RECORDINGS is set, but %v", err)
+		}
 		return nil
 	}
+	found, err := Load(root, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// Load reads the recordings of a folder below root.
+func Load(root, dir string) ([]Recording, error) {
 	files, err := filepath.Glob(filepath.Join(root, dir, "*.expected.json"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("%s holds no recordings (%v)", filepath.Join(root, dir), err)
+		return nil, fmt.Errorf("%s holds no recordings (%v)", filepath.Join(root, dir), err)
 	}
 	var found []Recording
 	for _, file := range files {
@@ -60,39 +76,35 @@ func Find(t testing.TB, dir string) []Recording {
 			err = json.Unmarshal(raw, &r.expected)
 		}
 		if err != nil {
-			t.Fatalf("read what %s expects: %v", r.Name, err)
+			return nil, fmt.Errorf("read what %s expects: %w", r.Name, err)
 		}
 		if r.Body, err = os.ReadFile(base + ".sse"); os.IsNotExist(err) {
 			r.Body, err = os.ReadFile(base + ".ndjson")
 		}
 		if err != nil {
-			t.Fatalf("read the recording %s: %v", r.Name, err)
+			return nil, fmt.Errorf("read the recording %s: %w", r.Name, err)
 		}
 		found = append(found, r)
 	}
-	return found
+	return found, nil
 }
 
-// folder walks up from the working directory to the recordings.
-func folder(t testing.TB) string {
-	t.Helper()
+// Root is the directory of the recordings: shared/provider-recordings in the
+// working directory or one above it.
+func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	for {
 		root := filepath.Join(dir, "shared", "provider-recordings")
 		if info, err := os.Stat(root); err == nil && info.IsDir() {
-			return root
+			return root, nil
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			break
+			return "", errors.New("no directory above holds shared/provider-recordings")
 		}
 		dir = up
 	}
-	if os.Getenv("PARLEY_RECORDINGS") != "" {
-		t.Fatal("PARLEY_RECORDINGS is set, but no directory above holds shared/provider-recordings")
-	}
-	return ""
 }

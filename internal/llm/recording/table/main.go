@@ -1,0 +1,170 @@
+// Command table decodes every recording of a real provider by the code path of
+// "parley decode --result", prints a line for each and fails on any difference
+// from what independent parsers found. "make recordings" runs it.
+//
+// A difference that is right stands in justified.tsv with its reason. There are
+// at most three.
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/llm/recording"
+)
+
+// mostJustified is how many differences may be right.
+const mostJustified = 3
+
+// justified is folder/name, a tab, and why the difference is right.
+//
+//go:embed justified.tsv
+var justified string
+
+// suite is a folder of recordings and the provider that decodes it.
+type suite struct{ folder, provider string }
+
+func suites() []suite {
+	return []suite{
+		{"openai-chat", catalog.OpenAI},
+		{"openai-compat", catalog.OpenAI},
+		{"openai-responses", catalog.OpenAIResponses},
+		{"anthropic", catalog.Anthropic},
+		{"ollama", catalog.Ollama},
+	}
+}
+
+func main() {
+	if err := run(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "recordings: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+func run(out io.Writer) error {
+	root, err := recording.Root()
+	if err != nil {
+		return err
+	}
+	reasons, err := parseJustified(justified)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	say := func(columns ...any) { _, _ = fmt.Fprintf(w, strings.Repeat("%v\t", len(columns))+"\n", columns...) } // Flush returns its errors
+	say("RECORDING", "TEXT", "REASONING", "CALLS", "FINISH", "TERMINATED", "ERROR", "AS EXPECTED")
+	all, wrong := 0, 0
+	var details strings.Builder
+	for _, s := range suites() {
+		decode, err := catalog.Decoder(s.provider)
+		if err != nil {
+			return err
+		}
+		found, err := recording.Load(root, s.folder)
+		if err != nil {
+			return err
+		}
+		for _, r := range found {
+			all++
+			name := s.folder + "/" + r.Name
+			var g accumulator.Generation
+			for e := range decode(bytes.NewReader(r.Body)) {
+				g.Apply(e)
+			}
+			got := g.Result()
+			differences := r.Differences(answerOf(&g, got))
+			verdict := judge(name, differences, reasons)
+			if verdict != "yes" && !strings.HasPrefix(verdict, "justified") {
+				wrong++
+				fmt.Fprintf(&details, "%s:\n  %s\n", name, strings.Join(append(differences, verdict), "\n  "))
+				verdict = "NO"
+			}
+			say(name, len(got.Text), len(got.Reasoning)+len(got.ReasoningSummary), len(got.ToolCalls), word(got.FinishReason), got.Terminated, class(got.Error), verdict)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for name := range reasons {
+		wrong++
+		fmt.Fprintf(&details, "%s stands in justified.tsv, but there is no such recording\n", name)
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d recordings are not as expected\n%s", wrong, all, details.String())
+	}
+	_, err = fmt.Fprintf(out, "%d recordings, all as expected\n", all)
+	return err
+}
+
+// judge says whether a recording is as expected, and uses up its justification.
+func judge(name string, differences []string, reasons map[string]string) string {
+	reason, listed := reasons[name]
+	delete(reasons, name)
+	switch {
+	case len(differences) == 0 && listed:
+		return "it stands in justified.tsv, but does not differ: take it out"
+	case len(differences) == 0:
+		return "yes"
+	case listed:
+		return "justified: " + reason
+	}
+	return "nothing in justified.tsv says that this is right"
+}
+
+func parseJustified(text string) (map[string]string, error) {
+	reasons := map[string]string{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, reason, _ := strings.Cut(line, "\t")
+		if strings.TrimSpace(reason) == "" {
+			return nil, fmt.Errorf("justified.tsv: %q has no reason: write folder/name, a tab and why", name)
+		}
+		reasons[name] = reason
+	}
+	if len(reasons) > mostJustified {
+		return nil, fmt.Errorf("justified.tsv: %d differences are more than %d: correct the decoders", len(reasons), mostJustified)
+	}
+	return reasons, nil
+}
+
+// answerOf is a result in the form that recordings are compared in.
+func answerOf(g *accumulator.Generation, r accumulator.Result) recording.Answer {
+	a := recording.Answer{Text: r.Text, Refusal: r.Refusal, Reasoning: r.Reasoning, Summary: r.ReasoningSummary,
+		End: &events.GenerationEnded{Usage: r.Usage, Terminated: r.Terminated}}
+	if r.FinishReason != nil {
+		a.End.FinishWord = *r.FinishReason
+	}
+	if r.Error != nil {
+		a.End.Error = &events.Error{Class: r.Error.Class, Message: r.Error.Message}
+	}
+	for i, part := range g.Calls() {
+		c := r.ToolCalls[i]
+		a.Calls = append(a.Calls, recording.Call{ProviderID: c.ID, Name: c.Name, Arguments: c.Arguments, Invalid: c.Invalid, Custom: part.Custom})
+	}
+	return a
+}
+
+func word(s *string) string {
+	if s == nil {
+		return "-"
+	}
+	return *s
+}
+
+func class(e *accumulator.ResultError) string {
+	if e == nil {
+		return "-"
+	}
+	return string(e.Class)
+}
