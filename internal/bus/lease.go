@@ -69,7 +69,9 @@ func (l *Lease) Keep(ctx context.Context) error {
 		case <-tick.C:
 		}
 		sent := time.Now()
-		try, cancel := context.WithTimeout(ctx, l.ttl/4)
+		// Not cut short by ctx: whether it was stored must be known to give the
+		// lease back.
+		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.ttl/4)
 		rev, err := l.kv.Update(try, l.key, l.val, l.rev)
 		cancel()
 		switch {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ func (b *Bus) Announce(ctx context.Context, offers []Offer) error {
 		return fmt.Errorf("presence: %w", explainJetStream(err))
 	}
 	for _, o := range offers {
-		if err := errors.Join(topology.CheckToken(o.Kind, o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
+		if err := cmp.Or(topology.CheckToken("kind", o.Kind), topology.CheckToken(o.Kind, o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
 			return err
 		}
 		raw, err := json.Marshal(o)
@@ -79,7 +80,8 @@ func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
 }
 
 // Roster knows who is there. It is kept up to date by Run; a worker that went
-// silent drops out after the bucket's time to live, [topology.PresenceTTL].
+// silent drops out after the bucket's time to live, [topology.PresenceTTL]; when
+// the roster was empty before, after twice that at most.
 type Roster struct {
 	bus    *Bus
 	ready  chan struct{}

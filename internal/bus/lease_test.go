@@ -1,0 +1,226 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// impatient shortens the time to live of a bucket, so that a test need not wait
+// for what runs out.
+func impatient(t *testing.T, b *bus.Bus, bucket string, ttl time.Duration) jetstream.KeyValue {
+	t.Helper()
+	_, js := b.Raw()
+	for _, cfg := range (topology.Plan{}).Buckets() {
+		if cfg.Bucket == bucket {
+			cfg.TTL = ttl
+			kv, err := js.UpdateKeyValue(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kv
+		}
+	}
+	t.Fatal("no bucket " + bucket)
+	return nil
+}
+
+func TestLease(t *testing.T) {
+	b := inProcess(t)
+	const ttl = 600 * time.Millisecond
+	kv := impatient(t, b, topology.BucketLeases, ttl)
+	// keep takes a shard and keeps it until stop is called, which waits.
+	keep := func(t *testing.T, shard int, owner string) (ended chan error, stop context.CancelFunc) {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		l, err := b.TakeLease(within(t, 10*time.Second), shard, owner)
+		if err != nil {
+			stop()
+			t.Fatal(err)
+		}
+		ended = make(chan error, 1)
+		go func() { ended <- l.Keep(ctx) }()
+		t.Cleanup(stop)
+		return ended, stop
+	}
+	t.Run("has one holder, and the next when that one stops, at once", func(t *testing.T) {
+		ended, stop := keep(t, 0, "one")
+		if _, err := b.TakeLease(within(t, 2*ttl), 0, "two"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("a second holder: %v", err)
+		}
+		begun := time.Now()
+		stop()
+		if err := take(t, ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("keep ended with %v", err)
+		}
+		_, stop = keep(t, 0, "two")
+		defer stop()
+		if d := time.Since(begun); d > ttl {
+			t.Errorf("the next holder waited %s", d)
+		}
+	})
+	t.Run("of different shards are independent", func(t *testing.T) {
+		keep(t, 1, "one")
+		keep(t, 2, "two")
+	})
+	t.Run("runs out when its holder goes silent", func(t *testing.T) {
+		if _, err := b.TakeLease(t.Context(), 3, "killed"); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		keep(t, 3, "next")
+		if d := time.Since(begun); d > 3*ttl {
+			t.Errorf("the next holder waited %s", d)
+		}
+	})
+	t.Run("that somebody else has now is lost", func(t *testing.T) {
+		ended, _ := keep(t, 4, "one")
+		if _, err := kv.Put(t.Context(), "shard.4", []byte("two")); err != nil {
+			t.Fatal(err)
+		}
+		if err := take(t, ended); !errors.Is(err, bus.ErrLeaseLost) {
+			t.Errorf("keep ended with %v", err)
+		}
+	})
+	t.Run("that was broken is lost and free", func(t *testing.T) {
+		ended, _ := keep(t, 0, "one")
+		if err := b.BreakLeases(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := take(t, ended); !errors.Is(err, bus.ErrLeaseLost) {
+			t.Errorf("keep ended with %v", err)
+		}
+		keep(t, 0, "two")
+	})
+}
+
+func TestLeaseIsLostWithTheServer(t *testing.T) {
+	s := start(t)
+	p := through(t, s.URL())
+	b := join(t, p.url())
+	const ttl = 600 * time.Millisecond
+	impatient(t, b, topology.BucketLeases, ttl)
+	l, err := b.TakeLease(t.Context(), 0, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.refuse(true)
+	p.cut()
+	begun := time.Now()
+	if err := l.Keep(within(t, 10*time.Second)); !errors.Is(err, bus.ErrLeaseLost) {
+		t.Errorf("keep ended with %v", err)
+	}
+	if d := time.Since(begun); d > 2*ttl {
+		t.Errorf("it was noticed after %s, when another may have owned the shard for long", d)
+	}
+}
+
+func TestCheckpoint(t *testing.T) {
+	b := inProcess(t)
+	for _, want := range []uint64{0, 1, 812, 1<<64 - 1, 7} {
+		if want > 0 {
+			if err := b.SetCheckpoint(t.Context(), 3, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := b.Checkpoint(t.Context(), 3); err != nil || got != want {
+			t.Errorf("checkpoint %d, %v; want %d", got, err, want)
+		}
+	}
+	if got, err := b.Checkpoint(t.Context(), 4); err != nil || got != 0 {
+		t.Errorf("checkpoint of another shard: %d, %v", got, err)
+	}
+}
+
+func TestRoster(t *testing.T) {
+	b := inProcess(t)
+	const ttl = 600 * time.Millisecond
+	impatient(t, b, topology.BucketPresence, ttl)
+	roster := b.NewRoster()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- roster.Run(ctx) }()
+	take(t, roster.Ready())
+	if len(roster.Offers("")) > 0 {
+		t.Error("somebody is there")
+	}
+	names := func(kind string) (all []string) {
+		for _, o := range roster.Offers(kind) {
+			all = append(all, o.Kind+" "+o.Name+" of "+o.Worker)
+		}
+		return all
+	}
+	shows := func(t *testing.T, want ...string) {
+		t.Helper()
+		until(t, func() bool { return slices.Equal(names(""), want) }, "the roster does not become what it should")
+	}
+	present, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		left <- b.StayPresent(present, []bus.Offer{
+			{Kind: "tool", Name: "clock", Worker: "w1", Tool: &events.ToolSpec{Name: "clock"}},
+			{Kind: "llm", Name: "ollama", Worker: "w1", Model: "ollama/llama3"},
+		})
+	}()
+	shows(t, "llm ollama of w1", "tool clock of w1")
+	if got := names("llm"); len(got) != 1 {
+		t.Errorf("of kind llm: %q", got)
+	}
+	t.Run("shows who stays, past the time to live", func(t *testing.T) {
+		select {
+		case <-time.After(2 * ttl):
+		case err := <-left:
+			t.Fatal(err)
+		}
+		shows(t, "llm ollama of w1", "tool clock of w1")
+	})
+	t.Run("is complete for a caller without one", func(t *testing.T) {
+		got, err := b.Offers(t.Context())
+		if err != nil || len(got) != 2 || got[1].Tool == nil || got[1].Tool.Name != "clock" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+	t.Run("drops who leaves", func(t *testing.T) {
+		leave()
+		if err := take(t, left); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		shows(t)
+	})
+	t.Run("drops who goes silent", func(t *testing.T) {
+		if err := b.Announce(t.Context(), []bus.Offer{{Kind: "tool", Name: "clock", Worker: "killed"}}); err != nil {
+			t.Fatal(err)
+		}
+		shows(t, "tool clock of killed")
+		shows(t)
+	})
+	t.Run("runs again after it ended", func(t *testing.T) {
+		stop()
+		if err := take(t, ended); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { ended <- roster.Run(ctx) }()
+		go func() { left <- b.StayPresent(ctx, []bus.Offer{{Kind: "tool", Name: "late", Worker: "w2"}}) }()
+		shows(t, "tool late of w2")
+		stop()
+		take(t, ended)
+		take(t, left)
+	})
+	t.Run("refuses names that are no tokens", func(t *testing.T) {
+		for _, o := range []bus.Offer{{Kind: "tool", Name: "a.b", Worker: "w"}, {Kind: "tool", Name: "a", Worker: "w.*"}, {Kind: "tool", Worker: "w"}, {Kind: "a.>", Name: "a", Worker: "w"}} {
+			if err := b.Announce(t.Context(), []bus.Offer{o}); !errors.Is(err, topology.ErrBadID) {
+				t.Errorf("%+v: %v", o, err)
+			}
+		}
+	})
+}
