@@ -1,0 +1,24 @@
+# syntax=docker/dockerfile:1
+# One image, all four binaries: pick one with --entrypoint, as docker-compose.yml
+# does. The default is the command line.
+FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
+ARG TARGETOS TARGETARCH
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+    go build -trimpath -ldflags="-s -w" -o /out/ ./cmd/... && mkdir /data
+
+# static: CA certificates, time zones and a user, nothing else.
+FROM gcr.io/distroless/static-debian12:nonroot
+LABEL org.opencontainers.image.title="Parley" \
+      org.opencontainers.image.description="LLM conversations on a message bus" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /out/parley /out/orchestrator /out/llm-worker /out/tool-worker /usr/local/bin/
+# Where parley's embedded server keeps its data; mount a volume here.
+COPY --from=build --chown=nonroot:nonroot /data /data
+ENV PARLEY_DATA=/data
+USER nonroot:nonroot
+ENTRYPOINT ["/usr/local/bin/parley"]
