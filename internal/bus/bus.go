@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,7 +63,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	}
 	nc, err := nats.Connect(cfg.URL, opts...)
 	if err != nil {
-		return nil, explainConnect(cfg.URL, err)
+		return nil, explainConnect(withoutSecrets(cfg.URL), err)
 	}
 	b := &Bus{nc: nc, log: cfg.Log, payload: int(nc.MaxPayload()) - 4096}
 	if b.js, err = jetstream.New(nc); err == nil {
@@ -122,6 +123,20 @@ func (cfg Config) options() ([]nats.Option, error) {
 	return append(opts, cfg.Options...), nil
 }
 
+// withoutSecrets is a list of servers as it may be shown and logged.
+func withoutSecrets(urls string) string {
+	servers := strings.Split(urls, ",")
+	for i, s := range servers {
+		if at := strings.LastIndexByte(s, '@'); at >= 0 {
+			scheme, _, found := strings.Cut(s[:at], "://")
+			if servers[i] = s[at+1:]; found {
+				servers[i] = scheme + "://" + servers[i]
+			}
+		}
+	}
+	return strings.Join(servers, ",")
+}
+
 func explainConnect(url string, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
@@ -134,7 +149,7 @@ func explainConnect(url string, err error) error {
 
 func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	if setup != nil {
-		return b.setUp(ctx, setup.WithDefaults())
+		return b.setUp(ctx, *setup)
 	}
 	s, err := b.js.Stream(ctx, topology.StreamHistory)
 	switch {
@@ -143,9 +158,9 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	case err != nil:
 		return explainJetStream(err)
 	}
-	shards, err := strconv.Atoi(s.CachedInfo().Config.Metadata[topology.MetadataShards])
-	if err != nil || shards < 1 {
-		return fmt.Errorf("stream %s has no %s metadata: it is not Parley's", topology.StreamHistory, topology.MetadataShards)
+	shards, err := shardsOf(s)
+	if err != nil {
+		return err
 	}
 	b.plan = topology.Plan{Shards: shards, Replicas: s.CachedInfo().Config.Replicas}.WithDefaults()
 	return nil
@@ -162,20 +177,12 @@ func explainJetStream(err error) error {
 	return fmt.Errorf("JetStream: %w", err)
 }
 
-// setUp makes what does not exist yet and leaves the shards as they are.
+// setUp makes what does not exist yet. HISTORY comes last: where it is, all is,
+// and all is Parley's.
 func (b *Bus) setUp(ctx context.Context, plan topology.Plan) error {
-	if s, err := b.js.Stream(ctx, topology.StreamHistory); err == nil {
-		shards, err := strconv.Atoi(s.CachedInfo().Config.Metadata[topology.MetadataShards])
-		if err != nil {
-			return fmt.Errorf("stream %s is not Parley's: it has no %s metadata", topology.StreamHistory, topology.MetadataShards)
-		}
-		// Fixed when the deployment was made: a conversation never moves.
-		plan.Shards = shards
-	}
-	for _, cfg := range plan.Streams() {
-		if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return fmt.Errorf("make stream %s: %w", cfg.Name, explainJetStream(err))
-		}
+	plan, there, err := b.found(ctx, plan)
+	if err != nil {
+		return err
 	}
 	for _, cfg := range plan.Buckets() {
 		if _, err := b.js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
@@ -185,8 +192,57 @@ func (b *Bus) setUp(ctx context.Context, plan topology.Plan) error {
 	if _, err := b.js.CreateOrUpdateObjectStore(ctx, plan.Objects()); err != nil {
 		return fmt.Errorf("make object store: %w", explainJetStream(err))
 	}
+	produce := b.js.CreateStream // which does nothing when one like it is there
+	if there {
+		produce = b.js.CreateOrUpdateStream
+	}
+	for _, cfg := range plan.Streams() {
+		_, err := produce(ctx, cfg)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return fmt.Errorf("stream %s is there and is not Parley's, or was made by a set-up with other settings that did not finish: give Parley an account of its own, or delete the stream: %w", cfg.Name, err)
+		}
+		if err != nil {
+			return fmt.Errorf("make stream %s: %w", cfg.Name, explainJetStream(err))
+		}
+	}
 	b.plan = plan
 	return nil
+}
+
+// found completes a plan with what the deployment fixed when it was made and,
+// where the plan says nothing, with what stands.
+func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, there bool, err error) {
+	s, err := b.js.Stream(ctx, topology.StreamHistory)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return plan.WithDefaults(), false, nil
+	}
+	if err != nil {
+		return plan, false, explainJetStream(err)
+	}
+	// A conversation never moves: the shards stay.
+	if plan.Shards, err = shardsOf(s); err != nil {
+		return plan, false, err
+	}
+	if plan.Replicas == 0 {
+		plan.Replicas = s.CachedInfo().Config.Replicas
+	}
+	if plan.MaxAge == 0 {
+		conv, err := b.js.Stream(ctx, topology.ConvStream(0))
+		if err == nil {
+			plan.MaxAge = conv.CachedInfo().Config.MaxAge
+		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return plan, false, explainJetStream(err)
+		}
+	}
+	return plan.WithDefaults(), true, nil
+}
+
+func shardsOf(history jetstream.Stream) (int, error) {
+	shards, err := strconv.Atoi(history.CachedInfo().Config.Metadata[topology.MetadataShards])
+	if err != nil || shards < 1 {
+		return 0, fmt.Errorf("stream %s is not Parley's: it has no %s metadata; give Parley an account of its own", topology.StreamHistory, topology.MetadataShards)
+	}
+	return shards, nil
 }
 
 // Shards is the number of shards of the deployment.

@@ -34,8 +34,10 @@ const (
 	// JobAckWait is how long a job stays with a worker that went silent; workers
 	// say InProgress three times as often.
 	JobAckWait = 6 * time.Second
-	// JobDeliveries bounds how often a job is handed out before it is dead.
-	JobDeliveries = 20
+	// JobDeliveries is how often a job may be handed out, hand-backs included:
+	// a worker that gets it more often ends it as failed. The server itself
+	// never drops a job, or its turn would wait for nothing.
+	JobDeliveries = 100
 	// jobDedup is the window in which a job published again is refused; past it
 	// the worker finds the job's lane ended.
 	jobDedup = 10 * time.Minute
@@ -65,7 +67,8 @@ func (p Plan) WithDefaults() Plan {
 // ConvStream is the name of a shard's stream.
 func ConvStream(shard int) string { return "CONV_" + strconv.Itoa(shard) }
 
-// Streams is every stream of a deployment, in the order they are made.
+// Streams is every stream of a deployment, in the order they are made: HISTORY,
+// which says that the others are there, last.
 func (p Plan) Streams() []jetstream.StreamConfig {
 	p = p.WithDefaults()
 	base := func(name string, subjects ...string) jetstream.StreamConfig {
@@ -110,7 +113,7 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 	dead := base(StreamDead, "dead.>")
 	dead.Description = "messages nobody could read or run, with the reason"
 	dead.MaxAge = 30 * 24 * time.Hour
-	return append(all, history, jobs, timers, dead)
+	return append(all, jobs, timers, dead, history)
 }
 
 // Buckets is every key-value bucket of a deployment.
