@@ -1,0 +1,43 @@
+# One verb per job; .ci/run calls what a fresh machine can do.
+FUZZTIME ?= 30s
+COUNT    ?= 5
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: help build test check lint fuzz recordings bench e2e chaos ci
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the four binaries, in bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+test: ## all tests, as go test ./... runs them
+	go test ./...
+
+check: ## what must hold before a commit: format, vet, staticcheck, go.mod, tests with the race detector
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+	go test -race -shuffle=on ./...
+
+lint: ## golangci-lint, pinned; .golangci.yml says what and why
+	go run $(GOLANGCI) run ./...
+
+fuzz: ## every fuzz target for FUZZTIME (30s) each
+	.ci/fuzz $(FUZZTIME)
+
+recordings: ## decode the recordings beside the project, as a table; fails on any difference
+	go run ./internal/llm/recording/table
+
+bench: ## events per second, latency and CPU on this machine, beside raw JetStream
+	go run ./cmd/parley bench
+
+e2e: ## the real commands, by scripts
+	go test -race -count=1 -v -run 'TestScripts|E2E' ./cmd/...
+
+chaos: ## COUNT (5) times the tests that cut connections and stop processes in the middle
+	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless' ./internal/bus ./internal/daemon
+
+ci: ## what CI runs
+	.ci/run
