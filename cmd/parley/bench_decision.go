@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// benchTool is the tool that the turns call.
+const benchTool = "bench_tool"
+
+// benchTurns is how many turns are taken in one conversation.
+const benchTurns = 25
+
+// benchDecisions are the delays of decisions, one turn at a time on an otherwise
+// idle deployment, between the times at which the server stored the messages.
+type benchDecisions struct {
+	Turns       int     `json:"turns"`
+	Calls       int     `json:"calls"`
+	CallP50MS   float64 `json:"call_p50_ms"` // GenerationEnded in the log to ToolJob in its queue
+	CallP99MS   float64 `json:"call_p99_ms"`
+	CallMaxMS   float64 `json:"call_max_ms"`
+	AnswerP50MS float64 `json:"answer_p50_ms"` // UserMessage in the log to GenerationStarted there
+	AnswerP99MS float64 `json:"answer_p99_ms"`
+	AnswerMaxMS float64 `json:"answer_max_ms"`
+}
+
+// benchTimes are when the server stored what.
+type benchTimes struct {
+	asked   []time.Time // UserMessage
+	started []time.Time // the turn's first GenerationStarted
+	ended   map[string]time.Time
+	queued  map[string]time.Time // ToolJob, by call as ended
+}
+
+// decisions takes turns with one call each. The calls are answered here, so that
+// the time of a job in its queue can be read.
+func (s *benchStage) decisions(ctx context.Context, turns int) (benchDecisions, error) {
+	ctx, cancel := context.WithTimeout(ctx, benchPatience)
+	defer cancel()
+	offer := bus.Offer{Kind: "tool", Name: benchTool, Worker: "bench", Tool: &events.ToolSpec{Name: benchTool, Effect: events.EffectPure,
+		Schema: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`)}}
+	if err := s.viewers.Announce(ctx, []bus.Offer{offer}); err != nil {
+		return benchDecisions{}, err
+	}
+	times := &benchTimes{ended: map[string]time.Time{}, queued: map[string]time.Time{}}
+	g, run := errgroup.WithContext(ctx)
+	work, done := context.WithCancel(run)
+	g.Go(func() error { return s.answerCalls(work, times) })
+	g.Go(func() error {
+		defer done()
+		for left := turns; left > 0; left -= benchTurns {
+			if err := s.turns(run, min(left, benchTurns), times); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return benchDecisions{}, fmt.Errorf("turns with calls: %w", err)
+	}
+	return times.sum(turns), nil
+}
+
+// answerCalls takes the tool's jobs and answers them until ctx ends.
+func (s *benchStage) answerCalls(ctx context.Context, times *benchTimes) error {
+	queue, err := topology.ToolQueue(benchTool)
+	if err != nil {
+		return err
+	}
+	if err := s.raw.EnsureQueue(ctx, queue); err != nil {
+		return err
+	}
+	_, js := s.raw.Raw()
+	cons, err := js.Consumer(ctx, topology.StreamJobs, queue.Consumer)
+	if err != nil {
+		return fmt.Errorf("queue %s: %w", queue.Consumer, err)
+	}
+	failed := make(chan error, 1)
+	consume, err := cons.Consume(func(msg jetstream.Msg) {
+		if err := s.answerCall(ctx, msg, times); err != nil && ctx.Err() == nil {
+			select {
+			case failed <- err:
+			default:
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("queue %s: %w", queue.Consumer, err)
+	}
+	defer func() {
+		consume.Stop()
+		<-consume.Closed()
+	}()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (s *benchStage) answerCall(ctx context.Context, msg jetstream.Msg, times *benchTimes) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return err
+	}
+	lines, err := events.DecodeFrame(msg.Data())
+	if err != nil {
+		return err
+	}
+	job, ok := lines[0].Event.(*events.ToolJob)
+	if !ok {
+		return fmt.Errorf("a %s is in the queue of a tool", lines[0].Event.Type())
+	}
+	times.queued[job.Call] = meta.Timestamp
+	frame, err := events.AppendFrame(nil, &events.ToolResult{Call: job.Call, Tool: job.Tool, Status: events.StatusOK, Content: "1"})
+	if err != nil {
+		return err
+	}
+	a := topology.OfCall(s.raw.Shards(), job.Conversation, events.ChannelCall, job.Call)
+	if _, err := s.raw.Append(ctx, a, 0, frame); err != nil {
+		return err
+	}
+	return msg.Ack()
+}
+
+// turns takes turns in a new conversation, one after the other.
+func (s *benchStage) turns(ctx context.Context, n int, times *benchTimes) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	conversation := id.String()
+	if err := s.say(ctx, conversation, "call the tool"); err != nil {
+		return err
+	}
+	call := ""
+	for m, err := range s.viewers.Attach(ctx, conversation, bus.From{}) {
+		if err != nil {
+			return err
+		}
+		for _, l := range m.Lines[m.Skip:] {
+			switch e := l.Event.(type) {
+			case *events.UserMessage:
+				times.asked = append(times.asked, m.Time)
+			case *events.GenerationStarted:
+				if len(times.started) < len(times.asked) {
+					times.started = append(times.started, m.Time)
+				}
+			case *events.ToolCallStart:
+				call = e.Call
+			case *events.GenerationEnded:
+				if e.Finish == events.FinishToolCalls {
+					times.ended[call] = m.Time
+				}
+			case *events.Decision:
+				end := benchEnd(e)
+				if end == nil {
+					continue
+				}
+				if err := benchOutcome(end); err != nil {
+					return err
+				}
+				if n--; n == 0 {
+					return nil
+				}
+				if err := s.say(ctx, conversation, "again"); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return errors.New("the viewer's log ended before the turns did")
+}
+
+func (t *benchTimes) sum(turns int) benchDecisions {
+	var calls, answers []int64
+	for call, at := range t.queued {
+		if ended, ok := t.ended[call]; ok {
+			calls = append(calls, int64(at.Sub(ended)))
+		}
+	}
+	for i, at := range t.started {
+		answers = append(answers, int64(at.Sub(t.asked[i])))
+	}
+	slices.Sort(calls)
+	slices.Sort(answers)
+	return benchDecisions{Turns: turns, Calls: len(calls),
+		CallP50MS: benchQuantile(calls, 0.5), CallP99MS: benchQuantile(calls, 0.99), CallMaxMS: benchQuantile(calls, 1),
+		AnswerP50MS: benchQuantile(answers, 0.5), AnswerP99MS: benchQuantile(answers, 0.99), AnswerMaxMS: benchQuantile(answers, 1)}
+}

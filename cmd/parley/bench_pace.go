@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// benchRow steers one row of the table: all its streams begin together, what
+// arrives in the window between from and to is measured, then they end.
+type benchRow struct {
+	clock time.Time     // times are nanoseconds since
+	ready chan struct{} // one token from each party that begin waits for
+	begin chan struct{} // closed when the streams begin
+	over  chan struct{} // closed when they end
+	start int64         // when begin was closed
+	from  atomic.Int64
+	to    atomic.Int64
+}
+
+func newBenchRow(clock time.Time, parties int) *benchRow {
+	r := &benchRow{clock: clock, ready: make(chan struct{}, parties), begin: make(chan struct{}), over: make(chan struct{})}
+	r.from.Store(math.MaxInt64)
+	r.to.Store(math.MaxInt64)
+	return r
+}
+
+func (r *benchRow) now() int64 { return int64(time.Since(r.clock)) }
+
+// measure waits for the parties, lets the streams run through a warm-up and the
+// window, and ends them. It returns what the window cost.
+func (r *benchRow) measure(ctx context.Context, parties int, window time.Duration) (benchCost, error) {
+	defer close(r.over)
+	for range parties {
+		select {
+		case <-r.ready:
+		case <-ctx.Done():
+			return benchCost{}, context.Cause(ctx)
+		}
+	}
+	r.start = r.now()
+	close(r.begin)
+	if err := benchPause(ctx, min(window/2, 300*time.Millisecond)); err != nil {
+		return benchCost{}, err
+	}
+	meter := startBenchMeter()
+	r.from.Store(r.now())
+	err := benchPause(ctx, window)
+	r.to.Store(r.now())
+	return meter.stop(), err
+}
+
+func benchPause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// benchPace says when a stream's events are due: at a rate, whatever becomes of
+// them, or as long as no more than window of them are under way to the viewer.
+type benchPace struct {
+	row    *benchRow
+	rate   float64 // events per second; 0 for as many as the window allows
+	phase  float64 // part of an event that the stream is ahead, so that streams do not march in step
+	window int64
+	sent   int64
+	seen   atomic.Int64
+	room   chan struct{} // holds a token when seen has grown
+}
+
+func newBenchPace(row *benchRow, rate, phase float64, window int64) *benchPace {
+	return &benchPace{row: row, rate: rate, phase: phase, window: window, room: make(chan struct{}, 1)}
+}
+
+// take waits until events are due and says how many, at most most; 0 when the
+// row is over.
+func (p *benchPace) take(ctx context.Context, most int64) int64 {
+	select {
+	case <-p.row.begin:
+	case <-p.row.over:
+		return 0
+	case <-ctx.Done():
+		return 0
+	}
+	for {
+		select {
+		case <-p.row.over:
+			return 0
+		default:
+		}
+		if n := min(p.due(), most); n > 0 {
+			p.sent += n
+			return n
+		}
+		if !p.wait(ctx) {
+			return 0
+		}
+	}
+}
+
+func (p *benchPace) due() int64 {
+	if p.rate > 0 {
+		return int64(float64(p.row.now()-p.row.start)/1e9*p.rate+p.phase) - p.sent
+	}
+	return p.window - (p.sent - p.seen.Load())
+}
+
+func (p *benchPace) wait(ctx context.Context) bool {
+	var next <-chan time.Time
+	if p.rate > 0 {
+		at := p.row.start + int64((float64(p.sent+1)-p.phase)/p.rate*1e9)
+		t := time.NewTimer(time.Duration(at - p.row.now()))
+		defer t.Stop()
+		next = t.C
+	}
+	select {
+	case <-next:
+	case <-p.room:
+	case <-p.row.over:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// saw tells the pace that a viewer has events of it.
+func (p *benchPace) saw(events int64) {
+	p.seen.Add(events)
+	select {
+	case p.room <- struct{}{}:
+	default:
+	}
+}
+
+// An event's text begins with the time it was handed over, in hexadecimal
+// nanoseconds of the row's clock.
+const benchStamp = 12
+
+func benchText(dst []byte, now int64) []byte {
+	const hex = "0123456789abcdef"
+	for shift := (benchStamp - 1) * 4; shift >= 0; shift -= 4 {
+		dst = append(dst, hex[now>>shift&0xf])
+	}
+	return append(dst, " quick fox"...)
+}
+
+// benchRead is when a text was handed over.
+func benchRead(text string) (int64, error) {
+	if len(text) < benchStamp {
+		return 0, fmt.Errorf("the text %q has no time in it", text)
+	}
+	return strconv.ParseInt(text[:benchStamp], 16, 64)
+}
+
+// Chunks as OpenAI sends them.
+const (
+	benchChunkHead = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","service_tier":"default","system_fingerprint":"fp_bench","choices":[{"index":0,"delta":{"content":"`
+	benchChunkTail = `"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abcdefgh"}` + "\n\n"
+	benchChunkStop = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n"
+)
+
+func benchChunk(dst []byte, now int64) []byte {
+	return append(benchText(append(dst, benchChunkHead...), now), benchChunkTail...)
+}
+
+// benchBody is the body of a provider's answer: chunks at a pace, each stamped
+// when it is handed to the reader.
+type benchBody struct {
+	ctx   context.Context
+	pace  *benchPace
+	buf   []byte
+	rest  []byte
+	ended bool
+}
+
+// benchBurst is how many chunks one read hands over at most, as a socket would
+// that was not read for a while.
+const benchBurst = 64
+
+func (b *benchBody) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		if b.ended {
+			return 0, io.EOF
+		}
+		n := b.pace.take(b.ctx, benchBurst)
+		now := b.pace.row.now()
+		b.buf = b.buf[:0]
+		for range n {
+			b.buf = benchChunk(b.buf, now)
+		}
+		if b.ended = n == 0; b.ended {
+			b.buf = append(b.buf, benchChunkStop...)
+		}
+		b.rest = b.buf
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// benchSamples are the delays that one viewer saw inside the window.
+type benchSamples struct {
+	mu       sync.Mutex
+	delays   []int64 // nanoseconds
+	messages int
+}
+
+// benchDelays sorts the delays of all viewers.
+func benchDelays(all []*benchSamples) (delays []int64, messages int) {
+	for _, s := range all {
+		s.mu.Lock()
+		delays = append(delays, s.delays...)
+		messages += s.messages
+		s.mu.Unlock()
+	}
+	slices.Sort(delays)
+	return delays, messages
+}
+
+// benchQuantile is a quantile of sorted delays in milliseconds; 0 when there are
+// none.
+func benchQuantile(sorted []int64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return float64(sorted[int(q*float64(len(sorted)-1))]) / 1e6
+}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/openai"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// benchPart is the processor time of one part alone, of all threads and the
+// collector, in microseconds per event.
+type benchPart struct {
+	Name  string  `json:"name"`
+	Alone float64 `json:"cpu_us_per_event"`        // a frame for each event
+	Frame float64 `json:"cpu_us_per_event_framed"` // many events in a frame
+	How   string  `json:"how"`
+	// Within says that another part holds this one: it is not added up.
+	Within bool `json:"within,omitempty"`
+}
+
+// benchLanes is how many conversations the parts that need the server use.
+const benchLanes = 32
+
+// benchParts measures parts one after the other, with frames of the same length.
+type benchParts struct {
+	stage  *benchStage
+	frame  int // events
+	budget time.Duration
+	lines  []byte // a frame
+	events []events.Event
+}
+
+// parts measures every part for the given time each, with one event in a frame
+// and with many. The roles must have been stopped.
+func (s *benchStage) parts(ctx context.Context, frame int, budget time.Duration) ([]benchPart, error) {
+	parts, err := s.partsOf(ctx, 1, budget)
+	if err != nil {
+		return nil, err
+	}
+	framed, err := s.partsOf(ctx, frame, budget)
+	for i := range framed {
+		parts[i].Frame = framed[i].Alone
+	}
+	return parts, err
+}
+
+func (s *benchStage) partsOf(ctx context.Context, frame int, budget time.Duration) ([]benchPart, error) {
+	p := &benchParts{stage: s, frame: frame, budget: budget}
+	for i := range frame {
+		e := &events.TextChunk{Origin: events.Origin{Attempt: "01938a5c-7c1e-7000-8000-000000000001", Index: i + 1}, Text: string(benchText(nil, 1))}
+		p.events = append(p.events, e)
+	}
+	var err error
+	if p.lines, err = events.AppendFrame(nil, p.events...); err != nil {
+		return nil, err
+	}
+	begin, _, err := s.raw.EndOf(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	store, err := p.publish(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	watched, err := p.publish(ctx, benchLanes)
+	if err != nil {
+		return nil, err
+	}
+	lane, err := p.lane(ctx)
+	if err != nil {
+		return nil, err
+	}
+	follow, err := p.follow(ctx, begin)
+	if err != nil {
+		return nil, err
+	}
+	encode := p.encode()
+	return []benchPart{
+		{Name: "decode", Alone: p.decode(), How: "openai.Decode over chunks in memory"},
+		{Name: "encode", Alone: encode, How: "events.Append"},
+		{Name: "lane, publish", Alone: max(0, lane-encode-store), How: "bus.Lane: gather, publish, wait for the acknowledgement (lanes on the server, less encode and store)"},
+		{Name: "store, republish", Alone: store, How: "server: the frames published without acknowledgement, nobody subscribed"},
+		{Name: "follow", Alone: follow, How: "orchestrator: bus.Follow reads the frames from the log and decodes them"},
+		{Name: "fold", Alone: p.fold(), How: "orchestrator: accumulator.Conversation.Apply"},
+		{Name: "viewer", Alone: max(0, watched-store), How: "bus.Attach: delivery, splice, decode (store with a viewer each, less store)"},
+		{Name: "decode a frame", Alone: p.decodeFrame(), How: "events.DecodeFrame, a part of follow and of viewer", Within: true},
+	}, nil
+}
+
+// cost runs a part until its time is up and returns its cost per event.
+func (p *benchParts) cost(run func() int) float64 {
+	meter := startBenchMeter()
+	n := 0
+	for time.Since(meter.at) < p.budget {
+		n += run()
+	}
+	return benchMicros(meter.stop(), n)
+}
+
+func benchMicros(c benchCost, events int) float64 {
+	return float64(c.CPU.Nanoseconds()) / 1e3 / float64(max(events, 1))
+}
+
+func (p *benchParts) decode() float64 {
+	var body []byte
+	for i := range 2000 {
+		body = benchChunk(body, int64(i))
+	}
+	body = append(body, benchChunkStop...)
+	return p.cost(func() int {
+		n := 0
+		for range openai.Decode(bytes.NewReader(body)) {
+			n++
+		}
+		return n
+	})
+}
+
+func (p *benchParts) encode() float64 {
+	var dst []byte
+	return p.cost(func() int {
+		dst = dst[:0]
+		for _, e := range p.events {
+			dst, _ = events.Append(dst, e) // a TextChunk cannot fail
+			dst = append(dst, '\n')
+		}
+		return len(p.events)
+	})
+}
+
+func (p *benchParts) decodeFrame() float64 {
+	return p.cost(func() int {
+		lines, err := events.DecodeFrame(p.lines)
+		if err != nil {
+			return 0
+		}
+		return len(lines)
+	})
+}
+
+// fold folds answers of 1,000 frames.
+func (p *benchParts) fold() float64 {
+	lines := make([]events.Line, len(p.events))
+	chunks := make([]events.TextChunk, len(p.events))
+	return p.cost(func() int {
+		c := accumulator.Conversation{State: events.State{Phase: events.PhaseGenerating, Generation: "g"}}
+		c.Apply(accumulator.Message{Channel: events.ChannelGen, Sequence: 1, Lines: []events.Line{{Event: &events.GenerationStarted{Generation: "g"}}}})
+		index := 0
+		for seq := range 1000 {
+			for i, e := range p.events {
+				index++
+				chunks[i] = *e.(*events.TextChunk)
+				chunks[i].Attempt, chunks[i].Index = "", index
+				lines[i].Event = &chunks[i]
+			}
+			c.Apply(accumulator.Message{Channel: events.ChannelGen, Sequence: uint64(seq + 2), Lines: lines})
+		}
+		return index
+	})
+}
+
+// lane writes lanes, a frame at a time.
+func (p *benchParts) lane(ctx context.Context) (float64, error) {
+	g, run := errgroup.WithContext(ctx)
+	counts := make([]int, benchLanes)
+	meter := startBenchMeter()
+	for i := range benchLanes {
+		g.Go(func() error {
+			a, err := benchLane()
+			if err != nil {
+				return err
+			}
+			lane := p.stage.roles.OpenLane(run, a, 0)
+			for time.Since(meter.at) < p.budget && err == nil {
+				for _, e := range p.events {
+					if err = lane.Append(e); err != nil {
+						break
+					}
+					counts[i]++
+				}
+				if err == nil {
+					_, err = lane.Flush()
+				}
+			}
+			_, closeErr := lane.Close()
+			return errors.Join(err, closeErr)
+		})
+	}
+	err := g.Wait()
+	return benchMicros(meter.stop(), benchSum(counts)), err
+}
+
+func benchSum(counts []int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func benchLane() (topology.Address, error) {
+	id, err := uuid.NewV7()
+	return topology.At(1, id.String(), events.ChannelGen), err
+}
+
+// publish publishes frames round-robin to lanes, without acknowledgement but
+// for the last of a round, while viewers watch as many of them.
+func (p *benchParts) publish(ctx context.Context, viewers int) (float64, error) {
+	nc, js := p.stage.raw.Raw()
+	var subjects []string
+	g, run := errgroup.WithContext(ctx)
+	run, done := context.WithCancelCause(run)
+	defer done(nil)
+	seen := make(chan struct{}, 1<<16)
+	for i := range benchLanes {
+		a, err := benchLane()
+		if err != nil {
+			return 0, err
+		}
+		subjects = append(subjects, a.Subject(topology.Conv))
+		if i < viewers {
+			g.Go(func() error { return p.watch(run, a.Conversation, seen) })
+		}
+	}
+	round := func() error {
+		for _, subject := range subjects[1:] {
+			if err := nc.Publish(subject, p.lines); err != nil {
+				return err
+			}
+		}
+		if _, err := js.Publish(ctx, subjects[0], p.lines); err != nil {
+			return err
+		}
+		for range viewers {
+			select {
+			case <-seen:
+			case <-run.Done():
+				return context.Cause(run)
+			}
+		}
+		return nil
+	}
+	err := round() // the viewers are attached when they have seen it
+	n := 0
+	meter := startBenchMeter()
+	for err == nil && time.Since(meter.at) < p.budget {
+		err = round()
+		n += len(subjects) * p.frame
+	}
+	micros := benchMicros(meter.stop(), n)
+	done(errBenchDone)
+	return micros, errors.Join(err, g.Wait())
+}
+
+// errBenchDone ends viewers.
+var errBenchDone = errors.New("the part is measured")
+
+func (p *benchParts) watch(ctx context.Context, conversation string, seen chan<- struct{}) error {
+	for _, err := range p.stage.viewers.Attach(ctx, conversation, bus.From{}) {
+		if errors.Is(err, errBenchDone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		seen <- struct{}{}
+	}
+	return errors.New("the viewer's log ended")
+}
+
+// follow reads what the other parts wrote after a sequence.
+func (p *benchParts) follow(ctx context.Context, after uint64) (float64, error) {
+	last, _, err := p.stage.raw.EndOf(ctx, 0)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	var meter benchMeter
+	var cost benchCost
+	err = p.stage.roles.Follow(ctx, 0, after, func(m bus.Message) error {
+		if n == 0 { // what it takes to begin is not of the events
+			meter = startBenchMeter()
+		}
+		n += len(m.Lines)
+		if m.Sequence >= last || time.Since(meter.at) > p.budget {
+			cost = meter.stop()
+			return errBenchDone
+		}
+		return m.Bad
+	}, func() error { return nil })
+	if !errors.Is(err, errBenchDone) {
+		return 0, fmt.Errorf("follow the log: %w", err)
+	}
+	return benchMicros(cost, n), nil
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+)
+
+// What is printed is for people; a failure to print shows in the last write.
+
+func (r *benchReport) printHead(w io.Writer) {
+	load := ""
+	if r.LoadBefore != "" {
+		load = ", load " + r.LoadBefore
+	}
+	fmt.Fprintf(w, `parley bench: %s, %d cores%s. One process: server (one shard, files, S2, RePublish,
+HISTORY), orchestrator, llm-worker, a viewer per conversation. What other programs
+took of the machine meanwhile is in the column "others": the more, the less the
+figures say.
+
+  parley      provider's byte (SSE chunk handed to the decoder) to viewer's callback (bus.Attach)
+  raw         the same events on the same streams, one JetStream message each, published
+              asynchronously (window %d), to a subscriber of the republished subject:
+              no provider to decode, no order, no fence, nobody who follows the log
+  raw+reader  the same with one consumer that follows the log, as an orchestrator does
+
+conv.  asked/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev   cpu  others
+`, r.Go, r.CPUs, load, benchRawWindow)
+}
+
+func (res benchResult) print(w io.Writer) {
+	asked := "max"
+	if res.Asked > 0 {
+		asked = strconv.FormatFloat(res.Asked, 'f', 0, 64)
+	}
+	others := "-"
+	if res.OthersShare >= 0 {
+		others = fmt.Sprintf("%.0f%%", 100*res.OthersShare)
+	}
+	fmt.Fprintf(w, "%5d  %7s  %-10s  %8.0f  %7.2f  %7.2f  %7.1f  %6.1f  %5.1f  %3.0f%%  %6s\n", res.Conversations, asked, res.Path,
+		res.EventsPerSecond, res.P50MS, res.P99MS, res.MaxMS, res.EventsPerMessage, res.CPUMicros, 100*res.CPUShare, others)
+}
+
+func (r *benchReport) printRest(w io.Writer) {
+	fmt.Fprintf(w, "\nAs fast as it goes, at most %d events (%d of each conversation) on their way:\n", benchWindow, benchWindowEach)
+	for _, ratio := range r.Ratios {
+		fmt.Fprintf(w, "  %d conversations: parley/raw %.2f, parley/raw+reader %.2f\n", ratio.Conversations, ratio.OverRaw, ratio.OverReader)
+	}
+	if d := r.Decisions; d != nil {
+		fmt.Fprintf(w, `
+Decisions, %d turns one after the other, by the server's times:
+  GenerationEnded stored to tool job stored      p50 %.2f  p99 %.2f  max %.2f ms (%d calls)
+  UserMessage stored to GenerationStarted stored p50 %.2f  p99 %.2f  max %.2f ms
+`, d.Turns, d.CallP50MS, d.CallP99MS, d.CallMaxMS, d.Calls, d.AnswerP50MS, d.AnswerP99MS, d.AnswerMaxMS)
+	}
+	fmt.Fprintf(w, "\nProcessor time of each part alone, µs per event, with 1 event and with %d in a frame:\n", r.EventsInFrame)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var sum benchPart
+	for _, p := range r.Parts {
+		if p.Within {
+			fmt.Fprintf(t, "  sum\t%.2f\t%.2f\tthe whole is in the column µs/ev\n", sum.Alone, sum.Frame)
+		}
+		fmt.Fprintf(t, "  %s\t%.2f\t%.2f\t%s\n", p.Name, p.Alone, p.Frame, p.How)
+		sum.Alone, sum.Frame = sum.Alone+p.Alone, sum.Frame+p.Frame
+	}
+	_ = t.Flush() // as above
+	r.printBudgets(w)
+	fmt.Fprintf(w, "\n%.0f s", r.Seconds)
+	if r.OthersShare >= 0 {
+		fmt.Fprintf(w, "; other programs took %.0f%% of the machine meanwhile", 100*r.OthersShare)
+	}
+	fmt.Fprintln(w, ".")
+}
+
+// printBudgets says what became of the budgets of the design, as far as this run
+// measured them.
+func (r *benchReport) printBudgets(w io.Writer) {
+	fmt.Fprint(w, "\nBudgets (docs/architecture.md), on two cores that do nothing else:\n")
+	line := func(met bool, format string, args ...any) {
+		verdict := "missed"
+		if met {
+			verdict = "met"
+		}
+		fmt.Fprintf(w, "  %-6s  %s\n", verdict, fmt.Sprintf(format, args...))
+	}
+	for _, row := range r.Rows {
+		if row.Path != benchParley {
+			continue
+		}
+		if row.Asked == 5000 {
+			line(row.P50MS < 0.3 && row.P99MS < 1.5, "%d conversations, 5,000 events/s: p50 %.2f of 0.3 ms, p99 %.2f of 1.5 ms", row.Conversations, row.P50MS, row.P99MS)
+		}
+		if row.Asked == 0 && row.Conversations == 1000 {
+			line(row.EventsPerSecond >= 100_000, "1000 conversations: %.0f of 100,000 events/s", row.EventsPerSecond)
+		}
+	}
+	for _, ratio := range r.Ratios {
+		line(ratio.OverRaw >= 1, "%d conversations: %.2f of 1 time the events that raw publishing sustains", ratio.Conversations, ratio.OverRaw)
+	}
+	if d := r.Decisions; d != nil {
+		line(d.CallP50MS < 0.5, "decision to queued job: p50 %.2f of 0.5 ms", d.CallP50MS)
+	}
+}
