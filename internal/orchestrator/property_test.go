@@ -1,0 +1,208 @@
+package orchestrator
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// TestAnyConversation walks at random and shows what holds of every log.
+func TestAnyConversation(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWalk(t)
+		for range 100 {
+			w.step()
+			if w.known == len(w.messages) {
+				same(t, "an owner that decided before it knew the latest, and one who reads the log in order", looks(w.state), looks(inOrder(w)))
+			}
+		}
+		w.drain()
+		everythingEndsOnce(t, w)
+		at := inOrder(w)
+		same(t, "an owner, and one who reads the log in order", looks(w.state), looks(at))
+		deliveredAgain(t, w, looks(at))
+		withoutSuperseded(t, w)
+		fromTheMiddle(t, w)
+	})
+}
+
+func same(t *rapid.T, what, a, b string) {
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Fatalf("not the same: %s\n%s", what, diff)
+	}
+}
+
+func inOrder(w *walk) *accumulator.Conversation {
+	c := empty(w.conversationLog.id)
+	for _, m := range w.messages {
+		c.Apply(m)
+	}
+	return c
+}
+
+// everythingEndsOnce: turns follow one another, each ends once, every input is
+// answered once, every message is part of one turn or was refused.
+func everythingEndsOnce(t *rapid.T, w *walk) {
+	running, turns := "", map[string]bool{}
+	answers, taken := map[string]events.Answer{}, map[string]bool{}
+	for _, e := range decisions(w) {
+		switch e := e.(type) {
+		case *events.TurnStarted:
+			if running != "" || turns[e.Turn] {
+				t.Fatalf("turn %s started while %q ran, or twice", e.Turn, running)
+			}
+			running, turns[e.Turn] = e.Turn, true
+			for _, id := range e.Inputs {
+				if taken[id] {
+					t.Fatalf("input %s is part of two turns", id)
+				}
+				taken[id] = true
+			}
+		case *events.TurnEnded:
+			if running != e.Turn {
+				t.Fatalf("turn %s ended while %q ran", e.Turn, running)
+			}
+			running = ""
+		case *events.InputAnswered:
+			if answers[e.Input] != "" {
+				t.Fatalf("input %s was answered %s and then %s", e.Input, answers[e.Input], e.Answer)
+			}
+			answers[e.Input] = e.Answer
+		}
+	}
+	if running != "" {
+		t.Fatalf("turn %s never ended", running)
+	}
+	for _, id := range w.said {
+		if answers[id] == "" {
+			t.Fatalf("input %s has no answer", id)
+		}
+		if answers[id] == events.AnswerQueued && !taken[id] {
+			t.Fatalf("input %s was queued and forgotten", id)
+		}
+	}
+	oneResultPerCall(t, w)
+}
+
+// oneResultPerCall: a call that was refused was not run, unless it was stopped.
+func oneResultPerCall(t *rapid.T, w *walk) {
+	refused := map[string]bool{}
+	for _, e := range decisions(w) {
+		switch e := e.(type) {
+		case *events.ToolCallRefused:
+			if refused[e.Call] {
+				t.Fatalf("call %s was refused twice", e.Call)
+			}
+			refused[e.Call] = true
+		case *events.ToolCallRequested:
+			if refused[e.Call] {
+				t.Fatalf("call %s was refused and then asked for", e.Call)
+			}
+		}
+	}
+}
+
+func decisions(w *walk) []events.Event {
+	var all []events.Event
+	for _, m := range w.messages {
+		for _, l := range m.Lines {
+			if d, ok := l.Event.(*events.Decision); ok {
+				for _, e := range d.Events {
+					all = append(all, e.Event)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// deliveredAgain: messages that are given again, and a log that is read from
+// somewhere before where it was left, change nothing.
+func deliveredAgain(t *rapid.T, w *walk, want string) {
+	c := empty(w.conversationLog.id)
+	for i, m := range w.messages {
+		c.Apply(m)
+		for range rapid.IntRange(0, 2).Draw(t, "times") {
+			c.Apply(w.messages[rapid.IntRange(0, i).Draw(t, "again")])
+		}
+	}
+	same(t, "a log, and a log with messages given again", want, looks(c))
+	half, back := empty(w.conversationLog.id), 0
+	if n := len(w.messages); n > 0 {
+		k := rapid.IntRange(0, n).Draw(t, "half")
+		for _, m := range w.messages[:k] {
+			half.Apply(m)
+		}
+		back = rapid.IntRange(0, k).Draw(t, "back")
+	}
+	for _, m := range w.messages[back:] {
+		half.Apply(m)
+	}
+	same(t, "a log, and a log read in halves that overlap", want, looks(half))
+}
+
+// withoutSuperseded: what superseded attempts wrote, or would write later if the
+// lane let them, makes no difference whenever the attempt that counts writes.
+func withoutSuperseded(t *rapid.T, w *walk) {
+	all, without, late := empty(w.conversationLog.id), empty(w.conversationLog.id), empty(w.conversationLog.id)
+	var old []events.Line
+	for _, m := range w.messages {
+		all.Apply(m)
+		s, ok := m.Lines[0].Event.(events.Stamped)
+		if !ok {
+			without.Apply(m)
+			late.Apply(m)
+			continue
+		}
+		if attempt, _ := s.Position(); w.superseded[attempt] {
+			old = append(old, m.Lines...)
+			late.Apply(m)
+			continue
+		}
+		without.Apply(m)
+		m.Lines = slices.Concat(m.Lines, old)
+		late.Apply(m)
+		same(t, "a log, and a log without superseded attempts", looks(all), looks(without))
+		same(t, "a log, and a log in which superseded attempts go on", looks(all), looks(late))
+	}
+}
+
+// fromTheMiddle: from every Decision at which nothing is under way, its state
+// and what follows give the same as the whole log.
+func fromTheMiddle(t *rapid.T, w *walk) {
+	c := empty(w.conversationLog.id)
+	for i, m := range w.messages {
+		c.Apply(m)
+		state, ok := w.states[m.Sequence]
+		if !ok || !c.Quiet() {
+			continue
+		}
+		if state.GenLane > c.GenLane {
+			t.Fatalf("Decision %d knows more of the gen lane (%d) than there is (%d)", m.Sequence, state.GenLane, c.GenLane)
+		}
+		lane := c.GenLane
+		// What a stopped worker wrote between what was known and the Decision.
+		state.GenLane = lane
+		if diff := cmp.Diff(c.State, state); diff != "" {
+			t.Fatalf("Decision %d does not say what the fold says (-fold +decision)\n%s", m.Sequence, diff)
+		}
+		r := accumulator.Resume(w.conversationLog.id, state, m.Sequence)
+		facts := empty(w.conversationLog.id)
+		for _, m := range w.messages[:i+1] {
+			if m.Channel != events.ChannelGen {
+				facts.Apply(m)
+			}
+		}
+		r.Transcript = facts.Transcript
+		for _, m := range w.messages[i+1:] {
+			r.Apply(m)
+		}
+		same(t, fmt.Sprintf("the whole log, and what follows the Decision at %d", m.Sequence), looks(inOrder(w)), looks(r))
+	}
+}

@@ -1,0 +1,283 @@
+package orchestrator
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// walk is a conversation in which everything happens in a random order: people
+// say things, workers answer, die and answer again, time passes, and the owner
+// reads and decides, now and then without knowing the latest messages.
+type walk struct {
+	*conversationLog
+	t   *rapid.T
+	env Env
+	now time.Time
+	ids int
+
+	said       []string // inputs that want exactly one answer
+	lane       *attempt // who writes the gen lane
+	generation string   // what the latest job asks for
+	calls      []string // calls asked for and not answered by a worker
+	superseded map[string]bool
+}
+
+// attempt is a worker's try at a generation.
+type attempt struct {
+	id, generation string
+	index, blocks  int
+	open           string // the call in the last block, when it has not ended
+	ended          bool
+}
+
+func newWalk(t *rapid.T) *walk {
+	w := &walk{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000), superseded: map[string]bool{}}
+	w.env.Limits = events.Limits{Steps: 3, Tokens: 200, TimeMS: 60_000}
+	return w
+}
+
+func (w *walk) id(kind string) string {
+	w.ids++
+	return fmt.Sprintf("00000000-0000-7000-8000-%s%0*d", kind, 12-len(kind), w.ids)
+}
+
+// pick draws a number below n. It is made of coins, because rapid prefers small
+// numbers and a walk would go round in circles.
+func (w *walk) pick(n int) int {
+	v := 0
+	for range 6 {
+		v <<= 1
+		if rapid.Bool().Draw(w.t, "coin") {
+			v++
+		}
+	}
+	return v % n
+}
+
+func choose[T any](w *walk, from ...T) T { return from[w.pick(len(from))] }
+
+// step lets one thing happen.
+func (w *walk) step() {
+	steps := []string{"say", "tool", "fold", "fold", "decide", "decide", "wait"}
+	switch w.state.Phase {
+	case events.PhaseGenerating:
+		steps = append(steps, "work", "work", "work", "work", "work", "work")
+	case events.PhaseCalling:
+		steps = append(steps, "tool", "tool", "say")
+	}
+	switch choose(w, steps...) {
+	case "say":
+		w.say()
+	case "work":
+		w.work(w.pick(10))
+	case "tool":
+		w.tool()
+	case "fold":
+		w.fold()
+	case "decide":
+		if choose(w, false, true) {
+			w.foldAll()
+		}
+		w.decide()
+	case "wait":
+		w.now = w.now.Add(time.Duration(choose(w, 1, 700, 5_000, 20_000)) * time.Millisecond)
+	}
+}
+
+func (w *walk) write(channel events.Channel, call string, e events.Event) {
+	w.append(accumulator.Message{Channel: channel, Call: call, Lines: []events.Line{overTheWire(e)}})
+}
+
+func (w *walk) say() {
+	id := w.id("1")
+	var e events.Event
+	switch w.pick(8) {
+	case 0, 1:
+		e = &events.Cancel{ID: id, Turn: choose(w, "", "", w.state.Turn, "another")}
+	case 2:
+		e = &events.Settings{ID: id, Route: choose(w, "", "scripted/b", "bad route"), Limits: events.Limits{Steps: w.pick(5) - 1}}
+	case 3:
+		e = &events.Verdict{ID: id, Verdict: "approve"}
+	case 4:
+		e = &events.UserMessage{ID: id, Text: " "}
+	default:
+		e = &events.UserMessage{ID: id, Text: "say " + id}
+	}
+	w.said = append(w.said, id)
+	w.write(events.ChannelIn, "", e)
+}
+
+// work lets the worker of the latest generation do something: begin, also when
+// another has begun (who then cannot write any more), go on, end.
+func (w *walk) work(what int) {
+	a := w.lane
+	if w.generation != "" && (a == nil || a.generation != w.generation || what == 0 && !a.ended) {
+		if a != nil && a.generation == w.generation {
+			w.superseded[a.id] = true
+		}
+		w.lane = &attempt{id: w.id("2"), generation: w.generation}
+		w.emit(&events.GenerationStarted{Generation: w.generation, Provider: "scripted", Model: "echo"})
+		return
+	}
+	if a == nil || a.ended {
+		return
+	}
+	switch what {
+	case 1, 2:
+		w.emit(&events.TextChunk{Block: a.blocks, Text: "word "})
+	case 3:
+		w.emit(&events.ReasoningChunk{Block: 100 + a.blocks, Text: "hm ", Summary: choose(w, false, true)})
+	case 4, 5, 6:
+		if a.open == "" {
+			a.blocks++
+			a.open = w.id("3")
+			w.emit(&events.ToolCallStart{Block: a.blocks, Call: a.open, Name: choose(w, "f", "f", "g", "g", "g", "nope", "")})
+			return
+		}
+		w.emit(&events.ToolCallDelta{Block: a.blocks, Call: a.open, Arguments: choose(w, `{"x":1}`, `{"x":2}`, `{`)})
+		w.close("")
+	default:
+		w.end()
+	}
+}
+
+func (w *walk) close(invalid string) {
+	w.emit(&events.ToolCallEnd{Block: w.lane.blocks, Call: w.lane.open, Invalid: invalid})
+	w.lane.open = ""
+	w.lane.blocks++
+}
+
+func (w *walk) end() {
+	if w.lane.open != "" {
+		w.close("it was cut")
+	}
+	e := &events.GenerationEnded{Generation: w.lane.generation, Finish: events.FinishStop, Terminated: true}
+	tokens := int64(w.pick(60))
+	switch w.pick(13) {
+	case 0:
+		e.Finish, e.Terminated, e.Error = events.FinishError, false, &events.Error{Class: events.ErrOverloaded, Message: "busy", RetryAfterMS: 100}
+	case 1:
+		e.Finish, e.Terminated, e.Error = events.FinishError, false, &events.Error{Class: events.ErrAuth, Message: "no"}
+	case 2:
+		e.Terminated = false
+	case 3:
+		e.Finish = events.FinishPause
+	case 4:
+		e.Finish = events.FinishLength
+	default:
+		e.Usage = &events.Usage{InputTokens: &tokens, OutputTokens: &tokens}
+	}
+	w.emit(e)
+	w.lane.ended = true
+}
+
+func (w *walk) emit(e events.Stamped) {
+	e.Stamp(w.lane.id, w.lane.index)
+	w.lane.index++
+	w.write(events.ChannelGen, "", e)
+}
+
+// tool lets the worker of a call begin or write its one result, also when
+// nobody waits for it any more.
+func (w *walk) tool() {
+	if len(w.calls) == 0 {
+		return
+	}
+	i := w.pick(len(w.calls))
+	call := w.calls[i]
+	if choose(w, false, true) {
+		w.write(events.ChannelCall, call, &events.ToolStarted{Call: call, Attempt: "a"})
+		return
+	}
+	w.calls = slices.Delete(w.calls, i, i+1)
+	w.write(events.ChannelCall, call, &events.ToolResult{Call: call, Status: choose(w, events.StatusOK, events.StatusFailed, ""), Content: "result"})
+}
+
+// decide decides and publishes the jobs, and checks what must hold of any
+// decision.
+func (w *walk) decide() bool {
+	w.env.Settings = w.state.Transcript.Settings
+	before := looks(w.state)
+	es := Decide(w.state, w.env, w.now)
+	if again := Decide(w.state, w.env, w.now); written(again) != written(es) {
+		w.t.Fatalf("decided twice, and otherwise:\n%s\n%s", written(es), written(again))
+	}
+	if after := looks(w.state); after != before {
+		w.t.Fatalf("deciding changed the conversation from\n%s\nto\n%s", before, after)
+	}
+	if len(es) == 0 {
+		return false
+	}
+	w.decided(es)
+	if more := Decide(w.state, w.env, w.now); len(more) > 0 {
+		w.t.Fatalf("a decision was not all: after\n%s\ncame\n%s", written(es), written(more))
+	}
+	w.generation = w.state.Generation
+	for _, e := range es {
+		if r, ok := e.(*events.ToolCallRequested); ok {
+			w.calls = append(w.calls, r.Call)
+		}
+	}
+	if fault := strict(w.state.Transcript.Messages()); fault != "" {
+		w.t.Fatalf("no strict provider takes this history: %s\n%s", fault, looks(w.state))
+	}
+	return true
+}
+
+func written(es []events.Event) string {
+	raw, err := events.AppendFrame(nil, es...)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}
+
+// drain lets everything come to its end.
+func (w *walk) drain() {
+	for range 1000 {
+		w.foldAll()
+		if w.decide() {
+			continue
+		}
+		switch {
+		case w.state.Quiet():
+			return
+		case w.state.Phase == events.PhaseCalling:
+			w.tool()
+		default:
+			w.work(7)
+		}
+	}
+	w.t.Fatalf("the conversation does not come to an end:\n%s", looks(w.state))
+}
+
+// strict says what a strict provider would refuse in a history.
+func strict(all []events.Message) string {
+	for i := 0; i < len(all); i++ {
+		m := all[i]
+		switch {
+		case len(m.Parts) == 0:
+			return fmt.Sprintf("message %d is empty", i)
+		case i == 0 && m.Role != events.RoleUser:
+			return "it does not begin with a user"
+		case m.Role == events.RoleTool:
+			return fmt.Sprintf("message %d is a result that follows no call", i)
+		}
+		for _, p := range m.Parts {
+			if p.Kind != events.PartCall {
+				continue
+			}
+			i++
+			if i == len(all) || all[i].Role != events.RoleTool || len(all[i].Parts) != 1 || all[i].Parts[0].Call != p.Call || all[i].Parts[0].Status == "" {
+				return fmt.Sprintf("call %s has no result in its place, message %d", p.Call, i)
+			}
+		}
+	}
+	return ""
+}
