@@ -64,8 +64,11 @@ func Find(t testing.TB, dir string) []Recording {
 // Load reads the recordings of a folder below root.
 func Load(root, dir string) ([]Recording, error) {
 	files, err := filepath.Glob(filepath.Join(root, dir, "*.expected.json"))
-	if err != nil || len(files) == 0 {
-		return nil, fmt.Errorf("%s holds no recordings (%v)", filepath.Join(root, dir), err)
+	if err != nil {
+		return nil, fmt.Errorf("look for recordings in %s: %w", filepath.Join(root, dir), err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s holds no recordings", filepath.Join(root, dir))
 	}
 	var found []Recording
 	for _, file := range files {
