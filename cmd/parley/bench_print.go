@@ -73,10 +73,10 @@ Decisions, %d turns one after the other, by the server's times:
 	fmt.Fprintln(w, ".")
 }
 
-// printBudgets says what became of the budgets of the design, as far as this run
+// printBudgets says what became of the budgets this was built to, as far as the run
 // measured them.
 func (r *benchReport) printBudgets(w io.Writer) {
-	fmt.Fprint(w, "\nBudgets (docs/architecture.md), on two cores that do nothing else:\n")
+	fmt.Fprint(w, "\nBudgets, for two cores that do nothing else:\n")
 	line := func(met bool, format string, args ...any) {
 		verdict := "missed"
 		if met {

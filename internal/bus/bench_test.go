@@ -1,0 +1,173 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// benchBus is a deployment of its own and a connection to it.
+func benchBus(b *testing.B) *bus.Bus {
+	b.Helper()
+	s, err := broker.Start(broker.Config{Dir: b.TempDir(), Port: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			b.Error(err)
+		}
+	})
+	c, err := bus.Connect(b.Context(), bus.Config{Name: b.Name()}.InProcess(s.InProcess()), &topology.Plan{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	return c
+}
+
+func benchFrame(b *testing.B, n int) []byte {
+	b.Helper()
+	var es []events.Event
+	for i := range n {
+		es = append(es, chunk("01938a5c-7c1e-7000-8000-000000000001", i))
+	}
+	frame, err := events.AppendFrame(nil, es...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return frame
+}
+
+// BenchmarkAppend is a compare-and-append from call to acknowledgement.
+func BenchmarkAppend(b *testing.B) {
+	c := benchBus(b)
+	a, seq, frame := gen(c, id()), uint64(0), benchFrame(b, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if seq, err = c.Append(b.Context(), a, seq, frame); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLane hands events over: as fast as the lane takes them, and each
+// after the one before it stands.
+func BenchmarkLane(b *testing.B) {
+	for name, flush := range map[string]bool{"gathering": false, "each acknowledged": true} {
+		b.Run(name, func(b *testing.B) {
+			c := benchBus(b)
+			lane := c.OpenLane(b.Context(), gen(c, id()), 0)
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				err := lane.Append(chunk("a", n))
+				if err == nil && flush {
+					_, err = lane.Flush()
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			if _, err := lane.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(n)/float64(lane.Frames()), "events/frame")
+		})
+	}
+}
+
+// BenchmarkAttachLive is an append and its way to a viewer that is attached.
+func BenchmarkAttachLive(b *testing.B) {
+	for _, n := range []int{1, 16} {
+		b.Run(fmt.Sprintf("%d events in a frame", n), func(b *testing.B) {
+			c := benchBus(b)
+			conversation := id()
+			a, frame := gen(c, conversation), benchFrame(b, n)
+			seq, err := c.Append(b.Context(), a, 0, frame)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(b.Context())
+			seen, done := make(chan uint64), make(chan error, 1)
+			go func() {
+				for m, err := range c.Attach(ctx, conversation, bus.From{}) {
+					if err != nil {
+						done <- err
+						return
+					}
+					select {
+					case seen <- m.Sequence:
+					case <-ctx.Done():
+					}
+				}
+				done <- nil
+			}()
+			<-seen
+			b.ReportAllocs()
+			for b.Loop() {
+				if seq, err = c.Append(b.Context(), a, seq, frame); err != nil {
+					b.Fatal(err)
+				}
+				if got := <-seen; got != seq {
+					b.Fatalf("the viewer saw %d, not %d", got, seq)
+				}
+			}
+			stop()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				b.Error(err)
+			}
+		})
+	}
+}
+
+// BenchmarkFollowCatchesUp reads a log that many conversations wrote in turns,
+// as an orchestrator does that takes over. The cost of a message must not grow
+// with the number of conversations.
+func BenchmarkFollowCatchesUp(b *testing.B) {
+	for _, conversations := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("%d conversations", conversations), func(b *testing.B) {
+			c := benchBus(b)
+			const total = 10_000
+			fillLog(b, c, conversations, total)
+			caughtUp := errors.New("caught up")
+			for b.Loop() {
+				n := 0
+				err := c.Follow(b.Context(), 0, 0, func(bus.Message) error { n++; return nil }, func() error { return caughtUp })
+				if !errors.Is(err, caughtUp) || n != total {
+					b.Fatalf("%d messages: %v", n, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/total, "µs/message")
+		})
+	}
+}
+
+func fillLog(b *testing.B, c *bus.Bus, conversations, total int) {
+	b.Helper()
+	nc, js := c.Raw()
+	subjects := make([]string, conversations)
+	for i := range subjects {
+		subjects[i] = gen(c, id()).Subject(topology.Conv)
+	}
+	frame := benchFrame(b, 1)
+	for i := range total {
+		var err error
+		if i%256 == 255 || i == total-1 { // what is acknowledged bounds what is under way
+			_, err = js.Publish(b.Context(), subjects[i%conversations], frame)
+		} else {
+			err = nc.Publish(subjects[i%conversations], frame)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
