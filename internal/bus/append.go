@@ -69,6 +69,9 @@ func (b *Bus) tryAppend(ctx context.Context, subject, stream string, after uint6
 	if err == nil {
 		return ack.Sequence, nil
 	}
+	if denied := b.denial(subject); denied != nil {
+		return 0, denied
+	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) || (api.ErrorCode != codeWrongLastSequence && api.ErrorCode != codeInFlight) {
 		return 0, err
@@ -167,6 +170,9 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 		cancel()
 		if err == nil {
 			return ack.Sequence, nil
+		}
+		if denied := b.denial(subject); denied != nil {
+			err = denied
 		}
 		if permanent(err) {
 			return 0, fmt.Errorf("publish to %s: %w", subject, explainJetStream(err))

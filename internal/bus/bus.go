@@ -32,6 +32,9 @@ var ErrNotSetUp = errors.New("this server has no Parley streams")
 type Config struct {
 	URL, Creds, NKey, Token, User, Password, CA, Cert, Key string
 
+	// InboxPrefix is under what answers come; _INBOX when empty. A user with the
+	// permissions of a role has that role's, [topology.Role.Inbox].
+	InboxPrefix string
 	// Name of the connection, shown by the server.
 	Name string
 	// Log receives connection losses and returns; discarded when nil.
@@ -49,6 +52,7 @@ type Bus struct {
 	payload int      // largest message that is sent, in bytes
 	streams sync.Map // name to jetstream.Stream
 	queues  sync.Map // queues known to exist
+	denied  sync.Map // subject to the error that says it may not be published to
 }
 
 // Connect connects to a server and finds out how the deployment is laid out.
@@ -57,7 +61,8 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	opts, err := cfg.options()
+	b := &Bus{log: cfg.Log}
+	opts, err := cfg.options(b)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +70,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	if err != nil {
 		return nil, explainConnect(withoutSecrets(cfg.URL), err)
 	}
-	b := &Bus{nc: nc, log: cfg.Log, payload: int(nc.MaxPayload()) - 4096}
+	b.nc, b.payload = nc, int(nc.MaxPayload())-4096
 	if b.js, err = jetstream.New(nc); err == nil {
 		err = b.open(ctx, setup)
 	}
@@ -76,7 +81,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	return b, nil
 }
 
-func (cfg Config) options() ([]nats.Option, error) {
+func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 	log := cfg.Log
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
@@ -93,10 +98,16 @@ func (cfg Config) options() ([]nats.Option, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				b.note(err)
+			}
 			if !errors.Is(err, nats.ErrSlowConsumer) {
 				log.Warn("NATS reports an error", "error", err)
 			}
 		}),
+	}
+	if cfg.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
 	}
 	if cfg.Creds != "" {
 		opts = append(opts, nats.UserCredentials(cfg.Creds))
@@ -121,6 +132,23 @@ func (cfg Config) options() ([]nats.Option, error) {
 		opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
 	}
 	return append(opts, cfg.Options...), nil
+}
+
+// note remembers a publish that was denied. The server says so apart from it;
+// the publish itself only gets no answer, and would be tried for ever.
+func (b *Bus) note(err error) {
+	if _, rest, ok := strings.Cut(err.Error(), `Publish to "`); ok {
+		subject, _, _ := strings.Cut(rest, `"`)
+		b.denied.Store(subject, err)
+	}
+}
+
+// denial is why a publish to a subject got no answer, if it was denied.
+func (b *Bus) denial(subject string) error {
+	if err, ok := b.denied.LoadAndDelete(subject); ok {
+		return err.(error)
+	}
+	return nil
 }
 
 // withoutSecrets is a list of servers as it may be shown and logged.
@@ -156,6 +184,9 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("%w: start an orchestrator or `parley up` once, it makes them", ErrNotSetUp)
 	case err != nil:
+		if denied := b.denial("$JS.API.STREAM.INFO." + topology.StreamHistory); denied != nil {
+			return fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied)
+		}
 		return explainJetStream(err)
 	}
 	shards, err := shardsOf(s)

@@ -1,0 +1,291 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// governed is a server whose users are the roles, set up by the admin.
+func governed(t *testing.T) (url string, as func(topology.Role) *bus.Bus) {
+	t.Helper()
+	opts := &server.Options{JetStream: true}
+	for _, r := range []topology.Role{topology.Viewer, topology.App, topology.LLMWorker, topology.ToolWorker, topology.Orchestrator, topology.Admin} {
+		publish, subscribe := topology.Permissions(r, topology.Plan{Shards: 2})
+		opts.Users = append(opts.Users, &server.User{Username: string(r), Password: "p", Permissions: &server.Permissions{
+			Publish: allow(publish), Subscribe: allow(subscribe)}})
+	}
+	url = foreign(t, opts)
+	as = func(r topology.Role) *bus.Bus {
+		t.Helper()
+		cfg := bus.Config{URL: url, User: string(r), Password: "p", InboxPrefix: r.Inbox()}
+		var setup *topology.Plan
+		if r == topology.Admin {
+			setup = &topology.Plan{Shards: 2}
+		}
+		b, err := bus.Connect(t.Context(), cfg, setup)
+		if err != nil {
+			t.Fatalf("%s: %v", r, err)
+		}
+		t.Cleanup(b.Close)
+		return b
+	}
+	as(topology.Admin)
+	return url, as
+}
+
+func allow(subjects []string) *server.SubjectPermission {
+	if len(subjects) == 0 {
+		return &server.SubjectPermission{Deny: []string{">"}}
+	}
+	return &server.SubjectPermission{Allow: subjects}
+}
+
+// A turn, done by users who may do their part only.
+func TestRolesCanDoTheirWork(t *testing.T) {
+	url, as := governed(t)
+	app, orchestrator, llm, tools := as(topology.App), as(topology.Orchestrator), as(topology.LLMWorker), as(topology.ToolWorker)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	conversation, call := id(), id()
+	large := strings.Repeat("a large text ", 100_000)
+
+	watch, err := nats.Connect(url, nats.UserInfo(string(topology.Viewer), "p"), nats.CustomInboxPrefix(topology.Viewer.Inbox()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	live, err := watch.SubscribeSync(topology.Everything(topology.Live, 2, conversation))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan events.Channel, 99)
+	unlisten, err := llm.Listen(conversation, func(m bus.Message) { heard <- m.Channel })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlisten()
+	listening, _ := llm.Raw()
+	if err := listening.Flush(); err != nil { // two connections: the server must know first
+		t.Fatal(err)
+	}
+
+	// Workers say what they offer; the orchestrator and the app see it.
+	done := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	done(llm.Announce(ctx, []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/m"}}))
+	done(tools.Announce(ctx, []bus.Offer{{Kind: "tool", Name: "clock", Worker: "w", Tool: &events.ToolSpec{Name: "clock"}}}))
+	for _, b := range []*bus.Bus{app, orchestrator} {
+		if offers, err := b.Offers(ctx); err != nil || len(offers) != 2 {
+			t.Errorf("%d offers, %v", len(offers), err)
+		}
+	}
+
+	// A person speaks, by reference since it is long.
+	input := id()
+	said, err := app.Publish(ctx, conversation, input, &events.UserMessage{ID: input, Text: large})
+	done(err)
+	if got := take(t, heard); got != events.ChannelIn {
+		t.Errorf("the worker hears %s", got)
+	}
+
+	// The orchestrator follows, decides, and asks for both.
+	lease, err := orchestrator.TakeLease(ctx, 0, "o")
+	done(err)
+	keeping, release := context.WithCancel(ctx)
+	kept := make(chan error, 1)
+	go func() { kept <- lease.Keep(keeping) }()
+	done(orchestrator.SetCheckpoint(ctx, 0, 1))
+	if _, err := orchestrator.Checkpoint(ctx, 0); err != nil {
+		t.Error(err)
+	}
+	shard := topology.ShardOf(conversation, 2)
+	following, enough := context.WithCancel(ctx)
+	err = orchestrator.Follow(following, shard, 0, func(m bus.Message) error {
+		if m.Bad == nil && m.Sequence == said && m.Lines[0].Event.(*events.UserMessage).Text == large {
+			enough()
+		}
+		return m.Bad
+	}, func() error { return nil })
+	enough()
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	decision := decide(t, orchestrator, conversation, 0, "o")
+	generation := id()
+	subjectOf := func(s string, err error) string { done(err); return s }
+	llmQueue, err := topology.LLMQueue("scripted/m")
+	done(err)
+	toolQueue, err := topology.ToolQueue("clock")
+	done(err)
+	done(orchestrator.EnsureQueue(ctx, llmQueue)) // the other one its worker makes
+	done(orchestrator.PublishJob(ctx, conversation, subjectOf(topology.GenerationJob("scripted/m", generation)), generation, &events.GenerationJob{Generation: generation, System: large}))
+	done(orchestrator.PublishJob(ctx, conversation, subjectOf(topology.ToolJob("clock", call)), call, &events.ToolJob{Call: call}))
+
+	// The workers work: one on the gen lane, one on the call's.
+	worked := make(chan error, 9)
+	work := func(b *bus.Bus, q topology.Queue, handle bus.JobHandler) (wait func()) {
+		ctx, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		w := bus.Workforce{Bus: b, Slots: 1, Queues: map[topology.Queue]bus.JobHandler{q: func(ctx context.Context, j bus.Job) error {
+			err := handle(ctx, j)
+			worked <- err
+			return err
+		}}}
+		go func() { ended <- w.Run(ctx) }()
+		return func() { stop(); done(take(t, ended)) }
+	}
+	writeLane := func(ctx context.Context, b *bus.Bus, a topology.Address, e events.Event) error {
+		if _, err := b.LastOf(ctx, topology.At(2, conversation, events.ChannelTurn)); err != nil {
+			return err
+		}
+		lane := b.OpenLane(ctx, a, 0)
+		err := lane.Append(e)
+		_, closing := lane.Close()
+		return errors.Join(err, closing)
+	}
+	stopLLM := work(llm, llmQueue, func(ctx context.Context, j bus.Job) error {
+		if j.Event.(*events.GenerationJob).System != large {
+			return errors.New("the job is not what was published")
+		}
+		return writeLane(ctx, llm, topology.At(2, conversation, events.ChannelGen), chunk("a", 0))
+	})
+	stopTools := work(tools, toolQueue, func(ctx context.Context, j bus.Job) error {
+		done(tools.Show(topology.OfCall(2, conversation, events.ChannelOut, call), &events.ToolOutput{Call: call, Text: "…"}))
+		err := writeLane(ctx, tools, topology.OfCall(2, conversation, events.ChannelCall, call), &events.ToolResult{Call: call, Content: large})
+		return errors.Join(err, bus.Reject(errors.New("to see that it can")))
+	})
+	for range 2 {
+		if err := take(t, worked); err != nil && !strings.Contains(err.Error(), "see that it can") {
+			t.Fatal(err)
+		}
+	}
+	until(t, func() bool {
+		last, err := as(topology.Admin).LastOf(ctx, topology.OfCall(2, conversation, events.ChannelCall, call))
+		return err == nil && last.Sequence > 0
+	}, "no result")
+	stopLLM()
+	stopTools()
+	release()
+	if err := take(t, kept); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+
+	// Everybody who reads sees it all; the viewer saw it live.
+	for _, b := range []*bus.Bus{app, orchestrator} {
+		n := 0
+		done(b.Facts(ctx, conversation, 0, func(m bus.Message) error { n++; return m.Bad }))
+		if d, seq, err := b.LastDecision(ctx, conversation, 0); n != 3 || err != nil || d == nil || seq != decision {
+			t.Errorf("%d facts, decision at %d, %v", n, seq, err)
+		}
+	}
+	if got, err := follow(ctx, app, conversation, bus.From{}, 5); err != nil || len(got) != 5 {
+		t.Errorf("the app sees %d events, %v", len(got), err)
+	}
+	for n := range 5 {
+		if _, err := live.NextMsg(5 * time.Second); err != nil {
+			t.Fatalf("the viewer saw %d messages: %v", n, err)
+		}
+	}
+}
+
+func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
+	url, as := governed(t)
+	conversation, call := id(), id()
+	conv := func(channel string) string { return "conv.0." + conversation + "." + channel }
+	channels := map[string]string{
+		"in": conv("in"), "turn": conv("turn"), "gen": conv("gen"), "call": conv("call." + call), "out": conv("out." + call),
+		"live": "live.0." + conversation + ".gen", "history": "history.0." + conversation + ".turn",
+		"llm job": "jobs.llm.scripted." + id(), "tool job": "jobs.tool.clock." + call, "timer": "timer.0." + conversation + ".t",
+		"ack": "$JS.ACK.JOBS.llm_x.1.2.3.4.5", "dead letter": "dead.jobs.x",
+		"create a stream": "$JS.API.STREAM.CREATE.MINE", "change a stream": "$JS.API.STREAM.UPDATE.CONV_0",
+		"purge": "$JS.API.STREAM.PURGE.CONV_0", "delete a stream": "$JS.API.STREAM.DELETE.HISTORY", "delete a message": "$JS.API.STREAM.MSG.DELETE.CONV_0",
+		"list streams": "$JS.API.STREAM.NAMES", "read": "$JS.API.CONSUMER.CREATE.CONV_1.x", "read one": "$JS.API.DIRECT.GET.CONV_0.x",
+		"take jobs": "$JS.API.CONSUMER.MSG.NEXT.JOBS.llm_x", "read jobs": "$JS.API.CONSUMER.CREATE.JOBS.x", "lease": "$KV.PARLEY_LEASES.shard.0",
+		"checkpoint": "$KV.PARLEY_CHECKPOINTS.shard.0", "be an llm": "$KV.PARLEY_PRESENCE.llm.x.y", "be a tool": "$KV.PARLEY_PRESENCE.tool.x.y",
+		"object": "$O.PARLEY_OBJECTS.C.x", "system": "$SYS.REQ.SERVER.PING", "others' answers": "_INBOX_app.x",
+	}
+	reads := []string{"read", "read one", "object"}
+	for role, may := range map[topology.Role][]string{
+		topology.Viewer:       nil,
+		topology.App:          append([]string{"in", "call"}, reads...),
+		topology.LLMWorker:    append([]string{"gen", "ack", "dead letter", "take jobs", "be an llm"}, reads...),
+		topology.ToolWorker:   append([]string{"call", "out", "ack", "dead letter", "take jobs", "be a tool"}, reads...),
+		topology.Orchestrator: append([]string{"turn", "llm job", "tool job", "timer", "dead letter", "read jobs", "lease", "checkpoint"}, reads...),
+	} {
+		t.Run(string(role)+" publishes what is its own only", func(t *testing.T) {
+			violations := make(chan error, 1)
+			nc, err := nats.Connect(url, nats.UserInfo(string(role), "p"), nats.CustomInboxPrefix(role.Inbox()),
+				nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { violations <- err }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			for what, subject := range channels {
+				if err := nc.Publish(subject, []byte(`{"type":"Forged"}`)); err != nil {
+					t.Fatal(err)
+				}
+				if err := nc.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Contains(may, what) {
+					if err := take(t, violations); !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), subject) {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+			}
+			foreign := []string{">", "conv.>", "history.>", "jobs.>", "_INBOX.>", "_INBOX_admin.>", "$JS.>", "$KV.>", "$SYS.>"}
+			if role != topology.Viewer && role != topology.App {
+				foreign = append(foreign, "live.>", "live.*.*.gen")
+			}
+			for _, subject := range foreign {
+				if _, err := nc.Subscribe(subject, func(*nats.Msg) {}); err != nil {
+					t.Fatal(err)
+				}
+				if err := take(t, violations); !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), "Subscription") {
+					t.Errorf("subscribe to %s: %v", subject, err)
+				}
+			}
+			if len(violations) > 0 {
+				t.Errorf("something allowed was denied: %v", <-violations)
+			}
+		})
+	}
+	t.Run("an append that is denied fails, and says so", func(t *testing.T) {
+		b := as(topology.ToolWorker)
+		input := id()
+		if _, err := b.Publish(within(t, 20*time.Second), conversation, input, &events.Verdict{ID: input}); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("publish: %v", err)
+		}
+		if _, err := b.Append(within(t, 20*time.Second), topology.At(2, conversation, events.ChannelTurn), 0, []byte(`{"type":"Decision"}`)); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("append: %v", err)
+		}
+	})
+	t.Run("a viewer that connects as if it had JetStream is told", func(t *testing.T) {
+		ctx := within(t, 20*time.Second)
+		b, err := bus.Connect(ctx, bus.Config{URL: url, User: string(topology.Viewer), Password: "p", InboxPrefix: topology.Viewer.Inbox()}, nil)
+		if err == nil {
+			b.Close()
+		}
+		if !errors.Is(err, nats.ErrPermissionViolation) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%v", err)
+		}
+	})
+}

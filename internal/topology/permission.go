@@ -1,0 +1,121 @@
+package topology
+
+import "slices"
+
+// Role is what a user of the server is allowed to be.
+type Role string
+
+// The roles.
+const (
+	// Viewer watches: live subjects and nothing else, no JetStream.
+	Viewer Role = "viewer"
+	// App speaks for people: it writes inputs, answers deferred calls and reads
+	// everything. Gateways and the command line are apps.
+	App Role = "app"
+	// LLMWorker runs generations.
+	LLMWorker Role = "llm-worker"
+	// ToolWorker runs calls.
+	ToolWorker Role = "tool-worker"
+	// Orchestrator decides.
+	Orchestrator Role = "orchestrator"
+	// Admin sets up and repairs.
+	Admin Role = "admin"
+)
+
+// Inbox is the prefix under which a role gets its answers. With the usual one
+// everybody could read everybody's.
+func (r Role) Inbox() string { return "_INBOX_" + string(r) }
+
+// Permissions lists the subjects a role may publish and subscribe to. An empty
+// list allows nothing: say so to nats-server with deny ">", for it takes a
+// missing list for everything. The channel says who wrote an event, so a model
+// or a tool cannot forge what a person said or the orchestrator decided.
+//
+// A worker may take jobs of every queue and read every conversation: subjects
+// of the JetStream API have no wildcard within a token. To narrow it, list the
+// queues' consumers in place of "CONSUMER.MSG.NEXT.JOBS.*".
+func Permissions(role Role, plan Plan) (publish, subscribe []string) {
+	inbox := role.Inbox() + ".>"
+	switch role {
+	case Viewer:
+		return nil, []string{"live.*.*.>", inbox}
+	case App:
+		publish = slices.Concat([]string{"conv.*.*.in", "conv.*.*.call.*"}, plan.reading(), objects(), roster())
+		return publish, []string{"live.*.*.>", inbox}
+	case LLMWorker:
+		publish = slices.Concat([]string{"conv.*.*.gen"}, plan.reading(), objects(), working("llm"))
+		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
+	case ToolWorker:
+		publish = slices.Concat([]string{"conv.*.*.call.*", "conv.*.*.out.*"}, plan.reading(), objects(), working("tool"))
+		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
+	case Orchestrator:
+		own := []string{
+			"conv.*.*.turn", "jobs.>", "timer.>", "dead.>",
+			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>",
+			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*",
+		}
+		publish = slices.Concat(own, plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
+		return publish, []string{inbox}
+	case Admin:
+		return []string{">"}, []string{">"}
+	}
+	return nil, nil
+}
+
+// reading is what it takes to read conversations, but for the live ones.
+func (p Plan) reading() []string {
+	all := logOf(StreamHistory)
+	for shard := range p.WithDefaults().Shards {
+		all = append(all, logOf(ConvStream(shard))...)
+	}
+	return all
+}
+
+func logOf(stream string) []string {
+	const api = "$JS.API."
+	return []string{
+		api + "STREAM.INFO." + stream,
+		api + "DIRECT.GET." + stream, api + "DIRECT.GET." + stream + ".>",
+		api + "CONSUMER.CREATE." + stream + ".>",
+		api + "CONSUMER.MSG.NEXT." + stream + ".*",
+		api + "CONSUMER.DELETE." + stream + ".*",
+	}
+}
+
+// objects is what it takes to store and fetch what exceeds a message.
+func objects() []string {
+	return append(watching("OBJ_"+BucketObjects), "$O."+BucketObjects+".>")
+}
+
+// roster is what it takes to know who is there.
+func roster() []string { return watching("KV_" + BucketPresence) }
+
+func watching(stream string) []string {
+	return []string{
+		"$JS.API.STREAM.INFO." + stream,
+		"$JS.API.DIRECT.GET." + stream + ".>",
+		"$JS.API.CONSUMER.CREATE." + stream + ".>",
+		"$JS.API.CONSUMER.DELETE." + stream + ".*",
+		"$JS.FC." + stream + ".>",
+	}
+}
+
+func entries(bucket string) []string {
+	return []string{"$JS.API.STREAM.INFO.KV_" + bucket, "$JS.API.DIRECT.GET.KV_" + bucket + ".>"}
+}
+
+// working is what it takes to run the jobs of a kind.
+func working(kind string) []string {
+	return []string{
+		"$JS.API.CONSUMER.CREATE." + StreamJobs + ".*.jobs." + kind + ".>",
+		"$JS.API.CONSUMER.INFO." + StreamJobs + ".*",
+		"$JS.API.CONSUMER.MSG.NEXT." + StreamJobs + ".*",
+		// Both forms: servers of before 2.14 and servers that put the domain and
+		// the account in front.
+		"$JS.ACK." + StreamJobs + ".>", "$JS.ACK.*.*." + StreamJobs + ".>",
+		"dead.jobs.>",
+		"$KV." + BucketPresence + "." + kind + ".>",
+		"$JS.API.STREAM.INFO.KV_" + BucketPresence,
+	}
+}
+
