@@ -1,0 +1,366 @@
+// Package parley_test holds the rules of the house: who may import whom, how
+// long things may be, what is not done here. It reads the source and needs
+// neither the network nor a build.
+package parley_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/parleybus/parley/"
+
+// lower are the layers under the services; imports go one way, downwards:
+// cmd -> daemon gateway orchestrator worker -> bus llm tool -> accumulator
+// topology -> events.
+const lower = "internal/bus internal/llm internal/tool internal/accumulator internal/topology internal/events"
+
+// mayImport lists for each package which of ours it may import. "dir/..." means
+// the package and those under it. A package that is not here does not exist.
+var mayImport = map[string]string{
+	".":                            "",
+	"cmd/parley":                   "internal/...",
+	"cmd/orchestrator":             "internal/daemon",
+	"cmd/llm-worker":               "internal/daemon",
+	"cmd/tool-worker":              "internal/daemon",
+	"internal/daemon":              "internal/gateway internal/orchestrator internal/worker internal/llm/catalog " + lower,
+	"internal/gateway":             "schemas " + lower,
+	"internal/orchestrator":        lower,
+	"internal/worker":              lower,
+	"internal/broker":              "internal/topology internal/events",
+	"internal/terminal":            "internal/accumulator internal/events",
+	"internal/bus":                 "internal/topology internal/events",
+	"internal/llm":                 "internal/events",
+	"internal/llm/anthropic":       "internal/llm internal/events",
+	"internal/llm/ollama":          "internal/llm internal/events",
+	"internal/llm/openai":          "internal/llm internal/events",
+	"internal/llm/openairesponses": "internal/llm internal/events",
+	"internal/llm/scripted":        "internal/llm internal/events",
+	"internal/llm/catalog":         "internal/llm/... internal/events",
+	"internal/llm/recording":       "internal/llm internal/events",
+	"internal/llm/recording/table": "internal/llm/... internal/accumulator internal/events",
+	"internal/tool":                "internal/tool/arithmetic internal/events",
+	"internal/tool/arithmetic":     "",
+	"internal/accumulator":         "internal/events",
+	"internal/topology":            "internal/events",
+	"internal/events":              "",
+	"schemas":                      "",
+	"schemas/generate":             "internal/events",
+}
+
+// onlyImportedBy lists what few may import: packages of ours and the libraries
+// that everything else is to be shielded from, by prefix.
+var onlyImportedBy = map[string]string{
+	"github.com/nats-io/":                   "internal/bus internal/topology internal/broker",
+	"github.com/ThreeDotsLabs/watermill":    "internal/bus internal/worker",
+	"github.com/openai/openai-go":           "internal/llm/...",
+	"github.com/ollama/ollama":              "internal/llm/...",
+	"github.com/anthropics/":                "internal/llm/...",
+	module + "internal/broker":              "cmd/parley",
+	module + "internal/terminal":            "cmd/...",
+	module + "internal/daemon":              "cmd/...",
+	module + "internal/llm/recording":       "internal/llm/recording/...",
+	module + "internal/llm/anthropic":       "internal/llm/...",
+	module + "internal/llm/ollama":          "internal/llm/...",
+	module + "internal/llm/openairesponses": "internal/llm/...",
+}
+
+// tables are the package-level variables that are neither errors, embedded files
+// nor compile-time checks, and why: constants that Go cannot write as such.
+var tables = map[string]string{
+	"internal/bus.quiet":        "map from level to level",
+	"internal/bus.factChannels": "list of channels",
+	"cmd/parley.roleNames":      "list of roles",
+}
+
+// Bounds in lines.
+const (
+	longestFile     = 500
+	longestFunction = 80
+	longestMain     = 20
+	medianFrom      = 60
+	medianTo        = 160
+)
+
+// file is one source file of the module.
+type file struct {
+	path, dir string
+	test      bool
+	lines     int
+	text      []byte
+	ast       *ast.File
+	fset      *token.FileSet
+}
+
+func (f *file) at(n ast.Node) string {
+	return fmt.Sprintf("%s:%d", f.path, f.fset.Position(n.Pos()).Line)
+}
+
+// imports lists what the file imports: ours without the module's path.
+func (f *file) imports(t *testing.T) []string {
+	var all []string
+	for _, spec := range f.ast.Imports {
+		p, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatalf("%s: %v", f.at(spec), err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// source reads every Go file of the module.
+func source(t *testing.T) []*file {
+	t.Helper()
+	var all []*file
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		base := path.Base(name)
+		if d.IsDir() && name != "." && (base == "testdata" || base[0] == '.' || base[0] == '_') {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		tree, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		all = append(all, &file{path: name, dir: path.Dir(name), test: strings.HasSuffix(name, "_test.go"),
+			lines: strings.Count(string(text), "\n"), text: text, ast: tree, fset: fset})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// matches reports whether a package is among those of a list.
+func matches(list, pkg string) bool {
+	for _, one := range strings.Fields(list) {
+		under, tree := strings.CutSuffix(one, "/...")
+		if pkg == one || tree && (pkg == under || strings.HasPrefix(pkg, under+"/")) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	for _, f := range source(t) {
+		allowed, listed := mayImport[f.dir]
+		if !listed {
+			t.Errorf("%s: package %s is not in the table: say in house_test.go where it stands", f.path, f.dir)
+			continue
+		}
+		for _, p := range f.imports(t) {
+			ours, isOurs := strings.CutPrefix(p, module)
+			switch {
+			case isOurs && f.test:
+				if strings.HasPrefix(ours, "cmd/") {
+					t.Errorf("%s imports %s: a test does not import a command", f.path, ours)
+				}
+			case isOurs && !matches(allowed, ours):
+				t.Errorf("%s imports %s; %s may import: %s", f.path, ours, f.dir, allowed)
+			}
+			if f.test {
+				continue
+			}
+			for prefix, by := range onlyImportedBy {
+				if strings.HasPrefix(p, prefix) && (p == prefix || !isOurs || p[len(prefix)] == '/') && !matches(by, f.dir) {
+					t.Errorf("%s imports %s, which only %s may", f.path, p, by)
+				}
+			}
+		}
+	}
+}
+
+func TestTheImportTableNamesOnlyWhatExists(t *testing.T) {
+	for pkg := range mayImport {
+		if pkg == "internal/gateway" {
+			continue
+		}
+		if found, err := filepath.Glob(path.Join(pkg, "*.go")); err != nil || len(found) == 0 {
+			t.Errorf("package %s is in the table and not in the tree (%v)", pkg, err)
+		}
+	}
+}
+
+func TestFilesAndFunctionsAreShort(t *testing.T) {
+	var lengths []int
+	for _, f := range source(t) {
+		if f.lines > longestFile {
+			t.Errorf("%s has %d lines, more than %d", f.path, f.lines, longestFile)
+		}
+		if strings.HasPrefix(f.dir, "cmd/") && path.Base(f.path) == "main.go" && f.lines > longestMain {
+			t.Errorf("%s has %d lines: a main only wires, in at most %d", f.path, f.lines, longestMain)
+		}
+		if !f.test {
+			lengths = append(lengths, f.lines)
+		}
+		if strings.HasPrefix(f.dir+"/", "internal/llm/") || f.path == "internal/events/decode.go" {
+			continue // what a wire says is read in one place
+		}
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if n := f.fset.Position(fn.End()).Line - f.fset.Position(fn.Pos()).Line + 1; n > longestFunction {
+				t.Errorf("%s: %s has %d lines, more than %d", f.at(fn), fn.Name.Name, n, longestFunction)
+			}
+		}
+	}
+	slices.Sort(lengths)
+	if median := lengths[len(lengths)/2]; median < medianFrom || median > medianTo {
+		t.Errorf("half of the files are longer than %d lines; the middle should be between %d and %d", median, medianFrom, medianTo)
+	}
+}
+
+func TestPackagesSayWhatTheyAre(t *testing.T) {
+	documented, named := map[string]bool{}, map[string]string{}
+	for _, f := range source(t) {
+		if !f.test || f.dir == "." {
+			named[f.dir] = f.ast.Name.Name
+			documented[f.dir] = documented[f.dir] || f.ast.Doc != nil
+		}
+	}
+	for dir, name := range named {
+		if !documented[dir] {
+			t.Errorf("package %s has no comment that says what it does and promises", dir)
+		}
+		for _, n := range []string{name, path.Base(dir)} {
+			switch n {
+			case "util", "utils", "common", "helper", "helpers", "models", "types", "pkg", "base", "misc", "shared", "lib":
+				t.Errorf("package %s is called %s, which says nothing", dir, n)
+			}
+		}
+	}
+}
+
+// unfinished finds marks of work left over. It is put together so that it does
+// not find itself.
+func unfinished() *regexp.Regexp {
+	return regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b|not imple` + `mented`)
+}
+
+func TestNothingIsLeftUnfinished(t *testing.T) {
+	marks := unfinished()
+	for _, f := range source(t) {
+		for i, line := range strings.Split(string(f.text), "\n") {
+			if m := marks.FindString(line); m != "" {
+				t.Errorf("%s:%d: %q", f.path, i+1, m)
+			}
+		}
+	}
+}
+
+func TestWhatIsNotDoneHere(t *testing.T) {
+	for _, f := range source(t) {
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			switch fn := call.Fun.(type) {
+			case *ast.Ident:
+				if fn.Name == "panic" && !f.test {
+					t.Errorf("%s: panic: return an error", f.at(call))
+				}
+			case *ast.SelectorExpr:
+				of, _ := fn.X.(*ast.Ident)
+				if why := refused(of, fn.Sel.Name, f.test); why != "" {
+					t.Errorf("%s: %s", f.at(call), why)
+				}
+			}
+			return true
+		})
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s: init: wire it in main", f.at(fn))
+			}
+		}
+	}
+}
+
+// refused says why of.name(…) is not called here, if so.
+func refused(of *ast.Ident, name string, test bool) string {
+	if of == nil {
+		return ""
+	}
+	switch {
+	case of.Name == "log" && strings.HasPrefix(name, "Fatal"):
+		return "log.Fatal: return the error to main"
+	case of.Name == "time" && name == "Sleep" && test:
+		return "time.Sleep in a test: wait on a signal"
+	case test && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, name):
+		return "a test that is skipped: it passes where it did not run"
+	}
+	return ""
+}
+
+func TestThereIsNoGlobalState(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range source(t) {
+		if f.test {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range g.Specs {
+				v := spec.(*ast.ValueSpec)
+				for _, name := range v.Names {
+					key := f.dir + "." + name.Name
+					seen[key] = true
+					if tables[key] == "" && !constant(g, v, name.Name) {
+						t.Errorf("%s: variable %s: give it to those who need it, or list it in house_test.go with a reason", f.at(name), name.Name)
+					}
+				}
+			}
+		}
+	}
+	for key := range tables {
+		if !seen[key] {
+			t.Errorf("table %s is listed and not in the tree", key)
+		}
+	}
+}
+
+// constant reports whether a variable is an error value, an embedded file or a
+// check at compile time.
+func constant(g *ast.GenDecl, v *ast.ValueSpec, name string) bool {
+	for _, doc := range []*ast.CommentGroup{g.Doc, v.Doc} {
+		if doc == nil {
+			continue
+		}
+		for _, c := range doc.List {
+			if strings.HasPrefix(c.Text, "//go:embed ") {
+				return true
+			}
+		}
+	}
+	return name == "_" || strings.HasPrefix(name, "Err") || strings.HasPrefix(name, "err")
+}
