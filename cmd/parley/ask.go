@@ -59,7 +59,9 @@ func (a *app) askCommand() *cobra.Command {
 		Long: `Ask a question and watch the answer as it comes. Without NATS_URL everything
 runs in this process, unless a ` + "`parley up`" + ` runs on the same data directory.
 "-" reads the question from standard input. Ctrl-C cancels the turn; a second
-one leaves.`,
+one leaves.
+
+` + exitCodes,
 		Example: `  parley ask "What time is it in Oslo, and what is 17% of 2,340?"
   parley ask --model anthropic/claude-sonnet-4-5 "Why is the sky blue?"
   git diff | parley ask - --system "Review this change."`,
@@ -95,7 +97,7 @@ func (q *question) run(ctx context.Context, text string) (err error) {
 	if err != nil {
 		return err
 	}
-	return exitOf(end)
+	return exitOf(end, q.quiet)
 }
 
 func (q *question) view() view {
@@ -108,6 +110,9 @@ func (q *question) view() view {
 // open connects, finds out which model answers, says so, and settles what was
 // asked for.
 func (q *question) open(ctx context.Context) (*session, error) {
+	if q.limits.Steps < 0 || q.limits.Tokens < 0 || q.maxTime < 0 {
+		return nil, &exitError{exitUsage, errors.New("--max-steps, --max-tokens and --max-time must not be below 0")}
+	}
 	fresh := q.conversation == ""
 	if fresh {
 		id, err := uuid.NewV7()
@@ -143,6 +148,9 @@ func (q *question) settle(ctx context.Context, s *session, fresh bool) error {
 		settings.Tools = []string{"-"}
 	}
 	if len(q.app.cfg.Models) > 0 {
+		if err := served(offers, model); err != nil {
+			return err
+		}
 		settings.Route = model
 	}
 	said := settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || settings.Limits != (events.Limits{})
@@ -179,6 +187,22 @@ func (q *question) model(s *session, offers []bus.Offer) (model, why string) {
 		}
 	}
 	return model, "the default of the workers at " + s.URL()
+}
+
+// served makes sure that a worker asks the model's provider: the question would
+// wait for one that never comes.
+func served(offers []bus.Offer, model string) error {
+	provider, _, _ := strings.Cut(model, "/")
+	var routes []string
+	for _, o := range offers {
+		if o.Kind == "llm" && o.Name == provider {
+			return nil
+		}
+		if o.Kind == "llm" && !slices.Contains(routes, o.Name) {
+			routes = append(routes, o.Name)
+		}
+	}
+	return &exitError{exitUsage, fmt.Errorf("no worker asks %q for --model %s; the workers ask %s: choose one of them, or start an llm-worker that has a key for it", provider, model, strings.Join(routes, ", "))}
 }
 
 // inherit fills in what a conversation was told before and is not told now.
@@ -244,6 +268,10 @@ func (q *question) turn(ctx context.Context, s *session, v view, text string) (*
 		from.After = bus.Cursor{Sequence: q.began, Index: 1 << 30}
 	}
 	q.began = seq
+	nobody := time.AfterFunc(answerPatience, func() {
+		leave(&exitError{exitNobody, fmt.Errorf("no orchestrator took the question within %s: it stands in the log and is answered when one runs; start `orchestrator` or `parley up --only orchestrator`, then see `parley tail %s`", answerPatience, q.conversation)})
+	})
+	defer nobody.Stop()
 	var turn string
 	var end *events.TurnEnded
 	for m, err := range s.Attach(ctx, q.conversation, from) {
@@ -264,7 +292,11 @@ func (q *question) turn(ctx context.Context, s *session, v view, text string) (*
 					end = e
 				}
 			case *events.InputAnswered:
-				if e.Input == input && e.Answer == events.AnswerInvalid {
+				if e.Input != input {
+					return
+				}
+				nobody.Stop()
+				if e.Answer == events.AnswerInvalid {
 					err = fmt.Errorf("the question was refused: %s", e.Reason)
 				}
 			}

@@ -84,7 +84,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	defer func() { _ = s.Close() }() // what was found is what counts
 	began := time.Now()
 	ids, err := s.ConversationIDs(ctx, 0)
-	found[len(found)-1].Says = fmt.Sprintf("%s answers in %s, %d shards", orElse(s.URL(), "the embedded server"), time.Since(began).Round(100*time.Microsecond), s.Shards())
+	found[len(found)-1].Says = fmt.Sprintf("%s answers in %s, %d shards", s.where(), time.Since(began).Round(100*time.Microsecond), s.Shards())
 	note("history", err, fmt.Sprintf("%d conversations", len(ids)))
 	offers, err := s.Offers(ctx)
 	kinds := map[string]int{}

@@ -32,6 +32,9 @@ func (a *app) list(ctx context.Context, limit int) (err error) {
 	if err != nil {
 		return err
 	}
+	if limit < 0 {
+		return &exitError{exitUsage, fmt.Errorf("--limit %d must not be below 0", limit)}
+	}
 	s, err := a.client(ctx)
 	if err != nil {
 		return err

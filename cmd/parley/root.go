@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -26,13 +28,22 @@ const (
 	exitNobody    = 5 // no server, or no workers to answer
 )
 
+const exitCodes = `Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 ended at a limit,
+4 cancelled, 5 no server or no workers.`
+
 // exitError is an error with an exit code of its own.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
 func (e *exitError) Unwrap() error { return e.err }
 
 // app is what all commands share.
@@ -50,6 +61,10 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
 		return exitUsage
 	}
+	// A reader that goes away, such as head, shows as an error of the write. By
+	// default it would end the process, and leave the embedded server's file and
+	// leases behind.
+	signal.Ignore(syscall.SIGPIPE)
 	a := &app{cfg: cfg, data: dataDir()}
 	cmd := a.root()
 	cmd.SetArgs(args)
@@ -83,14 +98,10 @@ watch live, replay later, or answer.
 
 Without NATS_URL a server is embedded; its data is in ` + a.data + `.
 
-Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 ended at a limit,
-4 cancelled, 5 no server or no workers.`,
+` + exitCodes,
 		Version:       daemon.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRun: func(*cobra.Command, []string) {
-			a.ran = true
-		},
 	}
 	flags := root.PersistentFlags()
 	a.cfg.Connection(flags)
@@ -99,6 +110,16 @@ Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 ended at a limit,
 	flags.StringVar(&a.cfg.LogFormat, "log-format", orElse(a.cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
 	root.AddCommand(a.askCommand(), a.chatCommand(), a.upCommand(), a.tailCommand(), a.replayCommand(),
 		a.listCommand(), a.showCommand(), a.cancelCommand(), a.decodeCommand(), a.doctorCommand())
+	for _, cmd := range root.Commands() {
+		// Not in a PreRun: cobra looks for required flags, and for those that
+		// exclude each other, after it.
+		if run := cmd.RunE; run != nil {
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				a.ran = true
+				return run(cmd, args)
+			}
+		}
+	}
 	return root
 }
 
@@ -146,15 +167,31 @@ func orElse(s, def string) string {
 }
 
 // exitOf is how a turn's end shows in the exit code. The renderer has said what
-// happened.
-func exitOf(end *events.TurnEnded) error {
-	switch end.Outcome {
-	case events.OutcomeCompleted:
+// happened, unless it was told to be quiet.
+func exitOf(end *events.TurnEnded, quiet bool) error {
+	code := exitCodeOf(end.Outcome)
+	if code == exitOK {
 		return nil
-	case events.OutcomeLimit:
-		return &exitError{code: exitLimit}
-	case events.OutcomeCancelled:
-		return &exitError{code: exitCancelled}
 	}
-	return &exitError{code: exitFailed}
+	e := &exitError{code: code}
+	if quiet {
+		why := end.Reason
+		if end.Error != nil {
+			why = end.Error.Error()
+		}
+		e.err = fmt.Errorf("the turn ended as %s: %s", end.Outcome, why)
+	}
+	return e
+}
+
+func exitCodeOf(o events.Outcome) int {
+	switch o {
+	case events.OutcomeCompleted:
+		return exitOK
+	case events.OutcomeLimit:
+		return exitLimit
+	case events.OutcomeCancelled:
+		return exitCancelled
+	}
+	return exitFailed
 }

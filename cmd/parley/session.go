@@ -29,6 +29,14 @@ type session struct {
 	stop   context.CancelFunc
 }
 
+// where names the server for people.
+func (s *session) where() string {
+	if s.server != nil {
+		return orElse(s.server.URL(), "the embedded server")
+	}
+	return s.URL()
+}
+
 // Close stops what runs here, in order: roles, connection, server.
 func (s *session) Close() error {
 	s.stop()
@@ -46,7 +54,7 @@ func (s *session) Close() error {
 // client connects to what is there: the server of NATS_URL, the one that runs
 // on the data directory, or, to read what was left there, one of our own.
 func (a *app) client(ctx context.Context) (*session, error) {
-	log, err := a.cfg.Logger(os.Stderr)
+	log, err := a.logger()
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +69,7 @@ func (a *app) client(ctx context.Context) (*session, error) {
 
 // everything connects to what is there, or runs everything in this process.
 func (a *app) everything(ctx context.Context) (*session, error) {
-	log, err := a.cfg.Logger(os.Stderr)
+	log, err := a.logger()
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +102,14 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func (a *app) logger() (*slog.Logger, error) {
+	log, err := a.cfg.Logger(os.Stderr)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return log, nil
 }
 
 // role makes a role of this process.
@@ -168,6 +184,10 @@ func (a *app) embed(ctx context.Context, log *slog.Logger, port int) (*session, 
 func (a *app) startServer(ctx context.Context, log *slog.Logger, port int) (*broker.Broker, error) {
 	for until := time.Now().Add(3 * time.Second); ; {
 		s, err := broker.Start(broker.Config{Dir: a.data, Port: port, SyncAlways: a.sync == "always", Log: log})
+		var path *os.PathError
+		if !errors.Is(err, broker.ErrInUse) && errors.As(err, &path) {
+			err = fmt.Errorf("the data directory %s cannot be used: %w: give another with --data or PARLEY_DATA", a.data, err)
+		}
 		if !errors.Is(err, broker.ErrInUse) || time.Now().After(until) {
 			return s, err
 		}

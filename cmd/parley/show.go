@@ -101,6 +101,16 @@ func (a *app) cancelCommand() *cobra.Command {
 
 // cancel asks for the turn to be stopped and waits for the answer.
 func cancel(ctx context.Context, s *session, conversation string) error {
+	c, err := s.Describe(ctx, conversation)
+	if err != nil {
+		return err
+	}
+	if c.Last.IsZero() {
+		return fmt.Errorf("there is no conversation %s: `parley ls` lists what there is", conversation)
+	}
+	if s.server != nil && !c.State.Busy() {
+		return fmt.Errorf("no turn runs in conversation %s", conversation)
+	}
 	q := &question{conversation: conversation}
 	var input string
 	seq, err := q.send(ctx, s, func(id string) events.Event {
@@ -109,6 +119,9 @@ func cancel(ctx context.Context, s *session, conversation string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if s.server != nil {
+		return &exitError{exitNobody, errors.New("nothing runs on this data directory: the Cancel stands in the log and is answered when `parley up` or `parley ask` runs")}
 	}
 	ctx, stop := context.WithTimeout(ctx, answerPatience)
 	defer stop()

@@ -104,7 +104,7 @@ func (u *deployment) run(ctx context.Context, portGiven bool) (err error) {
 	}
 	ctx, stop := daemon.Signals(ctx)
 	defer stop()
-	log, err := u.app.cfg.Logger(os.Stderr)
+	log, err := u.app.logger()
 	if err != nil {
 		return err
 	}

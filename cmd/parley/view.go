@@ -29,14 +29,15 @@ type view interface {
 
 // people shows a conversation in the terminal.
 type people struct {
-	w io.Writer
-	p terminal.Profile
-	r *terminal.Renderer
+	w     io.Writer
+	p     terminal.Profile
+	r     *terminal.Renderer
+	quiet bool // the text and nothing else
 }
 
 func newPeople(o terminal.Options) *people {
 	p := profile()
-	return &people{w: os.Stdout, p: p, r: terminal.New(os.Stdout, p, o)}
+	return &people{w: os.Stdout, p: p, r: terminal.New(os.Stdout, p, o), quiet: o.TextOnly}
 }
 
 func (v *people) Show(m bus.Message) error {
@@ -53,6 +54,9 @@ func (v *people) Show(m bus.Message) error {
 func (v *people) Turn(conversation string) error {
 	if err := v.r.Close(); err != nil {
 		return outputError(err)
+	}
+	if v.quiet {
+		return nil
 	}
 	_, err := fmt.Fprintln(v.w, v.r.Summary().Line(conversation, v.p))
 	return outputError(err)

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+)
+
+// TestMain lets the test binary be the command itself when a script runs it.
+func TestMain(m *testing.M) {
+	testscript.Main(tidy{m}, map[string]func(){
+		"parley": func() { os.Exit(run(os.Args[1:])) },
+	})
+}
+
+// tidy runs the tests and fails when they leave goroutines behind.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	code := t.M.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "goroutines are left:", err)
+		return 1
+	}
+	return code
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// scriptPatience is when a script's process counts as hanging.
+const scriptPatience = 60 * time.Second
+
+// TestScripts runs the command as people and programs do. Each script has a
+// data directory of its own, no provider keys, and an Ollama that is not there.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PARLEY_DATA", filepath.Join(e.WorkDir, "data"))
+			e.Setenv("OLLAMA_HOST", "http://127.0.0.1:1")
+			e.Setenv("LANG", "C.UTF-8")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":     exits,
+			"hangup":    hangup,
+			"interrupt": interrupt,
+			"up":        up,
+			"latest":    latest,
+			"cursor":    cursor,
+			"server":    natsServer,
+			"port":      port,
+			"long":      long,
+			"sealed":    sealed,
+		},
+	})
+}
+
+// exits CODE COMMAND...: the command ends with the exit code, and whatever it
+// complains about is one line.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	var want int
+	if _, err := fmt.Sscan(args[0], &want); err != nil {
+		ts.Fatalf("exits wants a code, got %q", args[0])
+	}
+	got := exitCode(ts.Exec(args[1], args[2:]...))
+	if got != want {
+		ts.Fatalf("%s ended with exit code %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// child is a process of a script whose output is read as it comes.
+type child struct {
+	cmd    *exec.Cmd
+	out    *bufio.Scanner
+	read   bytes.Buffer // what was read of the output
+	stderr bytes.Buffer
+	pipe   *os.File
+}
+
+func begin(ts *testscript.TestScript, args []string) *child {
+	path, err := lookPath(ts, args[0])
+	ts.Check(err)
+	c := &child{cmd: exec.Command(path, args[1:]...)}
+	c.cmd.Dir = ts.MkAbs(".")
+	c.cmd.Env = environment(ts)
+	c.cmd.Stderr = &c.stderr
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	c.cmd.Stdout, c.pipe, c.out = w, r, bufio.NewScanner(r)
+	ts.Check(c.cmd.Start())
+	ts.Check(w.Close())
+	// One that hangs is ended, so that the script fails and not the whole test.
+	late := time.AfterFunc(scriptPatience, func() { _ = c.cmd.Process.Kill() })
+	ts.Defer(func() {
+		late.Stop()
+		_ = c.cmd.Process.Kill() // it has ended where the script went well
+		_ = c.pipe.Close()
+	})
+	return c
+}
+
+// lookPath finds a command as the script's own PATH has it.
+func lookPath(ts *testscript.TestScript, name string) (string, error) {
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if path := filepath.Join(dir, name); isFile(path) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no command %q in PATH", name)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
+func environment(ts *testscript.TestScript) []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "PARLEY_DATA", "OLLAMA_HOST", "NATS_URL", "NO_COLOR"} {
+		if v := ts.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// until reads lines up to the one that done accepts.
+func (c *child) until(done func(line string) bool) bool {
+	for c.out.Scan() {
+		line := c.out.Text()
+		c.read.WriteString(line + "\n")
+		if done(line) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *child) lines(n int) bool {
+	return c.until(func(string) bool { n--; return n <= 0 })
+}
+
+// end says what the process said, and its exit code.
+func (c *child) end(ts *testscript.TestScript) int {
+	code := exitCode(c.cmd.Wait())
+	fmt.Fprint(ts.Stdout(), c.read.String())
+	fmt.Fprint(ts.Stderr(), c.stderr.String())
+	return code
+}
+
+// hangup N COMMAND...: reads N lines of the output and goes away, as head does.
+func hangup(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	c := begin(ts, args[1:])
+	if !c.lines(n) {
+		ts.Fatalf("the output ended before line %d: %s%s", n, c.read.String(), c.stderr.String())
+	}
+	ts.Check(c.pipe.Close())
+	if code := c.end(ts); code != 0 {
+		ts.Fatalf("after the reader went away: exit code %d, stderr %q", code, c.stderr.String())
+	}
+}
+
+// interrupt CODE N COMMAND...: reads N lines, presses Ctrl-C, and wants CODE.
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	c := begin(ts, args[2:])
+	if !c.lines(n) {
+		ts.Fatalf("the output ended before line %d: %s%s", n, c.read.String(), c.stderr.String())
+	}
+	ts.Check(c.cmd.Process.Signal(os.Interrupt))
+	c.until(func(string) bool { return false })
+	if code := c.end(ts); code != want {
+		ts.Fatalf("interrupted: exit code %d, want %d; stderr %q", code, want, c.stderr.String())
+	}
+}
+
+// up VAR [ARGS...]: runs parley up until the script ends, waits for its banner,
+// and puts the server's URL into VAR. It must end with 0 when it is stopped.
+func up(ts *testscript.TestScript, _ bool, args []string) {
+	c := begin(ts, append([]string{"parley", "up"}, args[1:]...))
+	if !c.until(func(line string) bool { return strings.HasPrefix(line, "Ctrl-C stops") }) {
+		ts.Fatalf("parley up ended: %s%s", c.read.String(), c.stderr.String())
+	}
+	for line := range strings.Lines(c.read.String()) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "server" {
+			ts.Setenv(args[0], f[1])
+		}
+	}
+	fmt.Fprint(ts.Stdout(), c.read.String())
+	ts.Defer(func() {
+		_ = c.cmd.Process.Signal(os.Interrupt) // Wait tells how it ended
+		c.until(func(string) bool { return false })
+		if code := exitCode(c.cmd.Wait()); code != 0 {
+			ts.Logf("parley up %v ended with exit code %d: %s", args, code, c.stderr.String())
+			panic("parley up did not end well")
+		}
+	})
+}
+
+// latest VAR: the id of the newest conversation.
+func latest(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("parley", "ls", "-n", "1", "--output", "json"))
+	var all []struct{ ID string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &all))
+	if len(all) != 1 {
+		ts.Fatalf("ls lists %d conversations", len(all))
+	}
+	ts.Setenv(args[0], all[0].ID)
+}
+
+// cursor VAR N FILE REST: the cursor of line N of FILE; the lines after it go
+// to REST.
+func cursor(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	lines := strings.SplitAfter(ts.ReadFile(args[2]), "\n")
+	if len(lines) <= n {
+		ts.Fatalf("%s has %d lines", args[2], len(lines))
+	}
+	var e entry
+	ts.Check(json.Unmarshal([]byte(lines[n-1]), &e))
+	ts.Setenv(args[0], e.Cursor)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), []byte(strings.Join(lines[n:], "")), 0o600))
+}
+
+// server VAR [jetstream]: a NATS server that is not Parley's.
+func natsServer(ts *testscript.TestScript, _ bool, args []string) {
+	opts := &server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
+		JetStream: len(args) > 1, StoreDir: ts.MkAbs("nats")}
+	s, err := server.NewServer(opts)
+	ts.Check(err)
+	s.Start()
+	ts.Defer(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		ts.Fatalf("the NATS server is not ready")
+	}
+	ts.Setenv(args[0], s.ClientURL())
+}
+
+// port VAR taken|closed: a port where somebody listens, or nobody.
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	if args[1] == "closed" {
+		ts.Check(l.Close())
+		return
+	}
+	ts.Defer(func() { _ = l.Close() })
+}
+
+// long VAR BYTES: a text that long.
+func long(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], strings.Repeat("a", n))
+}
+
+// sealed FILE: a file stands where a directory should be made, which not even
+// root can write into.
+func sealed(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o400))
+}
