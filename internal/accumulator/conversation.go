@@ -204,6 +204,7 @@ func (c *Conversation) Decided(e events.Event) {
 		}
 	case *events.GenerationRequested:
 		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
+		c.Route = e.Route
 		c.Open, c.Requested = nil, e
 		c.forgetCalls()
 	case *events.AssistantMessage:

@@ -22,8 +22,8 @@ type Job struct {
 	Delivery int // how often it was handed out, from 1
 }
 
-// Last reports whether the queue will not hand the job out again: what is to be
-// said about it must be said now.
+// Last reports whether the job was handed out too often: the worker that has it
+// ends it, well or as failed.
 func (j Job) Last() bool { return j.Delivery >= topology.JobDeliveries }
 
 // JobHandler runs a job. Its error steers delivery: nil acknowledges the job,

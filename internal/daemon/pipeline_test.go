@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,10 +25,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// deployment is a server and all roles in this process.
+// deployment is a server, and the roles that a test runs on it.
 type deployment struct {
 	*bus.Bus
-	t *testing.T
+	t   *testing.T
+	log *slog.Logger
 }
 
 func newID(t testing.TB) string {
@@ -39,40 +41,69 @@ func newID(t testing.TB) string {
 	return id.String()
 }
 
-func start(t *testing.T, script string, tools *tool.Registry) *deployment {
+// serve starts a server.
+func serve(t *testing.T) *deployment {
 	t.Helper()
 	s, err := broker.Start(broker.Config{Dir: t.TempDir(), Port: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Stop() })
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
-	b, err := bus.Connect(t.Context(), bus.Config{Options: nil, Log: log}.InProcess(s.InProcess()), &topology.Plan{})
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	b, err := bus.Connect(t.Context(), bus.Config{Log: log}.InProcess(s.InProcess()), &topology.Plan{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	cfg := daemon.Config{Name: "test", Slots: 256}
-	c, err := catalog.Open(t.Context(), catalog.Options{Getenv: func(string) string { return "" }, Script: script, Idle: time.Minute})
-	if err != nil {
-		t.Fatal(err)
+	return &deployment{b, t, log}
+}
+
+// start starts a server and all roles.
+func start(t *testing.T, script string, tools *tool.Registry) *deployment {
+	t.Helper()
+	d := serve(t)
+	for _, r := range []daemon.Role{d.tools("tools", tools), d.models("models", script), d.orchestrator("orchestrator")} {
+		d.run(r)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	started := make(chan struct{})
-	go func() {
-		done <- daemon.RunRoles(ctx, b, []daemon.Role{
-			daemon.ToolWorker(cfg, log, tools, nil), daemon.LLMWorker(cfg, log, c, nil), daemon.Orchestrator(cfg, log, nil),
-		}, func() { close(started) })
-	}()
-	t.Cleanup(func() {
-		stop()
+	return d
+}
+
+func (d *deployment) orchestrator(name string) daemon.Role {
+	return daemon.Orchestrator(daemon.Config{Name: name}, d.log, nil)
+}
+
+func (d *deployment) tools(name string, tools *tool.Registry) daemon.Role {
+	return daemon.ToolWorker(daemon.Config{Name: name, Slots: 64}, d.log, tools, nil)
+}
+
+func (d *deployment) models(name, script string) daemon.Role {
+	c, err := catalog.Open(d.t.Context(), catalog.Options{Getenv: func(string) string { return "" }, Script: script, Idle: time.Minute})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return daemon.LLMWorker(daemon.Config{Name: name, Slots: 256}, d.log, c, nil)
+}
+
+// run runs a role until it is stopped, at the latest with the test.
+func (d *deployment) run(r daemon.Role) (stop func()) {
+	d.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done, started := make(chan error, 1), make(chan struct{})
+	go func() { done <- daemon.RunRoles(ctx, d.Bus, []daemon.Role{r}, func() { close(started) }) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("roles: %v", err)
+			d.t.Errorf("%s: %v", r.Name, err)
 		}
 	})
-	<-started
-	return &deployment{b, t}
+	d.t.Cleanup(stop)
+	select {
+	case <-started:
+	case err := <-done:
+		done <- err
+		d.t.Fatalf("%s: %v", r.Name, err)
+	}
+	return stop
 }
 
 func builtins(t *testing.T) *tool.Registry {

@@ -22,6 +22,7 @@ type State struct {
 	StartedMS  int64       `json:"started_ms,omitempty" jsonschema:"when the turn started, Unix milliseconds"`
 	Step       int         `json:"step,omitempty" jsonschema:"step of the turn"`
 	Try        int         `json:"try,omitempty" jsonschema:"try of the step"`
+	Route      string      `json:"route,omitempty" jsonschema:"provider/model that was asked last"`
 	Generation string      `json:"generation,omitempty" jsonschema:"generation that is open"`
 	Calls      []CallState `json:"calls,omitempty" jsonschema:"calls of the step, in the model's order"`
 	Queue      []string    `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`

@@ -7,6 +7,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,8 +20,9 @@ import (
 
 // Env is what a decision knows besides the conversation.
 type Env struct {
-	// Tools are the tools offered in this conversation, by name.
-	Tools map[string]events.ToolSpec
+	// Tools are the tools offered in this conversation, by name; Known are also
+	// those that nobody serves just now: a call of one waits in its queue.
+	Tools, Known map[string]events.ToolSpec
 	// Check reports why arguments do not fit a tool's schema.
 	Check func(spec events.ToolSpec, arguments string) error
 	// Route is asked when Settings name none; empty when nobody serves any.
@@ -190,9 +192,10 @@ func (d *decision) step() bool {
 }
 
 func (d *decision) ask(step, try int, wait time.Duration) bool {
-	route := d.env.Settings.Route
-	if route == "" {
-		route = d.env.Route
+	// A turn stays with the model it began with, unless it is told another.
+	route := cmp.Or(d.env.Settings.Route, d.c.Route, d.env.Route)
+	if step == 1 && try == 1 {
+		route = cmp.Or(d.env.Settings.Route, d.env.Route, d.c.Route)
 	}
 	if route == "" {
 		d.end(events.OutcomeFailed, "no_route", &events.Error{Class: events.ErrInvalidRequest,
@@ -278,6 +281,9 @@ func (d *decision) call(call events.Part, times int) {
 		d.emit(&events.ToolCallRefused{Turn: d.c.Turn, Call: call.Call, Tool: call.Name, Status: status, Content: why})
 	}
 	spec, known := d.env.Tools[call.Name]
+	if !known {
+		spec, known = d.env.Known[call.Name]
+	}
 	switch {
 	case !known:
 		refuse(events.StatusUnknownTool, fmt.Sprintf("there is no tool named %q; %s", call.Name, d.offered()))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,8 +42,9 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return g.Wait()
 	}
+	offers := newOfferings(roster)
 	for n := range o.Bus.Shards() {
-		g.Go(func() error { return o.own(ctx, n, roster) })
+		g.Go(func() error { return o.own(ctx, n, offers) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("orchestrator: %w", err)
@@ -53,13 +53,13 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 }
 
 // own owns one shard, again and again.
-func (o *Orchestrator) own(ctx context.Context, n int, roster *bus.Roster) error {
+func (o *Orchestrator) own(ctx context.Context, n int, offers *offerings) error {
 	for ctx.Err() == nil {
 		lease, err := o.Bus.TakeLease(ctx, n, o.Name)
 		if err != nil {
 			return err
 		}
-		s := newShard(o, n, roster)
+		s := newShard(o, n, offers)
 		g, run := errgroup.WithContext(ctx)
 		work, stop := context.WithCancelCause(run)
 		keep, release := context.WithCancel(context.WithoutCancel(ctx))
@@ -89,32 +89,10 @@ func (o *Orchestrator) own(ctx context.Context, n int, roster *bus.Roster) error
 }
 
 // env is what a decision in a conversation knows.
-func (o *Orchestrator) env(roster *bus.Roster, settings events.Settings) Env {
-	e := Env{Tools: map[string]events.ToolSpec{}, Check: o.Check, Settings: settings, Limits: o.Limits}
-	for _, offer := range roster.Offers("") {
-		switch {
-		case offer.Kind == "llm":
-			if e.Route == "" || offer.Default {
-				e.Route = offer.Model
-			}
-		case offer.Kind == "tool" && offer.Tool != nil && offers(settings.Tools, offer.Name):
-			e.Tools[offer.Name] = *offer.Tool
-		}
-	}
+func (s *shard) env(now time.Time, settings events.Settings) Env {
+	e := s.offers.env(now, settings)
+	e.Check, e.Limits = s.o.Check, s.o.Limits
 	return e
-}
-
-// offers reports whether a tool is among the patterns; no patterns mean all.
-func offers(patterns []string, name string) bool {
-	if len(patterns) == 0 {
-		return true
-	}
-	for _, p := range patterns {
-		if ok, err := path.Match(p, name); ok && err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // publish puts the jobs in their queues that a Decision's events ask for. It
@@ -146,7 +124,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 		return err
 	}
 	settings := c.state.Transcript.Settings
-	env := s.o.env(s.roster, settings)
+	env := s.env(time.Now(), settings)
 	a := topology.At(s.o.Bus.Shards(), c.id, events.ChannelGen)
 	job := &events.GenerationJob{
 		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,

@@ -21,7 +21,7 @@ const tick = time.Second
 type shard struct {
 	o      *Orchestrator
 	n      int
-	roster *bus.Roster
+	offers *offerings
 	fail   context.CancelCauseFunc
 	work   sync.WaitGroup
 
@@ -44,8 +44,8 @@ type conversation struct {
 	resume      bool // publish again what is open
 }
 
-func newShard(o *Orchestrator, n int, roster *bus.Roster) *shard {
-	return &shard{o: o, n: n, roster: roster, conversations: map[string]*conversation{}}
+func newShard(o *Orchestrator, n int, offers *offerings) *shard {
+	return &shard{o: o, n: n, offers: offers, conversations: map[string]*conversation{}}
 }
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
@@ -177,30 +177,29 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 // load finds out what a conversation was like before its first message here.
 func (s *shard) load(ctx context.Context, c *conversation) error {
 	c.state = &accumulator.Conversation{ID: c.id}
+	c.state.Transcript = accumulator.NewTranscript()
+	if c.since <= 1 {
+		return nil // nothing stands before the log's first message
+	}
 	last, seq, err := s.o.Bus.LastDecision(ctx, c.id, c.since-1)
-	if err != nil {
-		return err
+	if err != nil || last == nil {
+		return err // without a decision nothing was said before
 	}
-	if last != nil {
-		c.state = accumulator.Resume(c.id, last.State, seq)
-	}
+	c.state = accumulator.Resume(c.id, last.State, seq)
 	c.requestedAt = c.state.GenLane
-	transcript := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
-	if last != nil { // without a decision nothing was said before
-		err = s.o.Bus.Facts(ctx, c.id, c.since-1, func(m bus.Message) error {
-			transcript.Apply(folded(m))
-			return nil
-		})
-	}
-	c.state.Transcript = transcript.Transcript
-	return err
+	said := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
+	c.state.Transcript = said.Transcript
+	return s.o.Bus.Facts(ctx, c.id, c.since-1, func(m bus.Message) error {
+		said.Apply(folded(m))
+		return nil
+	})
 }
 
 // decide decides once and makes the decision stand; it reports whether there
 // was anything to decide.
 func (s *shard) decide(ctx context.Context, c *conversation) (bool, error) {
 	now := time.Now()
-	es := Decide(c.state, s.o.env(s.roster, c.state.Transcript.Settings), now)
+	es := Decide(c.state, s.env(now, c.state.Transcript.Settings), now)
 	if len(es) == 0 {
 		return false, nil
 	}
@@ -247,6 +246,7 @@ func (s *shard) tend(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+		s.offers.look(time.Now())
 		to, moved := s.survey(ctx)
 		if !moved {
 			continue

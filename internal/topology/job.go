@@ -54,7 +54,7 @@ func (q Queue) ConsumerConfig() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: q.Consumer, FilterSubject: q.Filter,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: JobAckWait,
-		MaxDeliver: JobDeliveries, MaxAckPending: 10_000,
+		MaxDeliver: -1, MaxAckPending: 10_000,
 	}
 }
 

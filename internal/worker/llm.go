@@ -97,7 +97,7 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 	if err != nil {
 		return err
 	}
-	g := &generation{w: w, job: job, calls: map[int]string{}}
+	g := &generation{w: w, job: job, last: j.Last(), calls: map[int]string{}}
 	if g.attempt, err = newID(); err != nil {
 		return err
 	}
@@ -144,6 +144,7 @@ type generation struct {
 	attempt string
 	index   int
 	calls   map[int]string // our ids of the calls, by block
+	last    bool           // the job was handed out too often
 	content bool           // something of an answer was published
 }
 
@@ -157,6 +158,10 @@ func (g *generation) run(ctx context.Context) error {
 		Provider: token, Model: model, Worker: g.w.Name}
 	if err := g.append(start); err != nil {
 		return err
+	}
+	if g.last {
+		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInternal,
+			Message: fmt.Sprintf("the generation was tried %d times and never came to an end: see the logs of the llm-workers", topology.JobDeliveries)}})
 	}
 	if !ok || model == "" {
 		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInvalidRequest,

@@ -134,6 +134,11 @@ func (w *Tool) call(ctx, watched context.Context, t tool.Tool, job *events.ToolJ
 		result.Content = "a worker died while it ran this call; it is not known whether it took effect, and it must not be run again on its own"
 		return w.write(ctx, a, at, result)
 	}
+	if j.Last() {
+		result.Status = events.StatusFailed
+		result.Content = fmt.Sprintf("the call was tried %d times and never came to an end", topology.JobDeliveries)
+		return w.write(ctx, a, at, result)
+	}
 	begin := &events.ToolStarted{Call: job.Call, Attempt: attempt, Tool: job.Tool, Worker: w.Name, Delivery: j.Delivery}
 	if at, err = w.append(ctx, a, at, begin); err != nil {
 		return err

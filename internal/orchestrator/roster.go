@@ -1,0 +1,79 @@
+package orchestrator
+
+import (
+	"path"
+	"sync"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// offerings remembers what workers offer. Workers are restarted, and for a
+// moment nobody is there: what was offered a moment ago is offered still, and a
+// call of a tool that was ever offered waits in its queue instead of being
+// refused.
+type offerings struct {
+	roster *bus.Roster
+
+	mu    sync.Mutex
+	route string // of the model asked when nobody names one
+	tools map[string]offered
+}
+
+type offered struct {
+	spec events.ToolSpec
+	at   time.Time
+}
+
+func newOfferings(r *bus.Roster) *offerings {
+	return &offerings{roster: r, tools: map[string]offered{}}
+}
+
+// look takes note of who is there now.
+func (o *offerings) look(now time.Time) {
+	offers := o.roster.Offers("")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	first := true
+	for _, offer := range offers {
+		switch {
+		case offer.Kind == "llm" && (first || offer.Default):
+			o.route, first = offer.Model, false
+		case offer.Kind == "tool" && offer.Tool != nil:
+			o.tools[offer.Name] = offered{*offer.Tool, now}
+		}
+	}
+}
+
+// env is what a decision in a conversation with these settings knows.
+func (o *offerings) env(now time.Time, settings events.Settings) Env {
+	o.look(now)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e := Env{Tools: map[string]events.ToolSpec{}, Known: map[string]events.ToolSpec{}, Route: o.route, Settings: settings}
+	for name, t := range o.tools {
+		if !chosen(settings.Tools, name) {
+			continue
+		}
+		e.Known[name] = t.spec
+		if now.Sub(t.at) <= topology.PresenceTTL {
+			e.Tools[name] = t.spec
+		}
+	}
+	return e
+}
+
+// chosen reports whether a tool is among the patterns; no patterns mean all.
+func chosen(patterns []string, name string) bool {
+	if len(patterns) == 0 {
+		return true
+	}
+	for _, p := range patterns {
+		if ok, err := path.Match(p, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
