@@ -295,7 +295,7 @@ func (d *decision) call(call events.Part, times int) {
 		refuse(events.StatusInvalidArguments, fmt.Sprintf("the call was not run: the worker gave %d calls one id", times))
 		return
 	}
-	if err := topology.CheckID("call", call.Call); err != nil { // it would be a subject
+	if err := cmp.Or(topology.CheckID("call", call.Call), topology.CheckToken("tool", call.Name)); err != nil { // they make a subject
 		refuse(events.StatusInvalidArguments, "the call was not run: "+err.Error())
 		return
 	}
