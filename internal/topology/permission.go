@@ -118,4 +118,3 @@ func working(kind string) []string {
 		"$JS.API.STREAM.INFO.KV_" + BucketPresence,
 	}
 }
-

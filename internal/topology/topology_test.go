@@ -1,0 +1,209 @@
+package topology_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+const (
+	conversation = "0198c0de-0000-7000-8000-000000000001"
+	call         = "0198c0de-0000-7000-8000-00000000000c"
+)
+
+func TestSubjects(t *testing.T) {
+	for want, a := range map[string]topology.Address{
+		"conv.0." + conversation + ".in":           topology.At(1, conversation, events.ChannelIn),
+		"conv.3." + conversation + ".turn":         topology.At(8, conversation, events.ChannelTurn),
+		"conv.3." + conversation + ".gen":          topology.At(8, conversation, events.ChannelGen),
+		"conv.3." + conversation + ".call." + call: topology.OfCall(8, conversation, events.ChannelCall, call),
+		"conv.0." + conversation + ".out." + call:  topology.OfCall(0, conversation, events.ChannelOut, call),
+	} {
+		t.Run(want, func(t *testing.T) {
+			if got := a.Subject(topology.Conv); got != want {
+				t.Errorf("subject %s", got)
+			}
+			if err := a.Check(); err != nil {
+				t.Error(err)
+			}
+			for _, log := range []topology.Log{topology.Conv, topology.Live, topology.History} {
+				back, err := topology.Parse(a.Subject(log))
+				if err != nil || back != a {
+					t.Errorf("%s reads back as %+v, %v", a.Subject(log), back, err)
+				}
+			}
+		})
+	}
+	if got := topology.Everything(topology.Live, 8, conversation); got != "live.3."+conversation+".>" {
+		t.Errorf("everything: %s", got)
+	}
+}
+
+func TestSubjectsThatAreNone(t *testing.T) {
+	good := "conv.0." + conversation
+	for _, s := range []string{
+		"", ".", "conv", good, good + ".", good + ".in.", good + ".in." + call, good + ".call", good + ".call.", good + ".call.x",
+		good + ".out.*", good + ".nothing", good + ".>", good + ".*", "conv.-1." + conversation + ".in", "conv.x." + conversation + ".in",
+		"conv.0.*.in", "conv.0.>.in", "conv.0." + strings.ToUpper(conversation) + ".in", "conv..." + conversation + ".in",
+		good + ".call." + call + ".x", "conv.0." + strings.Repeat("a", 10<<10) + ".in", good + ".\x00\xff" + strings.Repeat("x", 10<<10),
+	} {
+		if a, err := topology.Parse(s); !errors.Is(err, topology.ErrBadID) || len(err.Error()) > 400 {
+			t.Errorf("%.60q is %+v, %v", s, a, err)
+		}
+	}
+}
+
+func TestHostileNames(t *testing.T) {
+	for name, s := range map[string]string{
+		"empty": "", "a dot": "a.b", "a wildcard": "*", "all": ">", "a space": "a b", "a newline": "a\nb", "10 kB": strings.Repeat("a", 10<<10),
+		"a slash": "a/b", "not ASCII": "naïve", "not UTF-8": "\xff", "a dollar": "$JS", "a NUL": "a\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, one := topology.ToolQueue(s)
+			_, two := topology.ToolJob(s, call)
+			_, three := topology.ToolJob("clock", s)
+			_, four := topology.GenerationJob("scripted/m", s)
+			five, six := topology.CheckID("call", s), topology.CheckToken("tool", s)
+			seven := topology.At(1, s, events.ChannelIn).Check()
+			for i, err := range []error{one, two, three, four, five, six, seven} {
+				if !errors.Is(err, topology.ErrBadID) || len(err.Error()) > 300 || strings.Contains(err.Error(), "\n") {
+					t.Errorf("check %d: %v", i+1, err)
+				}
+			}
+		})
+	}
+	for _, s := range []string{strings.ToUpper(conversation), conversation[:35], conversation + "0", strings.ReplaceAll(conversation, "-", "0"), "{" + conversation[2:] + "}"} {
+		if err := topology.CheckID("conversation", s); !errors.Is(err, topology.ErrBadID) {
+			t.Errorf("%q passes", s)
+		}
+	}
+}
+
+func TestJobSubjects(t *testing.T) {
+	for want, got := range map[string]func() (string, error){
+		"jobs.llm.ollama." + call:     func() (string, error) { return topology.GenerationJob("ollama/llama3.2:1b", call) },
+		"jobs.llm.scripted." + call:   func() (string, error) { return topology.GenerationJob("scripted", call) },
+		"jobs.tool.read_file." + call: func() (string, error) { return topology.ToolJob("read_file", call) },
+		"llm_ollama jobs.llm.ollama.*": func() (string, error) {
+			q, err := topology.LLMQueue("ollama/x/y")
+			return q.Consumer + " " + q.Filter, err
+		},
+		"tool_clock jobs.tool.clock.*": func() (string, error) {
+			q, err := topology.ToolQueue("clock")
+			return q.Consumer + " " + q.Filter, err
+		},
+	} {
+		if s, err := got(); err != nil || s != want {
+			t.Errorf("%s, %v; want %s", s, err, want)
+		}
+	}
+	if got := topology.DeadSubject("jobs.tool.clock.x"); got != "dead.jobs.tool.clock.x" {
+		t.Error(got)
+	}
+	if got := topology.DeadSubject(strings.Repeat("a.", 10<<10)); len(got) > 520 || strings.HasSuffix(got, ".") {
+		t.Errorf("%d bytes, ends in %q", len(got), got[len(got)-1:])
+	}
+}
+
+// A conversation never moves: these values stand for all time.
+func TestShardOfIsFixed(t *testing.T) {
+	for id, want := range map[string][3]int{ // of 3, 8 and 16 shards
+		conversation:                           {0, 3, 3},
+		"0198c0de-0000-7000-8000-000000000002": {2, 6, 6},
+		"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000": {2, 0, 0},
+		"ffffffff-ffff-7fff-bfff-ffffffffffff": {0, 0, 8},
+	} {
+		if got := [3]int{topology.ShardOf(id, 3), topology.ShardOf(id, 8), topology.ShardOf(id, 16)}; got != want {
+			t.Errorf("%s is on %v, want %v", id, got, want)
+		}
+		for _, n := range []int{-1, 0, 1} {
+			if got := topology.ShardOf(id, n); got != 0 {
+				t.Errorf("%s of %d shards is on %d", id, n, got)
+			}
+		}
+	}
+}
+
+func TestStreams(t *testing.T) {
+	streams := topology.Plan{Shards: 2, Replicas: 3, MaxAge: time.Hour}.Streams()
+	var got []string
+	for _, s := range streams {
+		if s.Storage != jetstream.FileStorage || s.Replicas != 3 || !s.AllowDirect || s.Compression != jetstream.S2Compression {
+			t.Errorf("%s: %+v", s.Name, s)
+		}
+		line := s.Name + " " + strings.Join(s.Subjects, ",") + " " + s.Retention.String() + " " + s.MaxAge.String()
+		if s.RePublish != nil {
+			line += " " + s.RePublish.Source + "=>" + s.RePublish.Destination
+		}
+		for _, from := range s.Sources {
+			line += " " + from.Name
+			for _, tr := range from.SubjectTransforms {
+				line += " " + tr.Source + "=>" + tr.Destination
+			}
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"CONV_0 conv.0.> Limits 1h0m0s conv.0.>=>live.0.>",
+		"CONV_1 conv.1.> Limits 1h0m0s conv.1.>=>live.1.>",
+		"JOBS jobs.> WorkQueue 0s",
+		"TIMERS timer.>,due.> Limits 0s",
+		"DEAD dead.> Limits 720h0m0s",
+		"HISTORY  Limits 0s" +
+			" CONV_0 conv.0.*.in=>history.0.{{wildcard(1)}}.in conv.0.*.turn=>history.0.{{wildcard(1)}}.turn conv.0.*.call.*=>history.0.{{wildcard(1)}}.call.{{wildcard(2)}}" +
+			" CONV_1 conv.1.*.in=>history.1.{{wildcard(1)}}.in conv.1.*.turn=>history.1.{{wildcard(1)}}.turn conv.1.*.call.*=>history.1.{{wildcard(1)}}.call.{{wildcard(2)}}",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("streams are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, s := range streams {
+		switch {
+		case s.Name == topology.StreamHistory && s.Metadata[topology.MetadataShards] != "2":
+			t.Errorf("HISTORY says %v", s.Metadata)
+		case s.Name == topology.StreamTimers && (!s.AllowMsgSchedules || !s.AllowMsgTTL):
+			t.Error("TIMERS has no schedules")
+		case strings.HasPrefix(s.Name, "CONV_") && s.MaxConsumers <= 1000, s.Name == topology.StreamJobs && s.Duplicates < time.Minute:
+			t.Errorf("%s: %+v", s.Name, s)
+		}
+	}
+}
+
+func TestPlanWithDefaults(t *testing.T) {
+	if got := (topology.Plan{}).WithDefaults(); got != (topology.Plan{Shards: 1, Replicas: 1, MaxAge: 7 * 24 * time.Hour}) {
+		t.Errorf("%+v", got)
+	}
+	for _, b := range (topology.Plan{Replicas: 3}).Buckets() {
+		if wants := b.Bucket != topology.BucketCheckpoints; b.Replicas != 3 || b.History != 1 || (b.TTL > 0) != wants {
+			t.Errorf("%+v", b)
+		}
+	}
+}
+
+func TestPermissionsNameEveryShardAndNoMore(t *testing.T) {
+	for _, role := range []topology.Role{topology.Viewer, topology.App, topology.LLMWorker, topology.ToolWorker, topology.Orchestrator, "nobody", ""} {
+		publish, subscribe := topology.Permissions(role, topology.Plan{Shards: 3})
+		for _, s := range slices.Concat(publish, subscribe) {
+			if s == ">" || s == "$JS.API.>" || s == "_INBOX.>" || strings.HasPrefix(s, "*") || strings.Contains(s, "..") {
+				t.Errorf("%s may use %s", role, s)
+			}
+		}
+		for _, shard := range []string{"CONV_0", "CONV_2"} {
+			if wants := role != topology.Viewer && len(role) > 0 && role != "nobody"; slices.Contains(publish, "$JS.API.CONSUMER.MSG.NEXT."+shard+".*") != wants {
+				t.Errorf("%s reads %s: %t", role, shard, !wants)
+			}
+		}
+		if slices.Contains(publish, "$JS.API.STREAM.INFO.CONV_3") {
+			t.Errorf("%s may use a shard there is not", role)
+		}
+	}
+	if publish, _ := topology.Permissions(topology.Viewer, topology.Plan{}); len(publish) > 0 {
+		t.Errorf("a viewer may publish to %v", publish)
+	}
+}
