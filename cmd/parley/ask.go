@@ -134,7 +134,11 @@ func (q *question) open(ctx context.Context) (*session, error) {
 }
 
 func (q *question) settle(ctx context.Context, s *session, fresh bool) error {
-	offers, err := s.offered(ctx)
+	var provider string
+	if len(q.app.cfg.Models) > 0 {
+		provider, _, _ = strings.Cut(q.app.cfg.Models[0], "/")
+	}
+	offers, err := s.offered(ctx, provider)
 	if err != nil {
 		return err
 	}
@@ -148,9 +152,6 @@ func (q *question) settle(ctx context.Context, s *session, fresh bool) error {
 		settings.Tools = []string{"-"}
 	}
 	if len(q.app.cfg.Models) > 0 {
-		if err := served(offers, model); err != nil {
-			return err
-		}
 		settings.Route = model
 	}
 	said := settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || settings.Limits != (events.Limits{})
@@ -187,22 +188,6 @@ func (q *question) model(s *session, offers []bus.Offer) (model, why string) {
 		}
 	}
 	return model, "the default of the workers at " + s.URL()
-}
-
-// served makes sure that a worker asks the model's provider: the question would
-// wait for one that never comes.
-func served(offers []bus.Offer, model string) error {
-	provider, _, _ := strings.Cut(model, "/")
-	var routes []string
-	for _, o := range offers {
-		if o.Kind == "llm" && o.Name == provider {
-			return nil
-		}
-		if o.Kind == "llm" && !slices.Contains(routes, o.Name) {
-			routes = append(routes, o.Name)
-		}
-	}
-	return &exitError{exitUsage, fmt.Errorf("no worker asks %q for --model %s; the workers ask %s: choose one of them, or start an llm-worker that has a key for it", provider, model, strings.Join(routes, ", "))}
 }
 
 // inherit fills in what a conversation was told before and is not told now.

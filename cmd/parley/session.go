@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/broker"
@@ -243,16 +245,44 @@ func runningServer(dir string) string {
 	return info.URL
 }
 
-// offered is what workers offer; an error when nobody can answer questions.
-func (s *session) offered(ctx context.Context) ([]bus.Offer, error) {
-	offers, err := s.Offers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range offers {
-		if o.Kind == "llm" {
-			return offers, nil
+// offersPatience is how long a worker may be missing from a list of offers: one
+// that repeats its announcement while the list is read can fall out of it.
+const offersPatience = time.Second
+
+// offered is what workers offer; an error when nobody asks the provider, or,
+// when it is empty, any.
+func (s *session) offered(ctx context.Context, provider string) ([]bus.Offer, error) {
+	for until := time.Now().Add(offersPatience); ; {
+		offers, err := s.Offers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range offers {
+			if o.Kind == "llm" && (provider == "" || o.Name == provider) {
+				return offers, nil
+			}
+		}
+		if time.Now().After(until) {
+			return nil, s.unserved(provider, offers)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(offersPatience / 10):
 		}
 	}
-	return nil, &exitError{exitNobody, fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.URL(), s.URL())}
+}
+
+// unserved says that a question would wait for a worker that is not there.
+func (s *session) unserved(provider string, offers []bus.Offer) error {
+	var routes []string
+	for _, o := range offers {
+		if o.Kind == "llm" && !slices.Contains(routes, o.Name) {
+			routes = append(routes, o.Name)
+		}
+	}
+	if len(routes) == 0 {
+		return &exitError{exitNobody, fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.where(), s.where())}
+	}
+	return &exitError{exitUsage, fmt.Errorf("no worker asks %q; the workers ask %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "))}
 }
