@@ -79,28 +79,27 @@ func decodeResult(decode llm.Decoder, in io.Reader, usageKeys []string) error {
 	for e := range decode(in) {
 		g.Apply(e)
 	}
-	r := g.Result()
-	raw, err := json.Marshal(r)
+	out := decoded{Result: g.Result()}
+	if out.Result.Usage == nil {
+		return printJSON(out)
+	}
+	raw, err := json.Marshal(out.Result.Usage)
 	if err != nil {
 		return err
 	}
-	var out map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &out); err != nil {
+	if err := json.Unmarshal(raw, &out.Usage); err != nil {
 		return err
 	}
-	if r.Usage != nil {
-		var known map[string]*int64
-		if err := json.Unmarshal(out["usage"], &known); err != nil {
-			return err
-		}
-		for _, key := range usageKeys {
-			if _, ok := known[key]; !ok {
-				known[key] = nil
-			}
-		}
-		if out["usage"], err = json.Marshal(known); err != nil {
-			return err
+	for _, key := range usageKeys {
+		if _, ok := out.Usage[key]; !ok {
+			out.Usage[key] = nil
 		}
 	}
 	return printJSON(out)
+}
+
+// decoded is a result whose usage names every count.
+type decoded struct {
+	accumulator.Result
+	Usage map[string]*int64 `json:"usage"`
 }

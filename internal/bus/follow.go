@@ -3,12 +3,14 @@ package bus
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -28,9 +30,9 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 		return fmt.Errorf("shard %d: %w", shard, explainJetStream(err))
 	}
 	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: readerIdle, DeliverPolicy: jetstream.DeliverAllPolicy}
-	for _, channel := range []string{"in", "turn", "gen", "call.*"} {
-		cfg.FilterSubjects = append(cfg.FilterSubjects, fmt.Sprintf("conv.%d.*.%s", shard, channel))
-	}
+	// No filter: with several, the server looks at every subject of a block for
+	// each message, which costs a reader that has fallen behind a hundred times
+	// what it saves (BenchmarkFollowCatchesUp). Tool output is skipped here.
 	if after > 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
 	}
@@ -58,9 +60,12 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 			stop(fmt.Errorf("follow shard %d: %w", shard, err))
 			return
 		}
-		m, err := b.message(ctx, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data(), !pending)
-		if err == nil {
-			err = fn(m)
+		if !isOutput(msg.Subject()) {
+			var m Message
+			m, err = b.message(ctx, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data(), !pending)
+			if err == nil {
+				err = fn(m)
+			}
 		}
 		if err == nil && pending && (meta.NumPending == 0 || meta.Sequence.Stream >= info.State.LastSeq) {
 			pending = false
@@ -86,6 +91,14 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 	running.Lock() // from here on fn finds that ctx has ended
 	defer running.Unlock()
 	return context.Cause(ctx)
+}
+
+// isOutput reports whether a subject is one of tool output: conv.<shard>.<id>.out.<call>.
+func isOutput(subject string) bool {
+	_, rest, _ := strings.Cut(subject, ".")
+	_, rest, _ = strings.Cut(rest, ".")
+	_, rest, _ = strings.Cut(rest, ".")
+	return strings.HasPrefix(rest, string(events.ChannelOut)+".")
 }
 
 // ReadShard gives a shard's messages after a sequence up to the end of the log.

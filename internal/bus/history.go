@@ -77,12 +77,38 @@ func originSequence(source string) (uint64, error) {
 
 // LastDecision is a conversation's last Decision at or before a sequence of
 // CONV (0: the last there is), from CONV or, where that has let go of it, from
-// HISTORY. It is nil when there was none.
-func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64) (*events.Decision, uint64, error) {
+// HISTORY; nil when there was none. lane is where the turn lane stood. What
+// stands there and is no Decision, which only a stranger writes, is passed
+// over.
+func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64) (d *events.Decision, lane uint64, err error) {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return nil, 0, err
 	}
 	a := topology.At(b.Shards(), conversation, events.ChannelTurn)
+	for bound := upTo; ; {
+		last, err := b.lastTurn(ctx, a, bound)
+		if err != nil || last == nil {
+			return nil, lane, err
+		}
+		lane = max(lane, last.seq)
+		m, err := b.message(ctx, a.Subject(topology.Conv), last.seq, last.at, last.data, false)
+		if err != nil {
+			return nil, 0, fmt.Errorf("decision %d of conversation %s: %w", last.seq, conversation, err)
+		}
+		if len(m.Lines) > 0 {
+			if d, ok := m.Lines[0].Event.(*events.Decision); ok {
+				return d, lane, nil
+			}
+		}
+		if bound = last.seq - 1; bound == 0 {
+			return nil, lane, nil
+		}
+	}
+}
+
+// lastTurn is the last message of a turn lane at or before a sequence of CONV
+// (0: the last there is), with that sequence.
+func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*raw, error) {
 	stream, subject := topology.ConvStream(a.Shard), a.Subject(topology.Conv)
 	last, err := b.lastUpTo(ctx, stream, subject, 0)
 	if err == nil && last != nil && upTo > 0 && last.seq > upTo {
@@ -90,41 +116,25 @@ func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64
 		// bound is past the end of the stream, or of a replica that lags.
 		last, err = b.lastUpTo(ctx, stream, subject, upTo)
 	}
-	if err != nil {
-		return nil, 0, err
+	if err != nil || last != nil {
+		return last, err
 	}
-	if last == nil && upTo == 0 {
-		// CONV has let go of it.
-		last, err = b.lastUpTo(ctx, topology.StreamHistory, a.Subject(topology.History), 0)
-		if err == nil && last != nil {
-			last.seq, err = originSequence(last.source)
+	// CONV has let go of it, or there was none. HISTORY numbers its messages
+	// otherwise: a bound has to be looked for, unless the last will do.
+	last, err = b.lastUpTo(ctx, topology.StreamHistory, a.Subject(topology.History), 0)
+	if err != nil || last == nil {
+		return nil, err
+	}
+	if last.seq, err = originSequence(last.source); err != nil || upTo == 0 || last.seq <= upTo {
+		return last, err
+	}
+	last = nil
+	err = b.read(ctx, topology.StreamHistory, []string{a.Subject(topology.History)}, 1, func(r raw) error {
+		var err error
+		if r.seq, err = originSequence(r.source); err == nil && r.seq <= upTo {
+			last = &r
 		}
-		if err != nil {
-			return nil, 0, err
-		}
-	}
-	if last == nil && upTo > 0 {
-		// HISTORY numbers its messages otherwise, so the bound has to be looked
-		// for.
-		err := b.read(ctx, topology.StreamHistory, []string{a.Subject(topology.History)}, 1, func(r raw) error {
-			if r.seq, err = originSequence(r.source); err == nil && (upTo == 0 || r.seq <= upTo) {
-				last = &r
-			}
-			return err
-		})
-		if err != nil {
-			return nil, 0, err
-		}
-	}
-	if last == nil {
-		return nil, 0, nil
-	}
-	lines, err := b.decode(ctx, last.data)
-	if err != nil {
-		return nil, 0, fmt.Errorf("decision %d of conversation %s: %w", last.seq, conversation, err)
-	}
-	if d, ok := lines[0].Event.(*events.Decision); ok {
-		return d, last.seq, nil
-	}
-	return nil, 0, fmt.Errorf("message %d of conversation %s is a %s on the turn lane", last.seq, conversation, lines[0].Event.Type())
+		return err
+	})
+	return last, err
 }

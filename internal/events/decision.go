@@ -97,7 +97,7 @@ type InputAnswered struct {
 type TurnEnded struct {
 	Turn    string  `json:"turn" jsonschema:"id of the turn"`
 	Outcome Outcome `json:"outcome" jsonschema:"how it ended"`
-	Reason  string  `json:"reason,omitempty" jsonschema:"a word for programs: answered, max_steps, max_tokens, max_time, or an error class"`
+	Reason  string  `json:"reason,omitempty" jsonschema:"a word for programs: how the last generation finished, max_steps, max_tokens, max_time, what the Cancel said, or an error class"`
 	Error   *Error  `json:"error,omitempty" jsonschema:"what failed"`
 	Steps   int     `json:"steps" jsonschema:"generations it took"`
 	Usage   *Usage  `json:"usage,omitempty" jsonschema:"sum over the generations"`

@@ -29,10 +29,7 @@ func (l Line) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON decodes one event of a [Decision]. A Decision inside a Decision
 // is refused: nesting would cost quadratic time.
 func (l *Line) UnmarshalJSON(raw []byte) error {
-	var head struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(raw, &head) == nil && head.Type == "Decision" {
+	if name, err := typeOf(raw); err == nil && name == "Decision" {
 		return errors.New("a Decision cannot hold a Decision")
 	}
 	d, err := DecodeLine(bytes.Clone(raw))
@@ -64,6 +61,26 @@ func DecodeFrame(data []byte) ([]Line, error) {
 	return lines, nil
 }
 
+// typeOf is the type of an event: read off where it stands first, as it should,
+// and looked for where it does not.
+func typeOf(raw []byte) (string, error) {
+	if rest, ok := bytes.CutPrefix(raw, []byte(`{"type":"`)); ok {
+		if n := bytes.IndexAny(rest, "\"\\"); n > 0 && rest[n] == '"' {
+			return string(rest[:n]), nil
+		}
+	}
+	var head struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return "", fmt.Errorf("event is not a JSON object: %w", err)
+	}
+	if head.Type == "" {
+		return "", errors.New(`event has no "type"`)
+	}
+	return head.Type, nil
+}
+
 // DecodeLine decodes one event. A type this version does not know gives an
 // [Unknown], never an error.
 func DecodeLine(raw []byte) (Line, error) {
@@ -74,21 +91,23 @@ func DecodeLine(raw []byte) (Line, error) {
 	if e := decodeHot(raw); e != nil {
 		return Line{Event: e, Raw: raw}, nil
 	}
-	var head struct {
-		Type string `json:"type"`
+	name, err := typeOf(raw)
+	if err != nil {
+		return Line{}, err
 	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return Line{}, fmt.Errorf("event is not a JSON object: %w", err)
-	}
-	if head.Type == "" {
-		return Line{}, fmt.Errorf(`event has no "type"`)
-	}
-	e := New(head.Type)
+	e := New(name)
 	if e == nil {
-		return Line{Event: &Unknown{Name: head.Type, Raw: raw}, Raw: raw}, nil
+		e = &Unknown{Name: name, Raw: raw}
 	}
-	if err := json.Unmarshal(raw, e); err != nil {
-		return Line{}, fmt.Errorf("event %s: %w", head.Type, err)
+	into := any(e)
+	if _, ok := e.(*Unknown); ok {
+		into = new(map[string]json.RawMessage) // whole JSON all the same
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return Line{}, fmt.Errorf("event is not a JSON object: %w", err)
+		}
+		return Line{}, fmt.Errorf("event %s: %w", name, err)
 	}
 	return Line{Event: e, Raw: raw}, nil
 }

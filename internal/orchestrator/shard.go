@@ -183,6 +183,7 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	}
 	last, seq, err := s.o.Bus.LastDecision(ctx, c.id, c.since-1)
 	if err != nil || last == nil {
+		c.state.TurnLane = seq
 		return err // without a decision nothing was said before
 	}
 	c.state = accumulator.Resume(c.id, last.State, seq)
@@ -225,12 +226,12 @@ func (s *shard) decide(ctx context.Context, c *conversation) (bool, error) {
 // caughtUp begins to decide: first for what is open since before.
 func (s *shard) caughtUp(ctx context.Context) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.live = true
 	for _, c := range s.conversations {
 		c.resume = true
 		s.wake(ctx, c)
 	}
+	s.mu.Unlock()
 	if s.o.Owned != nil {
 		s.o.Owned(s.n)
 	}
@@ -272,7 +273,7 @@ func (s *shard) survey(ctx context.Context) (uint64, bool) {
 		to = min(to, c.since-1)
 		if !c.busy && c.state.Turn != "" {
 			limits := Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits()
-			if limits.TimeMS > 0 && now >= c.state.StartedMS+limits.TimeMS && s.live {
+			if limits.TimeMS > 0 && now-c.state.StartedMS >= limits.TimeMS && s.live {
 				s.wake(ctx, c)
 			}
 		}

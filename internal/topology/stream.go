@@ -28,7 +28,7 @@ const MetadataShards = "parley.shards"
 // Times that several parts agree on.
 const (
 	// LeaseTTL is how long a shard stays with an owner that went silent.
-	LeaseTTL = 4 * time.Second
+	LeaseTTL = 6 * time.Second
 	// PresenceTTL is how long a worker counts as there after its last word.
 	PresenceTTL = 12 * time.Second
 	// JobAckWait is how long a job stays with a worker that went silent; workers
