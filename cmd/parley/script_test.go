@@ -25,6 +25,7 @@ const scriptPatience = 60 * time.Second
 // TestScripts runs the command as people and programs do. Each script has a
 // data directory of its own, no provider keys, and an Ollama that is not there.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
