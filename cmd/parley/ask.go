@@ -144,7 +144,8 @@ func (q *question) settle(ctx context.Context, s *session, fresh bool) error {
 	}
 	model, why := q.model(s, offers)
 	if !q.quiet && !q.json {
-		fmt.Fprintln(os.Stderr, profile().Dim(fmt.Sprintf("%s (%s)", model, why)))
+		p := profile()
+		fmt.Fprintln(os.Stderr, p.Dim(wrapped(fmt.Sprintf("%s (%s)", model, why), 0, p.Width)))
 	}
 	q.limits.TimeMS = q.maxTime.Milliseconds()
 	settings := &events.Settings{System: q.system, Tools: q.tools, Limits: q.limits}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +22,8 @@ func (a *app) chatCommand() *cobra.Command {
 		Use:   "chat",
 		Short: "Hold a conversation in the terminal",
 		Long: `Hold a conversation in the terminal. A line is a message; a line that ends in
-a backslash goes on. Ctrl-C cancels the turn that runs, Ctrl-D leaves.`,
+a backslash goes on. Ctrl-C cancels the turn that runs and leaves when none
+does; Ctrl-D leaves.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return q.chat(cmd.Context()) },
 	}
@@ -38,8 +41,11 @@ func (q *question) chat(ctx context.Context) (err error) {
 	fmt.Fprintln(os.Stderr, p.Dim("conversation "+q.conversation+" · Ctrl-D leaves"))
 	in := bufio.NewReader(os.Stdin)
 	for {
-		text, err := prompt(in, p)
+		text, err := awaited(ctx, in, p)
 		if errors.Is(err, io.EOF) {
+			if p.Interactive {
+				fmt.Fprintln(os.Stderr, "\n"+p.Dim("parley chat -c "+q.conversation+" goes on"))
+			}
 			return nil
 		}
 		if err != nil {
@@ -49,16 +55,41 @@ func (q *question) chat(ctx context.Context) (err error) {
 			continue
 		}
 		// A failed turn is said and does not end the conversation.
-		if _, err := q.turn(ctx, s, newPeople(terminal.Options{Reasoning: q.reasoning}), text); err != nil {
+		v := newPeople(terminal.Options{Reasoning: q.reasoning})
+		v.unnamed = true // the conversation was named at the beginning
+		if _, err := q.turn(ctx, s, v, text); err != nil {
 			return err
 		}
+	}
+}
+
+// awaited is the next message, or io.EOF when Ctrl-C says that there is none.
+func awaited(ctx context.Context, in *bufio.Reader, p terminal.Profile) (string, error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	type message struct {
+		text string
+		err  error
+	}
+	// A read of a terminal cannot be called off: after an interrupt it is left
+	// behind, and the process ends.
+	read := make(chan message, 1)
+	go func() {
+		text, err := prompt(in, p)
+		read <- message{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", io.EOF
+	case m := <-read:
+		return m.text, m.err
 	}
 }
 
 // prompt reads one message.
 func prompt(in *bufio.Reader, p terminal.Profile) (string, error) {
 	var text strings.Builder
-	for mark := "> "; ; mark = ". " {
+	for mark := "\n> "; ; mark = ". " {
 		if p.Interactive {
 			fmt.Fprint(os.Stderr, mark)
 		}

@@ -213,35 +213,48 @@ func (u *deployment) roles(ctx context.Context, s *session, log *slog.Logger) ([
 // banner says what runs and what to do next.
 func (u *deployment) banner(ctx context.Context, s *session) {
 	p := profile()
-	say := func(name, value string) { fmt.Fprintf(os.Stdout, "  %-12s %s\n", name, value) }
+	say := func(name, value, note string) {
+		line := fmt.Sprintf("  %-12s %s", name, value)
+		switch {
+		case note == "":
+		case p.Width == 0 || len(line)+2+len(note) <= p.Width:
+			line += p.Dim("  " + note)
+		default:
+			line += "\n" + p.Dim(wrapped(note, 4, p.Width))
+		}
+		fmt.Fprintln(os.Stdout, line)
+	}
 	fmt.Fprintf(os.Stdout, "Parley %s\n\n", daemon.Version)
 	nats := s.URL()
 	if s.server != nil {
 		nats = s.server.URL()
-		say("server", nats+p.Dim("  (embedded, this machine only)"))
-		say("data", s.dir)
+		say("server", nats, "(embedded, this machine only)")
+		say("data", s.dir, "")
 	} else {
-		say("server", nats)
+		say("server", nats, "")
 	}
 	if u.app.cfg.HTTP != "" {
-		say("health", u.app.cfg.HTTP+p.Dim("  /healthz /readyz /metrics"))
+		say("health", u.app.cfg.HTTP, "/healthz /readyz /metrics")
 	}
 	var models, tools []string
 	if offers, err := s.Offers(ctx); err == nil {
 		for _, o := range offers {
 			switch {
-			case o.Kind == "llm" && !slices.Contains(models, o.Model):
-				models = append(models, o.Model)
+			case o.Kind == "llm":
+				// A route without a default model has none to name.
+				if model := strings.TrimSuffix(o.Model, "/"); !slices.Contains(models, model) {
+					models = append(models, model)
+				}
 			case o.Kind == "tool" && !slices.Contains(tools, o.Name):
 				tools = append(tools, o.Name)
 			}
 		}
 	}
 	if s.Models != nil && u.wants("llm-worker") {
-		say("model", s.Models.Default+p.Dim("  ("+s.Models.Why+")"))
+		say("model", s.Models.Default, "("+s.Models.Why+")")
 	}
-	say("models", orElse(strings.Join(models, ", "), "none yet"))
-	say("tools", orElse(strings.Join(tools, ", "), "none yet"))
+	say("models", orElse(strings.Join(models, ", "), "none yet"), "")
+	say("tools", orElse(strings.Join(tools, ", "), "none yet"), "")
 	next := `parley ask "What time is it in Oslo, and what is 17% of 2,340?"`
 	if u.app.data != dataDir() {
 		next = "NATS_URL=" + nats + " " + next

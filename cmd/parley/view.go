@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -33,6 +35,8 @@ type people struct {
 	p     terminal.Profile
 	r     *terminal.Renderer
 	quiet bool // the text and nothing else
+	// unnamed leaves the conversation out of a turn's last line.
+	unnamed bool
 }
 
 func newPeople(o terminal.Options) *people {
@@ -57,6 +61,9 @@ func (v *people) Turn(conversation string) error {
 	}
 	if v.quiet {
 		return nil
+	}
+	if v.unnamed {
+		conversation = ""
 	}
 	_, err := fmt.Fprintln(v.w, v.r.Summary().Line(conversation, v.p))
 	return outputError(err)
@@ -112,6 +119,24 @@ func outputError(err error) error {
 		return errBrokenPipe
 	}
 	return err
+}
+
+// wrapped breaks a notice between words, each line indented; width 0 is no
+// terminal, and breaks nothing.
+func wrapped(text string, indent, width int) string {
+	pad := strings.Repeat(" ", indent)
+	if width == 0 {
+		return pad + text
+	}
+	var out []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && utf8.RuneCountInString(pad+line)+1+utf8.RuneCountInString(word) > width {
+			out, line = append(out, pad+line), ""
+		}
+		line = strings.TrimLeft(line+" "+word, " ")
+	}
+	return strings.Join(append(out, pad+line), "\n")
 }
 
 // decided calls fn with each event that a message decides.
