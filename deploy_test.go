@@ -55,7 +55,7 @@ func copied(t *testing.T) []string {
 	}
 	var paths []string
 	for _, m := range regexp.MustCompile(`(?m)^COPY --from=build (/out/.*) (/\S*/)$`).FindAllStringSubmatch(string(raw), -1) {
-		for _, file := range strings.Fields(m[1]) {
+		for file := range strings.FieldsSeq(m[1]) {
 			paths = append(paths, m[2]+path.Base(file))
 		}
 	}
