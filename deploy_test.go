@@ -1,4 +1,3 @@
-// Package parley_test checks what the deployment files say against the code.
 package parley_test
 
 import (
