@@ -163,25 +163,47 @@ func (r *Roster) Offers(kind string) []Offer {
 			all = append(all, s.Offer)
 		}
 	}
-	slices.SortFunc(all, func(a, b Offer) int { return strings.Compare(a.key(), b.key()) })
+	sortOffers(all)
 	return all
 }
 
-// Offers lists what is offered now, for a caller without a roster.
+// Offers lists what is offered now, for a caller without a roster. Each key is
+// read by itself: a watch may take a key that is renewed meanwhile for the last
+// one there is.
 func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	r := b.NewRoster()
-	done := make(chan error, 1)
-	run, stop := context.WithCancel(ctx)
-	go func() { done <- r.Run(run) }()
-	var err error
-	select {
-	case <-r.ready:
-		stop()
-		<-done
-	case err = <-done:
-		stop()
+	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
+	if err != nil {
+		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
 	}
-	return r.Offers(""), err
+	s, err := b.stream(ctx, "KV_"+topology.BucketPresence)
+	if err != nil {
+		return nil, err
+	}
+	prefix := "$KV." + topology.BucketPresence + "."
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
+	}
+	var all []Offer
+	for subject := range info.State.Subjects {
+		e, err := kv.Get(ctx, strings.TrimPrefix(subject, prefix))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // it left in between
+		}
+		if err != nil {
+			return nil, fmt.Errorf("presence: %w", explainJetStream(err))
+		}
+		var o Offer
+		if json.Unmarshal(e.Value(), &o) == nil { // a stranger's key is not an offer
+			all = append(all, o)
+		}
+	}
+	sortOffers(all)
+	return all, nil
+}
+
+func sortOffers(all []Offer) {
+	slices.SortFunc(all, func(a, b Offer) int { return strings.Compare(a.key(), b.key()) })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -187,8 +188,14 @@ func (g *generation) run(ctx context.Context) error {
 
 // ask asks once and publishes what comes. The end is not published: it may not
 // be the last word.
-func (g *generation) ask(ctx context.Context, p llm.Provider, req llm.Request) (*events.GenerationEnded, error) {
-	var end *events.GenerationEnded
+func (g *generation) ask(ctx context.Context, p llm.Provider, req llm.Request) (end *events.GenerationEnded, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.w.Log.Error("a provider's adapter panicked", "route", g.job.Route, "generation", g.job.Generation, "panic", r, "stack", string(debug.Stack()))
+			end, err = &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInternal,
+				Message: fmt.Sprintf("the adapter of %s broke down: %v", g.job.Route, r)}}, nil
+		}
+	}()
 	for e := range p.Stream(ctx, req) {
 		if last, ok := e.(*events.GenerationEnded); ok {
 			end = last

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -33,6 +34,9 @@ type Tool struct {
 // inlineBytes is how long a result may be before it goes to the object store
 // with a preview in its place, in bytes.
 const inlineBytes = 256 << 10
+
+// outputBytes is how much output goes into one message, in bytes.
+const outputBytes = 64 << 10
 
 // previewBytes is how much of such a result the model reads.
 const previewBytes = 16 << 10
@@ -194,10 +198,14 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attemp
 		}
 	}()
 	result, err := t.Run(ctx, tool.Input{Call: job.Call, Arguments: job.Arguments, Output: func(text string) {
-		if err := w.Bus.Show(out, &events.ToolOutput{Call: job.Call, Attempt: attempt, Index: index, Text: text}); err != nil {
-			w.Log.Debug("tool output could not be shown", "call", job.Call, "error", err)
+		for text = strings.ToValidUTF8(text, "\uFFFD"); text != ""; {
+			piece := bus.Preview(text, outputBytes)
+			text = text[len(piece):]
+			if err := w.Bus.Show(out, &events.ToolOutput{Call: job.Call, Attempt: attempt, Index: index, Text: piece}); err != nil {
+				w.Log.Debug("tool output could not be shown", "call", job.Call, "error", err)
+			}
+			index++
 		}
-		index++
 	}})
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("the tool %s did not finish within %s: %w", job.Tool, timeout, context.DeadlineExceeded)
