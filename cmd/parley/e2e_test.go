@@ -110,11 +110,9 @@ func newPage(t *testing.T) *page {
 	return p
 }
 
-// TestE2EThreeProcessesLoseNothingWhateverDies runs the three services beside a
-// NATS server of its own process, and kills each of the four, between turns and
-// in the middle of them.
-func TestE2EThreeProcessesLoseNothingWhateverDies(t *testing.T) {
-	t.Parallel()
+// newSeparate starts everything.
+func newSeparate(t *testing.T) *separate {
+	t.Helper()
 	id, err := uuid.NewV7()
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +126,15 @@ func TestE2EThreeProcessesLoseNothingWhateverDies(t *testing.T) {
 	for _, role := range []string{"orchestrator", "llm-worker", "tool-worker"} {
 		s.restart(role)
 	}
+	return s
+}
+
+// TestE2EThreeProcessesLoseNothingWhateverDies runs the three services beside a
+// NATS server of its own process, and kills each of the four, between turns and
+// in the middle of them.
+func TestE2EThreeProcessesLoseNothingWhateverDies(t *testing.T) {
+	t.Parallel()
+	s := newSeparate(t)
 	s.healthy()
 
 	var asked []string
