@@ -77,11 +77,12 @@ type lines struct{ w io.Writer }
 
 // entry is an event as "--json" prints it.
 type entry struct {
-	Cursor  string          `json:"cursor"`
-	Time    time.Time       `json:"time"`
-	Channel events.Channel  `json:"channel"`
-	Call    string          `json:"call,omitempty"`
-	Event   json.RawMessage `json:"event"`
+	Cursor       string          `json:"cursor"`
+	Time         time.Time       `json:"time"`
+	Conversation string          `json:"conversation"`
+	Channel      events.Channel  `json:"channel"`
+	Call         string          `json:"call,omitempty"`
+	Event        json.RawMessage `json:"event"`
 }
 
 func (v *lines) Show(m bus.Message) error {
@@ -89,7 +90,7 @@ func (v *lines) Show(m bus.Message) error {
 		if i < m.Skip {
 			continue
 		}
-		raw, err := json.Marshal(entry{Cursor: bus.Cursor{Sequence: m.Sequence, Index: i}.String(), Time: m.Time, Channel: m.Channel, Call: m.Call, Event: l.Raw})
+		raw, err := json.Marshal(entry{Cursor: bus.Cursor{Sequence: m.Sequence, Index: i}.String(), Time: m.Time, Conversation: m.Conversation, Channel: m.Channel, Call: m.Call, Event: l.Raw})
 		if err != nil {
 			return fmt.Errorf("event %d-%d: %w", m.Sequence, i, err)
 		}

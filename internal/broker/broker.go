@@ -51,8 +51,11 @@ func Start(cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lock, err := acquire(filepath.Join(cfg.Dir, "lock"))
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%w: %s; use that server, stop it, or give another --data", ErrInUse, cfg.Dir)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s (%v); use that server, stop it, or give another --data", ErrInUse, cfg.Dir, err)
+		return nil, fmt.Errorf("lock the data directory %s: %w; make it writable or give another --data", cfg.Dir, err)
 	}
 	b := &Broker{lock: lock, dir: cfg.Dir}
 	if err := b.start(cfg); err != nil {

@@ -109,6 +109,9 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	source := scripted.Demo()
 	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST"
+	if host != "" {
+		why = "no Ollama server with a model answers at OLLAMA_HOST, and no key is set"
+	}
 	if o.Script != "" {
 		raw, err := os.ReadFile(o.Script)
 		if err != nil {
