@@ -13,6 +13,7 @@ type Transcript struct {
 	entries []entry
 	inputs  map[string]*events.UserMessage // not part of a turn yet
 	results map[string]events.Part
+	turns   map[string]string // the turns that messages began, by the messages' ids
 }
 
 type entry struct {
@@ -22,7 +23,7 @@ type entry struct {
 
 // NewTranscript is the transcript of a conversation in which nothing was said.
 func NewTranscript() *Transcript {
-	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}}
+	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{}}
 }
 
 func (t *Transcript) input(in Input) {
@@ -46,6 +47,7 @@ func (t *Transcript) decided(e events.Event) {
 	case *events.TurnStarted:
 		m := events.Message{Role: events.RoleUser}
 		for _, id := range e.Inputs {
+			t.turns[id] = e.Turn
 			if in := t.inputs[id]; in != nil {
 				m.Parts = append(m.Parts, events.Part{Kind: events.PartText, Text: in.Text})
 				delete(t.inputs, id)
@@ -63,6 +65,15 @@ func (t *Transcript) decided(e events.Event) {
 		// decided did not know that result, and the model must not either.
 		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status}
 	}
+}
+
+// TurnOf is the turn that a message began or joined; empty when none did, and
+// for a nil Transcript.
+func (t *Transcript) TurnOf(input string) string {
+	if t == nil {
+		return ""
+	}
+	return t.turns[input]
 }
 
 // Messages is the transcript as it is sent to a model: each assistant message

@@ -58,7 +58,7 @@ func (e Env) limits() events.Limits {
 // Decide is what is to be done about a conversation now: the events of one
 // Decision, or none. It reads nothing but its arguments and changes nothing.
 func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event {
-	d := &decision{c: c.Clone(), env: env, now: now, seed: seedOf(c)}
+	d := &decision{c: c.Clone(), said: c.Transcript, env: env, now: now, seed: seedOf(c)}
 	d.inputs()
 	for d.turn() {
 	}
@@ -69,6 +69,7 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event 
 // that one rule sees what the rule before it decided.
 type decision struct {
 	c    *accumulator.Conversation
+	said *accumulator.Transcript
 	env  Env
 	now  time.Time
 	seed seed
@@ -96,7 +97,11 @@ func (d *decision) inputs() {
 		case *events.Settings:
 			d.answer(in.ID, events.AnswerAccepted, "", "")
 		case *events.UserMessage:
-			switch {
+			switch turn := d.said.TurnOf(in.ID); {
+			case turn != "" && turn == d.c.Turn:
+				d.answer(in.ID, events.AnswerAccepted, turn, "")
+			case turn != "":
+				d.answer(in.ID, events.AnswerAlreadyEnded, turn, "this message was answered already; another one needs an id of its own")
 			case strings.TrimSpace(e.Text) == "":
 				d.answer(in.ID, events.AnswerInvalid, "", "the message has no text")
 			case d.c.Turn != "":
