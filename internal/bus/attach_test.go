@@ -221,6 +221,7 @@ func TestViewersOfLiveConversations(t *testing.T) {
 }
 
 func TestViewerThroughCutConnections(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	p := through(t, s.URL())
 	watching, b := join(t, p.url()), join(t, s.URL())
@@ -261,9 +262,11 @@ func TestViewerThroughCutConnections(t *testing.T) {
 			p.cut()
 		}
 		if i%700 == 699 { // what is written meanwhile is missed; wait for its return
-			for n := range seen {
-				if n >= i-48 {
-					break
+			for n := 0; n < i-48; {
+				select {
+				case n = <-seen:
+				case err := <-got:
+					t.Fatalf("a viewer ended early: %v", err)
 				}
 			}
 		}
@@ -279,6 +282,7 @@ func TestViewerThroughCutConnections(t *testing.T) {
 }
 
 func TestSlowViewerHeals(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	conversation := id()
 	const each = 6000 // more messages than wait for a viewer

@@ -179,6 +179,8 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	if setup != nil {
 		return b.setUp(ctx, *setup)
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*appendTimeout)
+	defer cancel()
 	s, err := b.js.Stream(ctx, topology.StreamHistory)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):

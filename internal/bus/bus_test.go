@@ -16,7 +16,10 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The server waits some seconds for a source that went with it.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
+}
 
 // start starts a server that listens on the loopback interface.
 func start(t *testing.T) *broker.Broker {

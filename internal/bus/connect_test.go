@@ -88,6 +88,7 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 }
 
 func TestSetUp(t *testing.T) {
+	t.Parallel()
 	url := foreign(t, &server.Options{JetStream: true})
 	first, err := bus.Connect(t.Context(), bus.Config{URL: url}, &topology.Plan{Shards: 3, MaxAge: 48 * time.Hour})
 	if err != nil {

@@ -76,6 +76,7 @@ func output(t *testing.T, b *bus.Bus, conversation string) {
 }
 
 func TestFollowCatchesUpOnce(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		write func(t *testing.T, b *bus.Bus) (after uint64)
 		want  int
@@ -139,6 +140,7 @@ func TestFollowCatchesUpOnce(t *testing.T) {
 }
 
 func TestFollowSurvivesCuts(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	p := through(t, s.URL())
 	b, writer := join(t, p.url()), join(t, s.URL())
@@ -164,6 +166,7 @@ func TestFollowSurvivesCuts(t *testing.T) {
 }
 
 func TestFollowEnds(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	say(t, b, id(), "one")
 	say(t, b, id(), "two")
@@ -223,6 +226,7 @@ func decide(t *testing.T, b *bus.Bus, conversation string, after uint64, owner s
 }
 
 func TestFacts(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	facts := func(t *testing.T, conversation string, upTo uint64) []uint64 {
 		t.Helper()
@@ -244,7 +248,7 @@ func TestFacts(t *testing.T) {
 		var want []uint64
 		var turn, lane uint64
 		call := topology.OfCall(b.Shards(), conversation, events.ChannelCall, id())
-		for i := range 200 {
+		for i := range 100 {
 			switch i % 4 {
 			case 0:
 				want = append(want, say(t, b, conversation, "hello"))

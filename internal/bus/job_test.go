@@ -141,6 +141,7 @@ func take[T any](t *testing.T, c <-chan T) T {
 }
 
 func TestJobSteering(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	failed := errors.New("the tool\nis out of order")
 	for name, c := range map[string]struct {
@@ -189,6 +190,7 @@ func TestJobSteering(t *testing.T) {
 }
 
 func TestDeadLetters(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	_, js := b.Raw()
 	fine := func(context.Context, bus.Job) error { return nil }
@@ -234,6 +236,7 @@ func TestDeadLetters(t *testing.T) {
 }
 
 func TestJobLivesLongerThanTheAckWait(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	q := queue(t, b, 300*time.Millisecond, 20)
 	deliveries, let := make(chan int, 9), make(chan struct{})
@@ -285,6 +288,7 @@ func TestSlots(t *testing.T) {
 }
 
 func TestWorkforceStops(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	t.Run("handing back at once what runs", func(t *testing.T) {
 		q := queue(t, b, 30*time.Second, 20)
@@ -346,6 +350,7 @@ func TestWorkforceStops(t *testing.T) {
 }
 
 func TestJobPublishedTwiceRunsOnce(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	q := queue(t, b, 5*time.Second, 20)
 	call := id()
@@ -375,6 +380,7 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 }
 
 func TestQueueThatWasRemovedIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	q := queue(t, b, 5*time.Second, 20)
 	if err := b.EnsureQueue(t.Context(), q.queue); err != nil {

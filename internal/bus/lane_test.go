@@ -237,6 +237,7 @@ func TestLaneEnds(t *testing.T) {
 }
 
 func TestBlockedAppendIsReleased(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	p := through(t, s.URL())
 	for name, release := range map[string]func(stop context.CancelFunc, b *bus.Bus){
@@ -294,14 +295,13 @@ func TestBlockedAppendIsReleased(t *testing.T) {
 // The connection is cut, and sometimes muted first, while frames go out: every
 // event stands exactly once, in order.
 func TestLaneThroughCutConnections(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	p := through(t, s.URL())
 	b := join(t, p.url())
 	const lanes, each = 4, 1500
 	var conversations [lanes]string
 	var writing sync.WaitGroup
-	frames := 0
-	var mu sync.Mutex
 	ctx := within(t, 60*time.Second)
 	for n := range lanes {
 		conversations[n] = id()
@@ -322,9 +322,6 @@ func TestLaneThroughCutConnections(t *testing.T) {
 			if _, err := lane.Close(); err != nil {
 				t.Error(err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			frames += lane.Frames()
 		})
 	}
 	cuts, done := 0, make(chan struct{})
@@ -335,7 +332,7 @@ func TestLaneThroughCutConnections(t *testing.T) {
 			ended = true
 		case <-time.After(time.Duration(20+rand.N(60)) * time.Millisecond):
 			if cuts++; cuts > 8 {
-				continue // enough: let it finish
+				continue // enough: let it end
 			}
 			if cuts%2 == 0 {
 				p.mute()
@@ -353,5 +350,4 @@ func TestLaneThroughCutConnections(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Logf("%d frames, %d cuts", frames, cuts)
 }

@@ -34,6 +34,7 @@ func impatient(t *testing.T, b *bus.Bus, bucket string, ttl time.Duration) jetst
 }
 
 func TestLease(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	const ttl = 600 * time.Millisecond
 	kv := impatient(t, b, topology.BucketLeases, ttl)
@@ -103,6 +104,7 @@ func TestLease(t *testing.T) {
 }
 
 func TestLeaseIsLostWithTheServer(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	p := through(t, s.URL())
 	b := join(t, p.url())
@@ -141,6 +143,7 @@ func TestCheckpoint(t *testing.T) {
 }
 
 func TestRoster(t *testing.T) {
+	t.Parallel()
 	b := inProcess(t)
 	const ttl = 600 * time.Millisecond
 	impatient(t, b, topology.BucketPresence, ttl)

@@ -53,6 +53,7 @@ func allow(subjects []string) *server.SubjectPermission {
 
 // A turn, done by users who may do their part only.
 func TestRolesCanDoTheirWork(t *testing.T) {
+	t.Parallel()
 	url, as := governed(t)
 	app, orchestrator, llm, tools := as(topology.App), as(topology.Orchestrator), as(topology.LLMWorker), as(topology.ToolWorker)
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
@@ -207,6 +208,7 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 }
 
 func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
+	t.Parallel()
 	url, as := governed(t)
 	conversation, call := id(), id()
 	conv := func(channel string) string { return "conv.0." + conversation + "." + channel }
@@ -269,6 +271,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		})
 	}
 	t.Run("an append that is denied fails, and says so", func(t *testing.T) {
+		t.Parallel()
 		b := as(topology.ToolWorker)
 		input := id()
 		if _, err := b.Publish(within(t, 20*time.Second), conversation, input, &events.Verdict{ID: input}); !errors.Is(err, nats.ErrPermissionViolation) {
@@ -279,6 +282,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		}
 	})
 	t.Run("a viewer that connects as if it had JetStream is told", func(t *testing.T) {
+		t.Parallel()
 		ctx := within(t, 20*time.Second)
 		b, err := bus.Connect(ctx, bus.Config{URL: url, User: string(topology.Viewer), Password: "p", InboxPrefix: topology.Viewer.Inbox()}, nil)
 		if err == nil {
