@@ -109,7 +109,7 @@ type GenerationEnded struct {
 	Generation string `json:"generation,omitempty" jsonschema:"id of the generation"`
 	Finish     Finish `json:"finish" jsonschema:"how it ended, in our words"`
 	FinishWord string `json:"finish_word,omitempty" jsonschema:"the provider's own word"`
-	Terminated bool   `json:"terminated" jsonschema:"the provider's terminal sign was seen; without it the answer was cut"`
+	Terminated bool   `json:"terminated" jsonschema:"the provider's terminal sign was seen on the wire; an answer without it is complete only if it has a finish_word and no error"`
 	Usage      *Usage `json:"usage,omitempty" jsonschema:"what the provider counted; absent when it did not say"`
 	Error      *Error `json:"error,omitempty" jsonschema:"why it failed"`
 	Model      string `json:"model,omitempty" jsonschema:"the model that answered, as the provider names it"`

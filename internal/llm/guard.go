@@ -73,7 +73,7 @@ func ended(ctx context.Context, end *events.GenerationEnded, err error, stalled 
 			out.Error = FromRead(ctx, err)
 		}
 	}
-	if !out.Terminated && errors.Is(context.Cause(ctx), stalled) && consequence(out.Error) {
+	if e := cutOff(out); e != nil && !out.Terminated && errors.Is(context.Cause(ctx), stalled) && consequence(e) {
 		out.Error = stalled
 	}
 	return out
@@ -81,9 +81,6 @@ func ended(ctx context.Context, end *events.GenerationEnded, err error, stalled 
 
 // consequence reports whether an error may be that of a request hung up on.
 func consequence(e *events.Error) bool {
-	if e == nil {
-		return true
-	}
 	switch e.Class {
 	case events.ErrCancelled, events.ErrNetwork, events.ErrCut:
 		return true
@@ -110,9 +107,7 @@ func (o *openCalls) see(e events.Event) {
 
 // finish closes what is open and yields the end.
 func (o openCalls) finish(yield func(events.Event, error) bool, end *events.GenerationEnded) {
-	if !end.Terminated && end.Error == nil {
-		end.Error = &events.Error{Class: events.ErrCut, Message: cutMessage}
-	}
+	end.Error = cutOff(end)
 	switch {
 	case end.Error != nil:
 		end.Finish = finishOf(end.Error)

@@ -102,6 +102,13 @@ func TestGuard(t *testing.T) {
 		{"an answer without an end was cut", func(_ context.Context, yield func(events.Event, error) bool) {
 			yield(&events.TextChunk{Text: "x"}, nil)
 		}, "TextChunk GenerationEnded", events.ErrCut, 0},
+		{"an answer that has the provider's word for its end is complete", func(_ context.Context, yield func(events.Event, error) bool) {
+			yield(&events.GenerationEnded{Finish: events.FinishStop, FinishWord: "stop"}, nil)
+		}, "GenerationEnded", "", 0},
+		{"an answer that was complete when the time ran out stands", func(ctx context.Context, yield func(events.Event, error) bool) {
+			<-ctx.Done()
+			yield(&events.GenerationEnded{Finish: events.FinishStop, FinishWord: "stop"}, nil)
+		}, "GenerationEnded", "", idle},
 		{"calls that are open at the end are closed", func(_ context.Context, yield func(events.Event, error) bool) {
 			_ = yield(&events.ToolCallStart{Block: 1}, nil) && yield(&events.ToolCallStart{Block: 2}, nil) && yield(&events.ToolCallEnd{Block: 1}, nil)
 		}, "ToolCallStart ToolCallStart ToolCallEnd ToolCallEnd GenerationEnded", events.ErrCut, 0},

@@ -31,7 +31,17 @@ type openCall struct {
 	ended  bool
 }
 
-const cutMessage = "the answer ended without the provider's terminal sign: it was cut; ask again"
+// cutOff is the error of an answer that is not complete, which nobody has
+// explained yet. An answer is complete when the provider's terminal sign was
+// seen, or when its own word for the finish was and the body then ended in
+// order: several hosts never send more (PROVIDERS.md 40).
+func cutOff(end *events.GenerationEnded) *events.Error {
+	if end.Error != nil || end.Terminated || end.FinishWord != "" {
+		return end.Error
+	}
+	return &events.Error{Class: events.ErrCut,
+		Message: "the answer ended without the provider's terminal sign or finish reason: it was cut; ask again"}
+}
 
 // NewWriter returns a writer of one answer to the given consumer.
 func NewWriter(yield func(events.Event, error) bool) *Writer {
@@ -155,23 +165,23 @@ func (w *Writer) endCall(c *openCall, cut string) bool {
 	return w.send(e, nil)
 }
 
-// End closes the calls that are still open and ends the answer. It fills in
-// Finish where the adapter left it empty: an error, then calls, then the rest.
-// A call that is open when the answer was cut, failed or ran into its length is
-// whole only if its arguments already are.
+// End closes the calls that are still open and ends the answer. An answer with
+// neither Terminated, nor a FinishWord, nor an Error was cut; an adapter whose
+// body did not end in order gives an Error. End fills in Finish where the
+// adapter left it empty: an error, then calls, then the rest. A call that is
+// open when the answer was cut, failed or ran into its length is whole only if
+// its arguments already are.
 func (w *Writer) End(end events.GenerationEnded) {
-	if !end.Terminated && end.Error == nil {
-		end.Error = &events.Error{Class: events.ErrCut, Message: cutMessage}
-	}
+	end.Error = cutOff(&end)
 	if end.Error != nil {
 		end.Finish = finishOf(end.Error)
 	}
 	var cut string
 	switch {
-	case end.Error != nil && end.Error.Class != events.ErrCut:
-		cut = fmt.Sprintf("the answer failed before the arguments were complete (%s)", end.Error.Class)
-	case !end.Terminated:
+	case end.Error != nil && end.Error.Class == events.ErrCut:
 		cut = "the answer was cut before the arguments were complete"
+	case end.Error != nil:
+		cut = fmt.Sprintf("the answer failed before the arguments were complete (%s)", end.Error.Class)
 	case end.Finish == events.FinishLength:
 		cut = "the output limit was reached before the arguments were complete"
 	case end.Finish == events.FinishContentFilter:

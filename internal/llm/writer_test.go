@@ -87,6 +87,7 @@ func TestWriterJudgesCalls(t *testing.T) {
 	filter := events.GenerationEnded{Terminated: true, Finish: events.FinishContentFilter}
 	failed := events.GenerationEnded{Terminated: true, Error: &events.Error{Class: events.ErrOverloaded}}
 	cut := events.GenerationEnded{}
+	word := events.GenerationEnded{FinishWord: "tool_calls"}
 	cases := []struct {
 		name      string
 		arguments string
@@ -98,6 +99,7 @@ func TestWriterJudgesCalls(t *testing.T) {
 		{"no arguments mean the empty object", ``, false, whole, true},
 		{"null means the empty object", `null`, false, whole, true},
 		{"blanks mean the empty object", " \n", false, whole, true},
+		{"no arguments before a word for the finish mean the empty object", ``, false, word, true},
 		{"half an object may not run", `{"x":`, false, whole, false},
 		{"two objects may not run", `{}{}`, false, whole, false},
 		{"a list may not run", `[]`, false, whole, false},
@@ -148,6 +150,8 @@ func TestWriterNamesTheEnd(t *testing.T) {
 		{"the length stands above calls", events.GenerationEnded{Terminated: true, Finish: events.FinishLength}, true, events.FinishLength, ""},
 		{"a filter stands above calls", events.GenerationEnded{Terminated: true, Finish: events.FinishContentFilter}, true, events.FinishContentFilter, ""},
 		{"an end without a terminal sign is a cut", events.GenerationEnded{Finish: events.FinishStop}, true, events.FinishError, events.ErrCut},
+		{"an end with the provider's word for it is complete without a sign", events.GenerationEnded{Finish: events.FinishStop, FinishWord: "stop"}, false, events.FinishStop, ""},
+		{"a word does not hide that the connection broke", events.GenerationEnded{FinishWord: "stop", Error: &events.Error{Class: events.ErrNetwork}}, false, events.FinishError, events.ErrNetwork},
 		{"an error stands above all", events.GenerationEnded{Terminated: true, Finish: events.FinishStop, Error: &events.Error{Class: events.ErrAuth}}, true, events.FinishError, events.ErrAuth},
 		{"a cancelled answer is no failure", events.GenerationEnded{Error: &events.Error{Class: events.ErrCancelled}}, false, events.FinishCancelled, events.ErrCancelled},
 	}

@@ -244,7 +244,8 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 }
 
 // failure is why an answer failed, if it did. A worker may not have said so: an
-// answer without its provider's terminal sign was cut, not finished.
+// answer with neither its provider's terminal sign nor a word for its finish was
+// cut, not finished.
 func failure(end *events.GenerationEnded) *events.Error {
 	switch {
 	case end.Error != nil:
@@ -253,8 +254,8 @@ func failure(end *events.GenerationEnded) *events.Error {
 		return &events.Error{Class: events.ErrCancelled, Message: "the worker gave the answer up and did not say why"}
 	case end.Finish == events.FinishError:
 		return &events.Error{Class: events.ErrInternal, Message: "the worker says that the answer failed, not why: look at its log"}
-	case !end.Terminated:
-		return &events.Error{Class: events.ErrCut, Message: "the answer ended without the provider's terminal sign: it was cut"}
+	case !end.Terminated && end.FinishWord == "":
+		return &events.Error{Class: events.ErrCut, Message: "the answer ended without the provider's terminal sign or finish reason: it was cut"}
 	}
 	return nil
 }

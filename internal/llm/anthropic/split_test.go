@@ -38,7 +38,7 @@ func TestDecodeIsTheSameHoweverTheTransportSplits(t *testing.T) {
 	}
 }
 
-func TestDecodeOfACutBodyNeverEndsWell(t *testing.T) {
+func TestDecodeOfACutBodyEndsWellOnlyAfterTheStopReason(t *testing.T) {
 	for name, body := range fixtures() {
 		t.Run(name, func(t *testing.T) {
 			whole := recording.Collect(Decode(strings.NewReader(body)))
@@ -48,8 +48,10 @@ func TestDecodeOfACutBodyNeverEndsWell(t *testing.T) {
 				switch {
 				case len(a.Broken) > 0:
 					t.Fatalf("cut at byte %d breaks rules: %s", i, a.Broken)
-				case a.End.Terminated || a.End.Error == nil || !a.End.Error.Retryable():
+				case a.End.Terminated, (a.End.Error == nil) != (a.End.FinishWord != ""), a.End.Error != nil && !a.End.Error.Retryable():
 					t.Fatalf("cut at byte %d ends with %+v", i, a.End)
+				case a.End.Error == nil && (a.Text != whole.Text || len(a.Calls) != len(whole.Calls)):
+					t.Fatalf("cut at byte %d seems complete and says %q, %+v", i, a.Text, a.Calls)
 				case !strings.HasPrefix(whole.Text, a.Text):
 					t.Fatalf("cut at byte %d says %q", i, a.Text)
 				}

@@ -20,21 +20,8 @@ import (
 // Only the first choice is read. Several hosts never send [DONE] (PROVIDERS.md
 // 40): an answer that has a finish_reason and whose body ended in order is
 // complete and has no error. Anything else without [DONE] is cut. Terminated
-// says here what was on the wire: that [DONE] was seen, or a whole completion.
-// [Provider.Stream] sets it for every complete answer.
-func Decode(body io.Reader) llm.Stream {
-	return func(yield func(events.Event, error) bool) {
-		d := &decoder{src: &source{r: body}}
-		d.w = llm.NewWriter(func(e events.Event, err error) bool {
-			if end, last := e.(*events.GenerationEnded); last {
-				end.Terminated = d.done
-			}
-			return yield(e, err)
-		})
-		d.read(context.Background())
-		d.end(context.Background())
-	}
-}
+// says that [DONE] was seen, or a whole completion.
+func Decode(body io.Reader) llm.Stream { return decode(context.Background(), body) }
 
 // decode is what Stream makes of a body.
 func decode(ctx context.Context, body io.Reader) llm.Stream {
@@ -225,7 +212,6 @@ func (d *decoder) end(ctx context.Context) {
 	d.calls.finish(d.w)
 	d.reasoning.finish(d)
 	inOrder := d.src.err == nil || d.src.err == io.EOF
-	complete := d.done || d.word != "" && inOrder
 	switch {
 	case d.err != nil || d.done:
 	case ctx.Err() != nil:
@@ -238,13 +224,13 @@ func (d *decoder) end(ctx context.Context) {
 		d.err = llm.FromPayload(d.src.first)
 		d.err.Message = "the answer is not an event stream: " + d.err.Message
 	}
-	if d.err == nil && complete {
+	if d.err == nil {
 		d.err = failedWord(d.word)
 	}
 	d.w.End(events.GenerationEnded{
 		Finish:     finish(d.word, d.native),
 		FinishWord: d.word,
-		Terminated: complete,
+		Terminated: d.done,
 		Usage:      d.usage,
 		Error:      d.err,
 		Model:      d.model,
