@@ -263,6 +263,9 @@ func (s *session) offered(ctx context.Context, provider string) ([]bus.Offer, er
 			}
 		}
 		if time.Now().After(until) {
+			if err := s.CanWrite(ctx); err != nil {
+				return nil, &exitError{exitNobody, err}
+			}
 			return nil, s.unserved(provider, offers)
 		}
 		select {

@@ -174,7 +174,7 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 		if denied := b.denial(subject); denied != nil {
 			err = denied
 		}
-		if permanent(err) {
+		if permanent(err) || isFull(err) {
 			return 0, fmt.Errorf("publish to %s: %w", subject, explainJetStream(err))
 		}
 		select {

@@ -204,6 +204,21 @@ func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	return all, nil
 }
 
+// CanWrite reports why nothing can be written: without that, nobody can even
+// say that they are there.
+func (b *Bus) CanWrite(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
+	if err == nil {
+		_, err = kv.Put(ctx, "probe", nil)
+	}
+	if err != nil {
+		return explainJetStream(err)
+	}
+	return nil
+}
+
 func sortOffers(all []Offer) {
 	slices.SortFunc(all, func(a, b Offer) int { return strings.Compare(a.key(), b.key()) })
 }
