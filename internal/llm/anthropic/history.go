@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
 )
 
 // turn is a message of a request. The API demands that no content is empty,
@@ -123,13 +124,7 @@ func (h *history) result(part events.Part) {
 	if part.Kind != events.PartResult {
 		return
 	}
-	b := &resultBlock{Type: "tool_result", Content: part.Text}
-	if part.Status != "" && part.Status != events.StatusOK {
-		b.IsError = true
-		if strings.TrimSpace(part.Text) == "" {
-			b.Content = "status: " + string(part.Status) // an error may not be empty
-		}
-	}
+	b := &resultBlock{Type: "tool_result", Content: llm.ResultText(part), IsError: part.Status != "" && part.Status != events.StatusOK}
 	for i := range h.calls {
 		c := &h.calls[i]
 		if c.result == nil && (c.call != "" && c.call == part.Call || part.Call == "" && c.providerID == part.ProviderID) {

@@ -42,7 +42,7 @@ func TestHistory(t *testing.T) {
 				result("c2", "ok", "two"), result("c1", "failed", "one"), user("and?")},
 			`[{"role":"user","content":[{"type":"text","text":"go"}]},` +
 				`{"role":"assistant","content":[{"type":"text","text":"ok"},{"id":"toolu_1","input":{"x":1},"name":"a","type":"tool_use"},{"id":"toolu_2","input":{},"name":"b","type":"tool_use"}]},` +
-				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"one","is_error":true},{"type":"tool_result","tool_use_id":"toolu_2","content":"two"},{"type":"text","text":"and?"}]}]`},
+				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"{\"status\":\"failed\",\"content\":\"one\"}","is_error":true},{"type":"tool_result","tool_use_id":"toolu_2","content":"two"},{"type":"text","text":"and?"}]}]`},
 		{"an id that repeats, or that the API refuses, is replaced by ours",
 			[]events.Message{user("go"), assistant("anthropic", called("c1", "call_0", "a", "{}")), result("c1", "ok", "1"),
 				assistant("anthropic", called("c2", "call_0", "a", "{}")), result("c2", "ok", "2"),
@@ -64,7 +64,7 @@ func TestHistory(t *testing.T) {
 				result("c1", "invalid_arguments", ""), result("c2", "unknown_tool", "no such tool")},
 			`[{"role":"user","content":[{"type":"text","text":"go"}]},` +
 				`{"role":"assistant","content":[{"id":"toolu_1","input":{},"name":"multi_tool","type":"tool_use"},{"id":"toolu_2","input":{},"name":"unnamed","type":"tool_use"}]},` +
-				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"status: invalid_arguments","is_error":true},{"type":"tool_result","tool_use_id":"toolu_2","content":"no such tool","is_error":true}]}]`},
+				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"{\"status\":\"invalid_arguments\",\"content\":\"\"}","is_error":true},{"type":"tool_result","tool_use_id":"toolu_2","content":"{\"status\":\"unknown_tool\",\"content\":\"no such tool\"}","is_error":true}]}]`},
 		{"a call without a result gets one, a result without a call is text",
 			[]events.Message{user("go"), assistant("anthropic", called("c1", "toolu_1", "a", "{}")), result("c9", "ok", "lost"), user("on")},
 			`[{"role":"user","content":[{"type":"text","text":"go"}]},` +

@@ -149,7 +149,7 @@ func messages(name string, req llm.Request) []message {
 			}
 		case events.RoleTool:
 			for _, part := range m.Parts {
-				out = append(out, result(part))
+				out = append(out, message{Role: "tool", Content: llm.ResultText(part), ToolName: part.Name, ToolCallID: callID(part)})
 			}
 		default:
 			var text strings.Builder
@@ -186,16 +186,6 @@ func assistant(m events.Message, own bool) message {
 		}
 	}
 	out.Content, out.Thinking = text.String(), thinking.String()
-	return out
-}
-
-// result has no field for how a call ended: the text says it, and where there
-// is none the status does.
-func result(part events.Part) message {
-	out := message{Role: "tool", Content: part.Text, ToolName: part.Name, ToolCallID: callID(part)}
-	if strings.TrimSpace(part.Text) == "" && part.Status != "" && part.Status != events.StatusOK {
-		out.Content = "status: " + string(part.Status)
-	}
 	return out
 }
 

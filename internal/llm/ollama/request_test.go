@@ -45,7 +45,7 @@ func TestRequestBody(t *testing.T) {
 			{Role: events.RoleTool, Parts: []events.Part{{Kind: events.PartResult, Call: "c2", Name: "now", Status: "invalid_arguments"}}}}},
 			`{"model":"m","stream":true,"options":{},"messages":[{"role":"user","content":"hi"},` +
 				`{"role":"assistant","content":"ok","thinking":"hm","tool_calls":[{"id":"c1","function":{"index":0,"name":"add","arguments":{"b":12345678901234567890,"a":1}}},{"id":"c2","function":{"index":1,"name":"now","arguments":{}}}]},` +
-				`{"role":"tool","content":"7","tool_name":"add","tool_call_id":"c1"},{"role":"tool","content":"status: invalid_arguments","tool_name":"now","tool_call_id":"c2"}]}`},
+				`{"role":"tool","content":"7","tool_name":"add","tool_call_id":"c1"},{"role":"tool","content":"{\"status\":\"invalid_arguments\",\"content\":\"\"}","tool_name":"now","tool_call_id":"c2"}]}`},
 		{"what only another provider can read, and empty answers, are left out", llm.Request{Model: "m", Messages: []events.Message{user,
 			{Role: events.RoleAssistant, Provider: "anthropic", Parts: []events.Part{{Kind: events.PartReasoning, Text: "hm", Carry: json.RawMessage(`{}`)}}},
 			{Role: events.RoleAssistant, Provider: "anthropic", Parts: []events.Part{{Kind: events.PartReasoning, Text: "hm"}, {Kind: events.PartRefusal, Text: "no"}}}}},

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -40,38 +39,13 @@ func (p *Provider) messages(req llm.Request) ([]sdk.ChatCompletionMessageParamUn
 				if !ok {
 					return nil, fmt.Errorf("message %d is the result of call %q of tool %q, which no message before it made or which has its result: repair the transcript", n, part.Call, part.Name)
 				}
-				out = append(out, sdk.ToolMessage(result(part), id))
+				out = append(out, sdk.ToolMessage(llm.ResultText(part), id))
 			}
 		default:
 			return nil, fmt.Errorf("message %d has the unknown role %q", n, m.Role)
 		}
 	}
 	return out, nil
-}
-
-// result is what the model reads of a call's result. What a successful tool said
-// stands as it is. Anything else is a JSON object that says so: the protocol has
-// no field for it, and a mark within the text could come from the tool itself.
-func result(p events.Part) string {
-	if (p.Status == events.StatusOK || p.Status == "") && p.Object == nil {
-		return p.Text
-	}
-	v := struct {
-		Status  events.Status `json:"status"`
-		Content string        `json:"content"`
-		Preview bool          `json:"preview,omitempty"`
-		Size    int64         `json:"size,omitempty"`
-	}{Status: p.Status, Content: p.Text}
-	if p.Object != nil {
-		v.Preview, v.Size = true, p.Object.Size
-	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if enc.Encode(v) != nil {
-		return p.Text // strings and numbers always encode
-	}
-	return strings.TrimSuffix(buf.String(), "\n")
 }
 
 // assistant is a message of the model; nil when it says nothing that can be sent.

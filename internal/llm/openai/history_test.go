@@ -177,29 +177,6 @@ func TestCallsAndResultsArePaired(t *testing.T) {
 	})
 }
 
-func TestHowACallEndedIsSaidOutsideTheToolsWords(t *testing.T) {
-	cases := []struct {
-		name string
-		part events.Part
-		want string
-	}{
-		{"a success stands as it is", events.Part{Status: events.StatusOK, Text: `[error] {"status":"failed"}`}, `[error] {"status":"failed"}`},
-		{"a failure says so", events.Part{Status: events.StatusFailed, Text: `no "x" <y>`}, `{"status":"failed","content":"no \"x\" <y>"}`},
-		{"a refusal says so", events.Part{Status: events.StatusRefused, Text: "not now"}, `{"status":"refused","content":"not now"}`},
-		{"a preview says so", events.Part{Status: events.StatusOK, Text: "begin", Object: &events.Object{Size: 9}}, `{"status":"ok","content":"begin","preview":true,"size":9}`},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			c.part.Kind, c.part.Call = events.PartResult, "1"
-			got := sent(t, Config{}, answer("openai", events.Part{Kind: events.PartCall, Call: "1", ProviderID: "a", Name: "f"}),
-				events.Message{Role: events.RoleTool, Parts: []events.Part{c.part}})
-			if got[1]["content"] != c.want {
-				t.Errorf("the model reads %s, want %s", got[1]["content"], c.want)
-			}
-		})
-	}
-}
-
 func TestABadCallDoesNotSpoilTheTranscript(t *testing.T) {
 	cases := []struct {
 		name            string

@@ -10,6 +10,7 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
 )
 
 // input makes the request's items from a transcript.
@@ -120,53 +121,11 @@ func quote(text string) string {
 func result(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionParam {
 	id, custom := ids.result(part)
 	if custom {
-		return responses.ResponseInputItemParamOfCustomToolCallOutput(id, output(part))
+		return responses.ResponseInputItemParamOfCustomToolCallOutput(id, llm.ResultText(*part))
 	}
-	item := responses.ResponseInputItemParamOfFunctionCallOutput(output(part))
+	item := responses.ResponseInputItemParamOfFunctionCallOutput(llm.ResultText(*part))
 	item.OfFunctionCallOutput.CallID = param.NewOpt(id)
 	return item
-}
-
-// output is what the model reads of a result: how the call ended, unless all
-// went well, what the tool said, and whether that is only its beginning. The
-// protocol has no field for the first and the last.
-func output(part *events.Part) string {
-	said := part.Text
-	if how := ending(part.Status); how != "" && said != "" {
-		said = how + "\n" + said
-	} else {
-		said += how
-	}
-	if part.Object != nil {
-		said += fmt.Sprintf("\n(This is the beginning of %d bytes; the rest is not shown.)", part.Object.Size)
-	}
-	return said
-}
-
-func ending(s events.Status) string {
-	switch s {
-	case events.StatusOK, "":
-		return ""
-	case events.StatusFailed:
-		return "The tool failed."
-	case events.StatusInvalidArguments:
-		return "The tool was not run: its arguments are invalid."
-	case events.StatusUnknownTool:
-		return "The tool was not run: there is no tool of this name."
-	case events.StatusTimeout:
-		return "The tool ran out of time."
-	case events.StatusCancelled:
-		return "The call was cancelled."
-	case events.StatusRefused:
-		return "The tool was not run: the call was refused."
-	case events.StatusExpired:
-		return "The tool was not run: nobody approved the call in time."
-	case events.StatusSuperseded:
-		return "The tool was not run: a new message took its place."
-	case events.StatusUnknown:
-		return "The call was interrupted: it is not known whether the tool ran."
-	}
-	return fmt.Sprintf("The call ended with status %s.", s)
 }
 
 // callIDs gives the calls of a request ids of their own. Providers use an id

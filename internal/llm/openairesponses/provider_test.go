@@ -107,33 +107,6 @@ func history(provider string) llm.Request {
 	}
 }
 
-func TestAResultSaysHowItsCallEnded(t *testing.T) {
-	cases := []struct {
-		name string
-		part events.Part
-		want string
-	}{
-		{"what went well stands as it is", events.Part{Status: events.StatusOK, Text: "2"}, "2"},
-		{"a failure stands before what the tool said", events.Part{Status: events.StatusFailed, Text: "no route"}, "The tool failed.\nno route"},
-		{"a status without words has a sentence", events.Part{Status: events.StatusTimeout}, "The tool ran out of time."},
-		{"a status of a later version is named", events.Part{Status: "paused"}, "The call ended with status paused."},
-		{"a preview says that it is one", events.Part{Text: "abc", Object: &events.Object{Size: 9000}}, "abc\n(This is the beginning of 9000 bytes; the rest is not shown.)"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			if got := output(&c.part); got != c.want {
-				t.Errorf("the model reads %q, want %q", got, c.want)
-			}
-		})
-	}
-	for _, s := range []events.Status{events.StatusFailed, events.StatusInvalidArguments, events.StatusUnknownTool, events.StatusTimeout, events.StatusCancelled,
-		events.StatusRefused, events.StatusExpired, events.StatusSuperseded, events.StatusUnknown} {
-		if got := ending(s); got == "" || strings.Contains(got, "ended with status") {
-			t.Errorf("status %s has no sentence of its own: %q", s, got)
-		}
-	}
-}
-
 func TestCallsWithoutIDsOfTheirOwnGetDifferentOnes(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	p := New(Config{})
