@@ -203,11 +203,17 @@ func explainJetStream(err error) error {
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
 		return fmt.Errorf("the NATS server has no JetStream: start it with `nats-server -js` and allow the account to use it: %w", err)
 	}
-	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077) {
+	if isFull(err) {
 		return fmt.Errorf("the NATS server has no space left for JetStream: free the disk or raise max_file_store: %w", err)
 	}
 	return fmt.Errorf("JetStream: %w", err)
+}
+
+// isFull reports whether the server has no space left: insufficient resources,
+// storage resources exceeded, or a stream at its limit.
+func isFull(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077)
 }
 
 // setUp makes what does not exist yet. HISTORY comes last: where it is, all is,
