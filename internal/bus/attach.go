@@ -151,7 +151,9 @@ func (v *viewer) checkCursor(ctx context.Context, after Cursor) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.Info(ctx)
+	asking, cancel := answer(ctx)
+	defer cancel()
+	info, err := s.Info(asking)
 	if err != nil {
 		return fmt.Errorf("stream of conversation %s: %w", v.conversation, explainJetStream(err))
 	}

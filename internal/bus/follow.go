@@ -25,7 +25,9 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 	if err != nil {
 		return err
 	}
-	info, err := s.Info(ctx)
+	asking, cancel := answer(ctx)
+	defer cancel()
+	info, err := s.Info(asking)
 	if err != nil {
 		return fmt.Errorf("shard %d: %w", shard, explainJetStream(err))
 	}
@@ -36,7 +38,7 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 	if after > 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
 	}
-	cons, err := b.js.OrderedConsumer(ctx, topology.ConvStream(shard), cfg)
+	cons, err := b.js.OrderedConsumer(asking, topology.ConvStream(shard), cfg)
 	if err != nil {
 		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
 	}

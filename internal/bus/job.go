@@ -164,6 +164,8 @@ func (b *Bus) EnsureQueue(ctx context.Context, q topology.Queue) error {
 	if _, ok := b.queues.Load(q); ok {
 		return nil
 	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
 	if _, err := b.js.CreateOrUpdateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig()); err != nil {
 		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
 	}

@@ -38,7 +38,9 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 	}
 	l := &Lease{kv: kv, ttl: ttl, key: "shard." + strconv.Itoa(shard), val: []byte(owner)}
 	for {
-		l.rev, err = kv.Create(ctx, l.key, l.val)
+		try, cancel := answer(ctx)
+		l.rev, err = kv.Create(try, l.key, l.val)
+		cancel()
 		if err == nil {
 			return l, nil
 		}

@@ -23,12 +23,24 @@ const maxObject = 256 << 20
 // previewBytes is how much of a claimed payload stands in the message.
 const previewBytes = 2 << 10
 
+// answerTime is how long the server may take to answer.
+const answerTime = 5 * time.Second
+
+// answer bounds the wait for an answer. A connection that is cut takes requests
+// with it unseen, and nats.go waits as long as the context lasts if that has a
+// deadline, be it a day.
+func answer(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, answerTime)
+}
+
 // stream is a handle without a round trip: the streams exist, or every call on
 // them says that they do not.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	if s, ok := b.streams.Load(name); ok {
 		return s.(jetstream.Stream), nil
 	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
 	s, err := b.js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))

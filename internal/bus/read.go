@@ -93,7 +93,9 @@ func (b *Bus) readOnce(ctx context.Context, stream string, filters []string, fro
 	if from > 1 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
 	}
-	cons, err := b.js.CreateConsumer(ctx, stream, cfg)
+	making, cancel := answer(ctx)
+	defer cancel()
+	cons, err := b.js.CreateConsumer(making, stream, cfg)
 	if err != nil {
 		return from, err
 	}

@@ -62,13 +62,13 @@ func (s *jobSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *messag
 
 // take fetches as many jobs as slots are free and gives each to the router.
 func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, slots chan struct{}, running *sync.WaitGroup) error {
-	cons, err := s.bus.js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
+	cons, err := s.consumer(ctx)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		s.bus.queues.Delete(s.queue) // it was there once and somebody removed it
 		if err := s.bus.EnsureQueue(ctx, s.queue); err != nil {
 			return err
 		}
-		cons, err = s.bus.js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
+		cons, err = s.consumer(ctx)
 	}
 	if err != nil {
 		return err
@@ -101,6 +101,12 @@ func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, s
 		}
 	}
 	return nil
+}
+
+func (s *jobSubscriber) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	return s.bus.js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
 }
 
 // run gives one message to the router and settles it.
