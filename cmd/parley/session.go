@@ -263,7 +263,7 @@ func (s *session) offered(ctx context.Context, provider string) ([]bus.Offer, er
 			}
 		}
 		if time.Now().After(until) {
-			if err := s.CanWrite(ctx); err != nil {
+			if err := s.Full(ctx); err != nil {
 				return nil, &exitError{exitNobody, err}
 			}
 			return nil, s.unserved(provider, offers)

@@ -13,100 +13,102 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-func TestLane(t *testing.T) {
+func TestLaneKeepsTheOrderOfEachOfItsWriters(t *testing.T) {
 	b := inProcess(t)
-	t.Run("concurrent appends of many writers stand once each, in each writer's order", func(t *testing.T) {
-		conversation := id()
-		lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
-		const writers, each = 8, 500
-		attempts := make([]string, writers)
-		var all sync.WaitGroup
-		for w := range writers {
-			attempts[w] = id()
-			all.Go(func() {
-				for i := range each {
-					if err := lane.Append(chunk(attempts[w], i)); err != nil {
-						t.Error(err)
-						return
-					}
+	conversation := id()
+	lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
+	const writers, each = 8, 500
+	attempts := make([]string, writers)
+	var all sync.WaitGroup
+	for w := range writers {
+		attempts[w] = id()
+		all.Go(func() {
+			for i := range each {
+				if err := lane.Append(chunk(attempts[w], i)); err != nil {
+					t.Error(err)
+					return
 				}
-			})
-		}
-		all.Wait()
-		if _, err := lane.Close(); err != nil {
+			}
+		})
+	}
+	all.Wait()
+	if _, err := lane.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := map[string]int{}
+	for m, err := range b.Attach(t.Context(), conversation, bus.From{Ended: true}) {
+		if err != nil {
 			t.Fatal(err)
 		}
-		next := map[string]int{}
-		for m, err := range b.Attach(t.Context(), conversation, bus.From{Ended: true}) {
-			if err != nil {
-				t.Fatal(err)
+		for _, l := range m.Lines {
+			attempt, index := l.Event.(*events.TextChunk).Position()
+			if index != next[attempt] {
+				t.Fatalf("writer %s: event %d where %d is due", attempt, index, next[attempt])
 			}
-			for _, l := range m.Lines {
-				attempt, index := l.Event.(*events.TextChunk).Position()
-				if index != next[attempt] {
-					t.Fatalf("writer %s: event %d where %d is due", attempt, index, next[attempt])
-				}
-				next[attempt]++
-			}
+			next[attempt]++
 		}
-		for _, a := range attempts {
-			if next[a] != each {
-				t.Errorf("writer %s: %d events stand, want %d", a, next[a], each)
-			}
+	}
+	for _, a := range attempts {
+		if next[a] != each {
+			t.Errorf("writer %s: %d events stand, want %d", a, next[a], each)
 		}
-	})
-	t.Run("an idle lane writes each event at once, a loaded one gathers them", func(t *testing.T) {
-		lane := b.OpenLane(t.Context(), gen(b, id()), 0)
-		for i := range 20 {
-			if err := lane.Append(chunk("", i)); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := lane.Flush(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if lane.Frames() != 20 {
-			t.Errorf("idle: %d frames for 20 events", lane.Frames())
-		}
-		for i := range 20_000 {
-			if err := lane.Append(chunk("", i)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := lane.Close(); err != nil {
+	}
+}
+
+func TestLaneGathersEventsOnlyWhileItIsLoaded(t *testing.T) {
+	b := inProcess(t)
+	lane := b.OpenLane(t.Context(), gen(b, id()), 0)
+	for i := range 20 {
+		if err := lane.Append(chunk("", i)); err != nil {
 			t.Fatal(err)
 		}
-		if n := lane.Frames() - 20; n > 5_000 {
-			t.Errorf("loaded: %d frames for 20,000 events", n)
-		}
-	})
-	t.Run("an event larger than a message reads back whole", func(t *testing.T) {
-		conversation, want := id(), strings.Repeat("é\n", 1<<20)
-		lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
-		for _, e := range []events.Event{chunk("", 0), &events.TextChunk{Origin: events.Origin{Index: 1}, Text: want}, chunk("", 2)} {
-			if err := lane.Append(e); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := lane.Close(); err != nil {
+		if _, err := lane.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		var got []string
-		for m, err := range b.Attach(t.Context(), conversation, bus.From{Ended: true}) {
-			if err != nil || m.Bad != nil {
-				t.Fatal(err, m.Bad)
-			}
-			for _, l := range m.Lines {
-				got = append(got, l.Event.(*events.TextChunk).Text)
-			}
-			if len(m.Data) > 100<<10 {
-				t.Errorf("a message of %d bytes", len(m.Data))
-			}
+	}
+	if lane.Frames() != 20 {
+		t.Errorf("idle: %d frames for 20 events", lane.Frames())
+	}
+	for i := range 20_000 {
+		if err := lane.Append(chunk("", i)); err != nil {
+			t.Fatal(err)
 		}
-		if len(got) != 3 || got[1] != want {
-			t.Errorf("%d events came back, or the large one differs", len(got))
+	}
+	if _, err := lane.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := lane.Frames() - 20; n > 5_000 {
+		t.Errorf("loaded: %d frames for 20,000 events", n)
+	}
+}
+
+func TestLaneTakesAnEventLargerThanAMessage(t *testing.T) {
+	b := inProcess(t)
+	conversation, want := id(), strings.Repeat("é\n", 1<<20)
+	lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
+	for _, e := range []events.Event{chunk("", 0), &events.TextChunk{Origin: events.Origin{Index: 1}, Text: want}, chunk("", 2)} {
+		if err := lane.Append(e); err != nil {
+			t.Fatal(err)
 		}
-	})
+	}
+	if _, err := lane.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for m, err := range b.Attach(t.Context(), conversation, bus.From{Ended: true}) {
+		if err != nil || m.Bad != nil {
+			t.Fatal(err, m.Bad)
+		}
+		for _, l := range m.Lines {
+			got = append(got, l.Event.(*events.TextChunk).Text)
+		}
+		if len(m.Data) > 100<<10 {
+			t.Errorf("a message of %d bytes", len(m.Data))
+		}
+	}
+	if len(got) != 3 || got[1] != want {
+		t.Errorf("%d events came back, or the large one differs", len(got))
+	}
 }
 
 func TestFence(t *testing.T) {

@@ -51,155 +51,58 @@ func allow(subjects []string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: subjects}
 }
 
-// A turn, done by users who may do their part only.
+// governedTurn is a turn, done by users who may do their part only.
+type governedTurn struct {
+	*testing.T
+	ctx                           context.Context
+	as                            func(topology.Role) *bus.Bus
+	app, orchestrator, llm, tools *bus.Bus
+	conversation, call, large     string
+	heard                         chan events.Channel // by the llm-worker
+	said, decision                uint64
+	llmQueue, toolQueue           topology.Queue
+}
+
+func (g *governedTurn) done(err error) {
+	g.Helper()
+	if err != nil {
+		g.Fatal(err)
+	}
+}
+
 func TestRolesCanDoTheirWork(t *testing.T) {
 	t.Parallel()
 	url, as := governed(t)
-	app, orchestrator, llm, tools := as(topology.App), as(topology.Orchestrator), as(topology.LLMWorker), as(topology.ToolWorker)
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	defer stop()
-	conversation, call := id(), id()
-	large := strings.Repeat("a large text ", 100_000)
-
+	g := &governedTurn{T: t, ctx: ctx, as: as, conversation: id(), call: id(), large: strings.Repeat("a large text ", 100_000),
+		app: as(topology.App), orchestrator: as(topology.Orchestrator), llm: as(topology.LLMWorker), tools: as(topology.ToolWorker),
+		heard: make(chan events.Channel, 99)}
 	watch, err := nats.Connect(url, nats.UserInfo(string(topology.Viewer), "p"), nats.CustomInboxPrefix(topology.Viewer.Inbox()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	g.done(err)
 	defer watch.Close()
-	live, err := watch.SubscribeSync(topology.Everything(topology.Live, 2, conversation))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := watch.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	heard := make(chan events.Channel, 99)
-	unlisten, err := llm.Listen(conversation, func(m bus.Message) { heard <- m.Channel })
-	if err != nil {
-		t.Fatal(err)
-	}
+	live, err := watch.SubscribeSync(topology.Everything(topology.Live, 2, g.conversation))
+	g.done(err)
+	g.done(watch.Flush())
+	unlisten, err := g.llm.Listen(g.conversation, func(m bus.Message) { g.heard <- m.Channel })
+	g.done(err)
 	defer unlisten()
-	listening, _ := llm.Raw()
-	if err := listening.Flush(); err != nil { // two connections: the server must know first
-		t.Fatal(err)
-	}
-
-	// Workers say what they offer; the orchestrator and the app see it.
-	done := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	done(llm.Announce(ctx, []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/m"}}))
-	done(tools.Announce(ctx, []bus.Offer{{Kind: "tool", Name: "clock", Worker: "w", Tool: &events.ToolSpec{Name: "clock"}}}))
-	for _, b := range []*bus.Bus{app, orchestrator} {
-		if offers, err := b.Offers(ctx); err != nil || len(offers) != 2 {
-			t.Errorf("%d offers, %v", len(offers), err)
-		}
-	}
-
-	// A person speaks, by reference since it is long.
-	input := id()
-	said, err := app.Publish(ctx, conversation, input, &events.UserMessage{ID: input, Text: large})
-	done(err)
-	if got := take(t, heard); got != events.ChannelIn {
-		t.Errorf("the worker hears %s", got)
-	}
-
-	// The orchestrator follows, decides, and asks for both.
-	lease, err := orchestrator.TakeLease(ctx, 0, "o")
-	done(err)
+	listening, _ := g.llm.Raw()
+	g.done(listening.Flush()) // two connections: the server must know first
+	g.announce()
+	g.say()
+	lease, err := g.orchestrator.TakeLease(ctx, 0, "o")
+	g.done(err)
 	keeping, release := context.WithCancel(ctx)
 	kept := make(chan error, 1)
 	go func() { kept <- lease.Keep(keeping) }()
-	done(orchestrator.SetCheckpoint(ctx, 0, 1))
-	if _, err := orchestrator.Checkpoint(ctx, 0); err != nil {
-		t.Error(err)
-	}
-	shard := topology.ShardOf(conversation, 2)
-	following, enough := context.WithCancel(ctx)
-	err = orchestrator.Follow(following, shard, 0, func(m bus.Message) error {
-		if m.Bad == nil && m.Sequence == said && m.Lines[0].Event.(*events.UserMessage).Text == large {
-			enough()
-		}
-		return m.Bad
-	}, func() error { return nil })
-	enough()
-	if !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	decision := decide(t, orchestrator, conversation, 0, "o")
-	generation := id()
-	subjectOf := func(s string, err error) string { done(err); return s }
-	llmQueue, err := topology.LLMQueue("scripted/m")
-	done(err)
-	toolQueue, err := topology.ToolQueue("clock")
-	done(err)
-	done(orchestrator.EnsureQueue(ctx, llmQueue)) // the other one its worker makes
-	done(orchestrator.PublishJob(ctx, conversation, subjectOf(topology.GenerationJob("scripted/m", generation)), generation, &events.GenerationJob{Generation: generation, System: large}))
-	done(orchestrator.PublishJob(ctx, conversation, subjectOf(topology.ToolJob("clock", call)), call, &events.ToolJob{Call: call}))
-
-	// The workers work: one on the gen lane, one on the call's.
-	worked := make(chan error, 9)
-	work := func(b *bus.Bus, q topology.Queue, handle bus.JobHandler) (wait func()) {
-		ctx, stop := context.WithCancel(ctx)
-		ended := make(chan error, 1)
-		w := bus.Workforce{Bus: b, Slots: 1, Queues: map[topology.Queue]bus.JobHandler{q: func(ctx context.Context, j bus.Job) error {
-			err := handle(ctx, j)
-			worked <- err
-			return err
-		}}}
-		go func() { ended <- w.Run(ctx) }()
-		return func() { stop(); done(take(t, ended)) }
-	}
-	writeLane := func(ctx context.Context, b *bus.Bus, a topology.Address, e events.Event) error {
-		if _, err := b.LastOf(ctx, topology.At(2, conversation, events.ChannelTurn)); err != nil {
-			return err
-		}
-		lane := b.OpenLane(ctx, a, 0)
-		err := lane.Append(e)
-		_, closing := lane.Close()
-		return errors.Join(err, closing)
-	}
-	stopLLM := work(llm, llmQueue, func(ctx context.Context, j bus.Job) error {
-		if j.Event.(*events.GenerationJob).System != large {
-			return errors.New("the job is not what was published")
-		}
-		return writeLane(ctx, llm, topology.At(2, conversation, events.ChannelGen), chunk("a", 0))
-	})
-	stopTools := work(tools, toolQueue, func(ctx context.Context, j bus.Job) error {
-		done(tools.Show(topology.OfCall(2, conversation, events.ChannelOut, call), &events.ToolOutput{Call: call, Text: "…"}))
-		err := writeLane(ctx, tools, topology.OfCall(2, conversation, events.ChannelCall, call), &events.ToolResult{Call: call, Content: large})
-		return errors.Join(err, bus.Reject(errors.New("to see that it can")))
-	})
-	for range 2 {
-		if err := take(t, worked); err != nil && !strings.Contains(err.Error(), "see that it can") {
-			t.Fatal(err)
-		}
-	}
-	until(t, func() bool {
-		last, err := as(topology.Admin).LastOf(ctx, topology.OfCall(2, conversation, events.ChannelCall, call))
-		return err == nil && last.Sequence > 0
-	}, "no result")
-	stopLLM()
-	stopTools()
+	g.decide()
+	g.work()
 	release()
 	if err := take(t, kept); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-
-	// Everybody who reads sees it all; the viewer saw it live.
-	for _, b := range []*bus.Bus{app, orchestrator} {
-		n := 0
-		done(b.Facts(ctx, conversation, 0, func(m bus.Message) error { n++; return m.Bad }))
-		if d, seq, err := b.LastDecision(ctx, conversation, 0); n != 3 || err != nil || d == nil || seq != decision {
-			t.Errorf("%d facts, decision at %d, %v", n, seq, err)
-		}
-	}
-	if got, err := follow(ctx, app, conversation, bus.From{}, 5); err != nil || len(got) != 5 {
-		t.Errorf("the app sees %d events, %v", len(got), err)
-	}
+	g.read()
 	for n := range 5 {
 		if _, err := live.NextMsg(5 * time.Second); err != nil {
 			t.Fatalf("the viewer saw %d messages: %v", n, err)
@@ -207,9 +110,123 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 	}
 }
 
+// announce: workers say what they offer; the orchestrator and the app see it.
+func (g *governedTurn) announce() {
+	g.done(g.llm.Announce(g.ctx, []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/m"}}))
+	g.done(g.tools.Announce(g.ctx, []bus.Offer{{Kind: "tool", Name: "clock", Worker: "w", Tool: &events.ToolSpec{Name: "clock"}}}))
+	for _, b := range []*bus.Bus{g.app, g.orchestrator} {
+		if offers, err := b.Offers(g.ctx); err != nil || len(offers) != 2 {
+			g.Errorf("%d offers, %v", len(offers), err)
+		}
+	}
+}
+
+// say: a person speaks, by reference since it is long.
+func (g *governedTurn) say() {
+	input := id()
+	said, err := g.app.Publish(g.ctx, g.conversation, input, &events.UserMessage{ID: input, Text: g.large})
+	g.done(err)
+	g.said = said
+	if got := take(g.T, g.heard); got != events.ChannelIn {
+		g.Errorf("the worker hears %s", got)
+	}
+}
+
+// decide: the orchestrator follows, decides, and asks for both.
+func (g *governedTurn) decide() {
+	g.done(g.orchestrator.SetCheckpoint(g.ctx, 0, 1))
+	if _, err := g.orchestrator.Checkpoint(g.ctx, 0); err != nil {
+		g.Error(err)
+	}
+	following, enough := context.WithCancel(g.ctx)
+	err := g.orchestrator.Follow(following, topology.ShardOf(g.conversation, 2), 0, func(m bus.Message) error {
+		if m.Bad == nil && m.Sequence == g.said && m.Lines[0].Event.(*events.UserMessage).Text == g.large {
+			enough()
+		}
+		return m.Bad
+	}, func() error { return nil })
+	enough()
+	if !errors.Is(err, context.Canceled) {
+		g.Fatal(err)
+	}
+	g.decision = decide(g.T, g.orchestrator, g.conversation, 0, "o")
+	generation := id()
+	subjectOf := func(s string, err error) string { g.done(err); return s }
+	g.llmQueue, err = topology.LLMQueue("scripted/m")
+	g.done(err)
+	g.toolQueue, err = topology.ToolQueue("clock")
+	g.done(err)
+	g.done(g.orchestrator.EnsureQueue(g.ctx, g.llmQueue)) // the other one its worker makes
+	g.done(g.orchestrator.PublishJob(g.ctx, g.conversation, subjectOf(topology.GenerationJob("scripted/m", generation)), generation, &events.GenerationJob{Generation: generation, System: g.large}))
+	g.done(g.orchestrator.PublishJob(g.ctx, g.conversation, subjectOf(topology.ToolJob("clock", g.call)), g.call, &events.ToolJob{Call: g.call}))
+}
+
+// work: the workers work, one on the gen lane, one on the call's.
+func (g *governedTurn) work() {
+	worked := make(chan error, 9)
+	run := func(b *bus.Bus, q topology.Queue, handle bus.JobHandler) (wait func()) {
+		ctx, stop := context.WithCancel(g.ctx)
+		ended := make(chan error, 1)
+		w := bus.Workforce{Bus: b, Slots: 1, Queues: map[topology.Queue]bus.JobHandler{q: func(ctx context.Context, j bus.Job) error {
+			err := handle(ctx, j)
+			worked <- err
+			return err
+		}}}
+		go func() { ended <- w.Run(ctx) }()
+		return func() { stop(); g.done(take(g.T, ended)) }
+	}
+	result := topology.OfCall(2, g.conversation, events.ChannelCall, g.call)
+	stopLLM := run(g.llm, g.llmQueue, func(ctx context.Context, j bus.Job) error {
+		if j.Event.(*events.GenerationJob).System != g.large {
+			return errors.New("the job is not what was published")
+		}
+		return g.write(ctx, g.llm, topology.At(2, g.conversation, events.ChannelGen), chunk("a", 0))
+	})
+	stopTools := run(g.tools, g.toolQueue, func(ctx context.Context, _ bus.Job) error {
+		g.done(g.tools.Show(topology.OfCall(2, g.conversation, events.ChannelOut, g.call), &events.ToolOutput{Call: g.call, Text: "…"}))
+		err := g.write(ctx, g.tools, result, &events.ToolResult{Call: g.call, Content: g.large})
+		return errors.Join(err, bus.Reject(errors.New("to see that it can")))
+	})
+	for range 2 {
+		if err := take(g.T, worked); err != nil && !strings.Contains(err.Error(), "see that it can") {
+			g.Fatal(err)
+		}
+	}
+	until(g.T, func() bool {
+		last, err := g.as(topology.Admin).LastOf(g.ctx, result)
+		return err == nil && last.Sequence > 0
+	}, "no result")
+	stopLLM()
+	stopTools()
+}
+
+func (g *governedTurn) write(ctx context.Context, b *bus.Bus, a topology.Address, e events.Event) error {
+	if _, err := b.LastOf(ctx, topology.At(2, g.conversation, events.ChannelTurn)); err != nil {
+		return err
+	}
+	lane := b.OpenLane(ctx, a, 0)
+	err := lane.Append(e)
+	_, closing := lane.Close()
+	return errors.Join(err, closing)
+}
+
+// read: everybody who reads sees it all.
+func (g *governedTurn) read() {
+	for _, b := range []*bus.Bus{g.app, g.orchestrator} {
+		n := 0
+		g.done(b.Facts(g.ctx, g.conversation, 0, func(m bus.Message) error { n++; return m.Bad }))
+		if d, seq, err := b.LastDecision(g.ctx, g.conversation, 0); n != 3 || err != nil || d == nil || seq != g.decision {
+			g.Errorf("%d facts, decision at %d, %v", n, seq, err)
+		}
+	}
+	if got, err := follow(g.ctx, g.app, g.conversation, bus.From{}, 5); err != nil || len(got) != 5 {
+		g.Errorf("the app sees %d events, %v", len(got), err)
+	}
+}
+
 func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 	t.Parallel()
-	url, as := governed(t)
+	url, _ := governed(t)
 	conversation, call := id(), id()
 	conv := func(channel string) string { return "conv.0." + conversation + "." + channel }
 	channels := map[string]string{
@@ -270,6 +287,12 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestDeniedRolesAreTold(t *testing.T) {
+	t.Parallel()
+	url, as := governed(t)
+	conversation := id()
 	t.Run("an append that is denied fails, and says so", func(t *testing.T) {
 		t.Parallel()
 		b := as(topology.ToolWorker)

@@ -204,16 +204,16 @@ func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	return all, nil
 }
 
-// CanWrite reports why nothing can be written: without that, nobody can even
-// say that they are there.
-func (b *Bus) CanWrite(ctx context.Context) error {
+// Full reports whether the server has no space left: then nobody can even say
+// that they are there. It is nil also when that cannot be found out.
+func (b *Bus) Full(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
 	if err == nil {
 		_, err = kv.Put(ctx, "probe", nil)
 	}
-	if err != nil {
+	if isFull(err) {
 		return explainJetStream(err)
 	}
 	return nil
