@@ -58,14 +58,16 @@ func FromPayload(raw []byte) *events.Error {
 
 // FromRead makes the error of a request or a body that could not be read. A
 // cancelled context counts before err; its cause, when that is an
-// [events.Error], is the error.
+// [events.Error], is the error. So is err itself.
 func FromRead(ctx context.Context, err error) *events.Error {
 	if cause := context.Cause(ctx); cause != nil {
-		var e *events.Error
-		if errors.As(cause, &e) {
+		if e, ok := errors.AsType[*events.Error](cause); ok {
 			return e
 		}
 		return &events.Error{Class: events.ErrCancelled, Message: "the request was cancelled: " + cause.Error()}
+	}
+	if e, ok := errors.AsType[*events.Error](err); ok {
+		return e
 	}
 	return &events.Error{Class: events.ErrNetwork, Message: fmt.Sprintf("the connection to the provider failed: %v", err)}
 }
@@ -95,8 +97,7 @@ func fromPayload(raw []byte, depth int) *events.Error {
 	case depth > 0 && json.Unmarshal(raw, &list) == nil && len(list) > 0:
 		return fromPayload(list[0], depth-1)
 	case json.Unmarshal(raw, &p) != nil:
-		said = withoutMarkup(string(raw))
-		return &events.Error{Class: classOfWords("", said), Message: said}
+		return fromText(string(raw))
 	}
 	typ, code := plain(p.Type), cmp.Or(plain(p.Code), plain(p.Status))
 	for _, inner := range []json.RawMessage{p.Error, p.Errors} {
@@ -134,16 +135,24 @@ func plain(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// withoutMarkup is text that is no JSON, shortened; of a web page its title.
-func withoutMarkup(text string) string {
+// fromText makes the error of text that is no JSON; of a web page its title
+// counts. A page that does not say what is wrong comes from somebody else than
+// the provider.
+func fromText(text string) *events.Error {
 	if !strings.HasPrefix(text, "<") {
-		return clip(text)
+		said := clip(text)
+		return &events.Error{Class: classOfWords("", said), Message: said}
 	}
 	title := "without a title"
 	if m := regexp.MustCompile(`(?is)<title[^>]*>\s*(.*?)\s*</title`).FindStringSubmatch(text); m != nil {
 		title = m[1]
 	}
-	return fmt.Sprintf("a web page (%s) came instead of an answer: check the base URL and what stands between", clip(title))
+	e := &events.Error{Class: classOfWords("", clip(title)),
+		Message: fmt.Sprintf("a web page (%s) came instead of an answer: check the base URL and what stands between", clip(title))}
+	if e.Class == events.ErrInternal {
+		e.Class = events.ErrInvalidRequest
+	}
+	return e
 }
 
 func clip(s string) string {

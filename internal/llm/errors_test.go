@@ -41,7 +41,8 @@ func TestTheClassOfAnErrorInsideTheStream(t *testing.T) {
 		{"fastapi's list of details is quoted", `{"detail":[{"msg":"field required"}]}`, events.ErrInternal, "", "field required"},
 		{"nothing at all is an error", ``, events.ErrInternal, "", ""},
 		{"null is an error", `null`, events.ErrInternal, "", "null"},
-		{"a web page is told by its title", "<!DOCTYPE html><html><head><TITLE>\n Sign in\n</TITLE>", events.ErrInternal, "", "(Sign in)"},
+		{"a web page is told by its title", "<!DOCTYPE html><html><head><TITLE>\n Sign in\n</TITLE>", events.ErrInvalidRequest, "", "(Sign in)"},
+		{"a gateway's page of an overload is one", "<html><title>503 Service Temporarily Unavailable</title>", events.ErrOverloaded, "", "503"},
 		{"fields of other types do no harm", `{"error":{"message":{"en":"bad"},"type":3,"code":null}}`, events.ErrInternal, "3", `{"en":"bad"}`},
 		{"errors within errors end somewhere", strings.Repeat(`{"error":`, 20) + `"x"` + strings.Repeat("}", 20), events.ErrInternal, "", "x"},
 	}

@@ -11,13 +11,10 @@
 package anthropic
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -29,8 +26,6 @@ const (
 	defaultName    = "anthropic"
 	defaultBaseURL = "https://api.anthropic.com"
 	apiVersion     = "2023-06-01"
-	// maxErrorBody bounds how much of a refused answer is read, in bytes.
-	maxErrorBody = 64 << 10
 )
 
 // Config says how a server of the Messages API is reached. The environment is
@@ -75,79 +70,24 @@ func (p *Provider) Capabilities(string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return func(yield func(events.Event, error) bool) {
-		resp, err := p.post(ctx, req)
-		if err != nil {
-			fail(yield, err)
-			return
-		}
-		// The answer is read or given up; a failure to close loses nothing.
-		defer func() { _ = resp.Body.Close() }()
-		if err := p.check(ctx, resp); err != nil {
-			fail(yield, err)
-			return
-		}
-		decode(ctx, resp.Body)(yield)
-	}
+	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
-func fail(yield func(events.Event, error) bool, err error) {
-	var e *events.Error
-	if !errors.As(err, &e) {
-		e = &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
+func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
+	body, failed := p.body(req)
+	if failed != nil {
+		return nil, failed
 	}
-	llm.NewWriter(yield).End(events.GenerationEnded{Error: e})
-}
-
-func (p *Provider) post(ctx context.Context, req llm.Request) (*http.Response, error) {
-	body, err := p.body(req)
-	if err != nil {
-		return nil, err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.endpoint, bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("the base URL of provider %s cannot be used: %w", p.name, err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept", "text/event-stream, application/json")
-	r.Header.Set("Anthropic-Version", apiVersion)
+	header := http.Header{"Accept": {"text/event-stream, application/json"}, "Anthropic-Version": {apiVersion}}
 	if p.apiKey != "" {
-		r.Header.Set("X-Api-Key", p.apiKey)
+		header.Set("X-Api-Key", p.apiKey)
 	}
 	if p.authToken != "" {
-		r.Header.Set("Authorization", "Bearer "+p.authToken)
+		header.Set("Authorization", "Bearer "+p.authToken)
 	}
-	resp, err := p.client.Do(r)
-	if err != nil {
-		return nil, llm.FromRead(ctx, err)
+	answer, failed := llm.Post(ctx, p.client, p.endpoint, header, body)
+	if failed != nil && failed.HTTPStatus > 0 && failed.Class == events.ErrAuth {
+		failed.Message += fmt.Sprintf(" (check the API key of provider %q)", p.name)
 	}
-	return resp, nil
-}
-
-// check refuses answers that hold neither a stream nor a message. Gateways
-// label both loosely: only what is surely something else is refused here, the
-// rest is for the decoder to see.
-func (p *Provider) check(ctx context.Context, resp *http.Response) error {
-	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	ok := resp.StatusCode >= 200 && resp.StatusCode < 300
-	if ok && (err != nil || kind != "text/html" && kind != "application/xml" && kind != "text/xml") {
-		return nil
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err != nil && ctx.Err() != nil {
-		return llm.FromRead(ctx, err)
-	}
-	if ok {
-		e := notAnswer("a page of type " + kind)
-		e.HTTPStatus = resp.StatusCode
-		return e
-	}
-	e := llm.FromHTTP(resp.StatusCode, resp.Header, body)
-	if e.Class == events.ErrAuth {
-		e.Message += fmt.Sprintf(" (check the API key of provider %q)", p.name)
-	}
-	if id := resp.Header.Get("Request-Id"); id != "" {
-		e.Message += " (request " + id + ")"
-	}
-	return e
+	return answer, failed
 }

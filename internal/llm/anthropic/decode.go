@@ -17,36 +17,34 @@ import (
 // Decode reads the body of an answer: a stream of server-sent events, or one
 // whole message as JSON, which gives the same events. Only message_stop, or a
 // whole message, terminates an answer.
-func Decode(body io.Reader) llm.Stream { return decode(context.Background(), body) }
-
-func decode(ctx context.Context, body io.Reader) llm.Stream {
+func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		d := &decoder{w: llm.NewWriter(yield), open: map[int]*block{}}
 		br := bufio.NewReaderSize(body, 32<<10)
 		first, err := firstByte(br)
 		more := true
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
 		case err != nil:
-			d.end.Error = llm.FromRead(ctx, err)
+			d.end.Error = unreadable(err)
 		case first == '{' || first == '[':
-			more = d.readWhole(ctx, br)
+			more = d.readWhole(br)
 		case first == '<':
-			d.end.Error = notAnswer("a page of HTML or XML")
+			page, _ := br.Peek(pageHead) // a shorter page is whole
+			d.end.Error = llm.FromPayload(page)
 		default:
-			more = d.readStream(ctx, br)
+			more = d.readStream(br)
 		}
 		if !more {
 			return
 		}
-		if !d.end.Terminated && d.end.Error == nil && ctx.Err() != nil {
-			// Some transports end a cancelled body as if it were whole.
-			d.end.Error = llm.FromRead(ctx, ctx.Err())
-		}
 		d.w.End(d.end)
 	}
 }
+
+// pageHead is how much of a web page is read for its title, in bytes.
+const pageHead = 4096
 
 // firstByte finds what a body is made of. An event stream begins with a field's
 // name, a colon or a byte order mark.
@@ -64,6 +62,10 @@ func firstByte(br *bufio.Reader) (byte, error) {
 	}
 }
 
+// unreadable is the error of a body that could not be read: one from [llm.Post]
+// knows why the request was cancelled.
+func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
+
 func notAnswer(what string) *events.Error {
 	return &events.Error{Class: events.ErrInvalidRequest,
 		Message: "the server answered with " + what + " instead of a message or a stream: check the provider's base URL"}
@@ -80,11 +82,11 @@ type decoder struct {
 	ended   bool // the terminal sign or an error was seen: read no further
 }
 
-func (d *decoder) readStream(ctx context.Context, r io.Reader) bool {
+func (d *decoder) readStream(r io.Reader) bool {
 	for ev, err := range llm.ReadSSE(r) {
 		switch {
 		case err != nil:
-			d.end.Error = llm.FromRead(ctx, err)
+			d.end.Error = unreadable(err)
 			return true
 		case len(ev.Error) > 0:
 			d.end.Error = llm.FromPayload(ev.Error)
@@ -100,10 +102,10 @@ func (d *decoder) readStream(ctx context.Context, r io.Reader) bool {
 	return true
 }
 
-func (d *decoder) readWhole(ctx context.Context, r io.Reader) bool {
+func (d *decoder) readWhole(r io.Reader) bool {
 	raw, err := io.ReadAll(io.LimitReader(r, llm.MaxLine))
 	if err != nil {
-		d.end.Error = llm.FromRead(ctx, err)
+		d.end.Error = unreadable(err)
 		return true
 	}
 	var f frame

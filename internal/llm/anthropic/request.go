@@ -3,6 +3,7 @@ package anthropic
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -51,7 +52,7 @@ type outputConfig struct {
 }
 
 // body encodes a request. Fields of Extra take the place of ours.
-func (p *Provider) body(req llm.Request) ([]byte, error) {
+func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	params := req.Parameters
 	r := request{
 		Model:         req.Model,
@@ -196,8 +197,6 @@ func merge(body []byte, extra map[string]json.RawMessage) ([]byte, error) {
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, err
 	}
-	for key, value := range extra {
-		fields[key] = value
-	}
+	maps.Copy(fields, extra)
 	return json.Marshal(fields)
 }

@@ -15,7 +15,34 @@ import (
 
 // Decode reads the body of an answer, one JSON object per line; an answer asked
 // for whole is one line. Only done:true terminates it.
-func Decode(body io.Reader) llm.Stream { return decode(context.Background(), body) }
+func Decode(body io.Reader) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		d := &decoder{w: llm.NewWriter(yield)}
+		empty := true
+		for raw, err := range llm.ReadLines(body) {
+			cut := errors.Is(err, io.ErrUnexpectedEOF) && len(raw) > 0
+			if err != nil && !cut {
+				// A body from llm.Post knows why the request was cancelled.
+				d.end.Error = llm.FromRead(context.Background(), err)
+				break
+			}
+			if raw = bytes.TrimSpace(raw); len(raw) == 0 {
+				continue
+			}
+			empty = false
+			if !d.line(raw, cut) {
+				return
+			}
+			if d.ended {
+				break
+			}
+		}
+		if empty && d.end.Error == nil {
+			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
+		}
+		d.w.End(d.end)
+	}
+}
 
 // line is one line of an answer. Fields of another type than documented stay
 // zero.
@@ -39,45 +66,6 @@ type call struct {
 		Name      string          `json:"name"`
 		Arguments json.RawMessage `json:"arguments"`
 	} `json:"function"`
-}
-
-func decode(ctx context.Context, body io.Reader) llm.Stream {
-	return func(yield func(events.Event, error) bool) {
-		d := &decoder{w: llm.NewWriter(yield)}
-		empty := true
-		for raw, err := range llm.ReadLines(body) {
-			cut := errors.Is(err, io.ErrUnexpectedEOF) && len(raw) > 0
-			if err != nil && !cut {
-				d.end.Error = llm.FromRead(ctx, err)
-				break
-			}
-			if raw = bytes.TrimSpace(raw); len(raw) == 0 {
-				continue
-			}
-			empty = false
-			if !d.line(raw, cut) {
-				return
-			}
-			if d.ended {
-				break
-			}
-		}
-		if !d.end.Terminated && d.end.Error == nil {
-			switch {
-			case ctx.Err() != nil:
-				// Some transports end a cancelled body as if it were whole.
-				d.end.Error = llm.FromRead(ctx, ctx.Err())
-			case empty:
-				d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
-			}
-		}
-		d.w.End(d.end)
-	}
-}
-
-func notAnswer(what string) *events.Error {
-	return &events.Error{Class: events.ErrInvalidRequest,
-		Message: "the server answered with " + what + " instead of lines of JSON: check the provider's host"}
 }
 
 // decoder turns lines into events. Its methods report whether to read on; they
@@ -106,7 +94,7 @@ func (d *decoder) line(raw []byte, cut bool) bool {
 	if _, kind := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !kind {
 		switch {
 		case raw[0] == '<':
-			d.end.Error = notAnswer("a page of HTML or XML")
+			d.end.Error = llm.FromPayload(raw)
 		case !cut:
 			d.end.Error = &events.Error{Class: events.ErrInternal,
 				Message: fmt.Sprintf("the answer holds a line that is not JSON (%v): %.200q", err, raw)}

@@ -11,18 +11,15 @@
 package ollama
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 
 	"github.com/ollama/ollama/api"
 
@@ -34,8 +31,6 @@ const (
 	defaultName = "ollama"
 	defaultHost = "127.0.0.1"
 	defaultPort = "11434"
-	// maxErrorBody bounds how much of a refused answer is read, in bytes.
-	maxErrorBody = 64 << 10
 )
 
 // Config says how an Ollama server is reached. The environment is not read:
@@ -50,7 +45,7 @@ type Config struct {
 type Provider struct {
 	name   string
 	base   *url.URL
-	bad    error // why Host is no address
+	bad    *events.Error // why Host is no address
 	client *http.Client
 }
 
@@ -58,9 +53,10 @@ type Provider struct {
 // reported by the first request.
 func New(c Config) *Provider {
 	p := &Provider{name: cmp.Or(c.Name, defaultName), client: cmp.Or(c.HTTPClient, http.DefaultClient)}
-	if p.base, p.bad = address(c.Host); p.bad != nil {
+	var err error
+	if p.base, err = address(c.Host); err != nil {
 		p.bad = &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the host %q of provider %s is no address: %v: write http://HOST:PORT", c.Host, p.name, p.bad)}
+			Message: fmt.Sprintf("the host %q of provider %s is no address: %v: write http://HOST:PORT", c.Host, p.name, err)}
 	}
 	return p
 }
@@ -105,7 +101,10 @@ func (p *Provider) Models(ctx context.Context) ([]string, error) {
 	}
 	list, err := api.NewClient(p.base, p.client).List(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the models of %s: %w", p.base, p.unreachable(ctx, err))
+		if _, said := errors.AsType[api.StatusError](err); !said {
+			err = p.unreachable(llm.FromRead(ctx, err))
+		}
+		return nil, fmt.Errorf("list the models of %s: %w", p.base, err)
 	}
 	names := make([]string, 0, len(list.Models))
 	for _, m := range list.Models {
@@ -116,82 +115,39 @@ func (p *Provider) Models(ctx context.Context) ([]string, error) {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return func(yield func(events.Event, error) bool) {
-		resp, err := p.post(ctx, req)
-		if err != nil {
-			fail(yield, err)
-			return
-		}
-		// The answer is read or given up; a failure to close loses nothing.
-		defer func() { _ = resp.Body.Close() }()
-		if err := p.check(ctx, resp, req.Model); err != nil {
-			fail(yield, err)
-			return
-		}
-		decode(ctx, resp.Body)(yield)
-	}
+	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
-func fail(yield func(events.Event, error) bool, err error) {
-	var e *events.Error
-	if !errors.As(err, &e) {
-		e = &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
-	}
-	llm.NewWriter(yield).End(events.GenerationEnded{Error: e})
-}
-
-func (p *Provider) post(ctx context.Context, req llm.Request) (*http.Response, error) {
+func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
 	if p.bad != nil {
 		return nil, p.bad
 	}
-	body, err := p.body(req)
-	if err != nil {
-		return nil, err
+	body, failed := p.body(req)
+	if failed != nil {
+		return nil, failed
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base.JoinPath("api", "chat").String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
+	answer, failed := llm.Post(ctx, p.client, p.base.JoinPath("api", "chat").String(), http.Header{"Accept": {"application/x-ndjson"}}, body)
+	switch {
+	case failed == nil:
+		return answer, nil
+	case failed.HTTPStatus == 0:
+		return nil, p.unreachable(failed)
 	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept", "application/x-ndjson")
-	resp, err := p.client.Do(r)
-	if err != nil {
-		return nil, p.unreachable(ctx, err)
-	}
-	return resp, nil
+	return nil, advised(failed, req.Model)
 }
 
-// unreachable says what to do when nobody listens.
-func (p *Provider) unreachable(ctx context.Context, err error) error {
-	var status api.StatusError
-	if errors.As(err, &status) {
-		return err
-	}
-	e := llm.FromRead(ctx, err)
-	if errors.Is(err, syscall.ECONNREFUSED) && e.Class == events.ErrNetwork {
-		e.Message = fmt.Sprintf("no Ollama answers at %s (connection refused): is it running? Start it with `ollama serve`", p.base)
-	}
-	return e
-}
-
-// check refuses answers that are not a stream of JSON lines, and says what to
-// do about the refusals that people meet first.
-func (p *Provider) check(ctx context.Context, resp *http.Response, model string) error {
-	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	ok := resp.StatusCode >= 200 && resp.StatusCode < 300
-	if ok && (err != nil || kind != "text/html") {
-		return nil
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err != nil && ctx.Err() != nil {
-		return llm.FromRead(ctx, err)
-	}
-	if ok {
-		e := notAnswer("a page of type " + kind)
-		e.HTTPStatus = resp.StatusCode
+// unreachable says what to do when nobody listens; the words of a refused
+// connection are the operating system's.
+func (p *Provider) unreachable(e *events.Error) *events.Error {
+	if e.Class != events.ErrNetwork || !strings.Contains(e.Message, "refused") {
 		return e
 	}
-	e := llm.FromHTTP(resp.StatusCode, resp.Header, body)
+	return &events.Error{Class: events.ErrNetwork,
+		Message: fmt.Sprintf("no Ollama answers at %s (connection refused): is it running? Start it with `ollama serve`", p.base)}
+}
+
+// advised says what to do about the refusals that people meet first.
+func advised(e *events.Error, model string) *events.Error {
 	switch said := strings.ToLower(e.Message); {
 	case strings.Contains(said, "does not support tools"):
 		e.Class = events.ErrUnsupported
@@ -199,7 +155,7 @@ func (p *Provider) check(ctx context.Context, resp *http.Response, model string)
 	case strings.Contains(said, "does not support thinking"):
 		e.Class = events.ErrUnsupported
 		e.Message = fmt.Sprintf("the model %s does not support thinking: leave out the reasoning effort, or take another model (%s)", model, e.Message)
-	case resp.StatusCode == http.StatusNotFound && strings.Contains(said, "not found") && strings.Contains(said, "model"):
+	case e.HTTPStatus == http.StatusNotFound && strings.Contains(said, "not found") && strings.Contains(said, "model"):
 		e.Class = events.ErrInvalidRequest
 		e.Message = fmt.Sprintf("the model %s is not on the server: get it with `ollama pull %s` (%s)", model, model, e.Message)
 	}

@@ -52,7 +52,7 @@ type tool struct {
 
 // body encodes a request. Fields of Extra take the place of ours; those of its
 // "options" join ours.
-func (p *Provider) body(req llm.Request) ([]byte, error) {
+func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	stream := !req.Whole
 	r := request{Messages: messages(p.name, req), Tools: tools(req)}
 	r.Model, r.Stream, r.Think = req.Model, &stream, think(req.Parameters.ReasoningEffort)

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"encoding/json"
 	"strconv"
 
 	"github.com/parleybus/parley/internal/llm"
@@ -184,7 +183,7 @@ func (cs *calls) finish(w *llm.Writer) {
 			c.extra.set("function", f)
 		}
 		if carry := c.extra.raw(); carry != nil {
-			w.CallCarry(c.key, json.RawMessage(carry))
+			w.CallCarry(c.key, carry)
 		}
 	}
 }

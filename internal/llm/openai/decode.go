@@ -21,14 +21,11 @@ import (
 // 40): an answer that has a finish_reason and whose body ended in order is
 // complete and has no error. Anything else without [DONE] is cut. Terminated
 // says that [DONE] was seen, or a whole completion.
-func Decode(body io.Reader) llm.Stream { return decode(context.Background(), body) }
-
-// decode is what Stream makes of a body.
-func decode(ctx context.Context, body io.Reader) llm.Stream {
+func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		d := &decoder{src: &source{r: body}, w: llm.NewWriter(yield)}
-		d.read(ctx)
-		d.end(ctx)
+		d.read()
+		d.end()
 	}
 }
 
@@ -72,7 +69,7 @@ type decoder struct {
 }
 
 // read decodes the body until its terminal sign or its end.
-func (d *decoder) read(ctx context.Context) {
+func (d *decoder) read() {
 	br := bufio.NewReader(d.src)
 	switch first := peek(br); first {
 	case '{', '[':
@@ -82,7 +79,7 @@ func (d *decoder) read(ctx context.Context) {
 	case '<':
 		// Enough of the page for its title; the rest says nothing.
 		if _, err := br.Peek(400); err != nil && !errors.Is(err, io.EOF) {
-			d.fail(llm.FromRead(ctx, err))
+			d.fail(unreadable(err))
 			return
 		}
 		d.fail(llm.FromPayload(d.src.first))
@@ -90,7 +87,7 @@ func (d *decoder) read(ctx context.Context) {
 	}
 	for ev, err := range llm.ReadSSE(br) {
 		if err != nil {
-			d.fail(llm.FromRead(ctx, err))
+			d.fail(unreadable(err))
 			return
 		}
 		if len(ev.Error) > 0 {
@@ -168,7 +165,7 @@ func (d *decoder) data(data []byte, partial bool) bool {
 		var raw json.RawMessage
 		err := dec.Decode(&raw)
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return true
 		case err == nil:
 			if !d.value(raw) {
@@ -207,17 +204,19 @@ func (d *decoder) fail(err *events.Error) {
 	}
 }
 
+// unreadable is the error of a body that could not be read: one from
+// [llm.Accept] knows why the request was cancelled.
+func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
+
 // end closes the answer with what is known.
-func (d *decoder) end(ctx context.Context) {
+func (d *decoder) end() {
 	d.calls.finish(d.w)
 	d.reasoning.finish(d)
-	inOrder := d.src.err == nil || d.src.err == io.EOF
+	inOrder := d.src.err == nil || errors.Is(d.src.err, io.EOF)
 	switch {
 	case d.err != nil || d.done:
-	case ctx.Err() != nil:
-		d.err = llm.FromRead(ctx, ctx.Err())
 	case !inOrder:
-		d.err = llm.FromRead(ctx, d.src.err)
+		d.err = unreadable(d.src.err)
 	case len(d.src.first) == 0:
 		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
 	case !d.payload && inOrder && !bytes.HasPrefix(bytes.TrimSpace(d.src.first), []byte(":")):

@@ -52,9 +52,6 @@ type Provider struct {
 	client sdk.Client
 }
 
-// maxErrorBody bounds what is read of a refusal, in bytes.
-const maxErrorBody = 1 << 20
-
 // New returns a provider. Nothing is asked yet; a wrong configuration shows as
 // the error of the first request.
 func New(c Config) *Provider {
@@ -63,6 +60,7 @@ func New(c Config) *Provider {
 	options := []option.RequestOption{
 		option.WithBaseURL(c.BaseURL),
 		option.WithMaxRetries(0), // the bus retries; attempts must not multiply
+		option.WithMiddleware(boundRefusals),
 	}
 	if c.APIKey != "" {
 		options = append(options, option.WithAPIKey(c.APIKey))
@@ -79,6 +77,16 @@ func New(c Config) *Provider {
 	return &Provider{config: c, client: sdk.Client{Options: options}}
 }
 
+// boundRefusals keeps the library, which reads refusals whole, from reading
+// without end.
+func boundRefusals(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+	res, err := next(req)
+	if err == nil {
+		llm.BoundRefusal(res)
+	}
+	return res, err
+}
+
 // Name implements [llm.Provider].
 func (p *Provider) Name() string { return p.config.Name }
 
@@ -92,16 +100,7 @@ func (p *Provider) Capabilities(model string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return func(yield func(events.Event, error) bool) {
-		body, err := p.ask(ctx, req)
-		if err != nil {
-			llm.NewWriter(yield).End(events.GenerationEnded{Error: err})
-			return
-		}
-		decode(ctx, body)(yield)
-		// The answer is complete or given up: a failure to close says nothing.
-		_ = body.Close()
-	}
+	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.ask(ctx, req) }, Decode)
 }
 
 // ask sends the request and returns the body of the answer.
@@ -133,20 +132,11 @@ func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *ev
 		}
 		return nil, llm.FromRead(ctx, err)
 	}
-	if res.StatusCode >= 200 && res.StatusCode < 300 {
-		return res.Body, nil
-	}
-	said, readErr := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	_ = res.Body.Close()
-	if ctx.Err() != nil {
-		return nil, llm.FromRead(ctx, readErr)
-	}
-	// What could be read of a refusal is the refusal.
-	refusal := llm.FromHTTP(res.StatusCode, res.Header, said)
-	if refusal.Class == events.ErrUnsupported && strings.Contains(refusal.Message, "tool") && len(req.Tools) > 0 {
+	answer, refusal := llm.Accept(ctx, res)
+	if refusal != nil && refusal.Class == events.ErrUnsupported && strings.Contains(refusal.Message, "tool") && len(req.Tools) > 0 {
 		refusal.Message += "; " + p.noTools(req.Model)
 	}
-	return nil, refusal
+	return answer, refusal
 }
 
 func (p *Provider) noTools(model string) string {

@@ -51,7 +51,7 @@ func New(c Config) *Provider {
 			option.WithAPIKey(c.APIKey),
 			option.WithHTTPClient(cmp.Or(c.HTTPClient, http.DefaultClient)),
 			option.WithMaxRetries(0),
-			option.WithMiddleware(boundErrors),
+			option.WithMiddleware(boundRefusals),
 		),
 	}
 }
@@ -67,24 +67,14 @@ func (p *Provider) Capabilities(string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return func(yield func(events.Event, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		body, failed := p.ask(ctx, req)
-		if failed != nil {
-			llm.NewWriter(yield).End(events.GenerationEnded{Error: failed})
-			return
-		}
-		defer body.Close()
-		decode := Decode
-		if req.Whole {
-			decode = DecodeWhole
-		}
-		decode(known{ctx, body})(yield)
+	decode := Decode
+	if req.Whole {
+		decode = DecodeWhole
 	}
+	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.ask(ctx, req) }, decode)
 }
 
-// ask sends the request and returns the body of a 2xx answer.
+// ask sends the request and returns the body of the answer.
 func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
 	params, err := p.params(req)
 	if err != nil {
@@ -100,50 +90,26 @@ func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *ev
 		option.WithHeader("Accept", accept),
 		option.WithResponseBodyInto(&answer))
 	switch {
-	case answer != nil && (answer.StatusCode < 200 || answer.StatusCode > 299):
-		// Whatever the SDK makes of it: its error is lost when "error" is a string.
-		defer answer.Body.Close()
-		said, readErr := io.ReadAll(io.LimitReader(answer.Body, maxError))
-		if readErr != nil {
-			return nil, llm.FromRead(ctx, readErr)
-		}
-		return nil, llm.FromHTTP(answer.StatusCode, answer.Header, said)
-	case err != nil:
-		if answer != nil {
-			err = errors.Join(err, answer.Body.Close())
-		}
-		return nil, llm.FromRead(ctx, err)
+	case answer == nil:
+		return nil, llm.FromRead(ctx, cmp.Or(err, errNoAnswer))
+	case err != nil && answer.StatusCode >= 200 && answer.StatusCode < 300:
+		return nil, llm.FromRead(ctx, errors.Join(err, answer.Body.Close()))
 	}
-	return answer.Body, nil
+	// Whatever the library makes of a refusal: its error is lost when "error" is
+	// a string.
+	return llm.Accept(ctx, answer)
 }
 
-// maxError bounds what is read of a refusal, in bytes.
-const maxError = 1 << 20
+var errNoAnswer = errors.New("no answer came")
 
-// boundErrors keeps the SDK, which reads refusals whole, from reading without end.
-func boundErrors(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+// boundRefusals keeps the library, which reads refusals whole, from reading
+// without end.
+func boundRefusals(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
 	res, err := next(req)
-	if err == nil && res.StatusCode >= 400 {
-		res.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(res.Body, maxError), res.Body}
+	if err == nil {
+		llm.BoundRefusal(res)
 	}
 	return res, err
-}
-
-// known is a body whose read errors say why the request was cancelled.
-type known struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (k known) Read(p []byte) (int, error) {
-	n, err := k.Reader.Read(p)
-	if err != nil && err != io.EOF {
-		err = llm.FromRead(k.ctx, err)
-	}
-	return n, err
 }
 
 // params makes the request: everything but how it is sent.

@@ -186,7 +186,7 @@ func TestStreamAnswers(t *testing.T) {
 		{"an answer that is not changed is no answer", false, answerWith(304, "", ""),
 			said{finish: events.FinishError, class: events.ErrInvalidRequest, message: "304", cut: true}, 304},
 		{"a page at 200 is an error", false, answerWith(200, "text/html", `<html>Log in</html>`),
-			said{finish: events.FinishError, class: events.ErrInternal, message: "web page", cut: true}, 0},
+			said{finish: events.FinishError, class: events.ErrInvalidRequest, message: "web page", cut: true}, 0},
 		{"an error at 200 is an error", false, answerWith(200, "application/json", `{"error":{"message":"busy","code":"server_error"}}`),
 			said{finish: events.FinishError, class: events.ErrOverloaded, message: "busy", cut: true}, 0},
 		{"nothing at 200 is an error", false, answerWith(200, "text/event-stream", ""),

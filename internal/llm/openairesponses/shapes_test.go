@@ -127,7 +127,7 @@ func endShapes() []shape {
 		{"an empty body is an error", "", said{finish: events.FinishError, class: events.ErrCut, message: "empty", cut: true}},
 		{"a body of keep-alives is an error", ": ping\n\n", said{finish: events.FinishError, class: events.ErrCut, message: "no event", cut: true}},
 		{"a JSON error in place of a stream is an error", `{"error":{"message":"went wrong","code":"server_error"}}`, said{finish: events.FinishError, class: events.ErrOverloaded, message: "went wrong", cut: true}},
-		{"a web page in place of a stream is an error", "\n<html><body>Log in", said{finish: events.FinishError, class: events.ErrInternal, message: "web page", cut: true}},
+		{"a web page in place of a stream is an error", "\n<html><body>Log in", said{finish: events.FinishError, class: events.ErrInvalidRequest, message: "web page", cut: true}},
 		{"a JSON list in place of a stream is an error", `[{"error":{"message":"went wrong","code":"server_error"}}]`, said{finish: events.FinishError, class: events.ErrOverloaded, message: "went wrong", cut: true}},
 		{"a whole response in place of a stream is the answer", `{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]},{"type":"function_call","call_id":"call_1","name":"add","arguments":"{}"}]}`,
 			said{text: "Hi", calls: "call_1 add({})", finish: events.FinishToolCalls, word: "completed"}},

@@ -329,7 +329,7 @@ func (c *call) check(names []string) error {
 	if c.raw, err = newPhrase(c.Raw, names); err != nil {
 		return fmt.Errorf("raw: %w", err)
 	}
-	if c.arguments, err = prepare(map[string]any(c.Arguments), names); err != nil {
+	if c.arguments, err = prepare(c.Arguments, names); err != nil {
 		return fmt.Errorf("arguments: %w", err)
 	}
 	return nil
