@@ -50,10 +50,9 @@ func (p *process) kill() {
 	}
 }
 
-// The same over TCP with the server that others run, which dies in the middle
-// and comes back: what was acknowledged stands, once, in order.
-func TestServerInItsOwnProcess(t *testing.T) {
-	t.Parallel()
+// ownServer builds nats-server and starts it in a process of its own.
+func ownServer(t *testing.T) *process {
+	t.Helper()
 	dir := t.TempDir()
 	p := &process{t: t, binary: filepath.Join(dir, "nats-server"), data: filepath.Join(dir, "data")}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", p.binary, "github.com/nats-io/nats-server/v2")
@@ -70,6 +69,14 @@ func TestServerInItsOwnProcess(t *testing.T) {
 	}
 	p.start()
 	t.Cleanup(p.kill)
+	return p
+}
+
+// The same over TCP with the server that others run, which dies in the middle
+// and comes back: what was acknowledged stands, once, in order.
+func TestServerInItsOwnProcess(t *testing.T) {
+	t.Parallel()
+	p := ownServer(t)
 	writer, reader := join(t, p.url()), join(t, p.url())
 
 	const each = 4000
