@@ -238,7 +238,7 @@ func TestDeadLetters(t *testing.T) {
 func TestJobLivesLongerThanTheAckWait(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
-	q := queue(t, b, 300*time.Millisecond, 20)
+	q := queue(t, b, time.Second, 20)
 	deliveries, let := make(chan int, 9), make(chan struct{})
 	q.work(t, 2, 0, func(_ context.Context, j bus.Job) error {
 		deliveries <- j.Delivery
@@ -250,7 +250,7 @@ func TestJobLivesLongerThanTheAckWait(t *testing.T) {
 	select {
 	case n := <-deliveries:
 		t.Errorf("handed out again (%d) while it ran", n)
-	case <-time.After(1200 * time.Millisecond):
+	case <-time.After(2500 * time.Millisecond):
 	}
 	close(let)
 	q.settled(t)
