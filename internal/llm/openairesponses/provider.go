@@ -10,8 +10,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/param"
@@ -38,16 +40,19 @@ type Config struct {
 // Provider is the [llm.Provider] of this API.
 type Provider struct {
 	name    string
+	baseURL string
 	service responses.ResponseService
 }
 
 // New returns a provider. A base URL that is no URL is told by Stream.
 func New(c Config) *Provider {
+	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1")
 	// The service, unlike the client, takes nothing from the environment.
 	return &Provider{
-		name: cmp.Or(c.Name, "openai-responses"),
+		name:    cmp.Or(c.Name, "openai-responses"),
+		baseURL: c.BaseURL,
 		service: responses.NewResponseService(
-			option.WithBaseURL(cmp.Or(c.BaseURL, "https://api.openai.com/v1")),
+			option.WithBaseURL(c.BaseURL),
 			option.WithAPIKey(c.APIKey),
 			option.WithHTTPClient(cmp.Or(c.HTTPClient, http.DefaultClient)),
 			option.WithMaxRetries(0),
@@ -79,6 +84,10 @@ func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *ev
 	params, err := p.params(req)
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
+	}
+	if u, err := url.Parse(p.baseURL); err != nil || u.Host == "" {
+		return nil, &events.Error{Class: events.ErrInvalidRequest,
+			Message: fmt.Sprintf("the base URL %q of provider %s is not a URL like https://host/v1: correct the configuration", p.baseURL, p.name)}
 	}
 	accept := "text/event-stream"
 	if req.Whole {

@@ -1,0 +1,135 @@
+package conformance
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// answer is what a server says to every request.
+type answer struct {
+	status      int // 0 is 200
+	header      map[string]string
+	contentType string
+	body        string
+	then        ending
+}
+
+// ending is what follows the body.
+type ending int
+
+const (
+	inOrder ending = iota
+	stall          // nothing more comes until the client goes
+	reset          // the connection breaks
+	again          // the same body, again and again until the client goes
+)
+
+// server answers every request in one way and keeps what it was asked.
+type server struct {
+	*httptest.Server
+	gone chan struct{} // a client that was left waiting has gone
+
+	mu     sync.Mutex
+	bodies [][]byte
+}
+
+func serve(t *testing.T, a answer) *server {
+	t.Helper()
+	s := &server{gone: make(chan struct{}, 1)}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("the request cannot be read: %v", err)
+		}
+		s.mu.Lock()
+		s.bodies = append(s.bodies, body)
+		s.mu.Unlock()
+		s.say(t, w, r, a)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) say(t *testing.T, w http.ResponseWriter, r *http.Request, a answer) {
+	w.Header().Set("Content-Type", a.contentType)
+	for key, v := range a.header {
+		w.Header().Set(key, v)
+	}
+	if a.status != 0 {
+		w.WriteHeader(a.status)
+	}
+	_, _ = io.WriteString(w, a.body) // the client may have gone
+	if a.then == inOrder {
+		return
+	}
+	control := http.NewResponseController(w)
+	_ = control.Flush() // the same
+	if a.then == stall {
+		<-r.Context().Done()
+		s.gone <- struct{}{}
+		return
+	}
+	if a.then == again {
+		for err := error(nil); err == nil; {
+			_, err = io.WriteString(w, a.body)
+		}
+		s.gone <- struct{}{}
+		return
+	}
+	conn, _, err := control.Hijack()
+	if err != nil {
+		t.Errorf("the connection cannot be broken: %v", err)
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a reset takes the place of an end
+	}
+	_ = conn.Close()
+}
+
+// hungUp waits until the client that was left waiting has gone. Where there is
+// no server, the test that no goroutine is left says the same.
+func (s *server) hungUp(t *testing.T) {
+	t.Helper()
+	if s == nil {
+		return
+	}
+	select {
+	case <-s.gone:
+	case <-time.After(patience):
+		t.Fatal("the connection stays open")
+	}
+}
+
+func (s *server) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.bodies)
+}
+
+// raw is the latest request's body.
+func (s *server) raw(t *testing.T) []byte {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.bodies) == 0 {
+		t.Fatal("the server was not asked")
+	}
+	return s.bodies[len(s.bodies)-1]
+}
+
+// last is the latest request.
+func (s *server) last(t *testing.T) map[string]any {
+	t.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal(s.raw(t), &fields); err != nil {
+		t.Fatalf("the request is no JSON object: %v: %s", err, s.raw(t))
+	}
+	return fields
+}
