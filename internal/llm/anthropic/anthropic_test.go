@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -60,22 +59,6 @@ func TestStreamAsksAndDecodes(t *testing.T) {
 	}
 }
 
-func TestStreamAsksForAWholeMessage(t *testing.T) {
-	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if body, _ := io.ReadAll(r.Body); !strings.HasSuffix(string(body), `"stream":false}`) {
-			http.Error(w, "asked for a stream", http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, wholeMessage())
-	})
-	streamed := recording.Collect(Decode(strings.NewReader(twoCalls())))
-	a := ask(p, t.Context(), llm.Request{Model: "m", Whole: true})
-	if len(a.Calls) != 2 || a.Text != streamed.Text || a.Calls[0].Arguments != streamed.Calls[0].Arguments || !a.End.Terminated {
-		t.Errorf("answer is %+v", a)
-	}
-}
-
 func TestStreamReportsRefusals(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -108,81 +91,5 @@ func TestStreamReportsRefusals(t *testing.T) {
 				t.Errorf("got  %+v\nwant %+v", *a.End.Error, tt.want)
 			}
 		})
-	}
-}
-
-// stalled sends some text and then nothing until the client goes; gone is
-// closed when it has.
-func stalled(t *testing.T) (p *Provider, gone chan struct{}) {
-	gone = make(chan struct{})
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, sse(begin, textStart("0"), textDelta("0", "hi")))
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-		close(gone)
-	}), gone
-}
-
-func TestStreamEndsCancelledAndClosesTheConnection(t *testing.T) {
-	p, gone := stalled(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var last *events.GenerationEnded
-	for e := range p.Stream(ctx, llm.Request{Model: "m"}) {
-		switch e := e.(type) {
-		case *events.TextChunk:
-			cancel()
-		case *events.GenerationEnded:
-			last = e
-		}
-	}
-	<-gone
-	if last == nil || last.Error == nil || last.Error.Class != events.ErrCancelled {
-		t.Errorf("the end is %+v", last)
-	}
-}
-
-func TestStreamGivesTheReasonOfACancel(t *testing.T) {
-	p, gone := stalled(t)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	idle := &events.Error{Class: events.ErrIdle, Message: "nothing came for 90 s"}
-	var err error
-	for e, streamErr := range p.Stream(ctx, llm.Request{Model: "m"}) {
-		if _, ok := e.(*events.TextChunk); ok {
-			cancel(idle)
-		}
-		err = streamErr
-	}
-	<-gone
-	if err != idle {
-		t.Errorf("error is %v", err)
-	}
-}
-
-func TestStreamClosesTheConnectionWhenTheConsumerStops(t *testing.T) {
-	p, gone := stalled(t)
-	for range p.Stream(t.Context(), llm.Request{Model: "m"}) {
-		break
-	}
-	<-gone
-}
-
-func TestStreamFailsWithoutAServer(t *testing.T) {
-	s := httptest.NewServer(http.NotFoundHandler())
-	s.Close()
-	a := ask(New(Config{BaseURL: s.URL, HTTPClient: s.Client()}), t.Context(), llm.Request{})
-	if a.End.Error == nil || a.End.Error.Class != events.ErrNetwork {
-		t.Errorf("the end is %+v", a.End)
-	}
-	a = ask(New(Config{BaseURL: "http://bad host"}), t.Context(), llm.Request{})
-	if a.End.Error == nil || a.End.Error.Class != events.ErrInvalidRequest {
-		t.Errorf("the end is %+v", a.End)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	a = ask(New(Config{BaseURL: s.URL, HTTPClient: s.Client()}), ctx, llm.Request{})
-	if a.End.Error == nil || a.End.Error.Class != events.ErrCancelled {
-		t.Errorf("the end is %+v", a.End)
 	}
 }

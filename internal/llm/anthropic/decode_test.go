@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"errors"
 	"io"
 	"reflect"
 	"strings"
@@ -140,17 +139,3 @@ func TestDecodeCountsUsageFieldByField(t *testing.T) {
 		t.Errorf("usage is %+v, want none", a.End.Usage)
 	}
 }
-
-func TestDecodeReportsABrokenConnection(t *testing.T) {
-	_, got := read(t, io.MultiReader(strings.NewReader(sse(begin, textDelta("0", "hi"))), broken{}))
-	if want := (outcome{text: "hi", finish: "error", class: "network"}); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if _, got = read(t, broken{}); got.class != events.ErrNetwork {
-		t.Errorf("class is %s", got.class)
-	}
-}
-
-type broken struct{}
-
-func (broken) Read([]byte) (int, error) { return 0, errors.New("reset by peer") }

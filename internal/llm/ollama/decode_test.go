@@ -1,7 +1,6 @@
 package ollama
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -139,14 +138,3 @@ func TestDecodeNamesBlocksByWhatFollowsWhat(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
-
-func TestDecodeReportsABrokenConnection(t *testing.T) {
-	_, got := read(t, io.MultiReader(strings.NewReader(text("hi")), broken{}))
-	if want := (outcome{text: "hi", finish: "error", class: "network"}); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
-type broken struct{}
-
-func (broken) Read([]byte) (int, error) { return 0, errors.New("reset by peer") }

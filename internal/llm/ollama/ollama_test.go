@@ -1,7 +1,6 @@
 package ollama
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -81,45 +80,6 @@ func TestStreamSaysWhatToDoAboutRefusals(t *testing.T) {
 			}
 		})
 	}
-}
-
-// stalled sends some text and then nothing until the client goes; gone is
-// closed when it has.
-func stalled(t *testing.T) (p *Provider, gone chan struct{}) {
-	gone = make(chan struct{})
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, text("hi"))
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-		close(gone)
-	}), gone
-}
-
-func TestStreamEndsCancelledAndClosesTheConnection(t *testing.T) {
-	p, gone := stalled(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var last *events.GenerationEnded
-	for e := range p.Stream(ctx, llm.Request{Model: "m"}) {
-		switch e := e.(type) {
-		case *events.TextChunk:
-			cancel()
-		case *events.GenerationEnded:
-			last = e
-		}
-	}
-	<-gone
-	if last == nil || last.Error == nil || last.Error.Class != events.ErrCancelled {
-		t.Errorf("the end is %+v", last)
-	}
-}
-
-func TestStreamClosesTheConnectionWhenTheConsumerStops(t *testing.T) {
-	p, gone := stalled(t)
-	for range p.Stream(t.Context(), llm.Request{Model: "m"}) {
-		break
-	}
-	<-gone
 }
 
 func TestNobodyListening(t *testing.T) {

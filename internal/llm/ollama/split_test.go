@@ -1,67 +1,19 @@
 package ollama
 
 import (
-	"fmt"
-	"io"
 	"strings"
 	"testing"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/conformance"
 	"github.com/parleybus/parley/internal/llm/recording"
 )
 
-// lines decodes a body into its events as JSON.
-func lines(t testing.TB, body io.Reader) string {
-	t.Helper()
-	var b strings.Builder
-	for e, err := range Decode(body) {
-		raw, encErr := events.Append(nil, e)
-		if encErr != nil {
-			t.Fatal(encErr)
-		}
-		fmt.Fprintf(&b, "%s %v\n", raw, err)
-	}
-	return b.String()
-}
-
 func TestDecodeIsTheSameHoweverTheTransportSplits(t *testing.T) {
-	body := twoCalls()
-	want := lines(t, strings.NewReader(body))
-	for i := range body {
-		got := lines(t, io.MultiReader(strings.NewReader(body[:i]), strings.NewReader(body[i:])))
-		if got != want {
-			t.Fatalf("split at byte %d:\n%swant\n%s", i, got, want)
-		}
-	}
+	conformance.Decoder(t, Decode, map[string]string{"thinking, text and two calls": twoCalls()})
 }
 
-func TestDecodeOfACutBodyNeverEndsWell(t *testing.T) {
-	body := twoCalls()
-	for i := range len(body) - 2 {
-		a := recording.Collect(Decode(strings.NewReader(body[:i])))
-		switch {
-		case len(a.Broken) > 0:
-			t.Fatalf("cut at byte %d breaks rules: %s", i, a.Broken)
-		case a.End.Terminated || a.End.Error == nil || a.End.Error.Class != events.ErrCut:
-			t.Fatalf("cut at byte %d ends with %+v", i, a.End)
-		}
-	}
-}
-
-func TestDecodeStopsWhenTheConsumerDoes(t *testing.T) {
-	body := twoCalls()
-	total := strings.Count(lines(t, strings.NewReader(body)), "\n")
-	for n := 1; n <= total; n++ {
-		seen := 0
-		for range Decode(strings.NewReader(body)) {
-			if seen++; seen == n {
-				break
-			}
-		}
-		if seen != n {
-			t.Fatalf("%d events, want %d", seen, n)
-		}
-	}
+func TestDecodeOfACutBodyKeepsItsBeginning(t *testing.T) {
+	conformance.Cuts(t, Decode, map[string]string{"thinking, text and two calls": twoCalls()})
 }
 
 func TestDecodeTakesLongLines(t *testing.T) {

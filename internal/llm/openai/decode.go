@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
@@ -177,7 +178,7 @@ func (d *decoder) data(data []byte, partial bool) bool {
 		switch {
 		case string(rest) == "[DONE]":
 			d.done = true
-		case partial && errors.Is(err, io.ErrUnexpectedEOF): // cut, as the end will find
+		case partial && (errors.Is(err, io.ErrUnexpectedEOF) || strings.HasPrefix("[DONE]", string(rest))): // cut, as the end will find
 		default:
 			d.fail(&events.Error{Class: events.ErrInternal,
 				Message: fmt.Sprintf("a piece of the answer is not JSON (%v): %.200q", err, rest)})
@@ -208,6 +209,19 @@ func (d *decoder) fail(err *events.Error) {
 // [llm.Accept] knows why the request was cancelled.
 func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
 
+// begunStream reports whether a body without a payload is the beginning of an
+// event stream, cut, and not words of a server or gateway.
+func begunStream(body []byte) bool {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	field, _, whole := strings.Cut(line, ":")
+	for _, known := range []string{"", "data", "event", "id", "retry"} {
+		if field == known && whole || !whole && strings.HasPrefix(known, field) {
+			return true
+		}
+	}
+	return false
+}
+
 // end closes the answer with what is known.
 func (d *decoder) end() {
 	d.calls.finish(d.w)
@@ -219,7 +233,7 @@ func (d *decoder) end() {
 		d.err = unreadable(d.src.err)
 	case len(d.src.first) == 0:
 		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
-	case !d.payload && inOrder && !bytes.HasPrefix(bytes.TrimSpace(d.src.first), []byte(":")):
+	case !d.payload && !begunStream(d.src.first):
 		d.err = llm.FromPayload(d.src.first)
 		d.err.Message = "the answer is not an event stream: " + d.err.Message
 	}

@@ -4,69 +4,27 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"unicode/utf8"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/conformance"
 	"github.com/parleybus/parley/internal/llm/recording"
 )
 
-// trace is everything a stream yields, as text.
-func trace(t testing.TB, body io.Reader) string {
-	t.Helper()
-	var b strings.Builder
-	for e, err := range Decode(body) {
-		raw, encErr := json.Marshal(e)
-		if encErr != nil {
-			t.Fatal(encErr)
-		}
-		fmt.Fprintf(&b, "%s %s %v\n", e.Type(), raw, err)
-	}
-	return b.String()
-}
-
 func TestWhereTheTransportCutsChangesNothing(t *testing.T) {
+	bodies := map[string]string{}
 	for _, s := range shapes() {
-		t.Run(s.name, func(t *testing.T) {
-			want := trace(t, strings.NewReader(s.body))
-			if got := trace(t, iotest.OneByteReader(strings.NewReader(s.body))); got != want {
-				t.Errorf("byte by byte\n%s\nin one piece\n%s", got, want)
-			}
-			if got := trace(t, iotest.DataErrReader(strings.NewReader(s.body))); got != want {
-				t.Errorf("with the end beside the data\n%s\nin one piece\n%s", got, want)
-			}
-			for at := range len(s.body) {
-				two := io.MultiReader(strings.NewReader(s.body[:at]), strings.NewReader(s.body[at:]))
-				if got := trace(t, two); got != want {
-					t.Fatalf("cut at byte %d\n%s\nin one piece\n%s", at, got, want)
-				}
-			}
-		})
+		bodies[s.name] = s.body
 	}
+	conformance.Decoder(t, Decode, bodies)
 }
 
-// What was said before a body broke off is kept, and half a call never runs.
 func TestAnAnswerCutAnywhereKeepsItsBeginning(t *testing.T) {
-	body := sse(delta(`"content":"Hé"`), entry(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}`),
-		entry(`"index":0,"function":{"arguments":"12"}`), entry(`"index":0,"function":{"arguments":"3}"}`), finished("tool_calls"), `[DONE]`)
-	full := recording.Collect(Decode(strings.NewReader(body)))
-	for at := range len(body) {
-		got := collect(t, Decode(strings.NewReader(body[:at])))
-		if !strings.HasPrefix(full.Text, got.Text) {
-			t.Fatalf("cut at %d the text is %q", at, got.Text)
-		}
-		for _, c := range got.Calls {
-			if !strings.HasPrefix(full.Calls[0].Arguments, c.Arguments) || (c.Invalid == "") != (c.Arguments == `{"x":123}`) {
-				t.Fatalf("cut at %d the call is %+v", at, c)
-			}
-		}
-		if got.End.Error == nil && got.End.FinishWord == "" {
-			t.Fatalf("cut at %d there is no error: %+v", at, got.End)
-		}
-	}
+	conformance.Cuts(t, Decode, map[string]string{"text and a call": sse(delta(`"content":"Hé"`),
+		entry(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}`), entry(`"index":0,"function":{"arguments":"12"}`),
+		entry(`"index":0,"function":{"arguments":"3}"}`), finished("tool_calls"), `[DONE]`)})
 }
 
 func TestArgumentsCutAtEveryByteAreTheSame(t *testing.T) {

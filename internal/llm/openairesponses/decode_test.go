@@ -2,13 +2,11 @@ package openairesponses
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/conformance"
 	"github.com/parleybus/parley/internal/llm/recording"
 )
 
@@ -80,42 +78,15 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeSaysTheSameHoweverTheNetworkCutsTheBody(t *testing.T) {
+	bodies := map[string]string{}
 	for _, c := range shapes() {
-		t.Run(c.name, func(t *testing.T) {
-			check(t, recording.Collect(Decode(iotest.OneByteReader(strings.NewReader(c.body)))), c.want)
-			check(t, recording.Collect(Decode(iotest.DataErrReader(strings.NewReader(c.body)))), c.want)
-		})
+		bodies[c.name] = c.body
 	}
+	conformance.Decoder(t, Decode, bodies)
 }
 
-func TestDecodeOfABodyCutAnywhereKeepsTheRules(t *testing.T) {
-	body := sse(created, callAdded, argsHalf, argsRest, callDone, completed)
-	for n := range len(body) {
-		got := recording.Collect(Decode(strings.NewReader(body[:n])))
-		if len(got.Broken) > 0 {
-			t.Fatalf("cut at byte %d: %v", n, got.Broken)
-		}
-		if got.End.Terminated {
-			if n < strings.LastIndex(body, "}") {
-				t.Fatalf("cut at byte %d, the answer seems complete", n)
-			}
-			continue
-		}
-		if got.End.Error == nil || got.End.Error.Class != events.ErrCut {
-			t.Fatalf("cut at byte %d, the error is %v", n, got.End.Error)
-		}
-		for _, call := range got.Calls {
-			if call.Invalid == "" && call.Arguments != `{"x":1}` {
-				t.Fatalf("cut at byte %d, a call with arguments %q may run", n, call.Arguments)
-			}
-		}
-	}
-}
-
-func TestDecodeTellsAConnectionThatBrokeFromACutAnswer(t *testing.T) {
-	broke := errors.New("connection reset by peer")
-	body := io.MultiReader(strings.NewReader(sse(created, textHi)), iotest.ErrReader(broke))
-	check(t, recording.Collect(Decode(body)), said{text: "Hi", finish: events.FinishError, class: events.ErrNetwork, message: "reset by peer", cut: true})
+func TestDecodeOfABodyCutAnywhereKeepsItsBeginning(t *testing.T) {
+	conformance.Cuts(t, Decode, map[string]string{"text and a call": sse(created, textHi, callAdded, argsHalf, argsRest, callDone, completed)})
 }
 
 func TestDecodeTellsModelIDAndUsage(t *testing.T) {
@@ -126,24 +97,6 @@ func TestDecodeTellsModelIDAndUsage(t *testing.T) {
 	u := end.Usage
 	if u == nil || *u.InputTokens != 7 || *u.OutputTokens != 3 || *u.TotalTokens != 10 || *u.ReasoningTokens != 2 || u.CachedInputTokens != nil {
 		t.Errorf("usage is %+v", u)
-	}
-}
-
-func TestAConsumerThatStopsIsAskedNothingMore(t *testing.T) {
-	body := sse(created, textHi, callAdded, argsHalf, argsRest, callDone, completed)
-	all := 0
-	for range Decode(strings.NewReader(body)) {
-		all++
-	}
-	for stop := 1; stop <= all; stop++ {
-		n := 0
-		Decode(strings.NewReader(body))(func(events.Event, error) bool {
-			n++
-			return n < stop
-		})
-		if n != stop {
-			t.Errorf("%d events after a stop at %d", n, stop)
-		}
 	}
 }
 

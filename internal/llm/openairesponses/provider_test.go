@@ -2,9 +2,7 @@ package openairesponses
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -164,101 +162,6 @@ func TestStreamTakesNothingFromTheEnvironment(t *testing.T) {
 		answerWith(200, "text/event-stream", sse(textHi, completed))(w, r)
 	})
 	check(t, recording.Collect(p.Stream(t.Context(), llm.Request{Model: "m"})), said{text: "Hi", finish: events.FinishStop, word: "completed"})
-}
-
-func TestStreamAnswers(t *testing.T) {
-	const answer = `{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}]}`
-	hi := said{text: "Hi", finish: events.FinishStop, word: "completed"}
-	cases := []struct {
-		name    string
-		whole   bool
-		handler http.HandlerFunc
-		want    said
-		status  int
-	}{
-		{"a whole answer gives the same events", true, answerWith(200, "application/json", answer), hi, 0},
-		{"an object error keeps its words", false, answerWith(400, "application/json", `{"error":{"message":"bad tool","type":"invalid_request_error"}}`),
-			said{finish: events.FinishError, class: events.ErrInvalidRequest, message: "bad tool", cut: true}, 400},
-		{"a text error keeps its status", false, answerWith(404, "application/json", `{"error":"no such model"}`),
-			said{finish: events.FinishError, class: events.ErrInvalidRequest, message: "no such model", cut: true}, 404},
-		{"a page of a gateway keeps its status", true, answerWith(502, "text/html", `<html><title>Bad gateway</title></html>`),
-			said{finish: events.FinishError, class: events.ErrOverloaded, message: "Bad gateway", cut: true}, 502},
-		{"an answer that is not changed is no answer", false, answerWith(304, "", ""),
-			said{finish: events.FinishError, class: events.ErrInvalidRequest, message: "304", cut: true}, 304},
-		{"a page at 200 is an error", false, answerWith(200, "text/html", `<html>Log in</html>`),
-			said{finish: events.FinishError, class: events.ErrInvalidRequest, message: "web page", cut: true}, 0},
-		{"an error at 200 is an error", false, answerWith(200, "application/json", `{"error":{"message":"busy","code":"server_error"}}`),
-			said{finish: events.FinishError, class: events.ErrOverloaded, message: "busy", cut: true}, 0},
-		{"nothing at 200 is an error", false, answerWith(200, "text/event-stream", ""),
-			said{finish: events.FinishError, class: events.ErrCut, message: "empty", cut: true}, 0},
-		{"nothing at 200 is an error for a whole answer too", true, answerWith(200, "application/json", ""),
-			said{finish: events.FinishError, class: events.ErrCut, message: "empty", cut: true}, 0},
-		{"a connection that breaks is told from a cut answer", false, func(w http.ResponseWriter, _ *http.Request) {
-			io.WriteString(w, sse(textHi))
-			http.NewResponseController(w).Flush()
-			panic(http.ErrAbortHandler)
-		}, said{text: "Hi", finish: events.FinishError, class: events.ErrNetwork, message: "connection", cut: true}, 0},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			asked := 0
-			p := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				asked++
-				var body struct{ Stream *bool }
-				if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Stream == nil || *body.Stream == c.whole {
-					t.Errorf("stream is %v with error %v", body.Stream, err)
-				}
-				c.handler(w, r)
-			})
-			got := recording.Collect(p.Stream(t.Context(), llm.Request{Model: "m", Whole: c.whole}))
-			check(t, got, c.want)
-			if asked != 1 {
-				t.Errorf("asked %d times", asked)
-			}
-			if e := got.End.Error; c.status != 0 && (e.HTTPStatus != c.status || e.RetryAfterMS != 2000) {
-				t.Errorf("status %d, retry after %d ms", e.HTTPStatus, e.RetryAfterMS)
-			}
-		})
-	}
-}
-
-func TestStreamEndsCancelledWhenItsContextIs(t *testing.T) {
-	gone := make(chan struct{})
-	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, sse(textHi))
-		http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-		close(gone)
-	})
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	var end *events.GenerationEnded
-	for e := range p.Stream(ctx, llm.Request{Model: "m"}) {
-		switch e := e.(type) {
-		case *events.TextChunk:
-			cancel(errors.New("the user stopped it"))
-		case *events.GenerationEnded:
-			end = e
-		}
-	}
-	if end == nil || end.Error == nil || end.Error.Class != events.ErrCancelled || !strings.Contains(end.Error.Message, "the user stopped it") {
-		t.Errorf("the end is %+v", end)
-	}
-	<-gone
-}
-
-func TestStreamHangsUpWhenItsConsumerStops(t *testing.T) {
-	gone := make(chan struct{})
-	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, sse(textHi))
-		http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-		close(gone)
-	})
-	for range p.Stream(t.Context(), llm.Request{Model: "m"}) {
-		break
-	}
-	<-gone
 }
 
 func TestARequestThatCannotBeMadeIsNotSent(t *testing.T) {
