@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -34,8 +35,8 @@ func Ask(send func() (io.ReadCloser, *events.Error), decode Decoder) Stream {
 // Post sends a body of JSON, with the header besides its Content-Type, and
 // returns the body of the answer as [Accept] does. It follows ctx to the end of
 // that body.
-func Post(ctx context.Context, client *http.Client, url string, header http.Header, body []byte) (io.ReadCloser, *events.Error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+func Post(ctx context.Context, client *http.Client, to string, header http.Header, body []byte) (io.ReadCloser, *events.Error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest,
 			Message: fmt.Sprintf("the URL of the provider cannot be asked: %v: correct its base URL", err)}
@@ -76,15 +77,27 @@ func Accept(ctx context.Context, res *http.Response) (io.ReadCloser, *events.Err
 	return nil, e
 }
 
-// BoundRefusal keeps a library that reads refusals whole from reading without
-// end.
-func BoundRefusal(res *http.Response) {
-	if res.StatusCode >= 300 {
+// BoundRefusals stands between a library that reads refusals whole and the
+// network, to keep it from reading without end.
+func BoundRefusals(req *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	res, err := next(req)
+	if err == nil && res.StatusCode >= 300 {
 		res.Body = struct {
 			io.Reader
 			io.Closer
 		}{io.LimitReader(res.Body, maxRefusal), res.Body}
 	}
+	return res, err
+}
+
+// CheckBaseURL says what is wrong with a provider's base URL, for libraries
+// whose words for it look like those of a broken network.
+func CheckBaseURL(provider, base string) *events.Error {
+	if u, err := url.Parse(base); err != nil || u.Host == "" {
+		return &events.Error{Class: events.ErrInvalidRequest,
+			Message: fmt.Sprintf("the base URL %q of provider %s is not a URL like https://host/v1: correct the configuration", base, provider)}
+	}
+	return nil
 }
 
 func isPage(h http.Header) bool {

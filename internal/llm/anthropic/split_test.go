@@ -18,9 +18,9 @@ func TestDecodeOfACutBodyKeepsItsBeginning(t *testing.T) {
 
 func TestDecodeTakesLongLines(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
-	_, got := read(t, strings.NewReader(sse(begin, textStart("0"), textDelta("0", long), finish("end_turn"), stop)))
-	if got.text != long || !got.terminated {
-		t.Errorf("%d bytes, terminated %v", len(got.text), got.terminated)
+	_, got := conformance.Read(t, Decode, strings.NewReader(sse(begin, textStart("0"), textDelta("0", long), finish("end_turn"), stop)))
+	if got.Text != long || !got.Terminated {
+		t.Errorf("%d bytes, terminated %v", len(got.Text), got.Terminated)
 	}
 }
 

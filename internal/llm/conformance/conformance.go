@@ -49,6 +49,17 @@ type Wire struct {
 	Whole       string // the same to a request that asks for the whole
 	Beginning   string // of a stream that says [Beginning]
 	Failed      string // Beginning, and then an error: the server is overloaded
+	// Refusals are those of which the provider says more than others.
+	Refusals []Refusal
+}
+
+// Refusal is an answer of another status than 2xx, as JSON.
+type Refusal struct {
+	Name   string
+	Status int
+	Header map[string]string
+	Body   string
+	Want   events.Error
 }
 
 // Run tests a provider.
@@ -68,6 +79,7 @@ func Run(t *testing.T, c Case) {
 		return
 	}
 	t.Run("refusals", c.refusals)
+	t.Run("refusals of its own", c.particular)
 	t.Run("a refusal without end is not read without end", c.endless)
 	t.Run("answers that are none", c.notAnswers)
 	t.Run("the network", c.network)

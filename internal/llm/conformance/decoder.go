@@ -102,3 +102,28 @@ func beginning(got, whole recording.Answer) string {
 	}
 	return ""
 }
+
+// Outcome is what a stream comes to, to compare.
+type Outcome struct {
+	Text, Reasoning string
+	Calls           []recording.Call // their blocks left out
+	Finish          events.Finish
+	Word            string
+	Terminated      bool
+	Class           events.ErrorClass
+}
+
+// Read decodes a body, holds it to the rules of a stream and sums it up.
+func Read(t *testing.T, decode llm.Decoder, body io.Reader) (recording.Answer, Outcome) {
+	t.Helper()
+	a := read(t, decode(body))
+	o := Outcome{Text: a.Text, Reasoning: a.Reasoning, Finish: a.End.Finish, Word: a.End.FinishWord, Terminated: a.End.Terminated}
+	for _, c := range a.Calls {
+		c.Block = 0
+		o.Calls = append(o.Calls, c)
+	}
+	if a.End.Error != nil {
+		o.Class = a.End.Error.Class
+	}
+	return a, o
+}

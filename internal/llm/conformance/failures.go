@@ -50,6 +50,20 @@ func (c Case) refusals(t *testing.T) {
 	}
 }
 
+// particular tests the refusals of the provider's own, asked with a tool.
+func (c Case) particular(t *testing.T) {
+	req := c.Calls
+	req.Tools = []events.ToolSpec{{Name: Tool}}
+	for _, r := range c.Wire.Refusals {
+		t.Run(r.Name, func(t *testing.T) {
+			p, _ := c.start(t, answer{status: r.Status, header: r.Header, contentType: "application/json", body: r.Body})
+			if err := failed(t, read(t, p.Stream(t.Context(), req)), r.Want.Class); *err != r.Want {
+				t.Errorf("the error is\n%+v, want\n%+v", *err, r.Want)
+			}
+		})
+	}
+}
+
 // endless tests that what is read of a refusal is bounded.
 func (c Case) endless(t *testing.T) {
 	p, s := c.start(t, answer{status: 500, contentType: "text/plain", body: strings.Repeat("x", 1<<16), then: again})

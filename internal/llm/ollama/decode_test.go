@@ -2,12 +2,12 @@ package ollama
 
 import (
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/conformance"
 	"github.com/parleybus/parley/internal/llm/recording"
 )
 
@@ -33,47 +33,21 @@ func twoCalls() string {
 		calls(`{"function":{"index":0,"name":"now","arguments":{}}}`) + done
 }
 
-type outcome struct {
-	text, reasoning string
-	calls           []recording.Call
-	finish          events.Finish
-	word            string
-	terminated      bool
-	class           events.ErrorClass
-}
-
-func read(t *testing.T, body io.Reader) (recording.Answer, outcome) {
-	t.Helper()
-	a := recording.Collect(Decode(body))
-	if len(a.Broken) > 0 {
-		t.Fatalf("the stream breaks rules: %s", a.Broken)
-	}
-	o := outcome{text: a.Text, reasoning: a.Reasoning, finish: a.End.Finish, word: a.End.FinishWord, terminated: a.End.Terminated}
-	for _, c := range a.Calls {
-		c.Block = 0
-		o.calls = append(o.calls, c)
-	}
-	if a.End.Error != nil {
-		o.class = a.End.Error.Class
-	}
-	return a, o
-}
-
 func TestDecode(t *testing.T) {
 	one := func(args, invalid string) []recording.Call {
 		return []recording.Call{{Name: "add", Arguments: args, Invalid: invalid}}
 	}
-	called := func(c []recording.Call) outcome {
-		return outcome{calls: c, finish: "tool_calls", word: "stop", terminated: true}
+	called := func(c []recording.Call) conformance.Outcome {
+		return conformance.Outcome{Calls: c, Finish: "tool_calls", Word: "stop", Terminated: true}
 	}
 	tests := []struct {
 		name string
 		body string
-		want outcome
+		want conformance.Outcome
 	}{
 		{"thinking, text and calls come in their order, numbers whole", twoCalls(),
-			outcome{text: "Grüße, 東京", reasoning: "Let me see.", finish: "tool_calls", word: "stop", terminated: true,
-				calls: []recording.Call{{ProviderID: "call_1", Name: "add", Arguments: `{"b":12345678901234567890,"a":1}`}, {Name: "now", Arguments: "{}"}}}},
+			conformance.Outcome{Text: "Grüße, 東京", Reasoning: "Let me see.", Finish: "tool_calls", Word: "stop", Terminated: true,
+				Calls: []recording.Call{{ProviderID: "call_1", Name: "add", Arguments: `{"b":12345678901234567890,"a":1}`}, {Name: "now", Arguments: "{}"}}}},
 		{"two calls in one line are two", calls(`{"function":{"name":"a","arguments":{}}},{"function":{"name":"b","arguments":{}}}`) + done,
 			called([]recording.Call{{Name: "a", Arguments: "{}"}, {Name: "b", Arguments: "{}"}})},
 		{"a call in the done line is a call", says(`"content":"","tool_calls":[{"function":{"name":"add","arguments":{"a":1}}}]`, `,"done":true,"done_reason":"stop"`),
@@ -84,29 +58,29 @@ func TestDecode(t *testing.T) {
 		{"arguments that are no object make the call invalid", calls(`{"function":{"name":"add","arguments":[1]}}`) + done,
 			called(one("[1]", "arguments are a JSON array, not an object"))},
 		{"blank lines and CRLF change nothing", "\n\r\n" + strings.ReplaceAll(text("hi")+done, "\n", "\r\n\r\n"),
-			outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
-		{"the last line needs no end", text("hi") + strings.TrimSpace(done), outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
+			conformance.Outcome{Text: "hi", Finish: "stop", Word: "stop", Terminated: true}},
+		{"the last line needs no end", text("hi") + strings.TrimSpace(done), conformance.Outcome{Text: "hi", Finish: "stop", Word: "stop", Terminated: true}},
 		{"a whole answer is one line", says(`"content":"hi"`, `,"done":true,"done_reason":"length"`),
-			outcome{text: "hi", finish: "length", word: "length", terminated: true}},
-		{"old servers give no reason", text("hi") + `{"done":true}`, outcome{text: "hi", finish: "stop", terminated: true}},
+			conformance.Outcome{Text: "hi", Finish: "length", Word: "length", Terminated: true}},
+		{"old servers give no reason", text("hi") + `{"done":true}`, conformance.Outcome{Text: "hi", Finish: "stop", Terminated: true}},
 		{"an empty request only loads the model", `{"message":{"content":""},"done_reason":"load","done":true}`,
-			outcome{finish: "other", word: "load", terminated: true}},
-		{"a body without a done line was cut", text("hi"), outcome{text: "hi", finish: "error", class: "cut"}},
-		{"a body that ends inside a line was cut", text("hi") + `{"model":"m","mess`, outcome{text: "hi", finish: "error", class: "cut"}},
+			conformance.Outcome{Finish: "other", Word: "load", Terminated: true}},
+		{"a body without a done line was cut", text("hi"), conformance.Outcome{Text: "hi", Finish: "error", Class: "cut"}},
+		{"a body that ends inside a line was cut", text("hi") + `{"model":"m","mess`, conformance.Outcome{Text: "hi", Finish: "error", Class: "cut"}},
 		{"an error line keeps what came before", text("hi") + `{"error":"model runner has unexpectedly stopped"}` + "\n",
-			outcome{text: "hi", finish: "error", class: "internal"}},
-		{"an error may be an object", `{"error":{"message":"overloaded","code":503}}`, outcome{finish: "error", class: "overloaded"}},
+			conformance.Outcome{Text: "hi", Finish: "error", Class: "internal"}},
+		{"an error may be an object", `{"error":{"message":"overloaded","code":503}}`, conformance.Outcome{Finish: "error", Class: "overloaded"}},
 		{"an error of null is none", `{"error":null,"message":{"content":"hi"},"done":true,"done_reason":"stop"}`,
-			outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
-		{"a line that is no JSON", text("hi") + "oops\n", outcome{text: "hi", finish: "error", class: "internal"}},
-		{"a page of HTML", "<html>\n", outcome{finish: "error", class: "invalid_request"}},
-		{"an empty body", "", outcome{finish: "error", class: "cut"}},
+			conformance.Outcome{Text: "hi", Finish: "stop", Word: "stop", Terminated: true}},
+		{"a line that is no JSON", text("hi") + "oops\n", conformance.Outcome{Text: "hi", Finish: "error", Class: "internal"}},
+		{"a page of HTML", "<html>\n", conformance.Outcome{Finish: "error", Class: "invalid_request"}},
+		{"an empty body", "", conformance.Outcome{Finish: "error", Class: "cut"}},
 		{"fields of another type are skipped", `{"model":5,"message":{"content":"hi"},"done":true,"done_reason":"stop","eval_count":"many"}`,
-			outcome{text: "hi", finish: "stop", word: "stop", terminated: true}},
+			conformance.Outcome{Text: "hi", Finish: "stop", Word: "stop", Terminated: true}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, got := read(t, strings.NewReader(tt.body)); !reflect.DeepEqual(got, tt.want) {
+			if _, got := conformance.Read(t, Decode, strings.NewReader(tt.body)); !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
 		})
@@ -114,11 +88,11 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeCountsWhatTheDoneLineSays(t *testing.T) {
-	a, _ := read(t, strings.NewReader(twoCalls()))
+	a, _ := conformance.Read(t, Decode, strings.NewReader(twoCalls()))
 	if u := a.End.Usage; *u.InputTokens != 12 || *u.OutputTokens != 5 || a.End.Model != "m" {
 		t.Errorf("the end is %+v", a.End)
 	}
-	a, _ = read(t, strings.NewReader(`{"done":true,"eval_count":5}`))
+	a, _ = conformance.Read(t, Decode, strings.NewReader(`{"done":true,"eval_count":5}`))
 	if u := a.End.Usage; u.InputTokens != nil || *u.OutputTokens != 5 {
 		t.Errorf("usage is %+v", u)
 	}

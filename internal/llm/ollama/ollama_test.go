@@ -47,41 +47,6 @@ func TestStreamAsksAndDecodes(t *testing.T) {
 	}
 }
 
-func TestStreamSaysWhatToDoAboutRefusals(t *testing.T) {
-	tests := []struct {
-		name   string
-		status int
-		kind   string
-		body   string
-		want   events.Error
-	}{
-		{"a model without tools", 400, "application/json", `{"error":"registry.ollama.ai/library/gemma3:1b does not support tools"}`,
-			events.Error{Class: "unsupported", HTTPStatus: 400, Message: "the model gemma3:1b does not support tools: take one that does (for example `ollama pull qwen3`), or offer no tools (HTTP 400: registry.ollama.ai/library/gemma3:1b does not support tools)"}},
-		{"a model without thinking", 400, "application/json", `{"error":"\"gemma3:1b\" does not support thinking"}`,
-			events.Error{Class: "unsupported", HTTPStatus: 400, Message: `the model gemma3:1b does not support thinking: leave out the reasoning effort, or take another model (HTTP 400: "gemma3:1b" does not support thinking)`}},
-		{"a model that is not there", 404, "application/json", `{"error":"model 'gemma3:1b' not found"}`,
-			events.Error{Class: "invalid_request", HTTPStatus: 404, Message: "the model gemma3:1b is not on the server: get it with `ollama pull gemma3:1b` (HTTP 404: model 'gemma3:1b' not found)"}},
-		{"a server that is busy", 503, "application/json", `{"error":"server busy, please try again.  maximum pending requests exceeded"}`,
-			events.Error{Class: "overloaded", HTTPStatus: 503, Message: "HTTP 503: server busy, please try again.  maximum pending requests exceeded"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			p := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", tt.kind)
-				w.WriteHeader(tt.status)
-				fmt.Fprint(w, tt.body)
-			})
-			a := recording.Collect(p.Stream(t.Context(), llm.Request{Model: "gemma3:1b"}))
-			if len(a.Broken) > 0 || a.End.Finish != events.FinishError {
-				t.Fatalf("answer is %+v", a)
-			}
-			if !reflect.DeepEqual(*a.End.Error, tt.want) {
-				t.Errorf("got  %+v\nwant %+v", *a.End.Error, tt.want)
-			}
-		})
-	}
-}
-
 func TestNobodyListening(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	sdk "github.com/openai/openai-go/v3"
@@ -60,7 +59,7 @@ func New(c Config) *Provider {
 	options := []option.RequestOption{
 		option.WithBaseURL(c.BaseURL),
 		option.WithMaxRetries(0), // the bus retries; attempts must not multiply
-		option.WithMiddleware(boundRefusals),
+		option.WithMiddleware(llm.BoundRefusals),
 	}
 	if c.APIKey != "" {
 		options = append(options, option.WithAPIKey(c.APIKey))
@@ -75,16 +74,6 @@ func New(c Config) *Provider {
 	}
 	// Not sdk.NewClient, which takes key, host and headers from the environment.
 	return &Provider{config: c, client: sdk.Client{Options: options}}
-}
-
-// boundRefusals keeps the library, which reads refusals whole, from reading
-// without end.
-func boundRefusals(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
-	res, err := next(req)
-	if err == nil {
-		llm.BoundRefusal(res)
-	}
-	return res, err
 }
 
 // Name implements [llm.Provider].
@@ -112,9 +101,8 @@ func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *ev
 		}
 		req.Whole = req.Whole || !can.StreamTools
 	}
-	if u, err := url.Parse(p.config.BaseURL); err != nil || u.Host == "" {
-		return nil, &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the base URL %q of provider %s is not a URL like https://host/v1: correct the configuration", p.config.BaseURL, p.config.Name)}
+	if bad := llm.CheckBaseURL(p.config.Name, p.config.BaseURL); bad != nil {
+		return nil, bad
 	}
 	body, err := p.body(req)
 	if err != nil {

@@ -10,10 +10,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/param"
@@ -56,7 +54,7 @@ func New(c Config) *Provider {
 			option.WithAPIKey(c.APIKey),
 			option.WithHTTPClient(cmp.Or(c.HTTPClient, http.DefaultClient)),
 			option.WithMaxRetries(0),
-			option.WithMiddleware(boundRefusals),
+			option.WithMiddleware(llm.BoundRefusals),
 		),
 	}
 }
@@ -85,9 +83,8 @@ func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *ev
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
 	}
-	if u, err := url.Parse(p.baseURL); err != nil || u.Host == "" {
-		return nil, &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the base URL %q of provider %s is not a URL like https://host/v1: correct the configuration", p.baseURL, p.name)}
+	if bad := llm.CheckBaseURL(p.name, p.baseURL); bad != nil {
+		return nil, bad
 	}
 	accept := "text/event-stream"
 	if req.Whole {
@@ -110,16 +107,6 @@ func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *ev
 }
 
 var errNoAnswer = errors.New("no answer came")
-
-// boundRefusals keeps the library, which reads refusals whole, from reading
-// without end.
-func boundRefusals(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
-	res, err := next(req)
-	if err == nil {
-		llm.BoundRefusal(res)
-	}
-	return res, err
-}
 
 // params makes the request: everything but how it is sent.
 func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) {

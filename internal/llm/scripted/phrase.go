@@ -74,24 +74,8 @@ func prepare(v any, names []string) (any, error) {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return nil, errors.New("JSON has no such number")
 		}
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			var err error
-			if out[i], err = prepare(v[i], names); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k := range v {
-			var err error
-			if out[k], err = prepare(v[k], names); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
+	case []any, map[string]any:
+		return inside(v, func(part any) (any, error) { return prepare(part, names) })
 	}
 	if _, err := json.Marshal(v); err != nil {
 		return nil, fmt.Errorf("JSON cannot hold it: %w", err)
@@ -104,11 +88,20 @@ func fill(v any, t *turn) (any, error) {
 	switch v := v.(type) {
 	case *phrase:
 		return v.say(t)
+	case []any, map[string]any:
+		return inside(v, func(part any) (any, error) { return fill(part, t) })
+	}
+	return v, nil
+}
+
+// inside is a list or an object with each of its values replaced.
+func inside(v any, replace func(any) (any, error)) (any, error) {
+	var err error
+	switch v := v.(type) {
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			var err error
-			if out[i], err = fill(v[i], t); err != nil {
+			if out[i], err = replace(v[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -116,8 +109,7 @@ func fill(v any, t *turn) (any, error) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k := range v {
-			var err error
-			if out[k], err = fill(v[k], t); err != nil {
+			if out[k], err = replace(v[k]); err != nil {
 				return nil, err
 			}
 		}
