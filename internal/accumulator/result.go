@@ -27,7 +27,7 @@ type ResultCall struct {
 }
 
 // ResultError is what the provider said went wrong. An answer that was merely
-// cut has none: Terminated says so.
+// cut has none: it has neither Terminated nor a FinishReason.
 type ResultError struct {
 	Class   events.ErrorClass `json:"class"`
 	Message string            `json:"message"`
