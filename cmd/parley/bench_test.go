@@ -55,7 +55,7 @@ func TestBenchMeasuresEveryRowAndLeavesNothingBehind(t *testing.T) {
 	if len(r.Ratios) != 1 || r.Ratios[0].OverRaw <= 0 || len(r.Parts) != 8 {
 		t.Errorf("ratios %v, %d parts", r.Ratios, len(r.Parts))
 	}
-	goleak.VerifyNone(t, before)
+	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
 }
 
 func TestBenchRefusesWhatIsOutOfBounds(t *testing.T) {

@@ -159,7 +159,7 @@ func (r *process) finish() string {
 	select {
 	case <-r.done:
 	case <-time.After(40 * time.Second):
-		r.t.Fatalf("%v does not end; it said\n%s%s", r.cmd.Args, r.output(), r.errs.String())
+		r.t.Fatalf("%v does not end; it said\n%s", r.cmd.Args, r.output()) // it may still be writing errors
 	}
 	if r.err != nil {
 		r.t.Fatalf("%v: %v\n%s", r.cmd.Args, r.err, r.errs.String())

@@ -21,7 +21,9 @@ type tidy struct{ *testing.M }
 
 func (t tidy) Run() int {
 	code := t.M.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
+	// nats-server waits for an answer to the request for HISTORY's source on a
+	// goroutine that outlives its shutdown.
+	if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3")); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "goroutines are left:", err)
 		return 1
 	}

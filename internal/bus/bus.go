@@ -310,7 +310,7 @@ func (b *Bus) Close() {
 func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		b, err := Connect(ctx, cfg, setup)
-		if err == nil || !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, ErrNotSetUp) {
+		if err == nil || !comesUp(ctx, err) {
 			return b, err
 		}
 		if cfg.Log != nil {
@@ -328,4 +328,17 @@ func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
 func (cfg Config) InProcess(server nats.Option) Config {
 	cfg.Options = append(cfg.Options, server)
 	return cfg
+}
+
+// comesUp reports whether what failed may go well in a moment: no server yet,
+// no streams yet, or a cluster that has not chosen its leader yet.
+func comesUp(ctx context.Context, err error) bool {
+	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, ErrNotSetUp) || errors.Is(err, nats.ErrTimeout) {
+		return true
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return ctx.Err() == nil // a request's own deadline, not the caller's
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.Code == 503 && !isFull(err) && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 }

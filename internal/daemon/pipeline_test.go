@@ -23,7 +23,11 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// nats-server waits for an answer to the request for HISTORY's source on a
+	// goroutine that outlives its shutdown.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
+}
 
 // deployment is a server, and the roles that a test runs on it.
 type deployment struct {

@@ -36,7 +36,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	}
 	roster := o.Bus.NewRoster()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return roster.Run(ctx) })
+	g.Go(func() error { return o.again(ctx, "the roster is read again", func() error { return roster.Run(ctx) }) })
 	select {
 	case <-roster.Ready():
 	case <-ctx.Done():
@@ -52,40 +52,56 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	return nil
 }
 
-// own owns one shard, again and again.
-func (o *Orchestrator) own(ctx context.Context, n int, offers *offerings) error {
-	for ctx.Err() == nil {
-		lease, err := o.Bus.TakeLease(ctx, n, o.Name)
-		if err != nil {
-			return err
+// rest is how long something that failed is left alone before it is tried
+// again: a server that lost its leader needs a few seconds.
+const rest = 200 * time.Millisecond
+
+// again does something until ctx ends. Nothing that fails on the bus ends an
+// orchestrator: it would only be started again.
+func (o *Orchestrator) again(ctx context.Context, what string, do func() error) error {
+	for {
+		err := do()
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		s := newShard(o, n, offers)
-		g, run := errgroup.WithContext(ctx)
-		work, stop := context.WithCancelCause(run)
-		keep, release := context.WithCancel(context.WithoutCancel(ctx))
-		g.Go(func() error {
-			// The lease is given back when the work has stopped, not before.
-			defer release()
-			return s.run(work, stop)
-		})
-		g.Go(func() error {
-			err := lease.Keep(keep)
-			if errors.Is(err, bus.ErrLeaseLost) {
-				stop(err)
-			}
-			return err
-		})
-		err = g.Wait()
-		stop(nil)
-		if ctx.Err() == nil {
-			o.Log.Warn("a shard is given up and taken again", "shard", n, "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(200 * time.Millisecond):
-			}
+		o.Log.Warn(what, "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rest):
 		}
 	}
-	return ctx.Err()
+}
+
+// own owns one shard, again and again.
+func (o *Orchestrator) own(ctx context.Context, n int, offers *offerings) error {
+	return o.again(ctx, fmt.Sprintf("shard %d is given up and taken again", n), func() error { return o.ownOnce(ctx, n, offers) })
+}
+
+// ownOnce owns a shard until its lease is lost or something fails.
+func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) error {
+	lease, err := o.Bus.TakeLease(ctx, n, o.Name)
+	if err != nil {
+		return err
+	}
+	s := newShard(o, n, offers)
+	g, run := errgroup.WithContext(ctx)
+	work, stop := context.WithCancelCause(run)
+	defer stop(nil)
+	keep, release := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error {
+		// The lease is given back when the work has stopped, not before.
+		defer release()
+		return s.run(work, stop)
+	})
+	g.Go(func() error {
+		err := lease.Keep(keep)
+		if errors.Is(err, bus.ErrLeaseLost) {
+			stop(err)
+		}
+		return err
+	})
+	return g.Wait()
 }
 
 // env is what a decision in a conversation knows.
