@@ -81,7 +81,6 @@ var onlyImportedBy = map[string]string{
 // nor compile-time checks, and why: constants that Go cannot write as such.
 var tables = map[string]string{
 	"internal/bus.quiet":        "map from level to level",
-	"internal/bus.factChannels": "list of channels",
 	"cmd/parley.roleNames":      "list of roles",
 }
 

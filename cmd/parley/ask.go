@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,8 +198,8 @@ func (q *question) inherit(ctx context.Context, s *session, settings *events.Set
 		for _, l := range m.Lines {
 			if old, ok := l.Event.(*events.Settings); ok {
 				settings.Parameters = old.Parameters
-				settings.Route = orElse(settings.Route, old.Route)
-				settings.System = orElse(settings.System, old.System)
+				settings.Route = cmp.Or(settings.Route, old.Route)
+				settings.System = cmp.Or(settings.System, old.System)
 				if len(q.tools) == 0 {
 					settings.Tools = old.Tools
 				}

@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -41,14 +39,7 @@ func freePorts(t *testing.T, n int) []string {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	id, err := uuid.NewV7()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cluster{separate: &separate{processes: build(t), conversation: id.String()}}
-	if err := os.WriteFile(filepath.Join(c.dir, "script.yaml"), []byte(strings.Replace(scriptOfE2E, "SLOW", slowAnswer(), 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	c := &cluster{separate: prepare(t)}
 	ports := freePorts(t, 6)
 	copy(c.clients[:], ports[:3])
 	copy(c.routes[:], ports[3:])

@@ -110,8 +110,8 @@ func newPage(t *testing.T) *page {
 	return p
 }
 
-// newSeparate starts everything.
-func newSeparate(t *testing.T) *separate {
+// prepare builds the binaries and writes the script; nothing runs yet.
+func prepare(t *testing.T) *separate {
 	t.Helper()
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -122,6 +122,13 @@ func newSeparate(t *testing.T) *separate {
 	if err := os.WriteFile(filepath.Join(s.dir, "script.yaml"), []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// newSeparate starts everything.
+func newSeparate(t *testing.T) *separate {
+	t.Helper()
+	s := prepare(t)
 	s.startNATS("-1")
 	for _, role := range []string{"orchestrator", "llm-worker", "tool-worker"} {
 		s.restart(role)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,8 +107,8 @@ Without NATS_URL a server is embedded; its data is in ` + a.data + `.
 	flags := root.PersistentFlags()
 	a.cfg.Connection(flags)
 	flags.StringVar(&a.data, "data", a.data, "data directory of the embedded server (PARLEY_DATA)")
-	flags.StringVar(&a.cfg.LogLevel, "log-level", orElse(a.cfg.LogLevel, "warn"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
-	flags.StringVar(&a.cfg.LogFormat, "log-format", orElse(a.cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
+	flags.StringVar(&a.cfg.LogLevel, "log-level", cmp.Or(a.cfg.LogLevel, "warn"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
+	flags.StringVar(&a.cfg.LogFormat, "log-format", cmp.Or(a.cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
 	root.AddCommand(a.askCommand(), a.chatCommand(), a.upCommand(), a.tailCommand(), a.replayCommand(),
 		a.listCommand(), a.showCommand(), a.cancelCommand(), a.decodeCommand(), a.doctorCommand(), benchCommand())
 	for _, cmd := range root.Commands() {
@@ -158,13 +159,6 @@ func (a *app) json() (bool, error) {
 }
 
 func profile() terminal.Profile { return terminal.Detect(os.Stdout, os.Getenv) }
-
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
 
 // exitOf is how a turn's end shows in the exit code. The renderer has said what
 // happened, unless it was told to be quiet.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,7 @@ type session struct {
 // where names the server for people.
 func (s *session) where() string {
 	if s.server != nil {
-		return orElse(s.server.URL(), "the embedded server")
+		return cmp.Or(s.server.URL(), "the embedded server")
 	}
 	return s.URL()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -253,8 +254,8 @@ func (u *deployment) banner(ctx context.Context, s *session) {
 	if s.Models != nil && u.wants("llm-worker") {
 		say("model", s.Models.Default, "("+s.Models.Why+")")
 	}
-	say("models", orElse(strings.Join(models, ", "), "none yet"), "")
-	say("tools", orElse(strings.Join(tools, ", "), "none yet"), "")
+	say("models", cmp.Or(strings.Join(models, ", "), "none yet"), "")
+	say("tools", cmp.Or(strings.Join(tools, ", "), "none yet"), "")
 	next := `parley ask "What time is it in Oslo, and what is 17% of 2,340?"`
 	if u.app.data != dataDir() {
 		next = "NATS_URL=" + nats + " " + next

@@ -39,7 +39,6 @@ type Config struct {
 type Broker struct {
 	server *server.Server
 	lock   *os.File
-	dir    string
 }
 
 // Start starts a server and waits until it serves. The caller stops it.
@@ -57,7 +56,7 @@ func Start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory %s: %w; make it writable or give another --data", cfg.Dir, err)
 	}
-	b := &Broker{lock: lock, dir: cfg.Dir}
+	b := &Broker{lock: lock}
 	if err := b.start(cfg); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -136,9 +135,6 @@ func (b *Broker) URL() string {
 	}
 	return b.server.ClientURL()
 }
-
-// Dir is the data directory.
-func (b *Broker) Dir() string { return b.dir }
 
 // InProcess is an option that connects without a socket.
 func (b *Broker) InProcess() nats.Option { return nats.InProcessServer(b.server) }

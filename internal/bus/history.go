@@ -11,9 +11,6 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// factChannels are the channels that HISTORY keeps.
-var factChannels = [...]string{"in", "turn", "call.*"}
-
 // Facts gives what was said, decided and answered in a conversation, in log
 // order and up to a sequence (0: to the end): from HISTORY, and from CONV what
 // the copy has not reached yet. Sequences are those of CONV, which each copy
@@ -41,7 +38,7 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 		return ended(err)
 	}
 	var filters []string
-	for _, channel := range factChannels {
+	for _, channel := range topology.FactChannels() {
 		a.Channel = events.Channel(channel)
 		filters = append(filters, a.Subject(topology.Conv))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -36,7 +35,7 @@ func (b *Bus) Listen(conversation string, fn func(Message)) (stop func(), err er
 			ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
 			defer cancel()
 			lines, err := b.decode(ctx, msg.Data)
-			fn(Message{Address: a, Subject: a.Subject(topology.Conv), Sequence: seq, Time: time.Time{}, Data: msg.Data, Lines: lines, Bad: err, Live: true})
+			fn(Message{Address: a, Subject: a.Subject(topology.Conv), Sequence: seq, Data: msg.Data, Lines: lines, Bad: err, Live: true})
 		})
 		if err != nil {
 			stop()

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -148,8 +149,8 @@ func (cfg *Config) Connection(f *pflag.FlagSet) {
 
 // Logging adds the flags that say what is logged.
 func (cfg *Config) Logging(f *pflag.FlagSet) {
-	f.StringVar(&cfg.LogLevel, "log-level", orElse(cfg.LogLevel, "info"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
-	f.StringVar(&cfg.LogFormat, "log-format", orElse(cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
+	f.StringVar(&cfg.LogLevel, "log-level", cmp.Or(cfg.LogLevel, "info"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
+	f.StringVar(&cfg.LogFormat, "log-format", cmp.Or(cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
 }
 
 // Service adds the flags of a process that stays.
@@ -184,11 +185,4 @@ func (cfg *Config) Working(f *pflag.FlagSet) {
 func (cfg *Config) Calling(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.AllowHosts, "allow-host", cfg.AllowHosts, "hosts that http_get may reach (PARLEY_ALLOW_HOST)")
 	f.StringVar(&cfg.Root, "root", cfg.Root, "directory that read_file may read (PARLEY_ROOT)")
-}
-
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }

@@ -6,6 +6,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,11 +31,11 @@ const Version = "0.1.0"
 // Logger writes what the configuration asks for.
 func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(orElse(cfg.LogLevel, "info"))); err != nil {
+	if err := level.UnmarshalText([]byte(cmp.Or(cfg.LogLevel, "info"))); err != nil {
 		return nil, fmt.Errorf("log level %q is none of debug, info, warn, error", cfg.LogLevel)
 	}
 	opts := &slog.HandlerOptions{Level: level}
-	switch orElse(cfg.LogFormat, "text") {
+	switch cmp.Or(cfg.LogFormat, "text") {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, opts)), nil
 	case "json":

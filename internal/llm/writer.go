@@ -51,9 +51,6 @@ func NewWriter(yield func(events.Event, error) bool) *Writer {
 // Wrote reports whether any content was yielded.
 func (w *Writer) Wrote() bool { return w.wrote }
 
-// Calls is the number of calls started.
-func (w *Writer) Calls() int { return len(w.order) }
-
 func (w *Writer) send(e events.Event, err error) bool {
 	if w.stopped {
 		return false

@@ -64,6 +64,10 @@ func (p Plan) WithDefaults() Plan {
 	return p
 }
 
+// FactChannels are the channels that HISTORY keeps: what was said, decided and
+// answered, as the last tokens of a subject pattern.
+func FactChannels() []string { return []string{"in", "turn", "call.*"} }
+
 // ConvStream is the name of a shard's stream.
 func ConvStream(shard int) string { return "CONV_" + strconv.Itoa(shard) }
 
@@ -91,7 +95,7 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 		conv.RePublish = &jetstream.RePublish{Source: fmt.Sprintf("conv.%d.>", shard), Destination: fmt.Sprintf("live.%d.>", shard)}
 		all = append(all, conv)
 		source := &jetstream.StreamSource{Name: conv.Name}
-		for _, channel := range []string{"in", "turn", "call.*"} {
+		for _, channel := range FactChannels() {
 			to := fmt.Sprintf("history.%d.{{wildcard(1)}}.%s", shard, channel)
 			if channel == "call.*" {
 				to = fmt.Sprintf("history.%d.{{wildcard(1)}}.call.{{wildcard(2)}}", shard)
