@@ -80,8 +80,8 @@ var onlyImportedBy = map[string]string{
 // tables are the package-level variables that are neither errors, embedded files
 // nor compile-time checks, and why: constants that Go cannot write as such.
 var tables = map[string]string{
-	"internal/bus.quiet":        "map from level to level",
-	"cmd/parley.roleNames":      "list of roles",
+	"internal/bus.quiet":   "map from level to level",
+	"cmd/parley.roleNames": "list of roles",
 }
 
 // Bounds in lines.
