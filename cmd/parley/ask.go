@@ -156,7 +156,7 @@ func (q *question) settle(ctx context.Context, s *session, fresh bool) error {
 	if len(q.app.cfg.Models) > 0 {
 		settings.Route = model
 	}
-	said := settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || settings.Limits != (events.Limits{})
+	said := settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || !settings.Limits.IsZero()
 	if !said {
 		return nil // what the conversation has, or the deployment's defaults
 	}
@@ -203,7 +203,7 @@ func (q *question) inherit(ctx context.Context, s *session, settings *events.Set
 				if len(q.tools) == 0 {
 					settings.Tools = old.Tools
 				}
-				if q.limits == (events.Limits{}) {
+				if q.limits.IsZero() {
 					settings.Limits = old.Limits
 				}
 			}

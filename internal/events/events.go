@@ -51,11 +51,12 @@ func Prototypes() []Event {
 		new(Settings), new(UserMessage), new(Verdict), new(Cancel),
 		new(Decision),
 		new(TurnStarted), new(GenerationRequested), new(AssistantMessage), new(ToolCallRequested),
-		new(ToolCallRefused), new(Paused), new(InputAnswered), new(TurnEnded),
+		new(ToolCallRefused), new(ToolCallAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
+		new(HooksRequested), new(HookAnswered),
 		new(GenerationStarted), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
 		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded),
 		new(ToolStarted), new(ToolResult), new(ToolOutput),
-		new(GenerationJob), new(ToolJob), new(Claim),
+		new(GenerationJob), new(ToolJob), new(HookCall), new(Claim),
 	}
 }
 

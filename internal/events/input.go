@@ -15,14 +15,7 @@ type Parameters struct {
 	Extra map[string]json.RawMessage `json:"extra,omitempty" jsonschema:"further fields of the provider's request"`
 }
 
-// Limits bound a turn. A zero field is the deployment's default.
-type Limits struct {
-	Steps  int   `json:"steps,omitempty" jsonschema:"generations per turn"`
-	Tokens int64 `json:"tokens,omitempty" jsonschema:"tokens read and written per turn"`
-	TimeMS int64 `json:"time_ms,omitempty" jsonschema:"wall time of a turn in milliseconds"`
-}
-
-// Settings of a conversation; the latest stands, whole.
+// Settings of a conversation; the latest that were accepted stand, whole.
 type Settings struct {
 	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
 	Route      string     `json:"route,omitempty" jsonschema:"provider/model; empty means the deployment's default"`
@@ -30,30 +23,100 @@ type Settings struct {
 	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the tools offered; absent means all, none is [\"-\"]"`
 	Parameters Parameters `json:"parameters,omitzero" jsonschema:"how the model is asked"`
 	Limits     Limits     `json:"limits,omitzero" jsonschema:"bounds of a turn"`
+	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run by themselves; absent means the deployment's policy"`
+	// WhileRunning and WhileWaiting are for messages that do not say.
+	WhileRunning Arrival `json:"while_running,omitempty" jsonschema:"what becomes of a message while a turn runs: queue (the default), interrupt or refuse"`
+	WhileWaiting Arrival `json:"while_waiting,omitempty" jsonschema:"what becomes of a message while a turn waits for somebody: queue (the default), supersede, interrupt or refuse"`
+	Hooks        []Hook  `json:"hooks,omitempty" jsonschema:"apps that are asked before and told after a turn"`
 }
 
 // UserMessage is something a person says.
 type UserMessage struct {
-	ID   string `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
-	Text string `json:"text" jsonschema:"what is said"`
-	From string `json:"from,omitempty" jsonschema:"who says it, as the app knows them"`
+	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	Text    string  `json:"text" jsonschema:"what is said"`
+	From    string  `json:"from,omitempty" jsonschema:"who says it, as the app knows them"`
+	Arrival Arrival `json:"arrival,omitempty" jsonschema:"what becomes of it while a turn runs or waits: queue, interrupt, supersede or refuse; absent means as Settings say"`
 }
 
-// Verdict decides calls that wait for a person.
+// Ruling is what a Verdict says.
+type Ruling string
+
+// The rulings.
+const (
+	RulingApprove Ruling = "approve" // run the call
+	RulingReject  Ruling = "reject"  // do not run it
+	RulingEdit    Ruling = "edit"    // run it with other arguments
+	RulingAnswer  Ruling = "answer"  // do not run it: this is its result
+	// RulingAlways approves the call and those like it from now on.
+	RulingAlways Ruling = "approve_for_conversation"
+	// RulingRevoke takes standing approvals back.
+	RulingRevoke Ruling = "revoke"
+)
+
+// Verdict decides what waits for a person. Each call is judged by itself; the
+// first valid verdict on a call stands.
 type Verdict struct {
-	ID      string   `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
-	Calls   []string `json:"calls" jsonschema:"ids of the calls it speaks of"`
-	Verdict string   `json:"verdict" jsonschema:"approve or reject"`
-	Reason  string   `json:"reason,omitempty" jsonschema:"why; the model reads it"`
-	From    string   `json:"from,omitempty" jsonschema:"who gives it"`
+	ID      string        `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	Verdict Ruling        `json:"verdict" jsonschema:"approve, reject, edit, answer, approve_for_conversation or revoke"`
+	Calls   []CallVerdict `json:"calls,omitempty" jsonschema:"the calls it speaks of"`
+	Grants  []string      `json:"grants,omitempty" jsonschema:"revoke: ids of the standing approvals; absent means all"`
+	Reason  string        `json:"reason,omitempty" jsonschema:"why; the model reads it after a reject"`
+	From    string        `json:"from,omitempty" jsonschema:"who gives it"`
 }
 
-// Cancel stops the turn that runs.
+// CallVerdict is what a Verdict says of one call.
+type CallVerdict struct {
+	Call      string          `json:"call" jsonschema:"id of the call, or of the question at a limit"`
+	Digest    string          `json:"digest" jsonschema:"digest of the arguments that were judged, as Paused names it"`
+	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"edit: the arguments to run with, a JSON object"`
+	Content   string          `json:"content,omitempty" jsonschema:"answer: the result, as the model will read it"`
+}
+
+// Scope is what a Cancel stops.
+type Scope string
+
+// The scopes of a Cancel.
+const (
+	ScopeTurn  Scope = "turn"  // the turn that runs
+	ScopeCall  Scope = "call"  // one call of it; the turn goes on
+	ScopeQueue Scope = "queue" // the messages that wait for the next turn
+	ScopeAll   Scope = "all"   // the turn and the queue
+)
+
+// Cancel stops something.
 type Cancel struct {
 	ID     string `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	Scope  Scope  `json:"scope,omitempty" jsonschema:"turn, call, queue or all; absent means call when a call is named and turn otherwise"`
 	Turn   string `json:"turn,omitempty" jsonschema:"the turn meant; absent means the one that runs"`
+	Call   string `json:"call,omitempty" jsonschema:"scope call: the call meant"`
 	Reason string `json:"reason,omitempty" jsonschema:"why"`
 	From   string `json:"from,omitempty" jsonschema:"who stops it"`
+}
+
+// What is what the Cancel stops, also where it does not say.
+func (c *Cancel) What() Scope {
+	switch {
+	case c.Scope != "":
+		return c.Scope
+	case c.Call != "":
+		return ScopeCall
+	}
+	return ScopeTurn
+}
+
+// Stops reports whether the Cancel stops a turn, or a call of it; call may be
+// empty.
+func (c *Cancel) Stops(turn, call string) bool {
+	if c.Turn != "" && c.Turn != turn {
+		return false
+	}
+	switch c.What() {
+	case ScopeTurn, ScopeAll:
+		return true
+	case ScopeCall:
+		return call != "" && c.Call == call
+	}
+	return false
 }
 
 // Type implements [Event].

@@ -1,13 +1,18 @@
 package events
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Phase is what a conversation is doing.
 type Phase string
 
-// The phases. Only PhaseGenerating and PhaseCalling keep a process busy.
+// The phases. In PhasePaused somebody is waited for; calls that
+// are decided may run meanwhile.
 const (
 	PhaseIdle       Phase = "idle"
+	PhasePreparing  Phase = "preparing" // the hooks before the turn are asked
 	PhaseGenerating Phase = "generating"
 	PhaseCalling    Phase = "calling"
 	PhasePaused     Phase = "paused"
@@ -28,12 +33,27 @@ type State struct {
 	Queue      []string    `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`
 	GenLane    uint64      `json:"gen_lane,omitempty" jsonschema:"sequence of the last message on the gen lane"`
 	Usage      *Usage      `json:"usage,omitempty" jsonschema:"sum over the turn's generations"`
+	// Spent is the usage by the models that were asked, for the price table.
+	Spent map[string]*Usage `json:"spent,omitempty" jsonschema:"the turn's usage by provider/model"`
+
+	PausedMS   int64 `json:"paused_ms,omitempty" jsonschema:"since when the turn waits, Unix milliseconds"`
+	WaitedMS   int64 `json:"waited_ms,omitempty" jsonschema:"how long the turn waited before that, in milliseconds"`
+	RemindMS   int64 `json:"remind_ms,omitempty" jsonschema:"when Paused is said again, Unix milliseconds"`
+	Reminders  int   `json:"reminders,omitempty" jsonschema:"how often it was"`
+	Superseded bool  `json:"superseded,omitempty" jsonschema:"a message takes the turn's place when its running calls have ended"`
+	// Question is open while the turn waits for leave to go on past a limit.
+	Question *Question      `json:"question,omitempty" jsonschema:"what a person is asked at a limit"`
+	Extended map[string]int `json:"extended,omitempty" jsonschema:"how often a person extended a limit of this turn"`
+	Grants   []Grant        `json:"grants,omitempty" jsonschema:"standing approvals of the conversation"`
+	Hooks    []PendingHook  `json:"hooks,omitempty" jsonschema:"hooks that have not answered"`
 }
 
 // Clone is a copy that shares nothing that is written to.
 func (s *State) Clone() State {
 	c := *s
 	c.Calls, c.Queue = slices.Clone(s.Calls), slices.Clone(s.Queue)
+	c.Spent, c.Extended = maps.Clone(s.Spent), maps.Clone(s.Extended)
+	c.Grants, c.Hooks = slices.Clone(s.Grants), slices.Clone(s.Hooks)
 	return c
 }
 
@@ -41,11 +61,68 @@ func (s *State) Clone() State {
 type CallState struct {
 	Call   string `json:"call" jsonschema:"id of the call"`
 	Tool   string `json:"tool" jsonschema:"name of the tool"`
-	Status Status `json:"status,omitempty" jsonschema:"how it ended; absent while it runs"`
+	Status Status `json:"status,omitempty" jsonschema:"how it ended; absent while it waits or runs"`
+	// The rest is there while it waits.
+	Waits      Wait   `json:"waits,omitempty" jsonschema:"what it waits for; absent when it runs or has ended"`
+	Effect     Effect `json:"effect,omitempty" jsonschema:"effect class"`
+	Digest     string `json:"digest,omitempty" jsonschema:"digest of its arguments"`
+	Rule       string `json:"rule,omitempty" jsonschema:"key of the rule that asks"`
+	DueMS      int64  `json:"due_ms,omitempty" jsonschema:"when it runs, Unix milliseconds"`
+	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
+}
+
+// Waiting reports whether the call waits for somebody or for its time.
+func (c *CallState) Waiting() bool { return c.Status == "" && c.Waits != "" }
+
+// Running reports whether a worker has the call, or will take it.
+func (c *CallState) Running() bool { return c.Status == "" && c.Waits == "" }
+
+// Question is what a person is asked at a limit.
+type Question struct {
+	ID         string `json:"id" jsonschema:"what a Verdict names as the call"`
+	Limit      string `json:"limit" jsonschema:"the limit that was reached, such as max_steps"`
+	Digest     string `json:"digest" jsonschema:"what a Verdict names as the digest"`
+	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
+}
+
+// PendingHook is a hook that was asked and has not answered.
+type PendingHook struct {
+	Turn string   `json:"turn" jsonschema:"id of the turn"`
+	When HookTime `json:"when" jsonschema:"before or after"`
+	Hook string   `json:"hook" jsonschema:"name of the hook"`
 }
 
 // Busy reports whether work is under way that only the log before now can
-// explain: the shard's checkpoint may not pass it.
+// explain: the shard's checkpoint may not pass it. A turn that only waits for
+// somebody is not busy.
 func (s *State) Busy() bool {
-	return s.Phase == PhaseGenerating || s.Phase == PhaseCalling || len(s.Queue) > 0
+	switch s.Phase {
+	case PhaseGenerating, PhaseCalling, PhasePreparing:
+		return true
+	}
+	return len(s.Hooks) > 0 || slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Running() })
+}
+
+// NextMS is when something happens by itself in a turn that waits: the first
+// due time, deadline or reminder, Unix milliseconds; 0 when nothing does.
+func (s *State) NextMS() int64 {
+	if s.Phase != PhasePaused {
+		return 0
+	}
+	next := s.RemindMS
+	earlier := func(ms int64) {
+		if ms > 0 && (next == 0 || ms < next) {
+			next = ms
+		}
+	}
+	for i := range s.Calls {
+		if c := &s.Calls[i]; c.Waiting() {
+			earlier(c.DueMS)
+			earlier(c.DeadlineMS)
+		}
+	}
+	if s.Question != nil {
+		earlier(s.Question.DeadlineMS)
+	}
+	return next
 }

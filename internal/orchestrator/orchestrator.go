@@ -31,7 +31,7 @@ type Orchestrator struct {
 // Run owns every shard that is free, and takes over those that become free,
 // until ctx ends.
 func (o *Orchestrator) Run(ctx context.Context) error {
-	if o.Limits == (events.Limits{}) {
+	if o.Limits.IsZero() {
 		o.Limits = DefaultLimits()
 	}
 	roster := o.Bus.NewRoster()

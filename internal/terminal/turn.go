@@ -50,7 +50,8 @@ func (r *Renderer) again(e *events.GenerationRequested, at time.Time) {
 
 func (r *Renderer) paused(e *events.Paused) {
 	labels := make([]string, len(e.Awaiting))
-	for i, id := range e.Awaiting {
+	for i, a := range e.Awaiting {
+		id := a.Call
 		labels[i] = r.p.line(id)
 		if c := r.calls[id]; c != nil {
 			labels[i] = c.label
@@ -129,12 +130,12 @@ func (r *Renderer) input(e events.Event) {
 		r.out.quote(e.Text)
 	case *events.Verdict:
 		labels := make([]string, len(e.Calls))
-		for i, id := range e.Calls {
-			if labels[i] = id; r.calls[id] != nil {
-				labels[i] = r.calls[id].label
+		for i, c := range e.Calls {
+			if labels[i] = c.Call; r.calls[c.Call] != nil {
+				labels[i] = r.calls[c.Call].label
 			}
 		}
-		text := e.Verdict + " " + strings.Join(labels, ", ")
+		text := string(e.Verdict) + " " + strings.Join(labels, ", ")
 		if e.Reason != "" {
 			text += ": " + e.Reason
 		}

@@ -1,0 +1,120 @@
+package events
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+)
+
+// Action is what a policy does with a call.
+type Action string
+
+// The actions of a rule.
+const (
+	ActionAuto    Action = "auto"    // run it
+	ActionApprove Action = "approve" // ask a person
+	ActionDefer   Action = "defer"   // run it at a time, or leave its result to the app
+	ActionDeny    Action = "deny"    // never run it
+)
+
+// Policy says which calls run by themselves. A deny that matches stands above
+// everything; then a standing approval, then the first rule that matches. A call
+// that nothing matches runs when its tool is pure and asks a person otherwise.
+type Policy struct {
+	Rules []Rule `json:"rules,omitempty" jsonschema:"the first that matches decides, but a deny stands above all"`
+	// DeadlineMS and ReminderMS are for calls whose rule does not say.
+	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or an app has to answer, in milliseconds; 7 days when absent"`
+	ReminderMS int64 `json:"reminder_ms,omitempty" jsonschema:"how often Paused is said again while a turn waits, in milliseconds; never when absent"`
+}
+
+// IsZero reports whether nothing is said.
+func (p Policy) IsZero() bool { return len(p.Rules) == 0 && p.DeadlineMS == 0 && p.ReminderMS == 0 }
+
+// Rule decides about the calls that it matches: all of tool, effect and when
+// that are set.
+type Rule struct {
+	Tool   string `json:"tool,omitempty" jsonschema:"name or pattern (path.Match) of the tool; absent matches every tool"`
+	Effect Effect `json:"effect,omitempty" jsonschema:"effect class of the tool; absent matches every class"`
+	When   string `json:"when,omitempty" jsonschema:"condition on the call, in CEL (cel.dev): args is the object of its arguments, tool its name, effect its class; one that cannot be evaluated matches, but for action auto"`
+	Action Action `json:"action" jsonschema:"auto, approve, defer or deny"`
+	Reason string `json:"reason,omitempty" jsonschema:"why: the model reads it after a deny, the person before an approval"`
+	// DelayMS and AtMS defer; without either the app gives the result.
+	DelayMS    int64 `json:"delay_ms,omitempty" jsonschema:"defer: how long after it was asked for the call runs, in milliseconds"`
+	AtMS       int64 `json:"at_ms,omitempty" jsonschema:"defer: when the call runs, Unix milliseconds"`
+	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or the app has to answer, in milliseconds; the policy's when absent"`
+}
+
+// Key names a rule by what it says: standing approvals refer to it. Whoever
+// changes a rule is asked again.
+func (r Rule) Key() string {
+	// A struct of strings and numbers always encodes.
+	raw, _ := json.Marshal(r)
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:6])
+}
+
+// Grant is a standing approval: calls of a tool that the same rule would ask
+// about run without asking, in this conversation, until it is revoked.
+type Grant struct {
+	ID   string `json:"id" jsonschema:"id of the Verdict that gave it"`
+	Tool string `json:"tool" jsonschema:"name of the tool"`
+	Rule string `json:"rule,omitempty" jsonschema:"key of the rule that asked; absent for the default"`
+	From string `json:"from,omitempty" jsonschema:"who gave it"`
+}
+
+// Digest is the digest of a call's arguments that a Verdict names: SHA-256 of
+// the JSON without insignificant white space, hex; nothing and null count as {}.
+func Digest(arguments string) string {
+	raw := Arguments(arguments)
+	var compact bytes.Buffer
+	if json.Compact(&compact, raw) == nil {
+		raw = compact.Bytes()
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Arrival is what becomes of a message that comes while a turn runs or waits.
+type Arrival string
+
+// The ways a message can arrive.
+const (
+	ArrivalQueue     Arrival = "queue"     // it is for the next turn
+	ArrivalInterrupt Arrival = "interrupt" // the turn is stopped at once
+	ArrivalSupersede Arrival = "supersede" // what waits is given up; what runs comes to its end
+	ArrivalRefuse    Arrival = "refuse"    // it is not taken
+)
+
+// LimitAction is what happens at a limit.
+type LimitAction string
+
+// The actions at a limit.
+const (
+	LimitEnd LimitAction = "end" // the turn ends
+	LimitAsk LimitAction = "ask" // a person is asked whether it may go on
+)
+
+// Limits bound a turn. A zero field is the deployment's default.
+type Limits struct {
+	Steps   int            `json:"steps,omitempty" jsonschema:"generations per turn"`
+	Tokens  int64          `json:"tokens,omitempty" jsonschema:"tokens read and written per turn"`
+	CostUSD float64        `json:"cost_usd,omitempty" jsonschema:"cost of a turn in US dollars, by the deployment's price table"`
+	TimeMS  int64          `json:"time_ms,omitempty" jsonschema:"wall time of a turn in milliseconds, without the time it waits for somebody"`
+	Calls   map[string]int `json:"calls,omitempty" jsonschema:"calls per turn, by name or pattern (path.Match) of the tool"`
+	Repeats int            `json:"repeats,omitempty" jsonschema:"rounds with the same call, arguments and result"`
+	OnLimit LimitAction    `json:"on_limit,omitempty" jsonschema:"end (the default) or ask"`
+}
+
+// IsZero reports whether nothing is said.
+func (l Limits) IsZero() bool {
+	return l.Steps == 0 && l.Tokens == 0 && l.CostUSD == 0 && l.TimeMS == 0 && len(l.Calls) == 0 && l.Repeats == 0 && l.OnLimit == ""
+}
+
+// Price of a model in US dollars per million tokens.
+type Price struct {
+	Input      float64 `json:"input" yaml:"input" jsonschema:"tokens read"`
+	Output     float64 `json:"output" yaml:"output" jsonschema:"tokens written"`
+	CacheRead  float64 `json:"cache_read,omitempty" yaml:"cache_read" jsonschema:"tokens read from a cache; as input when absent"`
+	CacheWrite float64 `json:"cache_write,omitempty" yaml:"cache_write" jsonschema:"tokens written to a cache; as input when absent"`
+}
