@@ -94,10 +94,10 @@ func TestAppend(t *testing.T) {
 			err:   "encode ToolJob: json: error calling MarshalJSON for type json.RawMessage: unexpected end of JSON input"},
 		{name: "a decision holds its events as they came",
 			event: &Decision{Events: []Line{
-				{Raw: json.RawMessage(`{"type":"Paused", "turn":"t","awaiting":["c"],"later":"<&>"}`)},
+				{Raw: json.RawMessage(`{"type":"Resumed", "turn":"t","at_ms":7,"later":"<&>"}`)},
 				{Event: &TextChunk{Text: "é<"}},
 			}, State: State{Phase: PhasePaused}},
-			want: `{"type":"Decision","events":[{"type":"Paused","turn":"t","awaiting":["c"],"later":"<&>"},` +
+			want: `{"type":"Decision","events":[{"type":"Resumed","turn":"t","at_ms":7,"later":"<&>"},` +
 				`{"type":"TextChunk","index":0,"text":"é<"}],"state":{"phase":"paused"}}`},
 		{name: "a decision with an empty line is refused",
 			event: &Decision{Events: []Line{{}}},

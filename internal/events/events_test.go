@@ -76,8 +76,8 @@ func fill(t *testing.T, v reflect.Value) {
 		v.SetBytes([]byte(`{"b":[1,"<&>"],"a":null}`))
 		return
 	case Line:
-		raw := json.RawMessage(`{"type":"Paused","turn":"t","awaiting":["c"],"later":1}`)
-		v.Set(reflect.ValueOf(Line{Event: &Paused{Turn: "t", Awaiting: []string{"c"}}, Raw: raw}))
+		raw := json.RawMessage(`{"type":"Resumed","turn":"t","at_ms":7,"later":1}`)
+		v.Set(reflect.ValueOf(Line{Event: &Resumed{Turn: "t", AtMS: 7}, Raw: raw}))
 		return
 	}
 	switch v.Kind() {

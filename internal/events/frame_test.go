@@ -89,7 +89,7 @@ func TestAnUnknownTypeIsNotAnError(t *testing.T) {
 }
 
 func TestADecisionKeepsWhatItDoesNotKnow(t *testing.T) {
-	raw := `{"type":"Decision","events":[` + later + `,{"type":"Paused","turn":"t","awaiting":["c"],"later":"<&>"}],"state":{"phase":"paused"}}`
+	raw := `{"type":"Decision","events":[` + later + `,{"type":"Paused","turn":"t","at_ms":7,"awaiting":[{"for":"approval","call":"c","digest":"d","later":1}],"later":"<&>"}],"state":{"phase":"paused"}}`
 	l, err := DecodeLine([]byte(raw))
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestADecisionKeepsWhatItDoesNotKnow(t *testing.T) {
 	if _, ok := d.Events[0].Event.(*Unknown); !ok {
 		t.Errorf("the first event is %T, want Unknown", d.Events[0].Event)
 	}
-	if p, ok := d.Events[1].Event.(*Paused); !ok || p.Turn != "t" {
+	if p, ok := d.Events[1].Event.(*Paused); !ok || p.Turn != "t" || p.Awaiting[0].Call != "c" {
 		t.Errorf("the second event is %#v, want Paused", d.Events[1].Event)
 	}
 	if again, err := Append(nil, d); err != nil || string(again) != raw {

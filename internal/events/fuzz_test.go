@@ -57,6 +57,12 @@ func FuzzDecodeFrame(f *testing.F) {
 	f.Add([]byte(`{"type":"Decision","events":[` + later + `,` + hi + `],"state":{"phase":"idle"}}`))
 	f.Add([]byte(`{"type":"Decision","events":[{"type":"Decision","events":[null]}]}`))
 	f.Add([]byte(`{"Type":"Claim","type":"Cancel","later":[]}`))
+	f.Add([]byte(`{"type":"Verdict","id":"1","calls":["c"],"verdict":"approve"}`))
+	for _, e := range Prototypes() {
+		if raw, err := Append(nil, e); err == nil {
+			f.Add(raw)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		lines, err := DecodeFrame(data)
 		var frame []byte
@@ -82,6 +88,34 @@ func FuzzDecodeFrame(f *testing.F) {
 		}
 		if again, err := DecodeFrame(frame); err != nil || !reflect.DeepEqual(again, lines) {
 			t.Fatalf("decoded again: %v\n got %+v\nwant %+v", err, again, lines)
+		}
+	})
+}
+
+// FuzzArguments: what a person is shown, what the verdict names and what runs
+// have one digest, however often they travel.
+func FuzzArguments(f *testing.F) {
+	f.Add([]byte(`{"path": "a b", "n": 1.50}`))
+	f.Add([]byte("null"))
+	f.Add([]byte("{\"\u2028<&>\\u2028\":[1e400, \"\\ud83e\"]}"))
+	f.Fuzz(func(t *testing.T, arguments []byte) {
+		if !json.Valid(arguments) || !utf8.Valid(arguments) {
+			return
+		}
+		raw, err := Append(nil, &Paused{Awaiting: []Awaited{{Arguments: arguments}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.ContainsAny(raw, "\r\n") {
+			t.Fatalf("%q breaks the frame's lines", raw)
+		}
+		l, err := DecodeLine(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := string(l.Event.(*Paused).Awaiting[0].Arguments)
+		if Digest(shown) != Digest(string(arguments)) {
+			t.Fatalf("%q became %q, which has another digest", arguments, shown)
 		}
 	})
 }

@@ -49,12 +49,19 @@ func asyncChannels() yaml.MapSlice {
 		for _, name := range addressParameters(c.address) {
 			params = append(params, yaml.MapItem{Key: name, Value: ref("#/components/parameters/" + name)})
 		}
-		all = append(all, yaml.MapItem{Key: c.key, Value: yaml.MapSlice{
-			{Key: "address", Value: c.address},
+		var address any // null where a request says it
+		if c.address != "" {
+			address = c.address
+		}
+		entry := yaml.MapSlice{
+			{Key: "address", Value: address},
 			{Key: "description", Value: c.text},
 			{Key: "messages", Value: messages},
-			{Key: "parameters", Value: params},
-		}})
+		}
+		if len(params) > 0 {
+			entry = append(entry, yaml.MapItem{Key: "parameters", Value: params})
+		}
+		all = append(all, yaml.MapItem{Key: c.key, Value: entry})
 	}
 	return all
 }
@@ -67,12 +74,18 @@ func asyncOperations() yaml.MapSlice {
 		for _, name := range c.events {
 			messages = append(messages, ref("#/channels/"+c.key+"/messages/"+name))
 		}
-		all = append(all, yaml.MapItem{Key: role + "-" + verb + "-" + c.key, Value: yaml.MapSlice{
+		operation := yaml.MapSlice{
 			{Key: "action", Value: action},
 			{Key: "title", Value: role + " " + verb + " " + c.key},
 			{Key: "channel", Value: ref("#/channels/" + c.key)},
 			{Key: "messages", Value: messages},
-		}})
+		}
+		if c.reply != "" {
+			operation = append(operation, yaml.MapItem{Key: "reply", Value: yaml.MapSlice{
+				{Key: "channel", Value: ref("#/channels/" + c.reply)},
+			}})
+		}
+		all = append(all, yaml.MapItem{Key: role + "-" + verb + "-" + c.key, Value: operation})
 	}
 	for _, c := range channels() {
 		for _, role := range c.senders {
@@ -98,6 +111,9 @@ func asyncMessages(src *source, defs *definitions, examples map[string][]byte) (
 		}
 		if slices.Contains(decided(), e.name) {
 			message = append(message, yaml.MapItem{Key: "description", Value: "Stands inside a Decision, never on a subject of its own."})
+		}
+		if slices.Contains(recorded(), e.name) {
+			message = append(message, yaml.MapItem{Key: "description", Value: "Comes on a subject of its own; its record stands in a Decision."})
 		}
 		message = append(message,
 			yaml.MapItem{Key: "payload", Value: ref("./" + e.name + ".json")},

@@ -16,6 +16,7 @@ type channel struct {
 	senders []string // roles; none where the server itself copies
 	readers []string // roles
 	events  []string
+	reply   string // key of the channel of the answers, for a request
 }
 
 // The roles of the programs on the bus.
@@ -33,20 +34,20 @@ func channels() []channel {
 	lane := " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
 	log := []channel{
 		{"in", "in", "What people and apps say and order. Many writers; Nats-Msg-Id is the id of the input.",
-			[]string{app}, []string{orchestrator, llmWorker, viewer},
-			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Claim"}},
+			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
+			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Claim"}, ""},
 		{"turn", "turn", "What the orchestrator decided." + lane,
 			[]string{orchestrator}, []string{orchestrator, viewer},
-			[]string{"Decision", "Claim"}},
+			[]string{"Decision", "Claim"}, ""},
 		{"gen", "gen", "What a model says, as it says it." + lane,
 			[]string{llmWorker}, []string{orchestrator, viewer},
-			[]string{"GenerationStarted", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "Claim"}},
+			[]string{"GenerationStarted", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "Claim"}, ""},
 		{"call", "call.{call}", "The run of a tool call, or the answer of an app to a deferred one." + lane,
 			[]string{toolWorker, app}, []string{orchestrator, viewer},
-			[]string{"ToolStarted", "ToolResult", "Claim"}},
+			[]string{"ToolStarted", "ToolResult", "Claim"}, ""},
 		{"out", "out.{call}", "Output of a call on its way, for display only; it is not kept in HISTORY.",
 			[]string{toolWorker}, []string{viewer},
-			[]string{"ToolOutput"}},
+			[]string{"ToolOutput"}, ""},
 	}
 	var all []channel
 	for _, c := range log {
@@ -70,17 +71,29 @@ func channels() []channel {
 	}
 	return append(all,
 		channel{"jobs-llm", "jobs.llm.{route}.{generation}", "Generations to be done now, a work queue; published after the decision that asks for them.",
-			[]string{orchestrator}, []string{llmWorker}, []string{"GenerationJob", "Claim"}},
+			[]string{orchestrator}, []string{llmWorker}, []string{"GenerationJob", "Claim"}, ""},
 		channel{"jobs-tool", "jobs.tool.{tool}.{call}", "Tool calls to be run now, a work queue; published after the decision that asks for them.",
-			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}},
+			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
+		channel{"hooks", "hooks.{when}.{hook}", "A request to an app before or after a turn, plain NATS; it is asked again until it answers or its deadline has passed.",
+			[]string{orchestrator}, []string{app}, []string{"HookCall"}, hookAnswers},
+		channel{hookAnswers, "", "The answer to a request under hooks, published to the reply subject of the request.",
+			[]string{app}, []string{orchestrator}, []string{"HookAnswered"}, ""},
 	)
 }
+
+// hookAnswers is the channel of the answers to hooks. Its address is whatever
+// the request says.
+const hookAnswers = "hook-answers"
 
 // decided are the events that stand inside a Decision only.
 func decided() []string {
 	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested",
-		"ToolCallRefused", "Paused", "InputAnswered", "TurnEnded"}
+		"ToolCallRefused", "ToolCallAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested"}
 }
+
+// recorded are the events that come on a channel which nothing keeps, and whose
+// record stands inside a Decision.
+func recorded() []string { return []string{"HookAnswered"} }
 
 // parameters of the addresses.
 func parameters() []value {
@@ -91,6 +104,8 @@ func parameters() []value {
 		{"generation", "id of the generation (UUIDv7)"},
 		{"route", "provider/model, encoded as one token"},
 		{"tool", "name of the tool"},
+		{"when", "before or after"},
+		{"hook", "name of the hook, as Settings or the deployment name it"},
 	}
 }
 
@@ -111,10 +126,15 @@ func checkChannels() error {
 		known[e.Type()] = true
 		inside := slices.Contains(decided(), e.Type())
 		if outside := home(e.Type()) != nil; inside == outside {
-			return fmt.Errorf("event %s must stand on a channel or inside a Decision, and not both: see channels.go", e.Type())
+			return fmt.Errorf("event %s must stand on a channel or inside a Decision, and not both, unless it is recorded: see channels.go", e.Type())
 		}
 	}
-	placed := decided()
+	for _, name := range recorded() {
+		if c := home(name); c == nil || strings.HasPrefix(c.address, "conv.") {
+			return fmt.Errorf("event %s is recorded in a Decision and must come on a channel outside the log: see channels.go", name)
+		}
+	}
+	placed := slices.Concat(decided(), recorded())
 	for _, c := range channels() {
 		placed = append(placed, c.events...)
 		for _, p := range addressParameters(c.address) {

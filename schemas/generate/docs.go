@@ -27,13 +27,13 @@ subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
 | --- | --- | --- | --- |
 `)
 	for _, c := range channels() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", subject(c.address), writers(c), strings.Join(c.readers, ", "), links(c.events))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", subject(c), writers(c), strings.Join(c.readers, ", "), links(c.events))
 	}
 	b.WriteString("\n")
 	for _, c := range channels() {
-		fmt.Fprintf(&b, "- `%s`: %s\n", subject(c.address), c.text)
+		fmt.Fprintf(&b, "- %s: %s\n", subject(c), c.text)
 	}
-	fmt.Fprintf(&b, "\nInside a [Decision](#decision) stand %s.\n", links(decided()))
+	fmt.Fprintf(&b, "\nInside a [Decision](#decision) stand %s, and as a record %s.\n", links(decided()), links(recorded()))
 
 	for _, e := range defs.events {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", e.name, src.text[e.name], origin(e.name))
@@ -42,6 +42,9 @@ subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
 	}
 	b.WriteString("\n## Types\n\nThe events share these.\n")
 	for _, s := range defs.shared {
+		if slices.ContainsFunc(defs.events, func(e definition) bool { return e.name == s.name }) {
+			continue // stands above; inside another event it has no "type"
+		}
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", s.name, src.text[s.name])
 		if s.schema.Enum == nil {
 			fields(&b, s.schema)
@@ -58,9 +61,12 @@ subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
 	return b.Bytes()
 }
 
-// subject writes the parameters of an address as people do.
-func subject(address string) string {
-	return strings.NewReplacer("{", "<", "}", ">").Replace(address)
+// subject writes the address of a channel as people do.
+func subject(c channel) string {
+	if c.address == "" {
+		return "reply subject of the request"
+	}
+	return "`" + strings.NewReplacer("{", "<", "}", ">").Replace(c.address) + "`"
 }
 
 func writers(c channel) string {
@@ -78,8 +84,11 @@ func origin(event string) string {
 	var places []string
 	for _, c := range channels() {
 		if slices.Contains(c.events, event) && len(c.senders) > 0 {
-			places = append(places, fmt.Sprintf("%s on `%s`", writers(c), subject(c.address)))
+			places = append(places, fmt.Sprintf("%s on %s", writers(c), subject(c)))
 		}
+	}
+	if slices.Contains(recorded(), event) {
+		places = append(places, "orchestrator as a record, inside a [Decision](#decision)")
 	}
 	return "Written by: " + strings.Join(places, "; ") + "."
 }

@@ -102,6 +102,32 @@ func TestTheEventsInsideADecisionFollowTheirOwnSchemas(t *testing.T) {
 	}
 }
 
+func TestTheExamplesNameTheDigestsOfTheirArguments(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(root, "schemas", "examples", "Paused.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paused events.Paused
+	if err := json.Unmarshal(raw, &paused); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err = os.ReadFile(filepath.Join(root, "schemas", "examples", "Verdict.json")); err != nil {
+		t.Fatal(err)
+	}
+	var verdict events.Verdict
+	if err := json.Unmarshal(raw, &verdict); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range paused.Awaiting {
+		if want := events.Digest(string(a.Arguments)); a.Digest != want {
+			t.Errorf("%s: the digest of %s is %s", a.Tool, a.Arguments, want)
+		}
+	}
+	if got, want := verdict.Calls[0].Digest, paused.Awaiting[0].Digest; got != want {
+		t.Errorf("the verdict speaks of %s, want %s", got, want)
+	}
+}
+
 func TestNoExampleIsOfNoEvent(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(root, "schemas", "examples", "*"))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -115,13 +116,17 @@ func add(found []reflect.Type, t reflect.Type) []reflect.Type {
 // schemaOf is what jsonschema-go infers, made open to fields of later versions
 // and closed to null, which this code never writes.
 func schemaOf(t reflect.Type, opts *jsonschema.ForOptions, src *source) (*jsonschema.Schema, error) {
-	// The type itself must be spelled out, not referred to.
-	own := opts.TypeSchemas[t]
-	delete(opts.TypeSchemas, t)
-	s, err := jsonschema.ForType(t, opts)
-	if own != nil {
-		opts.TypeSchemas[t] = own
+	// The type itself and what it embeds must be spelled out, not referred to.
+	spelled := &jsonschema.ForOptions{TypeSchemas: maps.Clone(opts.TypeSchemas)}
+	delete(spelled.TypeSchemas, t)
+	if t.Kind() == reflect.Struct {
+		for f := range t.Fields() {
+			if f.Anonymous {
+				delete(spelled.TypeSchemas, f.Type)
+			}
+		}
 	}
+	s, err := jsonschema.ForType(t, spelled)
 	if err != nil {
 		return nil, err
 	}
