@@ -9,8 +9,8 @@ type Role string
 const (
 	// Viewer watches: live subjects and nothing else, no JetStream.
 	Viewer Role = "viewer"
-	// App speaks for people: it writes inputs, answers deferred calls and reads
-	// everything. Gateways and the command line are apps.
+	// App speaks for people: it writes inputs, answers deferred calls and hooks,
+	// and reads everything. Gateways and the command line are apps.
 	App Role = "app"
 	// LLMWorker runs generations.
 	LLMWorker Role = "llm-worker"
@@ -40,8 +40,13 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 	case Viewer:
 		return nil, []string{"live.*.*.>", inbox}
 	case App:
-		publish = slices.Concat([]string{"conv.*.*.in", "conv.*.*.call.*"}, plan.reading(), objects(), roster())
-		return publish, []string{"live.*.*.>", inbox}
+		own := []string{
+			"conv.*.*.in", "conv.*.*.call.*",
+			"$JS.API.STREAM.INFO." + StreamTimers, // which conversations wait
+			Orchestrator.Inbox() + ".>",           // the answers of hooks
+		}
+		publish = slices.Concat(own, plan.reading(), objects(), roster())
+		return publish, []string{"live.*.*.>", "hooks.>", inbox}
 	case LLMWorker:
 		publish = slices.Concat([]string{"conv.*.*.gen"}, plan.reading(), objects(), working("llm"))
 		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
@@ -50,11 +55,11 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
 	case Orchestrator:
 		own := []string{
-			"conv.*.*.turn", "jobs.>", "timer.>", "dead.>",
+			"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>",
 			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*",
 		}
-		publish = slices.Concat(own, plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
+		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
 		return publish, []string{inbox}
 	case Admin:
 		return []string{">"}, []string{">"}
@@ -79,6 +84,19 @@ func logOf(stream string) []string {
 		api + "CONSUMER.CREATE." + stream + ".>",
 		api + "CONSUMER.MSG.NEXT." + stream + ".*",
 		api + "CONSUMER.DELETE." + stream + ".*",
+	}
+}
+
+// timers is what it takes to follow the timers that fired and to take back
+// those that have not.
+func timers() []string {
+	const api = "$JS.API."
+	return []string{
+		api + "STREAM.INFO." + StreamTimers,
+		api + "STREAM.PURGE." + StreamTimers,
+		api + "CONSUMER.CREATE." + StreamTimers + ".*.due.>",
+		api + "CONSUMER.MSG.NEXT." + StreamTimers + ".*",
+		api + "CONSUMER.DELETE." + StreamTimers + ".*",
 	}
 }
 

@@ -1,0 +1,261 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// ErrNoAnswer says that a hook has not answered by its deadline.
+var ErrNoAnswer = errors.New("the hook has not answered")
+
+// hookQueue is the queue group that shares a hook's requests.
+const hookQueue = "hooks"
+
+const (
+	// hooksAtOnce bounds the requests that one process answers at a time, and
+	// hooksWaiting those that wait for it: the rest is for others of the group,
+	// or too late.
+	hooksAtOnce  = 64
+	hooksWaiting = 1024
+	// hookDrain is how long answers that are being worked out may take when the
+	// process is told to stop.
+	hookDrain = 10 * time.Second
+)
+
+// AskHook asks the app behind a hook and waits for its answer until the call's
+// deadline; then it fails with [ErrNoAnswer]. While nobody answers to the hook,
+// or the connection is lost, it asks again: an app may get the same call twice,
+// and the turn's id is the key by which it knows. An answer that is none is an
+// error at once. What the app could not do stands in the answer's Error.
+func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+	subject, err := topology.HookSubject(call.When, call.Hook)
+	if err != nil {
+		return nil, fmt.Errorf("ask a hook: %w", err)
+	}
+	frame, err := events.AppendFrame(nil, call)
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.UnixMilli(call.DeadlineMS)
+	asking, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	data, err := b.fit(asking, call.Conversation, frame)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", subject, err)
+	}
+	// One inbox for all tries: an answer to an earlier one is as good.
+	inbox := b.nc.NewInbox()
+	answers := make(chan *nats.Msg, 16)
+	sub, err := b.nc.ChanSubscribe(inbox, answers)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", subject, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
+	reply, err := b.ask(asking, &nats.Msg{Subject: subject, Reply: inbox, Data: data}, answers)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("ask %s: %w", subject, context.Cause(ctx))
+	case asking.Err() != nil:
+		return nil, fmt.Errorf("%w on %s by %s: %w", ErrNoAnswer, subject, deadline.UTC().Format(time.RFC3339Nano), err)
+	default:
+		return nil, fmt.Errorf("ask %s: %w", subject, err)
+	}
+	answer, err := b.readAnswer(asking, call, reply.Data)
+	if err != nil {
+		return nil, fmt.Errorf("the answer on %s cannot be used: %w", subject, err)
+	}
+	return answer, nil
+}
+
+// Why a hook was asked in vain.
+var (
+	errNobody = errors.New("nobody subscribes to it: start the app, or take the hook out of the conversation's settings")
+	errSilent = errors.New("the app got the request and said nothing")
+)
+
+// ask publishes until an answer comes, with backoff while there is nobody to
+// give one.
+func (b *Bus) ask(ctx context.Context, request *nats.Msg, answers <-chan *nats.Msg) (*nats.Msg, error) {
+	reconnected := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer b.nc.RemoveStatusListener(reconnected)
+	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
+		why := b.nc.PublishMsg(request)
+		if permanent(why) {
+			return nil, why
+		}
+		again := time.After(appendTimeout) // to see whether it was denied
+		if why != nil {
+			again = time.After(wait/2 + rand.N(wait/2))
+		} else {
+			why = errSilent
+		}
+		for pending := true; pending; {
+			select {
+			case <-ctx.Done():
+				return nil, why
+			case <-reconnected:
+				pending = false // the request, or its answer, may be lost
+			case m := <-answers:
+				if m.Header.Get("Status") != "503" || len(m.Data) > 0 {
+					return m, nil
+				}
+				why, again = errNobody, time.After(wait/2+rand.N(wait/2))
+			case <-again:
+				if denied := b.denial(request.Subject); denied != nil {
+					return nil, denied
+				}
+				pending = errors.Is(why, errSilent)
+			}
+		}
+	}
+}
+
+// readAnswer reads what an app answered. Its "type" may be left out, and the
+// turn, the time and the hook, which are those of the call.
+func (b *Bus) readAnswer(ctx context.Context, call *events.HookCall, data []byte) (*events.HookAnswered, error) {
+	a, err := b.decodeAnswer(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range []struct{ what, got, want string }{
+		{"turn", a.Turn, call.Turn}, {"when", string(a.When), string(call.When)}, {"hook", a.Hook, call.Hook},
+	} {
+		if f.got != "" && f.got != f.want {
+			return nil, fmt.Errorf("its %s is %q, asked was %q", f.what, Preview(oneLine(f.got), 60), f.want)
+		}
+	}
+	a.Turn, a.When, a.Hook = call.Turn, call.When, call.Hook
+	return a, nil
+}
+
+func (b *Bus) decodeAnswer(ctx context.Context, data []byte) (*events.HookAnswered, error) {
+	const want = `want {"type":"HookAnswered","context":"…"}, with context, refuse or error, each of which may be left out`
+	var head map[string]json.RawMessage
+	if json.Unmarshal(data, &head) == nil && head != nil && head["type"] == nil {
+		// Here a field that is not known can only be a slip.
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.DisallowUnknownFields()
+		a := new(events.HookAnswered)
+		if err := d.Decode(a); err != nil {
+			return nil, fmt.Errorf("%w: %s", err, want)
+		}
+		return a, nil
+	}
+	lines, err := b.decode(ctx, data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, want)
+	}
+	if len(lines) != 1 {
+		return nil, fmt.Errorf("it holds %d events: %s", len(lines), want)
+	}
+	a, ok := lines[0].Event.(*events.HookAnswered)
+	if !ok {
+		return nil, fmt.Errorf("it is a %s: %s", Preview(oneLine(lines[0].Event.Type()), 60), want)
+	}
+	return a, nil
+}
+
+// AnswerHooks answers the requests of a hook with fn until ctx ends, as one of
+// the queue group "hooks", so that the processes of an app share them. fn may
+// run many times at once; its context ends at the call's deadline. fn's error
+// becomes the answer's Error; a nil answer says that there is nothing to add.
+// When ctx has ended no more requests are taken, and those that were taken are
+// answered first, for 10 seconds at most.
+func (b *Bus) AnswerHooks(ctx context.Context, when events.HookTime, name string, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) error {
+	subject, err := topology.HookSubject(when, name)
+	if err != nil {
+		return fmt.Errorf("answer a hook: %w", err)
+	}
+	requests := make(chan *nats.Msg, hooksWaiting)
+	sub, err := b.nc.ChanQueueSubscribe(subject, hookQueue, requests)
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", subject, err)
+	}
+	closed := b.nc.StatusChanged(nats.CLOSED)
+	defer b.nc.RemoveStatusListener(closed)
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(hookDrain, stop) })()
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, hooksAtOnce)
+	start := func(msg *nats.Msg) {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			b.answerHook(working, msg, fn)
+		})
+	}
+	for {
+		select {
+		case msg := <-requests:
+			start(msg)
+			continue
+		case <-closed:
+			stop() // whatever they find, nobody will hear it
+			return fmt.Errorf("answer %s: %w", subject, nats.ErrConnectionClosed)
+		case <-ctx.Done():
+		}
+		break
+	}
+	// What the server had sent before it knew is on this side of the flush.
+	if err := errors.Join(sub.Drain(), b.nc.FlushTimeout(appendTimeout)); err != nil {
+		b.log.Debug("hooks may go unanswered", "subject", subject, "error", err)
+	}
+	for len(requests) > 0 {
+		start(<-requests)
+	}
+	return context.Cause(ctx)
+}
+
+// answerHook answers one request.
+func (b *Bus) answerHook(ctx context.Context, msg *nats.Msg, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) {
+	if msg.Reply == "" {
+		return // nobody asks
+	}
+	answer := &events.HookAnswered{}
+	var call events.HookCall
+	lines, err := b.decode(ctx, msg.Data)
+	if err == nil {
+		c, ok := lines[0].Event.(*events.HookCall)
+		if !ok || len(lines) != 1 {
+			err = errors.New("the request is not one HookCall")
+		} else {
+			call = *c
+		}
+	}
+	if err == nil {
+		until, cancel := context.WithDeadline(ctx, time.UnixMilli(call.DeadlineMS))
+		defer cancel()
+		var said *events.HookAnswered
+		if said, err = fn(until, &call); said != nil {
+			*answer = *said
+		}
+	}
+	if err != nil {
+		answer.Error = Preview(oneLine(err.Error()), 1024)
+	}
+	answer.Turn, answer.When, answer.Hook = call.Turn, call.When, call.Hook
+	frame, err := events.AppendFrame(nil, answer)
+	if err == nil {
+		frame, err = b.fit(ctx, call.Conversation, frame)
+	}
+	if err == nil {
+		err = b.nc.Publish(msg.Reply, frame)
+	}
+	if err != nil {
+		b.log.Warn("a hook could not be answered", "subject", msg.Subject, "turn", call.Turn, "error", err)
+	}
+}

@@ -1,0 +1,226 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Due is a timer that fired.
+type Due struct {
+	Conversation string
+	At           time.Time // what SetTimer was told, in whole milliseconds
+	Sequence     uint64    // in TIMERS
+}
+
+// duePayload is what a timer fires with.
+type duePayload struct {
+	AtMS int64 `json:"at_ms"`
+}
+
+// SetTimer makes the conversation's one timer fire at a time, in place of the
+// one that was set. It is a scheduled message of TIMERS (ADR-51): the server
+// fires it, whichever of our processes live. One in the past fires at once; the
+// server looks every 250 ms at most, so that much later than told is usual,
+// sooner never. While the server cannot be reached it tries again until ctx
+// ends.
+//
+// When the timer of before fires in the same moment, the server takes the new
+// one away with it (nats-server 2.15.2, processJetStreamMsgWithRollup), and
+// gives the Due of the old one. So whoever handles a Due sets the timer again
+// if the conversation still waits, however old the Due, and only then drops it.
+func (b *Bus) SetTimer(ctx context.Context, conversation string, at time.Time) error {
+	if err := topology.CheckID("conversation", conversation); err != nil {
+		return fmt.Errorf("set a timer: %w", err)
+	}
+	ms := max(at.Add(time.Millisecond-1).UnixMilli(), 1) // upwards: never too soon
+	when := time.UnixMilli(ms).UTC()
+	if when.Year() > 9999 {
+		return fmt.Errorf("set the timer of conversation %s: year %d cannot be written; wait without a time instead", conversation, when.Year())
+	}
+	payload, err := json.Marshal(duePayload{ms})
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(topology.Timer(b.Shards(), conversation))
+	m.Data = payload
+	// Not by nats.go's option, which cuts to whole seconds: it would fire early.
+	m.Header.Set(jetstream.ScheduleHeader, "@at "+when.Format(time.RFC3339Nano))
+	m.Header.Set(jetstream.ScheduleTargetHeader, topology.Due(b.Shards(), conversation))
+	// What fired twice while nobody followed is given once.
+	m.Header.Set(jetstream.ScheduleRollupHeader, jetstream.MsgRollupSubject)
+	return b.insist(ctx, "set the timer of conversation "+conversation, m.Subject, func(ctx context.Context) error {
+		_, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+		return err
+	})
+}
+
+// StopTimer takes the conversation's timer back, whether there is one or not.
+// One that fires in the same moment is still given as a [Due].
+func (b *Bus) StopTimer(ctx context.Context, conversation string) error {
+	if err := topology.CheckID("conversation", conversation); err != nil {
+		return fmt.Errorf("stop a timer: %w", err)
+	}
+	return b.purgeTimers(ctx, "stop the timer of conversation "+conversation,
+		jetstream.WithPurgeSubject(topology.Timer(b.Shards(), conversation)))
+}
+
+// DropDue forgets a Due, and those of its conversation before it. One that is
+// gone already is fine.
+func (b *Bus) DropDue(ctx context.Context, d Due) error {
+	if err := topology.CheckID("conversation", d.Conversation); err != nil {
+		return fmt.Errorf("drop a due timer: %w", err)
+	}
+	return b.dropDue(ctx, topology.Due(b.Shards(), d.Conversation), d.Sequence)
+}
+
+// dropDue purges rather than deletes: a message that is gone is no error then.
+func (b *Bus) dropDue(ctx context.Context, subject string, seq uint64) error {
+	return b.purgeTimers(ctx, "drop what fired on "+subject,
+		jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(seq+1))
+}
+
+func (b *Bus) purgeTimers(ctx context.Context, what string, opts ...jetstream.StreamPurgeOpt) error {
+	return b.insist(ctx, what, "$JS.API.STREAM.PURGE."+topology.StreamTimers, func(ctx context.Context) error {
+		s, err := b.stream(ctx, topology.StreamTimers)
+		if err != nil {
+			return err
+		}
+		return s.Purge(ctx, opts...)
+	})
+}
+
+// insist does what may be done twice until it is done, cannot be done, or ctx
+// ends. subject is what it publishes to.
+func (b *Bus) insist(ctx context.Context, what, subject string, do func(context.Context) error) error {
+	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
+		try, cancel := context.WithTimeout(ctx, appendTimeout)
+		err := do(try)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if denied := b.denial(subject); denied != nil {
+			err = denied
+		}
+		if permanent(err) || isFull(err) || errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("%s: %w", what, explainJetStream(err))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w (last try: %v)", what, context.Cause(ctx), err)
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+	}
+}
+
+// FollowDue gives the timers of a shard that have fired, those from before
+// first, in the order in which they fired, until ctx ends. A Due is given again
+// to the next follower until [Bus.DropDue]; a conversation's later Due replaces
+// the one before. fn runs on one goroutine, its error ends FollowDue. What
+// cannot be read goes to the dead letters and is dropped.
+func (b *Bus) FollowDue(ctx context.Context, shard int, fn func(Due) error) error {
+	f := dueFollower{bus: b, shard: shard, fn: fn, next: 1}
+	for again := b.patience(); ; {
+		before := f.next
+		err := f.follow(ctx)
+		var stop *stopError
+		switch {
+		case errors.As(err, &stop):
+			return stop.err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case f.next > before:
+			again = b.patience()
+		}
+		b.log.Debug("reader of timers starts again", "shard", shard, "error", err)
+		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("follow the timers of shard %d: %w", shard, explainJetStream(err))
+		}
+	}
+}
+
+// dueFollower is one follower's way through what fired in a shard.
+type dueFollower struct {
+	bus   *Bus
+	shard int
+	fn    func(Due) error
+	next  uint64 // sequence that comes next
+}
+
+// follow reads on until ctx ends or the reader is lost.
+func (f *dueFollower) follow(ctx context.Context) error {
+	making, cancel := answer(ctx)
+	defer cancel()
+	cons, err := f.bus.js.OrderedConsumer(making, topology.StreamTimers, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{topology.DueOf(f.shard)}, InactiveThreshold: readerIdle,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.next,
+		// FollowDue tries again itself: nats.go's own tries cannot be ended.
+		MaxResetAttempts: 1,
+	})
+	if err != nil {
+		return err
+	}
+	messages, err := cons.Messages()
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if err := f.give(ctx, msg, meta.Sequence.Stream); err != nil {
+			return &stopError{err}
+		}
+		f.next = meta.Sequence.Stream + 1
+	}
+}
+
+func (f *dueFollower) give(ctx context.Context, msg jetstream.Msg, seq uint64) error {
+	d, err := readDue(f.bus.Shards(), f.shard, msg.Subject(), msg.Data())
+	if err != nil {
+		// The same id for the same message, should dropping it fail.
+		if err := f.bus.Bury(ctx, msg.Subject(), msg.Data(), err.Error(), topology.StreamTimers+"-"+strconv.FormatUint(seq, 10)); err != nil {
+			return err
+		}
+		return f.bus.dropDue(ctx, msg.Subject(), seq)
+	}
+	d.Sequence = seq
+	return f.fn(d)
+}
+
+func readDue(shards, shard int, subject string, data []byte) (Due, error) {
+	at, conversation, err := topology.ParseDue(subject)
+	if err != nil {
+		return Due{}, err
+	}
+	if at != shard || topology.ShardOf(conversation, shards) != shard {
+		return Due{}, fmt.Errorf("conversation %s belongs to shard %d, not to %d", conversation, topology.ShardOf(conversation, shards), at)
+	}
+	var p duePayload
+	if err := json.Unmarshal(data, &p); err != nil {
+		return Due{}, fmt.Errorf(`payload is not of the form {"at_ms":1767225600000}: %w`, err)
+	}
+	if p.AtMS <= 0 {
+		return Due{}, fmt.Errorf("payload has no at_ms in Unix milliseconds")
+	}
+	return Due{Conversation: conversation, At: time.UnixMilli(p.AtMS).UTC()}, nil
+}

@@ -1,0 +1,114 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Timers lists the conversations that have a timer set, or one that fired and
+// that nobody has handled yet: those that wait for somebody. In no order.
+func (b *Bus) Timers(ctx context.Context) ([]string, error) {
+	s, err := b.stream(ctx, topology.StreamTimers)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*answerTime) // pages of 100,000
+	defer cancel()
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		return nil, fmt.Errorf("list what waits: %w", explainJetStream(err))
+	}
+	ids := make([]string, 0, len(info.State.Subjects))
+	seen := make(map[string]bool, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		id, err := topology.ConversationOf(subject)
+		if err == nil && !seen[id] { // a stranger's subject is no conversation
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Decisions gives the turn messages of all conversations as they happen, until
+// ctx ends. It is for those who show what waits now, not for those who need
+// every message: [Bus.Attach] is.
+//
+// resync is called first, when from then on nothing passes unseen, and again
+// whenever messages may have been missed: the connection was lost, or fn was
+// slower than the conversations for longer than the queue lasts. It reads anew
+// what stands, for instance [Bus.Timers]. What follows may be older than what it
+// read: a Message's Sequence says. resync and fn run on one goroutine; an error
+// of theirs ends Decisions.
+func (b *Bus) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
+	queue := make(chan *nats.Msg, attachQueue)
+	sub, err := b.nc.ChanSubscribe("live.*.*."+string(events.ChannelTurn), queue)
+	if err != nil {
+		return fmt.Errorf("subscribe to decisions: %w", err)
+	}
+	// An error here means that the connection is closed, and the subscription
+	// with it.
+	defer func() { _ = sub.Unsubscribe() }()
+	reconnected := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer b.nc.RemoveStatusListener(reconnected)
+	v := viewer{bus: b}
+	lost := v.losses(sub)
+	for err = b.synced(ctx, resync); err == nil; {
+		var msg *nats.Msg
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-reconnected:
+		case msg = <-queue:
+		}
+		if now := v.losses(sub); now != lost {
+			lost = now
+			err = b.synced(ctx, resync)
+		}
+		if b.nc.IsClosed() {
+			err = fmt.Errorf("follow decisions: %w", nats.ErrConnectionClosed)
+		}
+		if err == nil && msg != nil {
+			err = b.decided(ctx, msg, fn)
+		}
+	}
+	return err
+}
+
+// synced calls resync once the server has the subscription.
+func (b *Bus) synced(ctx context.Context, resync func() error) error {
+	asking, cancel := answer(ctx)
+	defer cancel()
+	// One that fails means that the connection is lost: it comes again with the
+	// subscription, and then everything is read anew.
+	if err := b.nc.FlushWithContext(asking); err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return resync()
+}
+
+// decided gives fn a republished turn message.
+func (b *Bus) decided(ctx context.Context, msg *nats.Msg, fn func(Message) error) error {
+	subject := msg.Header.Get("Nats-Subject")
+	seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
+	if err != nil || subject == "" {
+		return nil // only the server's own republish has these
+	}
+	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get("Nats-Time-Stamp"))
+	if err != nil {
+		return nil
+	}
+	m, err := b.message(ctx, subject, seq, at, msg.Data, true)
+	if err != nil {
+		return err
+	}
+	return fn(m)
+}

@@ -1,0 +1,53 @@
+package topology
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Timer is the subject of a conversation's one timer: a scheduled message of
+// TIMERS, which the server takes away when it fires.
+func Timer(shards int, conversation string) string {
+	return fmt.Sprintf("timer.%d.%s.next", ShardOf(conversation, shards), conversation)
+}
+
+// Due is the subject on which a conversation's timer fires.
+func Due(shards int, conversation string) string {
+	return fmt.Sprintf("due.%d.%s", ShardOf(conversation, shards), conversation)
+}
+
+// DueOf is the pattern of what fires in a shard.
+func DueOf(shard int) string { return fmt.Sprintf("due.%d.*", shard) }
+
+// ParseDue reads what [Due] made.
+func ParseDue(subject string) (shard int, conversation string, err error) {
+	t := strings.Split(subject, ".")
+	if len(t) != 3 || t[0] != "due" {
+		return 0, "", fmt.Errorf("%w: subject %q is not of the form due.<shard>.<conversation>", ErrBadID, clip(subject))
+	}
+	if shard, err = strconv.Atoi(t[1]); err != nil || shard < 0 || strconv.Itoa(shard) != t[1] {
+		return 0, "", fmt.Errorf("%w: subject %q has no shard number", ErrBadID, clip(subject))
+	}
+	return shard, t[2], CheckID("conversation", t[2])
+}
+
+// ConversationOf is the conversation that a subject of TIMERS, set or fired,
+// belongs to.
+func ConversationOf(subject string) (string, error) {
+	t := strings.Split(subject, ".")
+	if len(t) < 3 || t[0] != "timer" && t[0] != "due" {
+		return "", fmt.Errorf("%w: subject %q is neither timer.<shard>.<conversation>.next nor due.<shard>.<conversation>", ErrBadID, clip(subject))
+	}
+	return t[2], CheckID("conversation", t[2])
+}
+
+// HookSubject is where a hook is asked.
+func HookSubject(when events.HookTime, name string) (string, error) {
+	if when != events.HookBefore && when != events.HookAfter {
+		return "", fmt.Errorf("%w: no hook is asked %q: before or after", ErrBadID, clip(string(when)))
+	}
+	return "hooks." + string(when) + "." + name, CheckToken("hook", name)
+}
