@@ -82,6 +82,7 @@ func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookA
 // Why a hook was asked in vain.
 var (
 	errNobody = errors.New("nobody subscribes to it: start the app, or take the hook out of the conversation's settings")
+	errLate   = errors.New("the deadline had passed before it was asked")
 	errSilent = errors.New("the app got the request and said nothing")
 )
 
@@ -90,9 +91,12 @@ var (
 func (b *Bus) ask(ctx context.Context, request *nats.Msg, answers <-chan *nats.Msg) (*nats.Msg, error) {
 	reconnected := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer b.nc.RemoveStatusListener(reconnected)
+	why := errLate
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
-		why := b.nc.PublishMsg(request)
-		if permanent(why) {
+		if ctx.Err() != nil {
+			return nil, why
+		}
+		if why = b.nc.PublishMsg(request); permanent(why) {
 			return nil, why
 		}
 		again := time.After(appendTimeout) // to see whether it was denied
@@ -178,44 +182,43 @@ func (b *Bus) AnswerHooks(ctx context.Context, when events.HookTime, name string
 	if err != nil {
 		return fmt.Errorf("answer a hook: %w", err)
 	}
-	requests := make(chan *nats.Msg, hooksWaiting)
-	sub, err := b.nc.ChanQueueSubscribe(subject, hookQueue, requests)
+	sub, err := b.nc.QueueSubscribeSync(subject, hookQueue)
 	if err != nil {
 		return fmt.Errorf("answer %s: %w", subject, err)
 	}
-	closed := b.nc.StatusChanged(nats.CLOSED)
-	defer b.nc.RemoveStatusListener(closed)
+	defer func() { _ = sub.Unsubscribe() }() // fails only when it is gone already
+	if err := errors.Join(sub.SetPendingLimits(hooksWaiting, -1), b.nc.FlushTimeout(appendTimeout)); err != nil {
+		b.log.Debug("hooks are answered when the connection is back", "subject", subject, "error", err)
+	}
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(hookDrain, stop) })()
 	var running sync.WaitGroup
 	defer running.Wait()
 	slots := make(chan struct{}, hooksAtOnce)
-	start := func(msg *nats.Msg) {
-		slots <- struct{}{}
-		running.Go(func() {
-			defer func() { <-slots }()
-			b.answerHook(working, msg, fn)
-		})
-	}
-	for {
-		select {
-		case msg := <-requests:
-			start(msg)
-			continue
-		case <-closed:
-			stop() // whatever they find, nobody will hear it
-			return fmt.Errorf("answer %s: %w", subject, nats.ErrConnectionClosed)
-		case <-ctx.Done():
+	take := func(until context.Context) error {
+		for {
+			msg, err := sub.NextMsgWithContext(until)
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				b.log.Warn("hooks are asked faster than they are answered, some go unanswered", "subject", subject)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				b.answerHook(working, msg, fn)
+			})
 		}
-		break
 	}
-	// What the server had sent before it knew is on this side of the flush.
-	if err := errors.Join(sub.Drain(), b.nc.FlushTimeout(appendTimeout)); err != nil {
-		b.log.Debug("hooks may go unanswered", "subject", subject, "error", err)
+	if err := take(ctx); ctx.Err() == nil {
+		stop() // whatever they find, nobody will hear it
+		return fmt.Errorf("answer %s: %w", subject, err)
 	}
-	for len(requests) > 0 {
-		start(<-requests)
+	if err := sub.Drain(); err == nil {
+		_ = take(working) // ends when the server's last request has been taken
 	}
 	return context.Cause(ctx)
 }

@@ -224,6 +224,59 @@ func (g *governedTurn) read() {
 	}
 }
 
+// TestRolesCanWait: the orchestrator sets timers and asks hooks, the app sees
+// what waits and answers.
+func TestRolesCanWait(t *testing.T) {
+	t.Parallel()
+	_, as := governed(t)
+	app, orchestrator := as(topology.App), as(topology.Orchestrator)
+	ctx := within(t, 30*time.Second)
+	done := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	conversation, other := id(), id()
+	done(orchestrator.SetTimer(ctx, other, time.Now().Add(time.Hour)))
+	done(orchestrator.SetTimer(ctx, conversation, time.Now()))
+	if ids, err := app.Timers(ctx); err != nil || len(ids) != 2 {
+		t.Errorf("%v wait, %v", ids, err)
+	}
+	done(orchestrator.StopTimer(ctx, other))
+	enough := errors.New("enough")
+	if err := orchestrator.FollowDue(ctx, topology.ShardOf(conversation, 2), func(d bus.Due) error {
+		return errors.Join(orchestrator.DropDue(ctx, d), enough)
+	}); !errors.Is(err, enough) {
+		t.Errorf("following the timers: %v", err)
+	}
+	if ids, err := app.Timers(ctx); err != nil || len(ids) != 0 {
+		t.Errorf("%v wait, %v", ids, err)
+	}
+	answering, stop := context.WithCancel(ctx)
+	answered := make(chan error, 1)
+	go func() {
+		answered <- app.AnswerHooks(answering, events.HookBefore, "tone", func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+			return &events.HookAnswered{Context: strings.Repeat(call.Answer, 2)}, nil
+		})
+	}()
+	call := before(10 * time.Second)
+	call.Answer = strings.Repeat("a large text ", 100_000) // by reference
+	if a, err := orchestrator.AskHook(ctx, call); err != nil || len(a.Context) != 2*len(call.Answer) {
+		t.Errorf("the hook says %.100v, %v", a, err)
+	}
+	stop()
+	if err := take(t, answered); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	decided := followDecisions(t, app, nothing)
+	take(t, decided.resync)
+	decide(t, orchestrator, conversation, 0, "o")
+	if m := take(t, decided.got); m.Conversation != conversation {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 	t.Parallel()
 	url, _ := governed(t)
@@ -239,15 +292,19 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		"list streams": "$JS.API.STREAM.NAMES", "read": "$JS.API.CONSUMER.CREATE.CONV_1.x", "read one": "$JS.API.DIRECT.GET.CONV_0.x",
 		"take jobs": "$JS.API.CONSUMER.MSG.NEXT.JOBS.llm_x", "read jobs": "$JS.API.CONSUMER.CREATE.JOBS.x", "lease": "$KV.PARLEY_LEASES.shard.0",
 		"checkpoint": "$KV.PARLEY_CHECKPOINTS.shard.0", "be an llm": "$KV.PARLEY_PRESENCE.llm.x.y", "be a tool": "$KV.PARLEY_PRESENCE.tool.x.y",
-		"object": "$O.PARLEY_OBJECTS.C.x", "system": "$SYS.REQ.SERVER.PING", "others' answers": "_INBOX_app.x",
+		"ask a hook": "hooks.before.x", "fire": "due.0." + conversation, "see what waits": "$JS.API.STREAM.INFO.TIMERS",
+		"follow timers": "$JS.API.CONSUMER.CREATE.TIMERS.x.due.0.*", "read timers": "$JS.API.CONSUMER.CREATE.TIMERS.x.timer.>",
+		"take timers": "$JS.API.CONSUMER.MSG.NEXT.TIMERS.x", "stop a timer": "$JS.API.STREAM.PURGE.TIMERS", "delete a timer": "$JS.API.STREAM.MSG.DELETE.TIMERS",
+		"answer a hook": "_INBOX_orchestrator.x", "object": "$O.PARLEY_OBJECTS.C.x", "system": "$SYS.REQ.SERVER.PING", "others' answers": "_INBOX_app.x",
 	}
 	reads := []string{"read", "read one", "object"}
 	for role, may := range map[topology.Role][]string{
-		topology.Viewer:       nil,
-		topology.App:          append([]string{"in", "call"}, reads...),
-		topology.LLMWorker:    append([]string{"gen", "ack", "dead letter", "take jobs", "be an llm"}, reads...),
-		topology.ToolWorker:   append([]string{"call", "out", "ack", "dead letter", "take jobs", "be a tool"}, reads...),
-		topology.Orchestrator: append([]string{"turn", "llm job", "tool job", "timer", "dead letter", "read jobs", "lease", "checkpoint"}, reads...),
+		topology.Viewer:     nil,
+		topology.App:        append([]string{"in", "call", "see what waits", "answer a hook"}, reads...),
+		topology.LLMWorker:  append([]string{"gen", "ack", "dead letter", "take jobs", "be an llm"}, reads...),
+		topology.ToolWorker: append([]string{"call", "out", "ack", "dead letter", "take jobs", "be a tool"}, reads...),
+		topology.Orchestrator: append([]string{"turn", "llm job", "tool job", "timer", "dead letter", "read jobs", "lease", "checkpoint",
+			"ask a hook", "see what waits", "follow timers", "take timers", "stop a timer"}, reads...),
 	} {
 		t.Run(string(role)+" publishes what is its own only", func(t *testing.T) {
 			violations := make(chan error, 1)
@@ -272,7 +329,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 			}
 			foreign := []string{">", "conv.>", "history.>", "jobs.>", "_INBOX.>", "_INBOX_admin.>", "$JS.>", "$KV.>", "$SYS.>"}
 			if role != topology.Viewer && role != topology.App {
-				foreign = append(foreign, "live.>", "live.*.*.gen")
+				foreign = append(foreign, "live.>", "live.*.*.gen", "hooks.>")
 			}
 			for _, subject := range foreign {
 				if _, err := nc.Subscribe(subject, func(*nats.Msg) {}); err != nil {
@@ -302,6 +359,22 @@ func TestDeniedRolesAreTold(t *testing.T) {
 		}
 		if _, err := b.Append(within(t, 20*time.Second), topology.At(2, conversation, events.ChannelTurn), 0, []byte(`{"type":"Decision"}`)); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("append: %v", err)
+		}
+	})
+	t.Run("so does a timer, and a hook that is asked", func(t *testing.T) {
+		t.Parallel()
+		b := as(topology.App)
+		if err := b.SetTimer(within(t, 20*time.Second), conversation, time.Now()); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("set: %v", err)
+		}
+		if err := b.StopTimer(within(t, 20*time.Second), conversation); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("stop: %v", err)
+		}
+		if _, err := b.AskHook(t.Context(), before(20*time.Second)); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("ask: %v", err)
+		}
+		if err := as(topology.ToolWorker).AnswerHooks(within(t, 20*time.Second), events.HookBefore, "tone", nil); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("answer: %v", err)
 		}
 	})
 	t.Run("a viewer that connects as if it had JetStream is told", func(t *testing.T) {

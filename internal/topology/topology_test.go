@@ -86,6 +86,53 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
+func TestWaitingSubjects(t *testing.T) {
+	if got := topology.Timer(8, conversation); got != "timer.3."+conversation+".next" {
+		t.Error(got)
+	}
+	due := topology.Due(8, conversation)
+	shard, id, err := topology.ParseDue(due)
+	if due != "due.3."+conversation || shard != 3 || id != conversation || err != nil || topology.DueOf(shard) != "due.3.*" {
+		t.Errorf("%s is of %d, %s, %v", due, shard, id, err)
+	}
+	for _, s := range []string{due, topology.Timer(8, conversation), topology.Timer(0, conversation)} {
+		if got, err := topology.ConversationOf(s); got != conversation || err != nil {
+			t.Errorf("%s is of %q, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{
+		"", ".", "due", "due.3", "due..", "due.3.*", "due.3.>", "due.-1." + conversation, "due.x." + conversation, "due.03." + conversation, "due.+3." + conversation,
+		due + ".x", due + ".", strings.ToUpper(due), "timer.3." + conversation, "conv.3." + conversation, "due.3." + strings.Repeat("a", 10<<10), "due.\xff." + conversation,
+	} {
+		if _, _, err := topology.ParseDue(s); !errors.Is(err, topology.ErrBadID) || len(err.Error()) > 400 {
+			t.Errorf("%.60q: %v", s, err)
+		}
+	}
+	for _, s := range []string{"", "timer", "timer.0", "timer.0.x.next", "conv.0." + conversation + ".in", "jobs.0." + conversation} {
+		if got, err := topology.ConversationOf(s); !errors.Is(err, topology.ErrBadID) {
+			t.Errorf("%q is of %q, %v", s, got, err)
+		}
+	}
+}
+
+func TestHookSubjects(t *testing.T) {
+	for when, want := range map[events.HookTime]string{events.HookBefore: "hooks.before.tone_2", events.HookAfter: "hooks.after.tone_2"} {
+		if got, err := topology.HookSubject(when, "tone_2"); got != want || err != nil {
+			t.Errorf("%s, %v", got, err)
+		}
+		for _, bad := range []string{"", "a.b", "*", ">", "a b", "a\nb", strings.Repeat("a", 65)} {
+			if _, err := topology.HookSubject(when, bad); !errors.Is(err, topology.ErrBadID) || len(err.Error()) > 300 {
+				t.Errorf("%q: %v", bad, err)
+			}
+		}
+	}
+	for _, when := range []events.HookTime{"", "during", "Before", "*", ">", "before.x"} {
+		if _, err := topology.HookSubject(when, "tone"); !errors.Is(err, topology.ErrBadID) {
+			t.Errorf("%q: %v", when, err)
+		}
+	}
+}
+
 func TestJobSubjects(t *testing.T) {
 	for want, got := range map[string]func() (string, error){
 		"jobs.llm.ollama." + call:     func() (string, error) { return topology.GenerationJob("ollama/llama3.2:1b", call) },

@@ -1,0 +1,325 @@
+package bus_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+type hookFunc = func(context.Context, *events.HookCall) (*events.HookAnswered, error)
+
+// answering answers the hook "tone" before turns until the test or stop ends
+// it.
+func answering(t *testing.T, b *bus.Bus, fn hookFunc) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.AnswerHooks(ctx, events.HookBefore, "tone", fn) }()
+	nc, _ := b.Raw()
+	until(t, func() bool { // what is no HookCall is answered without fn
+		_, err := nc.Request("hooks.before.tone", []byte(`{"type":"Probe"}`), time.Second)
+		return err == nil
+	}, "nobody answers")
+	return func() error { cancel(); return take(t, ended) }
+}
+
+func before(wait time.Duration) *events.HookCall {
+	return &events.HookCall{Hook: "tone", When: events.HookBefore, Conversation: id(), Turn: id(),
+		Message: &events.Message{Role: events.RoleUser}, DeadlineMS: time.Now().Add(wait).UnixMilli()}
+}
+
+// plain answers a hook as a program without this package does.
+func plain(t *testing.T, nc *nats.Conn, subject, answer string) (asked <-chan string) {
+	t.Helper()
+	requests := make(chan string, 100)
+	sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
+		requests <- string(m.Data)
+		_ = m.Respond([]byte(answer)) // the asker finds out
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return requests
+}
+
+func TestHooksAreAnsweredInPlainJSON(t *testing.T) {
+	t.Parallel()
+	b := inProcess(t)
+	nc, _ := b.Raw()
+	call := before(10 * time.Second)
+	for name, c := range map[string]struct {
+		answer string
+		want   events.HookAnswered
+		wrong  string // what the error says
+	}{
+		"with the whole answer":            {`{"type":"HookAnswered","turn":"` + call.Turn + `","when":"before","hook":"tone","context":"be kind"}`, events.HookAnswered{Context: "be kind"}, ""},
+		"with its own field only":          {`{"type":"HookAnswered","refuse":"closed"}`, events.HookAnswered{Refuse: "closed"}, ""},
+		"without a type":                   {`{"context":"be kind"}`, events.HookAnswered{Context: "be kind"}, ""},
+		"with nothing to say":              {`{}`, events.HookAnswered{}, ""},
+		"with an error of the app's":       {`{"error":"no database"}` + "\n", events.HookAnswered{Error: "no database"}, ""},
+		"with fields of a version to come": {`{"type":"HookAnswered","context":"a","more":1}`, events.HookAnswered{Context: "a"}, ""},
+		"with a slip":                      {`{"contxt":"be kind"}`, events.HookAnswered{}, "contxt"},
+		"with nothing at all":              {``, events.HookAnswered{}, "empty"},
+		"with a text":                      {`be kind`, events.HookAnswered{}, "JSON"},
+		"with a list":                      {`[]`, events.HookAnswered{}, "JSON"},
+		"with null":                        {`null`, events.HookAnswered{}, "type"},
+		"with a type that is none":         {`{"type":null}`, events.HookAnswered{}, "type"},
+		"with another event":               {`{"type":"Verdict","id":"x"}`, events.HookAnswered{}, "Verdict"},
+		"with a type nobody knows":         {`{"type":"Great"}`, events.HookAnswered{}, "Great"},
+		"with two events":                  {"{\"type\":\"HookAnswered\"}\n{\"type\":\"HookAnswered\"}", events.HookAnswered{}, "2 events"},
+		"with a number for a text":         {`{"type":"HookAnswered","context":1}`, events.HookAnswered{}, "context"},
+		"for another turn":                 {`{"type":"HookAnswered","turn":"other"}`, events.HookAnswered{}, `turn is "other"`},
+		"for another time":                 {`{"when":"after"}`, events.HookAnswered{}, `when is "after"`},
+		"for another hook":                 {`{"hook":"x"}`, events.HookAnswered{}, `hook is "x"`},
+		"with what is not UTF-8":           {"{\"type\":\"HookAnswered\",\"context\":\"\xff\"}", events.HookAnswered{}, "UTF-8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := plain(t, nc, "hooks.before.tone", c.answer)
+			defer func() {
+				var request map[string]any
+				if err := json.Unmarshal([]byte(take(t, asked)), &request); err != nil || request["type"] != "HookCall" || request["turn"] != call.Turn {
+					t.Errorf("asked %v, %v", request, err)
+				}
+			}()
+			got, err := b.AskHook(t.Context(), call)
+			if c.wrong != "" {
+				if err == nil || errors.Is(err, bus.ErrNoAnswer) || !strings.Contains(err.Error(), c.wrong) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "hooks.before.tone") {
+					t.Errorf("%+v, %v", got, err)
+				}
+				return
+			}
+			c.want.Turn, c.want.When, c.want.Hook = call.Turn, call.When, call.Hook
+			if err != nil || *got != c.want {
+				t.Errorf("%+v, %v; want %+v", got, err, c.want)
+			}
+		})
+		for sub := true; sub; { // the one of before is gone for the server too
+			_, err := nc.Request("hooks.before.tone", nil, time.Second)
+			sub = !errors.Is(err, nats.ErrNoResponders)
+		}
+	}
+}
+
+func TestHooksThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
+	b := inProcess(t)
+	nc, _ := b.Raw()
+	silent, err := nc.SubscribeSync("hooks.after.silent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancelCause(t.Context())
+	why := errors.New("the shard is another's")
+	stop(why)
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		call events.HookCall
+		is   error
+		says string
+	}{
+		"nobody is there":           {t.Context(), events.HookCall{Hook: "tone", When: events.HookBefore, DeadlineMS: time.Now().Add(300 * time.Millisecond).UnixMilli()}, bus.ErrNoAnswer, "nobody subscribes"},
+		"somebody is and is silent": {t.Context(), events.HookCall{Hook: "silent", When: events.HookAfter, DeadlineMS: time.Now().Add(300 * time.Millisecond).UnixMilli()}, bus.ErrNoAnswer, "said nothing"},
+		"the deadline has passed":   {t.Context(), events.HookCall{Hook: "silent", When: events.HookAfter, DeadlineMS: 1}, bus.ErrNoAnswer, "had passed"},
+		"the asker is stopped":      {stopped, events.HookCall{Hook: "tone", When: events.HookBefore, DeadlineMS: time.Now().Add(time.Hour).UnixMilli()}, why, "hooks.before.tone"},
+		"a name is none":            {t.Context(), events.HookCall{Hook: "a.b", When: events.HookBefore}, topology.ErrBadID, "a.b"},
+		"a time is none":            {t.Context(), events.HookCall{Hook: "a", When: "during"}, topology.ErrBadID, "during"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := b.AskHook(c.ctx, &c.call)
+			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || a != nil {
+				t.Errorf("%+v, %v", a, err)
+			}
+		})
+	}
+	if n, _, err := silent.Pending(); n != 1 || err != nil {
+		t.Errorf("the silent app was asked %d times, %v", n, err)
+	}
+	if err := b.AnswerHooks(t.Context(), "during", "tone", nil); !errors.Is(err, topology.ErrBadID) {
+		t.Error(err)
+	}
+}
+
+func TestHooksAreAskedUntilTheAppIsBack(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	b, app := join(t, s.URL()), join(t, s.URL())
+	type result struct {
+		answer *events.HookAnswered
+		err    error
+	}
+	ask := func() <-chan result {
+		done := make(chan result, 1)
+		go func() {
+			a, err := b.AskHook(t.Context(), before(9*time.Second))
+			done <- result{a, err}
+		}()
+		return done
+	}
+	t.Run("when it starts late", func(t *testing.T) {
+		done := ask()
+		nc, _ := b.Raw()
+		sent := nc.Stats().OutMsgs
+		until(t, func() bool { return nc.Stats().OutMsgs > sent+2 }, "it does not ask again")
+		asked, _ := app.Raw()
+		plain(t, asked, "hooks.before.tone", `{"context":"here I am"}`)
+		if r := take(t, done); r.err != nil || r.answer.Context != "here I am" {
+			t.Errorf("%+v, %v", r.answer, r.err)
+		}
+	})
+	t.Run("when the connection is lost in the middle", func(t *testing.T) {
+		p := through(t, s.URL())
+		cut := join(t, p.url())
+		nc, _ := app.Raw()
+		requests := make(chan *nats.Msg, 10)
+		sub, err := nc.ChanSubscribe("hooks.after.slow", requests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan result, 1)
+		go func() {
+			a, err := cut.AskHook(t.Context(), &events.HookCall{Hook: "slow", When: events.HookAfter, Turn: "t", DeadlineMS: time.Now().Add(time.Minute).UnixMilli()})
+			done <- result{a, err}
+		}()
+		take(t, requests)
+		p.cut()
+		again := take(t, requests)
+		if err := again.Respond([]byte(`{}`)); err != nil {
+			t.Fatal(err)
+		}
+		if r := take(t, done); r.err != nil || r.answer.Turn != "t" {
+			t.Errorf("%+v, %v", r.answer, r.err)
+		}
+	})
+}
+
+func TestHooksAreAnswered(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	b := join(t, s.URL())
+	large := strings.Repeat("a large text ", 100_000)
+	var fn atomic.Value
+	fn.Store(hookFunc(nil))
+	serve := func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+		return fn.Load().(hookFunc)(ctx, call)
+	}
+	for range 3 {
+		stop := answering(t, join(t, s.URL()), serve)
+		defer func() {
+			if err := stop(); !errors.Is(err, context.Canceled) {
+				t.Errorf("answering ended with %v", err)
+			}
+		}()
+	}
+	var times atomic.Int32
+	for name, c := range map[string]struct {
+		fn   hookFunc
+		want events.HookAnswered
+	}{
+		"with what fn says": {func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+			return &events.HookAnswered{Context: call.Conversation, Turn: "of no account"}, nil
+		}, events.HookAnswered{Context: "m"}},
+		"with nothing when fn has nothing": {func(context.Context, *events.HookCall) (*events.HookAnswered, error) { return nil, nil }, events.HookAnswered{}},
+		"with fn's error in one line": {func(context.Context, *events.HookCall) (*events.HookAnswered, error) {
+			return nil, errors.New("no\ndatabase")
+		}, events.HookAnswered{Error: "no database"}},
+		"by reference when it is large": {func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+			return &events.HookAnswered{Context: large + call.Answer}, nil
+		}, events.HookAnswered{Context: large + large}},
+		"with a context that ends at the deadline": {func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+			if end, ok := ctx.Deadline(); !ok || end.UnixMilli() != call.DeadlineMS {
+				return nil, errors.New("another deadline")
+			}
+			return nil, nil
+		}, events.HookAnswered{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			times.Store(0)
+			fn.Store(hookFunc(func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+				times.Add(1)
+				return c.fn(ctx, call)
+			}))
+			call := before(9 * time.Second)
+			if call.Conversation = "m"; len(c.want.Context) > len(large) {
+				call.Answer = large
+			}
+			got, err := b.AskHook(t.Context(), call)
+			c.want.Turn, c.want.When, c.want.Hook = call.Turn, call.When, call.Hook
+			if err != nil || *got != c.want || times.Load() != 1 {
+				t.Errorf("%.200v, %v; fn ran %d times", got, err, times.Load())
+			}
+		})
+	}
+	t.Run("with an error when the request is none", func(t *testing.T) {
+		nc, _ := b.Raw()
+		for _, request := range []string{"", "hello", `{"type":"HookAnswered"}`, `{"type":"HookCall","deadline_ms":"x"}`} {
+			m, err := nc.Request("hooks.before.tone", []byte(request), 5*time.Second)
+			if err != nil || !strings.HasPrefix(string(m.Data), `{"type":"HookAnswered"`) || !strings.Contains(string(m.Data), `"error":"`) {
+				t.Errorf("%q: %+v, %v", request, m, err)
+			}
+		}
+	})
+}
+
+func TestAnAppThatIsStoppedAnswersWhatItHas(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	b, app := join(t, s.URL()), join(t, s.URL())
+	working, finish := make(chan struct{}, 100), make(chan struct{})
+	stop := answering(t, app, func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+		working <- struct{}{}
+		select {
+		case <-finish:
+			return &events.HookAnswered{Context: call.Turn}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	})
+	const n = 80 // more than are answered at once
+	answers := make(chan error, n)
+	for range n {
+		call := before(9 * time.Second)
+		go func() {
+			a, err := b.AskHook(t.Context(), call)
+			if err == nil && (a.Context != call.Turn || a.Error != "") {
+				err = errors.New(a.Context + a.Error)
+			}
+			answers <- err
+		}()
+	}
+	for range 64 {
+		take(t, working)
+	}
+	until(t, func() bool { nc, _ := app.Raw(); return nc.Stats().InMsgs >= n }, "the requests do not come")
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	close(finish)
+	for range n {
+		if err := take(t, answers); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := take(t, ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := b.AskHook(t.Context(), before(200*time.Millisecond)); !errors.Is(err, bus.ErrNoAnswer) || !strings.Contains(err.Error(), "nobody subscribes") {
+		t.Errorf("it still answers: %v", err)
+	}
+}
