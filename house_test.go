@@ -22,9 +22,9 @@ import (
 const module = "github.com/parleybus/parley/"
 
 // lower are the layers under the services; imports go one way, downwards:
-// cmd -> daemon gateway orchestrator worker -> bus llm tool -> accumulator
-// topology -> events.
-const lower = "internal/bus internal/llm internal/tool internal/accumulator internal/topology internal/events"
+// cmd -> daemon gateway orchestrator worker -> bus llm tool policy ->
+// accumulator topology -> events.
+const lower = "internal/bus internal/llm internal/tool internal/policy internal/accumulator internal/topology internal/events"
 
 // mayImport lists for each package which of ours it may import. "dir/..." means
 // the package and those under it. A package that is not here does not exist.
@@ -53,6 +53,7 @@ var mayImport = map[string]string{
 	"internal/llm/recording/table": "internal/llm/... internal/accumulator internal/events",
 	"internal/tool":                "internal/tool/arithmetic internal/events",
 	"internal/tool/arithmetic":     "",
+	"internal/policy":              "internal/events",
 	"internal/accumulator":         "internal/events",
 	"internal/topology":            "internal/events",
 	"internal/events":              "",
@@ -63,6 +64,7 @@ var mayImport = map[string]string{
 // onlyImportedBy lists what few may import: packages of ours and the libraries
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
+	"cel.dev/":                              "internal/policy",
 	"github.com/nats-io/":                   "internal/bus internal/topology internal/broker",
 	"github.com/ThreeDotsLabs/watermill":    "internal/bus internal/worker",
 	"github.com/openai/openai-go":           "internal/llm/...",

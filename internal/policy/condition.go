@@ -1,0 +1,182 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// The bounds of conditions. Costs are CEL's: about one for each access, call and
+// element, and more for long texts (see tariff in cost.go); 100,000 are some ten
+// milliseconds. They are counted, not timed, so that a ruling is the same on
+// every machine.
+const (
+	maxCondition  = 2_000     // bytes of one condition
+	maxConditions = 1_000     // compiled conditions that a Judge keeps
+	maxNesting    = 50        // parentheses, selections and operators in each other
+	maxNodes      = 5_000     // nodes of the expanded expression
+	maxCost       = 100_000   // of one evaluation
+	maxTotalCost  = 1_000_000 // of all conditions on one call, within one evaluation
+)
+
+// Why a condition is not evaluated, besides what CEL says.
+var (
+	errBudget = errors.New("the conditions before it have used up what one call may cost")
+	errResult = errors.New("its result is not true or false")
+)
+
+// condition is a compiled condition, or why there is none.
+type condition struct {
+	program cel.Program
+	err     error
+}
+
+// conditions compiles conditions once. Those that do not compile are kept as
+// well: a call must not make us try again.
+type conditions struct {
+	prepare sync.Once
+	env     *cel.Env
+	err     error
+
+	mu       sync.RWMutex
+	compiled map[string]condition // by text
+}
+
+// holds evaluates a condition on a call.
+func (c *conditions) holds(text string, f *facts) (bool, error) {
+	compiled := c.get(text)
+	if compiled.err != nil {
+		return false, compiled.err
+	}
+	vars, err := f.variables()
+	if err != nil {
+		return false, err
+	}
+	if f.budget <= 0 {
+		return false, errBudget
+	}
+	out, details, err := compiled.program.Eval(vars)
+	spent := int64(maxCost) // an evaluation that was stopped does not say
+	if cost := details.ActualCost(); cost != nil {
+		spent = int64(min(*cost, maxCost))
+	}
+	f.budget -= max(1, spent)
+	if err != nil {
+		return false, fmt.Errorf("the condition cannot be evaluated: %w", err)
+	}
+	is, ok := out.(types.Bool)
+	if !ok {
+		return false, errResult
+	}
+	return bool(is), nil
+}
+
+func (c *conditions) get(text string) condition {
+	c.mu.RLock()
+	found, ok := c.compiled[text]
+	c.mu.RUnlock()
+	if ok || len(text) > maxCondition {
+		if !ok {
+			found.err = fmt.Errorf("the condition has %d bytes, at most %d are allowed: split it into several rules", len(text), maxCondition)
+		}
+		return found
+	}
+	c.prepare.Do(func() { c.env, c.err = environment() })
+	if c.err != nil {
+		return condition{err: c.err}
+	}
+	found.program, found.err = compile(c.env, text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.compiled == nil || len(c.compiled) >= maxConditions {
+		c.compiled = map[string]condition{}
+	}
+	c.compiled[text] = found
+	return found
+}
+
+// environment is what a condition can name. The macro map is left out: with it
+// values can be built that are out of proportion to the arguments.
+func environment() (*cel.Env, error) {
+	e, err := cel.NewCustomEnv(
+		cel.StdLib(cel.StdLibSubset(&env.LibrarySubset{ExcludeMacros: []string{"map"}})),
+		ext.Strings(ext.StringsVersion(0)),
+		ext.Math(),
+		cel.CrossTypeNumericComparisons(true),
+		cel.ParserRecursionLimit(maxNesting),
+		cel.ParserExpressionSizeLimit(maxCondition),
+		cel.ExpressionNodeLimit(maxNodes),
+		cel.Variable("args", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("tool", cel.StringType),
+		cel.Variable("effect", cel.StringType),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("set up the language of conditions: %w", err)
+	}
+	return e, nil
+}
+
+// compile makes a condition ready. A panic of the library is an error like any
+// other: the text comes from outside.
+func compile(e *cel.Env, text string) (program cel.Program, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			program, err = nil, fmt.Errorf("the condition cannot be compiled: %v", p)
+		}
+	}()
+	tree, issues := e.Compile(text)
+	if err := issues.Err(); err != nil {
+		return nil, located(issues)
+	}
+	if t := tree.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
+		return nil, fmt.Errorf("the condition gives a %s: write one that is true or false", t)
+	}
+	patterns, err := restrict(tree.NativeRep().Expr())
+	if err != nil {
+		return nil, err
+	}
+	return e.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostTracking(tariff{patterns}), cel.CostLimit(maxCost))
+}
+
+// located brings the first error of the compiler to one line.
+func located(issues *cel.Issues) error {
+	first := issues.Errors()[0]
+	text, _, _ := strings.Cut(first.Message, "\n")
+	if len(text) > 300 {
+		text = strings.ToValidUTF8(text[:300], "") + "…"
+	}
+	if line := first.Location.Line(); line > 1 {
+		return fmt.Errorf("the condition does not compile: line %d, column %d: %s", line, first.Location.Column()+1, text)
+	}
+	return fmt.Errorf("the condition does not compile: column %d: %s", first.Location.Column()+1, text)
+}
+
+// facts are what conditions are evaluated on.
+type facts struct {
+	call   Call
+	budget int64 // cost that is left
+
+	vars map[string]any
+	err  error
+}
+
+// variables reads the arguments when the first condition asks for them.
+func (f *facts) variables() (map[string]any, error) {
+	if f.vars == nil && f.err == nil {
+		args, err := arguments(events.Arguments(f.call.Arguments))
+		if err != nil {
+			f.err = err
+		} else {
+			f.vars = map[string]any{"args": args, "tool": f.call.Tool, "effect": string(f.call.Effect)}
+		}
+	}
+	return f.vars, f.err
+}

@@ -1,0 +1,138 @@
+// Package policy rules on tool calls: which run by themselves, which wait for a
+// person, a time or an app, and which never run. It also holds what else a
+// deployment decides about turns: limits, prices and hooks, and the file of
+// defaults that says all of it.
+//
+// Nothing here does I/O but [Load], and nothing looks at the clock: the same
+// policy, grants and call give the same ruling everywhere. Nothing panics, and
+// what cannot be understood or evaluated never lets a call run.
+package policy
+
+import (
+	"path"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Call is a call that is to be judged.
+type Call struct {
+	Tool      string
+	Effect    events.Effect // absent means once
+	Arguments string        // raw JSON, as in the log
+}
+
+// Ruling is what a policy says about a call.
+type Ruling struct {
+	Action  events.Action // one of the four, also where the rule says something else
+	Rule    events.Rule   // that decided; zero for the default
+	Default bool          // no rule matched
+	Key     string        // of the rule, see [events.Rule.Key]; "" for the default
+	Granted string        // id of the grant that let the call run; "" when none did
+}
+
+// Judge judges calls and keeps compiled conditions. The zero value is ready; it
+// is safe for concurrent use.
+type Judge struct {
+	conditions conditions
+}
+
+// Judge rules on a call. A rule with action deny that matches stands above
+// everything, wherever in the list it is. Otherwise the first rule that matches
+// decides, and where none does the default: a pure tool runs, any other asks. A
+// grant lets a call run that would be asked about, when it is for the same tool
+// and the same rule. p may be nil.
+//
+// A rule whose pattern, effect or condition cannot be evaluated matches, except
+// one with action auto, which does not: a mistake asks or denies, it never runs.
+// An unknown action counts as approve.
+func (j *Judge) Judge(p *events.Policy, grants []events.Grant, call Call) Ruling {
+	if call.Effect == "" {
+		call.Effect = events.EffectOnce
+	}
+	rule, denied := j.decide(p, call)
+	if denied {
+		return Ruling{Action: events.ActionDeny, Rule: *rule, Key: rule.Key()}
+	}
+	ruling := Ruling{Action: events.ActionApprove, Default: true}
+	if rule != nil {
+		ruling = Ruling{Action: known(rule.Action), Rule: *rule, Key: rule.Key()}
+	} else if call.Effect == events.EffectPure {
+		ruling.Action = events.ActionAuto
+	}
+	if ruling.Action != events.ActionApprove {
+		return ruling
+	}
+	for _, g := range grants {
+		// A grant without an id could not be revoked.
+		if g.ID != "" && g.Tool == call.Tool && g.Rule == ruling.Key {
+			ruling.Action, ruling.Granted = events.ActionAuto, g.ID
+			break
+		}
+	}
+	return ruling
+}
+
+// decide finds the first deny that matches, or else the first rule that does.
+func (j *Judge) decide(p *events.Policy, call Call) (first *events.Rule, denied bool) {
+	if p == nil {
+		return nil, false
+	}
+	facts := facts{call: call, budget: maxTotalCost}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		deny := r.Action == events.ActionDeny
+		if first != nil && !deny || !j.matches(r, &facts) {
+			continue
+		}
+		if deny {
+			return r, true
+		}
+		first = r
+	}
+	return first, false
+}
+
+// matches reports whether a rule is for the call. Where that cannot be told, it
+// is the rule's action that decides.
+func (j *Judge) matches(r *events.Rule, f *facts) bool {
+	sure := true
+	if r.Tool != "" {
+		is, err := path.Match(r.Tool, f.call.Tool)
+		if err == nil && !is {
+			return false
+		}
+		sure = err == nil
+	}
+	if r.Effect != "" && r.Effect != f.call.Effect {
+		if classed(r.Effect) {
+			return false
+		}
+		sure = false
+	}
+	if r.When != "" {
+		is, err := j.conditions.holds(r.When, f)
+		if err == nil && !is {
+			return false
+		}
+		sure = sure && err == nil
+	}
+	return sure || r.Action != events.ActionAuto
+}
+
+// known brings an action that nobody knows to the one that asks.
+func known(a events.Action) events.Action {
+	switch a {
+	case events.ActionAuto, events.ActionDefer, events.ActionDeny:
+		return a
+	}
+	return events.ActionApprove
+}
+
+// classed reports whether an effect class exists.
+func classed(e events.Effect) bool {
+	switch e {
+	case events.EffectPure, events.EffectIdempotent, events.EffectOnce:
+		return true
+	}
+	return false
+}
