@@ -58,16 +58,43 @@ func (r *Renderer) asked(c *call) {
 	c.asked = true
 	r.running++
 	r.gen.visible = r.gen.visible || !r.o.TextOnly
-	r.card(card{
+	r.card(r.called(c, raw))
+}
+
+// called is the card of a call with these arguments.
+func (r *Renderer) called(c *call, raw string) card {
+	return card{
 		mark: r.m.call, label: c.label, between: " ", body: r.p.arguments(raw),
 		text: raw,
 		// A line hides where the lines of a text end, escaped or not.
 		long: len(raw) > lineBytes || strings.Contains(strings.TrimSpace(raw), "\n") || strings.Contains(raw, `\n`),
-	})
+	}
+}
+
+// released shows what a person changed about a call that runs now.
+func (r *Renderer) released(e *events.ToolCallRequested) {
+	c := r.call(e.Call, cmp.Or(e.Tool, "?"))
+	switch {
+	case len(e.Arguments) > 0:
+		edited := r.called(c, string(e.Arguments))
+		edited.lead = "edited by " + r.who(e.By)
+		r.card(edited)
+	case e.By != "" && r.o.Verbose:
+		r.note(dim, r.m.dash+" "+c.label+" approved by "+r.who(e.By))
+	}
+}
+
+// end is how a call ended.
+type end struct {
+	status  events.Status
+	content string
+	object  *events.Object
+	took    time.Duration
+	by      string // who gave the result instead of a tool
 }
 
 // ended shows the card of a call's end; only the first one counts.
-func (r *Renderer) ended(id, tool string, status events.Status, content string, object *events.Object, ran time.Duration) {
+func (r *Renderer) ended(id, tool string, e end) {
 	c := r.call(id, cmp.Or(tool, "?"))
 	if c.ended {
 		return
@@ -75,26 +102,29 @@ func (r *Renderer) ended(id, tool string, status events.Status, content string, 
 	c.ended = true
 	r.running = max(0, r.running-1)
 	var facts []string
-	if ran > 0 {
-		facts = append(facts, took(ran))
+	if e.took > 0 {
+		facts = append(facts, took(e.took))
 	}
-	if object != nil {
-		facts = append(facts, size(object.Size))
+	if e.object != nil {
+		facts = append(facts, size(e.object.Size))
 	}
 	suffix := ""
 	if len(facts) > 0 {
 		suffix = " (" + strings.Join(facts, ", ") + ")"
 	}
-	end := card{
+	shown := card{
 		mark: r.m.ok, style: green, label: c.label, between: " " + r.m.arrow + " ", suffix: suffix,
-		body: r.p.line(content), text: content,
-		long: len(content) > lineBytes || strings.Contains(strings.TrimSpace(content), "\n"),
+		body: r.p.line(e.content), text: e.content,
+		long: len(e.content) > lineBytes || strings.Contains(strings.TrimSpace(e.content), "\n"),
 	}
-	if status != events.StatusOK {
-		end.mark, end.style, end.between = r.m.fail, red, " "
-		end.lead = r.p.line(string(status))
+	switch {
+	case e.status != events.StatusOK:
+		shown.mark, shown.style, shown.between = r.m.fail, red, " "
+		shown.lead = r.p.line(string(e.status))
+	case e.by != "":
+		shown.lead = "answered by " + e.by
 	}
-	r.card(end)
+	r.card(shown)
 }
 
 // card is a call or its end, one line when that is enough.

@@ -59,7 +59,7 @@ func (m *markdown) entry(e TranscriptEntry) {
 		m.heading(m.p.line(string(e.Message.Role)), e)
 	}
 	for _, part := range e.Message.Parts {
-		m.part(part)
+		m.part(part, &e)
 	}
 	if st, text := ending(m.p, e.Outcome, e.Reason, e.Error); st != plain {
 		m.paragraph("**Turn ended:** " + span(text))
@@ -70,21 +70,20 @@ func (m *markdown) heading(who string, e TranscriptEntry) {
 	m.paragraph("## " + strings.Join(append([]string{who}, e.facts(m.p)...), " · "))
 }
 
-func (m *markdown) part(part events.Part) {
+func (m *markdown) part(part events.Part, e *TranscriptEntry) {
 	text := m.said(part.Text)
 	switch part.Kind {
 	case events.PartCall:
-		m.paragraph("**Call** " + span(m.p.line(part.Name)))
-		arguments := part.Arguments
-		if !part.Custom {
-			arguments = string(events.Arguments(arguments))
-		}
-		m.fenced(m.said(arguments))
+		m.call(part, e.People[part.Call])
 		if part.Invalid != "" {
 			m.paragraph("**Cannot run:** " + span(m.p.line(part.Invalid)))
 		}
 	case events.PartResult:
-		m.paragraph("**Result** " + span(m.p.line(part.Name)) + " · " + m.p.line(string(part.Status)))
+		by := e.answered(m.p, part.Call)
+		if by != "" {
+			by = " · answered by " + span(by)
+		}
+		m.paragraph("**Result** " + span(m.p.line(part.Name)) + " · " + m.p.line(string(part.Status)) + by)
 		m.fenced(text)
 		if o := part.Object; o != nil {
 			m.paragraph(fmt.Sprintf("Preview; the whole content (%s) is object %s in bucket %s.",
@@ -105,6 +104,26 @@ func (m *markdown) part(part events.Part) {
 			m.buf.WriteString(open + "\n")
 		}
 	}
+}
+
+// call writes a call as it ran, and what the model wrote where a person edited it.
+func (m *markdown) call(part events.Part, h Hand) {
+	arguments := func(raw string) {
+		if !part.Custom {
+			raw = string(events.Arguments(raw))
+		}
+		m.fenced(m.said(raw))
+	}
+	head := "**Call** " + span(m.p.line(part.Name))
+	if h.Edited == "" {
+		m.paragraph(head)
+		arguments(part.Arguments)
+		return
+	}
+	m.paragraph(head + " · edited by " + span(someone(m.p, h.By)))
+	arguments(part.Arguments)
+	m.paragraph("The model wrote:")
+	arguments(h.Edited)
 }
 
 // fenced writes a text as a code block whose fence is longer than any run of

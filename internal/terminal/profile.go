@@ -1,6 +1,6 @@
 // Package terminal shows events to a person, in a terminal or through a pipe:
 // a conversation as it streams ([Renderer]), a transcript ([Transcript]), a
-// list ([Table]).
+// list ([Table], [Approvals]). [Prompt] asks the person about what waits.
 //
 // What a model, a tool or another person wrote is never obeyed by the terminal:
 // control characters and bidirectional overrides are made visible or taken out

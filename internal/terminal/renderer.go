@@ -43,6 +43,8 @@ type Renderer struct {
 	// known for what it is.
 	calls map[string]*call
 	names map[string]int // how often a tool was called in the step
+	// people are those who gave the turn's verdicts, by the verdicts' ids.
+	people map[string]string
 	// running counts the calls of the step that have not ended.
 	running int
 	sum     tally
@@ -52,7 +54,7 @@ type Renderer struct {
 func New(w io.Writer, p Profile, o Options) *Renderer {
 	return &Renderer{
 		p: p, m: p.marks(), o: o, out: newSheet(w, p),
-		calls: map[string]*call{}, names: map[string]int{},
+		calls: map[string]*call{}, names: map[string]int{}, people: map[string]string{},
 		gen: generation{lost: map[string]bool{}, open: map[int]*call{}},
 	}
 }
@@ -94,7 +96,7 @@ func (r *Renderer) show(l events.Line, at time.Time) {
 	case *events.ToolOutput:
 		r.toolOutput(e)
 	case *events.ToolResult:
-		r.ended(e.Call, e.Tool, e.Status, e.Content, e.Object, time.Duration(e.TookMS)*time.Millisecond)
+		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content, object: e.Object, took: time.Duration(e.TookMS) * time.Millisecond})
 	case *events.Claim:
 		r.note(dim, r.m.dash+" "+r.p.line(e.Of)+" of "+size(e.Object.Size)+" is in the object store: "+r.p.line(e.Preview))
 	case *events.Unknown:

@@ -21,7 +21,11 @@ type Summary struct {
 	Reason  string
 	Steps   int
 	Calls   int
-	Usage   *events.Usage
+	// Edited and Answered count the calls that ran with a person's arguments,
+	// and those whose result is a person's.
+	Edited, Answered int
+	Usage            *events.Usage
+	CostUSD          float64 // by the deployment's price table
 	// FirstToken is how long it took from the turn's start to the first piece
 	// of text, reasoning or a call.
 	FirstToken time.Duration
@@ -90,10 +94,17 @@ func (t *tally) decided(e events.Event, at time.Time) {
 				t.s.Calls++
 			}
 		}
+	case *events.ToolCallRequested:
+		if len(e.Arguments) > 0 {
+			t.s.Edited++
+		}
+	case *events.ToolCallAnswered:
+		t.s.Answered++
 	case *events.TurnEnded:
 		if e.Usage != nil {
 			t.s.Usage = e.Usage
 		}
+		t.s.CostUSD = e.CostUSD
 		t.s.Turn, t.s.Outcome, t.s.Reason = e.Turn, e.Outcome, e.Reason
 		t.s.Steps = max(t.s.Steps, e.Steps)
 		if !t.started.IsZero() {
@@ -121,8 +132,17 @@ func (s Summary) Line(conversation string, p Profile) string {
 	if s.Steps > 0 {
 		pieces = append(pieces, count(int64(s.Steps), "step"))
 	}
+	if s.Edited > 0 {
+		pieces = append(pieces, count(int64(s.Edited), "call")+" edited")
+	}
+	if s.Answered > 0 {
+		pieces = append(pieces, count(int64(s.Answered), "call")+" answered")
+	}
 	if n, known := written(s.Usage); known {
 		pieces = append(pieces, count(n, "token"))
+	}
+	if s.CostUSD > 0 {
+		pieces = append(pieces, cost(s.CostUSD))
 	}
 	switch {
 	case s.FirstToken <= 0:

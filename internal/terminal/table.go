@@ -18,10 +18,19 @@ const (
 // out. Elsewhere it is for programs, as cut and awk read it: no header, one tab
 // between cells, nothing cut. Tabs and newlines in cells become spaces.
 func Table(w io.Writer, p Profile, header []string, rows [][]string) error {
+	harmless := make([][]string, len(rows))
+	for i, row := range rows {
+		harmless[i] = p.lines(row)
+	}
+	return p.table(w, p.lines(header), harmless)
+}
+
+// table writes cells that are lines already.
+func (p Profile) table(w io.Writer, header []string, rows [][]string) error {
 	var b strings.Builder
 	if p.Width <= 0 {
 		for _, row := range rows {
-			b.WriteString(strings.Join(p.lines(row), "\t") + "\n")
+			b.WriteString(strings.Join(row, "\t") + "\n")
 		}
 	} else {
 		p.align(&b, header, rows)
@@ -41,10 +50,7 @@ func (p Profile) lines(row []string) []string {
 }
 
 func (p Profile) align(b *strings.Builder, header []string, rows [][]string) {
-	all := [][]string{p.lines(header)}
-	for _, row := range rows {
-		all = append(all, p.lines(row))
-	}
+	all := append([][]string{header}, rows...)
 	var wide []int
 	for _, row := range all {
 		for i, cell := range row {

@@ -153,3 +153,66 @@ func count(n int64, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// cost writes US dollars for people: $12.34, $0.0123.
+func cost(usd float64) string {
+	switch {
+	case usd >= 1:
+		return fmt.Sprintf("$%.2f", usd)
+	case usd >= 0.00005:
+		return fmt.Sprintf("$%.4f", usd)
+	}
+	return "under $0.0001"
+}
+
+// roughly writes a time that may be long in its two largest units, or one where
+// the other says little: 40 s, 1 m 30 s, 25 m, 3 h 20 m, 7 d.
+func roughly(d time.Duration) string {
+	pair := func(n, m time.Duration, large, small string) string {
+		if m == 0 {
+			return fmt.Sprintf("%d %s", n, large)
+		}
+		return fmt.Sprintf("%d %s %d %s", n, large, m, small)
+	}
+	const day = 24 * time.Hour
+	switch d = max(0, d); {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d.Round(time.Second)/time.Second)
+	case d < 10*time.Minute:
+		d = d.Round(time.Second)
+		return pair(d/time.Minute, d%time.Minute/time.Second, "m", "s")
+	case d < time.Hour:
+		return fmt.Sprintf("%d m", d.Round(time.Minute)/time.Minute)
+	case d < day:
+		d = d.Round(time.Minute)
+		return pair(d/time.Hour, d%time.Hour/time.Minute, "h", "m")
+	}
+	d = d.Round(time.Hour)
+	return pair(d/day, d%day/time.Hour, "d", "h")
+}
+
+// clock writes a moment with as much as it takes to know it, seen from at:
+// 12:00:40 UTC within the hour, the date otherwise and when at is not known.
+func clock(ms int64, at time.Time) string {
+	t := time.UnixMilli(ms).UTC()
+	if d := t.Sub(at); !at.IsZero() && d < time.Hour && d > -time.Hour {
+		return t.Format("15:04:05 UTC")
+	}
+	return t.Format("2006-01-02 15:04 UTC")
+}
+
+// when writes a moment to come, how far and which: in 2 h (2026-07-01 14:00 UTC).
+func when(ms int64, at time.Time) string {
+	if at.IsZero() {
+		return "at " + clock(ms, at)
+	}
+	return ahead(time.UnixMilli(ms).Sub(at)) + " (" + clock(ms, at) + ")"
+}
+
+// ahead writes how far away a moment is.
+func ahead(d time.Duration) string {
+	if d <= 0 {
+		return "now"
+	}
+	return "in " + roughly(d)
+}

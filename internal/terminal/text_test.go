@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -51,7 +52,20 @@ func TestNoTextCommandsTheTerminalHoweverItIsCut(t *testing.T) {
 				&events.ToolCallDelta{Block: i, Arguments: piece},
 				&events.ToolCallEnd{Block: i},
 				&events.ToolResult{Call: piece, Status: events.Status(piece), Content: piece},
-				&events.UserMessage{Text: piece},
+				&events.UserMessage{Text: piece, Arrival: events.Arrival(piece)},
+				&events.Verdict{ID: "v", Verdict: events.Ruling(piece), Calls: []events.CallVerdict{{Call: piece}}, Grants: []string{piece}, From: piece},
+				&events.Cancel{Scope: events.Scope(piece), Call: piece, Reason: piece},
+				&events.Paused{Awaiting: []events.Awaited{
+					{For: events.Wait(piece), Call: piece, Tool: piece, Effect: events.Effect(piece), Arguments: json.RawMessage(piece), Reason: piece},
+					{For: events.WaitLimit, Call: piece, Reason: piece, DeadlineMS: int64(i) << 50},
+				}},
+				&events.Paused{Reminder: 1, Awaiting: []events.Awaited{{Call: piece, Tool: piece}}},
+				&events.ToolCallRequested{Call: piece, Tool: piece, Arguments: json.RawMessage(piece), By: "v"},
+				&events.ToolCallAnswered{Call: piece, Tool: piece, Content: piece, By: "v"},
+				&events.InputAnswered{Answer: events.Answer(piece), Calls: []events.CallAnswer{{Call: piece, Answer: events.Answer(piece)}},
+					Granted: []events.Grant{{ID: piece, Tool: piece}}},
+				&events.Resumed{Extended: piece},
+				&events.HookAnswered{Hook: piece, Refuse: piece}, &events.HookAnswered{Hook: piece, Error: piece}, &events.HookAnswered{Hook: piece, Context: piece},
 			} {
 				if err := r.Show(Entry{Line: events.Line{Event: e}}); err != nil {
 					rt.Fatal(err)
@@ -114,6 +128,11 @@ func TestDurationsAndSizesForPeople(t *testing.T) {
 		"3 ms": took(3 * time.Millisecond), "1.2 s": took(1240 * time.Millisecond), "2 m 5 s": took(125 * time.Second),
 		"999 B": size(999), "1.2 kB": size(1234), "3.5 MB": size(3_500_000),
 		"1 step": count(1, "step"), "0 steps": count(0, "step"),
+		"40 s": roughly(40 * time.Second), "1 m 30 s": roughly(90 * time.Second), "2 m": roughly(2 * time.Minute),
+		"25 m": roughly(25*time.Minute + 20*time.Second), "3 h 20 m": roughly(3*time.Hour + 20*time.Minute),
+		"1 d 1 h": roughly(25 * time.Hour), "7 d": roughly(7 * 24 * time.Hour), "0 s": roughly(-time.Hour),
+		"now": ahead(-time.Second), "in 5 s": ahead(5 * time.Second),
+		"$12.35": cost(12.345678), "$0.0123": cost(0.0123), "$0.0001": cost(0.00007), "under $0.0001": cost(0.00001),
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -27,6 +27,15 @@ type TranscriptEntry struct {
 	Outcome events.Outcome // of the turn, on its last message; else empty
 	Reason  string         // of the outcome
 	Error   *events.Error  // what failed
+	// People is what they did to the message's calls, by the calls' ids.
+	People map[string]Hand
+}
+
+// Hand is what a person did to a call.
+type Hand struct {
+	By       string // who; empty when nobody said
+	Edited   string // the model's arguments, when those of the message are a person's
+	Answered bool   // the result is a person's
 }
 
 // Transcript writes a whole conversation, nothing cut. Text is for reading: a
@@ -67,10 +76,16 @@ func (r *Renderer) entry(e TranscriptEntry) {
 		switch part.Kind {
 		case events.PartCall:
 			c := r.call(part.Call, cmp.Or(part.Name, "?"))
-			c.arguments.WriteString(part.Arguments)
+			h := e.People[part.Call]
+			c.arguments.WriteString(cmp.Or(h.Edited, part.Arguments))
 			r.asked(c)
+			if h.Edited != "" {
+				edited := r.called(c, part.Arguments)
+				edited.lead = "edited by " + someone(r.p, h.By)
+				r.card(edited)
+			}
 		case events.PartResult:
-			r.ended(part.Call, part.Name, part.Status, part.Text, part.Object, 0)
+			r.ended(part.Call, part.Name, end{status: part.Status, content: part.Text, object: part.Object, by: e.answered(r.p, part.Call)})
 		case events.PartReasoning:
 			r.reasoning(i, part.Text)
 		case events.PartText, events.PartRefusal:
@@ -102,4 +117,12 @@ func (e *TranscriptEntry) facts(p Profile) []string {
 		facts = append(facts, e.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
 	}
 	return facts
+}
+
+// answered is who gave the result of a call; empty when a tool did.
+func (e *TranscriptEntry) answered(p Profile, call string) string {
+	if h := e.People[call]; h.Answered {
+		return someone(p, h.By)
+	}
+	return ""
 }

@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"cmp"
 	"strings"
 	"time"
 
@@ -17,12 +16,22 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 		r.again(e, at)
 	case *events.AssistantMessage:
 		r.assistant(e)
+	case *events.ToolCallRequested:
+		r.released(e)
 	case *events.ToolCallRefused:
-		r.ended(e.Call, e.Tool, e.Status, e.Content, nil, 0)
+		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content})
+	case *events.ToolCallAnswered:
+		r.ended(e.Call, e.Tool, end{status: events.StatusOK, content: e.Content, by: r.who(e.By)})
 	case *events.Paused:
-		r.paused(e)
+		r.paused(e, at)
+	case *events.Resumed:
+		r.resumed(e)
 	case *events.InputAnswered:
 		r.answered(e)
+	case *events.HooksRequested:
+		r.hooksRequested(e)
+	case *events.HookAnswered:
+		r.hookAnswered(e)
 	case *events.TurnEnded:
 		r.turnEnded(e)
 	}
@@ -48,47 +57,9 @@ func (r *Renderer) again(e *events.GenerationRequested, at time.Time) {
 	}
 }
 
-func (r *Renderer) paused(e *events.Paused) {
-	labels := make([]string, len(e.Awaiting))
-	for i, a := range e.Awaiting {
-		id := a.Call
-		labels[i] = r.p.line(id)
-		if c := r.calls[id]; c != nil {
-			labels[i] = c.label
-			if r.o.Verbose {
-				labels[i] += " (" + r.p.line(id) + ")"
-			}
-		}
-	}
-	r.note(yellow, r.m.pause+" waiting for a person: "+strings.Join(labels, ", "))
-}
-
-// answered tells a person what became of what they sent, unless it is what they
-// expect.
-func (r *Renderer) answered(e *events.InputAnswered) {
-	var text string
-	switch e.Answer {
-	case events.AnswerAccepted:
-		return
-	case events.AnswerQueued:
-		text = "queued until the running turn ends"
-	case events.AnswerSuperseded:
-		text = "superseded by a later input"
-	case events.AnswerAlreadyEnded:
-		text = "came too late: it had ended already"
-	case events.AnswerUnknownCall:
-		text = "no such call waits"
-	case events.AnswerInvalid:
-		text = "the input is invalid"
-	default:
-		text = "the input is " + r.p.line(string(e.Answer))
-	}
-	// A reason says it better, and what to do.
-	r.remark(dim, cmp.Or(r.p.line(e.Reason), text))
-}
-
 func (r *Renderer) turnEnded(e *events.TurnEnded) {
 	r.gen.visible = false
+	clear(r.people)
 	st, text := ending(r.p, e.Outcome, e.Reason, e.Error)
 	switch {
 	case text == "":
@@ -118,33 +89,4 @@ func ending(p Profile, outcome events.Outcome, reason string, failure *events.Er
 		reason = p.line(failure.Error())
 	}
 	return red, strings.TrimSuffix(p.line(string(outcome))+": "+reason, ": ")
-}
-
-// input shows what a person did.
-func (r *Renderer) input(e events.Event) {
-	if !r.o.ShowUser || r.o.TextOnly {
-		return
-	}
-	switch e := e.(type) {
-	case *events.UserMessage:
-		r.out.quote(e.Text)
-	case *events.Verdict:
-		labels := make([]string, len(e.Calls))
-		for i, c := range e.Calls {
-			if labels[i] = c.Call; r.calls[c.Call] != nil {
-				labels[i] = r.calls[c.Call].label
-			}
-		}
-		text := string(e.Verdict) + " " + strings.Join(labels, ", ")
-		if e.Reason != "" {
-			text += ": " + e.Reason
-		}
-		r.out.quote(r.p.line(text))
-	case *events.Cancel:
-		r.out.quote(strings.TrimSuffix("cancel: "+r.p.line(e.Reason), ": "))
-	case *events.Settings:
-		if r.o.Verbose {
-			r.note(dim, r.m.dot+" settings "+r.m.dot+" "+r.p.line(e.Route))
-		}
-	}
 }

@@ -1,0 +1,117 @@
+package terminal
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// answered tells a person what became of what they sent, unless it is what they
+// expect, and what else changed by it.
+func (r *Renderer) answered(e *events.InputAnswered) {
+	if len(e.Calls) == 0 && e.Supersedes == "" {
+		if text := unexpected(e.Answer); text != "" {
+			// A reason says it better, and what to do.
+			r.remark(dim, cmp.Or(r.p.line(e.Reason), r.p.line(text)))
+		}
+	}
+	for _, c := range e.Calls {
+		text := unexpected(c.Answer)
+		if text == "" {
+			continue
+		}
+		label := r.p.line(c.Call)
+		if known := r.calls[c.Call]; known != nil && known.label != "" {
+			label = known.label
+		}
+		r.remark(dim, label+": "+cmp.Or(r.p.line(c.Reason), r.p.line(text)))
+	}
+	for _, g := range e.Granted {
+		text := "from now on " + cmp.Or(r.p.line(g.Tool), "?") + " runs here without asking"
+		if r.o.Verbose {
+			text += ", by approval " + r.p.line(g.ID)
+		}
+		r.remark(dim, text)
+	}
+	if n := len(e.Revoked); n > 0 {
+		r.remark(dim, count(int64(n), "standing approval")+" taken back")
+	}
+	if n := len(e.Dropped); n > 0 {
+		r.remark(dim, count(int64(n), "queued message")+" dropped")
+	}
+	if e.Supersedes != "" {
+		r.remark(dim, "what waited is given up for this message")
+	}
+}
+
+// unexpected says what an answer means to a person; nothing when the input was
+// taken.
+func unexpected(a events.Answer) string {
+	switch a {
+	case events.AnswerAccepted:
+		return ""
+	case events.AnswerQueued:
+		return "queued until the running turn ends"
+	case events.AnswerSuperseded:
+		return "superseded by a later input"
+	case events.AnswerAlreadyEnded:
+		return "came too late: it had ended already"
+	case events.AnswerUnknownCall:
+		return "no such call waits"
+	case events.AnswerInvalid:
+		return "the input is invalid"
+	case events.AnswerRefused:
+		return "not taken: a turn runs or waits; cancel it or send the message later"
+	case events.AnswerAlreadyDecided:
+		return "decided already, the first verdict stands"
+	case events.AnswerArgumentsChanged:
+		return "its arguments are others than the verdict speaks of: look at it again"
+	case events.AnswerExpired:
+		return "came too late: nobody had answered in time"
+	case events.AnswerDenied:
+		return "the policy denies it, whoever approves"
+	case events.AnswerNotAllowed:
+		return "it waits for something else than this verdict"
+	}
+	return "the input is " + string(a)
+}
+
+// hooksRequested says who is asked about a turn.
+func (r *Renderer) hooksRequested(e *events.HooksRequested) {
+	if !r.o.Verbose {
+		return
+	}
+	text := "asking"
+	if e.When == events.HookAfter {
+		text = "telling"
+	}
+	for i, h := range e.Hooks {
+		if i > 0 {
+			text += ","
+		}
+		text += " " + cmp.Or(r.p.line(h.Name), "?")
+	}
+	r.note(dim, r.m.dash+" "+text)
+}
+
+// hookAnswered tells what a hook changed; that one had nothing to say is for
+// those who want everything.
+func (r *Renderer) hookAnswered(e *events.HookAnswered) {
+	name := cmp.Or(r.p.line(e.Hook), "?")
+	switch {
+	case e.Refuse != "":
+		r.remark(yellow, "hook "+name+" refused the turn: "+r.p.line(e.Refuse))
+	case e.Error != "":
+		r.remark(yellow, "hook "+name+" gave no answer: "+r.p.line(e.Error))
+	case !r.o.Verbose:
+	case e.Context != "":
+		r.note(dim, r.m.dash+" "+name+" "+r.m.dot+" "+size(int64(len(e.Context)))+" for the system prompt")
+		r.out.block(e.Context)
+	default:
+		r.note(dim, r.m.dash+" "+name+" "+r.m.dot+" ok")
+	}
+}
+
+// ordinal numbers a reminder.
+func ordinal(n int) string { return fmt.Sprintf("reminder %d", n) }

@@ -1,0 +1,81 @@
+package terminal
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// input shows what a person did.
+func (r *Renderer) input(e events.Event) {
+	if v, ok := e.(*events.Verdict); ok && v.ID != "" {
+		r.people[v.ID] = v.From
+	}
+	if !r.o.ShowUser || r.o.TextOnly {
+		return
+	}
+	switch e := e.(type) {
+	case *events.UserMessage:
+		r.out.quote(e.Text)
+		if e.Arrival != "" {
+			r.note(dim, r.m.dot+" "+r.p.line(string(e.Arrival)))
+		}
+	case *events.Verdict:
+		r.out.quote(r.p.line(r.verdict(e)))
+	case *events.Cancel:
+		r.out.quote(strings.TrimSuffix(r.p.line(r.cancel(e))+": "+r.p.line(e.Reason), ": "))
+	case *events.Settings:
+		if r.o.Verbose {
+			r.note(dim, r.m.dot+" settings "+r.m.dot+" "+r.p.line(e.Route))
+		}
+	}
+}
+
+// verdict writes what a person ruled, and on what.
+func (r *Renderer) verdict(e *events.Verdict) string {
+	var on []string
+	for _, c := range e.Calls {
+		if known := r.calls[c.Call]; known != nil && known.label != "" {
+			on = append(on, known.label)
+		} else {
+			on = append(on, c.Call)
+		}
+	}
+	text := string(e.Verdict)
+	switch e.Verdict {
+	case events.RulingAlways:
+		text = "always approve"
+	case events.RulingRevoke:
+		text = "revoke standing approvals"
+		on = append(on, e.Grants...)
+	}
+	text = strings.TrimSpace(text + " " + strings.Join(on, ", "))
+	return strings.TrimSuffix(text+": "+e.Reason, ": ")
+}
+
+// cancel writes what a person stops.
+func (r *Renderer) cancel(e *events.Cancel) string {
+	switch e.What() {
+	case events.ScopeTurn:
+		return "cancel"
+	case events.ScopeCall:
+		if known := r.calls[e.Call]; known != nil && known.label != "" {
+			return "cancel " + known.label
+		}
+		return "cancel call " + cmp.Or(e.Call, "?")
+	case events.ScopeQueue:
+		return "cancel the queue"
+	case events.ScopeAll:
+		return "cancel the turn and the queue"
+	}
+	return "cancel " + string(e.Scope)
+}
+
+// who is the person behind a verdict.
+func (r *Renderer) who(verdict string) string { return someone(r.p, r.people[verdict]) }
+
+// someone names a person, or says that it was one.
+func someone(p Profile, from string) string {
+	return cmp.Or(p.cut(p.line(from), nameCells), "a person")
+}

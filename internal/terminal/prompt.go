@@ -1,0 +1,153 @@
+package terminal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// LineReader returns the next line that a person wrote, without its end. It
+// returns io.EOF when there is none, and may return any error to call a question
+// off, such as that of a context.
+type LineReader func() (string, error)
+
+// Choice is what a person chose for one awaited thing.
+type Choice struct {
+	Verdict   events.Ruling   // approve, reject, edit, answer or approve_for_conversation
+	Arguments json.RawMessage // edit: what to run with, a compact JSON object
+	Content   string          // answer: the result
+	Reason    string          // reject: why; may be empty
+	Skip      bool            // decided later; nothing else is set
+}
+
+// Prompt asks a person about one awaited thing: it shows on out what would run,
+// and asks on lines from in until one decides. What is shown is what is decided
+// about: characters that do not show are written as escapes, nothing that others
+// wrote begins a line, and that something was left out is said. The end of the
+// input means that it is decided later.
+//
+// edit opens a text, JSON as it is shown, for the person to change. Its error is
+// shown, and so is why the text cannot be taken; the person is asked again and
+// edits what they had. A text that is empty or means the same as before changes
+// nothing.
+//
+// An error is the writer's, or what in returned other than io.EOF.
+func Prompt(out io.Writer, in LineReader, p Profile, a events.Awaited, edit func(string) (string, error)) (Choice, error) {
+	q := &question{sheet: newSheet(out, p), p: p, m: p.marks(), in: in, a: a, edit: edit, keys: keys(a.For)}
+	q.draft = q.text()
+	q.show()
+	for {
+		line, err := q.ask(q.menu())
+		var c Choice
+		decided := false
+		if err == nil {
+			c, decided, err = q.take(strings.TrimSpace(line))
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			q.sheet.note(plain, "")
+			return Choice{Skip: true}, q.sheet.flush()
+		case err != nil:
+			return Choice{}, err
+		case decided:
+			return c, q.sheet.flush()
+		}
+	}
+}
+
+// take does what a line says and reports whether that decides.
+func (q *question) take(line string) (c Choice, decided bool, err error) {
+	letter, known := letter(q.keys, line)
+	switch {
+	case line == "":
+		return Choice{}, false, nil
+	case !known:
+		q.say(dim, q.p.cut(q.p.line(line), nameCells)+" is no answer here: ? shows what is")
+		return Choice{}, false, nil
+	}
+	switch letter {
+	case "y":
+		return Choice{Verdict: events.RulingApprove}, true, nil
+	case "A":
+		return Choice{Verdict: events.RulingAlways}, true, nil
+	case "s":
+		return Choice{Skip: true}, true, nil
+	case "n":
+		why, err := q.ask("why? (empty for no reason)")
+		return Choice{Verdict: events.RulingReject, Reason: strings.TrimSpace(why)}, err == nil, err
+	case "e":
+		return q.edited()
+	case "a":
+		return q.answer()
+	case "v":
+		q.arguments(0)
+	case "?":
+		q.help()
+	}
+	return Choice{}, false, nil
+}
+
+// edited lets the person change the arguments.
+func (q *question) edited() (Choice, bool, error) {
+	text, err := q.edit(q.draft)
+	if err != nil {
+		q.say(red, "the arguments were not edited: "+q.p.line(err.Error()))
+		return Choice{}, false, nil
+	}
+	if strings.TrimSpace(text) == "" {
+		q.say(dim, "the text is empty: nothing was changed")
+		return Choice{}, false, nil
+	}
+	if err := events.CheckArguments(text); err != nil {
+		q.draft = text
+		q.say(red, where(text, err)+q.p.line(err.Error())+"; e edits again what you wrote")
+		return Choice{}, false, nil
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, events.Arguments(text)); err != nil {
+		return Choice{}, false, fmt.Errorf("compact the arguments: %w", err)
+	}
+	if explicit(compact.String()) == q.compact() {
+		q.draft = q.text()
+		q.say(dim, "nothing was changed")
+		return Choice{}, false, nil
+	}
+	return Choice{Verdict: events.RulingEdit, Arguments: compact.Bytes()}, true, nil
+}
+
+// answer reads the result that the person gives.
+func (q *question) answer() (Choice, bool, error) {
+	var text strings.Builder
+	for what := `the result, as the model will read it (a \ at the end of a line goes on):`; ; what = "." {
+		line, err := q.ask(what)
+		if err != nil {
+			return Choice{}, false, err
+		}
+		more, goesOn := strings.CutSuffix(line, `\`)
+		text.WriteString(more)
+		if !goesOn {
+			break
+		}
+		text.WriteByte('\n')
+	}
+	if strings.TrimSpace(text.String()) == "" {
+		q.say(dim, "the result is empty: nothing was decided")
+		return Choice{}, false, nil
+	}
+	return Choice{Verdict: events.RulingAnswer, Content: text.String()}, true, nil
+}
+
+// where is the line of a text that is not JSON, counted from 1.
+func where(text string, err error) string {
+	syntax, ok := errors.AsType[*json.SyntaxError](err)
+	if !ok {
+		return ""
+	}
+	before := text[:min(len(text), max(0, int(syntax.Offset)))]
+	return fmt.Sprintf("line %d: ", 1+strings.Count(strings.TrimRight(before, "\r\n"), "\n"))
+}

@@ -1,0 +1,180 @@
+package terminal
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// previewLines bounds what a question shows of the arguments by itself.
+const previewLines = 16
+
+// question is one awaited thing while a person is asked about it.
+type question struct {
+	sheet *sheet
+	p     Profile
+	m     marks
+	in    LineReader
+	a     events.Awaited
+	edit  func(string) (string, error)
+	keys  []key
+	draft string // what is edited
+}
+
+// key is something that can be answered: its letter, the word for it and what
+// it does.
+type key struct{ letter, word, help string }
+
+// keys are the answers that make sense for what is waited for.
+func keys(w events.Wait) []key {
+	var (
+		no     = key{"n", "no", "do not run it; you may say why"}
+		answer = key{"a", "answer", "do not run it: you write its result"}
+		view   = key{"v", "view", "show the arguments whole"}
+		skip   = key{"s", "skip", "decide later; it goes on waiting"}
+		help   = key{"?", "help", "show this"}
+	)
+	switch w {
+	case events.WaitApproval:
+		return []key{{"y", "yes", "run it as it is shown"}, no, {"e", "edit", "run it with other arguments, in your editor"}, answer,
+			{"A", "always", "run it, and such calls without asking in this conversation"}, view, skip, help}
+	case events.WaitTime, events.WaitResult:
+		return []key{no, answer, view, skip, help}
+	case events.WaitLimit:
+		return []key{{"y", "yes", "let the turn go on, up to the limit again"}, {"n", "no", "end the turn; you may say why"}, skip, help}
+	}
+	return []key{view, skip, help}
+}
+
+// letter is the letter of the key that a line means: its letter or its word. Of
+// the letters only "a" and "A" differ by their case.
+func letter(keys []key, line string) (string, bool) {
+	lower := strings.ToLower(line)
+	for _, k := range keys {
+		if line == k.letter || lower == k.word || lower == k.letter && lower != "a" {
+			return k.letter, true
+		}
+	}
+	return "", false
+}
+
+// show writes what is asked about.
+func (q *question) show() {
+	name := cmp.Or(q.p.cut(q.p.line(q.a.Tool), min(nameCells, q.p.columns()/2)), "?")
+	what := " waits"
+	switch q.a.For {
+	case events.WaitApproval:
+		what = " wants to run"
+	case events.WaitTime:
+		what = " waits for its time"
+	case events.WaitResult:
+		what = " waits for its result"
+	case events.WaitLimit:
+		name, what = q.p.cut(q.p.line(cmp.Or(q.a.Reason, "a limit")), q.p.columns()/2), " is reached"
+	}
+	q.sheet.note(plain, q.p.paint(yellow, q.m.pause)+q.p.paint(bold, " "+name)+what)
+	if q.a.For != events.WaitLimit {
+		q.arguments(previewLines)
+		if reason := q.p.line(q.a.Reason); reason != "" {
+			q.sheet.note(plain, q.inside("  ", q.p.narrower(2).wrap(q.p.cut(reason, reasonCells))))
+		}
+	}
+	// Nothing here reads a clock, so times are told as they are.
+	pieces := append(fate(&q.a, time.Time{}), q.p.line(q.a.Call))
+	q.sheet.note(plain, indented("  ", q.p.narrower(2).flow(pieces)))
+}
+
+// arguments writes what the call would run with, most lines of it at most; 0
+// for all. Each line has a bar before it, also where a line had to be broken, so
+// that nothing in it looks like a line of ours.
+func (q *question) arguments(most int) {
+	bar := "  " + q.m.bar + " "
+	text := q.compact()
+	if cells(bar+text) > q.p.columns() {
+		text = q.text()
+	}
+	lines := strings.Split(q.inside(bar, text), "\n")
+	shown := lines
+	if most > 0 && len(lines) > most {
+		shown = lines[:most]
+	}
+	for _, line := range shown {
+		q.sheet.note(plain, line)
+	}
+	if more := len(lines) - len(shown); more > 0 {
+		hint := fmt.Sprintf("%s %s more, %s in all: v shows the arguments whole", q.m.ellipsis, count(int64(more), "line"), size(int64(len(q.a.Arguments))))
+		q.sheet.note(yellow, indented("  ", q.p.narrower(2).wrap(hint)))
+	}
+}
+
+// inside puts a margin before each line of a text, and breaks lines that do not
+// fit beside it.
+func (q *question) inside(margin, text string) string {
+	return indented(margin, widths().Wrap(text, max(2, q.p.columns()-cells(margin))))
+}
+
+// compact is the arguments on one line, whole, as exact writes them.
+func (q *question) compact() string {
+	raw := events.Arguments(string(q.a.Arguments))
+	var buf bytes.Buffer
+	if err := json.Compact(&buf, raw); err != nil {
+		return q.p.clean(string(raw))
+	}
+	return explicit(buf.String())
+}
+
+// text is the arguments as they are edited.
+func (q *question) text() string { return q.p.exactLines(events.Arguments(string(q.a.Arguments))) }
+
+// menu is the line that asks.
+func (q *question) menu() string {
+	var words []string
+	for _, k := range q.keys {
+		if k.letter == "?" {
+			words = append(words, "[?]")
+			continue
+		}
+		words = append(words, "["+k.letter+"]"+k.word[1:])
+	}
+	what := "decide"
+	switch q.a.For {
+	case events.WaitApproval:
+		what = "run it"
+	case events.WaitLimit:
+		what = "go on"
+	}
+	return what + "? " + strings.Join(words, " ")
+}
+
+// help writes what each key does.
+func (q *question) help() {
+	for _, k := range q.keys {
+		q.sheet.note(plain, indented("  ", q.p.narrower(2).wrap(k.letter+" "+k.word+": "+k.help)))
+	}
+}
+
+// say writes a line of ours.
+func (q *question) say(st style, text string) { q.sheet.note(st, q.p.wrap(text)) }
+
+// ask reads a line, on the line of what is asked.
+func (q *question) ask(what string) (string, error) {
+	q.sheet.enter(sectionNote, "")
+	q.sheet.put(bold, q.p.wrap(what))
+	q.sheet.put(plain, " ")
+	if err := q.sheet.flush(); err != nil {
+		return "", err
+	}
+	line, err := q.in()
+	q.sheet.newlines = 1 // the person ended the line
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the decision on call %s: %w", q.p.line(q.a.Call), err)
+	}
+	return line, err
+}

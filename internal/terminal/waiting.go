@@ -1,0 +1,171 @@
+package terminal
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// reasonCells bounds what is shown of a reason that is not asked for whole.
+const reasonCells = 400
+
+// paused shows what a turn waits for; a reminder is one line.
+func (r *Renderer) paused(e *events.Paused, at time.Time) {
+	if e.AtMS > 0 {
+		at = time.UnixMilli(e.AtMS)
+	}
+	if e.Reminder > 0 && !r.o.Verbose {
+		r.reminder(e, at)
+		return
+	}
+	head := r.m.pause + " waiting for " + whom(e.Awaiting)
+	if e.Reminder > 0 {
+		head += ", " + ordinal(e.Reminder)
+	}
+	r.note(yellow, r.p.wrap(head))
+	for i := range e.Awaiting {
+		r.awaited(&e.Awaiting[i], at)
+	}
+}
+
+// reminder says again what is waited for, and for how long still.
+func (r *Renderer) reminder(e *events.Paused, at time.Time) {
+	labels := make([]string, len(e.Awaiting))
+	for i := range e.Awaiting {
+		labels[i] = r.awaitedLabel(&e.Awaiting[i])
+	}
+	text := r.m.pause + " still waiting, " + ordinal(e.Reminder) + ": " + strings.Join(labels, ", ")
+	if e.DeadlineMS > 0 {
+		text += " " + r.m.dot + " expires " + when(e.DeadlineMS, at)
+	}
+	r.note(yellow, r.p.wrap(text))
+}
+
+// awaited shows one thing that is waited for: what it is, why somebody is
+// asked, and what happens when nobody answers.
+func (r *Renderer) awaited(a *events.Awaited, at time.Time) {
+	if r.o.TextOnly {
+		return
+	}
+	const margin, indent = " ", "    "
+	shown := card{mark: margin, label: r.awaitedLabel(a), between: " "}
+	if len(a.Arguments) > 0 {
+		shown.body, shown.text = r.p.exact(a.Arguments), r.p.exactLines(a.Arguments)
+	}
+	r.card(shown)
+	if reason := r.p.line(a.Reason); reason != "" && a.For != events.WaitLimit {
+		if !r.o.Verbose {
+			reason = r.p.cut(reason, reasonCells)
+		}
+		r.out.note(plain, indented(indent, r.p.narrower(len(indent)).wrap(reason)))
+	}
+	pieces := append(fate(a, at), r.p.line(a.Call))
+	r.out.note(plain, indented(indent, r.p.narrower(len(indent)).flow(pieces)))
+}
+
+// awaitedLabel names a call as its card does, and a question by its limit.
+func (r *Renderer) awaitedLabel(a *events.Awaited) string {
+	if a.For == events.WaitLimit {
+		label := "limit " + cmp.Or(r.p.line(a.Reason), "?")
+		if r.calls[a.Call] == nil {
+			r.calls[a.Call] = &call{label: label} // verdicts name it as they do a call
+		}
+		return label
+	}
+	return r.call(a.Call, cmp.Or(a.Tool, "?")).label
+}
+
+// resumed says no more than that a turn goes on past a limit: what runs is seen.
+func (r *Renderer) resumed(e *events.Resumed) {
+	switch limit := r.p.line(e.Extended); {
+	case limit != "":
+		r.remark(dim, "going on past "+limit)
+	case r.o.Verbose:
+		r.remark(dim, "going on")
+	}
+}
+
+// fate is what an awaited thing needs and what becomes of it by itself.
+func fate(a *events.Awaited, at time.Time) []string {
+	var pieces []string
+	expires := "expires "
+	switch a.For {
+	case events.WaitApproval:
+		pieces = append(pieces, "needs approval")
+		if a.Effect != "" {
+			pieces = append(pieces, "effect "+effect(a.Effect))
+		}
+	case events.WaitTime:
+		if a.DueMS > 0 {
+			pieces = append(pieces, "runs by itself "+when(a.DueMS, at))
+		} else {
+			pieces = append(pieces, "runs by itself")
+		}
+	case events.WaitResult:
+		pieces, expires = append(pieces, "the app gives the result"), "until "
+	case events.WaitLimit:
+		pieces, expires = append(pieces, "may the turn go on?"), "ends "
+	default:
+		pieces = append(pieces, "waits for something this version does not know")
+	}
+	if a.DeadlineMS > 0 {
+		due := when(a.DeadlineMS, at)
+		if expires == "until " {
+			due = clock(a.DeadlineMS, at)
+		}
+		pieces = append(pieces, expires+due)
+	}
+	return pieces
+}
+
+// effect says what running a call again would do, in the words of the contract.
+func effect(e events.Effect) string {
+	switch e {
+	case events.EffectPure, events.EffectIdempotent, events.EffectOnce:
+		return string(e)
+	}
+	return "unknown"
+}
+
+// whom lists those who are waited for, each once.
+func whom(awaiting []events.Awaited) string {
+	var all []string
+	for _, a := range awaiting {
+		who := "somebody"
+		switch a.For {
+		case events.WaitApproval, events.WaitLimit:
+			who = "a person"
+		case events.WaitTime:
+			who = "a time"
+		case events.WaitResult:
+			who = "the app"
+		}
+		if !slices.Contains(all, who) {
+			all = append(all, who)
+		}
+	}
+	switch n := len(all); n {
+	case 0:
+		return "somebody"
+	case 1:
+		return all[0]
+	default:
+		return strings.Join(all[:n-1], ", ") + " and " + all[n-1]
+	}
+}
+
+// indented puts a margin before each line.
+func indented(margin, lines string) string {
+	return margin + strings.ReplaceAll(lines, "\n", "\n"+margin)
+}
+
+// narrower is the profile of a block inside a margin.
+func (p Profile) narrower(margin int) Profile {
+	if p.Width > 0 {
+		p.Width = max(1, p.Width-margin)
+	}
+	return p
+}
