@@ -75,9 +75,9 @@ func channels() []channel {
 		channel{"jobs-tool", "jobs.tool.{tool}.{call}", "Tool calls to be run now, a work queue; published after the decision that asks for them.",
 			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
 		channel{"hooks", "hooks.{when}.{hook}", "A request to an app before or after a turn, plain NATS; it is asked again until it answers or its deadline has passed.",
-			[]string{orchestrator}, []string{app}, []string{"HookCall"}, hookAnswers},
+			[]string{orchestrator}, []string{app}, []string{"HookCall", "Claim"}, hookAnswers},
 		channel{hookAnswers, "", "The answer to a request under hooks, published to the reply subject of the request.",
-			[]string{app}, []string{orchestrator}, []string{"HookAnswered"}, ""},
+			[]string{app}, []string{orchestrator}, []string{"HookAnswered", "Claim"}, ""},
 	)
 }
 

@@ -35,6 +35,12 @@ subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
 	}
 	fmt.Fprintf(&b, "\nInside a [Decision](#decision) stand %s, and as a record %s.\n", links(decided()), links(recorded()))
 
+	b.WriteString(`
+Timers carry no event and are the orchestrator's own: a conversation that waits
+has one scheduled message of the server on ` + "`timer.<shard>.<conversation>.next`" + `,
+which fires on ` + "`due.<shard>.<conversation>`" + `. What follows from it is decided on the
+turn channel.
+`)
 	for _, e := range defs.events {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", e.name, src.text[e.name], origin(e.name))
 		fields(&b, e.schema)
