@@ -48,6 +48,17 @@ func Resume(id string, state events.State, seq uint64) *Conversation {
 	return &Conversation{ID: id, State: state.Clone(), TurnLane: seq}
 }
 
+// Settled takes over the results that another fold of the same log knows. A
+// Decision's state may lack some: those that came after it and were not worth
+// another, and those that its owner did not know.
+func (c *Conversation) Settled(by *Conversation) {
+	for _, call := range by.Calls {
+		if call.Status != "" {
+			c.settle(call.Call, call.Status)
+		}
+	}
+}
+
 // Message is one message of the log, as the fold takes it.
 type Message struct {
 	Channel  events.Channel
@@ -139,9 +150,7 @@ func (c *Conversation) generation(e events.Event) {
 	if s, ok := e.(*events.GenerationStarted); ok && s.Generation != c.Generation {
 		return
 	}
-	if c.Open.Apply(e) && c.Open.Ended != nil {
-		c.Usage = c.Usage.Add(c.Open.Ended.Usage)
-	}
+	c.Open.Apply(e)
 }
 
 func (c *Conversation) call(e events.Event, call string) {
@@ -168,13 +177,21 @@ func (c *Conversation) open(call string) bool {
 // settle ends a call of the step; it reports whether the call was open. What
 // comes late, after a cancel or a timeout, changes nothing.
 func (c *Conversation) settle(call string, status events.Status) bool {
+	if !c.open(call) {
+		return false
+	}
+	c.end(call, status)
+	return true
+}
+
+// end gives a call its status, also over one that it has: whoever decided did
+// not know the result that stands between, and the decision is what counts.
+func (c *Conversation) end(call string, status events.Status) {
 	for i := range c.Calls {
-		if c.Calls[i].Call == call && c.Calls[i].Status == "" {
-			c.Calls[i].Status = status
-			return true
+		if s := &c.Calls[i]; s.Call == call {
+			*s = events.CallState{Call: s.Call, Tool: s.Tool, Status: status}
 		}
 	}
-	return false
 }
 
 // Decide folds a Decision's events in.
@@ -189,25 +206,32 @@ func (c *Conversation) Decided(e events.Event) {
 	c.Phase = cmp.Or(c.Phase, events.PhaseIdle)
 	switch e := e.(type) {
 	case *events.InputAnswered:
-		c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return in.ID == e.Input })
-		if e.Answer == events.AnswerQueued {
-			c.Queue = append(c.Queue, e.Input)
-		}
+		c.answered(e)
 	case *events.TurnStarted:
-		c.Phase, c.Turn, c.StartedMS = events.PhaseGenerating, e.Turn, e.AtMS
 		c.Turns++
-		c.Step, c.Try, c.Usage = 0, 0, nil
+		c.State = events.State{Phase: events.PhaseGenerating, Turns: c.Turns, Turn: e.Turn, StartedMS: e.AtMS, Route: c.Route,
+			Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
 		c.forgetCalls()
-		c.Queue = slices.DeleteFunc(c.Queue, func(id string) bool { return slices.Contains(e.Inputs, id) })
-		if len(c.Queue) == 0 {
-			c.Queue = nil
+		c.dequeue(e.Inputs)
+	case *events.HooksRequested:
+		if e.When == events.HookBefore {
+			c.Phase = events.PhasePreparing
 		}
+		for _, h := range e.Hooks {
+			c.Hooks = append(c.Hooks, events.PendingHook{Turn: e.Turn, Hook: h})
+		}
+	case *events.HookAnswered:
+		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == e.When && h.Name == e.Hook })
 	case *events.GenerationRequested:
+		if g := c.Open; e.Try > 1 && g != nil && g.Ended != nil {
+			c.spend(g.Started.Provider, g.Started.Model, g.Ended.Usage) // of the try that failed
+		}
 		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
 		c.Route = e.Route
 		c.Open, c.Requested = nil, e
 		c.forgetCalls()
 	case *events.AssistantMessage:
+		c.spend(e.Message.Provider, e.Message.Model, e.Usage)
 		c.Phase, c.Generation, c.Open, c.Requested = events.PhaseCalling, "", nil, nil
 		c.forgetCalls()
 		for _, p := range e.Message.Parts {
@@ -216,17 +240,19 @@ func (c *Conversation) Decided(e events.Event) {
 			}
 		}
 	case *events.ToolCallRequested:
-		if c.Asked == nil {
-			c.Asked = map[string]*events.ToolCallRequested{}
-		}
-		c.Asked[e.Call] = e
+		c.released(e)
 	case *events.ToolCallRefused:
-		c.settle(e.Call, e.Status)
+		c.end(e.Call, e.Status)
+	case *events.ToolCallAnswered:
+		c.end(e.Call, events.StatusOK)
 	case *events.Paused:
-		c.Phase = events.PhasePaused
+		c.paused(e)
+	case *events.Resumed:
+		c.resumed(e)
 	case *events.TurnEnded:
-		c.Phase, c.Turn, c.Generation, c.Open, c.Requested = events.PhaseIdle, "", "", nil, nil
-		c.Step, c.Try, c.StartedMS, c.Usage = 0, 0, 0, nil
+		c.State = events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
+		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == events.HookBefore })
+		c.Open, c.Requested = nil, nil
 		c.forgetCalls()
 	}
 	if c.Transcript != nil {

@@ -54,11 +54,6 @@ func TestConversation(t *testing.T) {
 			gen {"type":"GenerationStarted","attempt":"A","index":0,"generation":"g1","turn":"t1","step":1,"provider":"p","model":"m"}
 			gen {"type":"TextChunk","attempt":"A","index":1,"text":"Hel"}
 			gen {"type":"TextChunk","attempt":"A","index":2,"text":"lo"}`, `generating turn=t1 generation=g1 step=1 try=1 open="Hello"`},
-		{"usage is counted once, at the end", asked + `
-			gen {"type":"GenerationStarted","attempt":"A","index":0,"generation":"g1","turn":"t1","step":1,"provider":"p","model":"m"}
-			gen {"type":"GenerationEnded","attempt":"A","index":1,"finish":"stop","terminated":true,"usage":{"input_tokens":3,"output_tokens":4}}
-			gen {"type":"GenerationEnded","attempt":"A","index":1,"finish":"stop","terminated":true,"usage":{"input_tokens":3,"output_tokens":4}}`,
-			`generating turn=t1 generation=g1 step=1 try=1 open="" tokens=7`},
 		{"what a generation nobody waits for writes does not exist", asked + `
 			gen {"type":"GenerationStarted","attempt":"Z","index":0,"generation":"g0","turn":"t0","step":1,"provider":"p","model":"m"}
 			gen {"type":"TextChunk","attempt":"Z","index":1,"text":"old"}`, "generating turn=t1 generation=g1 step=1 try=1"},

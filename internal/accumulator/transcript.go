@@ -1,6 +1,9 @@
 package accumulator
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -14,24 +17,39 @@ type Transcript struct {
 	inputs  map[string]*events.UserMessage // not part of a turn yet
 	results map[string]events.Part
 	turns   map[string]string // the turns that messages began, by the messages' ids
+
+	settings map[string]*events.Settings // not accepted yet
+	edits    map[string]string           // arguments that people put in place of the model's, by call
+	hands    map[string]string           // the Verdicts that decided calls, by call
+	from     map[string]string           // who gave a Verdict
+	answers  map[string]bool             // results that people gave, by call
+	contexts map[string][]context        // what hooks said before a turn
+	ended    map[string]*events.TurnEnded
 }
+
+// context is what a hook adds to the system prompt of a turn.
+type context struct{ hook, text string }
 
 type entry struct {
 	message events.Message
 	turn    string
+	step    int
 }
 
 // NewTranscript is the transcript of a conversation in which nothing was said.
 func NewTranscript() *Transcript {
-	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{}}
+	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{},
+		settings: map[string]*events.Settings{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
 }
 
 func (t *Transcript) input(in Input) {
 	switch e := in.Event.(type) {
 	case *events.Settings:
-		t.Settings = *e
+		t.settings[in.ID] = e
 	case *events.UserMessage:
 		t.inputs[in.ID] = e
+	case *events.Verdict:
+		t.from[in.ID] = e.From
 	}
 }
 
@@ -44,26 +62,83 @@ func (t *Transcript) result(call string, p events.Part) {
 
 func (t *Transcript) decided(e events.Event) {
 	switch e := e.(type) {
+	case *events.InputAnswered:
+		t.answered(e)
 	case *events.TurnStarted:
-		m := events.Message{Role: events.RoleUser}
+		t.entries = append(t.entries, entry{message: events.Message{Role: events.RoleUser}, turn: e.Turn})
 		for _, id := range e.Inputs {
-			t.turns[id] = e.Turn
-			if in := t.inputs[id]; in != nil {
-				m.Parts = append(m.Parts, events.Part{Kind: events.PartText, Text: in.Text})
-				delete(t.inputs, id)
+			t.join(id, e.Turn)
+		}
+	case *events.HooksRequested:
+		if e.When == events.HookBefore {
+			for _, h := range e.Hooks {
+				t.contexts[e.Turn] = append(t.contexts[e.Turn], context{hook: h.Name})
 			}
 		}
-		if len(m.Parts) > 0 {
-			t.entries = append(t.entries, entry{message: m, turn: e.Turn})
+	case *events.HookAnswered:
+		for i, c := range t.contexts[e.Turn] {
+			if e.When == events.HookBefore && c.hook == e.Hook {
+				t.contexts[e.Turn][i].text = e.Context
+			}
 		}
 	case *events.AssistantMessage:
 		if len(e.Message.Parts) > 0 {
-			t.entries = append(t.entries, entry{message: e.Message, turn: e.Turn})
+			t.entries = append(t.entries, entry{message: e.Message, turn: e.Turn, step: e.Step})
+		}
+	case *events.ToolCallRequested:
+		if len(e.Arguments) > 0 {
+			t.edits[e.Call] = string(e.Arguments)
+		}
+		if e.By != "" {
+			t.hands[e.Call] = e.By
 		}
 	case *events.ToolCallRefused:
 		// Stands over a result that came while it was being decided: whoever
 		// decided did not know that result, and the model must not either.
 		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status}
+	case *events.ToolCallAnswered:
+		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: events.StatusOK}
+		t.hands[e.Call], t.answers[e.Call] = e.By, true
+	case *events.TurnEnded:
+		t.ended[e.Turn] = e
+		delete(t.contexts, e.Turn)
+	}
+}
+
+// answered lets Settings stand, takes a message into a turn that runs already,
+// and forgets messages that were dropped.
+func (t *Transcript) answered(e *events.InputAnswered) {
+	if s := t.settings[e.Input]; s != nil {
+		if e.Answer == events.AnswerAccepted {
+			t.Settings = *s
+		}
+		delete(t.settings, e.Input)
+	}
+	if e.Answer == events.AnswerAccepted && e.Turn != "" {
+		t.join(e.Input, e.Turn)
+	}
+	for _, id := range e.Dropped {
+		delete(t.inputs, id)
+	}
+}
+
+// join makes a message part of a turn, unless it is already.
+func (t *Transcript) join(id, turn string) {
+	in := t.inputs[id]
+	if t.turns[id] != "" {
+		delete(t.inputs, id) // said again
+		return
+	}
+	t.turns[id] = turn
+	if in == nil {
+		return
+	}
+	for i := len(t.entries) - 1; i >= 0; i-- {
+		if e := &t.entries[i]; e.turn == turn && e.message.Role == events.RoleUser {
+			e.message.Parts = append(e.message.Parts, events.Part{Kind: events.PartText, Text: in.Text})
+			delete(t.inputs, id)
+			return
+		}
 	}
 }
 
@@ -78,12 +153,16 @@ func (t *Transcript) TurnOf(input string) string {
 
 // Messages is the transcript as it is sent to a model: each assistant message
 // with calls is followed by one result per call, in the model's order, and
-// nothing stands between. A call without a result gets one of status unknown:
-// no provider accepts an unanswered call.
+// nothing stands between. Arguments that a person edited stand in the place of
+// the model's: the model reads what ran. A call without a result gets one of
+// status unknown: no provider accepts an unanswered call.
 func (t *Transcript) Messages() []events.Message {
 	all := []events.Message{}
 	for _, e := range t.entries {
-		all = append(all, e.message)
+		if len(e.message.Parts) == 0 {
+			continue // a turn whose messages are not known
+		}
+		all = append(all, t.ran(e.message))
 		for _, p := range e.message.Parts {
 			if p.Kind != events.PartCall {
 				continue
@@ -100,14 +179,125 @@ func (t *Transcript) Messages() []events.Message {
 	return all
 }
 
-// Arguments are the raw arguments of a call.
+// ran is a message with its calls as they ran.
+func (t *Transcript) ran(m events.Message) events.Message {
+	for i, p := range m.Parts {
+		if edit, ok := t.edits[p.Call]; ok && p.Kind == events.PartCall {
+			m.Parts = slices.Clone(m.Parts)
+			m.Parts[i].Arguments = edit
+		}
+	}
+	return m
+}
+
+// Arguments are the raw arguments of a call, as it runs.
 func (t *Transcript) Arguments(call string) string {
+	c, _ := t.Call(call)
+	return c.Arguments
+}
+
+// Called is a call of the transcript and how it ended.
+type Called struct {
+	Turn       string
+	Step       int
+	Call, Tool string
+	Arguments  string        // raw, as the call ran
+	Status     events.Status // empty while it has no result
+	Content    string        // what the model reads of its result
+	Edited     string        // the model's own arguments, when a person changed them
+	Answered   bool          // a person gave the result
+	By         string        // who decided about it, as the Verdict says
+}
+
+// Call finds a call; false when there is none, and for a nil Transcript.
+func (t *Transcript) Call(id string) (Called, bool) {
+	if t == nil {
+		return Called{}, false
+	}
 	for i := len(t.entries) - 1; i >= 0; i-- {
 		for _, p := range t.entries[i].message.Parts {
-			if p.Kind == events.PartCall && p.Call == call {
-				return p.Arguments
+			if p.Kind == events.PartCall && p.Call == id {
+				return t.called(p, t.entries[i]), true
 			}
 		}
 	}
-	return ""
+	return Called{}, false
+}
+
+// Part is a call as the model made it; false when there is none.
+func (t *Transcript) Part(id string) (events.Part, bool) {
+	for i := len(t.entries) - 1; i >= 0; i-- {
+		for _, p := range t.entries[i].message.Parts {
+			if p.Kind == events.PartCall && p.Call == id {
+				return p, true
+			}
+		}
+	}
+	return events.Part{}, false
+}
+
+// Calls are the calls of a turn, or with an empty turn of the conversation, in
+// order.
+func (t *Transcript) Calls(turn string) []Called {
+	var all []Called
+	if t == nil {
+		return nil
+	}
+	for _, e := range t.entries {
+		for _, p := range e.message.Parts {
+			if p.Kind == events.PartCall && (turn == "" || e.turn == turn) {
+				all = append(all, t.called(p, e))
+			}
+		}
+	}
+	return all
+}
+
+func (t *Transcript) called(p events.Part, e entry) Called {
+	c := Called{Turn: e.turn, Step: e.step, Call: p.Call, Tool: p.Name, Arguments: p.Arguments}
+	if edit, ok := t.edits[p.Call]; ok {
+		c.Arguments, c.Edited = edit, cmp.Or(p.Arguments, "{}")
+	}
+	c.Answered, c.By = t.answers[p.Call], t.from[t.hands[p.Call]]
+	r := t.results[p.Call]
+	c.Status, c.Content = r.Status, r.Text
+	return c
+}
+
+// Context is what hooks add to the system prompt of a turn, in their order.
+func (t *Transcript) Context(turn string) []string {
+	var all []string
+	for _, c := range t.contexts[turn] {
+		if c.text != "" {
+			all = append(all, c.text)
+		}
+	}
+	return all
+}
+
+// Said is what the person said to begin a turn; nil when it is not known.
+func (t *Transcript) Said(turn string) *events.Message {
+	for _, e := range t.entries {
+		if e.turn == turn && e.message.Role == events.RoleUser {
+			return &e.message
+		}
+	}
+	return nil
+}
+
+// Ended is how a turn ended and the text of its last assistant message.
+func (t *Transcript) Ended(turn string) (*events.TurnEnded, string) {
+	var text string
+	for _, e := range t.entries {
+		if e.turn != turn || e.message.Role != events.RoleAssistant {
+			continue
+		}
+		text = ""
+		for _, p := range e.message.Parts {
+			if p.Kind == events.PartText {
+				text += p.Text
+			}
+		}
+	}
+	return t.ended[turn], text
 }

@@ -95,10 +95,12 @@ func TestResultsCarryWhatTheirCallIsKnownBy(t *testing.T) {
 	}
 }
 
-func TestTheLatestSettingsStandWhole(t *testing.T) {
+func TestTheLatestAcceptedSettingsStandWhole(t *testing.T) {
 	c := history(t, `
 		in {"type":"Settings","id":"s1","route":"a/b","system":"be brief"}
-		in {"type":"Settings","id":"s2","route":"c/d"}`)
+		in {"type":"Settings","id":"s2","route":"c/d"}
+		in {"type":"Settings","id":"s3","route":"e/f"}
+		turn {"type":"Decision","events":[{"type":"InputAnswered","input":"s1","answer":"accepted"},{"type":"InputAnswered","input":"s2","answer":"accepted"},{"type":"InputAnswered","input":"s3","answer":"invalid"}],"state":{"phase":"idle"}}`)
 	if s := c.Transcript.Settings; s.Route != "c/d" || s.System != "" {
 		t.Errorf("settings are mixed: %+v", s)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/orchestrator"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -48,6 +49,11 @@ type Config struct {
 	// may read.
 	AllowHosts []string
 	Root       string
+	// Rules is a file with the policy, limits, prices and hooks that stand where
+	// a conversation's Settings say nothing.
+	Rules string
+	// Hooks are those of a program that holds an orchestrator itself.
+	Hooks []orchestrator.Hook
 }
 
 // Catalog opens the providers that are configured.
@@ -85,7 +91,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 		Name:     Token(host + "-" + strconv.Itoa(os.Getpid())),
 		HTTP:     getenv("PARLEY_HTTP"),
 		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),
-		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"),
+		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"), Rules: getenv("PARLEY_RULES"),
 		NoTools: list(getenv("PARLEY_NO_TOOLS")), NoToolStream: list(getenv("PARLEY_NO_TOOL_STREAM")),
 		Models: list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
 	}
@@ -165,6 +171,11 @@ func (cfg *Config) Layout(f *pflag.FlagSet) {
 	f.IntVar(&cfg.Plan.Shards, "shards", cfg.Plan.Shards, "shards of a new deployment, fixed for good; 1 when 0 (PARLEY_SHARDS)")
 	f.IntVar(&cfg.Plan.Replicas, "stream-replicas", cfg.Plan.Replicas, "replicas of each stream; 1 when 0 (PARLEY_REPLICAS)")
 	f.DurationVar(&cfg.Plan.MaxAge, "max-age", cfg.Plan.MaxAge, "how long token streams are kept; 7 days when 0 (PARLEY_MAX_AGE)")
+}
+
+// Deciding adds the flags of a process that decides.
+func (cfg *Config) Deciding(f *pflag.FlagSet) {
+	f.StringVar(&cfg.Rules, "rules", cfg.Rules, "YAML file with the policy, limits, prices and hooks of the deployment (PARLEY_RULES)")
 }
 
 // Asking adds the flags of a process that asks models.

@@ -11,6 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/orchestrator"
+	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/worker"
 )
@@ -27,10 +28,26 @@ type Role struct {
 // owned; it may be nil.
 func Orchestrator(cfg Config, log *slog.Logger, ready func(shard int)) Role {
 	return Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
+		rules, err := cfg.rules()
+		if err != nil {
+			return nil, err
+		}
 		var v tool.Validator
-		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: ready}
+		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: ready,
+			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Hooks: cfg.Hooks}
+		for _, h := range rules.Hooks {
+			o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
+		}
 		return o.Run, nil
 	}}
+}
+
+// rules are those of the deployment.
+func (cfg Config) rules() (policy.Defaults, error) {
+	if cfg.Rules == "" {
+		return policy.Defaults{}, nil
+	}
+	return policy.Load(cfg.Rules)
 }
 
 // LLMWorker is the role that asks models.

@@ -15,7 +15,7 @@ import (
 func OrchestratorService() Service {
 	return Service{
 		Name: "orchestrator", Short: "Decides what happens next in Parley's conversations", Setup: true,
-		Flags: func(cfg *Config, cmd *cobra.Command) { cfg.Layout(cmd.Flags()) },
+		Flags: func(cfg *Config, cmd *cobra.Command) { cfg.Layout(cmd.Flags()); cfg.Deciding(cmd.Flags()) },
 		Role: func(_ context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error) {
 			var owned atomic.Int64
 			health.Gauge("shards_taken_total", "Shards this process has taken since it started.", func() float64 { return float64(owned.Load()) })

@@ -122,6 +122,7 @@ type Paused struct {
 	AtMS       int64     `json:"at_ms" jsonschema:"when this was decided, Unix milliseconds"`
 	Awaiting   []Awaited `json:"awaiting" jsonschema:"what is waited for"`
 	DeadlineMS int64     `json:"deadline_ms,omitempty" jsonschema:"when the first of it expires, Unix milliseconds"`
+	RemindMS   int64     `json:"remind_ms,omitempty" jsonschema:"when this is said again, Unix milliseconds; absent when it is not"`
 	Reminder   int       `json:"reminder,omitempty" jsonschema:"number of the reminder, from 1; absent the first time"`
 	Usage      *Usage    `json:"usage,omitempty" jsonschema:"sum over the turn's generations so far"`
 }
@@ -150,14 +151,16 @@ type Resumed struct {
 
 // InputAnswered tells what became of an input.
 type InputAnswered struct {
-	Input   string       `json:"input" jsonschema:"id of the input, or its cursor when it had none"`
-	Answer  Answer       `json:"answer" jsonschema:"what became of it; of a Verdict on several calls what became of the first it decided, or of the first"`
-	Reason  string       `json:"reason,omitempty" jsonschema:"what is wrong and what to do"`
-	Turn    string       `json:"turn,omitempty" jsonschema:"the turn it became part of, or ended"`
-	Calls   []CallAnswer `json:"calls,omitempty" jsonschema:"Verdict: what became of it, call by call"`
-	Dropped []string     `json:"dropped,omitempty" jsonschema:"Cancel: ids of the queued messages it dropped"`
-	Granted *Grant       `json:"granted,omitempty" jsonschema:"Verdict: the standing approval it gave"`
-	Revoked []string     `json:"revoked,omitempty" jsonschema:"Verdict: ids of the standing approvals it took back"`
+	Input  string       `json:"input" jsonschema:"id of the input, or its cursor when it had none"`
+	Answer Answer       `json:"answer" jsonschema:"what became of it; of a Verdict on several calls what became of the first it decided, or of the first"`
+	Reason string       `json:"reason,omitempty" jsonschema:"what is wrong and what to do"`
+	Turn   string       `json:"turn,omitempty" jsonschema:"the turn it became part of, or ended"`
+	Calls  []CallAnswer `json:"calls,omitempty" jsonschema:"Verdict: what became of it, call by call"`
+	// Supersedes names the turn that gave up what it waited for.
+	Supersedes string   `json:"supersedes,omitempty" jsonschema:"UserMessage: the turn it takes the place of"`
+	Dropped    []string `json:"dropped,omitempty" jsonschema:"Cancel: ids of the queued messages it dropped"`
+	Granted    []Grant  `json:"granted,omitempty" jsonschema:"Verdict: the standing approvals it gave"`
+	Revoked    []string `json:"revoked,omitempty" jsonschema:"Verdict: ids of the standing approvals it took back"`
 }
 
 // CallAnswer is what became of a Verdict on one call.

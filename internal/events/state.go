@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 )
@@ -85,11 +86,21 @@ type Question struct {
 	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
 }
 
+// Arguments stand for those of a call, so that a question is decided like one.
+func (q *Question) Arguments() json.RawMessage {
+	raw, _ := json.Marshal(map[string]string{"limit": q.Limit}) // strings always encode
+	return raw
+}
+
+// Awaited is the question as Paused lists it.
+func (q *Question) Awaited() Awaited {
+	return Awaited{For: WaitLimit, Call: q.ID, Arguments: q.Arguments(), Digest: q.Digest, Reason: q.Limit, DeadlineMS: q.DeadlineMS}
+}
+
 // PendingHook is a hook that was asked and has not answered.
 type PendingHook struct {
-	Turn string   `json:"turn" jsonschema:"id of the turn"`
-	When HookTime `json:"when" jsonschema:"before or after"`
-	Hook string   `json:"hook" jsonschema:"name of the hook"`
+	Turn string `json:"turn" jsonschema:"id of the turn"`
+	Hook
 }
 
 // Busy reports whether work is under way that only the log before now can

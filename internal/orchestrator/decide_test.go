@@ -16,13 +16,15 @@ import (
 
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/tool"
 )
 
 // TestDecide runs the scripts in testdata/decide. A script is a txtar file: what
 // it shows, then sections in order:
 //
-//	-- env --       the Env as JSON; without it one model, and tools f and g
+//	-- env --       the Env as JSON; without it one model, tools f (pure) and g
+//	                (once), and a policy that runs every call
 //	-- at 1500 --   messages that arrive before the decision at 1500 ms, one a
 //	                line, "channel event"; "call.call-1" is a call's lane
 //	-- decision --  the events then decided, one a line
@@ -183,7 +185,8 @@ func (s *script) decide() string {
 // testEnv serves one model and two tools: f wants a number x, g takes anything.
 func testEnv() Env {
 	return Env{
-		Route: "scripted/echo", Limits: DefaultLimits(), Check: new(tool.Validator).Validate,
+		Route: "scripted/echo", Limits: DefaultLimits(), Check: new(tool.Validator).Validate, Judge: new(policy.Judge),
+		Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}},
 		Tools: map[string]events.ToolSpec{
 			"f": {Name: "f", Schema: json.RawMessage(`{"type":"object","properties":{"x":{"type":"number"}},"required":["x"]}`), Effect: events.EffectPure},
 			"g": {Name: "g"},

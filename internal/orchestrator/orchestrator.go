@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -19,21 +22,28 @@ type Orchestrator struct {
 	Bus  *bus.Bus
 	Name string // names the owner in leases and Decisions
 	Log  *slog.Logger
-	// Limits bound turns whose Settings say nothing; [DefaultLimits] when zero.
+	// Limits bound turns whose Settings say nothing; what they leave out is as in
+	// [DefaultLimits].
 	Limits events.Limits
+	// Policy stands where Settings have none; Prices are what models cost.
+	Policy *events.Policy
+	Prices policy.Prices
+	// Hooks are asked about every turn; those without a function on the bus.
+	Hooks []Hook
 	// Check reports why arguments do not fit a tool's schema. It is called from
 	// several goroutines.
 	Check func(spec events.ToolSpec, arguments string) error
 	// Owned is told when a shard is owned and caught up; may be nil.
 	Owned func(shard int)
+
+	judge *policy.Judge
 }
 
 // Run owns every shard that is free, and takes over those that become free,
 // until ctx ends.
 func (o *Orchestrator) Run(ctx context.Context) error {
-	if o.Limits.IsZero() {
-		o.Limits = DefaultLimits()
-	}
+	o.judge = new(policy.Judge)
+	o.Limits = Env{Settings: events.Settings{Limits: o.Limits}, Limits: DefaultLimits()}.limits()
 	roster := o.Bus.NewRoster()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.again(ctx, "the roster is read again", func() error { return roster.Run(ctx) }) })
@@ -106,8 +116,12 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 
 // env is what a decision in a conversation knows.
 func (s *shard) env(now time.Time, settings events.Settings) Env {
-	e := s.offers.env(now, settings)
-	e.Check, e.Limits = s.o.Check, s.o.Limits
+	e := s.offers.env(now)
+	e.Settings, e.Check, e.Judge = settings, s.o.Check, s.o.judge
+	e.Limits, e.Policy, e.Prices = s.o.Limits, s.o.Policy, s.o.Prices
+	for _, h := range s.o.Hooks {
+		e.Hooks = append(e.Hooks, h.Hook)
+	}
 	return e
 }
 
@@ -145,16 +159,25 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	job := &events.GenerationJob{
 		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,
 		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, NotBefore: e.NotBefore,
-		System: settings.System, Messages: c.state.Transcript.Messages(), Parameters: settings.Parameters,
+		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Messages(), Parameters: settings.Parameters,
 	}
 	for _, name := range sortedNames(env.Tools) {
-		job.Tools = append(job.Tools, env.Tools[name])
+		if chosen(settings.Tools, name) {
+			job.Tools = append(job.Tools, env.Tools[name])
+		}
 	}
 	subject, err := topology.GenerationJob(e.Route, e.Generation)
 	if err != nil {
 		return err
 	}
 	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
 
 func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.ToolCallRequested) error {

@@ -50,7 +50,7 @@ func inOrder(w *walk) *accumulator.Conversation {
 // answered once, every message is part of one turn or was refused.
 func everythingEndsOnce(t *rapid.T, w *walk) {
 	running, turns := "", map[string]bool{}
-	answers, taken := map[string]events.Answer{}, map[string]bool{}
+	answers, taken, dropped := map[string]events.Answer{}, map[string]bool{}, map[string]bool{}
 	for _, e := range decisions(w) {
 		switch e := e.(type) {
 		case *events.TurnStarted:
@@ -74,6 +74,9 @@ func everythingEndsOnce(t *rapid.T, w *walk) {
 				t.Fatalf("input %s was answered %s and then %s", e.Input, answers[e.Input], e.Answer)
 			}
 			answers[e.Input] = e.Answer
+			for _, id := range e.Dropped {
+				dropped[id] = true
+			}
 		}
 	}
 	if running != "" {
@@ -83,8 +86,8 @@ func everythingEndsOnce(t *rapid.T, w *walk) {
 		if answers[id] == "" {
 			t.Fatalf("input %s has no answer", id)
 		}
-		if answers[id] == events.AnswerQueued && !taken[id] {
-			t.Fatalf("input %s was queued and forgotten", id)
+		if answers[id] == events.AnswerQueued && taken[id] == dropped[id] {
+			t.Fatalf("input %s was queued and forgotten, or dropped and taken", id)
 		}
 	}
 	oneResultPerCall(t, w)
@@ -189,9 +192,6 @@ func fromTheMiddle(t *rapid.T, w *walk) {
 		lane := c.GenLane
 		// What a stopped worker wrote between what was known and the Decision.
 		state.GenLane = lane
-		if diff := cmp.Diff(c.State, state); diff != "" {
-			t.Fatalf("Decision %d does not say what the fold says (-fold +decision)\n%s", m.Sequence, diff)
-		}
 		r := accumulator.Resume(w.conversationLog.id, state, m.Sequence)
 		facts := empty(w.conversationLog.id)
 		for _, m := range w.messages[:i+1] {
@@ -200,9 +200,39 @@ func fromTheMiddle(t *rapid.T, w *walk) {
 			}
 		}
 		r.Transcript = facts.Transcript
+		r.Settled(facts)
+		if diff := cmp.Diff(c.State, r.State); diff != "" {
+			t.Fatalf("Decision %d does not say what the fold says (-fold +decision)\n%s", m.Sequence, diff)
+		}
+		forgottenLater(t, w, c, r, i+1)
 		for _, m := range w.messages[i+1:] {
 			r.Apply(m)
 		}
 		same(t, fmt.Sprintf("the whole log, and what follows the Decision at %d", m.Sequence), looks(inOrder(w)), looks(r))
+	}
+}
+
+// forgottenLater: a conversation that was forgotten some messages after its last
+// Decision is found again as it was.
+func forgottenLater(t *rapid.T, w *walk, inOrder, resumed *accumulator.Conversation, from int) {
+	whole, facts := *inOrder.Clone(), empty(w.conversationLog.id)
+	whole.Transcript = nil
+	for _, m := range w.messages[:from] {
+		facts.Apply(m)
+	}
+	for _, m := range w.messages[from:] {
+		if m.Channel == events.ChannelTurn || m.Channel == events.ChannelIn {
+			return
+		}
+		whole.Apply(m)
+		if m.Channel != events.ChannelGen {
+			facts.Apply(m)
+		}
+		again := *resumed.Clone()
+		again.Settled(facts)
+		again.GenLane = whole.GenLane
+		if diff := cmp.Diff(whole.State, again.State); diff != "" {
+			t.Fatalf("forgotten after message %d and found again otherwise (-was +is)\n%s", m.Sequence, diff)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package orchestrator
 
 import (
-	"path"
 	"sync"
 	"time"
 
@@ -47,33 +46,17 @@ func (o *offerings) look(now time.Time) {
 	}
 }
 
-// env is what a decision in a conversation with these settings knows.
-func (o *offerings) env(now time.Time, settings events.Settings) Env {
+// env is what a decision knows of the workers.
+func (o *offerings) env(now time.Time) Env {
 	o.look(now)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	e := Env{Tools: map[string]events.ToolSpec{}, Known: map[string]events.ToolSpec{}, Route: o.route, Settings: settings}
+	e := Env{Tools: map[string]events.ToolSpec{}, Known: map[string]events.ToolSpec{}, Route: o.route}
 	for name, t := range o.tools {
-		if !chosen(settings.Tools, name) {
-			continue
-		}
 		e.Known[name] = t.spec
 		if now.Sub(t.at) <= topology.PresenceTTL {
 			e.Tools[name] = t.spec
 		}
 	}
 	return e
-}
-
-// chosen reports whether a tool is among the patterns; no patterns mean all.
-func chosen(patterns []string, name string) bool {
-	if len(patterns) == 0 {
-		return true
-	}
-	for _, p := range patterns {
-		if ok, err := path.Match(p, name); ok && err == nil {
-			return true
-		}
-	}
-	return false
 }

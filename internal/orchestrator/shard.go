@@ -41,7 +41,10 @@ type conversation struct {
 	requestedAt uint64 // where the gen lane stood when the open generation was asked for
 	busy        bool
 	box         []bus.Message
-	resume      bool // publish again what is open
+	resume      bool                   // publish again what is open
+	dues        []bus.Due              // timers that have fired
+	hooked      []*events.HookAnswered // what hooks answered
+	asking      map[events.PendingHook]bool
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {
@@ -75,7 +78,7 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	}
 	c := s.conversations[m.Conversation]
 	switch {
-	case c == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall) && m.Bad == nil:
+	case c == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall) && m.Bad == nil && !isResult(m):
 		return // late: nothing is under way that it could change
 	case c == nil:
 		c = &conversation{id: m.Conversation, since: m.Sequence}
@@ -104,6 +107,17 @@ func wantsDecision(m bus.Message) bool {
 	return false
 }
 
+// isResult reports whether a message holds a result: it may be one that a
+// conversation waits for which is not under way.
+func isResult(m bus.Message) bool {
+	for _, l := range m.Lines {
+		if _, ok := l.Event.(*events.ToolResult); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // wake gives a conversation a goroutine if it has none; s.mu is held.
 func (s *shard) wake(ctx context.Context, c *conversation) {
 	if !c.busy {
@@ -121,7 +135,7 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 			return
 		}
 		s.mu.Lock()
-		if len(c.box) > 0 || c.resume {
+		if len(c.box) > 0 || len(c.dues) > 0 || len(c.hooked) > 0 || c.resume {
 			s.mu.Unlock()
 			continue
 		}
@@ -134,9 +148,10 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 
 // forget lets go of a conversation in which nothing is under way, as soon as
 // its last Decision has been read back: until then it would be taken for news.
-// s.mu is held.
+// One that waits for somebody is kept until its timer has been set again: the
+// owner before may have died before it set it. s.mu is held.
 func (s *shard) forget(c *conversation) {
-	if c.state.Quiet() && s.read >= c.state.TurnLane {
+	if c.state.Quiet() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		delete(s.conversations, c.id)
 	}
 }
@@ -150,8 +165,8 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 	}
 	for {
 		s.mu.Lock()
-		box, live, resume := c.box, s.live, c.resume
-		c.box, c.resume = nil, false
+		box, live, resume, dues, hooked := c.box, s.live, c.resume, c.dues, c.hooked
+		c.box, c.resume, c.dues, c.hooked = nil, false, nil, nil
 		s.mu.Unlock()
 		for _, m := range box {
 			if m.Bad != nil {
@@ -163,13 +178,19 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 			return nil
 		}
 		if resume {
-			if err := s.publish(ctx, c, c.undone()); err != nil {
+			if err := s.resume(ctx, c); err != nil {
 				return err
 			}
 		}
-		decided, err := s.decide(ctx, c)
-		if err != nil || !decided {
+		decided, err := s.decide(ctx, c, latest(dues), hooked)
+		if err != nil {
 			return err
+		}
+		if err := s.settleDues(ctx, c, dues); err != nil {
+			return err
+		}
+		if !decided {
+			return nil
 		}
 	}
 }
@@ -190,17 +211,25 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	c.requestedAt = c.state.GenLane
 	said := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
 	c.state.Transcript = said.Transcript
-	return s.o.Bus.Facts(ctx, c.id, c.since-1, func(m bus.Message) error {
+	err = s.o.Bus.Facts(ctx, c.id, c.since-1, func(m bus.Message) error {
 		said.Apply(folded(m))
 		return nil
 	})
+	c.state.Settled(said)
+	return err
 }
 
 // decide decides once and makes the decision stand; it reports whether there
-// was anything to decide.
-func (s *shard) decide(ctx context.Context, c *conversation) (bool, error) {
+// was anything to decide. The time is at least that of a timer that has fired:
+// the server's clock may be ahead.
+func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hooked []*events.HookAnswered) (bool, error) {
 	now := time.Now()
-	es := Decide(c.state, s.env(now, c.state.Transcript.Settings), now)
+	if due.After(now) {
+		now = due
+	}
+	env := s.env(now, c.state.Transcript.Settings)
+	env.Hooked = hooked
+	es := Decide(c.state, env, now)
 	if len(es) == 0 {
 		return false, nil
 	}
@@ -219,8 +248,16 @@ func (s *shard) decide(ctx context.Context, c *conversation) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	timer := c.state.NextMS()
 	c.apply(bus.Message{Address: addressOf(s, c.id), Sequence: seq, Lines: []events.Line{{Event: d}}})
-	return true, s.publish(ctx, c, d.Events)
+	if err := s.publish(ctx, c, d.Events); err != nil {
+		return false, err
+	}
+	s.askHooks(ctx, c)
+	if next := c.state.NextMS(); next != timer {
+		return true, s.setTimer(ctx, c, next)
+	}
+	return true, nil
 }
 
 // caughtUp begins to decide: first for what is open since before.
@@ -232,6 +269,7 @@ func (s *shard) caughtUp(ctx context.Context) {
 		s.wake(ctx, c)
 	}
 	s.mu.Unlock()
+	s.work.Go(func() { s.followDues(ctx) })
 	if s.o.Owned != nil {
 		s.o.Owned(s.n)
 	}
@@ -273,7 +311,7 @@ func (s *shard) survey(ctx context.Context) (uint64, bool) {
 		to = min(to, c.since-1)
 		if !c.busy && c.state.Turn != "" {
 			limits := Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits()
-			if limits.TimeMS > 0 && now-c.state.StartedMS >= limits.TimeMS && s.live {
+			if stop := hardStop(&c.state.State, limits); stop > 0 && now >= stop && s.live {
 				s.wake(ctx, c)
 			}
 		}

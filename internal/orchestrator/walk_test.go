@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -38,8 +39,21 @@ type attempt struct {
 
 func newWalk(t *rapid.T) *walk {
 	w := &walk{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000), superseded: map[string]bool{}}
-	w.env.Limits = events.Limits{Steps: 3, Tokens: 200, TimeMS: 60_000}
+	w.env.Limits = events.Limits{Steps: 3, Tokens: 200, TimeMS: 60_000, Calls: map[string]int{"g": 3}, Repeats: 3}
+	w.env.Limits.OnLimit = choose(w, events.LimitEnd, events.LimitAsk)
+	w.env.Policy = w.policy()
+	if choose(w, false, false, true) {
+		w.env.Hooks = []events.Hook{{Name: "b", When: events.HookBefore}, {Name: "o", When: events.HookBefore, Optional: true}, {Name: "a", When: events.HookAfter}}
+	}
 	return w
+}
+
+// policy is one of several; without one, f runs and a person is asked about g.
+func (w *walk) policy() *events.Policy {
+	return choose(w, nil,
+		&events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}},
+		&events.Policy{ReminderMS: 7_000, DeadlineMS: 30_000, Rules: []events.Rule{{Tool: "f", When: "args.x == 2", Action: events.ActionDeny, Reason: "no twos"}, {Tool: "f", Action: events.ActionDefer, DelayMS: 3_000}}},
+		&events.Policy{Rules: []events.Rule{{Tool: "g", Action: events.ActionDefer, DeadlineMS: 20_000}, {Tool: "f", Action: events.ActionApprove}}})
 }
 
 func (w *walk) id(kind string) string {
@@ -70,6 +84,11 @@ func (w *walk) step() {
 		steps = append(steps, "work", "work", "work", "work", "work", "work")
 	case events.PhaseCalling:
 		steps = append(steps, "tool", "tool", "say")
+	case events.PhasePaused:
+		steps = append(steps, "tool", "verdict", "verdict", "verdict", "outside")
+	}
+	if len(w.state.Hooks) > 0 {
+		steps = append(steps, "hook", "hook")
 	}
 	switch choose(w, steps...) {
 	case "say":
@@ -78,6 +97,12 @@ func (w *walk) step() {
 		w.work(w.pick(10))
 	case "tool":
 		w.tool()
+	case "verdict":
+		w.verdict()
+	case "outside":
+		w.outside()
+	case "hook":
+		w.hook()
 	case "fold":
 		w.fold()
 	case "decide":
@@ -99,18 +124,59 @@ func (w *walk) say() {
 	var e events.Event
 	switch w.pick(8) {
 	case 0, 1:
-		e = &events.Cancel{ID: id, Turn: choose(w, "", "", w.state.Turn, "another")}
+		c := &events.Cancel{ID: id, Turn: choose(w, "", "", w.state.Turn, "another"), Scope: choose(w, events.Scope(""), "", events.ScopeTurn, events.ScopeQueue, events.ScopeAll)}
+		if len(w.state.Calls) > 0 && c.Scope == "" {
+			c.Call = choose(w, "", w.state.Calls[w.pick(len(w.state.Calls))].Call, "00000000-0000-7000-8000-000000000bad")
+		}
+		e = c
 	case 2:
-		e = &events.Settings{ID: id, Route: choose(w, "", "scripted/b", "bad route"), Limits: events.Limits{Steps: w.pick(5) - 1}}
+		e = &events.Settings{ID: id, Route: choose(w, "", "scripted/b", "bad route"), Limits: events.Limits{Steps: w.pick(5) - 1}, Policy: w.policy(),
+			WhileRunning: choose(w, events.Arrival(""), "", events.ArrivalInterrupt, events.ArrivalRefuse, "nonsense"), WhileWaiting: choose(w, events.Arrival(""), events.ArrivalSupersede, events.ArrivalInterrupt)}
 	case 3:
-		e = &events.Verdict{ID: id, Verdict: "approve"}
+		w.verdict()
+		return
 	case 4:
 		e = &events.UserMessage{ID: id, Text: " "}
 	default:
-		e = &events.UserMessage{ID: id, Text: "say " + id}
+		e = &events.UserMessage{ID: id, Text: "say " + id, Arrival: choose(w, events.Arrival(""), "", "", events.ArrivalInterrupt, events.ArrivalSupersede, events.ArrivalRefuse, "nonsense")}
 	}
 	w.said = append(w.said, id)
 	w.write(events.ChannelIn, "", e)
+}
+
+// verdict says something about what waits, about what does not, or nonsense.
+func (w *walk) verdict() {
+	v := &events.Verdict{ID: w.id("1"), Verdict: choose(w, events.RulingApprove, events.RulingApprove, events.RulingReject, events.RulingEdit, events.RulingAnswer, events.RulingAlways, events.RulingRevoke, "nonsense")}
+	for _, c := range w.state.Calls {
+		if choose(w, false, true, true) {
+			v.Calls = append(v.Calls, events.CallVerdict{Call: c.Call, Digest: choose(w, c.Digest, c.Digest, c.Digest, "", "other"),
+				Arguments: json.RawMessage(choose(w, "", `{"x":3}`, `{"x":2}`, `{"y":1}`)), Content: choose(w, "", "42")})
+		}
+	}
+	if q := w.state.Question; q != nil {
+		v.Calls = append(v.Calls, events.CallVerdict{Call: q.ID, Digest: choose(w, q.Digest, q.Digest, "other")})
+	}
+	if choose(w, false, false, true) {
+		v.Calls = append(v.Calls, events.CallVerdict{Call: w.id("4"), Digest: "none"})
+	}
+	w.said = append(w.said, v.ID)
+	w.write(events.ChannelIn, "", v)
+}
+
+// outside writes the result of a call that waits, as an app may.
+func (w *walk) outside() {
+	for _, c := range w.state.Calls {
+		if c.Waiting() && choose(w, false, true) {
+			w.write(events.ChannelCall, c.Call, &events.ToolResult{Call: c.Call, Status: events.StatusOK, Content: "from outside"})
+		}
+	}
+}
+
+// hook lets a hook answer.
+func (w *walk) hook() {
+	h := w.state.Hooks[w.pick(len(w.state.Hooks))]
+	w.env.Hooked = append(w.env.Hooked, &events.HookAnswered{Turn: h.Turn, When: h.When, Hook: h.Name, Context: "mind this",
+		Refuse: choose(w, "", "", "", "no"), Error: choose(w, "", "", "", "it broke")})
 }
 
 // work lets the worker of the latest generation do something: begin, also when
@@ -246,6 +312,14 @@ func (w *walk) drain() {
 			continue
 		}
 		switch {
+		case len(w.state.Hooks) > 0:
+			w.hook()
+		case w.state.Phase == events.PhasePaused && w.state.Quiet():
+			if next := time.UnixMilli(w.state.NextMS()); next.After(w.now) {
+				w.now = next
+			}
+		case w.state.Phase == events.PhasePaused:
+			w.tool()
 		case w.state.Quiet():
 			return
 		case w.state.Phase == events.PhaseCalling:

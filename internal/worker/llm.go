@@ -86,7 +86,7 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 	}
 	has := func(s events.State) bool { return s.Generation == job.Generation }
 	// Watch first: what is decided after the lane was read must not be missed.
-	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
+	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, "", has)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		return false
 	}
 	// Watch first: what is decided after this must not be missed.
-	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, has)
+	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, job.Call, has)
 	if err != nil {
 		return err
 	}

@@ -69,14 +69,14 @@ func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64
 
 // watch ends the context it returns, with [errCancelled] as the cause, when a
 // Decision no longer has what a job was made for, or when somebody cancels the
-// turn. The returned stop must be called.
-func watch(ctx context.Context, b *bus.Bus, a topology.Address, turn string, has func(events.State) bool) (context.Context, func(), error) {
+// turn, or the call, which may be empty. The returned stop must be called.
+func watch(ctx context.Context, b *bus.Bus, a topology.Address, turn, call string, has func(events.State) bool) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop, err := b.Listen(a.Conversation, func(m bus.Message) {
 		for _, l := range m.Lines {
 			switch e := l.Event.(type) {
 			case *events.Cancel:
-				if m.Channel == events.ChannelIn && (e.Turn == "" || e.Turn == turn) {
+				if m.Channel == events.ChannelIn && e.Stops(turn, call) {
 					cancel(errCancelled)
 				}
 			case *events.Decision:

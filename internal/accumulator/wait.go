@@ -1,0 +1,117 @@
+package accumulator
+
+import (
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// answered folds in what became of an input.
+func (c *Conversation) answered(e *events.InputAnswered) {
+	c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return in.ID == e.Input })
+	if e.Answer == events.AnswerQueued {
+		c.Queue = append(c.Queue, e.Input)
+	}
+	if e.Supersedes != "" && e.Supersedes == c.Turn {
+		c.Superseded = true
+	}
+	c.dequeue(e.Dropped)
+	c.Grants = append(c.Grants, e.Granted...)
+	if len(e.Revoked) > 0 {
+		c.Grants = slices.DeleteFunc(c.Grants, func(g events.Grant) bool { return slices.Contains(e.Revoked, g.ID) })
+	}
+	if len(c.Grants) == 0 {
+		c.Grants = nil
+	}
+}
+
+// dequeue takes messages off the queue.
+func (c *Conversation) dequeue(ids []string) {
+	c.Queue = slices.DeleteFunc(c.Queue, func(id string) bool { return slices.Contains(ids, id) })
+	if len(c.Queue) == 0 {
+		c.Queue = nil
+	}
+}
+
+// hooks takes pending hooks off the list.
+func (c *Conversation) hooks(done func(events.PendingHook) bool) {
+	c.Hooks = slices.DeleteFunc(c.Hooks, done)
+	if len(c.Hooks) == 0 {
+		c.Hooks = nil
+	}
+}
+
+// spend counts the usage of an answer that somebody decided on: one that nobody
+// waits for any more does not count, whether the reader of the log knows of its
+// end or not.
+func (c *Conversation) spend(provider, model string, usage *events.Usage) {
+	if usage == nil {
+		return
+	}
+	c.Usage = c.Usage.Add(usage)
+	if c.Spent == nil {
+		c.Spent = map[string]*events.Usage{}
+	}
+	c.Spent[provider+"/"+model] = c.Spent[provider+"/"+model].Add(usage)
+}
+
+// released lets a call run.
+func (c *Conversation) released(e *events.ToolCallRequested) {
+	if c.Asked == nil {
+		c.Asked = map[string]*events.ToolCallRequested{}
+	}
+	c.Asked[e.Call] = e
+	for i := range c.Calls {
+		if s := &c.Calls[i]; s.Call == e.Call {
+			*s = events.CallState{Call: s.Call, Tool: s.Tool, Status: s.Status}
+		}
+	}
+}
+
+// paused notes what is waited for. A call whose result stands already waits for
+// nothing.
+func (c *Conversation) paused(e *events.Paused) {
+	if c.Phase != events.PhasePaused {
+		c.Phase, c.PausedMS = events.PhasePaused, e.AtMS
+	}
+	c.RemindMS, c.Reminders = e.RemindMS, e.Reminder
+	for _, a := range e.Awaiting {
+		if a.For == events.WaitLimit {
+			c.hold(a)
+			continue
+		}
+		for i := range c.Calls {
+			if s := &c.Calls[i]; s.Call == a.Call && s.Status == "" {
+				s.Waits, s.Effect, s.Digest, s.Rule, s.DueMS, s.DeadlineMS = a.For, a.Effect, a.Digest, a.Rule, a.DueMS, a.DeadlineMS
+			}
+		}
+	}
+}
+
+// hold notes a question at a limit: the calls that were to run next wait for it.
+func (c *Conversation) hold(a events.Awaited) {
+	c.Question = &events.Question{ID: a.Call, Limit: a.Reason, Digest: a.Digest, DeadlineMS: a.DeadlineMS}
+	for i := range c.Calls {
+		if s := &c.Calls[i]; s.Status == "" && s.Waits == "" {
+			s.Waits = events.WaitLimit
+		}
+	}
+}
+
+// resumed ends a wait.
+func (c *Conversation) resumed(e *events.Resumed) {
+	c.Phase = events.PhaseCalling
+	c.WaitedMS += max(0, e.AtMS-c.PausedMS)
+	c.PausedMS, c.RemindMS, c.Reminders, c.Question = 0, 0, 0, nil
+	if e.Extended != "" {
+		if c.Extended == nil {
+			c.Extended = map[string]int{}
+		}
+		c.Extended[e.Extended]++
+	}
+	for i := range c.Calls {
+		if s := &c.Calls[i]; s.Waits == events.WaitLimit {
+			s.Waits = ""
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package orchestrator
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Hook is a hook that runs in the orchestrator itself.
+type Hook struct {
+	events.Hook
+	// Ask is called once per turn, and once more when the orchestrator died
+	// before the answer stood in the log: the turn's id is the key of effects
+	// that must not happen twice. ctx ends at the deadline.
+	Ask func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error)
+}
+
+// hookPatience is how long a hook has that does not say.
+const hookPatience = 5 * time.Second
+
+// askHooks asks the hooks that a conversation waits for and that are not being
+// asked. Their answers come to the conversation like messages.
+func (s *shard) askHooks(ctx context.Context, c *conversation) {
+	for _, h := range c.state.Hooks {
+		if c.asking[h] {
+			continue
+		}
+		if c.asking == nil {
+			c.asking = map[events.PendingHook]bool{}
+		}
+		c.asking[h] = true
+		call := hookCall(c, h)
+		s.work.Go(func() {
+			a := s.askHook(ctx, h, call)
+			if ctx.Err() != nil {
+				return // the next owner asks
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			c.hooked = append(c.hooked, a)
+			s.wake(ctx, c)
+		})
+	}
+	for h := range c.asking {
+		if !slices.Contains(c.state.Hooks, h) {
+			delete(c.asking, h)
+		}
+	}
+}
+
+func hookCall(c *conversation, h events.PendingHook) *events.HookCall {
+	patience := hookPatience
+	if h.DeadlineMS > 0 {
+		patience = time.Duration(h.DeadlineMS) * time.Millisecond
+	}
+	call := &events.HookCall{Hook: h.Name, When: h.When, Conversation: c.id, Turn: h.Turn, DeadlineMS: time.Now().Add(patience).UnixMilli()}
+	if h.When == events.HookBefore {
+		call.Message = c.state.Transcript.Said(h.Turn)
+	} else {
+		call.Ended, call.Answer = c.state.Transcript.Ended(h.Turn)
+	}
+	return call
+}
+
+// askHook asks one hook: in this process, or on the bus.
+func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.HookCall) *events.HookAnswered {
+	ctx, cancel := context.WithDeadline(ctx, time.UnixMilli(call.DeadlineMS))
+	defer cancel()
+	ask := s.o.Bus.AskHook
+	for _, own := range s.o.Hooks {
+		if own.Name == h.Name && own.When == h.When && own.Ask != nil {
+			ask = own.Ask
+		}
+	}
+	a, err := ask(ctx, call)
+	switch {
+	case err != nil:
+		s.o.Log.Warn("a hook gave no answer", "hook", h.Name, "when", h.When, "turn", h.Turn, "error", err)
+		a = &events.HookAnswered{Error: err.Error()}
+	case a == nil:
+		a = &events.HookAnswered{}
+	}
+	a.Turn, a.When, a.Hook = h.Turn, h.When, h.Name // whatever the app says
+	return a
+}

@@ -1,0 +1,186 @@
+package orchestrator
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// dispatch asks for calls to be run, asks somebody about them, or says to the
+// model why they are not run.
+func (d *decision) dispatch(calls []events.Part) {
+	if limit := d.limitOf(calls); limit != "" {
+		d.atLimit(limit)
+		return
+	}
+	times := map[string]int{}
+	for _, call := range calls {
+		times[call.Call]++
+	}
+	var awaiting []events.Awaited
+	for _, call := range calls {
+		if a := d.place(call, times[call.Call]); a != nil {
+			awaiting = append(awaiting, *a)
+		}
+	}
+	if len(awaiting) > 0 {
+		d.pause(awaiting, 0)
+	}
+}
+
+// place finds out what becomes of a call whose id stands so many times in the
+// answer; it returns what the call waits for.
+func (d *decision) place(call events.Part, times int) *events.Awaited {
+	spec, known := d.tool(call.Name)
+	switch {
+	case !known:
+		d.refuse(call.Call, call.Name, events.StatusUnknownTool, fmt.Sprintf("there is no tool named %q; %s", call.Name, d.offered()))
+		return nil
+	case call.Invalid != "":
+		d.invalid(call, call.Invalid)
+		return nil
+	case times > 1:
+		d.invalid(call, fmt.Sprintf("the worker gave %d calls one id", times))
+		return nil
+	}
+	if err := cmp.Or(topology.CheckID("call", call.Call), topology.CheckToken("tool", call.Name)); err != nil { // they make a subject
+		d.invalid(call, err.Error())
+		return nil
+	}
+	// What is approved is what would run: nobody is asked about a call that
+	// cannot.
+	if err := d.env.Check(spec, call.Arguments); err != nil {
+		d.invalid(call, err.Error())
+		return nil
+	}
+	state := events.CallState{Call: call.Call, Tool: call.Name, Effect: cmp.Or(spec.Effect, events.EffectOnce)}
+	r := d.judge(state, call.Arguments)
+	switch r.Action {
+	case events.ActionDeny:
+		d.deny(call.Call, call.Name, r)
+	case events.ActionAuto:
+		d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Name, Effect: state.Effect, By: r.Granted})
+	default:
+		return d.awaited(state, call.Arguments, r)
+	}
+	return nil
+}
+
+// judge asks the policy about a call. One that an earlier call left in the dark
+// is never run again on its own.
+func (d *decision) judge(call events.CallState, arguments string) policy.Ruling {
+	r := d.env.Judge.Judge(d.policy(), d.c.Grants, policy.Call{Tool: call.Tool, Effect: call.Effect, Arguments: arguments})
+	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
+		return r
+	}
+	digest := events.Digest(arguments)
+	if slices.ContainsFunc(d.said.Calls(""), func(c accumulator.Called) bool {
+		return c.Call != call.Call && c.Tool == call.Tool && c.Status == events.StatusUnknown && events.Digest(c.Arguments) == digest
+	}) {
+		r = policy.Ruling{Action: events.ActionApprove, Default: true, Rule: events.Rule{Reason: "an earlier call with these arguments may have taken effect: nobody knows"}}
+	}
+	return r
+}
+
+// awaited is what a call waits for by a rule.
+func (d *decision) awaited(call events.CallState, arguments string, r policy.Ruling) *events.Awaited {
+	a := &events.Awaited{For: events.WaitApproval, Call: call.Call, Tool: call.Tool, Effect: call.Effect,
+		Arguments: events.Arguments(arguments), Digest: events.Digest(arguments), Rule: r.Key, Reason: r.Rule.Reason}
+	if r.Action == events.ActionDefer {
+		a.For = events.WaitResult
+		if due := r.Rule.AtMS; due > 0 {
+			a.For, a.DueMS = events.WaitTime, due
+		} else if r.Rule.DelayMS > 0 {
+			a.For, a.DueMS = events.WaitTime, d.now.UnixMilli()+r.Rule.DelayMS
+		}
+	}
+	if a.For != events.WaitTime {
+		a.DeadlineMS = d.deadline(r.Rule.DeadlineMS)
+	}
+	return a
+}
+
+// patience is how long somebody has to answer when nobody said.
+const patience = 7 * 24 * time.Hour
+
+// deadline is when something expires that is asked now.
+func (d *decision) deadline(rule int64) int64 {
+	var usual int64
+	if p := d.policy(); p != nil {
+		usual = p.DeadlineMS
+	}
+	return d.now.UnixMilli() + cmp.Or(max(rule, 0), max(usual, 0), patience.Milliseconds())
+}
+
+// call is a call of the running step; nil when there is none.
+func (d *decision) call(id string) *events.CallState {
+	for i := range d.c.Calls {
+		if d.c.Calls[i].Call == id {
+			return &d.c.Calls[i]
+		}
+	}
+	return nil
+}
+
+// arguments are the raw arguments of a call of an earlier decision.
+func (d *decision) arguments(call string) string {
+	c, _ := d.said.Call(call)
+	return c.Arguments
+}
+
+// tool is a tool offered in this conversation.
+func (d *decision) tool(name string) (events.ToolSpec, bool) {
+	if !chosen(d.env.Settings.Tools, name) {
+		return events.ToolSpec{}, false
+	}
+	spec, known := d.env.Tools[name]
+	if !known {
+		spec, known = d.env.Known[name]
+	}
+	return spec, known
+}
+
+func (d *decision) offered() string {
+	names := slices.DeleteFunc(sortedNames(d.env.Tools), func(name string) bool { return !chosen(d.env.Settings.Tools, name) })
+	if len(names) == 0 {
+		return "no tools are offered here"
+	}
+	return "the tools are: " + strings.Join(names, ", ")
+}
+
+// chosen reports whether a tool is among the patterns; no patterns mean all.
+func chosen(patterns []string, name string) bool {
+	if len(patterns) == 0 {
+		return true
+	}
+	for _, p := range patterns {
+		if ok, err := path.Match(p, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *decision) refuse(call, tool string, status events.Status, why string) {
+	d.emit(&events.ToolCallRefused{Turn: d.c.Turn, Call: call, Tool: tool, Status: status, Content: why})
+}
+
+func (d *decision) invalid(call events.Part, why string) {
+	d.refuse(call.Call, call.Name, events.StatusInvalidArguments, "the call was not run: "+why)
+}
+
+func (d *decision) deny(call, tool string, r policy.Ruling) {
+	why := "the policy of this conversation does not allow this call: it was not run"
+	if r.Rule.Reason != "" {
+		why += ": " + r.Rule.Reason
+	}
+	d.refuse(call, tool, events.StatusRefused, why)
+}

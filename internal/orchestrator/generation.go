@@ -1,0 +1,88 @@
+package orchestrator
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// ask asks a model.
+func (d *decision) ask(step, try int, wait time.Duration) bool {
+	// A turn stays with the model it began with, unless it is told another.
+	route := cmp.Or(d.env.Settings.Route, d.c.Route, d.env.Route)
+	if step == 1 && try == 1 {
+		route = cmp.Or(d.env.Settings.Route, d.env.Route, d.c.Route)
+	}
+	if route == "" {
+		d.end(events.OutcomeFailed, "no_route", &events.Error{Class: events.ErrInvalidRequest,
+			Message: "no model is set and no worker serves one: start an llm-worker, or set a route such as \"openai/gpt-5-mini\" in Settings"})
+		return true
+	}
+	if _, err := topology.RouteToken(route); err != nil {
+		d.end(events.OutcomeFailed, "no_route", &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()})
+		return true
+	}
+	if err := d.unpriced(route); err != nil {
+		d.end(events.OutcomeFailed, "no_price", err)
+		return true
+	}
+	e := &events.GenerationRequested{Turn: d.c.Turn, Step: step, Try: try, Route: route,
+		Generation: d.seed.id(d.now, fmt.Sprintf("generation %d %d %d", d.c.Turns, step, try))}
+	if wait > 0 {
+		e.NotBefore = d.now.Add(wait).UnixMilli()
+	}
+	d.emit(e)
+	return false
+}
+
+// generated decides about an answer that is complete, cut or failed.
+func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEnded) bool {
+	c := d.c
+	if err := failure(end); err != nil {
+		if err.Retryable() && c.Try < tries && !d.late() {
+			return d.ask(c.Step, c.Try+1, max(err.RetryAfter(), backoff(c.Try)))
+		}
+		d.stop(outcomeOf(err), string(err.Class), events.StatusCancelled, "the answer failed before the call could run", err)
+		return true
+	}
+	calls := g.Calls()
+	more := len(calls) > 0 || end.Finish == events.FinishPause // of the provider's own tools
+	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: end.Usage})
+	if !more {
+		d.end(events.OutcomeCompleted, string(end.Finish), nil)
+		return true
+	}
+	d.dispatch(calls)
+	return true
+}
+
+// failure is why an answer failed, if it did. A worker may not have said so: an
+// answer with neither its provider's terminal sign nor a word for its finish was
+// cut, not finished.
+func failure(end *events.GenerationEnded) *events.Error {
+	switch {
+	case end.Error != nil:
+		return end.Error
+	case end.Finish == events.FinishCancelled:
+		return &events.Error{Class: events.ErrCancelled, Message: "the worker gave the answer up and did not say why"}
+	case end.Finish == events.FinishError:
+		return &events.Error{Class: events.ErrInternal, Message: "the worker says that the answer failed, not why: look at its log"}
+	case !end.Terminated && end.FinishWord == "":
+		return &events.Error{Class: events.ErrCut, Message: "the answer ended without the provider's terminal sign or finish reason: it was cut"}
+	}
+	return nil
+}
+
+func outcomeOf(err *events.Error) events.Outcome {
+	if err.Class == events.ErrCancelled {
+		return events.OutcomeCancelled
+	}
+	return events.OutcomeFailed
+}
+
+// backoff is how long a step rests before its model is asked again: 0.5, 1, 2 s.
+func backoff(try int) time.Duration { return 250 * time.Millisecond << try }

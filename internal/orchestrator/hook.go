@@ -1,0 +1,67 @@
+package orchestrator
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// askHooks asks the hooks of a turn, if there are any for this time of it.
+func (d *decision) askHooks(when events.HookTime, turn string) bool {
+	var hooks []events.Hook
+	for _, h := range slices.Concat(d.env.Hooks, d.env.Settings.Hooks) {
+		same := func(o events.Hook) bool { return o.Name == h.Name }
+		if h.When == when && !slices.ContainsFunc(hooks, same) {
+			hooks = append(hooks, h)
+		}
+	}
+	if len(hooks) > 0 {
+		d.emit(&events.HooksRequested{Turn: turn, When: when, Hooks: hooks})
+	}
+	return len(hooks) > 0
+}
+
+// hooked writes down what hooks answered, each once.
+func (d *decision) hooked(when events.HookTime) {
+	for _, a := range d.env.Hooked {
+		if a.When == when && d.pending(a) != nil {
+			d.emit(a)
+		}
+	}
+}
+
+// pending is the request that an answer is for; nil when nobody waits for it.
+func (d *decision) pending(a *events.HookAnswered) *events.PendingHook {
+	i := slices.IndexFunc(d.c.Hooks, func(h events.PendingHook) bool { return h.Turn == a.Turn && h.When == a.When && h.Name == a.Hook })
+	if i < 0 {
+		return nil
+	}
+	return &d.c.Hooks[i]
+}
+
+// prepared takes what the hooks before the turn said; it reports whether the
+// turn goes on.
+func (d *decision) prepared() bool {
+	for _, a := range d.env.Hooked {
+		h := d.pending(a)
+		if h == nil || a.When != events.HookBefore || a.Turn != d.c.Turn {
+			continue
+		}
+		optional := h.Optional
+		d.emit(a)
+		switch {
+		case a.Refuse != "":
+			d.end(events.OutcomeFailed, "refused_by_hook", &events.Error{Class: events.ErrContentFilter, Message: fmt.Sprintf("the hook %s refused the turn: %s", a.Hook, a.Refuse)})
+			return true
+		case a.Error != "" && !optional:
+			d.end(events.OutcomeFailed, "hook_failed", &events.Error{Class: events.ErrInternal,
+				Message: fmt.Sprintf("the hook %s gave no answer: %s: see that its app runs, or make the hook optional", a.Hook, a.Error)})
+			return true
+		}
+	}
+	if slices.ContainsFunc(d.c.Hooks, func(h events.PendingHook) bool { return h.Turn == d.c.Turn && h.When == events.HookBefore }) {
+		return false
+	}
+	return d.step()
+}

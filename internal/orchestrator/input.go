@@ -1,0 +1,189 @@
+package orchestrator
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
+)
+
+// inputs answers what people said, in log order.
+func (d *decision) inputs() {
+	for _, in := range slices.Clone(d.c.Inputs) {
+		switch e := in.Event.(type) {
+		case nil:
+			d.answer(in.ID, events.AnswerInvalid, "", "this input cannot be read: "+in.Bad.Error())
+		case *events.Settings:
+			d.settings(in.ID, e)
+		case *events.UserMessage:
+			d.message(in.ID, e)
+		case *events.Cancel:
+			d.cancel(in.ID, e)
+		case *events.Verdict:
+			d.verdict(in.ID, e)
+		case *events.Unknown:
+			d.answer(in.ID, events.AnswerInvalid, "", fmt.Sprintf("inputs of type %q are not known to this version", e.Name))
+		default:
+			d.answer(in.ID, events.AnswerInvalid, "", fmt.Sprintf("a %s is not an input: people and apps write Settings, UserMessage, Verdict and Cancel", e.Type()))
+		}
+	}
+}
+
+// settings lets Settings stand from here on. What a new policy denies is not
+// asked about any longer.
+func (d *decision) settings(input string, e *events.Settings) {
+	if err := d.checkSettings(e); err != nil {
+		d.answer(input, events.AnswerInvalid, "", "the settings before stay: "+err.Error())
+		return
+	}
+	d.answer(input, events.AnswerAccepted, "", "")
+	d.env.Settings = *e
+	for _, call := range slices.Clone(d.c.Calls) {
+		if !call.Waiting() {
+			continue
+		}
+		if r := d.judge(call, d.arguments(call.Call)); r.Action == events.ActionDeny {
+			d.deny(call.Call, call.Tool, r)
+		}
+	}
+	d.resume()
+}
+
+func (d *decision) checkSettings(e *events.Settings) error {
+	return cmp.Or(d.env.Judge.Check(e.Policy), policy.CheckLimits(e.Limits),
+		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
+}
+
+// message takes what a person says: it begins a turn, or arrives in one.
+func (d *decision) message(input string, e *events.UserMessage) {
+	switch turn := d.said.TurnOf(input); {
+	case turn != "" && turn == d.c.Turn:
+		d.answer(input, events.AnswerAccepted, turn, "")
+	case turn != "":
+		d.answer(input, events.AnswerAlreadyEnded, turn, "this message was answered already; another one needs an id of its own")
+	case strings.TrimSpace(e.Text) == "":
+		d.answer(input, events.AnswerInvalid, "", "the message has no text")
+	case d.c.Turn == "":
+		d.waiting = append(d.waiting, input)
+	default:
+		d.arrive(input, e)
+	}
+}
+
+// arrive takes a message that comes while a turn runs or waits.
+func (d *decision) arrive(input string, e *events.UserMessage) {
+	turn, waits := d.c.Turn, d.c.Phase == events.PhasePaused
+	usual := d.env.Settings.WhileRunning
+	if waits {
+		usual = d.env.Settings.WhileWaiting
+	}
+	switch arrival := cmp.Or(e.Arrival, usual, events.ArrivalQueue); {
+	case arrival == events.ArrivalRefuse && waits:
+		d.answer(input, events.AnswerRefused, turn, "the turn waits for somebody: decide what it waits for, or cancel it, and say this again")
+	case arrival == events.ArrivalRefuse:
+		d.answer(input, events.AnswerRefused, turn, "a turn is running: say this again when it has ended")
+	case arrival == events.ArrivalInterrupt && d.fresh():
+		// Nothing was said yet: the message joins the turn, and the model is
+		// asked once more.
+		d.answer(input, events.AnswerAccepted, turn, "")
+		if d.c.Phase == events.PhaseGenerating {
+			d.ask(d.c.Step, 1, 0)
+		}
+	case arrival == events.ArrivalInterrupt:
+		d.stop(events.OutcomeCancelled, "interrupted", events.StatusCancelled, "a new message interrupted the turn before the call had a result", nil)
+		d.waiting = append(d.waiting, input)
+	case arrival == events.ArrivalSupersede && waits:
+		d.emit(&events.InputAnswered{Input: input, Answer: events.AnswerQueued, Supersedes: turn, Reason: "what waited is given up; this is next"})
+		d.supersede()
+	case arrival == events.ArrivalQueue, arrival == events.ArrivalSupersede:
+		d.answer(input, events.AnswerQueued, "", "a turn is running; this is for the next one")
+	default:
+		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("arrival %q is none of queue, interrupt, supersede, refuse", arrival))
+	}
+}
+
+// fresh reports whether the turn has not said or done anything yet.
+func (d *decision) fresh() bool {
+	c := d.c
+	return c.Phase == events.PhasePreparing || c.Phase == events.PhaseGenerating && c.Step == 1 && (c.Open == nil || c.Open.Empty())
+}
+
+// supersede gives up what waits. Calls that run come to their end; then the turn
+// ends.
+func (d *decision) supersede() {
+	for _, call := range slices.Clone(d.c.Calls) {
+		if call.Waiting() {
+			d.refuse(call.Call, call.Tool, events.StatusSuperseded, "a new message took the place of this call before it was decided: it did not run")
+		}
+	}
+	d.emit(&events.Resumed{Turn: d.c.Turn, AtMS: d.now.UnixMilli()})
+}
+
+// cancel stops a turn, one of its calls, or what is queued.
+func (d *decision) cancel(input string, e *events.Cancel) {
+	switch e.What() {
+	case events.ScopeTurn, events.ScopeAll:
+		d.cancelTurn(input, e)
+	case events.ScopeCall:
+		d.cancelCall(input, e)
+	case events.ScopeQueue:
+		d.cancelQueue(input, e)
+	default:
+		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("scope %q is none of turn, call, queue, all", e.Scope))
+	}
+}
+
+// cancelTurn stops the turn that runs, or would run if what was said before the
+// cancel had been decided on at once.
+func (d *decision) cancelTurn(input string, e *events.Cancel) {
+	if d.c.Turn == "" && e.Turn == "" && len(d.waiting) > 0 {
+		d.open()
+	}
+	a := &events.InputAnswered{Input: input, Answer: events.AnswerAccepted, Turn: d.c.Turn}
+	runs := d.c.Turn != "" && (e.Turn == "" || e.Turn == d.c.Turn)
+	if e.What() == events.ScopeAll {
+		a.Dropped = slices.Clone(d.c.Queue)
+	}
+	if !runs && len(a.Dropped) == 0 {
+		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "no such turn is running")
+		return
+	}
+	d.emit(a)
+	if runs {
+		d.stop(events.OutcomeCancelled, cmp.Or(e.Reason, "cancelled"), events.StatusCancelled, "the turn was cancelled before the call had a result", nil)
+	}
+}
+
+func (d *decision) cancelCall(input string, e *events.Cancel) {
+	call := d.call(e.Call)
+	_, known := d.said.Call(e.Call)
+	switch {
+	case e.Turn != "" && e.Turn != d.c.Turn && (call != nil || known):
+		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "no such turn is running")
+	case call == nil && !known:
+		d.answer(input, events.AnswerUnknownCall, "", "this conversation has no such call")
+	case call == nil:
+		d.answer(input, events.AnswerAlreadyEnded, "", "the call's turn has ended")
+	case call.Status != "":
+		d.answer(input, events.AnswerAlreadyEnded, d.c.Turn, fmt.Sprintf("the call has ended already, as %s", call.Status))
+	default:
+		d.answer(input, events.AnswerAccepted, d.c.Turn, "")
+		why := "a person cancelled this call before it had a result"
+		if e.Reason != "" {
+			why += ": " + e.Reason
+		}
+		d.refuse(call.Call, call.Tool, events.StatusCancelled, why)
+		d.resume()
+	}
+}
+
+func (d *decision) cancelQueue(input string, e *events.Cancel) {
+	if len(d.c.Queue) == 0 {
+		d.answer(input, events.AnswerAlreadyEnded, "", "no message is queued")
+		return
+	}
+	d.emit(&events.InputAnswered{Input: input, Answer: events.AnswerAccepted, Dropped: slices.Clone(d.c.Queue), Reason: e.Reason})
+}

@@ -1,0 +1,212 @@
+package orchestrator
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// The limits, as TurnEnded and Paused name them.
+const (
+	limitSteps   = "max_steps"
+	limitTokens  = "max_tokens"
+	limitCost    = "max_cost"
+	limitTime    = "max_time"
+	limitCalls   = "max_calls"
+	limitRepeats = "repeated_call"
+)
+
+// DefaultLimits bound a turn where nobody said otherwise.
+func DefaultLimits() events.Limits {
+	return events.Limits{Steps: 25, TimeMS: (15 * time.Minute).Milliseconds(), Repeats: 5}
+}
+
+// limits are those that stand, without what a person extended.
+func (e Env) limits() events.Limits {
+	l, d := e.Settings.Limits, e.Limits
+	for _, f := range []struct{ own, usual *int64 }{{&l.Tokens, &d.Tokens}, {&l.TimeMS, &d.TimeMS}} {
+		if *f.own <= 0 {
+			*f.own = *f.usual
+		}
+	}
+	if l.Steps <= 0 {
+		l.Steps = d.Steps
+	}
+	if l.Repeats <= 0 {
+		l.Repeats = d.Repeats
+	}
+	if l.CostUSD <= 0 {
+		l.CostUSD = d.CostUSD
+	}
+	if len(l.Calls) == 0 {
+		l.Calls = d.Calls
+	}
+	l.OnLimit = cmp.Or(l.OnLimit, d.OnLimit, events.LimitEnd)
+	return l
+}
+
+// portions is how often a limit counts: once, and once more for each time that
+// a person extended it.
+func portions(s *events.State, limit string) int64 { return int64(1 + s.Extended[limit]) }
+
+// hardStop is when a turn is stopped in the middle, Unix milliseconds; 0 when
+// it is not. Where a person is asked at a limit, the step that runs has as much
+// time again to come to the point at which somebody can be asked.
+func hardStop(s *events.State, l events.Limits) int64 {
+	if s.Turn == "" || s.Phase == events.PhasePaused || l.TimeMS <= 0 {
+		return 0
+	}
+	n := portions(s, limitTime)
+	if l.OnLimit == events.LimitAsk {
+		n *= 2
+	}
+	if l.TimeMS > math.MaxInt64/4/n {
+		return 0
+	}
+	return s.StartedMS + s.WaitedMS + n*l.TimeMS
+}
+
+// outOfTime reports whether the turn must be stopped where it is.
+func (d *decision) outOfTime() bool {
+	stop := hardStop(&d.c.State, d.env.limits())
+	return stop > 0 && d.now.UnixMilli() >= stop
+}
+
+// late reports whether the turn has used up its time: nothing more is begun.
+func (d *decision) late() bool {
+	l := d.env.limits()
+	if d.c.Turn == "" || l.TimeMS <= 0 {
+		return false
+	}
+	return (d.now.UnixMilli()-d.c.StartedMS-d.c.WaitedMS)/portions(&d.c.State, limitTime) >= l.TimeMS
+}
+
+// limit is the limit that keeps the model from being asked again; empty when
+// none does.
+func (d *decision) limit() string {
+	l, s := d.env.limits(), &d.c.State
+	cost, _ := d.env.Prices.Cost(s.Spent)
+	switch {
+	case l.Steps > 0 && int64(s.Step) >= int64(l.Steps)*portions(s, limitSteps):
+		return limitSteps
+	case l.Tokens > 0 && s.Usage.Total()/portions(s, limitTokens) >= l.Tokens:
+		return limitTokens
+	case l.CostUSD > 0 && cost >= l.CostUSD*float64(portions(s, limitCost)):
+		return limitCost
+	case d.late():
+		return limitTime
+	case l.Repeats > 0 && int64(d.repeats()) >= int64(l.Repeats)*portions(s, limitRepeats):
+		return limitRepeats
+	}
+	return ""
+}
+
+// limitOf is the limit that keeps calls from being run.
+func (d *decision) limitOf(calls []events.Part) string {
+	if d.late() {
+		return limitTime
+	}
+	for pattern, most := range d.env.limits().Calls {
+		n := 0
+		for _, c := range d.calls() {
+			if ok, err := path.Match(pattern, c.Tool); ok && err == nil && c.Status != events.StatusInvalidArguments && c.Status != events.StatusUnknownTool {
+				n++
+			}
+		}
+		asked := slices.ContainsFunc(calls, func(p events.Part) bool { ok, err := path.Match(pattern, p.Name); return ok && err == nil })
+		if asked && most >= 0 && int64(n) > int64(most)*portions(&d.c.State, limitCalls) {
+			return limitCalls
+		}
+	}
+	return ""
+}
+
+// calls are the calls of the turn, with what this decision adds.
+func (d *decision) calls() []accumulator.Called {
+	all := d.said.Calls(d.c.Turn)
+	at := map[string]int{}
+	for i, c := range all {
+		at[c.Call] = i
+	}
+	for _, e := range d.out {
+		switch e := e.(type) {
+		case *events.AssistantMessage:
+			for _, p := range e.Message.Parts {
+				if p.Kind == events.PartCall {
+					at[p.Call] = len(all)
+					all = append(all, accumulator.Called{Turn: e.Turn, Step: e.Step, Call: p.Call, Tool: p.Name, Arguments: p.Arguments})
+				}
+			}
+		case *events.ToolCallRefused:
+			if i, ok := at[e.Call]; ok {
+				all[i].Status, all[i].Content = e.Status, e.Content
+			}
+		case *events.ToolCallAnswered:
+			if i, ok := at[e.Call]; ok {
+				all[i].Status, all[i].Content = events.StatusOK, e.Content
+			}
+		}
+	}
+	return all
+}
+
+// repeats is in how many rounds of the turn the same call came to the same
+// result. A call whose result changes is a poll, not a loop; ids in either do
+// not make a difference.
+func (d *decision) repeats() int {
+	ids := regexp.MustCompile(`[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b(?:call|toolu|fc|req|msg|resp)_[0-9A-Za-z_-]+`)
+	type round struct{ tool, arguments, status, content string }
+	rounds, last, most := map[round]int{}, map[round]int{}, 0
+	for _, c := range d.calls() {
+		r := round{c.Tool, events.Digest(ids.ReplaceAllString(c.Arguments, "")), string(c.Status), ids.ReplaceAllString(c.Content, "")}
+		if last[r] != c.Step { // twice in one answer is one round
+			rounds[r]++
+		}
+		last[r] = c.Step
+		most = max(most, rounds[r])
+	}
+	return most
+}
+
+// atLimit ends the turn at a limit, or asks a person whether it may go on; it
+// reports whether there is more to decide.
+func (d *decision) atLimit(limit string) bool {
+	if d.env.limits().OnLimit != events.LimitAsk {
+		status, why := events.StatusRefused, fmt.Sprintf("the turn reached its limit (%s) before the call could run", limit)
+		if limit == limitTime {
+			status, why = events.StatusTimeout, "the turn ran out of time before the call had a result"
+		}
+		d.stop(events.OutcomeLimit, limit, status, why, nil)
+		return true
+	}
+	q := &events.Question{ID: d.seed.id(d.now, "question "+limit), Limit: limit, DeadlineMS: d.deadline(0)}
+	q.Digest = events.Digest(string(q.Arguments()))
+	d.pause([]events.Awaited{q.Awaited()}, 0)
+	return false
+}
+
+// unpriced says that a cost limit cannot be kept for a model without a price.
+func (d *decision) unpriced(route string) *events.Error {
+	if d.env.limits().CostUSD <= 0 {
+		return nil
+	}
+	_, missing := d.env.Prices.Cost(d.c.Spent)
+	if strings.Contains(route, "/") && !d.env.Prices.Knows(route) {
+		missing = append(missing, route)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	names, _ := json.Marshal(missing) // strings always encode
+	return &events.Error{Class: events.ErrInvalidRequest,
+		Message: fmt.Sprintf("the turn has a limit of cost and nobody said what %s costs: add it to the prices of the deployment, or take the limit away", names)}
+}

@@ -1,0 +1,80 @@
+package orchestrator
+
+import (
+	"context"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+)
+
+// setTimer makes the conversation's one timer fire when something happens in it
+// by itself, or takes it back. The timer stands on the server: it fires also
+// when every process of ours has been started anew.
+func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
+	if ms == 0 {
+		return s.o.Bus.StopTimer(ctx, c.id)
+	}
+	return s.o.Bus.SetTimer(ctx, c.id, time.UnixMilli(ms))
+}
+
+// followDues wakes the conversations whose timers fire. It begins when the log
+// has been read: what a timer is about stands in the log before it.
+func (s *shard) followDues(ctx context.Context) {
+	err := s.o.Bus.FollowDue(ctx, s.n, func(d bus.Due) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c := s.conversations[d.Conversation]
+		if c == nil {
+			c = &conversation{id: d.Conversation, since: s.read + 1}
+			s.conversations[d.Conversation] = c
+		}
+		c.dues = append(c.dues, d)
+		s.wake(ctx, c)
+		return nil
+	})
+	if ctx.Err() == nil {
+		s.fail(err)
+	}
+}
+
+// latest is the time of the last timer that fired; zero when none did.
+func latest(dues []bus.Due) time.Time {
+	var at time.Time
+	for _, d := range dues {
+		if d.At.After(at) {
+			at = d.At
+		}
+	}
+	return at
+}
+
+// settleDues forgets timers that fired and were decided on, and sets the next:
+// one that fired early, or for what was decided meanwhile, must not be the last.
+func (s *shard) settleDues(ctx context.Context, c *conversation, dues []bus.Due) error {
+	if len(dues) == 0 {
+		return nil
+	}
+	if next := c.state.NextMS(); next != 0 {
+		if err := s.setTimer(ctx, c, next); err != nil {
+			return err
+		}
+	}
+	for _, d := range dues {
+		if err := s.o.Bus.DropDue(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume does again what the owner before may not have come to do.
+func (s *shard) resume(ctx context.Context, c *conversation) error {
+	if err := s.publish(ctx, c, c.undone()); err != nil {
+		return err
+	}
+	s.askHooks(ctx, c)
+	if next := c.state.NextMS(); next != 0 {
+		return s.setTimer(ctx, c, next)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package orchestrator
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// verdict judges each call that a Verdict names by itself. What it says that is
+// late, stale or not for it to say is answered and changes nothing.
+func (d *decision) verdict(input string, e *events.Verdict) {
+	switch e.Verdict {
+	case events.RulingRevoke:
+		d.revoke(input, e)
+		return
+	case events.RulingApprove, events.RulingReject, events.RulingEdit, events.RulingAnswer, events.RulingAlways:
+	default:
+		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("verdict %q is none of approve, reject, edit, answer, approve_for_conversation, revoke", e.Verdict))
+		return
+	}
+	if len(e.Calls) == 0 {
+		d.answer(input, events.AnswerInvalid, "", "the verdict names no call: name each with its id and the digest of its arguments, as Paused does")
+		return
+	}
+	a := &events.InputAnswered{Input: input, Turn: d.c.Turn}
+	for _, c := range e.Calls {
+		v := verdict{Verdict: e, input: input, call: c}
+		answer, reason := d.rule(&v)
+		a.Calls = append(a.Calls, events.CallAnswer{Call: c.Call, Answer: answer, Reason: reason})
+		if v.grant != nil {
+			v.grant.ID = input
+			if n := len(a.Granted); n > 0 {
+				v.grant.ID = fmt.Sprintf("%s-%d", input, n)
+			}
+			a.Granted = append(a.Granted, *v.grant)
+		}
+	}
+	first := max(0, slices.IndexFunc(a.Calls, func(c events.CallAnswer) bool { return c.Answer == events.AnswerAccepted }))
+	a.Answer, a.Reason = a.Calls[first].Answer, a.Calls[first].Reason
+	d.emit(a)
+	d.covered(a.Granted)
+	d.resume()
+}
+
+// verdict is what a Verdict says of one call.
+type verdict struct {
+	*events.Verdict
+	input string
+	call  events.CallVerdict
+	grant *events.Grant // what approving for the conversation gives
+}
+
+// rule decides one call.
+func (d *decision) rule(v *verdict) (events.Answer, string) {
+	if q := d.c.Question; q != nil && v.call.Call == q.ID {
+		return d.ruleLimit(v, q)
+	}
+	call := d.call(v.call.Call)
+	if answer, reason := d.stale(v, call); answer != "" {
+		return answer, reason
+	}
+	if answer, reason := misplaced(v, call.Waits); answer != "" {
+		return answer, reason
+	}
+	switch v.Verdict.Verdict {
+	case events.RulingReject:
+		why := "a person rejected this call: it was not run"
+		if v.Reason != "" {
+			why += ": " + v.Reason
+		}
+		d.refuse(call.Call, call.Tool, events.StatusRefused, why)
+	case events.RulingAnswer:
+		if v.call.Content == "" {
+			return events.AnswerInvalid, "an answer needs content: what the model is to read as the call's result"
+		}
+		d.emit(&events.ToolCallAnswered{Turn: d.c.Turn, Call: call.Call, Tool: call.Tool, Content: v.call.Content, By: v.input})
+	case events.RulingEdit:
+		return d.edit(v, *call)
+	default:
+		if r := d.judge(*call, d.arguments(call.Call)); r.Action == events.ActionDeny {
+			return events.AnswerDenied, "the policy denies this call, whoever approves it: " + r.Rule.Reason
+		}
+		if v.Verdict.Verdict == events.RulingAlways {
+			v.grant = &events.Grant{Tool: call.Tool, Rule: call.Rule, From: v.From}
+		}
+		d.release(*call, nil, v.input)
+	}
+	return events.AnswerAccepted, ""
+}
+
+// stale says why a verdict on a call comes too late, or speaks of another.
+func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, string) {
+	if call == nil {
+		old, known := d.said.Call(v.call.Call)
+		switch {
+		case !known:
+			return events.AnswerUnknownCall, "this conversation has no such call"
+		case old.Status == events.StatusExpired:
+			return events.AnswerExpired, "nobody decided about this call in time"
+		}
+		return events.AnswerAlreadyDecided, fmt.Sprintf("the call's turn has ended, and the call as %s", old.Status)
+	}
+	switch {
+	case call.Status == events.StatusExpired:
+		return events.AnswerExpired, "nobody decided about this call in time"
+	case call.Status != "":
+		return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", call.Status)
+	case call.Waits == "":
+		return events.AnswerAlreadyDecided, "the call runs already"
+	case call.Waits != events.WaitLimit && v.call.Digest == "":
+		return events.AnswerInvalid, "the verdict must name the digest of the arguments that were judged: Paused names it"
+	case call.Waits != events.WaitLimit && v.call.Digest != call.Digest:
+		return events.AnswerArgumentsChanged, "the verdict speaks of other arguments: the call would run with those whose digest is " + call.Digest
+	}
+	return "", ""
+}
+
+// misplaced says why a verdict does not fit what a call waits for.
+func misplaced(v *verdict, w events.Wait) (events.Answer, string) {
+	ends := v.Verdict.Verdict == events.RulingReject || v.Verdict.Verdict == events.RulingAnswer
+	switch {
+	case w == events.WaitLimit:
+		return events.AnswerNotAllowed, "the turn waits for leave to go on past a limit: decide that first"
+	case w == events.WaitTime && !ends:
+		return events.AnswerNotAllowed, "the call was deferred and runs by itself when it is due: reject it, answer it or cancel it"
+	case w == events.WaitResult && !ends:
+		return events.AnswerNotAllowed, "the call waits for its result from outside and never runs here: answer it, reject it or cancel it"
+	}
+	return "", ""
+}
+
+// edit lets a call run with other arguments, if they could run.
+func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, string) {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, v.call.Arguments); err != nil || compact.Len() == 0 {
+		return events.AnswerInvalid, "an edit needs arguments: a whole JSON object"
+	}
+	spec, known := d.tool(call.Tool)
+	if !known {
+		return events.AnswerInvalid, fmt.Sprintf("nobody offers the tool %q now, so that the arguments cannot be checked: reject the call, or try again when a worker serves it", call.Tool)
+	}
+	arguments := compact.String()
+	if err := d.env.Check(spec, arguments); err != nil {
+		return events.AnswerInvalid, "the call still waits: " + err.Error()
+	}
+	if r := d.judge(call, arguments); r.Action == events.ActionDeny {
+		return events.AnswerDenied, "the policy denies the call with these arguments, whoever approves it: " + r.Rule.Reason
+	}
+	d.release(call, compact.Bytes(), v.input)
+	return events.AnswerAccepted, ""
+}
+
+// ruleLimit decides whether a turn may go on past a limit.
+func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, string) {
+	switch {
+	case v.call.Digest != q.Digest:
+		return events.AnswerArgumentsChanged, "the verdict speaks of another question: this one's digest is " + q.Digest
+	case v.Verdict.Verdict == events.RulingApprove:
+		d.emit(&events.Resumed{Turn: d.c.Turn, AtMS: d.now.UnixMilli(), Extended: q.Limit})
+		if calls := d.held(); len(calls) > 0 {
+			d.dispatch(calls)
+		}
+	case v.Verdict.Verdict == events.RulingReject:
+		d.stop(events.OutcomeLimit, q.Limit, events.StatusRefused, fmt.Sprintf("the turn was not allowed past its limit (%s): the call did not run", q.Limit), nil)
+	default:
+		return events.AnswerNotAllowed, "whether the turn may go on past its limit can only be approved or rejected"
+	}
+	return events.AnswerAccepted, ""
+}
+
+// covered lets calls run that wait for what a standing approval has just given.
+func (d *decision) covered(grants []events.Grant) {
+	for _, g := range grants {
+		for _, call := range slices.Clone(d.c.Calls) {
+			if call.Waiting() && call.Waits == events.WaitApproval && call.Tool == g.Tool && call.Rule == g.Rule {
+				if r := d.judge(call, d.arguments(call.Call)); r.Action == events.ActionAuto {
+					d.release(call, nil, g.ID)
+				}
+			}
+		}
+	}
+}
+
+// revoke takes standing approvals back. Calls that run already go on.
+func (d *decision) revoke(input string, e *events.Verdict) {
+	var ids []string
+	for _, g := range d.c.Grants {
+		if len(e.Grants) == 0 || slices.Contains(e.Grants, g.ID) {
+			ids = append(ids, g.ID)
+		}
+	}
+	if len(ids) == 0 {
+		d.answer(input, events.AnswerAlreadyEnded, "", "there is no such standing approval")
+		return
+	}
+	d.emit(&events.InputAnswered{Input: input, Answer: events.AnswerAccepted, Revoked: ids})
+}

@@ -1,0 +1,113 @@
+package orchestrator
+
+import (
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// pause says what the turn waits for; reminder counts from 1.
+func (d *decision) pause(awaiting []events.Awaited, reminder int) {
+	now := d.now.UnixMilli()
+	e := &events.Paused{Turn: d.c.Turn, AtMS: now, Awaiting: awaiting, Reminder: reminder, Usage: d.c.Usage}
+	for _, a := range awaiting {
+		if a.DeadlineMS > 0 && (e.DeadlineMS == 0 || a.DeadlineMS < e.DeadlineMS) {
+			e.DeadlineMS = a.DeadlineMS
+		}
+	}
+	if p := d.policy(); p != nil && p.ReminderMS > 0 && slices.ContainsFunc(awaiting, func(a events.Awaited) bool { return a.For != events.WaitTime }) {
+		e.RemindMS = now + p.ReminderMS
+	}
+	d.emit(e)
+}
+
+// due does what is to be done by now while the turn waits: runs calls that were
+// deferred, gives up what nobody decided, reminds. It reports whether the turn
+// goes on.
+func (d *decision) due() bool {
+	now := d.now.UnixMilli()
+	for _, call := range slices.Clone(d.c.Calls) {
+		switch {
+		case !call.Waiting():
+		case call.Waits == events.WaitTime && now >= call.DueMS:
+			d.release(call, nil, "")
+		case call.DeadlineMS > 0 && now >= call.DeadlineMS:
+			d.refuse(call.Call, call.Tool, events.StatusExpired, expired(call.Waits))
+		}
+	}
+	if q := d.c.Question; q != nil && now >= q.DeadlineMS {
+		d.stop(events.OutcomeLimit, q.Limit, events.StatusExpired, "nobody said in time whether the turn may go on past its limit: the call did not run", nil)
+		return true
+	}
+	if d.resume() {
+		return true
+	}
+	if d.c.RemindMS > 0 && now >= d.c.RemindMS {
+		d.pause(d.awaiting(), d.c.Reminders+1)
+	}
+	return false
+}
+
+func expired(w events.Wait) string {
+	if w == events.WaitResult {
+		return "no result came from outside in time: it is not known whether anything was done"
+	}
+	return "nobody decided about this call in time: it did not run"
+}
+
+// awaiting is what the turn waits for still.
+func (d *decision) awaiting() []events.Awaited {
+	var all []events.Awaited
+	for _, c := range d.c.Calls {
+		if !c.Waiting() || c.Waits == events.WaitLimit {
+			continue
+		}
+		all = append(all, events.Awaited{For: c.Waits, Call: c.Call, Tool: c.Tool, Effect: c.Effect, Arguments: events.Arguments(d.arguments(c.Call)),
+			Digest: c.Digest, Rule: c.Rule, Reason: d.reason(c), DueMS: c.DueMS, DeadlineMS: c.DeadlineMS})
+	}
+	if q := d.c.Question; q != nil {
+		all = append(all, q.Awaited())
+	}
+	return all
+}
+
+// reason is why a rule asks, if it still stands.
+func (d *decision) reason(c events.CallState) string {
+	if p := d.policy(); p != nil && c.Rule != "" {
+		for _, r := range p.Rules {
+			if r.Key() == c.Rule {
+				return r.Reason
+			}
+		}
+	}
+	return ""
+}
+
+// resume says that nothing is waited for any more, if so.
+func (d *decision) resume() bool {
+	if d.c.Phase != events.PhasePaused || d.c.Question != nil || slices.ContainsFunc(d.c.Calls, func(c events.CallState) bool { return c.Waiting() }) {
+		return false
+	}
+	d.emit(&events.Resumed{Turn: d.c.Turn, AtMS: d.now.UnixMilli()})
+	return true
+}
+
+// release lets a call run that waited, with the arguments of a person or, when
+// they are nil, the model's.
+func (d *decision) release(call events.CallState, arguments []byte, by string) {
+	d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Tool, Effect: call.Effect, Arguments: arguments, By: by})
+}
+
+// held are the calls that waited for a limit, as the model made them.
+func (d *decision) held() []events.Part {
+	var calls []events.Part
+	for _, c := range d.c.Calls {
+		if c.Status != "" {
+			continue
+		}
+		if p, ok := d.said.Part(c.Call); ok {
+			calls = append(calls, p)
+		}
+	}
+	return calls
+}
