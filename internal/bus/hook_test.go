@@ -125,20 +125,23 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 	stopped, stop := context.WithCancelCause(t.Context())
 	why := errors.New("the shard is another's")
 	stop(why)
+	tone, quiet := events.HookCall{Hook: "tone", When: events.HookBefore}, events.HookCall{Hook: "silent", When: events.HookAfter}
 	for name, c := range map[string]struct {
 		ctx  context.Context
 		call events.HookCall
+		wait time.Duration
 		is   error
 		says string
 	}{
-		"nobody is there":           {t.Context(), events.HookCall{Hook: "tone", When: events.HookBefore, DeadlineMS: time.Now().Add(300 * time.Millisecond).UnixMilli()}, bus.ErrNoAnswer, "nobody subscribes"},
-		"somebody is and is silent": {t.Context(), events.HookCall{Hook: "silent", When: events.HookAfter, DeadlineMS: time.Now().Add(300 * time.Millisecond).UnixMilli()}, bus.ErrNoAnswer, "said nothing"},
-		"the deadline has passed":   {t.Context(), events.HookCall{Hook: "silent", When: events.HookAfter, DeadlineMS: 1}, bus.ErrNoAnswer, "had passed"},
-		"the asker is stopped":      {stopped, events.HookCall{Hook: "tone", When: events.HookBefore, DeadlineMS: time.Now().Add(time.Hour).UnixMilli()}, why, "hooks.before.tone"},
-		"a name is none":            {t.Context(), events.HookCall{Hook: "a.b", When: events.HookBefore}, topology.ErrBadID, "a.b"},
-		"a time is none":            {t.Context(), events.HookCall{Hook: "a", When: "during"}, topology.ErrBadID, "during"},
+		"nobody is there":           {t.Context(), tone, 300 * time.Millisecond, bus.ErrNoAnswer, "nobody subscribes"},
+		"somebody is and is silent": {t.Context(), quiet, 300 * time.Millisecond, bus.ErrNoAnswer, "said nothing"},
+		"the deadline has passed":   {t.Context(), quiet, -time.Hour, bus.ErrNoAnswer, "had passed"},
+		"the asker is stopped":      {stopped, tone, time.Hour, why, "hooks.before.tone"},
+		"a name is none":            {t.Context(), events.HookCall{Hook: "a.b", When: events.HookBefore}, time.Hour, topology.ErrBadID, "a.b"},
+		"a time is none":            {t.Context(), events.HookCall{Hook: "a", When: "during"}, time.Hour, topology.ErrBadID, "during"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.call.DeadlineMS = time.Now().Add(c.wait).UnixMilli()
 			a, err := b.AskHook(c.ctx, &c.call)
 			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || a != nil {
 				t.Errorf("%+v, %v", a, err)

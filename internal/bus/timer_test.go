@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/broker"
@@ -462,59 +461,5 @@ func TestSetUpGivesSchedules(t *testing.T) {
 	set(t, b, conversation, soon())
 	if d := take(t, due); d.Conversation != conversation {
 		t.Errorf("%+v", d)
-	}
-}
-
-// BenchmarkTimersFire measures how late timers fire whose times are spread over
-// two seconds: at the follower, and with many others set.
-func BenchmarkTimersFire(b *testing.B) {
-	for _, others := range []int{0, 10_000} {
-		b.Run(fmt.Sprintf("%d others", others), func(b *testing.B) {
-			s, err := broker.Start(broker.Config{Dir: b.TempDir()})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = s.Stop() }()
-			conn, err := bus.Connect(b.Context(), bus.Config{Options: []nats.Option{s.InProcess()}}, &topology.Plan{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer conn.Close()
-			for range others {
-				if err := conn.SetTimer(b.Context(), id(), time.Now().Add(time.Hour)); err != nil {
-					b.Fatal(err)
-				}
-			}
-			var late, sets, drops []time.Duration
-			for b.Loop() {
-				const n = 200
-				for i := range n {
-					begun := time.Now()
-					if err := conn.SetTimer(b.Context(), id(), begun.Add(500*time.Millisecond+time.Duration(i)*10*time.Millisecond)); err != nil {
-						b.Fatal(err)
-					}
-					sets = append(sets, time.Since(begun))
-				}
-				ctx, stop := context.WithCancel(b.Context())
-				left := n
-				if err := conn.FollowDue(ctx, 0, func(d bus.Due) error {
-					late = append(late, time.Since(d.At))
-					if left--; left == 0 {
-						stop()
-					}
-					begun := time.Now()
-					err := conn.DropDue(b.Context(), d)
-					drops = append(drops, time.Since(begun))
-					return err
-				}); !errors.Is(err, context.Canceled) {
-					b.Fatal(err)
-				}
-			}
-			for name, all := range map[string][]time.Duration{"late": late, "set": sets, "drop": drops} {
-				slices.Sort(all)
-				b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, name+"-p50-ms")
-				b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, name+"-p99-ms")
-			}
-		})
 	}
 }
