@@ -15,16 +15,16 @@ import (
 )
 
 // The bounds of conditions. Costs are CEL's: about one for each access, call and
-// element, and more for long texts (see tariff in cost.go); 100,000 are some ten
-// milliseconds. They are counted, not timed, so that a ruling is the same on
-// every machine.
+// round of a macro, and more for long texts and lists (see tariff in cost.go).
+// They are counted, not timed, so that a ruling is the same on every machine.
+// The library takes quadratic time to count: 30,000 are 70 ms at worst.
 const (
-	maxCondition  = 2_000     // bytes of one condition
-	maxConditions = 1_000     // compiled conditions that a Judge keeps
-	maxNesting    = 50        // parentheses, selections and operators in each other
-	maxNodes      = 5_000     // nodes of the expanded expression
-	maxCost       = 100_000   // of one evaluation
-	maxTotalCost  = 1_000_000 // of all conditions on one call, within one evaluation
+	maxCondition  = 2_000   // bytes of one condition
+	maxConditions = 1_000   // compiled conditions that a Judge keeps
+	maxNesting    = 50      // parentheses, selections and operators in each other
+	maxNodes      = 5_000   // nodes of the expanded expression
+	maxCost       = 30_000  // of one evaluation
+	maxTotalCost  = 300_000 // of all conditions on one call, within one evaluation
 )
 
 // Why a condition is not evaluated, besides what CEL says.
@@ -153,10 +153,14 @@ func located(issues *cel.Issues) error {
 	if len(text) > 300 {
 		text = strings.ToValidUTF8(text[:300], "") + "…"
 	}
-	if line := first.Location.Line(); line > 1 {
-		return fmt.Errorf("the condition does not compile: line %d, column %d: %s", line, first.Location.Column()+1, text)
+	line, column := first.Location.Line(), first.Location.Column()+1
+	switch {
+	case line > 1:
+		return fmt.Errorf("the condition does not compile: line %d, column %d: %s", line, column, text)
+	case column > 0:
+		return fmt.Errorf("the condition does not compile: column %d: %s", column, text)
 	}
-	return fmt.Errorf("the condition does not compile: column %d: %s", first.Location.Column()+1, text)
+	return fmt.Errorf("the condition does not compile: %s", text)
 }
 
 // facts are what conditions are evaluated on.

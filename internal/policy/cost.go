@@ -49,6 +49,8 @@ func restrictCall(call ast.CallExpr, patterns map[string]int) error {
 	switch name := call.FunctionName(); {
 	case name == "replace" || name == "join":
 		return fmt.Errorf("the condition calls %s, which can build very long texts: test the parts by themselves", name)
+	case name == "indexOf" || name == "lastIndexOf":
+		return fmt.Errorf("the condition calls %s, which takes very long on long texts: use contains or matches", name)
 	case strings.HasPrefix(name, "get") && len(call.Args()) > 0:
 		return fmt.Errorf("the condition calls %s with a time zone: times are in UTC", name)
 	case name == overloads.Matches:
@@ -118,28 +120,28 @@ func constant(e ast.Expr) bool {
 	return false
 }
 
-// tariff is what calls cost in an evaluation: CEL's own do not look into lists,
-// nor at texts in many places.
+// tariff is what calls cost in an evaluation. CEL's own costs do not look into
+// lists, nor at texts in many places. One unit is some 100 ns at most.
 type tariff struct {
 	patterns map[string]int // size of each regular expression
 }
 
 // CallCost implements [interpreter.ActualCostEstimator].
 func (t tariff) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
-	cost := uint64(1) + length(result)/10
+	cost := 1 + length(result)/100
 	for _, a := range args {
-		cost += length(a) / 10
+		cost += length(a) / 100
 	}
 	switch function {
 	case operators.Equals, operators.NotEquals, operators.In, operators.OldIn:
 		for _, a := range args {
-			cost += elements(a)
+			cost += elements(a) / 4
 		}
-	case operators.Add:
-		cost += elements(result)
+	case operators.Add, "split":
+		cost += elements(result) / 4
 	case overloads.Matches:
 		if text, ok := args[len(args)-1].(types.String); ok {
-			cost += length(args[0]) * uint64(t.patterns[string(text)]) / 10
+			cost += length(args[0]) * uint64(t.patterns[string(text)]) / 50
 		}
 	}
 	return &cost
@@ -156,8 +158,8 @@ func length(v ref.Val) uint64 {
 	return 0
 }
 
-// elements counts what a list or map holds, all the way down and up to what an
-// evaluation may cost; 0 for anything else.
+// elements counts what a list or map holds, all the way down and until it is
+// more than an evaluation may look at; of a text it is the 25th part.
 func elements(v ref.Val) uint64 {
 	n := uint64(0)
 	var count func(v ref.Val)
@@ -168,14 +170,14 @@ func elements(v ref.Val) uint64 {
 			keyed = v
 		case traits.Lister:
 		default:
-			n += length(v) / 10
+			n += length(v) / 25
 			return
 		}
-		for it := v.(traits.Iterable).Iterator(); it.HasNext() == types.True && n <= maxCost; {
+		for it := v.(traits.Iterable).Iterator(); it.HasNext() == types.True && n <= 4*maxCost; {
 			element := it.Next()
 			n++
 			if keyed != nil {
-				n += length(element) / 10
+				n += length(element) / 25
 				element = keyed.Get(element)
 			}
 			count(element)
