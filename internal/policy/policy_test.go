@@ -78,16 +78,15 @@ func TestWhoDecidesAboutACall(t *testing.T) {
 		{"a grant does not hurry what is deferred", rules(later), grant("fs_rm", later), rm, "defer", later, ""},
 		{"a call that runs anyway needs no grant", rules(auto), grant("fs_rm", auto), rm, "auto", auto, ""},
 		{"a pure tool needs none either", nil, grant("fs_ls", events.Rule{}), ls, "auto", events.Rule{}, ""},
-		{"a grant without an id could not be revoked and counts nothing", nil, []events.Grant{{Tool: "fs_rm"}}, rm, "approve", events.Rule{}, ""},
+		{"a grant without an id counts nothing", nil, []events.Grant{{Tool: "fs_rm"}}, rm, "approve", events.Rule{}, ""},
 		{"the first grant that fits is named", nil, []events.Grant{{ID: "a", Tool: "x"}, {ID: "b", Tool: "fs_rm"}, {ID: "c", Tool: "fs_rm"}}, rm, "auto", events.Rule{}, "b"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var j Judge
 			want := Ruling{Action: c.action, Rule: c.rule, Default: c.rule.Action == "", Granted: c.grant}
 			if !want.Default {
 				want.Key = c.rule.Key()
 			}
-			if diff := cmp.Diff(want, j.Judge(c.policy, c.grants, c.call)); diff != "" {
+			if diff := cmp.Diff(want, new(Judge).Judge(c.policy, c.grants, c.call)); diff != "" {
 				t.Error(diff)
 			}
 		})
