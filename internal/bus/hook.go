@@ -34,10 +34,11 @@ const (
 )
 
 // AskHook asks the app behind a hook and waits for its answer until the call's
-// deadline; then it fails with [ErrNoAnswer]. While nobody answers to the hook,
-// or the connection is lost, it asks again: an app may get the same call twice,
-// and the turn's id is the key by which it knows. An answer that is none is an
-// error at once. What the app could not do stands in the answer's Error.
+// deadline, or that of ctx; then it fails with [ErrNoAnswer]. While nobody
+// answers to the hook, or the connection is lost, it asks again: an app may get
+// the same call twice, and the turn's id is the key by which it knows. An answer
+// that is none is an error at once. What the app could not do stands in the
+// answer's Error.
 func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
 	subject, err := topology.HookSubject(call.When, call.Hook)
 	if err != nil {
@@ -47,8 +48,7 @@ func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookA
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.UnixMilli(call.DeadlineMS)
-	asking, cancel := context.WithDeadline(ctx, deadline)
+	asking, cancel := context.WithDeadline(ctx, time.UnixMilli(call.DeadlineMS))
 	defer cancel()
 	data, err := b.fit(asking, call.Conversation, frame)
 	if err != nil {
@@ -65,10 +65,11 @@ func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookA
 	reply, err := b.ask(asking, &nats.Msg{Subject: subject, Reply: inbox, Data: data}, answers)
 	switch {
 	case err == nil:
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("ask %s: %w", subject, context.Cause(ctx))
+	case errors.Is(asking.Err(), context.DeadlineExceeded):
+		by, _ := asking.Deadline() // ctx may have an earlier one
+		return nil, fmt.Errorf("%w on %s by %s: %w", ErrNoAnswer, subject, by.UTC().Format(time.RFC3339Nano), err)
 	case asking.Err() != nil:
-		return nil, fmt.Errorf("%w on %s by %s: %w", ErrNoAnswer, subject, deadline.UTC().Format(time.RFC3339Nano), err)
+		return nil, fmt.Errorf("ask %s: %w", subject, context.Cause(asking))
 	default:
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}

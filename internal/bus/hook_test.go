@@ -148,6 +148,12 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the asker has less time", func(t *testing.T) {
+		tone.DeadlineMS = time.Now().Add(time.Hour).UnixMilli()
+		if _, err := b.AskHook(within(t, 300*time.Millisecond), &tone); !errors.Is(err, bus.ErrNoAnswer) || !strings.Contains(err.Error(), "nobody subscribes") {
+			t.Error(err)
+		}
+	})
 	if n, _, err := silent.Pending(); n != 1 || err != nil {
 		t.Errorf("the silent app was asked %d times, %v", n, err)
 	}
