@@ -2,288 +2,223 @@ package daemon_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"iter"
-	"strings"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
 
-	"github.com/parleybus/parley/internal/accumulator"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
 )
 
-// tale reads a conversation from its beginning, as it happens, for one
-// goroutine of many.
-type tale struct {
-	d       *deployment
-	id      string
-	next    func() (bus.Message, error, bool)
-	stop    func()
-	state   *accumulator.Conversation
-	answers map[string]*events.InputAnswered
-}
-
-func (d *deployment) tale(ctx context.Context, conversation string) *tale {
-	t := &tale{d: d, id: conversation, state: fold(conversation, nil), answers: map[string]*events.InputAnswered{}}
-	t.next, t.stop = iter.Pull2(d.Attach(ctx, conversation, bus.From{}))
-	return t
-}
-
-// until reads on until fits says yes: of nothing, if it is so already, or of an
-// event.
-func (t *tale) until(what string, fits func(events.Event) bool) error {
-	for found := fits(nil); !found; {
-		m, err, ok := t.next()
-		if err != nil || !ok {
-			return fmt.Errorf("waiting for %s: %w; the state is %+v", what, errors.Join(err, context.Cause(t.d.t.Context())), t.state.State)
-		}
-		t.state.Apply(accumulator.Message{Channel: m.Channel, Call: m.Call, Sequence: m.Sequence, Lines: m.Lines, Bad: m.Bad})
-		each(m, func(e events.Event) {
-			if a, ok := e.(*events.InputAnswered); ok {
-				t.answers[a.Input] = a
+// atSomeMoment does several things, each at a moment of its own.
+func atSomeMoment(ctx context.Context, within time.Duration, things ...func() error) error {
+	var g errgroup.Group
+	for _, do := range things {
+		g.Go(func() error {
+			select {
+			case <-time.After(rand.N(within)):
+				return do()
+			case <-ctx.Done():
+				return ctx.Err()
 			}
-			found = fits(e) || found
 		})
+	}
+	return g.Wait()
+}
+
+// rivals lets each call of a turn be cancelled while something else ends it.
+func (d *deployment) rivals(ctx context.Context, id string) error {
+	ctx, stop := context.WithTimeout(ctx, 60*time.Second)
+	defer stop()
+	t := d.tale(ctx, id)
+	defer t.stop()
+	if err := t.tell(ctx, &events.Settings{Policy: momentPolicy()}); err != nil {
+		return err
+	}
+	if err := t.publish(ctx, &events.UserMessage{Text: "several " + id}); err != nil {
+		return err
+	}
+	if err := t.until("the pause", func(events.Event) bool { return t.state.Phase == events.PhasePaused }); err != nil {
+		return err
+	}
+	calls := slices.Clone(t.state.Calls) // run, quick, ask, later, app
+	cancels := make([]*events.Cancel, len(calls))
+	var things []func() error
+	for i, c := range calls {
+		cancels[i] = &events.Cancel{ID: newID(d.t), Call: c.Call, Reason: "not this one"}
+		things = append(things, func() error { return t.publish(ctx, cancels[i]) })
+	}
+	verdict := func(call int, r events.Ruling) *events.Verdict {
+		v := &events.Verdict{ID: newID(d.t), Verdict: r, Calls: []events.CallVerdict{{Call: calls[call].Call, Digest: calls[call].Digest}}}
+		things = append(things, func() error { return t.publish(ctx, v) })
+		return v
+	}
+	again, approve, reject := &events.Cancel{ID: newID(d.t), Call: calls[0].Call}, verdict(2, events.RulingApprove), verdict(3, events.RulingReject)
+	unknown := &events.Cancel{ID: newID(d.t), Call: newID(d.t)}
+	things = append(things,
+		func() error { return t.publish(ctx, again) },
+		func() error { return t.publish(ctx, unknown) },
+		func() error { return d.resultFrom(ctx, id, calls[4].Call, "from the app") })
+	if err := atSomeMoment(ctx, 40*time.Millisecond, things...); err != nil {
+		return err
+	}
+	var end *events.TurnEnded
+	if err := t.until("the end and all answers", func(e events.Event) bool {
+		if e, ok := e.(*events.TurnEnded); ok {
+			end = e
+		}
+		return end != nil && len(t.answers) == 11 // with those of the settings and the message
+	}); err != nil {
+		return err
+	}
+	accepted := func(input string) bool { return t.answers[input].Answer == events.AnswerAccepted }
+	for i, c := range calls {
+		called, _ := t.state.Transcript.Call(c.Call)
+		cancelled := accepted(cancels[i].ID) || i == 0 && called.Status == events.StatusCancelled // its worker may have heard of it first
+		if cancelled != (called.Status == events.StatusCancelled) || called.Status == "" {
+			return fmt.Errorf("call %d ended as %s, and its cancel was answered %+v", i, called.Status, t.answers[cancels[i].ID])
+		}
+	}
+	switch {
+	case end.Outcome != events.OutcomeCompleted || end.Steps != 2:
+		return fmt.Errorf("the turn did not go on: %+v", end)
+	case accepted(cancels[0].ID) && accepted(again.ID), accepted(cancels[3].ID) == accepted(reject.ID):
+		return fmt.Errorf("two stand, or none: %v", t.answers)
+	case !accepted(cancels[2].ID) && !accepted(approve.ID), t.answers[unknown.ID].Answer != events.AnswerUnknownCall:
+		return fmt.Errorf("%v", t.answers)
 	}
 	return nil
 }
 
-// publish says something that has its id.
-func (t *tale) publish(ctx context.Context, e events.Event) error {
-	_, err := t.d.Publish(ctx, t.id, identify(t.d, e), e)
+// resultFrom writes the result of a call on its lane, as an app does.
+func (d *deployment) resultFrom(ctx context.Context, conversation, call, content string) error {
+	frame, err := events.AppendFrame(nil, &events.ToolResult{Call: call, Status: events.StatusOK, Content: content})
+	if err != nil {
+		return err
+	}
+	_, err = d.Append(ctx, topology.OfCall(d.Shards(), conversation, events.ChannelCall, call), 0, frame)
 	return err
 }
 
-// tell publishes something and waits for its answer.
-func (t *tale) tell(ctx context.Context, e events.Event) error {
-	if err := t.publish(ctx, e); err != nil {
+// queued lets messages come while a turn runs, and the queue be cancelled, or
+// all.
+func (d *deployment) queued(ctx context.Context, id string, scope events.Scope) error {
+	ctx, stop := context.WithTimeout(ctx, 60*time.Second)
+	defer stop()
+	t := d.tale(ctx, id)
+	defer t.stop()
+	first := &events.UserMessage{Text: "tools " + id}
+	if err := t.tell(ctx, first); err != nil {
 		return err
 	}
-	id := identify(t.d, e)
-	return t.until("the answer to a "+e.Type(), func(events.Event) bool { return t.answers[id] != nil })
-}
-
-// identify is an input's id; one without gets one.
-func identify(d *deployment, e events.Event) string {
-	id := new(string)
-	switch e := e.(type) {
-	case *events.Settings:
-		id = &e.ID
-	case *events.UserMessage:
-		id = &e.ID
-	case *events.Verdict:
-		id = &e.ID
-	case *events.Cancel:
-		id = &e.ID
+	cancel := &events.Cancel{ID: newID(d.t), Scope: scope}
+	things := []func() error{func() error { return t.publish(ctx, cancel) }}
+	inputs := []string{cancel.ID}
+	for i := range 4 {
+		m := &events.UserMessage{ID: newID(d.t), Text: fmt.Sprintf("finish %d", i)}
+		inputs = append(inputs, m.ID)
+		things = append(things, func() error { return t.publish(ctx, m) })
 	}
-	if *id == "" {
-		*id = newID(d.t)
+	if err := atSomeMoment(ctx, 60*time.Millisecond, things...); err != nil {
+		return err
 	}
-	return *id
-}
-
-// each gives the events of a message, those of a Decision one by one.
-func each(m bus.Message, fn func(events.Event)) {
-	for _, l := range m.Lines {
-		fn(l.Event)
-		if d, ok := l.Event.(*events.Decision); ok {
-			for _, l := range d.Events {
-				fn(l.Event)
-			}
+	if err := t.until("all answers", func(events.Event) bool {
+		return !slices.ContainsFunc(inputs, func(in string) bool { return t.answers[in] == nil })
+	}); err != nil {
+		return err
+	}
+	if scope == events.ScopeQueue {
+		if err := t.tell(ctx, &events.Cancel{}); err != nil {
+			return err
 		}
 	}
-}
-
-// inputOf is the id of an input.
-func inputOf(m bus.Message) (id string) {
-	each(m, func(e events.Event) {
-		switch e := e.(type) {
-		case *events.Settings:
-			id = e.ID
-		case *events.UserMessage:
-			id = e.ID
-		case *events.Verdict:
-			id = e.ID
-		case *events.Cancel:
-			id = e.ID
-		}
+	return t.until("rest", func(events.Event) bool {
+		return t.state.Turn == "" && len(t.state.Queue) == 0 && len(t.state.Inputs) == 0
 	})
-	return id
 }
 
-// logs are the logs of all conversations, whole.
-func (d *deployment) logs() map[string][]bus.Message {
-	d.t.Helper()
-	all := map[string][]bus.Message{}
-	for shard := range d.Shards() {
-		if err := d.ReadShard(d.t.Context(), shard, 0, nil, func(m bus.Message) error {
-			all[m.Conversation] = append(all[m.Conversation], m)
-			return nil
-		}); err != nil {
-			d.t.Fatal(err)
-		}
+// checkQueue makes sure that of the messages those that stood in the log before
+// the cancel were dropped, and that the others were answered.
+func checkQueue(id string, log []bus.Message) error {
+	if err := audit(id, log); err != nil {
+		return err
 	}
-	return all
-}
-
-// told is a log to read when a test has failed.
-func told(log []bus.Message) string {
-	var b strings.Builder
+	var want, dropped []string
+	turns := map[string]int{}
+	seen, cancelled := 0, false
 	for _, m := range log {
-		if len(m.Data) > 600 {
-			m.Data = m.Data[:600]
-		}
-		fmt.Fprintf(&b, "%d %s %s\n", m.Sequence, m.Channel, m.Data)
-	}
-	return b.String()
-}
-
-// audit says what is wrong with the log of a conversation that has come to
-// rest: every input has one answer, every turn one end, every call one result,
-// nothing is decided about a turn that does not run, and the history is one that
-// a strict provider takes.
-func audit(id string, log []bus.Message) error {
-	a := auditor{answers: map[string]int{}, turns: map[string]bool{}, decided: map[string]int{}, results: map[string]int{}}
-	for _, m := range log {
-		if m.Bad != nil {
-			return fmt.Errorf("message %d cannot be read: %w", m.Sequence, m.Bad)
-		}
-		if m.Channel == events.ChannelIn {
-			a.inputs = append(a.inputs, inputOf(m))
-		}
-		each(m, a.see)
-	}
-	for _, in := range a.inputs {
-		if n := a.answers[in]; n != 1 {
-			a.fault("input %s has %d answers", in, n)
-		}
-	}
-	for _, call := range a.calls {
-		if d, r := a.decided[call], a.results[call]; d > 1 || r > 1 || d+r == 0 {
-			a.fault("call %s has %d results that were decided and %d that were written", call, d, r)
-		}
-	}
-	if a.open != "" {
-		a.fault("turn %s has not ended", a.open)
-	}
-	return errors.Join(append(a.faults, strictly(fold(id, log).Transcript.Messages()))...)
-}
-
-type auditor struct {
-	inputs, calls             []string
-	answers, decided, results map[string]int
-	turns                     map[string]bool
-	open                      string
-	faults                    []error
-}
-
-func (a *auditor) fault(format string, args ...any) {
-	a.faults = append(a.faults, fmt.Errorf(format, args...))
-}
-
-func (a *auditor) see(e events.Event) {
-	turn := a.open // what is not about a turn is about any
-	switch e := e.(type) {
-	case *events.InputAnswered:
-		a.answers[e.Input]++
-	case *events.TurnStarted:
-		if a.open != "" || a.turns[e.Turn] {
-			a.fault("turn %s started while %q ran, or again", e.Turn, a.open)
-		}
-		a.open, a.turns[e.Turn] = e.Turn, true
-		turn = e.Turn
-	case *events.GenerationRequested:
-		turn = e.Turn
-	case *events.AssistantMessage:
-		turn = e.Turn
-		for _, p := range e.Message.Parts {
-			if p.Kind == events.PartCall {
-				a.calls = append(a.calls, p.Call)
-			}
-		}
-	case *events.ToolCallRequested:
-		turn = e.Turn
-	case *events.ToolCallRefused:
-		turn = e.Turn
-		a.decided[e.Call]++
-	case *events.ToolCallAnswered:
-		turn = e.Turn
-		a.decided[e.Call]++
-	case *events.ToolResult:
-		a.results[e.Call]++
-	case *events.Paused:
-		turn = e.Turn
-	case *events.Resumed:
-		turn = e.Turn
-	case *events.TurnEnded:
-		turn = e.Turn
-	}
-	if turn != a.open {
-		a.fault("a %s is about turn %s while %q runs", e.Type(), turn, a.open)
-	}
-	if _, ok := e.(*events.TurnEnded); ok {
-		a.open = ""
-	}
-}
-
-// strictly says what a strict provider would refuse in a history: it begins with
-// a user; no message and no text is empty; calls have ids of their own and
-// arguments that are an object, or say why not; each message's calls are
-// followed by their results, in order, one each, with a status, and by nothing
-// else.
-func strictly(all []events.Message) error {
-	seen := map[string]bool{}
-	for i := 0; i < len(all); i++ {
-		m := all[i]
-		switch {
-		case len(m.Parts) == 0:
-			return fmt.Errorf("message %d is empty", i)
-		case i == 0 && m.Role != events.RoleUser:
-			return errors.New("the history does not begin with a user")
-		case m.Role != events.RoleUser && m.Role != events.RoleAssistant:
-			return fmt.Errorf("message %d of %q follows no call", i, m.Role)
-		}
-		at := i
-		for _, p := range m.Parts {
-			if p.Kind != events.PartCall {
-				if p.Kind == events.PartResult || p.Text == "" && len(p.Carry) == 0 {
-					return fmt.Errorf("message %d has a %s without text", at, p.Kind)
+		each(m, func(e events.Event) {
+			switch e := e.(type) {
+			case *events.UserMessage:
+				if seen++; seen > 1 && !cancelled {
+					want = append(want, e.ID)
 				}
-				continue
+			case *events.Cancel:
+				cancelled = true
+			case *events.TurnStarted:
+				for _, in := range e.Inputs {
+					turns[in]++
+				}
+			case *events.InputAnswered:
+				dropped = append(dropped, e.Dropped...)
 			}
-			if err := pairs(m, p, all[i+1:], seen); err != nil {
-				return fmt.Errorf("message %d: %w", at, err)
-			}
-			i++
+		})
+	}
+	if !slices.Equal(want, dropped) {
+		return fmt.Errorf("before the cancel stood %v, dropped were %v", want, dropped)
+	}
+	for _, in := range dropped {
+		turns[in]++
+	}
+	said := 0
+	for _, m := range fold(id, log).Transcript.Messages() {
+		if m.Role == events.RoleUser {
+			said += len(m.Parts)
 		}
 	}
-	return nil
-}
-
-// pairs checks a call and what follows.
-func pairs(m events.Message, p events.Part, rest []events.Message, seen map[string]bool) error {
-	if m.Role != events.RoleAssistant || p.Call == "" || p.Name == "" || seen[p.Call] {
-		return fmt.Errorf("call %q of %q by %s has no id of its own", p.Call, p.Name, m.Role)
+	for in, n := range turns {
+		if n != 1 {
+			return fmt.Errorf("message %s was dropped or began a turn %d times", in, n)
+		}
 	}
-	seen[p.Call] = true
-	var object map[string]json.RawMessage
-	if p.Invalid == "" && json.Unmarshal(events.Arguments(p.Arguments), &object) != nil {
-		return fmt.Errorf("the arguments of call %s are %q", p.Call, p.Arguments)
-	}
-	if len(rest) == 0 || rest[0].Role != events.RoleTool || len(rest[0].Parts) != 1 {
-		return fmt.Errorf("call %s is not followed by its result", p.Call)
-	}
-	r := rest[0].Parts[0]
-	if r.Kind != events.PartResult || r.Call != p.Call || r.ProviderID != p.ProviderID || r.Name != p.Name || r.Status == "" {
-		return fmt.Errorf("call %s is followed by %+v", p.Call, r)
+	if len(turns) != seen || said != seen-len(dropped) {
+		return fmt.Errorf("of %d messages %d were dropped or began a turn, and the model reads %d", seen, len(turns), said)
 	}
 	return nil
 }
 
-// same reports whether two histories are the same to a model.
-func same(a, b []events.Message) bool {
-	one, err := json.Marshal(a)
-	two, err2 := json.Marshal(b)
-	return err == nil && err2 == nil && string(one) == string(two)
+func TestCancelOfACallOrTheQueueStandsOrIsToldWhatStands(t *testing.T) {
+	d, hold, asked := scene(t)
+	check := map[string]func(string, []bus.Message) error{}
+	var g errgroup.Group
+	g.SetLimit(40)
+	for i := range 120 {
+		id := newID(t)
+		do := func() error { return d.rivals(t.Context(), id) }
+		check[id] = audit
+		if scope := []events.Scope{events.ScopeCall, events.ScopeQueue, events.ScopeAll}[i%3]; scope != events.ScopeCall {
+			do = func() error { return d.queued(t.Context(), id, scope) }
+			check[id] = checkQueue
+		}
+		g.Go(func() error {
+			if err := do(); err != nil {
+				t.Errorf("conversation %s: %v", id, err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // they say themselves what is wrong
+	hold.wait(t)
+	logs := d.logs()
+	for id, check := range check {
+		if err := check(id, logs[id]); err != nil {
+			t.Errorf("conversation %s: %v\n%s", id, err, told(logs[id]))
+		}
+	}
+	asked.check(t)
 }

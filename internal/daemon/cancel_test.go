@@ -45,7 +45,7 @@ func momentScript() string {
 		{"approval", call("ask")},
 		{"deferred", call("later")},
 		{"app", call("app")},
-		{"several", call("run", "quick", "ask", "later", "app")},
+		{"several", call("run", "quick", "ask", "later", "app") + ", {pace: 0, text: All ended.}"},
 		{"asks", "{error: {class: overloaded}}"},
 		{"attempts", "{pace: 0, text: one two three, after: 2, error: {class: overloaded}}"},
 		{"queued", "{text: x}"},
