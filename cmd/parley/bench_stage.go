@@ -80,7 +80,7 @@ func (s *benchStage) runRoles(ctx context.Context, log *slog.Logger, slots int) 
 			case owned <- struct{}{}:
 			default:
 			}
-		}),
+		}, nil),
 	}
 	run, stop := context.WithCancel(ctx)
 	s.stop, s.done = stop, make(chan error, 1)

@@ -19,6 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/tool"
 )
 
@@ -83,6 +84,9 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
+	if err := a.checkRules(); err != nil {
+		return nil, err
+	}
 	s, err := a.embed(ctx, log, 0)
 	if err != nil {
 		return nil, err
@@ -107,6 +111,17 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
+// checkRules reads the file of rules before anything starts without it.
+func (a *app) checkRules() error {
+	if a.cfg.Rules == "" {
+		return nil
+	}
+	if _, err := policy.Load(a.cfg.Rules); err != nil {
+		return &exitError{exitUsage, err}
+	}
+	return nil
+}
+
 func (a *app) logger() (*slog.Logger, error) {
 	log, err := a.cfg.Logger(os.Stderr)
 	if err != nil {
@@ -119,7 +134,7 @@ func (a *app) logger() (*slog.Logger, error) {
 func (a *app) role(name string, cfg daemon.Config, log *slog.Logger, models *catalog.Catalog) (daemon.Role, error) {
 	switch name {
 	case "orchestrator":
-		return daemon.Orchestrator(cfg, log, nil), nil
+		return daemon.Orchestrator(cfg, log, nil, nil), nil
 	case "llm-worker":
 		return daemon.LLMWorker(cfg, log, models, nil), nil
 	}

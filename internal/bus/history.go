@@ -19,7 +19,6 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return err
 	}
-	a := topology.At(b.Shards(), conversation, "")
 	var high uint64
 	err := b.read(ctx, topology.StreamHistory, []string{topology.Everything(topology.History, b.Shards(), conversation)}, 1, func(r raw) error {
 		seq, err := originSequence(r.source)
@@ -37,12 +36,16 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 	if err != nil {
 		return ended(err)
 	}
-	var filters []string
-	for _, channel := range topology.FactChannels() {
-		a.Channel = events.Channel(channel)
-		filters = append(filters, a.Subject(topology.Conv))
-	}
-	return ended(b.ReadShard(ctx, a.Shard, high, filters, func(m Message) error { return bounded(m, upTo, fn) }))
+	// One filter, and what is no fact is passed over here: with several the
+	// server looks at every message after high, whoever's it is.
+	everything := []string{topology.Everything(topology.Conv, b.Shards(), conversation)}
+	return ended(b.ReadShard(ctx, topology.ShardOf(conversation, b.Shards()), high, everything, func(m Message) error {
+		switch m.Channel {
+		case events.ChannelIn, events.ChannelTurn, events.ChannelCall:
+			return bounded(m, upTo, fn)
+		}
+		return bounded(m, upTo, func(Message) error { return nil })
+	}))
 }
 
 // errEnd ends a read at its bound.

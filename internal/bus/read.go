@@ -84,7 +84,37 @@ type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
 
+// fewMessages is up to how many messages a log is read from its beginning, and
+// what is not asked for passed over. A consumer that starts in the middle of a
+// stream costs the server a look at each message of a block, whoever's it is,
+// some milliseconds; one that starts at the beginning costs a look at the index.
+const fewMessages = 256
+
 func (b *Bus) readOnce(ctx context.Context, stream string, filters []string, from uint64, fn func(raw) error) (next uint64, err error) {
+	making, cancel := answer(ctx)
+	defer cancel()
+	cons, err := b.makeReader(making, stream, filters, 1)
+	if err == nil && from > 1 && cons.CachedInfo().NumPending > fewMessages {
+		b.dropReader(ctx, stream, cons)
+		cons, err = b.makeReader(making, stream, filters, from)
+	}
+	if err != nil {
+		return from, err
+	}
+	defer b.dropReader(ctx, stream, cons)
+	r := reader{cons: cons, from: from, left: cons.CachedInfo().NumPending, fn: func(m raw) error {
+		if m.seq < from {
+			return nil
+		}
+		return fn(m)
+	}}
+	for err == nil && r.left > 0 {
+		err = r.batch(ctx)
+	}
+	return max(r.from, from), err
+}
+
+func (b *Bus) makeReader(ctx context.Context, stream string, filters []string, from uint64) (jetstream.Consumer, error) {
 	cfg := jetstream.ConsumerConfig{
 		FilterSubjects: filters, AckPolicy: jetstream.AckNonePolicy,
 		DeliverPolicy: jetstream.DeliverAllPolicy, MemoryStorage: true, Replicas: 1,
@@ -93,24 +123,15 @@ func (b *Bus) readOnce(ctx context.Context, stream string, filters []string, fro
 	if from > 1 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
 	}
-	making, cancel := answer(ctx)
+	return b.js.CreateConsumer(ctx, stream, cfg)
+}
+
+// dropReader deletes a reader's consumer. The server forgets it by itself after
+// readerIdle if this fails.
+func (b *Bus) dropReader(ctx context.Context, stream string, cons jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
-	cons, err := b.js.CreateConsumer(making, stream, cfg)
-	if err != nil {
-		return from, err
-	}
-	info := cons.CachedInfo()
-	defer func() {
-		// The server forgets it by itself after readerIdle if this fails.
-		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
-		defer cancel()
-		_ = b.js.DeleteConsumer(done, stream, info.Name)
-	}()
-	r := reader{cons: cons, fn: fn, from: from, left: info.NumPending}
-	for err == nil && r.left > 0 {
-		err = r.batch(ctx)
-	}
-	return r.from, err
+	_ = b.js.DeleteConsumer(ctx, stream, cons.CachedInfo().Name)
 }
 
 // reader is one consumer's way through a log.

@@ -138,7 +138,9 @@ func TestThreeCallsRunWaitAndAreDeferred(t *testing.T) {
 			conversation := newID(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Policy: threeCallsPolicy(3 * time.Second)} })
+			d.say(conversation, func(id string) events.Event {
+				return &events.Settings{ID: id, Policy: threeCallsPolicy(3 * time.Second)}
+			})
 			d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 			v := d.view(ctx, conversation)
 			var paused *events.Paused
@@ -180,4 +182,3 @@ func TestThreeCallsRunWaitAndAreDeferred(t *testing.T) {
 		})
 	}
 }
-

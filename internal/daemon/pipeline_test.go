@@ -73,7 +73,7 @@ func start(t *testing.T, script string, tools *tool.Registry) *deployment {
 }
 
 func (d *deployment) orchestrator(name string) daemon.Role {
-	return daemon.Orchestrator(daemon.Config{Name: name}, d.log, nil)
+	return daemon.Orchestrator(daemon.Config{Name: name}, d.log, nil, nil)
 }
 
 func (d *deployment) tools(name string, tools *tool.Registry) daemon.Role {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,15 +26,15 @@ type Role struct {
 }
 
 // Orchestrator is the role that decides. ready is told of each shard that is
-// owned; it may be nil.
-func Orchestrator(cfg Config, log *slog.Logger, ready func(shard int)) Role {
+// owned, held counts the conversations in memory; both may be nil.
+func Orchestrator(cfg Config, log *slog.Logger, ready func(shard int), held *atomic.Int64) Role {
 	return Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		rules, err := cfg.rules()
 		if err != nil {
 			return nil, err
 		}
 		var v tool.Validator
-		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: ready,
+		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: ready, Held: held,
 			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Hooks: cfg.Hooks}
 		for _, h := range rules.Hooks {
 			o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})

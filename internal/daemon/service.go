@@ -19,10 +19,12 @@ func OrchestratorService() Service {
 		Role: func(_ context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error) {
 			var owned atomic.Int64
 			health.Gauge("shards_taken_total", "Shards this process has taken since it started.", func() float64 { return float64(owned.Load()) })
+			held := new(atomic.Int64)
+			health.Gauge("conversations_held", "Conversations in memory: those in which something is under way, not those that wait for somebody.", func() float64 { return float64(held.Load()) })
 			role := Orchestrator(cfg, log, func(shard int) {
 				owned.Add(1)
 				log.Info("owns a shard", "shard", shard)
-			})
+			}, held)
 			ready() // one without a shard waits for one: it is ready to take over
 			return role, nil
 		},

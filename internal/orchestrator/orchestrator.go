@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,6 +37,10 @@ type Orchestrator struct {
 	// Owned is told when a shard is owned and caught up; may be nil.
 	Owned func(shard int)
 
+	// Held counts the conversations in memory: those in which something is under
+	// way. One that waits for somebody is not. May be nil.
+	Held *atomic.Int64
+
 	judge *policy.Judge
 }
 
@@ -43,6 +48,9 @@ type Orchestrator struct {
 // until ctx ends.
 func (o *Orchestrator) Run(ctx context.Context) error {
 	o.judge = new(policy.Judge)
+	if o.Held == nil {
+		o.Held = new(atomic.Int64)
+	}
 	o.Limits = Env{Settings: events.Settings{Limits: o.Limits}, Limits: DefaultLimits()}.limits()
 	roster := o.Bus.NewRoster()
 	g, ctx := errgroup.WithContext(ctx)

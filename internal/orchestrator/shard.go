@@ -64,6 +64,7 @@ func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 		func() error { s.caughtUp(ctx); return nil })
 	fail(err)
 	s.work.Wait()
+	s.o.Held.Add(-int64(len(s.conversations)))
 	return err
 }
 
@@ -81,8 +82,7 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	case c == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall) && m.Bad == nil && !isResult(m):
 		return // late: nothing is under way that it could change
 	case c == nil:
-		c = &conversation{id: m.Conversation, since: m.Sequence}
-		s.conversations[m.Conversation] = c
+		c = s.remember(m.Conversation, m.Sequence)
 	case !c.busy && m.Bad == nil && !wantsDecision(m):
 		c.apply(m)
 		s.forget(c)
@@ -146,6 +146,15 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 	}
 }
 
+// remember begins with a conversation that was quiet until a message; s.mu is
+// held.
+func (s *shard) remember(id string, since uint64) *conversation {
+	c := &conversation{id: id, since: since}
+	s.conversations[id] = c
+	s.o.Held.Add(1)
+	return c
+}
+
 // forget lets go of a conversation in which nothing is under way, as soon as
 // its last Decision has been read back: until then it would be taken for news.
 // One that waits for somebody is kept until its timer has been set again: the
@@ -153,6 +162,7 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 func (s *shard) forget(c *conversation) {
 	if c.state.Quiet() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		delete(s.conversations, c.id)
+		s.o.Held.Add(-1)
 	}
 }
 

@@ -25,8 +25,7 @@ func (s *shard) followDues(ctx context.Context) {
 		defer s.mu.Unlock()
 		c := s.conversations[d.Conversation]
 		if c == nil {
-			c = &conversation{id: d.Conversation, since: s.read + 1}
-			s.conversations[d.Conversation] = c
+			c = s.remember(d.Conversation, s.read+1)
 		}
 		c.dues = append(c.dues, d)
 		s.wake(ctx, c)

@@ -1,0 +1,169 @@
+package daemon_test
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// oneCall asks for a call that a person must approve.
+const oneCall = `
+model: demo
+pace: 0
+rules:
+  - name: one call
+    match: .
+    steps:
+      - calls:
+          - {tool: calculate, arguments: {expression: "2+2"}}
+      - text: "It is {{result 0}}."
+`
+
+func askAboutEverything() *events.Policy {
+	return &events.Policy{Rules: []events.Rule{{Action: events.ActionApprove}}}
+}
+
+// TestConversationsThatWaitCostNothing lets many conversations wait for
+// approval: nothing of ours may hold memory for them, and answering one must
+// not take longer than when it waits alone. PARLEY_WAITING says how many; make
+// chaos takes 10,000.
+func TestConversationsThatWaitCostNothing(t *testing.T) {
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("PARLEY_WAITING"), "300"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, held := serve(t), new(atomic.Int64)
+	for _, r := range []daemon.Role{d.tools("tools", builtins(t)), d.models("models", scriptFile(t, oneCall)), daemon.Orchestrator(daemon.Config{Name: "orchestrator"}, d.log, nil, held)} {
+		d.run(r)
+	}
+	const tries = 9
+	alone := d.fastest(d.letWait(tries))
+	runtime.GC()
+	before := inUse()
+	all := d.letWait(n + tries)
+	within(t, "the orchestrator holds conversations that only wait", func() bool { return held.Load() == 0 })
+	runtime.GC()
+	grown := float64(inUse()-before) / float64(n+tries)
+	among := d.fastest(all[n/2 : n/2+tries])
+	t.Logf("%d conversations wait and %d are held; the process grew by %.0f bytes for each, most of it the embedded server's index; answered in %v when few wait, in %v among them", n, held.Load(), grown, alone, among)
+	if waits, err := d.Timers(t.Context()); err != nil || len(waits) != n {
+		t.Errorf("%d conversations have a timer, %d wait: %v", len(waits), n, err)
+	}
+	// What grows is a look into one block of HISTORY that nobody has read lately
+	// (at most 8 MB): it does not go on growing with the conversations.
+	if among > 10*alone {
+		t.Errorf("answering one of %d took %v, %v when few wait", n, among, alone)
+	}
+}
+
+// within waits for something to become true.
+func within(t *testing.T, otherwise string, ok func() bool) {
+	t.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for end := time.After(20 * time.Second); !ok(); {
+		select {
+		case <-look.C:
+		case <-end:
+			t.Fatal(otherwise)
+		}
+	}
+}
+
+// fastest is the shortest time in which one of the conversations was answered.
+func (d *deployment) fastest(ids []string) time.Duration {
+	d.t.Helper()
+	best := time.Duration(math.MaxInt64)
+	for _, id := range ids {
+		best = min(best, d.answerTimes(id))
+	}
+	return best
+}
+
+// inUse is the memory that is in use, in bytes.
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// letWait begins conversations that come to wait for approval.
+func (d *deployment) letWait(n int) []string {
+	d.t.Helper()
+	ids := make([]string, n)
+	g, ctx := errgroup.WithContext(d.t.Context())
+	g.SetLimit(64)
+	for i := range ids {
+		ids[i] = newID(d.t)
+		g.Go(func() error { return d.letOneWait(ctx, ids[i]) })
+	}
+	if err := g.Wait(); err != nil {
+		d.t.Fatal(err)
+	}
+	return ids
+}
+
+func (d *deployment) letOneWait(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	settings, question := newID(d.t), newID(d.t)
+	if _, err := d.Publish(ctx, id, settings, &events.Settings{ID: settings, Policy: askAboutEverything()}); err != nil {
+		return err
+	}
+	if _, err := d.Publish(ctx, id, question, &events.UserMessage{ID: question, Text: "go"}); err != nil {
+		return err
+	}
+	for m, err := range d.Attach(ctx, id, bus.From{}) {
+		if err != nil {
+			return err
+		}
+		if paused(m) {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+func paused(m bus.Message) bool {
+	return slices.ContainsFunc(m.Lines, func(l events.Line) bool {
+		d, ok := l.Event.(*events.Decision)
+		return ok && d.State.Phase == events.PhasePaused
+	})
+}
+
+// answerTimes approves what a conversation waits for and tells how long it took
+// until the decision stood.
+func (d *deployment) answerTimes(id string) time.Duration {
+	d.t.Helper()
+	c, err := d.Describe(d.t.Context(), id)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	call := waiting(d.t, &accumulator.Conversation{State: c.State}, events.WaitApproval)
+	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
+	defer cancel()
+	v := d.view(ctx, id)
+	v.until("the pause", func(e events.Event) bool { _, ok := e.(*events.Paused); return ok })
+	began := time.Now()
+	d.say(id, func(input string) events.Event {
+		return &events.Verdict{ID: input, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest}}}
+	})
+	v.until("the answer", func(e events.Event) bool { a, ok := e.(*events.InputAnswered); return ok && len(a.Calls) == 1 })
+	took := time.Since(began)
+	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+	return took
+}
