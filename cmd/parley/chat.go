@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,22 +9,31 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
 func (a *app) chatCommand() *cobra.Command {
-	q := &question{app: a}
+	q := a.newQuestion()
+	q.chatting = true
 	cmd := &cobra.Command{
 		Use:   "chat",
 		Short: "Hold a conversation in the terminal",
 		Long: `Hold a conversation in the terminal. A line is a message; a line that ends in
 a backslash goes on. Ctrl-C cancels the turn that runs and leaves when none
-does; Ctrl-D leaves.`,
+does; Ctrl-D leaves. With --conversation, what waits there comes first.
+
+` + whatWaits,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return q.chat(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q.rulesOnlyHere = cmd.Flags().Changed("rules")
+			return q.chat(cmd.Context())
+		},
 	}
 	q.flags(cmd)
 	return cmd
@@ -39,9 +47,11 @@ func (q *question) chat(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	p := profile()
 	fmt.Fprintln(os.Stderr, p.Dim("conversation "+q.conversation+" · Ctrl-D leaves"))
-	in := bufio.NewReader(os.Stdin)
+	if err := q.goOn(ctx, s); err != nil {
+		return err
+	}
 	for {
-		text, err := awaited(ctx, in, p)
+		text, err := q.message(ctx, p)
 		if errors.Is(err, io.EOF) {
 			if p.Interactive {
 				fmt.Fprintln(os.Stderr, "\n"+p.Dim("parley chat -c "+q.conversation+" goes on"))
@@ -55,49 +65,60 @@ func (q *question) chat(ctx context.Context) (err error) {
 			continue
 		}
 		// A failed turn is said and does not end the conversation.
-		v := newPeople(terminal.Options{Reasoning: q.reasoning})
-		v.unnamed = true // the conversation was named at the beginning
-		if _, err := q.turn(ctx, s, v, text); err != nil {
+		if _, err := q.turn(ctx, s, q.chatView(), text); err != nil {
 			return err
 		}
 	}
 }
 
-// awaited is the next message, or io.EOF when Ctrl-C says that there is none.
-func awaited(ctx context.Context, in *bufio.Reader, p terminal.Profile) (string, error) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	type message struct {
-		text string
-		err  error
-	}
-	// A read of a terminal cannot be called off: after an interrupt it is left
-	// behind, and the process ends.
-	read := make(chan message, 1)
-	go func() {
-		text, err := prompt(in, p)
-		read <- message{text, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", io.EOF
-	case m := <-read:
-		return m.text, m.err
-	}
+func (q *question) chatView() *people {
+	v := newPeople(q.screen, terminal.Options{Reasoning: q.reasoning})
+	v.unnamed = true // the conversation was named at the beginning
+	return v
 }
 
-// prompt reads one message.
-func prompt(in *bufio.Reader, p terminal.Profile) (string, error) {
+// goOn begins with what the conversation waits for: it is shown, and whoever sits
+// at the terminal is asked.
+func (q *question) goOn(ctx context.Context, s *session) error {
+	if q.fresh {
+		return nil
+	}
+	p, err := s.pending(ctx, q.conversation)
+	if err != nil || len(p.Awaiting) == 0 {
+		return err
+	}
+	if !q.keys.person() {
+		for _, a := range p.Awaiting {
+			fmt.Fprintln(os.Stderr, q.app.howToDecide(q.conversation, a))
+		}
+		return nil
+	}
+	v := q.chatView()
+	paused := &events.Paused{Turn: p.State.Turn, AtMS: time.Now().UnixMilli(), Awaiting: p.Awaiting}
+	if err := v.Show(bus.Message{Lines: []events.Line{{Event: paused}}}); err != nil {
+		return err
+	}
+	t := &shownTurn{q: q, s: s, v: v, turn: p.State.Turn}
+	_, err = t.watch(ctx, bus.From{After: bus.Cursor{Sequence: p.Lane, Index: bus.Whole}}, p)
+	return err
+}
+
+// message is the next message, or io.EOF when Ctrl-C says that there is none.
+func (q *question) message(ctx context.Context, p terminal.Profile) (string, error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	var text strings.Builder
 	for mark := "\n> "; ; mark = ". " {
 		if p.Interactive {
 			fmt.Fprint(os.Stderr, mark)
 		}
-		line, err := in.ReadString('\n')
-		if err != nil && (line == "" || !errors.Is(err, io.EOF)) {
+		line, err := q.keys.line(ctx)
+		if ctx.Err() != nil {
+			return "", io.EOF
+		}
+		if err != nil {
 			return "", err
 		}
-		line = strings.TrimRight(line, "\r\n")
 		if more, ok := strings.CutSuffix(line, `\`); ok {
 			text.WriteString(more + "\n")
 			continue

@@ -86,6 +86,8 @@ func (a *app) examine(ctx context.Context) []finding {
 	ids, err := s.ConversationIDs(ctx, 0)
 	found[len(found)-1].Says = fmt.Sprintf("%s answers in %s, %d shards", s.where(), time.Since(began).Round(100*time.Microsecond), s.Shards())
 	note("history", err, fmt.Sprintf("%d conversations", len(ids)))
+	waiting, err := s.Timers(ctx)
+	note("timers", err, fmt.Sprintf("%d conversations wait for somebody", len(waiting)))
 	offers, err := s.Offers(ctx)
 	kinds := map[string]int{}
 	for _, o := range offers {

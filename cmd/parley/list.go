@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,7 +57,7 @@ func (a *app) list(ctx context.Context, limit int) (err error) {
 	}
 	var rows [][]string
 	for _, c := range all {
-		rows = append(rows, []string{c.ID, age(c.Last), cmp.Or(string(c.State.Phase), "new"), fmt.Sprint(c.State.Turns), c.First})
+		rows = append(rows, []string{c.ID, age(c.Last), phase(&c.State), fmt.Sprint(c.State.Turns), c.First})
 	}
 	return outputError(terminal.Table(os.Stdout, profile(), []string{"CONVERSATION", "LAST", "PHASE", "TURNS", "BEGINS WITH"}, rows))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ type shown struct {
 	State        events.State     `json:"state"`
 	Settings     *events.Settings `json:"settings,omitempty"`
 	Messages     []events.Message `json:"messages"`
+	Awaiting     []events.Awaited `json:"awaiting,omitempty"`
 }
 
 func (a *app) show(ctx context.Context, id, format string) (err error) {
@@ -51,22 +53,24 @@ func (a *app) show(ctx context.Context, id, format string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	c := &accumulator.Conversation{ID: id, Transcript: accumulator.NewTranscript()}
-	found := false
-	err = s.Facts(ctx, id, 0, func(m bus.Message) error {
-		found = true
-		c.Apply(accumulator.Message{Channel: m.Channel, Call: m.Call, Sequence: m.Sequence, Lines: m.Lines, Bad: m.Bad})
-		return nil
-	})
+	people := newHands()
+	c, err := s.foldedWith(ctx, id, people.see)
 	if err != nil {
 		return err
 	}
-	if !found {
-		return fmt.Errorf("there is no conversation %s: `parley ls` lists what there is", id)
+	if c == nil {
+		return noConversation(id)
 	}
-	messages := c.Transcript.Messages()
+	p, err := s.pending(ctx, id)
+	if err != nil {
+		return err
+	}
+	messages := slices.DeleteFunc(c.Transcript.Messages(), func(m events.Message) bool {
+		// A model must not be asked without a result; a person is told what waits.
+		return m.Role == events.RoleTool && len(m.Parts) == 1 && isOpen(&c.State, m.Parts[0].Call)
+	})
 	if format == "json" {
-		out := shown{Conversation: id, State: c.State, Messages: messages}
+		out := shown{Conversation: id, State: c.State, Messages: messages, Awaiting: p.Awaiting}
 		if c.Transcript.Settings.ID != "" {
 			out.Settings = &c.Transcript.Settings
 		}
@@ -75,75 +79,80 @@ func (a *app) show(ctx context.Context, id, format string) (err error) {
 	entries := make([]terminal.TranscriptEntry, len(messages))
 	for i, m := range messages {
 		entries[i].Message = m
+		entries[i].People = people.of(c.Transcript, m)
 	}
-	return outputError(terminal.Transcript(os.Stdout, profile(), terminal.Format(format), id, entries))
+	if err := terminal.Transcript(os.Stdout, profile(), terminal.Format(format), id, entries); err != nil {
+		return outputError(err)
+	}
+	return printAwaited(format, p.Awaiting)
 }
 
-func (a *app) cancelCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "cancel CONVERSATION",
-		Short:             "Stop the turn that runs",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeConversation,
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if err := topology.CheckID("conversation", args[0]); err != nil {
-				return &exitError{exitUsage, err}
-			}
-			s, err := a.client(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-			return cancel(cmd.Context(), s, args[0])
-		},
-	}
+// isOpen reports whether a call has no result yet.
+func isOpen(s *events.State, call string) bool {
+	return slices.ContainsFunc(s.Calls, func(c events.CallState) bool { return c.Call == call && c.Status == "" })
 }
 
-// cancel asks for the turn to be stopped and waits for the answer.
-func cancel(ctx context.Context, s *session, conversation string) error {
-	c, err := s.Describe(ctx, conversation)
-	if err != nil {
-		return err
+// printAwaited says below a transcript what the conversation waits for.
+func printAwaited(format string, awaiting []events.Awaited) error {
+	if len(awaiting) == 0 {
+		return nil
 	}
-	if c.Last.IsZero() {
-		return fmt.Errorf("there is no conversation %s: `parley ls` lists what there is", conversation)
+	head, item := "\nwaits for:\n", "  %s: %s  %s\n"
+	if format == "md" {
+		head, item = "\n## Waits for\n\n", "- %s: `%s` %s\n"
 	}
-	if s.server != nil && !c.State.Busy() {
-		return fmt.Errorf("no turn runs in conversation %s", conversation)
-	}
-	q := &question{conversation: conversation}
-	var input string
-	seq, err := q.send(ctx, s, func(id string) events.Event {
-		input = id
-		return &events.Cancel{ID: id}
-	})
-	if err != nil {
-		return err
-	}
-	if s.server != nil {
-		return &exitError{exitNobody, errors.New("nothing runs on this data directory: the Cancel stands in the log and is answered when `parley up` or `parley ask` runs")}
-	}
-	ctx, stop := context.WithTimeout(ctx, answerPatience)
-	defer stop()
-	for m, err := range s.Attach(ctx, conversation, bus.From{After: bus.Cursor{Sequence: seq}}) {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return &exitError{exitNobody, fmt.Errorf("nobody answered within %s: the Cancel stands in the log and will be answered when an orchestrator runs", answerPatience)}
+	_, err := fmt.Fprint(os.Stdout, head)
+	for _, a := range awaiting {
+		if err == nil {
+			_, err = fmt.Fprintf(os.Stdout, item, waitsFor(a.For), awaitedLine(a), a.Call)
 		}
-		if err != nil {
-			return err
-		}
-		answered := false
-		decided(m, func(e events.Event) {
-			if e, ok := e.(*events.InputAnswered); ok && e.Input == input {
-				answered = true
-				if e.Answer != events.AnswerAccepted {
-					err = fmt.Errorf("%s: %s", e.Answer, e.Reason)
+	}
+	return outputError(err)
+}
+
+// hands is what people did to calls.
+type hands struct {
+	from map[string]string // who gave a verdict
+	did  map[string]terminal.Hand
+}
+
+func newHands() *hands { return &hands{from: map[string]string{}, did: map[string]terminal.Hand{}} }
+
+// see takes note of verdicts and what came of them.
+func (h *hands) see(m bus.Message) {
+	for _, l := range m.Lines {
+		switch e := l.Event.(type) {
+		case *events.Verdict:
+			h.from[e.ID] = e.From
+		case *events.Decision:
+			for _, l := range e.Events {
+				switch e := l.Event.(type) {
+				case *events.ToolCallRequested:
+					if len(e.Arguments) > 0 {
+						h.did[e.Call] = terminal.Hand{By: h.from[e.By], Edited: string(e.Arguments)}
+					}
+				case *events.ToolCallAnswered:
+					h.did[e.Call] = terminal.Hand{By: h.from[e.By], Answered: true}
 				}
 			}
-		})
-		if answered {
-			return err
 		}
 	}
-	return errors.New("the conversation's log ended before the answer")
+}
+
+// of is what people did to the calls of a message.
+func (h *hands) of(t *accumulator.Transcript, m events.Message) map[string]terminal.Hand {
+	people := map[string]terminal.Hand{}
+	for _, p := range m.Parts {
+		hand, ok := h.did[p.Call]
+		if !ok || p.Call == "" {
+			continue
+		}
+		if hand.Edited != "" {
+			if original, ok := t.Part(p.Call); ok {
+				hand.Edited = original.Arguments
+			}
+		}
+		people[p.Call] = hand
+	}
+	return people
 }

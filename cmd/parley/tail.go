@@ -128,7 +128,7 @@ func (w *watch) view() view {
 	case w.raw:
 		return &raw{os.Stdout}
 	}
-	return newPeople(terminal.Options{Reasoning: w.reasoning, ShowUser: true})
+	return newPeople(os.Stdout, terminal.Options{Reasoning: w.reasoning, ShowUser: true})
 }
 
 func (w *watch) run(ctx context.Context, conversation string, ended bool, pace func(context.Context, time.Duration) error) (err error) {

@@ -49,6 +49,7 @@ func (a *app) upCommand() *cobra.Command {
 	a.cfg.Service(f)
 	a.cfg.Asking(f)
 	a.cfg.Calling(f)
+	a.cfg.Deciding(f)
 	a.cfg.Layout(f)
 	a.cfg.Working(f)
 	f.StringSliceVar(&u.only, "only", nil, "run these only: broker, orchestrator, llm-worker, tool-worker")
@@ -187,6 +188,11 @@ func (u *deployment) roles(ctx context.Context, s *session, log *slog.Logger) ([
 		return nil, &exitError{exitUsage, err}
 	}
 	s.Models = models
+	if u.wants("orchestrator") {
+		if err := a.checkRules(); err != nil {
+			return nil, err
+		}
+	}
 	var roles []daemon.Role
 	for _, role := range []string{"tool-worker", "llm-worker", "orchestrator"} {
 		n, err := u.count(role)

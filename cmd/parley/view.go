@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -39,9 +38,9 @@ type people struct {
 	unnamed bool
 }
 
-func newPeople(o terminal.Options) *people {
+func newPeople(w io.Writer, o terminal.Options) *people {
 	p := profile()
-	return &people{w: os.Stdout, p: p, r: terminal.New(os.Stdout, p, o), quiet: o.TextOnly}
+	return &people{w: w, p: p, r: terminal.New(w, p, o), quiet: o.TextOnly}
 }
 
 func (v *people) Show(m bus.Message) error {

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/terminal"
+)
+
+// desk puts what a conversation waits for before a person while the conversation
+// is shown. It asks where somebody sits at a terminal; elsewhere it says once
+// what is awaited and which commands decide.
+type desk struct {
+	q      *question
+	s      *session
+	screen *screen
+	begin  func() error // ends the line of what is shown
+	rests  func()       // called when something was put off
+	asks   bool         // somebody sits here who can be asked
+
+	mu      sync.Mutex
+	waits   []events.Awaited // in the order in which it came
+	past    map[string]bool  // was asked or said; by call
+	later   map[string]bool  // was put off
+	runs    map[string]bool  // calls that run
+	sent    map[string]bool  // verdicts of ours that have no answer yet
+	people  map[string]string
+	asked   string // call that is asked about
+	off     context.CancelCauseFunc
+	editing atomic.Bool // an editor has the screen
+	closed  bool        // the turn is being cancelled: nobody is asked
+	more    chan struct{}
+}
+
+func newDesk(q *question, s *session, begin func() error, rests func()) *desk {
+	return &desk{q: q, s: s, screen: q.screen, begin: begin, rests: rests, asks: !q.json && !q.quiet && q.keys.person(),
+		past: map[string]bool{}, later: map[string]bool{}, runs: map[string]bool{}, sent: map[string]bool{},
+		people: map[string]string{}, more: make(chan struct{}, 1)}
+}
+
+// seed takes over what waited before anything was shown.
+func (d *desk) seed(awaiting []events.Awaited) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.add(awaiting)
+}
+
+// see takes note of what a message changes. It comes before the message is shown.
+func (d *desk) see(m bus.Message) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range m.Lines[min(m.Skip, len(m.Lines)):] {
+		switch e := l.Event.(type) {
+		case *events.Verdict:
+			d.people[e.ID] = e.From
+		case *events.ToolResult:
+			delete(d.runs, m.Call)
+			d.gone(m.Call, "its result has come")
+		case *events.Decision:
+			for _, l := range e.Events {
+				d.decided(l.Event)
+			}
+			clear(d.runs)
+			for _, c := range e.State.Calls {
+				if c.Running() {
+					d.runs[c.Call] = true
+				}
+			}
+		}
+	}
+}
+
+func (d *desk) decided(e events.Event) {
+	switch e := e.(type) {
+	case *events.Paused:
+		if e.Reminder > 0 {
+			for call := range d.later {
+				delete(d.past, call)
+			}
+			clear(d.later)
+		}
+		d.add(e.Awaiting)
+	case *events.ToolCallRequested:
+		switch {
+		case e.By == "":
+			d.gone(e.Call, "it runs: its time has come")
+		case len(e.Arguments) > 0:
+			d.gone(e.Call, d.who(e.By)+" edited it: it runs")
+		default:
+			d.gone(e.Call, d.who(e.By)+" approved it: it runs")
+		}
+	case *events.ToolCallAnswered:
+		d.gone(e.Call, d.who(e.By)+" gave its result")
+	case *events.ToolCallRefused:
+		d.gone(e.Call, endOf(e.Status))
+	case *events.Resumed:
+		d.end("the turn goes on")
+	case *events.TurnEnded:
+		d.end("the turn has ended")
+		d.closed = false
+	case *events.InputAnswered:
+		if !d.sent[e.Input] {
+			return
+		}
+		delete(d.sent, e.Input)
+		for _, c := range e.Calls {
+			if c.Answer != events.AnswerAccepted {
+				delete(d.past, c.Call) // it is asked about again if it waits still
+				d.wake()
+			}
+		}
+	}
+}
+
+// endOf says how a call ended that nobody waits for any longer.
+func endOf(s events.Status) string {
+	switch s {
+	case events.StatusRefused:
+		return "it was rejected"
+	case events.StatusExpired:
+		return "nobody decided in time"
+	case events.StatusCancelled:
+		return "it was cancelled"
+	case events.StatusSuperseded:
+		return "a new message took its place"
+	}
+	return "it ended as " + string(s)
+}
+
+func (d *desk) who(verdict string) string {
+	if from := d.people[verdict]; from != "" {
+		return plainLine(from)
+	}
+	return "somebody"
+}
+
+// add takes what is awaited and was not before.
+func (d *desk) add(awaiting []events.Awaited) {
+	for _, a := range awaiting {
+		if !slices.ContainsFunc(d.waits, func(o events.Awaited) bool { return o.Call == a.Call }) {
+			d.waits = append(d.waits, a)
+		}
+		if !d.asks && !d.past[a.Call] {
+			d.past[a.Call] = true
+			d.screen.callOff(d.q.app.howToDecide(d.q.conversation, a))
+		}
+	}
+	d.wake()
+}
+
+// gone takes a call off, and calls a question about it off.
+func (d *desk) gone(call, why string) {
+	d.waits = slices.DeleteFunc(d.waits, func(a events.Awaited) bool { return a.Call == call })
+	if d.asked == call && call != "" {
+		d.callOff(why)
+	}
+}
+
+func (d *desk) end(why string) {
+	d.waits = nil
+	if d.asked != "" {
+		d.callOff(why)
+	}
+}
+
+// callOff ends the question that is open, and says why.
+func (d *desk) callOff(why string) {
+	p := terminal.Detect(os.Stderr, os.Getenv)
+	d.asked = ""
+	d.off(errCalledOff)
+	d.screen.callOff(p.Dim("— " + why + " —"))
+}
+
+// close stops asking: the turn is being cancelled.
+func (d *desk) close(why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if d.asked != "" {
+		d.asked = ""
+		d.off(errCalledOff)
+	}
+	d.screen.callOff(why)
+}
+
+func (d *desk) wake() {
+	select {
+	case d.more <- struct{}{}:
+	default:
+	}
+}
+
+// soon is how long a person is kept from saying something else by a turn that
+// goes on by itself.
+const soon = time.Minute
+
+// resting reports whether the turn waits, there is nothing to ask about, and
+// nothing happens soon.
+func (d *desk) resting() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.asks || d.closed || d.asked != "" || len(d.waits) == 0 || len(d.sent) > 0 || len(d.runs) > 0 {
+		return false
+	}
+	if slices.ContainsFunc(d.waits, func(a events.Awaited) bool {
+		return a.For == events.WaitTime && time.Until(time.UnixMilli(a.DueMS)) < soon
+	}) {
+		return false
+	}
+	_, more := d.nextToAsk()
+	return !more
+}
+
+func (d *desk) nextToAsk() (events.Awaited, bool) {
+	for _, a := range d.waits {
+		// What waits for its time needs nobody.
+		if !d.past[a.Call] && a.For != events.WaitTime {
+			return a, true
+		}
+	}
+	return events.Awaited{}, false
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/terminal"
+)
+
+// errCalledOff ends a question that nobody needs to answer any longer.
+var errCalledOff = errors.New("called off")
+
+// run asks about one thing after the other until ctx ends.
+func (d *desk) run(ctx context.Context) {
+	for d.asks && ctx.Err() == nil {
+		a, asking, ok := d.next(ctx)
+		if ok {
+			d.ask(ctx, asking, a)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-d.more:
+		}
+	}
+}
+
+// next is what to ask about now, with the context of the question.
+func (d *desk) next(ctx context.Context) (events.Awaited, context.Context, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a, ok := d.nextToAsk()
+	if !ok || d.closed {
+		return a, nil, false
+	}
+	asking, off := context.WithCancelCause(ctx)
+	d.past[a.Call] = true
+	d.asked, d.off = a.Call, off
+	return a, asking, true
+}
+
+// ask asks about one thing and publishes what was decided.
+func (d *desk) ask(ctx, asking context.Context, a events.Awaited) {
+	defer d.off(nil)
+	err := d.screen.show(d.begin)
+	d.q.keys.forget()
+	var c terminal.Choice
+	if err == nil {
+		c, err = terminal.Prompt(questioning{d, asking}, func() (string, error) {
+			line, err := d.q.keys.line(asking)
+			if asking.Err() == nil {
+				d.screen.answered()
+			}
+			return line, err
+		}, errorProfile(), a, func(text string) (string, error) { return d.edit(asking, text) })
+	}
+	d.mu.Lock()
+	off := d.asked != a.Call
+	d.asked = ""
+	d.mu.Unlock()
+	switch {
+	case off || asking.Err() != nil: // it was said why, or nothing is shown any more
+	case err != nil:
+		d.screen.callOff("parley: nobody can be asked here: " + err.Error())
+		d.close("")
+	case c.Skip:
+		d.putOff(a)
+	default:
+		d.send(ctx, a, c)
+	}
+}
+
+// questioning writes a question as long as it is not called off.
+type questioning struct {
+	d   *desk
+	ctx context.Context
+}
+
+func (w questioning) Write(p []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return len(p), nil
+	}
+	return w.d.screen.asking(p)
+}
+
+// edit lets the person edit a text. Nothing is shown meanwhile: the editor has
+// the screen.
+func (d *desk) edit(asking context.Context, text string) (string, error) {
+	editor, ok := editorCommand(os.Getenv)
+	if !ok {
+		return d.editLine(asking)
+	}
+	d.screen.mu.Lock()
+	defer d.screen.mu.Unlock()
+	d.editing.Store(true)
+	defer d.editing.Store(false)
+	return runEditor(editor, text)
+}
+
+// editLine reads the arguments where there is no editor.
+func (d *desk) editLine(asking context.Context) (string, error) {
+	w := questioning{d, asking}
+	if _, err := fmt.Fprint(w, "no EDITOR is set; the arguments as one line of JSON: "); err != nil {
+		return "", err
+	}
+	line, err := d.q.keys.line(asking)
+	d.screen.answered()
+	return line, err
+}
+
+// putOff leaves a thing for later.
+func (d *desk) putOff(a events.Awaited) {
+	d.mu.Lock()
+	d.later[a.Call] = true
+	d.mu.Unlock()
+	d.screen.callOff(errorProfile().Dim(d.q.app.commandLine("approve", d.q.conversation, a.Call) + " decides it later"))
+	d.rests()
+}
+
+// send publishes what was decided.
+func (d *desk) send(ctx context.Context, a events.Awaited, c terminal.Choice) {
+	v := &events.Verdict{Verdict: c.Verdict, Reason: c.Reason, From: userName(),
+		Calls: []events.CallVerdict{{Call: a.Call, Digest: a.Digest, Arguments: c.Arguments, Content: c.Content}}}
+	err := d.q.publish(ctx, d.s, func(id string) events.Event {
+		v.ID = id
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.sent[id] = true
+		return v
+	})
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	d.screen.callOff("parley: the verdict was not sent: " + err.Error())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.sent, v.ID)
+	d.past[a.Call] = false
+	d.wake()
+}
+
+// userName is who decides here, unless it is said otherwise.
+func userName() string {
+	if name := cmp.Or(os.Getenv("USER"), os.Getenv("LOGNAME"), os.Getenv("USERNAME")); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// errorProfile is what can be shown on standard error, where questions are asked.
+func errorProfile() terminal.Profile { return terminal.Detect(os.Stderr, os.Getenv) }

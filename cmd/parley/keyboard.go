@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-isatty"
+)
+
+// keyboard reads the lines that a person types. A read of a terminal cannot be
+// called off: one that nobody waits for any longer is left to the next reader,
+// or to the end of the process. It is for one reader at a time.
+type keyboard struct {
+	file *os.File
+	in   *bufio.Reader
+	read chan typed // the read that is under way; nil when there is none
+}
+
+type typed struct {
+	line string
+	err  error
+}
+
+func newKeyboard(file *os.File) *keyboard { return &keyboard{file: file, in: bufio.NewReader(file)} }
+
+// line is the next line, without its end; io.EOF when there is none. When ctx
+// ends it is the reason for that.
+func (k *keyboard) line(ctx context.Context) (string, error) {
+	if k.read == nil {
+		k.read = make(chan typed, 1)
+		go func(in *bufio.Reader, read chan<- typed) {
+			line, err := in.ReadString('\n')
+			if line != "" && err == io.EOF {
+				err = nil // a last line without an end
+			}
+			read <- typed{strings.TrimRight(line, "\r\n"), err}
+		}(k.in, k.read)
+	}
+	select {
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	case t := <-k.read:
+		k.read = nil
+		return t.line, t.err
+	}
+}
+
+// forget drops what was typed so far: it was typed before what is asked next was
+// seen.
+func (k *keyboard) forget() {
+	if k.read != nil {
+		select {
+		case <-k.read:
+			k.read = nil
+		default: // it waits for a line, and has none of the buffer
+		}
+	}
+	if k.read == nil {
+		_, _ = k.in.Discard(k.in.Buffered()) // what is buffered can be discarded
+	}
+	dropTyped(k.file)
+}
+
+// person reports whether somebody sits at a terminal who can be asked: one that
+// is read, and one that shows what is asked.
+func (k *keyboard) person() bool {
+	return isatty.IsTerminal(k.file.Fd()) && isatty.IsTerminal(os.Stderr.Fd())
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"sync"
+)
+
+// screen keeps apart what is shown of a conversation and what a person is asked
+// meanwhile. What is shown goes to standard output, questions to standard error;
+// on a terminal both are the same place.
+type screen struct {
+	mu   sync.Mutex
+	open []byte // the line that waits for an answer, as it stands
+	// apart says that something was shown below the open line, torn that it
+	// ended in the middle of a line.
+	apart, torn bool
+}
+
+// show shows something with fn, which writes to s, and asks again what was being
+// asked if something was written.
+func (s *screen) show(fn func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := fn()
+	if s.apart {
+		s.apart = false
+		if s.torn {
+			_, _ = os.Stderr.WriteString("\n") // nowhere else to say so
+		}
+		_, _ = os.Stderr.Write(s.open)
+	}
+	return err
+}
+
+// Write implements [io.Writer] for what is shown by the function that show runs.
+func (s *screen) Write(p []byte) (int, error) {
+	if len(s.open) > 0 && !s.apart && len(p) > 0 {
+		s.apart = true
+		_, _ = os.Stderr.WriteString("\n")
+	}
+	s.torn = len(p) > 0 && p[len(p)-1] != '\n'
+	return os.Stdout.Write(p)
+}
+
+// asking writes a part of a question.
+func (s *screen) asking(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := bytes.LastIndexByte(p, '\n'); i >= 0 {
+		s.open = append(s.open[:0], p[i+1:]...)
+	} else {
+		s.open = append(s.open, p...)
+	}
+	return os.Stderr.Write(p)
+}
+
+// answered says that the person ended the open line.
+func (s *screen) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = s.open[:0]
+}
+
+// callOff ends the open line, and says why.
+func (s *screen) callOff(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.open) > 0 {
+		s.open = s.open[:0]
+		_, _ = os.Stderr.WriteString("\n")
+	}
+	if why != "" {
+		_, _ = os.Stderr.WriteString(why + "\n")
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// sending is what send is told.
+type sending struct {
+	app                                 *app
+	queue, interrupt, supersede, refuse bool
+	follow                              bool
+	q                                   *question
+}
+
+func (a *app) sendCommand() *cobra.Command {
+	c := &sending{app: a, q: a.newQuestion()}
+	cmd := &cobra.Command{
+		Use:   "send CONVERSATION TEXT",
+		Short: "Say something in a conversation, also while a turn runs or waits",
+		Long: `Say something in a conversation, also while a turn runs or waits, and print what
+becomes of it: "accepted" with its turn, "queued" for the next one, or "refused".
+Without a flag the conversation's settings decide, which queue unless they were
+told otherwise. "-" reads the text from standard input.
+
+` + exitCodes,
+		Example: `  parley send 0198c0de-0000-7000-8000-000000000000 "And in Tokyo?"
+  parley send 0198c0de-0000-7000-8000-000000000000 "Stop, I meant Paris." --interrupt --follow`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: a.completeConversation,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := givenText("message", args[1])
+			if err != nil {
+				return err
+			}
+			return c.run(cmd, args[0], text)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&c.queue, "queue", false, "it is for the next turn")
+	f.BoolVar(&c.interrupt, "interrupt", false, "stop the turn that runs or waits, and go on with this")
+	f.BoolVar(&c.supersede, "supersede", false, "give up what waits; what runs comes to its end")
+	f.BoolVar(&c.refuse, "refuse", false, "do not take it while a turn runs or waits")
+	f.BoolVarP(&c.follow, "follow", "f", false, "watch until it is answered, as ask does")
+	f.StringVar(&c.q.from, "from", userName(), "who says it")
+	f.BoolVar(&c.q.reasoning, "reasoning", profile().Interactive, "with --follow: show the model's reasoning")
+	a.outputFlag(cmd)
+	cmd.MarkFlagsMutuallyExclusive("queue", "interrupt", "supersede", "refuse")
+	return cmd
+}
+
+func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
+	asJSON, err := c.app.json()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.queue:
+		c.q.arrival = events.ArrivalQueue
+	case c.interrupt:
+		c.q.arrival = events.ArrivalInterrupt
+	case c.supersede:
+		c.q.arrival = events.ArrivalSupersede
+	case c.refuse:
+		c.q.arrival = events.ArrivalRefuse
+	}
+	return c.app.on(cmd.Context(), conversation, func(s *session, _ *pending) error {
+		if c.follow && s.server == nil {
+			c.q.conversation, c.q.json = conversation, asJSON
+			end, err := c.q.turn(cmd.Context(), s, c.q.view(), text)
+			if err != nil {
+				return err
+			}
+			return exitOf(end, false)
+		}
+		m := &events.UserMessage{Text: text, Arrival: c.q.arrival, From: c.q.from}
+		answer, err := s.tell(cmd.Context(), conversation, func(id string) events.Event { m.ID = id; return m })
+		if err != nil {
+			return err
+		}
+		return printSent(asJSON, answer)
+	})
+}
+
+// printSent says what became of a message.
+func printSent(asJSON bool, a *events.InputAnswered) error {
+	line := string(a.Answer)
+	var err error
+	switch a.Answer {
+	case events.AnswerAccepted:
+		line += ": turn " + a.Turn
+	case events.AnswerQueued:
+		line += ": " + plainLine(a.Reason)
+	default:
+		err = fmt.Errorf("%s: %s", a.Answer, a.Reason)
+	}
+	switch {
+	case asJSON:
+		return errors.Join(printJSON(a), err)
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprintln(os.Stdout, line)
+	return outputError(err)
+}

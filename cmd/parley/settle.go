@@ -1,0 +1,204 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// open connects, finds out which model answers, says so, and settles what was
+// asked for.
+func (q *question) open(ctx context.Context) (*session, error) {
+	if err := q.check(); err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	if q.fresh = q.conversation == ""; q.fresh {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		q.conversation = id.String()
+	}
+	s, err := q.app.everything(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if q.rulesOnlyHere && s.roles == nil {
+		err = &exitError{exitUsage, fmt.Errorf("--rules is for the process that decides, and that one runs at %s already: give it to that `parley up` or orchestrator", s.where())}
+	} else {
+		err = q.settle(ctx, s)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// check refuses what cannot be meant, before anything runs without it.
+func (q *question) check() error {
+	if q.limits.Steps < 0 || q.limits.Tokens < 0 || q.maxTime < 0 {
+		return errors.New("--max-steps, --max-tokens and --max-time must not be below 0")
+	}
+	q.limits.TimeMS, q.limits.OnLimit = q.maxTime.Milliseconds(), events.LimitAction(q.onLimit)
+	if err := policy.CheckLimits(q.limits); err != nil {
+		return fmt.Errorf("--on-limit: %w", err)
+	}
+	var judge policy.Judge
+	if err := judge.Check(&events.Policy{Rules: q.rules()}); err != nil {
+		return fmt.Errorf("--approve and --deny: %w", err)
+	}
+	if q.conversation == "" {
+		return nil
+	}
+	return topology.CheckID("conversation", q.conversation)
+}
+
+// rules are those that flags ask for.
+func (q *question) rules() []events.Rule {
+	var rules []events.Rule
+	for _, tool := range q.deny {
+		rules = append(rules, events.Rule{Tool: tool, Action: events.ActionDeny})
+	}
+	for _, tool := range q.approve {
+		rules = append(rules, events.Rule{Tool: tool, Action: events.ActionApprove})
+	}
+	if q.yes {
+		rules = append(rules, events.Rule{Action: events.ActionAuto})
+	}
+	return rules
+}
+
+// settle tells the conversation what this command was told.
+func (q *question) settle(ctx context.Context, s *session) error {
+	var provider string
+	if len(q.app.cfg.Models) > 0 {
+		provider, _, _ = strings.Cut(q.app.cfg.Models[0], "/")
+	}
+	offers, err := s.offered(ctx, provider)
+	if err != nil {
+		return err
+	}
+	model, why := q.model(s, offers)
+	if !q.quiet && !q.json {
+		p := profile()
+		fmt.Fprintln(os.Stderr, p.Dim(wrapped(fmt.Sprintf("%s (%s)", model, why), 0, p.Width)))
+		if q.yes {
+			fmt.Fprintln(os.Stderr, p.Dim(wrapped("--yes: calls run without asking anybody, in this conversation and from now on", 0, p.Width)))
+		}
+	}
+	settings := &events.Settings{System: q.system, Tools: q.tools, Limits: q.limits}
+	if slices.Equal(q.tools, []string{"none"}) {
+		settings.Tools = []string{"-"}
+	}
+	if len(q.app.cfg.Models) > 0 {
+		settings.Route = model
+	}
+	rules := q.rules()
+	if len(rules) > 0 {
+		settings.Policy = &events.Policy{Rules: rules}
+	}
+	said := settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || !settings.Limits.IsZero() || settings.Policy != nil
+	if !said {
+		return nil // what the conversation has, or the deployment's defaults
+	}
+	if !q.fresh {
+		if err := q.inherit(ctx, s, settings); err != nil {
+			return err
+		}
+	}
+	return q.publish(ctx, s, func(id string) events.Event { settings.ID = id; return settings })
+}
+
+// model is the full name of the model that will answer, and why it is that one.
+func (q *question) model(s *session, offers []bus.Offer) (model, why string) {
+	if len(q.app.cfg.Models) > 0 {
+		model = q.app.cfg.Models[0]
+		if provider, rest, _ := strings.Cut(model, "/"); rest == "" {
+			for _, o := range offers {
+				if o.Kind == "llm" && o.Name == provider {
+					model = o.Model
+				}
+			}
+		}
+		return model, "--model or PARLEY_MODEL"
+	}
+	if s.Models != nil {
+		return s.Models.Default, s.Models.Why
+	}
+	for _, o := range offers {
+		if o.Kind == "llm" && (model == "" || o.Default) {
+			model = o.Model
+		}
+	}
+	return model, "the default of the workers at " + s.URL()
+}
+
+// inherit fills in what a conversation was told before and is not told now.
+func (q *question) inherit(ctx context.Context, s *session, settings *events.Settings) error {
+	c, err := s.folded(ctx, q.conversation)
+	if err != nil || c == nil {
+		return err
+	}
+	old := &c.Transcript.Settings
+	settings.Parameters, settings.Hooks = old.Parameters, old.Hooks
+	settings.WhileRunning, settings.WhileWaiting = old.WhileRunning, old.WhileWaiting
+	settings.Route = cmp.Or(settings.Route, old.Route)
+	settings.System = cmp.Or(settings.System, old.System)
+	if len(q.tools) == 0 {
+		settings.Tools = old.Tools
+	}
+	if q.limits.IsZero() {
+		settings.Limits = old.Limits
+	}
+	settings.Policy = merged(settings.Policy, old.Policy)
+	return nil
+}
+
+// merged is a policy with the rules of an older one after its own.
+func merged(now, old *events.Policy) *events.Policy {
+	if now == nil || old == nil {
+		return cmp.Or(now, old)
+	}
+	all := *old
+	all.Rules = slices.Clone(now.Rules)
+	for _, r := range old.Rules {
+		if !slices.Contains(all.Rules, r) {
+			all.Rules = append(all.Rules, r)
+		}
+	}
+	return &all
+}
+
+func (q *question) publish(ctx context.Context, s *session, make func(id string) events.Event) error {
+	_, err := q.send(ctx, s, make)
+	return err
+}
+
+func (q *question) send(ctx context.Context, s *session, make func(id string) events.Event) (seq uint64, err error) {
+	_, seq, err = s.say(ctx, q.conversation, make)
+	return seq, err
+}
+
+// say publishes an input under a new id.
+func (s *session) say(ctx context.Context, conversation string, make func(id string) events.Event) (input string, seq uint64, err error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	seq, err = s.Publish(ctx, conversation, id.String(), make(id.String()))
+	return id.String(), seq, err
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// ruling is what approve, reject, edit and answer are told.
+type ruling struct {
+	app       *app
+	verdict   events.Ruling
+	all       bool
+	always    bool
+	reason    string
+	arguments string
+	content   string
+	from      string
+}
+
+func (a *app) verdictCommand(r *ruling, use, short, long string) *cobra.Command {
+	r.app = a
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		Long: short + `.
+
+` + long + `
+
+CALL is the call's id, a beginning or an end of it, or the tool's name, when only
+one that waits is meant by it; "parley approvals" lists what waits. Without CALL
+there must be only one that can be decided so. What became of each call is
+printed; the exit code is 1 when a verdict was not accepted, for instance because
+somebody else was first.`,
+		ValidArgsFunction: a.completeCall,
+	}
+	cmd.Flags().StringVar(&r.from, "from", userName(), "who decides")
+	a.outputFlag(cmd)
+	return cmd
+}
+
+func (a *app) approveCommand() *cobra.Command {
+	r := &ruling{verdict: events.RulingApprove}
+	cmd := a.verdictCommand(r, "approve CONVERSATION [CALL...]", "Let calls run that wait for approval, or a turn go on past a limit",
+		`With --always calls of the same tool, asked about by the same rule, run without
+asking in this conversation from now on; "parley revoke" takes that back.`)
+	cmd.Args = cobra.MinimumNArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if r.always {
+			r.verdict = events.RulingAlways
+		}
+		return r.run(cmd.Context(), args[0], args[1:])
+	}
+	cmd.Flags().BoolVar(&r.all, "all", false, "all that wait for approval")
+	cmd.Flags().BoolVar(&r.always, "always", false, "and such calls without asking from now on")
+	return cmd
+}
+
+func (a *app) rejectCommand() *cobra.Command {
+	r := &ruling{verdict: events.RulingReject}
+	cmd := a.verdictCommand(r, "reject CONVERSATION [CALL...]", "Do not run calls that wait; the model is told",
+		`A call that waits for its time or for an app's result can be rejected too, and a
+turn that waits at a limit ends.`)
+	cmd.Args = cobra.MinimumNArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0], args[1:]) }
+	cmd.Flags().BoolVar(&r.all, "all", false, "all that wait")
+	cmd.Flags().StringVar(&r.reason, "reason", "", "why; the model reads it")
+	return cmd
+}
+
+func (a *app) editCommand() *cobra.Command {
+	r := &ruling{verdict: events.RulingEdit}
+	cmd := a.verdictCommand(r, "edit CONVERSATION [CALL]", "Let a call run with other arguments",
+		`Without --arguments the arguments are opened in VISUAL or EDITOR. What is left is
+checked against the tool's schema before it runs.`)
+	cmd.Args = cobra.RangeArgs(1, 2)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0], args[1:]) }
+	cmd.Flags().StringVar(&r.arguments, "arguments", "", `a JSON object, such as '{"timezone":"Oslo"}'`)
+	return cmd
+}
+
+func (a *app) answerCommand() *cobra.Command {
+	r := &ruling{verdict: events.RulingAnswer}
+	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call in the place of its tool",
+		`The model reads TEXT as the call's result; "-" reads it from standard input.`)
+	cmd.Args = cobra.RangeArgs(2, 3)
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if r.content, err = givenText("answer", args[len(args)-1]); err != nil {
+			return err
+		}
+		return r.run(cmd.Context(), args[0], args[1:len(args)-1])
+	}
+	return cmd
+}
+
+func (r *ruling) run(ctx context.Context, conversation string, words []string) error {
+	asJSON, err := r.app.json()
+	if err != nil {
+		return err
+	}
+	if r.all && len(words) > 0 {
+		return &exitError{exitUsage, errors.New("--all and CALL exclude each other")}
+	}
+	if r.arguments != "" {
+		if err := events.CheckArguments(r.arguments); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("--arguments: %w", err)}
+		}
+	}
+	return r.app.on(ctx, conversation, func(s *session, p *pending) error {
+		chosen, err := r.choose(p, words)
+		if err != nil {
+			return err
+		}
+		v := &events.Verdict{Verdict: r.verdict, Reason: r.reason, From: r.from}
+		for _, a := range chosen {
+			c := events.CallVerdict{Call: a.Call, Digest: a.Digest, Content: r.content}
+			if r.verdict == events.RulingEdit {
+				if c.Arguments, err = r.edited(a); err != nil {
+					return err
+				}
+			}
+			v.Calls = append(v.Calls, c)
+		}
+		answer, err := s.tell(ctx, conversation, func(id string) events.Event { v.ID = id; return v })
+		if err != nil {
+			return err
+		}
+		return r.print(asJSON, conversation, chosen, answer)
+	})
+}
+
+// fits reports whether this is a verdict that can decide a thing.
+func (r *ruling) fits(a events.Awaited) bool {
+	switch r.verdict {
+	case events.RulingReject:
+		return true
+	case events.RulingApprove:
+		return a.For == events.WaitApproval || a.For == events.WaitLimit
+	case events.RulingAnswer:
+		return a.For != events.WaitLimit
+	}
+	return a.For == events.WaitApproval
+}
+
+// choose finds what the words mean, or what can be decided so when there are
+// none.
+func (r *ruling) choose(p *pending, words []string) ([]events.Awaited, error) {
+	var chosen []events.Awaited
+	for _, word := range words {
+		id, err := pick(word, p.Awaiting, func(a events.Awaited) (string, string) { return a.Call, a.Tool })
+		if err != nil {
+			return nil, err
+		}
+		a := events.Awaited{Call: id}
+		for _, one := range p.Awaiting {
+			if one.Call == id {
+				a = one
+			}
+		}
+		chosen = append(chosen, a)
+	}
+	if len(words) > 0 {
+		return chosen, nil
+	}
+	for _, a := range p.Awaiting {
+		if r.fits(a) {
+			chosen = append(chosen, a)
+		}
+	}
+	switch {
+	case len(p.Awaiting) == 0:
+		return nil, fmt.Errorf("nothing waits in conversation %s: it is %s", p.Conversation, phase(&p.State))
+	case len(chosen) == 0:
+		return nil, fmt.Errorf("nothing that waits in conversation %s can be decided so; it waits for:\n%s", p.Conversation, listed(p.Awaiting))
+	case len(chosen) > 1 && !r.all:
+		return nil, &exitError{exitUsage, fmt.Errorf("%d calls wait: name which, or all with --all where there is that:\n%s", len(chosen), listed(chosen))}
+	}
+	return chosen, nil
+}
+
+func listed(all []events.Awaited) string {
+	var b strings.Builder
+	for _, a := range all {
+		fmt.Fprintf(&b, "  %s  %s\n", a.Call, awaitedLine(a))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// edited is what a call is to run with.
+func (r *ruling) edited(a events.Awaited) (json.RawMessage, error) {
+	if r.arguments != "" {
+		return json.RawMessage(r.arguments), nil
+	}
+	editor, ok := editorCommand(os.Getenv)
+	if !ok || !isatty.IsTerminal(os.Stdin.Fd()) {
+		return nil, &exitError{exitUsage, errors.New("give --arguments, or set EDITOR and run this in a terminal")}
+	}
+	if len(a.Arguments) == 0 {
+		return nil, fmt.Errorf("call %s does not wait here: give --arguments to try it all the same", a.Call)
+	}
+	indented, err := json.MarshalIndent(a.Arguments, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("the arguments of call %s: %w", a.Call, err)
+	}
+	text, err := runEditor(editor, string(indented))
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil, errors.New("the text is empty: nothing was decided")
+	}
+	if err := events.CheckArguments(text); err != nil {
+		return nil, fmt.Errorf("what the editor left: %w", err)
+	}
+	return json.RawMessage(text), nil
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/terminal"
+)
+
+// print says what became of a verdict, call by call, and makes an error of what
+// was not accepted.
+func (r *ruling) print(asJSON bool, conversation string, chosen []events.Awaited, a *events.InputAnswered) error {
+	refused := len(a.Calls) == 0 && a.Answer != events.AnswerAccepted
+	for _, c := range a.Calls {
+		refused = refused || c.Answer != events.AnswerAccepted
+	}
+	failure := error(nil)
+	if refused {
+		failure = &exitError{code: exitFailed} // it is said below
+	}
+	if asJSON {
+		if err := printJSON(a); err != nil {
+			return err
+		}
+		return failure
+	}
+	if len(a.Calls) == 0 && refused {
+		return fmt.Errorf("%s: %s", a.Answer, a.Reason)
+	}
+	for i, c := range a.Calls {
+		what := c.Call
+		if i < len(chosen) && chosen[i].For != "" {
+			what = awaitedLine(chosen[i])
+		}
+		line := r.done() + " " + what
+		if c.Answer != events.AnswerAccepted {
+			line = string(c.Answer) + " " + what + ": " + plainLine(c.Reason)
+		}
+		if _, err := fmt.Fprintln(os.Stdout, line); err != nil {
+			return outputError(err)
+		}
+	}
+	for _, g := range a.Granted {
+		if _, err := fmt.Fprintf(os.Stdout, "from now on %s runs here without asking; %s takes that back\n",
+			plainLine(g.Tool), r.app.commandLine("revoke", conversation, g.ID)); err != nil {
+			return outputError(err)
+		}
+	}
+	return failure
+}
+
+// done is the word for a verdict that was accepted.
+func (r *ruling) done() string {
+	switch r.verdict {
+	case events.RulingReject:
+		return "rejected"
+	case events.RulingEdit:
+		return "edited"
+	case events.RulingAnswer:
+		return "answered"
+	}
+	return "approved"
+}
+
+func (a *app) revokeCommand() *cobra.Command {
+	var from string
+	cmd := &cobra.Command{
+		Use:   "revoke CONVERSATION [GRANT...]",
+		Short: "Take standing approvals back",
+		Long: `Take standing approvals back, those that are named by their ids (or a beginning
+or an end of them, or the tool's name) or all. Calls that run already go on.
+"parley policy" lists them.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeConversation,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asJSON, err := a.json()
+			if err != nil {
+				return err
+			}
+			return a.on(cmd.Context(), args[0], func(s *session, p *pending) error {
+				v := &events.Verdict{Verdict: events.RulingRevoke, From: from}
+				for _, word := range args[1:] {
+					id, err := pick(word, p.State.Grants, func(g events.Grant) (string, string) { return g.ID, g.Tool })
+					if err != nil {
+						return fmt.Errorf("%q is no standing approval of this conversation: `parley policy %s` lists them", word, p.Conversation)
+					}
+					v.Grants = append(v.Grants, id)
+				}
+				answer, err := s.tell(cmd.Context(), p.Conversation, func(id string) events.Event { v.ID = id; return v })
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					err = printJSON(answer)
+				}
+				if err == nil {
+					err = notTaken(answer)
+				}
+				if err != nil || asJSON {
+					return err
+				}
+				return printRevoked(answer, p.State.Grants)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", userName(), "who takes them back")
+	a.outputFlag(cmd)
+	return cmd
+}
+
+func printRevoked(a *events.InputAnswered, grants []events.Grant) error {
+	for _, id := range a.Revoked {
+		what := ""
+		for _, g := range grants {
+			if g.ID == id {
+				what = plainLine(g.Tool) + " "
+			}
+		}
+		if _, err := fmt.Fprintf(os.Stdout, "revoked %s%s\n", what, id); err != nil {
+			return outputError(err)
+		}
+	}
+	return nil
+}
+
+// completeCall completes a conversation that waits, and then the calls that wait
+// in it.
+func (a *app) completeCall(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	s, err := a.client(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer func() { _ = s.Close() }() // nothing can be said while completing
+	var all []pending
+	if len(args) == 0 {
+		all, err = s.allPending(ctx)
+	} else {
+		var p pending
+		p, err = s.pending(ctx, args[0])
+		all = append(all, p)
+	}
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var out []string
+	for _, p := range all {
+		for _, w := range p.Awaiting {
+			if len(args) > 0 {
+				out = append(out, w.Call+"\t"+awaitedLine(w))
+			} else if w.Call == p.Awaiting[0].Call {
+				out = append(out, p.Conversation+"\t"+awaitedLine(w))
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// rowsOf are the rows of all that waits.
+func rowsOf(all []pending) []terminal.ApprovalRow {
+	var rows []terminal.ApprovalRow
+	for i := range all {
+		rows = append(rows, all[i].rows()...)
+	}
+	return rows
+}
