@@ -25,6 +25,10 @@ type ToolSpec struct {
 	Schema      json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the arguments, an object"`
 	Effect      Effect          `json:"effect,omitempty" jsonschema:"pure, idempotent or once (the default)"`
 	TimeoutMS   int64           `json:"timeout_ms,omitempty" jsonschema:"longest run in milliseconds; 0 means the worker's default"`
+	// Output is for those who read structured results.
+	Output      json.RawMessage `json:"output,omitempty" jsonschema:"JSON Schema of the structured result"`
+	Concurrency int             `json:"concurrency,omitempty" jsonschema:"calls that one worker runs at once; 0 means the worker's default"`
+	ResultBytes int64           `json:"result_bytes,omitempty" jsonschema:"longest result in bytes; 0 means the worker's default"`
 }
 
 // Status is how a call ended. It is a field of its own, never a marker in the
@@ -63,6 +67,16 @@ type ToolResult struct {
 	Content string  `json:"content" jsonschema:"what the model reads; a preview when object is set"`
 	Object  *Object `json:"object,omitempty" jsonschema:"where the whole content stands"`
 	TookMS  int64   `json:"took_ms,omitempty" jsonschema:"how long it ran, in milliseconds"`
+	// Structured is the result as data, for programs; the model reads Content.
+	Structured  json.RawMessage `json:"structured,omitempty" jsonschema:"the result as JSON, valid against the tool's output schema"`
+	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"images, files and other bytes that the tool gave"`
+}
+
+// Attachment is something that a tool gave besides text, by claim check.
+type Attachment struct {
+	Name   string  `json:"name,omitempty" jsonschema:"name or URI, as the tool said"`
+	MIME   string  `json:"mime,omitempty" jsonschema:"media type"`
+	Object *Object `json:"object" jsonschema:"where the bytes stand"`
 }
 
 // ToolOutput is output on its way, for display only: it is not kept in HISTORY

@@ -3,55 +3,103 @@ package tool
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Registry is a fixed set of tools by name.
+// Registry is a set of tools by name. It may change while it is served: each
+// source (the built-in tools, an MCP server, a file) sets its own. It is safe for
+// concurrent use.
 type Registry struct {
-	tools map[string]Tool
-	specs []events.ToolSpec
+	mu      sync.Mutex
+	sources map[string][]Tool
+	tools   map[string]Tool
+	specs   []events.ToolSpec
+	changed chan struct{}
 }
 
-// New returns a registry of the tools. It refuses a name that is invalid or
-// taken, an unknown effect class, and a schema that does not compile.
+// New returns a registry of the tools, set by the source "". It refuses what
+// [Registry.Set] refuses.
 func New(tools ...Tool) (*Registry, error) {
-	r := &Registry{tools: make(map[string]Tool, len(tools))}
+	r := &Registry{sources: map[string][]Tool{}, changed: make(chan struct{})}
+	return r, r.Set("", tools...)
+}
+
+// Set puts tools in the place of those that a source set before; without tools
+// the source is gone. It refuses, and changes nothing at, a name that is invalid
+// or taken, also by another source, an unknown effect class, and a schema that
+// does not compile.
+func (r *Registry) Set(source string, tools ...Tool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sources := maps.Clone(r.sources)
+	sources[source] = tools
+	byName, specs, err := index(sources)
+	if err != nil {
+		return err
+	}
+	r.sources, r.tools, r.specs = sources, byName, specs
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return nil
+}
+
+// index checks tools and finds them by name.
+func index(sources map[string][]Tool) (map[string]Tool, []events.ToolSpec, error) {
+	byName := map[string]Tool{}
+	var specs []events.ToolSpec
 	name := regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	var v Validator
-	for _, t := range tools {
-		spec := t.Spec()
-		spec.Effect = cmp.Or(spec.Effect, events.EffectOnce)
-		switch {
-		case !name.MatchString(spec.Name):
-			return nil, fmt.Errorf("tool %q: the name must be 1 to 64 letters, digits, _ or -: rename it", spec.Name)
-		case r.tools[spec.Name] != nil:
-			return nil, fmt.Errorf("tool %q is registered twice: rename one of the two", spec.Name)
-		case spec.Effect != events.EffectPure && spec.Effect != events.EffectIdempotent && spec.Effect != events.EffectOnce:
-			return nil, fmt.Errorf("tool %q: effect %q must be pure, idempotent or once", spec.Name, spec.Effect)
-		case spec.TimeoutMS < 0:
-			return nil, fmt.Errorf("tool %q: timeout_ms is %d, it must not be negative", spec.Name, spec.TimeoutMS)
+	for _, source := range slices.Sorted(maps.Keys(sources)) {
+		for _, t := range sources[source] {
+			spec := t.Spec()
+			spec.Effect = cmp.Or(spec.Effect, events.EffectOnce)
+			switch {
+			case !name.MatchString(spec.Name):
+				return nil, nil, fmt.Errorf("tool %q: the name must be 1 to 64 letters, digits, _ or -: rename it", spec.Name)
+			case byName[spec.Name] != nil:
+				return nil, nil, fmt.Errorf("tool %q is registered twice: rename one of the two", spec.Name)
+			case spec.Effect != events.EffectPure && spec.Effect != events.EffectIdempotent && spec.Effect != events.EffectOnce:
+				return nil, nil, fmt.Errorf("tool %q: effect %q must be pure, idempotent or once", spec.Name, spec.Effect)
+			case spec.TimeoutMS < 0 || spec.Concurrency < 0 || spec.ResultBytes < 0:
+				return nil, nil, fmt.Errorf("tool %q: timeout_ms %d, concurrency %d and result_bytes %d must not be negative", spec.Name, spec.TimeoutMS, spec.Concurrency, spec.ResultBytes)
+			}
+			if err := v.Check(spec); err != nil {
+				return nil, nil, err
+			}
+			byName[spec.Name] = t
+			specs = append(specs, spec)
 		}
-		if err := v.Check(spec); err != nil {
-			return nil, err
-		}
-		r.tools[spec.Name] = t
-		r.specs = append(r.specs, spec)
 	}
-	slices.SortFunc(r.specs, func(a, b events.ToolSpec) int { return strings.Compare(a.Name, b.Name) })
-	return r, nil
+	slices.SortFunc(specs, func(a, b events.ToolSpec) int { return strings.Compare(a.Name, b.Name) })
+	return byName, specs, nil
 }
 
 // Specs returns what the tools tell about themselves, sorted by name, with the
 // effect class filled in. The caller owns the slice.
-func (r *Registry) Specs() []events.ToolSpec { return slices.Clone(r.specs) }
+func (r *Registry) Specs() []events.ToolSpec {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.specs)
+}
+
+// Changed is closed when the tools have changed next. Ask for it before Specs.
+func (r *Registry) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
 
 // Lookup returns a tool by its exact name.
 func (r *Registry) Lookup(name string) (Tool, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	t, ok := r.tools[name]
 	return t, ok
 }

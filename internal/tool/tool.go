@@ -28,11 +28,29 @@ type Tool interface {
 type Input struct {
 	// Call is the id of the call: the key of effects that must not happen twice.
 	Call string
+	// Conversation and Turn are whose call it is.
+	Conversation, Turn string
 	// Arguments is a whole JSON object.
 	Arguments json.RawMessage
 	// Output takes text for people who watch while the tool runs; the model
 	// never sees it. nil when nobody does.
 	Output func(text string)
+	// Ask asks a person in the middle of the call and waits for the answer; nil
+	// when nobody can be asked.
+	Ask func(ctx context.Context, q Question) (Answer, error)
+}
+
+// Question is what a tool asks a person in the middle of a call.
+type Question struct {
+	Message string
+	// Schema is the JSON Schema of the answer's data; nil asks for yes or no.
+	Schema json.RawMessage
+}
+
+// Answer is what the person said.
+type Answer struct {
+	Declined bool
+	Content  json.RawMessage // the data, a JSON object; nil for a yes
 }
 
 // Print hands text to Output, if there is one.
@@ -55,6 +73,18 @@ func (in Input) Decode(into any) error {
 type Result struct {
 	// Content is what the model reads, valid UTF-8.
 	Content string
+	// Structured is the result as JSON, for programs; nil when there is none. One
+	// that does not fit the spec's Output makes the call fail.
+	Structured json.RawMessage
+	// Attachments are images and files; they are stored by reference.
+	Attachments []Attachment
+}
+
+// Attachment is something that a tool gives besides text.
+type Attachment struct {
+	Name string // name or URI
+	MIME string // media type
+	Data []byte
 }
 
 // Failure is an error that the model reads and can act on.
