@@ -92,6 +92,9 @@ func TestHooksBeforeATurn(t *testing.T) {
 			t.Fatalf("the model is not asked: %s", written(es))
 		}
 	})
+}
+
+func TestWhatComesWhileHooksAreAsked(t *testing.T) {
 	t.Run("a turn is cancelled while they are asked", func(t *testing.T) {
 		s := hookScene(t, before("a"))
 		s.in(&events.Cancel{ID: s.id()})

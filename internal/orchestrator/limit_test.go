@@ -211,3 +211,23 @@ func TestALimitOfCostNeedsAPrice(t *testing.T) {
 		}
 	})
 }
+
+func TestCallsThatALimitHeldAreJudgedWhenItIsExtended(t *testing.T) {
+	s := newScene(t)
+	s.env.Policy = nil
+	s.env.Limits = events.Limits{Calls: map[string]int{"*": 2}, OnLimit: events.LimitAsk}
+	s.say("begin")
+	pure, once, cancelled := s.part("f", `{"x":1}`), s.part("g", "{}"), s.part("f", `{"x":3}`)
+	s.model("", pure, once, cancelled)
+	s.in(&events.Cancel{ID: s.id(), Call: cancelled.Call})
+	es := s.in(s.ruling(events.RulingApprove, s.asked(t, "max_calls").ID))
+	if r := only[*events.ToolCallRequested](es); len(r) != 1 || r[0].Call != pure.Call {
+		t.Errorf("asked for is %s", written(es))
+	}
+	if p := only[*events.Paused](es); len(p) != 1 || len(p[0].Awaiting) != 1 || p[0].Awaiting[0].Call != once.Call {
+		t.Errorf("waited for is %s", written(es))
+	}
+	s.restart()
+	s.comesToItsEnd()
+	s.eachCallOnce()
+}
