@@ -74,6 +74,13 @@ func (d *decision) place(call events.Part, times int) *events.Awaited {
 	return nil
 }
 
+// afterUnknown stands in the place of a rule's key where a call is asked about
+// because of one before it. Nothing that stands can be approved by it.
+const (
+	afterUnknown  = "after_unknown"
+	reasonUnknown = "an earlier call with these arguments may have taken effect: nobody knows"
+)
+
 // judge asks the policy about a call. One that an earlier call left in the dark
 // is never run again on its own.
 func (d *decision) judge(call events.CallState, arguments string) policy.Ruling {
@@ -85,7 +92,7 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	if slices.ContainsFunc(d.said.Calls(""), func(c accumulator.Called) bool {
 		return c.Call != call.Call && c.Tool == call.Tool && c.Status == events.StatusUnknown && events.Digest(c.Arguments) == digest
 	}) {
-		r = policy.Ruling{Action: events.ActionApprove, Default: true, Rule: events.Rule{Reason: "an earlier call with these arguments may have taken effect: nobody knows"}}
+		r = policy.Ruling{Action: events.ActionApprove, Key: afterUnknown, Rule: events.Rule{Reason: reasonUnknown}}
 	}
 	return r
 }

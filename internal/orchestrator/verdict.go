@@ -62,7 +62,7 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 	if answer, reason := d.stale(v, call); answer != "" {
 		return answer, reason
 	}
-	if answer, reason := misplaced(v, call.Waits); answer != "" {
+	if answer, reason := misplaced(v, call); answer != "" {
 		return answer, reason
 	}
 	switch v.Verdict.Verdict {
@@ -119,11 +119,14 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 }
 
 // misplaced says why a verdict does not fit what a call waits for.
-func misplaced(v *verdict, w events.Wait) (events.Answer, string) {
+func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
+	w := call.Waits
 	ends := v.Verdict.Verdict == events.RulingReject || v.Verdict.Verdict == events.RulingAnswer
 	switch {
 	case w == events.WaitLimit:
 		return events.AnswerNotAllowed, "the turn waits for leave to go on past a limit: decide that first"
+	case call.Rule == afterUnknown && v.Verdict.Verdict == events.RulingAlways:
+		return events.AnswerNotAllowed, "somebody is asked because nobody knows what an earlier call did: approve this one call"
 	case w == events.WaitTime && !ends:
 		return events.AnswerNotAllowed, "the call was deferred and runs by itself when it is due: reject it, answer it or cancel it"
 	case w == events.WaitResult && !ends:

@@ -73,6 +73,9 @@ func (d *decision) awaiting() []events.Awaited {
 
 // reason is why a rule asks, if it still stands.
 func (d *decision) reason(c events.CallState) string {
+	if c.Rule == afterUnknown {
+		return reasonUnknown
+	}
 	if p := d.policy(); p != nil && c.Rule != "" {
 		for _, r := range p.Rules {
 			if r.Key() == c.Rule {
