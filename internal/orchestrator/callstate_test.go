@@ -43,6 +43,14 @@ func callStates() []callState {
 			s.env.Policy.Rules = append(s.env.Policy.Rules, events.Rule{Tool: "ask", Action: events.ActionDeny, Reason: "closed"})
 			return call
 		}},
+		{"waits for approval after an unknown", func(s *scene) string {
+			call := s.asks("once")
+			s.result(call, events.StatusUnknown, "the worker died")
+			s.in(s.ruling(events.RulingReject, s.state.Calls[1].Call))
+			again := s.part("once", `{"x":1}`)
+			s.model("", again, s.part("beside", `{"x":6}`))
+			return again.Call
+		}},
 		{"waits for its time", func(s *scene) string { return s.asks("later") }},
 		{"waits for its result", func(s *scene) string { return s.asks("outside") }},
 		{"waits for a limit", func(s *scene) string { return s.limited() }},
@@ -91,9 +99,12 @@ func (s *scene) people() {
 		f.Name = name
 		s.env.Tools[name] = f
 	}
+	f.Name, f.Effect = "once", events.EffectOnce
+	s.env.Tools["once"] = f
 	s.env.Policy = &events.Policy{Rules: []events.Rule{
 		{When: "args.x == 2", Action: events.ActionDeny, Reason: "no twos"},
 		{Tool: "auto", Action: events.ActionAuto},
+		{Tool: "once", Action: events.ActionAuto},
 		{Tool: "later", Action: events.ActionDefer, DelayMS: 10_000},
 		{Tool: "outside", Action: events.ActionDefer, DeadlineMS: 60_000},
 		{Tool: "beside", Action: events.ActionApprove, DeadlineMS: 3_600_000},
