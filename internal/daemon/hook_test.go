@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/orchestrator"
 	"github.com/parleybus/parley/internal/tool"
 )
 
@@ -270,4 +273,204 @@ func (d *deployment) recorded(name, script string) (daemon.Role, *recorder) {
 	e.Provider = r
 	c.Entries[catalog.Scripted] = e
 	return daemon.LLMWorker(daemon.Config{Name: name, Slots: 256}, d.log, c, nil), r
+}
+
+// hooking is an orchestrator with hooks of its own.
+func (d *deployment) hooking(hooks ...orchestrator.Hook) daemon.Role {
+	return daemon.Orchestrator(daemon.Config{Name: "owner-" + newID(d.t)[24:], Hooks: hooks}, d.log, nil, nil)
+}
+
+// asks counts how often hooks were asked, by time, name and turn.
+type asks struct {
+	mu    sync.Mutex
+	times map[string]int
+	calls []events.HookCall
+}
+
+func (a *asks) note(call *events.HookCall) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.times == nil {
+		a.times = map[string]int{}
+	}
+	a.times[string(call.When)+" "+call.Hook+" "+call.Turn]++
+	a.calls = append(a.calls, *call)
+}
+
+func (a *asks) all() (map[string]int, []events.HookCall) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.times), slices.Clone(a.calls)
+}
+
+// hookAnswers counts what stands in a log of hooks' answers, by time, name and turn.
+func hookAnswers(log []bus.Message) map[string]int {
+	all := map[string]int{}
+	for _, m := range log {
+		each(m, func(e events.Event) {
+			if a, ok := e.(*events.HookAnswered); ok {
+				all[string(a.When)+" "+a.Hook+" "+a.Turn]++
+			}
+		})
+	}
+	return all
+}
+
+// hooksOver reads on until nobody waits for a hook any more.
+func (s *stage) hooksOver() {
+	s.t.Helper()
+	s.until("the hooks' answers", func(e events.Event) bool {
+		_, ok := e.(*events.HookAnswered)
+		return ok && len(s.state.Hooks) == 0
+	})
+}
+
+// TestHooksAreAskedOncePerTurn: case 30. One pair of hooks is the orchestrator's
+// own, one an app's; the turn waits, and its orchestrator is started anew, twice.
+func TestHooksAreAskedOncePerTurn(t *testing.T) {
+	var asked asks
+	answer := func(say string) func(context.Context, *events.HookCall) (*events.HookAnswered, error) {
+		return func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+			asked.note(call)
+			return &events.HookAnswered{Context: say}, nil
+		}
+	}
+	own := []orchestrator.Hook{
+		{Hook: events.Hook{Name: "memory", When: events.HookBefore}, Ask: answer("You have met before.")},
+		{Hook: events.Hook{Name: "diary", When: events.HookAfter}, Ask: answer("")}}
+	s := setStage(t, calls("{as: ask}", "{as: app}"))
+	s.orchestrator = func() daemon.Role { return s.hooking(own...) }
+	s.hook(events.HookBefore, "mood", answer("Be kind."))
+	s.hook(events.HookAfter, "bell", answer(""))
+	s.begin(&events.Settings{System: "You are a model.", Policy: momentPolicy(), Hooks: []events.Hook{{Name: "mood", When: events.HookBefore}, {Name: "bell", When: events.HookAfter}}})
+	s.tell(&events.UserMessage{Text: "go"})
+	s.pause()
+	s.restart()
+	answered(t, s.decide(events.RulingApprove, waiting(t, s.state, events.WaitApproval), ""), events.AnswerAccepted)
+	s.restart()
+	answered(t, s.decide(events.RulingAnswer, waiting(t, s.state, events.WaitResult), ""), events.AnswerAccepted)
+	s.completed("Done: ask an answer.")
+	s.hooksOver()
+	s.restart()
+	times, called := asked.all()
+	turn := called[0].Turn
+	want := map[string]int{"before memory " + turn: 1, "before mood " + turn: 1, "after diary " + turn: 1, "after bell " + turn: 1}
+	if !maps.Equal(times, want) {
+		t.Errorf("the hooks were asked %v", times)
+	}
+	if got := hookAnswers(s.logs()[s.conversation]); !maps.Equal(got, want) {
+		t.Errorf("the log says that they answered %v", got)
+	}
+	for _, c := range called {
+		before := c.When == events.HookBefore
+		if c.Conversation != s.conversation || before && c.Message.Parts[0].Text != "go" || !before && (c.Ended.Outcome != events.OutcomeCompleted || c.Answer != "Done: ask an answer.") {
+			t.Errorf("the hook %s was told %+v", c.Hook, c)
+		}
+	}
+	if got := s.asked.last(t).System; got != "You are a model.\n\nYou have met before.\n\nBe kind." {
+		t.Errorf("the model reads %q", got)
+	}
+}
+
+// TestHooksThatAreBeingAskedAreAskedAgainByTheNextOwner: before the answer
+// stands in the log nobody knows it; there it stands once.
+func TestHooksThatAreBeingAskedAreAskedAgainByTheNextOwner(t *testing.T) {
+	for _, when := range []events.HookTime{events.HookBefore, events.HookAfter} {
+		t.Run(string(when), func(t *testing.T) {
+			var asked asks
+			begun := make(chan struct{}, 1)
+			hook := orchestrator.Hook{Hook: events.Hook{Name: "slow", When: when, DeadlineMS: 20_000}}
+			hook.Ask = func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+				asked.note(call)
+				if times, _ := asked.all(); times[string(when)+" slow "+call.Turn] > 1 {
+					return &events.HookAnswered{Context: "at last"}, nil
+				}
+				begun <- struct{}{}
+				<-ctx.Done() // with its orchestrator
+				return nil, ctx.Err()
+			}
+			s := setStage(t, calls("{as: quick}"))
+			s.orchestrator = func() daemon.Role { return s.hooking(hook) }
+			s.begin(&events.Settings{Policy: momentPolicy()})
+			s.tell(&events.UserMessage{Text: "go"})
+			<-begun
+			s.restart()
+			s.completed("Done: quick.")
+			if when == events.HookAfter {
+				s.hooksOver()
+			}
+			turn := asked.calls[0].Turn
+			if got := hookAnswers(s.logs()[s.conversation]); !maps.Equal(got, map[string]int{string(when) + " slow " + turn: 1}) {
+				t.Errorf("the log says that they answered %v", got)
+			}
+			s.tell(&events.UserMessage{Text: "and on"}) // what was after a turn holds up none
+			<-begun
+		})
+	}
+}
+
+func TestHooksHoldATurnUpOrEndItAsTheySay(t *testing.T) {
+	silent := func(ctx context.Context, _ *events.HookCall) (*events.HookAnswered, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	refuse := func(context.Context, *events.HookCall) (*events.HookAnswered, error) {
+		return &events.HookAnswered{Refuse: "not today", Context: "never read"}, nil
+	}
+	breaks := func(context.Context, *events.HookCall) (*events.HookAnswered, error) {
+		return nil, errors.New("it broke")
+	}
+	for name, c := range map[string]struct {
+		answer   func(context.Context, *events.HookCall) (*events.HookAnswered, error) // nil: nobody does
+		optional bool
+		outcome  events.Outcome
+		reason   string
+	}{
+		"one that refuses ends the turn":                         {refuse, false, events.OutcomeFailed, "refused_by_hook"},
+		"one that refuses ends the turn also if it is optional":  {refuse, true, events.OutcomeFailed, "refused_by_hook"},
+		"one that is silent ends the turn at its deadline":       {silent, false, events.OutcomeFailed, "hook_failed"},
+		"one that is silent holds the turn up if it is optional": {silent, true, events.OutcomeCompleted, "stop"},
+		"one that breaks ends the turn":                          {breaks, false, events.OutcomeFailed, "hook_failed"},
+		"one that breaks does nothing if it is optional":         {breaks, true, events.OutcomeCompleted, "stop"},
+		"one that nobody answers to ends the turn":               {nil, false, events.OutcomeFailed, "hook_failed"},
+		"one that nobody answers to is gone without":             {nil, true, events.OutcomeCompleted, "stop"},
+	} {
+		hook := events.Hook{Name: "judge", When: events.HookBefore, DeadlineMS: 250, Optional: c.optional}
+		t.Run(name+", on the bus", func(t *testing.T) { holdUp(t, c.answer, hook, false, c.outcome, c.reason) })
+		if c.answer != nil {
+			t.Run(name+", in the orchestrator", func(t *testing.T) { holdUp(t, c.answer, hook, true, c.outcome, c.reason) })
+		}
+	}
+}
+
+// holdUp lets a hook, of the orchestrator's own or an app's, decide about a turn.
+func holdUp(t *testing.T, answer func(context.Context, *events.HookCall) (*events.HookAnswered, error), hook events.Hook, own bool, outcome events.Outcome, reason string) {
+	s := setStage(t, calls("{as: quick}"))
+	settings := &events.Settings{Policy: momentPolicy()}
+	if own {
+		s.orchestrator = func() daemon.Role { return s.hooking(orchestrator.Hook{Hook: hook, Ask: answer}) }
+	} else {
+		settings.Hooks = []events.Hook{hook}
+		if answer != nil {
+			s.hook(hook.When, hook.Name, answer)
+		}
+	}
+	s.begin(settings)
+	s.tell(&events.UserMessage{Text: "go"})
+	end := s.end()
+	if end.Outcome != outcome || end.Reason != reason {
+		t.Errorf("the turn ended as %s %s: %v", end.Outcome, end.Reason, end.Error)
+	}
+	s.asked.mu.Lock()
+	n := len(s.asked.asked)
+	s.asked.mu.Unlock()
+	if (n > 0) != (outcome == events.OutcomeCompleted) {
+		t.Errorf("the model was asked %d times", n)
+	}
+	if n > 0 && s.asked.last(t).System != "" {
+		t.Errorf("the model reads %q", s.asked.last(t).System)
+	}
+	if err := audit(s.conversation, s.logs()[s.conversation]); err != nil {
+		t.Error(err)
+	}
 }

@@ -38,8 +38,8 @@ type stage struct {
 	orchestrator func() daemon.Role
 }
 
-// play begins a conversation with settings; nothing is said yet.
-func play(t *testing.T, script string, settings *events.Settings) *stage {
+// setStage is a stage without an orchestrator.
+func setStage(t *testing.T, script string) *stage {
 	t.Helper()
 	s := &stage{deployment: serve(t), t: t, hold: newHolder(), conversation: newID(t)}
 	s.orchestrator = func() daemon.Role { return s.deployment.orchestrator("owner-" + newID(t)[24:]) }
@@ -51,14 +51,23 @@ func play(t *testing.T, script string, settings *events.Settings) *stage {
 	s.asked = asked
 	s.run(s.tools("tools", tools))
 	s.run(models)
-	s.stop = s.run(s.orchestrator())
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	t.Cleanup(cancel)
-	s.ctx, s.viewer = ctx, s.view(ctx, s.conversation)
-	if a := s.tell(settings); a.Answer != events.AnswerAccepted {
-		t.Fatalf("the settings were answered %+v", a)
-	}
 	return s
+}
+
+// begin begins the conversation with settings; nothing is said yet.
+func (s *stage) begin(settings *events.Settings) *stage {
+	s.t.Helper()
+	s.stop = s.run(s.orchestrator())
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	s.t.Cleanup(cancel)
+	s.ctx, s.viewer = ctx, s.view(ctx, s.conversation)
+	answered(s.t, s.tell(settings), events.AnswerAccepted)
+	return s
+}
+
+func play(t *testing.T, script string, settings *events.Settings) *stage {
+	t.Helper()
+	return setStage(t, script).begin(settings)
 }
 
 // restart lets another orchestrator take over.
