@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -190,14 +191,21 @@ func printChangeJSON(c change) error {
 	return outputError(err)
 }
 
-// printChange writes a change as one line; ids are there to be copied.
+// printChange writes a change as one line: in a terminal with as much of the
+// arguments as fits and the end of the call's id, which is enough to name it;
+// elsewhere with tabs between its parts.
 func printChange(c change) error {
 	p := profile()
-	what := c.Change
-	if c.Change == "waits" {
-		what = "waits for " + waitsFor(c.For)
+	var line string
+	if p.Width == 0 {
+		line = strings.Join([]string{c.Time.Format(time.RFC3339), c.Change, c.Conversation, c.Call, string(c.For), awaitedLine(c.Awaited)}, "\t")
+	} else {
+		const least, end = 12, 8
+		head := fmt.Sprintf("%s  %-11s  ", c.Time.Local().Format("15:04:05"), c.Change)
+		ids := c.Conversation + " " + c.Call[max(0, len(c.Call)-end):]
+		what := cutLine(p, awaitedLine(c.Awaited), max(least, p.Width-len(head)-len(ids)-2))
+		line = head + what + "  " + p.Dim(ids)
 	}
-	_, err := fmt.Fprintf(os.Stdout, "%s  %-20s  %s  %s\n", p.Dim(c.Time.Local().Format("15:04:05")), what,
-		awaitedLine(c.Awaited), p.Dim(c.Conversation+" "+c.Call))
+	_, err := fmt.Fprintln(os.Stdout, line)
 	return outputError(err)
 }

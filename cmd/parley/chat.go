@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -64,8 +65,15 @@ func (q *question) chat(ctx context.Context) (err error) {
 		if strings.TrimSpace(text) == "" {
 			continue
 		}
-		// A failed turn is said and does not end the conversation.
-		if _, err := q.turn(ctx, s, q.chatView(), text); err != nil {
+		// A failed turn is said and does not end the conversation, nor does a
+		// message that is not taken.
+		_, err = q.turn(ctx, s, q.chatView(), text)
+		var untaken *untakenError
+		if errors.As(err, &untaken) {
+			fmt.Fprintln(os.Stderr, p.Dim(wrapped("— "+plainLine(err.Error())+" —", 0, p.Width)))
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -94,9 +102,12 @@ func (q *question) goOn(ctx context.Context, s *session) error {
 		return nil
 	}
 	v := q.chatView()
-	paused := &events.Paused{Turn: p.State.Turn, AtMS: time.Now().UnixMilli(), Awaiting: p.Awaiting}
-	if err := v.Show(bus.Message{Lines: []events.Line{{Event: paused}}}); err != nil {
-		return err
+	timed := slices.DeleteFunc(slices.Clone(p.Awaiting), func(a events.Awaited) bool { return a.For != events.WaitTime })
+	if len(timed) > 0 { // the others are asked about
+		paused := &events.Paused{Turn: p.State.Turn, AtMS: time.Now().UnixMilli(), Awaiting: timed}
+		if err := v.Show(bus.Message{Lines: []events.Line{{Event: paused}}}); err != nil {
+			return err
+		}
 	}
 	t := &shownTurn{q: q, s: s, v: v, turn: p.State.Turn}
 	_, err = t.watch(ctx, bus.From{After: bus.Cursor{Sequence: p.Lane, Index: bus.Whole}}, p)

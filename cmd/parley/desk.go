@@ -33,15 +33,17 @@ type desk struct {
 	people  map[string]string
 	asked   string // call that is asked about
 	off     context.CancelCauseFunc
-	editing atomic.Bool // an editor has the screen
-	closed  bool        // the turn is being cancelled: nobody is asked
-	more    chan struct{}
+	editing atomic.Bool   // an editor has the screen
+	closed  bool          // the turn is being cancelled: nobody is asked
+	open    bool          // what became of the message that was said is shown
+	more    chan struct{} // something can be asked about
+	moved   chan struct{} // something was shown
 }
 
 func newDesk(q *question, s *session, begin func() error, rests func()) *desk {
 	return &desk{q: q, s: s, screen: q.screen, begin: begin, rests: rests, asks: !q.json && !q.quiet && q.keys.person(),
 		past: map[string]bool{}, later: map[string]bool{}, runs: map[string]bool{}, sent: map[string]bool{},
-		people: map[string]string{}, more: make(chan struct{}, 1)}
+		people: map[string]string{}, more: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 }
 
 // seed takes over what waited before anything was shown.
@@ -49,6 +51,16 @@ func (d *desk) seed(awaiting []events.Awaited) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.add(awaiting)
+}
+
+// begins lets people be asked.
+func (d *desk) begins() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.open {
+		d.open = true
+		d.wake()
+	}
 }
 
 // see takes note of what a message changes. It comes before the message is shown.
@@ -189,12 +201,7 @@ func (d *desk) close(why string) {
 	d.screen.callOff(why)
 }
 
-func (d *desk) wake() {
-	select {
-	case d.more <- struct{}{}:
-	default:
-	}
-}
+func (d *desk) wake() { signalled(d.more) }
 
 // soon is how long a person is kept from saying something else by a turn that
 // goes on by itself.
@@ -205,7 +212,7 @@ const soon = time.Minute
 func (d *desk) resting() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.asks || d.closed || d.asked != "" || len(d.waits) == 0 || len(d.sent) > 0 || len(d.runs) > 0 {
+	if !d.asks || d.closed || !d.open || d.asked != "" || len(d.waits) == 0 || len(d.sent) > 0 || len(d.runs) > 0 {
 		return false
 	}
 	if slices.ContainsFunc(d.waits, func(a events.Awaited) bool {
@@ -218,6 +225,9 @@ func (d *desk) resting() bool {
 }
 
 func (d *desk) nextToAsk() (events.Awaited, bool) {
+	if d.closed || !d.open {
+		return events.Awaited{}, false
+	}
 	for _, a := range d.waits {
 		// What waits for its time needs nobody.
 		if !d.past[a.Call] && a.For != events.WaitTime {

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
+	"time"
 
+	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
 )
@@ -35,7 +38,7 @@ func (d *desk) next(ctx context.Context) (events.Awaited, context.Context, bool)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a, ok := d.nextToAsk()
-	if !ok || d.closed {
+	if !ok {
 		return a, nil, false
 	}
 	asking, off := context.WithCancelCause(ctx)
@@ -47,6 +50,7 @@ func (d *desk) next(ctx context.Context) (events.Awaited, context.Context, bool)
 // ask asks about one thing and publishes what was decided.
 func (d *desk) ask(ctx, asking context.Context, a events.Awaited) {
 	defer d.off(nil)
+	d.settle(asking)
 	err := d.screen.show(d.begin)
 	d.q.keys.forget()
 	var c terminal.Choice
@@ -72,6 +76,40 @@ func (d *desk) ask(ctx, asking context.Context, a events.Awaited) {
 		d.putOff(a)
 	default:
 		d.send(ctx, a, c)
+	}
+}
+
+// settled is how long a question waits for calls that run at the moment, so that
+// what they say does not come in its middle. Most are done by then.
+const settled = 300 * time.Millisecond
+
+func (d *desk) settle(asking context.Context) {
+	late := time.After(settled)
+	for {
+		d.mu.Lock()
+		busy := len(d.runs) > 0 || len(d.sent) > 0
+		d.mu.Unlock()
+		if !busy {
+			return
+		}
+		select {
+		case <-asking.Done():
+			return
+		case <-late:
+			return
+		case <-d.moved:
+		}
+	}
+}
+
+// showed says that something more was shown.
+func (d *desk) showed() { signalled(d.moved) }
+
+// signalled leaves a signal for whoever waits for one.
+func signalled(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -118,7 +156,12 @@ func (d *desk) putOff(a events.Awaited) {
 	d.mu.Lock()
 	d.later[a.Call] = true
 	d.mu.Unlock()
-	d.screen.callOff(errorProfile().Dim(d.q.app.commandLine("approve", d.q.conversation, a.Call) + " decides it later"))
+	ruling := "approve"
+	if a.For == events.WaitResult {
+		ruling = "answer"
+	}
+	p := errorProfile()
+	d.screen.callOff(p.Dim(wrapped("decide it with "+d.q.app.commandLine(ruling, d.q.conversation, a.Call), 0, p.Width)))
 	d.rests()
 }
 
@@ -157,3 +200,33 @@ func userName() string {
 
 // errorProfile is what can be shown on standard error, where questions are asked.
 func errorProfile() terminal.Profile { return terminal.Detect(os.Stderr, os.Getenv) }
+
+// shown is a message as it is shown where people are asked: a question says all
+// that Paused does.
+func (d *desk) shown(m bus.Message) bus.Message {
+	if !d.asks {
+		return m
+	}
+	m.Lines = slices.Clone(m.Lines)
+	for i, l := range m.Lines {
+		decision, ok := l.Event.(*events.Decision)
+		if !ok {
+			continue
+		}
+		rest := *decision
+		rest.Events = nil
+		for _, l := range decision.Events {
+			if e, ok := l.Event.(*events.Paused); ok && e.Reminder == 0 {
+				unasked := *e
+				unasked.Awaiting = slices.DeleteFunc(slices.Clone(e.Awaiting), func(a events.Awaited) bool { return a.For != events.WaitTime })
+				if len(unasked.Awaiting) == 0 {
+					continue
+				}
+				l.Event = &unasked
+			}
+			rest.Events = append(rest.Events, l)
+		}
+		m.Lines[i].Event = &rest
+	}
+	return m
+}

@@ -20,6 +20,9 @@ import (
 // errRests says that a turn is left while it waits.
 var errRests = errors.New("the turn waits")
 
+// untakenError says that a message is no part of any turn.
+type untakenError struct{ error }
+
 // shownTurn is a turn that is shown until it has ended.
 type shownTurn struct {
 	q      *question
@@ -31,7 +34,9 @@ type shownTurn struct {
 	queued atomic.Bool // it waits for the turn before
 	nobody *time.Timer
 	end    *events.TurnEnded
-	err    error // why there is nothing to wait for
+	// answered says that it is known what became of the message.
+	answered bool
+	err      error // why there is nothing to wait for
 }
 
 // turn says something and shows what comes of it until its turn has ended. The
@@ -94,6 +99,9 @@ func (t *shownTurn) watch(ctx context.Context, from bus.From, p pending) (*event
 		defer t.nobody.Stop()
 	}
 	t.desk.seed(p.Awaiting)
+	if t.answered = t.input == ""; t.answered {
+		t.desk.begins()
+	}
 	for m, err := range t.attach(ctx, from) {
 		if errors.Is(err, errRests) {
 			return nil, nil
@@ -105,10 +113,13 @@ func (t *shownTurn) watch(ctx context.Context, from bus.From, p pending) (*event
 			t.desk.see(m)
 		}
 		q.seen = max(q.seen, m.Sequence)
-		if err := q.screen.show(func() error { return t.v.Show(m) }); err != nil {
+		if err := q.screen.show(func() error { return t.v.Show(t.desk.shown(m)) }); err != nil {
 			return nil, err
 		}
-		decided(m, t.note)
+		t.desk.showed()
+		if decided(m, t.note); t.answered {
+			t.desk.begins()
+		}
 		if t.err != nil || t.end != nil {
 			return t.end, errors.Join(t.err, q.screen.show(func() error { return t.v.Turn(q.conversation) }))
 		}
@@ -147,19 +158,20 @@ func (t *shownTurn) note(e events.Event) {
 		}
 	case *events.InputAnswered:
 		if slices.Contains(e.Dropped, t.input) {
-			t.err = &exitError{exitCancelled, errors.New("the question was taken off the queue")}
+			t.err = &untakenError{errors.New("the message was taken off the queue")}
 		}
 		if e.Input != t.input {
 			return
 		}
 		t.nobody.Stop()
+		t.answered = true
 		switch e.Answer {
 		case events.AnswerAccepted:
 			t.turn = cmp.Or(e.Turn, t.turn) // it may join one that runs
 		case events.AnswerQueued:
 			t.queued.Store(true)
 		default:
-			t.err = fmt.Errorf("the question was not taken (%s): %s", e.Answer, e.Reason)
+			t.err = &untakenError{fmt.Errorf("the message was not taken (%s): %s", e.Answer, e.Reason)}
 		}
 	}
 }

@@ -141,7 +141,7 @@ func (r *ruling) fits(a events.Awaited) bool {
 	switch r.verdict {
 	case events.RulingReject:
 		return true
-	case events.RulingApprove:
+	case events.RulingApprove, events.RulingAlways:
 		return a.For == events.WaitApproval || a.For == events.WaitLimit
 	case events.RulingAnswer:
 		return a.For != events.WaitLimit
@@ -180,7 +180,11 @@ func (r *ruling) choose(p *pending, words []string) ([]events.Awaited, error) {
 	case len(chosen) == 0:
 		return nil, fmt.Errorf("nothing that waits in conversation %s can be decided so; it waits for:\n%s", p.Conversation, listed(p.Awaiting))
 	case len(chosen) > 1 && !r.all:
-		return nil, &exitError{exitUsage, fmt.Errorf("%d calls wait: name which, or all with --all where there is that:\n%s", len(chosen), listed(chosen))}
+		how := "name one of them"
+		if r.verdict == events.RulingReject || r.verdict == events.RulingApprove || r.verdict == events.RulingAlways {
+			how = "name those that are meant, or give --all"
+		}
+		return nil, &exitError{exitUsage, fmt.Errorf("%d things wait in conversation %s; %s:\n%s", len(chosen), p.Conversation, how, listed(chosen))}
 	}
 	return chosen, nil
 }

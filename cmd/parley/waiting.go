@@ -158,6 +158,14 @@ func plainLine(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// cutLine is a harmless line that takes at most so many columns.
+func cutLine(p terminal.Profile, line string, columns int) string {
+	var b strings.Builder
+	p.Width, p.Color = columns, false
+	_ = terminal.Table(&b, p, nil, [][]string{{line}}) // a builder takes everything
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
 // awaitedLine is one awaited thing as one harmless line: tool and arguments, as
 // they would run.
 func awaitedLine(a events.Awaited) string {
