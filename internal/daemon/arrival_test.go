@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -221,4 +222,175 @@ func TestCancelOfACallOrTheQueueStandsOrIsToldWhatStands(t *testing.T) {
 		}
 	}
 	asked.check(t)
+}
+
+// texts are what a history says, one line for a message.
+func texts(all []events.Message) string {
+	var lines []string
+	for _, m := range all {
+		line := string(m.Role)
+		for _, p := range m.Parts {
+			switch p.Kind {
+			case events.PartCall:
+				line += " call"
+			case events.PartResult:
+				line += " " + string(p.Status)
+			default:
+				line += " " + p.Text
+			}
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestAMessageThatComesWhileATurnWaits: case 37. Between the steps another
+// orchestrator takes over each time.
+func TestAMessageThatComesWhileATurnWaits(t *testing.T) {
+	const asked = "user go\nassistant Calling. call call\ntool ok\ntool "
+	for name, c := range map[string]struct {
+		settings, message events.Arrival
+		answer            events.Answer
+		decide            bool // a verdict is what the turn goes on with
+		reads             string
+	}{
+		"queued, it is for the next turn":                 {"", "", events.AnswerQueued, true, asked + "ok\nassistant Done: quick ask.\nuser news"},
+		"superseding, it takes the place of what waits":   {events.ArrivalSupersede, "", events.AnswerQueued, false, asked + "superseded\nuser news"},
+		"refused, it is not taken":                        {events.ArrivalRefuse, "", events.AnswerRefused, true, asked + "ok"},
+		"interrupting, it stops the turn":                 {events.ArrivalQueue, events.ArrivalInterrupt, events.AnswerAccepted, false, asked + "cancelled\nuser news"},
+		"what the message says stands above the settings": {events.ArrivalRefuse, events.ArrivalSupersede, events.AnswerQueued, false, asked + "superseded\nuser news"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := strings.Replace(calls("{as: quick}", "{as: ask}"), "rules:\n", "rules:\n  - {name: news, match: news, steps: [{text: Heard.}]}\n", 1)
+			s := play(t, script, &events.Settings{Policy: momentPolicy(), WhileWaiting: c.settings})
+			s.tell(&events.UserMessage{Text: "go"})
+			s.pause()
+			call := waiting(t, s.state, events.WaitApproval)
+			s.reach("the first call's result", func() bool { return s.state.Calls[0].Status == events.StatusOK })
+			s.restart()
+			answered(t, s.tell(&events.UserMessage{Text: "news", Arrival: c.message}), c.answer)
+			s.restart()
+			said := "Heard."
+			if c.decide {
+				answered(t, s.decide(events.RulingApprove, call, ""), events.AnswerAccepted)
+				s.end()
+				said = "Done: quick ask."
+			} else {
+				answered(t, s.decide(events.RulingApprove, call, ""), events.AnswerAlreadyDecided)
+			}
+			if c.answer != events.AnswerRefused {
+				s.reach("the turn on what is new", func() bool { return s.state.Turns == 2 && s.state.Turn == "" })
+				said = "Heard."
+			}
+			s.rests(said)
+			if got := texts(s.asked.last(t).Messages); got != c.reads {
+				t.Errorf("the model reads\n%s\nwant\n%s", got, c.reads)
+			}
+		})
+	}
+}
+
+// reach reads on until the conversation is as it should be, if it is not yet.
+func (s *stage) reach(what string, is func() bool) {
+	s.t.Helper()
+	if !is() {
+		s.until(what, func(events.Event) bool { return is() })
+	}
+}
+
+// ended are the turns that ended, in order.
+func (s *stage) ended() (all []*events.TurnEnded) {
+	for _, m := range s.seen {
+		each(m, func(e events.Event) {
+			if e, ok := e.(*events.TurnEnded); ok {
+				all = append(all, e)
+			}
+		})
+	}
+	return all
+}
+
+// rests makes sure of what was said last, and that the log is whole.
+func (s *stage) rests(said string) {
+	s.t.Helper()
+	all := s.ended()
+	if _, last := s.state.Transcript.Ended(all[len(all)-1].Turn); last != said {
+		s.t.Errorf("the last turn said %q, want %q", last, said)
+	}
+	if err := audit(s.conversation, s.logs()[s.conversation]); err != nil {
+		s.t.Error(err)
+	}
+	s.asked.check(s.t)
+}
+
+// TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded: case 37, the approved call.
+func TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded(t *testing.T) {
+	script := strings.Replace(calls("{as: gate}", "{as: ask}"), "rules:\n", "rules:\n  - {name: news, match: news, steps: [{text: Heard.}]}\n", 1)
+	policy := events.Policy{Rules: []events.Rule{{Action: events.ActionApprove}}}
+	s := play(t, script, &events.Settings{Policy: &policy})
+	s.tell(&events.UserMessage{Text: "go"})
+	s.pause()
+	runs := s.state.Calls[0]
+	answered(t, s.decide(events.RulingApprove, runs, ""), events.AnswerAccepted)
+	s.until("the call to begin", func(e events.Event) bool { _, ok := e.(*events.ToolStarted); return ok })
+	answered(t, s.tell(&events.UserMessage{Text: "news", Arrival: events.ArrivalSupersede}), events.AnswerQueued)
+	s.restart()
+	close(s.hold.gate)
+	if end := s.end(); end.Outcome != events.OutcomeCancelled || end.Reason != "superseded" {
+		t.Errorf("the turn ended as %s %s", end.Outcome, end.Reason)
+	}
+	s.completed("Heard.")
+	if got, want := texts(s.asked.last(t).Messages), "user go\nassistant Calling. call call\ntool ok\ntool superseded\nuser news"; got != want {
+		t.Errorf("the model reads\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestABurstOfMessagesBecomesOneTurn: case 63.
+func TestABurstOfMessagesBecomesOneTurn(t *testing.T) {
+	const script = `
+model: demo
+pace: 0
+rules:
+  - {name: burst, match: one, steps: [{delay: 500, text: Heard.}]}
+  - {name: talk, match: ., steps: [{pace: 20, text: "So it began, and it went on and on and on and on and on and on and on and on and on and on and on and on."}]}
+`
+	for name, c := range map[string]struct {
+		arrival events.Arrival
+		cancel  bool
+		outcome events.Outcome // of the first turn
+		turns   int
+		reads   int // texts in the last user message
+	}{
+		"queued while the model speaks":                   {events.ArrivalQueue, false, events.OutcomeCompleted, 2, 3},
+		"interrupting while the model speaks":             {events.ArrivalInterrupt, false, events.OutcomeCancelled, 2, 3},
+		"a cancel at the end of the burst is what counts": {events.ArrivalInterrupt, true, events.OutcomeCancelled, 3, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := play(t, script, &events.Settings{WhileRunning: c.arrival})
+			s.tell(&events.UserMessage{Text: "go"})
+			s.until("the model to speak", func(e events.Event) bool { _, ok := e.(*events.TextChunk); return ok })
+			for _, text := range []string{"one", "two", "three"} {
+				s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: text} })
+			}
+			if c.cancel {
+				answered(t, s.tell(&events.Cancel{}), events.AnswerAccepted)
+				if s.state.Turn != "" || len(s.state.Queue) > 0 {
+					t.Errorf("after the cancel there is %+v", s.state.State)
+				}
+				s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "one more"} })
+			}
+			s.reach("the last turn", func() bool { return s.state.Turns == c.turns && s.state.Turn == "" })
+			if turn := s.ended()[0]; turn.Outcome != c.outcome {
+				t.Errorf("the first turn ended as %s %s", turn.Outcome, turn.Reason)
+			}
+			said := s.asked.last(t).Messages
+			if got := len(said[len(said)-1].Parts); got != c.reads {
+				t.Errorf("the model reads\n%s", texts(said))
+			}
+			if c.outcome == events.OutcomeCancelled && !strings.Contains(texts(said), "assistant So") {
+				t.Errorf("of what was interrupted the model reads\n%s", texts(said))
+			}
+			s.rests("Heard.")
+		})
+	}
 }

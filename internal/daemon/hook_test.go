@@ -166,16 +166,17 @@ func told(log []bus.Message) string {
 }
 
 // holder is a tool that does as its argument "as" says: "quick" ends at once,
-// "run" goes on until somebody stops it. It counts what it was given.
+// "run" goes on until somebody stops it, "gate" until the gate opens. It counts
+// what it was given.
 type holder struct {
 	running sync.WaitGroup
+	gate    chan struct{}
 
-	mu      sync.Mutex
-	ran     map[string][]string // arguments by call
-	stopped map[string]error
+	mu  sync.Mutex
+	ran map[string][]string // arguments by call
 }
 
-func newHolder() *holder { return &holder{ran: map[string][]string{}, stopped: map[string]error{}} }
+func newHolder() *holder { return &holder{gate: make(chan struct{}), ran: map[string][]string{}} }
 
 // Spec implements [tool.Tool].
 func (h *holder) Spec() events.ToolSpec {
@@ -192,16 +193,22 @@ func (h *holder) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	h.mu.Lock()
 	h.ran[in.Call] = append(h.ran[in.Call], string(in.Arguments))
 	h.mu.Unlock()
-	if args.As != "run" {
+	var gate chan struct{} // never opens
+	switch args.As {
+	case "run":
+	case "gate":
+		gate = h.gate
+	default:
 		return tool.Result{Content: args.As}, nil
 	}
 	h.running.Add(1)
 	defer h.running.Done()
-	<-ctx.Done()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.stopped[in.Call] = context.Cause(ctx)
-	return tool.Result{}, ctx.Err()
+	select {
+	case <-gate:
+		return tool.Result{Content: args.As}, nil
+	case <-ctx.Done():
+		return tool.Result{}, ctx.Err()
+	}
 }
 
 // wait waits until nothing runs any more, which nothing does by itself.
@@ -319,10 +326,7 @@ func hookAnswers(log []bus.Message) map[string]int {
 // hooksOver reads on until nobody waits for a hook any more.
 func (s *stage) hooksOver() {
 	s.t.Helper()
-	s.until("the hooks' answers", func(e events.Event) bool {
-		_, ok := e.(*events.HookAnswered)
-		return ok && len(s.state.Hooks) == 0
-	})
+	s.reach("the hooks' answers", func() bool { return len(s.state.Hooks) == 0 })
 }
 
 // TestHooksAreAskedOncePerTurn: case 30. One pair of hooks is the orchestrator's
