@@ -28,6 +28,7 @@ type Conversation struct {
 	// are nil where the conversation was resumed later than that.
 	Requested *events.GenerationRequested
 	Asked     map[string]*events.ToolCallRequested
+	askedAt   map[string]uint64 // where the Decision stands that asked for a call
 	// Begun are the calls of the step that a worker has begun.
 	Begun map[string]bool
 	// Transcript is what was said; nil when it is not kept.
@@ -102,7 +103,7 @@ func (c *Conversation) Apply(m Message) {
 		}
 	case events.ChannelCall:
 		for _, l := range m.Lines {
-			c.call(l.Event, m.Call)
+			c.call(l.Event, m.Call, m.Sequence)
 		}
 	}
 }
@@ -153,21 +154,34 @@ func (c *Conversation) generation(e events.Event) {
 	c.Open.Apply(e)
 }
 
-func (c *Conversation) call(e events.Event, call string) {
+// call folds in what stands on a call's lane. Only the lane of a call that was
+// asked for before, or whose result is to come from outside, counts: nobody
+// settles a call that waits for a person by writing its result.
+func (c *Conversation) call(e events.Event, call string, seq uint64) {
+	if !c.expects(call, seq) {
+		return
+	}
 	switch e := e.(type) {
 	case *events.ToolStarted:
-		if c.open(call) {
-			if c.Begun == nil {
-				c.Begun = map[string]bool{}
-			}
-			c.Begun[call] = true
+		if c.Begun == nil {
+			c.Begun = map[string]bool{}
+		}
+		c.Begun[call] = true
+		if c.Transcript != nil {
+			c.Transcript.begun[call] = true
 		}
 	case *events.ToolResult:
 		status := cmp.Or(e.Status, events.StatusUnknown) // a result settles its call, whatever it says
-		if c.settle(call, status) && c.Transcript != nil {
+		c.end(call, status)
+		if c.Transcript != nil {
 			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: status, Object: e.Object})
 		}
 	}
+}
+
+func (c *Conversation) expects(call string, seq uint64) bool {
+	i := slices.IndexFunc(c.Calls, func(s events.CallState) bool { return s.Call == call && s.Status == "" })
+	return i >= 0 && (c.Calls[i].Waits == events.WaitResult || c.Calls[i].Waits == "" && seq > c.askedAt[call])
 }
 
 func (c *Conversation) open(call string) bool {
@@ -260,7 +274,7 @@ func (c *Conversation) Decided(e events.Event) {
 	}
 }
 
-func (c *Conversation) forgetCalls() { c.Calls, c.Asked, c.Begun = nil, nil, nil }
+func (c *Conversation) forgetCalls() { c.Calls, c.Asked, c.askedAt, c.Begun = nil, nil, nil, nil }
 
 // Quiet reports whether nothing is under way and no input waits: what is not in
 // the last Decision's state does not matter.
@@ -271,7 +285,7 @@ func (c *Conversation) Quiet() bool { return !c.Busy() && len(c.Inputs) == 0 }
 func (c *Conversation) Clone() *Conversation {
 	d := *c
 	d.State = c.State.Clone()
-	d.Inputs, d.Asked = slices.Clone(c.Inputs), maps.Clone(c.Asked)
+	d.Inputs, d.Asked, d.askedAt = slices.Clone(c.Inputs), maps.Clone(c.Asked), maps.Clone(c.askedAt)
 	d.Transcript = nil
 	return &d
 }

@@ -23,6 +23,8 @@ type Transcript struct {
 	hands    map[string]string           // the Verdicts that decided calls, by call
 	from     map[string]string           // who gave a Verdict
 	answers  map[string]bool             // results that people gave, by call
+	begun    map[string]bool             // calls that a worker began
+	asked    map[string]bool             // questions at limits, by id
 	contexts map[string][]context        // what hooks said before a turn
 	ended    map[string]*events.TurnEnded
 }
@@ -39,7 +41,7 @@ type entry struct {
 // NewTranscript is the transcript of a conversation in which nothing was said.
 func NewTranscript() *Transcript {
 	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{},
-		settings: map[string]*events.Settings{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
+		settings: map[string]*events.Settings{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, begun: map[string]bool{}, asked: map[string]bool{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
 }
 
 func (t *Transcript) input(in Input) {
@@ -99,6 +101,12 @@ func (t *Transcript) decided(e events.Event) {
 	case *events.ToolCallAnswered:
 		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: events.StatusOK}
 		t.hands[e.Call], t.answers[e.Call] = e.By, true
+	case *events.Paused:
+		for _, a := range e.Awaiting {
+			if a.For == events.WaitLimit {
+				t.asked[a.Call] = true
+			}
+		}
 	case *events.TurnEnded:
 		t.ended[e.Turn] = e
 		delete(t.contexts, e.Turn)
@@ -205,6 +213,7 @@ type Called struct {
 	Status     events.Status // empty while it has no result
 	Content    string        // what the model reads of its result
 	Edited     string        // the model's own arguments, when a person changed them
+	Begun      bool          // a worker began it
 	Answered   bool          // a person gave the result
 	By         string        // who decided about it, as the Verdict says
 }
@@ -223,6 +232,9 @@ func (t *Transcript) Call(id string) (Called, bool) {
 	}
 	return Called{}, false
 }
+
+// Asked reports whether an id is that of a question at a limit.
+func (t *Transcript) Asked(id string) bool { return t != nil && t.asked[id] }
 
 // Part is a call as the model made it; false when there is none.
 func (t *Transcript) Part(id string) (events.Part, bool) {
@@ -258,6 +270,7 @@ func (t *Transcript) called(p events.Part, e entry) Called {
 	if edit, ok := t.edits[p.Call]; ok {
 		c.Arguments, c.Edited = edit, cmp.Or(p.Arguments, "{}")
 	}
+	c.Begun = t.begun[p.Call]
 	c.Answered, c.By = t.answers[p.Call], t.from[t.hands[p.Call]]
 	r := t.results[p.Call]
 	c.Status, c.Content = r.Status, r.Text

@@ -58,9 +58,9 @@ func (c *Conversation) spend(provider, model string, usage *events.Usage) {
 // released lets a call run.
 func (c *Conversation) released(e *events.ToolCallRequested) {
 	if c.Asked == nil {
-		c.Asked = map[string]*events.ToolCallRequested{}
+		c.Asked, c.askedAt = map[string]*events.ToolCallRequested{}, map[string]uint64{}
 	}
-	c.Asked[e.Call] = e
+	c.Asked[e.Call], c.askedAt[e.Call] = e, c.TurnLane
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Call == e.Call {
 			*s = events.CallState{Call: s.Call, Tool: s.Tool, Status: s.Status}
@@ -107,7 +107,7 @@ func (c *Conversation) resumed(e *events.Resumed) {
 		if c.Extended == nil {
 			c.Extended = map[string]int{}
 		}
-		c.Extended[e.Extended]++
+		c.Extended[e.Extended] += max(e.Portions, 1)
 	}
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Waits == events.WaitLimit {

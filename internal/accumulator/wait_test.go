@@ -2,6 +2,7 @@ package accumulator
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +14,9 @@ import (
 const paused = twoCalls + `
 	turn {"type":"Decision","events":[{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c1","tool":"f","effect":"pure"},{"type":"Paused","turn":"t1","at_ms":1000,"remind_ms":1500,"awaiting":[{"for":"approval","call":"c2","tool":"g","effect":"once","digest":"d2","rule":"r","deadline_ms":5000}]}],"state":{"phase":"paused"}}
 `
+
+// outside is the same with c2 waiting for a result from outside.
+func outside() string { return strings.ReplaceAll(paused, `"approval"`, `"result"`) }
 
 // decision is a row of the log with a Decision of these events.
 func decision(list string) string {
@@ -56,13 +60,16 @@ func TestWaiting(t *testing.T) {
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","waits":"approval","effect":"once","digest":"d2","rule":"r","deadline_ms":5000}],"paused_ms":1000,"remind_ms":1500}`},
 		{"a call that was let run waits for nothing", paused + decision(`{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c2","tool":"g","effect":"once","by":"v"},{"type":"Resumed","turn":"t1","at_ms":3000}`),
 			`{"phase":"calling"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g"}],"waited_ms":2000}`},
-		{"a result from outside settles a call that waits", paused + `
+		{"a result from outside settles a call that waits for one", outside() + `
 			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}`,
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","status":"ok"}],"paused_ms":1000,"remind_ms":1500}`},
-		{"a reminder does not make a settled call wait again", paused + `
+		{"a result on the lane of a call that waits for approval is nobody's to give", paused + `
+			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}`,
+			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","waits":"approval","effect":"once","digest":"d2","rule":"r","deadline_ms":5000}],"paused_ms":1000,"remind_ms":1500}`},
+		{"a reminder does not make a settled call wait again", outside() + `
 			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}` + decision(`{"type":"Paused","turn":"t1","at_ms":1500,"reminder":1,"awaiting":[{"for":"approval","call":"c2","tool":"g","digest":"d2"}]}`),
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","status":"ok"}],"paused_ms":1000,"reminders":1}`},
-		{"a decision stands over a result that its owner did not know", paused + `
+		{"a decision stands over a result that its owner did not know", outside() + `
 			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}` + decision(`{"type":"ToolCallRefused","turn":"t1","call":"c2","tool":"g","status":"refused","content":"no"}`),
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","status":"refused"}],"paused_ms":1000,"remind_ms":1500}`},
 		{"a message may take the turn's place, and standing approvals come and go", paused + decision(`{"type":"InputAnswered","input":"u2","answer":"queued","supersedes":"t1"},{"type":"InputAnswered","input":"v1","answer":"accepted","granted":[{"id":"v1","tool":"g"},{"id":"v1-1","tool":"h"}]},{"type":"InputAnswered","input":"v2","answer":"accepted","revoked":["v1"]},{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}`),
@@ -128,7 +135,7 @@ func TestAMessageJoinsATurnOnce(t *testing.T) {
 }
 
 func TestResultsThatADecisionDidNotKnowAreFoundAgain(t *testing.T) {
-	c := history(t, paused)
+	c := history(t, outside())
 	r := Resume("c", c.State, 9)
 	c.Apply(Message{Channel: events.ChannelCall, Call: "c2", Sequence: 10, Lines: read(t, `{"type":"ToolResult","call":"c2","status":"failed","content":"x"}`)})
 	r.Settled(c)

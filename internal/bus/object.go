@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -121,6 +122,46 @@ func (b *Bus) fetch(ctx context.Context, o *events.Object) ([]byte, error) {
 		return nil, err
 	}
 	return store.GetBytes(ctx, o.Name)
+}
+
+// Piece reads a part of an object, and says how many bytes it has. It is cut at
+// whole characters where the object is text.
+func (b *Bus) Piece(ctx context.Context, name string, offset, limit int64) ([]byte, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, transferTime(offset+limit))
+	defer cancel()
+	store, err := b.js.ObjectStore(ctx, topology.BucketObjects)
+	if err != nil {
+		return nil, 0, fmt.Errorf("object store: %w", explainJetStream(err))
+	}
+	o, err := store.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, 0, fmt.Errorf("there is no object %q", Preview(name, 200))
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("fetch object %q: %w", Preview(name, 200), explainJetStream(err))
+	}
+	defer func() { _ = o.Close() }() // what was read was read
+	info, err := o.Info()
+	if err != nil {
+		return nil, 0, fmt.Errorf("fetch object %q: %w", Preview(name, 200), err)
+	}
+	size := int64(info.Size)
+	if offset > size {
+		return nil, size, fmt.Errorf("offset %d is beyond the end, the object has %d bytes", offset, size)
+	}
+	if _, err := io.CopyN(io.Discard, o, offset); err != nil {
+		return nil, size, fmt.Errorf("read object %q: %w", Preview(name, 200), err)
+	}
+	piece := make([]byte, min(limit, size-offset))
+	if _, err := io.ReadFull(o, piece); err != nil {
+		return nil, size, fmt.Errorf("read object %q: %w", Preview(name, 200), err)
+	}
+	for cut := len(piece); offset+int64(cut) < size && cut > len(piece)-utf8.UTFMax; cut-- {
+		if r, _ := utf8.DecodeLastRune(piece[:cut]); r != utf8.RuneError {
+			return piece[:cut], size, nil
+		}
+	}
+	return piece, size, nil
 }
 
 // transferTime is how long a transfer may take: nats.go would give up after 5 s

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,49 +30,23 @@ func (o Offer) key() string { return topology.PresenceKey(o.Kind, o.Name, o.Work
 
 // Announce says what a worker offers, once before it returns.
 func (b *Bus) Announce(ctx context.Context, offers []Offer) error {
-	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
-	if err != nil {
-		return fmt.Errorf("presence: %w", explainJetStream(err))
-	}
-	for _, o := range offers {
-		if err := cmp.Or(topology.CheckToken("kind", o.Kind), topology.CheckToken(o.Kind, o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
-			return err
-		}
-		raw, err := json.Marshal(o)
-		if err != nil {
-			return err
-		}
-		if _, err := kv.Put(ctx, o.key(), raw); err != nil {
-			return fmt.Errorf("announce %s: %w", o.key(), err)
-		}
-	}
-	return nil
+	_, err := b.NewPresence().Set(ctx, offers)
+	return err
 }
 
 // StayPresent repeats an announcement until ctx ends, then takes it back.
 func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
-	ttl := topology.PresenceTTL
-	if kv, err := b.js.KeyValue(ctx, topology.BucketPresence); err == nil {
-		if said, err := ttlOf(ctx, kv); err == nil {
-			ttl = said // else the server is away, and the usual time will do
-		}
-	}
-	tick := time.NewTicker(ttl / 4)
+	p := b.NewPresence()
+	defer p.Leave(ctx)
+	tick := time.NewTicker(p.Beat(ctx))
 	defer tick.Stop()
 	for {
-		if err := b.Announce(ctx, offers); err != nil && ctx.Err() == nil {
+		if _, err := p.Set(ctx, offers); err != nil && ctx.Err() == nil {
 			b.log.Warn("cannot announce, trying again", "error", err)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			done, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
-			defer cancel()
-			if kv, err := b.js.KeyValue(done, topology.BucketPresence); err == nil {
-				for _, o := range offers {
-					_ = kv.Delete(done, o.key()) // runs out by itself otherwise
-				}
-			}
 			return context.Cause(ctx)
 		}
 	}
@@ -167,9 +140,7 @@ func (r *Roster) Offers(kind string) []Offer {
 	return all
 }
 
-// Offers lists what is offered now, for a caller without a roster. Each key is
-// read by itself: a watch may take a key that is renewed meanwhile for the last
-// one there is.
+// Offers lists what is offered now, for a caller without a roster.
 func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -177,24 +148,12 @@ func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
 	}
-	s, err := b.stream(ctx, "KV_"+topology.BucketPresence)
+	entries, err := b.standing(ctx, kv, ">")
 	if err != nil {
 		return nil, err
 	}
-	prefix := "$KV." + topology.BucketPresence + "."
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
-	if err != nil {
-		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
-	}
 	var all []Offer
-	for subject := range info.State.Subjects {
-		e, err := kv.Get(ctx, strings.TrimPrefix(subject, prefix))
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue // it left in between
-		}
-		if err != nil {
-			return nil, fmt.Errorf("presence: %w", explainJetStream(err))
-		}
+	for _, e := range entries {
 		var o Offer
 		if json.Unmarshal(e.Value(), &o) == nil { // a stranger's key is not an offer
 			all = append(all, o)

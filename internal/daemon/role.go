@@ -62,11 +62,19 @@ func LLMWorker(cfg Config, log *slog.Logger, c *catalog.Catalog, stats *worker.S
 	}}
 }
 
-// ToolWorker is the role that runs tools.
+// ToolWorker is the role that runs tools. A tool whose name another worker
+// serves otherwise is said in the log and not served.
 func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, stats *worker.Stats) Role {
 	return Role{Name: "tool-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
+		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
+			return nil, err
+		}
 		w := &worker.Tool{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, Tools: tools, Drain: cfg.Drain, Stats: stats}
-		return present(ctx, b, w.Offers(), w.Run)
+		err := b.Announce(ctx, w.Offers())
+		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
+			return nil, err
+		}
+		return w.Run, nil
 	}}
 }
 

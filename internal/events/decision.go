@@ -147,6 +147,7 @@ type Resumed struct {
 	AtMS int64  `json:"at_ms" jsonschema:"when this was decided, Unix milliseconds"`
 	// Extended is the limit past which a person let the turn go on.
 	Extended string `json:"extended,omitempty" jsonschema:"the limit that a person extended by itself again"`
+	Portions int    `json:"portions,omitempty" jsonschema:"how often at once, where it was passed by more; 1 when absent"`
 }
 
 // InputAnswered tells what became of an input.

@@ -114,13 +114,22 @@ func (s *State) Busy() bool {
 	return len(s.Hooks) > 0 || slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Running() })
 }
 
+// Asks reports whether somebody is to answer: a turn may also wait for nothing
+// but a time.
+func (s *State) Asks() bool {
+	return s.Question != nil || slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Waiting() && c.Waits != WaitTime })
+}
+
 // NextMS is when something happens by itself in a turn that waits: the first
 // due time, deadline or reminder, Unix milliseconds; 0 when nothing does.
 func (s *State) NextMS() int64 {
 	if s.Phase != PhasePaused {
 		return 0
 	}
-	next := s.RemindMS
+	var next int64
+	if s.Asks() {
+		next = s.RemindMS
+	}
 	earlier := func(ms int64) {
 		if ms > 0 && (next == 0 || ms < next) {
 			next = ms

@@ -42,6 +42,8 @@ const (
 	StatusInvalidArguments Status = "invalid_arguments" // not run
 	StatusUnknownTool      Status = "unknown_tool"      // not run
 	StatusTimeout          Status = "timeout"
+	StatusTooLarge         Status = "too_large" // the result was longer than the tool may give
+	StatusCrashed          Status = "crashed"   // the tool broke down
 	StatusCancelled        Status = "cancelled"
 	StatusRefused          Status = "refused"    // a person or a policy said no
 	StatusExpired          Status = "expired"    // nobody answered in time

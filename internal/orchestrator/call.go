@@ -1,7 +1,9 @@
 package orchestrator
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -21,13 +23,18 @@ func (d *decision) dispatch(calls []events.Part) {
 		d.atLimit(limit)
 		return
 	}
+	d.place(calls)
+}
+
+// place finds out what becomes of each call.
+func (d *decision) place(calls []events.Part) {
 	times := map[string]int{}
 	for _, call := range calls {
 		times[call.Call]++
 	}
 	var awaiting []events.Awaited
 	for _, call := range calls {
-		if a := d.place(call, times[call.Call]); a != nil {
+		if a := d.placeOne(call, times[call.Call]); a != nil {
 			awaiting = append(awaiting, *a)
 		}
 	}
@@ -36,9 +43,9 @@ func (d *decision) dispatch(calls []events.Part) {
 	}
 }
 
-// place finds out what becomes of a call whose id stands so many times in the
+// placeOne finds out what becomes of a call whose id stands so many times in the
 // answer; it returns what the call waits for.
-func (d *decision) place(call events.Part, times int) *events.Awaited {
+func (d *decision) placeOne(call events.Part, times int) *events.Awaited {
 	spec, known := d.tool(call.Name)
 	switch {
 	case !known:
@@ -88,13 +95,41 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
 		return r
 	}
-	digest := events.Digest(arguments)
+	same := canonical(arguments)
 	if slices.ContainsFunc(d.said.Calls(""), func(c accumulator.Called) bool {
-		return c.Call != call.Call && c.Tool == call.Tool && c.Status == events.StatusUnknown && events.Digest(c.Arguments) == digest
+		return c.Call != call.Call && c.Tool == call.Tool && inTheDark(c) && canonical(c.Arguments) == same
 	}) {
 		r = policy.Ruling{Action: events.ActionApprove, Key: afterUnknown, Rule: events.Rule{Reason: reasonUnknown}}
 	}
 	return r
+}
+
+// inTheDark reports whether nobody knows what a call did: it was begun, and how
+// it ended says nothing about that.
+func inTheDark(c accumulator.Called) bool {
+	switch c.Status {
+	case events.StatusUnknown:
+		return true
+	case events.StatusTimeout, events.StatusCancelled, events.StatusCrashed:
+		return c.Begun
+	}
+	return false
+}
+
+// canonical is the same for arguments that mean the same: names in order, no
+// white space.
+func canonical(arguments string) string {
+	var v any
+	dec := json.NewDecoder(bytes.NewReader(events.Arguments(arguments)))
+	dec.UseNumber()
+	if dec.Decode(&v) != nil {
+		return arguments
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return arguments
+	}
+	return string(raw)
 }
 
 // awaited is what a call waits for by a rule.

@@ -86,7 +86,7 @@ func callStates() []callState {
 }
 
 func statuses() []events.Status {
-	return []events.Status{events.StatusOK, events.StatusFailed, events.StatusInvalidArguments, events.StatusUnknownTool, events.StatusTimeout,
+	return []events.Status{events.StatusOK, events.StatusFailed, events.StatusInvalidArguments, events.StatusUnknownTool, events.StatusTimeout, events.StatusTooLarge, events.StatusCrashed,
 		events.StatusCancelled, events.StatusRefused, events.StatusExpired, events.StatusSuperseded, events.StatusUnknown}
 }
 

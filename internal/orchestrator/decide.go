@@ -67,6 +67,7 @@ type decision struct {
 	out  []events.Event
 	// waiting are UserMessages without an answer: the next turn is theirs.
 	waiting []string
+	joined  bool // messages joined the turn: the model is asked once more
 }
 
 func (d *decision) emit(e events.Event) {

@@ -30,6 +30,9 @@ func (d *decision) inputs() {
 			d.answer(in.ID, events.AnswerInvalid, "", fmt.Sprintf("a %s is not an input: people and apps write Settings, UserMessage, Verdict and Cancel", e.Type()))
 		}
 	}
+	if d.joined && d.fresh() && d.c.Phase == events.PhaseGenerating {
+		d.ask(d.c.Step, 1, 0)
+	}
 }
 
 // settings lets Settings stand from here on. What a new policy denies is not
@@ -42,7 +45,7 @@ func (d *decision) settings(input string, e *events.Settings) {
 	d.answer(input, events.AnswerAccepted, "", "")
 	d.env.Settings = *e
 	for _, call := range slices.Clone(d.c.Calls) {
-		if !call.Waiting() {
+		if !call.Waiting() || call.Waits == events.WaitLimit { // those are judged when they are let go
 			continue
 		}
 		if r := d.judge(call, d.arguments(call.Call)); r.Action == events.ActionDeny {
@@ -89,15 +92,15 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 		// Nothing was said yet: the message joins the turn, and the model is
 		// asked once more.
 		d.answer(input, events.AnswerAccepted, turn, "")
-		if d.c.Phase == events.PhaseGenerating {
-			d.ask(d.c.Step, 1, 0)
-		}
+		d.joined = true
 	case arrival == events.ArrivalInterrupt:
 		d.stop(events.OutcomeCancelled, "interrupted", events.StatusCancelled, "a new message interrupted the turn before the call had a result", nil)
 		d.waiting = append(d.waiting, input)
 	case arrival == events.ArrivalSupersede && waits:
 		d.emit(&events.InputAnswered{Input: input, Answer: events.AnswerQueued, Supersedes: turn, Reason: "what waited is given up; this is next"})
 		d.supersede()
+	case arrival == events.ArrivalQueue && waits:
+		d.answer(input, events.AnswerQueued, "", "the turn waits for somebody; this is for the next one")
 	case arrival == events.ArrivalQueue, arrival == events.ArrivalSupersede:
 		d.answer(input, events.AnswerQueued, "", "a turn is running; this is for the next one")
 	default:
@@ -161,12 +164,14 @@ func (d *decision) cancelCall(input string, e *events.Cancel) {
 	call := d.call(e.Call)
 	_, known := d.said.Call(e.Call)
 	switch {
+	case e.Call == "":
+		d.answer(input, events.AnswerInvalid, "", "to cancel a call, name it")
 	case e.Turn != "" && e.Turn != d.c.Turn && (call != nil || known):
 		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "no such turn is running")
 	case call == nil && !known:
 		d.answer(input, events.AnswerUnknownCall, "", "this conversation has no such call")
 	case call == nil:
-		d.answer(input, events.AnswerAlreadyEnded, "", "the call's turn has ended")
+		d.answer(input, events.AnswerAlreadyEnded, "", "the call has ended already")
 	case call.Status != "":
 		d.answer(input, events.AnswerAlreadyEnded, d.c.Turn, fmt.Sprintf("the call has ended already, as %s", call.Status))
 	default:

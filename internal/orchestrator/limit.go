@@ -54,9 +54,9 @@ func (e Env) limits() events.Limits {
 	return l
 }
 
-// portions is how often a limit counts: once, and once more for each time that
-// a person extended it.
-func portions(s *events.State, limit string) int64 { return int64(1 + s.Extended[limit]) }
+// portion is how often a limit counts: once, and once more for each time that a
+// person extended it.
+func portion(s *events.State, limit string) int64 { return int64(1 + s.Extended[limit]) }
 
 // hardStop is when a turn is stopped in the middle, Unix milliseconds; 0 when
 // it is not. Where a person is asked at a limit, the step that runs has as much
@@ -65,7 +65,7 @@ func hardStop(s *events.State, l events.Limits) int64 {
 	if s.Turn == "" || s.Phase == events.PhasePaused || l.TimeMS <= 0 {
 		return 0
 	}
-	n := portions(s, limitTime)
+	n := portion(s, limitTime)
 	if l.OnLimit == events.LimitAsk {
 		n *= 2
 	}
@@ -83,51 +83,84 @@ func (d *decision) outOfTime() bool {
 
 // late reports whether the turn has used up its time: nothing more is begun.
 func (d *decision) late() bool {
-	l := d.env.limits()
-	if d.c.Turn == "" || l.TimeMS <= 0 {
-		return false
+	return d.c.Turn != "" && d.passed(limitTime, portion(&d.c.State, limitTime), nil)
+}
+
+// passed reports whether the turn has come to so many portions of a limit; calls
+// are those that are to run.
+func (d *decision) passed(limit string, n int64, calls []events.Part) bool {
+	l, s := d.env.limits(), &d.c.State
+	switch limit {
+	case limitSteps:
+		return l.Steps > 0 && int64(s.Step)/n >= int64(l.Steps)
+	case limitTokens:
+		return l.Tokens > 0 && s.Usage.Total()/n >= l.Tokens
+	case limitCost:
+		cost, _ := d.env.Prices.Cost(s.Spent)
+		return l.CostUSD > 0 && cost >= l.CostUSD*float64(n)
+	case limitTime:
+		return l.TimeMS > 0 && (d.now.UnixMilli()-s.StartedMS-s.WaitedMS)/n >= l.TimeMS
+	case limitRepeats:
+		return l.Repeats > 0 && int64(d.repeats())/n >= int64(l.Repeats)
+	case limitCalls:
+		return d.tooMany(l.Calls, n, calls)
 	}
-	return (d.now.UnixMilli()-d.c.StartedMS-d.c.WaitedMS)/portions(&d.c.State, limitTime) >= l.TimeMS
+	return false
 }
 
 // limit is the limit that keeps the model from being asked again; empty when
 // none does.
 func (d *decision) limit() string {
-	l, s := d.env.limits(), &d.c.State
-	cost, _ := d.env.Prices.Cost(s.Spent)
-	switch {
-	case l.Steps > 0 && int64(s.Step) >= int64(l.Steps)*portions(s, limitSteps):
-		return limitSteps
-	case l.Tokens > 0 && s.Usage.Total()/portions(s, limitTokens) >= l.Tokens:
-		return limitTokens
-	case l.CostUSD > 0 && cost >= l.CostUSD*float64(portions(s, limitCost)):
-		return limitCost
-	case d.late():
-		return limitTime
-	case l.Repeats > 0 && int64(d.repeats()) >= int64(l.Repeats)*portions(s, limitRepeats):
-		return limitRepeats
+	for _, limit := range []string{limitSteps, limitTokens, limitCost, limitTime, limitRepeats} {
+		if d.passed(limit, portion(&d.c.State, limit), nil) {
+			return limit
+		}
 	}
 	return ""
 }
 
 // limitOf is the limit that keeps calls from being run.
 func (d *decision) limitOf(calls []events.Part) string {
-	if d.late() {
+	switch {
+	case d.late():
 		return limitTime
-	}
-	for pattern, most := range d.env.limits().Calls {
-		n := 0
-		for _, c := range d.calls() {
-			if ok, err := path.Match(pattern, c.Tool); ok && err == nil && c.Status != events.StatusInvalidArguments && c.Status != events.StatusUnknownTool {
-				n++
-			}
-		}
-		asked := slices.ContainsFunc(calls, func(p events.Part) bool { ok, err := path.Match(pattern, p.Name); return ok && err == nil })
-		if asked && most >= 0 && int64(n) > int64(most)*portions(&d.c.State, limitCalls) {
-			return limitCalls
-		}
+	case d.passed(limitCalls, portion(&d.c.State, limitCalls), calls):
+		return limitCalls
 	}
 	return ""
+}
+
+// mostPortions bounds how far one word of a person extends a limit.
+const mostPortions = 10_000
+
+// portions is by how many portions a limit must be extended for the turn to go
+// on: one word of a person is enough.
+func (d *decision) portions(limit string) int {
+	held := d.held()
+	for n := 1; n < mostPortions; n++ {
+		if !d.passed(limit, portion(&d.c.State, limit)+int64(n), held) {
+			return n
+		}
+	}
+	return mostPortions
+}
+
+// tooMany reports whether with calls there are more of a tool than n portions.
+func (d *decision) tooMany(limits map[string]int, n int64, calls []events.Part) bool {
+	for pattern, most := range limits {
+		fits := func(tool string) bool { ok, err := path.Match(pattern, tool); return ok && err == nil }
+		made := 0
+		for _, c := range d.calls() {
+			if fits(c.Tool) && c.Status != events.StatusInvalidArguments && c.Status != events.StatusUnknownTool {
+				made++
+			}
+		}
+		asked := slices.ContainsFunc(calls, func(p events.Part) bool { return fits(p.Name) })
+		if asked && most >= 0 && int64(made) > int64(most)*n {
+			return true
+		}
+	}
+	return false
 }
 
 // calls are the calls of the turn, with what this decision adds.
@@ -159,6 +192,29 @@ func (d *decision) calls() []accumulator.Called {
 	return all
 }
 
+// called is a call of the conversation, with what this decision adds.
+func (d *decision) called(id string) (accumulator.Called, bool) {
+	for _, c := range d.calls() {
+		if c.Call == id {
+			return c, true
+		}
+	}
+	c, ok := d.said.Call(id)
+	for _, e := range d.out {
+		switch e := e.(type) {
+		case *events.ToolCallRefused:
+			if e.Call == id {
+				c.Status = e.Status
+			}
+		case *events.ToolCallAnswered:
+			if e.Call == id {
+				c.Status = events.StatusOK
+			}
+		}
+	}
+	return c, ok
+}
+
 // repeats is in how many rounds of the turn the same call came to the same
 // result. A call whose result changes is a poll, not a loop; ids in either do
 // not make a difference.
@@ -167,7 +223,7 @@ func (d *decision) repeats() int {
 	type round struct{ tool, arguments, status, content string }
 	rounds, last, most := map[round]int{}, map[round]int{}, 0
 	for _, c := range d.calls() {
-		r := round{c.Tool, events.Digest(ids.ReplaceAllString(c.Arguments, "")), string(c.Status), ids.ReplaceAllString(c.Content, "")}
+		r := round{c.Tool, canonical(ids.ReplaceAllString(c.Arguments, "")), string(c.Status), ids.ReplaceAllString(c.Content, "")}
 		if last[r] != c.Step { // twice in one answer is one round
 			rounds[r]++
 		}

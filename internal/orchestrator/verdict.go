@@ -30,7 +30,7 @@ func (d *decision) verdict(input string, e *events.Verdict) {
 		v := verdict{Verdict: e, input: input, call: c}
 		answer, reason := d.rule(&v)
 		a.Calls = append(a.Calls, events.CallAnswer{Call: c.Call, Answer: answer, Reason: reason})
-		if v.grant != nil {
+		if g := v.grant; g != nil && !slices.ContainsFunc(slices.Concat(d.c.Grants, a.Granted), func(o events.Grant) bool { return o.Tool == g.Tool && o.Rule == g.Rule }) {
 			v.grant.ID = input
 			if n := len(a.Granted); n > 0 {
 				v.grant.ID = fmt.Sprintf("%s-%d", input, n)
@@ -94,14 +94,16 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 // stale says why a verdict on a call comes too late, or speaks of another.
 func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, string) {
 	if call == nil {
-		old, known := d.said.Call(v.call.Call)
+		old, known := d.called(v.call.Call)
 		switch {
+		case d.said.Asked(v.call.Call):
+			return events.AnswerAlreadyDecided, "whether the turn may go on past this limit was decided already"
 		case !known:
 			return events.AnswerUnknownCall, "this conversation has no such call"
 		case old.Status == events.StatusExpired:
 			return events.AnswerExpired, "nobody decided about this call in time"
 		}
-		return events.AnswerAlreadyDecided, fmt.Sprintf("the call's turn has ended, and the call as %s", old.Status)
+		return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", old.Status)
 	}
 	switch {
 	case call.Status == events.StatusExpired:
@@ -138,7 +140,7 @@ func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
 // edit lets a call run with other arguments, if they could run.
 func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, string) {
 	var compact bytes.Buffer
-	if err := json.Compact(&compact, v.call.Arguments); err != nil || compact.Len() == 0 {
+	if err := json.Compact(&compact, v.call.Arguments); err != nil || compact.Len() == 0 || compact.Bytes()[0] != '{' {
 		return events.AnswerInvalid, "an edit needs arguments: a whole JSON object"
 	}
 	spec, known := d.tool(call.Tool)
@@ -159,13 +161,17 @@ func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, strin
 // ruleLimit decides whether a turn may go on past a limit.
 func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, string) {
 	switch {
+	case v.call.Digest == "":
+		return events.AnswerInvalid, "the verdict must name the digest of the question: Paused names it"
 	case v.call.Digest != q.Digest:
 		return events.AnswerArgumentsChanged, "the verdict speaks of another question: this one's digest is " + q.Digest
 	case v.Verdict.Verdict == events.RulingApprove:
-		d.emit(&events.Resumed{Turn: d.c.Turn, AtMS: d.now.UnixMilli(), Extended: q.Limit})
-		if calls := d.held(); len(calls) > 0 {
-			d.dispatch(calls)
+		e := &events.Resumed{Turn: d.c.Turn, AtMS: d.now.UnixMilli(), Extended: q.Limit}
+		if n := d.portions(q.Limit); n > 1 {
+			e.Portions = n
 		}
+		d.emit(e)
+		d.place(d.held())
 	case v.Verdict.Verdict == events.RulingReject:
 		d.stop(events.OutcomeLimit, q.Limit, events.StatusRefused, fmt.Sprintf("the turn was not allowed past its limit (%s): the call did not run", q.Limit), nil)
 	default:

@@ -15,7 +15,8 @@ func (d *decision) pause(awaiting []events.Awaited, reminder int) {
 			e.DeadlineMS = a.DeadlineMS
 		}
 	}
-	if p := d.policy(); p != nil && p.ReminderMS > 0 && slices.ContainsFunc(awaiting, func(a events.Awaited) bool { return a.For != events.WaitTime }) {
+	asks := slices.ContainsFunc(awaiting, func(a events.Awaited) bool { return a.For != events.WaitTime })
+	if p := d.policy(); p != nil && p.ReminderMS > 0 && asks {
 		e.RemindMS = now + p.ReminderMS
 	}
 	d.emit(e)
@@ -42,7 +43,7 @@ func (d *decision) due() bool {
 	if d.resume() {
 		return true
 	}
-	if d.c.RemindMS > 0 && now >= d.c.RemindMS {
+	if d.c.RemindMS > 0 && now >= d.c.RemindMS && d.c.Asks() {
 		d.pause(d.awaiting(), d.c.Reminders+1)
 	}
 	return false

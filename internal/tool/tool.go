@@ -125,11 +125,30 @@ func RetryAfter(err error) (after time.Duration, ok bool) {
 	return u.After, true
 }
 
-// StatusOf is how a call ended whose run, without further tries, ended in err.
+// ended is an error that says how the call ended.
+type ended struct {
+	status  events.Status
+	message string
+}
+
+func (e *ended) Error() string         { return e.message }
+func (e *ended) Status() events.Status { return e.status }
+
+// End makes an error that ends a call with a status of its own: too_large,
+// crashed, unknown, refused. The model reads the message.
+func End(status events.Status, format string, args ...any) error {
+	return &ended{status, fmt.Sprintf(format, args...)}
+}
+
+// StatusOf is how a call ended whose run, without further tries, ended in err:
+// what an error with a Status method says, or what kind of error it is.
 func StatusOf(err error) events.Status {
+	var says interface{ Status() events.Status }
 	switch {
 	case err == nil:
 		return events.StatusOK
+	case errors.As(err, &says):
+		return says.Status()
 	case errors.Is(err, context.DeadlineExceeded):
 		return events.StatusTimeout
 	case errors.Is(err, context.Canceled):

@@ -63,10 +63,40 @@ func (v *Validator) Validate(spec events.ToolSpec, raw string) error {
 	return nil
 }
 
-// Check reports why the schema of a tool cannot be used; it wraps [ErrSchema].
+// Check reports why a schema of a tool cannot be used; it wraps [ErrSchema].
 func (v *Validator) Check(spec events.ToolSpec) error {
-	_, err := v.schema(spec)
+	if _, err := v.schema(spec); err != nil {
+		return err
+	}
+	_, err := v.schema(events.ToolSpec{Name: spec.Name, Schema: spec.Output})
 	return err
+}
+
+// Result reports why a structured result is not what the tool said it gives. It
+// wraps [ErrSchema] when the output schema itself is at fault.
+func (v *Validator) Result(spec events.ToolSpec, structured json.RawMessage) error {
+	schema, err := v.schema(events.ToolSpec{Name: spec.Name, Schema: spec.Output})
+	if err != nil {
+		return err
+	}
+	if len(structured) == 0 {
+		if schema == nil {
+			return nil
+		}
+		return errors.New("it gave no structured result")
+	}
+	doc, err := decode(structured)
+	if err != nil || schema == nil {
+		return err
+	}
+	if err := schema.Validate(doc); err != nil {
+		invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
+		if !ok {
+			return err
+		}
+		return errors.New(strings.ReplaceAll(describe(invalid), "arguments", "result"))
+	}
+	return nil
 }
 
 func (v *Validator) schema(spec events.ToolSpec) (*jsonschema.Schema, error) {

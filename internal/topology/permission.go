@@ -133,6 +133,6 @@ func working(kind string) []string {
 		"$JS.ACK." + StreamJobs + ".>", "$JS.ACK.*.*." + StreamJobs + ".>",
 		"dead.jobs.>",
 		"$KV." + BucketPresence + "." + kind + ".>",
-		"$JS.API.STREAM.INFO.KV_" + BucketPresence,
+		"$JS.API.STREAM.INFO.KV_" + BucketPresence, "$JS.API.DIRECT.GET.KV_" + BucketPresence + ".>",
 	}
 }

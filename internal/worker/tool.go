@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -29,17 +31,12 @@ type Tool struct {
 	Drain time.Duration
 	// Stats counts what happens; may be nil.
 	Stats *Stats
-}
 
-// inlineBytes is how long a result may be before it goes to the object store
-// with a preview in its place, in bytes.
-const inlineBytes = 256 << 10
+	schemas tool.Validator
+}
 
 // outputBytes is how much output goes into one message, in bytes.
 const outputBytes = 64 << 10
-
-// previewBytes is how much of such a result the model reads.
-const previewBytes = 16 << 10
 
 // Offers is what the worker announces.
 func (w *Tool) Offers() []bus.Offer {
@@ -48,25 +45,6 @@ func (w *Tool) Offers() []bus.Offer {
 		offers = append(offers, bus.Offer{Kind: "tool", Name: spec.Name, Worker: w.Name, Tool: &spec})
 	}
 	return offers
-}
-
-// Run takes calls until ctx ends, then lets those that run go on for Drain.
-func (w *Tool) Run(ctx context.Context) error {
-	if w.Slots == 0 {
-		w.Slots = 16
-	}
-	if w.Timeout == 0 {
-		w.Timeout = 2 * time.Minute
-	}
-	force := bus.Workforce{Bus: w.Bus, Slots: w.Slots, Drain: w.Drain, Queues: map[topology.Queue]bus.JobHandler{}}
-	for _, spec := range w.Tools.Specs() {
-		queue, err := topology.ToolQueue(spec.Name)
-		if err != nil {
-			return err
-		}
-		force.Queues[queue] = w.handle
-	}
-	return force.Run(ctx)
 }
 
 func (w *Tool) handle(ctx context.Context, j bus.Job) error {
@@ -104,6 +82,9 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 	}
 	defer stop()
 	started := false
+	if last.Sequence < job.Decision {
+		last.Lines = nil // written before anybody asked for the call
+	}
 	for _, l := range last.Lines {
 		switch l.Event.(type) {
 		case *events.ToolResult:
@@ -148,23 +129,55 @@ func (w *Tool) call(ctx, watched context.Context, t tool.Tool, job *events.ToolJ
 		return err
 	}
 	began := time.Now()
-	content, err := w.run(watched, t, job, attempt)
+	got, err := w.run(watched, t, job, attempt)
 	result.TookMS = time.Since(began).Milliseconds()
-	result.Status, result.Content = events.StatusOK, content
+	result.Status, result.Content = events.StatusOK, got.Content
+	if err == nil {
+		err = w.check(ctx, t.Spec(), job, got, result)
+	}
 	if err != nil {
 		if ctx.Err() != nil && !once {
 			return bus.RetryAfter(fmt.Errorf("the worker stops: %w", err), 0)
 		}
-		if after, ok := tool.RetryAfter(err); ok && !once && !j.Last() && watched.Err() == nil {
-			return bus.RetryAfter(err, after)
+		after, passes := tool.RetryAfter(err)
+		if passes && !once && j.Delivery < tries && watched.Err() == nil {
+			return bus.RetryAfter(err, rest(after, j.Delivery))
 		}
 		result.Status, result.Content = status(ctx, watched, err), err.Error()
+		if passes && !once && j.Delivery >= tries {
+			result.Content = fmt.Sprintf("tried %d times, the last time: %s", j.Delivery, result.Content)
+			w.bury(ctx, j, job, err)
+		}
 	}
 	// What the tool did is done: the result is written also when the worker is
 	// told to stop.
 	done, cancel := context.WithTimeout(context.WithoutCancel(ctx), topology.JobAckWait)
 	defer cancel()
 	return w.write(done, a, at, result)
+}
+
+// tries is how often a call is run whose tool says that it may pass.
+const tries = 6
+
+// rest is how long a call rests before it is tried again: what the tool says, or
+// 0.5, 1, 2 … s, and up to a quarter more, so that not all come back at once.
+func rest(after time.Duration, delivery int) time.Duration {
+	if after <= 0 {
+		after = 250 * time.Millisecond << min(max(delivery, 1), 7)
+	}
+	return after + rand.N(after/4+1)
+}
+
+// bury puts a call that was tried too often with the dead letters, for those who
+// look after the tool; the model is told by the result.
+func (w *Tool) bury(ctx context.Context, j bus.Job, job *events.ToolJob, cause error) {
+	frame, err := events.AppendFrame(nil, job)
+	if err == nil {
+		err = w.Bus.Bury(ctx, j.Subject, frame, cause.Error(), "tries "+job.Call)
+	}
+	if err != nil {
+		w.Log.Warn("a dead letter could not be written", "tool", job.Tool, "call", job.Call, "error", err)
+	}
 }
 
 func status(ctx, watched context.Context, err error) events.Status {
@@ -179,7 +192,7 @@ func status(ctx, watched context.Context, err error) events.Status {
 
 // run runs the tool with its deadline. A panic is the tool's failure, not the
 // worker's.
-func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attempt string) (content string, err error) {
+func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attempt string) (result tool.Result, err error) {
 	timeout := w.Timeout
 	if spec := t.Spec(); spec.TimeoutMS > 0 {
 		timeout = time.Duration(spec.TimeoutMS) * time.Millisecond
@@ -189,15 +202,29 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attemp
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	out := topology.OfCall(w.Bus.Shards(), job.Conversation, events.ChannelOut, job.Call)
-	index := 0
 	defer func() {
 		if r := recover(); r != nil {
 			w.Log.Error("a tool panicked", "tool", job.Tool, "call", job.Call, "panic", r, "stack", string(debug.Stack()))
-			err = tool.Fail("the tool %s broke down: %v", job.Tool, r)
+			err = tool.End(events.StatusCrashed, "the tool %s broke down: %v", job.Tool, r)
 		}
 	}()
-	result, err := t.Run(ctx, tool.Input{Call: job.Call, Arguments: job.Arguments, Output: func(text string) {
+	in := tool.Input{Call: job.Call, Conversation: job.Conversation, Turn: job.Turn, Arguments: job.Arguments, Output: w.output(job, attempt)}
+	result, err = t.Run(ctx, in)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("the tool %s did not finish within %s: %w", job.Tool, timeout, context.DeadlineExceeded)
+	}
+	return result, err
+}
+
+// output shows what a tool prints on its way. It may be called from several
+// goroutines.
+func (w *Tool) output(job *events.ToolJob, attempt string) func(string) {
+	out := topology.OfCall(w.Bus.Shards(), job.Conversation, events.ChannelOut, job.Call)
+	var mu sync.Mutex
+	index := 0
+	return func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
 		for text = strings.ToValidUTF8(text, "\uFFFD"); text != ""; {
 			piece := bus.Preview(text, outputBytes)
 			text = text[len(piece):]
@@ -206,27 +233,7 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attemp
 			}
 			index++
 		}
-	}})
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = fmt.Errorf("the tool %s did not finish within %s: %w", job.Tool, timeout, context.DeadlineExceeded)
 	}
-	return result.Content, err
-}
-
-// write writes a result; one that is too long by reference.
-func (w *Tool) write(ctx context.Context, a topology.Address, at uint64, r *events.ToolResult) error {
-	if len(r.Content) > inlineBytes {
-		object, err := w.Bus.Put(ctx, a.Conversation, []byte(r.Content))
-		if err != nil {
-			return err
-		}
-		r.Content, r.Object = bus.Preview(r.Content, previewBytes), object
-	}
-	_, err := w.append(ctx, a, at, r)
-	if err == nil {
-		w.Stats.call(r)
-	}
-	return err
 }
 
 func (w *Tool) append(ctx context.Context, a topology.Address, at uint64, e events.Event) (uint64, error) {

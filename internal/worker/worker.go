@@ -59,7 +59,7 @@ func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64
 		return err
 	}
 	// One before the job's own is a replica that lags: the job stands.
-	if last.Sequence >= decision {
+	if last.Sequence >= decision && len(last.Lines) > 0 {
 		if d, ok := last.Lines[0].Event.(*events.Decision); ok && !has(d.State) {
 			return errStale
 		}

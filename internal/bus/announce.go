@@ -1,0 +1,155 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// TakenError says that another worker announces a tool of the same name that is
+// another tool: its schema or its effect class differs. Calls of the one must
+// not go to the other.
+type TakenError struct{ Tool, Worker, Other string }
+
+// Error implements error.
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("tool %q of worker %s is not served: worker %s announces one of that name with another schema or effect: rename one of the two, or stop the other worker", e.Tool, e.Worker, e.Other)
+}
+
+// Presence says what a worker offers, for as long as it is there. It is used by
+// one goroutine.
+type Presence struct {
+	bus    *Bus
+	stands map[string]Offer // by key
+}
+
+// NewPresence returns the presence of a worker that offers nothing yet.
+func (b *Bus) NewPresence() *Presence { return &Presence{bus: b, stands: map[string]Offer{}} }
+
+// Set says what is offered from now on, also to say it again before it runs out
+// ([Presence.Beat]), and returns what stands. The errors are of those offers
+// that do not; a [TakenError] passes when the other worker has gone.
+func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
+	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
+	if err != nil {
+		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
+	}
+	var stands []Offer
+	var problems []error
+	now := map[string]Offer{}
+	for _, o := range offers {
+		_, known := p.stands[o.key()]
+		err := p.bus.announce(ctx, kv, o, !known)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		now[o.key()] = o
+		stands = append(stands, o)
+	}
+	for key := range p.stands {
+		if _, ok := now[key]; !ok {
+			_ = kv.Delete(ctx, key) // runs out by itself otherwise
+		}
+	}
+	p.stands = now
+	return stands, errors.Join(problems...)
+}
+
+// Beat is how often Set must be called again.
+func (p *Presence) Beat(ctx context.Context) time.Duration {
+	ttl := topology.PresenceTTL
+	if kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence); err == nil {
+		if said, err := ttlOf(ctx, kv); err == nil {
+			ttl = said // else the server is away, and the usual time will do
+		}
+	}
+	return ttl / 4
+}
+
+// Leave takes everything back.
+func (p *Presence) Leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+	defer cancel()
+	_, _ = p.Set(ctx, nil) // it runs out by itself otherwise
+}
+
+// announce says that one thing is offered. A tool that is new here is compared
+// with those of its name that others announce: of two the later gives way.
+func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, compare bool) error {
+	if err := errors.Join(topology.CheckToken("kind", o.Kind), topology.CheckToken(o.Kind, o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	rev, err := kv.Put(ctx, o.key(), raw)
+	if err != nil {
+		return fmt.Errorf("announce %s: %w", o.key(), explainJetStream(err))
+	}
+	if !compare || o.Tool == nil {
+		return nil
+	}
+	others, err := b.standing(ctx, kv, topology.PresenceKey(o.Kind, o.Name, "*"))
+	if err != nil {
+		return err
+	}
+	for _, e := range others {
+		var other Offer
+		if e.Key() == o.key() || e.Revision() > rev || json.Unmarshal(e.Value(), &other) != nil || other.Tool == nil || sameTool(o.Tool, other.Tool) {
+			continue
+		}
+		_ = kv.Delete(ctx, o.key()) // runs out by itself otherwise
+		return &TakenError{Tool: o.Name, Worker: o.Worker, Other: other.Worker}
+	}
+	return nil
+}
+
+// sameTool reports whether two tools of a name take the same calls.
+func sameTool(a, b *events.ToolSpec) bool {
+	return a.Effect == b.Effect && bytes.Equal(compacted(a.Schema), compacted(b.Schema))
+}
+
+func compacted(raw json.RawMessage) []byte {
+	var out bytes.Buffer
+	if json.Compact(&out, raw) != nil {
+		return raw
+	}
+	return out.Bytes()
+}
+
+// standing gives the entries under a pattern of keys. Each is read by itself: a
+// watch may take a key that is renewed meanwhile for the last one there is.
+func (b *Bus) standing(ctx context.Context, kv jetstream.KeyValue, keys string) ([]jetstream.KeyValueEntry, error) {
+	s, err := b.stream(ctx, "KV_"+topology.BucketPresence)
+	if err != nil {
+		return nil, err
+	}
+	prefix := "$KV." + topology.BucketPresence + "."
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+keys))
+	if err != nil {
+		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
+	}
+	var all []jetstream.KeyValueEntry
+	for subject := range info.State.Subjects {
+		e, err := kv.Get(ctx, strings.TrimPrefix(subject, prefix))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // it left in between
+		}
+		if err != nil {
+			return nil, fmt.Errorf("presence: %w", explainJetStream(err))
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}

@@ -1,0 +1,139 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Run announces the tools and takes their calls until ctx ends, then lets those
+// that run go on for Drain. Tools that come and go meanwhile are announced and
+// served, or not any more; the calls of one that goes come to their end. A tool
+// whose name another worker serves with another schema is not served, and said;
+// it is tried again for as long as the worker runs.
+func (w *Tool) Run(ctx context.Context) error {
+	w.defaults()
+	g, ctx := errgroup.WithContext(ctx)
+	s := serving{w: w, g: g, presence: w.Bus.NewPresence(), queues: map[string]queue{}}
+	g.Go(func() error { return s.run(ctx) })
+	return g.Wait()
+}
+
+func (w *Tool) defaults() {
+	if w.Slots == 0 {
+		w.Slots = 16
+	}
+	if w.Timeout == 0 {
+		w.Timeout = 2 * time.Minute
+	}
+}
+
+// serving is what a worker serves at the moment.
+type serving struct {
+	w        *Tool
+	g        *errgroup.Group
+	presence *bus.Presence
+	queues   map[string]queue // by tool
+	told     string           // the last problem, to be said once
+}
+
+// queue is one that calls are taken from.
+type queue struct {
+	spec events.ToolSpec
+	stop context.CancelFunc
+}
+
+func (s *serving) run(ctx context.Context) error {
+	beat := time.NewTicker(s.presence.Beat(ctx))
+	defer beat.Stop()
+	defer s.presence.Leave(ctx)
+	for {
+		changed := s.w.Tools.Changed()
+		stands, err := s.presence.Set(ctx, s.w.Offers())
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s.tell(err)
+		// While the server is away nothing can be announced, and what was served
+		// is served still.
+		if err == nil || len(stands) > 0 || taken(err) {
+			if err := s.serve(ctx, stands); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-changed:
+		case <-beat.C:
+		}
+	}
+}
+
+func taken(err error) bool {
+	_, ok := errors.AsType[*bus.TakenError](err)
+	return ok
+}
+
+// tell says what is wrong with the announcement, once.
+func (s *serving) tell(err error) {
+	text := fmt.Sprint(err)
+	if err != nil && text != s.told {
+		s.w.Log.Error("not every tool can be announced, trying again", "error", err)
+	}
+	s.told = text
+}
+
+// serve takes calls of what stands and of nothing else.
+func (s *serving) serve(ctx context.Context, stands []bus.Offer) error {
+	now := map[string]bool{}
+	for _, o := range stands {
+		now[o.Name] = true
+		if q, ok := s.queues[o.Name]; ok {
+			if reflect.DeepEqual(q.spec, *o.Tool) {
+				continue
+			}
+			q.stop()
+		}
+		if err := s.begin(ctx, *o.Tool); err != nil {
+			return err
+		}
+	}
+	for name, q := range s.queues {
+		if !now[name] {
+			q.stop()
+			delete(s.queues, name)
+		}
+	}
+	return nil
+}
+
+func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
+	queueOf, err := topology.ToolQueue(spec.Name)
+	if err != nil {
+		return err
+	}
+	slots := s.w.Slots
+	if spec.Concurrency > 0 {
+		slots = spec.Concurrency
+	}
+	own, stop := context.WithCancel(ctx)
+	s.queues[spec.Name] = queue{spec, stop}
+	force := bus.Workforce{Bus: s.w.Bus, Slots: slots, Drain: s.w.Drain, Queues: map[topology.Queue]bus.JobHandler{queueOf: s.w.handle}}
+	s.g.Go(func() error {
+		defer stop()
+		if err := force.Run(own); err != nil && own.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
