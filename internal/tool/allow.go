@@ -105,23 +105,38 @@ func (l allowList) check(u *url.URL) error {
 	case u.User != nil:
 		return Fail("the address holds a user name or password: leave it out")
 	}
-	port := u.Port()
-	if port == "" && u.Scheme == "http" {
-		port = "80"
-	} else if port == "" {
-		port = "443"
-	}
-	if slices.ContainsFunc(l, func(a allowance) bool { return a.host(host, port) }) {
+	if l.names(u) {
 		return nil
 	}
 	return Fail("the host %.200q with port %s is not allowed. Allowed are: %s. Whoever runs the tool worker can add it with --allow-host %.200s",
-		host, port, l, host)
+		host, portOf(u), l, host)
 }
 
-// dial refuses an address inside some network, unless it is allowed as such. It
+// names reports whether an entry allows to ask the host of u.
+func (l allowList) names(u *url.URL) bool {
+	host, port := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), portOf(u)
+	return slices.ContainsFunc(l, func(a allowance) bool { return a.host(host, port) })
+}
+
+// portOf is the port that u means, also where it does not say.
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "http":
+		return "80"
+	}
+	return "443"
+}
+
+// dial is [allowList.reach] for http_get.
+func (l allowList) dial(address string) error { return l.reach(address, "--allow-host ") }
+
+// reach refuses an address inside some network, unless it is allowed as such. It
 // sees the resolved address right before it is dialled, so a name that points,
-// or suddenly points, into the inside is refused.
-func (l allowList) dial(address string) error {
+// or suddenly points, into the inside is refused. how is what to write before
+// the address to allow it.
+func (l allowList) reach(address, how string) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return Fail("the address %s cannot be checked: %v", address, err)
@@ -130,8 +145,8 @@ func (l allowList) dial(address string) error {
 	if public(ap.Addr()) || slices.ContainsFunc(l, func(a allowance) bool { return a.inside(ap) }) {
 		return nil
 	}
-	return Fail("the host resolves to %s, which is not a public address. Whoever runs the tool worker can allow it with --allow-host %s",
-		ap.Addr(), ap.Addr())
+	return Fail("the host resolves to %s, which is not a public address. Whoever runs the tool worker can allow it with %s%s",
+		ap.Addr(), how, ap.Addr())
 }
 
 // public reports whether an address belongs to the open internet.

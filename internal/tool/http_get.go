@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
@@ -38,13 +36,7 @@ func newFetcher(hosts []string) (*fetcher, error) {
 		return nil, err
 	}
 	f := &fetcher{allow: allow}
-	dialer := &net.Dialer{Timeout: 10 * time.Second,
-		Control: func(_, address string, _ syscall.RawConn) error { return allow.dial(address) }}
-	f.client = &http.Client{
-		// No proxy: it would resolve names where dial cannot see the address.
-		Transport:     &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10},
-		CheckRedirect: f.redirect,
-	}
+	f.client = &http.Client{Transport: transport(allow.dial, nil), CheckRedirect: f.redirect}
 	return f, nil
 }
 
