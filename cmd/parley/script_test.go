@@ -26,8 +26,13 @@ const scriptPatience = 60 * time.Second
 // data directory of its own, no provider keys, and an Ollama that is not there.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+	testscript.Run(t, params(filepath.Join("testdata", "script")))
+}
+
+// params are those of the scripts of a directory.
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
@@ -47,8 +52,9 @@ func TestScripts(t *testing.T) {
 			"port":      port,
 			"long":      long,
 			"sealed":    sealed,
+			"waits":     waits,
 		},
-	})
+	}
 }
 
 // exits CODE COMMAND...: the command ends with the exit code, and whatever it
@@ -272,4 +278,31 @@ func long(ts *testscript.TestScript, _ bool, args []string) {
 // root can write into.
 func sealed(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o400))
+}
+
+// waits VAR N: waits until N things wait for somebody, over all conversations;
+// the conversation of the last one goes to VAR, the calls to VAR_1 and so on.
+func waits(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	c := begin(ts, []string{"parley", "approvals", "--follow", "--output", "json"})
+	seen := 0
+	ok := c.until(func(line string) bool {
+		var w change
+		ts.Check(json.Unmarshal([]byte(line), &w))
+		if w.Change == "waits" {
+			seen++
+			ts.Setenv(args[0], w.Conversation)
+			ts.Setenv(fmt.Sprintf("%s_%d", args[0], seen), w.Call)
+		}
+		return seen == n
+	})
+	if !ok {
+		ts.Fatalf("%d things wait, want %d: %s", seen, n, c.stderr.String())
+	}
+	ts.Check(c.cmd.Process.Signal(os.Interrupt))
+	c.until(func(string) bool { return false })
+	if code := c.end(ts); code != 0 {
+		ts.Fatalf("approvals --follow was told to stop: exit code %d, %s", code, c.stderr.String())
+	}
 }
