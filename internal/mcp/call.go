@@ -1,0 +1,193 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+// maxProgress is the longest piece of progress that is shown, in bytes.
+const maxProgress = 64 << 10
+
+var (
+	// errGone is wrapped by errors of calls whose server went away in the middle.
+	errGone = errors.New("the connection to the MCP server broke")
+	// errUnsent is wrapped by errors of calls that the server cannot have read.
+	errUnsent = errors.New("the call did not reach the MCP server")
+	// errTooLong ends a call whose answer is longer than is taken.
+	errTooLong = fmt.Errorf("the answer is longer than %d MB", maxMessage>>20)
+)
+
+// remote is one tool of a server.
+type remote struct {
+	link *link
+	name string // as the server calls it
+	spec events.ToolSpec
+}
+
+// Spec implements [tool.Tool].
+func (r *remote) Spec() events.ToolSpec { return r.spec }
+
+// Run implements [tool.Tool].
+func (r *remote) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
+	patience := time.NewTimer(r.link.server.Patience)
+	defer patience.Stop()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		s, err := r.link.wait(ctx, patience.C)
+		if err != nil {
+			return tool.Result{}, err
+		}
+		result, err := s.call(ctx, r, in)
+		if !errors.Is(err, errUnsent) {
+			return result, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return tool.Result{}, ctx.Err()
+		case <-patience.C:
+			return tool.Result{}, tool.Retry(err, 0)
+		}
+	}
+}
+
+// call is one call on its way, and where its pieces go.
+type call struct {
+	exchange
+	token  string
+	in     tool.Input
+	ctx    context.Context // the call's own, that ends with the session too
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	stopped bool
+}
+
+func (c *call) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+}
+
+// print shows a piece while the call runs, and never after.
+func (c *call) print(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped {
+		c.in.Print("%s\n", text)
+	}
+}
+
+// progress shows what a server says about a call.
+func (s *session) progress(p *sdk.ProgressNotificationParams) {
+	token, _ := p.ProgressToken.(string)
+	s.mu.Lock()
+	c := s.calls[token]
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	text := fmt.Sprintf("%g", p.Progress)
+	if p.Total > 0 {
+		text = fmt.Sprintf("%g/%g", p.Progress, p.Total)
+	}
+	if p.Message != "" {
+		text += " " + clip(p.Message, maxProgress)
+	}
+	c.print(text)
+}
+
+type callKey struct{}
+
+// call calls the tool and says how that ended.
+func (s *session) call(ctx context.Context, r *remote, in tool.Input) (tool.Result, error) {
+	c, err := s.begin(ctx, in)
+	if err != nil {
+		return tool.Result{}, err
+	}
+	defer s.finish(c)
+	params := &sdk.CallToolParams{Name: r.name, Arguments: events.Arguments(string(in.Arguments))}
+	params.SetProgressToken(c.token)
+	run := withExchange(context.WithValue(c.ctx, callKey{}, c), &c.exchange)
+	answer, err := s.mcp.CallTool(run, params)
+	if err != nil {
+		return tool.Result{}, s.failure(ctx, c, r, err)
+	}
+	return s.result(c.ctx, answer)
+}
+
+// failure says what an error means for the call.
+func (s *session) failure(ctx context.Context, c *call, r *remote, err error) error {
+	cause := context.Cause(c.ctx)
+	status := int(c.status.Load())
+	wire, answered := errors.AsType[*jsonrpc.Error](err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(cause, errTooLong) || errors.Is(err, errTooLong):
+		return tool.Fail("%s: %v: ask for less at a time", r.spec.Name, errTooLong)
+	case c.unsent.Load() || errors.Is(err, errUnsent) || errors.Is(err, sdk.ErrConnectionClosed):
+		return fmt.Errorf("%w: %w", errUnsent, err)
+	case (status == http.StatusNotFound || status == http.StatusBadRequest) && s.lost(ctx):
+		return fmt.Errorf("%w: %w", errUnsent, err)
+	case answered && final(wire.Code):
+		return tool.Fail("%s: %s", r.spec.Name, clip(wire.Message, maxProblem))
+	case answered || refused(status):
+		return tool.Retry(fmt.Errorf("the MCP server %s refused the call: %w", s.link.server.Name, err), 0)
+	case s.stdio != nil && !errors.Is(err, errGone) && !errors.Is(cause, errGone):
+		return tool.Fail("%s: the MCP server %s answered with what is no result: %v", r.spec.Name, s.link.server.Name, err)
+	}
+	if errors.Is(cause, errGone) {
+		err = cause
+	}
+	err = fmt.Errorf("the MCP server %s went away while it ran the call: %w", s.link.server.Name, err)
+	if r.spec.Effect == events.EffectOnce {
+		return &Unknown{Err: err}
+	}
+	return tool.Retry(err, 0)
+}
+
+// lost reports whether an HTTP server no longer knows the session, as one that
+// was started again does not.
+func (s *session) lost(ctx context.Context) bool {
+	if s.http != nil && s.mcp.ID() != "" {
+		s.beat(ctx, func(ctx context.Context) error {
+			_, err := s.list(ctx)
+			return err
+		})
+	}
+	return s.over()
+}
+
+// final reports whether an error of the protocol says that the same call will
+// never run.
+func final(code int64) bool {
+	switch code {
+	case jsonrpc.CodeInvalidParams, jsonrpc.CodeMethodNotFound, jsonrpc.CodeInvalidRequest, sdk.CodeURLElicitationRequired:
+		return true
+	}
+	return false
+}
+
+// refused reports whether an HTTP status says that the call was not begun.
+func refused(status int) bool {
+	return status >= 400 && status < 500 || status == http.StatusServiceUnavailable
+}
+
+// clip makes text valid UTF-8 of at most n bytes.
+func clip(text string, n int) string {
+	if len(text) > n {
+		text = text[:n] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}

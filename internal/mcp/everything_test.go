@@ -1,0 +1,1 @@
+package mcp_test

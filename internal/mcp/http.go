@@ -1,0 +1,112 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// exchange is what HTTP says about one request of ours, beside its answer.
+type exchange struct {
+	status atomic.Int32
+	unsent atomic.Bool
+	over   context.CancelCauseFunc // ends a call whose answer is too long; may be nil
+}
+
+type exchangeKey struct{}
+
+func withExchange(ctx context.Context, e *exchange) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, e)
+}
+
+// client asks one server over HTTP.
+type client struct {
+	base   *http.Transport
+	origin *url.URL
+	header map[string]string
+}
+
+func newClient(s *Server) *client {
+	base := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute}
+	c := &client{base: base, header: s.Header}
+	if u, err := url.Parse(s.URL); err == nil { // Run has checked it
+		c.origin = u
+	}
+	return c
+}
+
+func (c *client) idle() { c.base.CloseIdleConnections() }
+
+func (c *client) transport(s *Server) sdk.Transport {
+	return &sdk.StreamableClientTransport{Endpoint: s.URL, MaxEventSize: maxMessage,
+		HTTPClient: &http.Client{Transport: c, CheckRedirect: c.redirect}}
+}
+
+// redirect follows redirects within the host only: the calls are for that one.
+func (c *client) redirect(r *http.Request, via []*http.Request) error {
+	switch {
+	case !c.own(r.URL):
+		return fmt.Errorf("it redirects to %s: give that URL instead, if it is trusted", r.URL.Redacted())
+	case len(via) > 5:
+		return errors.New("it redirects more than 5 times")
+	}
+	return nil
+}
+
+func (c *client) own(u *url.URL) bool { return u.Scheme == c.origin.Scheme && u.Host == c.origin.Host }
+
+// RoundTrip implements [http.RoundTripper].
+func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	if c.own(r.URL) {
+		for k, v := range c.header {
+			r.Header.Set(k, v)
+		}
+	}
+	e, _ := r.Context().Value(exchangeKey{}).(*exchange)
+	resp, err := c.base.RoundTrip(r)
+	if err != nil {
+		var op *net.OpError
+		if e != nil && r.Method == http.MethodPost && errors.As(err, &op) && op.Op == "dial" {
+			e.unsent.Store(true)
+		}
+		return nil, err
+	}
+	if e != nil {
+		if r.Method == http.MethodPost {
+			e.status.Store(int32(resp.StatusCode))
+		}
+		resp.Body = &limited{ReadCloser: resp.Body, left: maxMessage + 1<<20, exchange: e}
+	}
+	return resp, nil
+}
+
+// limited bounds the body of an answer: the SDK bounds events only.
+type limited struct {
+	io.ReadCloser
+	left     int
+	exchange *exchange
+}
+
+// Read implements [io.Reader].
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		if l.exchange.over != nil {
+			l.exchange.over(errTooLong)
+		}
+		return 0, errTooLong
+	}
+	n, err := l.ReadCloser.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
+}

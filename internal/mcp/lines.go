@@ -1,0 +1,148 @@
+package mcp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+)
+
+const (
+	maxGarbage = 1000             // lines in a row that are no messages
+	maxProblem = 2 << 10          // bytes of a text of a server in an error or a log line
+	window     = 10 * time.Second // in which maxWords lines are logged
+	maxWords   = 50
+	edge       = 256 // bytes kept of both ends of a line that is too long
+)
+
+// lines reads lines of at most maxMessage bytes.
+type lines struct {
+	r       *bufio.Reader
+	garbage int
+}
+
+// longLine is the error of a line that was too long, and which call it answers.
+type longLine struct {
+	bytes   int
+	answers jsonrpc.ID
+}
+
+func (l *longLine) Error() string { return fmt.Sprintf("a line of %d bytes is too long", l.bytes) }
+
+// next gives a line without its end. The slice is the caller's. What stands after
+// the last end of line was cut off, and is no line.
+func (l *lines) next() ([]byte, error) {
+	var line []byte
+	for {
+		piece, err := l.r.ReadSlice('\n')
+		line = append(line, piece...)
+		switch {
+		case err == nil:
+			return bytes.TrimSpace(line), nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		case len(line) > maxMessage:
+			return nil, l.skip(line)
+		}
+	}
+}
+
+// skip passes over the rest of a line that is too long.
+func (l *lines) skip(begun []byte) error {
+	head, tail, n := begun[:edge], begun[len(begun)-edge:], len(begun)
+	for {
+		piece, err := l.r.ReadSlice('\n')
+		n += len(piece)
+		tail = append(bytes.Clone(tail), piece...)
+		tail = tail[max(0, len(tail)-edge):]
+		switch {
+		case err == nil:
+			return &longLine{bytes: n, answers: answered(head, bytes.TrimSpace(tail))}
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
+	}
+}
+
+// answered finds the id of an answer by both ends of its text: some servers write
+// it first and some last. Between them stands what a tool printed.
+func answered(head, tail []byte) jsonrpc.ID {
+	first := regexp.MustCompile(`^\{(?:"jsonrpc":"2\.0",)?"id":(\d{1,15}),`)
+	last := regexp.MustCompile(`\},(?:"jsonrpc":"2\.0",)?"id":(\d{1,15})(?:,"jsonrpc":"2\.0")?\}$`)
+	m := first.FindSubmatch(head)
+	if m == nil {
+		m = last.FindSubmatch(tail)
+	}
+	if m == nil {
+		return jsonrpc.ID{}
+	}
+	n, err := strconv.ParseInt(string(m[1]), 10, 64)
+	if err != nil {
+		return jsonrpc.ID{}
+	}
+	id, err := jsonrpc.MakeID(float64(n))
+	if err != nil {
+		return jsonrpc.ID{}
+	}
+	return id
+}
+
+// words passes to the log what a server writes beside its messages, so much and
+// no more.
+type words struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	since time.Time
+	said  int
+	line  string // the last
+}
+
+// copy logs lines until there are none.
+func (w *words) copy(from io.Reader) {
+	r := bufio.NewReaderSize(from, maxProblem)
+	for more := false; ; {
+		piece, err := r.ReadSlice('\n')
+		if text := strings.TrimSpace(string(piece)); text != "" && !more {
+			w.say("it says", text)
+		}
+		more = errors.Is(err, bufio.ErrBufferFull) // the rest of a long line is not told
+		if err != nil && !more {
+			return
+		}
+	}
+}
+
+func (w *words) say(what, text string) {
+	text = clip(text, maxProblem)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.line = text
+	if now := time.Now(); now.Sub(w.since) > window {
+		if w.said > maxWords {
+			w.log.Info("an MCP server said more", "lines_left_out", w.said-maxWords)
+		}
+		w.since, w.said = now, 0
+	}
+	w.said++
+	if w.said <= maxWords && w.log.Enabled(context.Background(), slog.LevelInfo) {
+		w.log.Info("an MCP server writes", "what", what, "text", text)
+	}
+}
+
+// last is the last line it wrote.
+func (w *words) last() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.line
+}

@@ -1,0 +1,137 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+// link is what a server's tools hold on to: whichever session there is.
+type link struct {
+	server *Server
+	set    func(tools ...tool.Tool) error
+	legacy bool              // greet the server the way of 2025-11-25 and before
+	specs  []events.ToolSpec // as last set
+	setErr string            // why they could not be set; empty when they were
+
+	mu      sync.Mutex
+	session *session
+	why     error         // why there is none
+	changed chan struct{} // closed when that changes
+}
+
+func newLink(s *Server, set func(tools ...tool.Tool) error) *link {
+	return &link{server: s, set: set, why: errors.New("it has not started yet"), changed: make(chan struct{})}
+}
+
+func (l *link) put(s *session, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.session, l.why = s, why
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// wait gives the session; while there is none it waits until patience fires.
+func (l *link) wait(ctx context.Context, patience <-chan time.Time) (*session, error) {
+	for {
+		l.mu.Lock()
+		s, why, changed := l.session, l.why, l.changed
+		l.mu.Unlock()
+		if s != nil && !s.over() {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-patience:
+			if why == nil {
+				why = s.reason()
+			}
+			return nil, tool.Retry(fmt.Errorf("the MCP server %s is away, the call did not run: %w", l.server.Name, why), 0)
+		}
+	}
+}
+
+// serve connects, sets the tools and follows the server until it is gone or ctx
+// ends.
+func (l *link) serve(ctx context.Context) error {
+	s := newSession(l)
+	start, cancel := context.WithTimeout(ctx, l.server.Startup)
+	defer cancel()
+	if err := s.connect(start); err != nil {
+		// A server that does not know the newest greeting may choke on it.
+		l.legacy = !l.legacy
+		err = fmt.Errorf("it could not be connected to: %w", err)
+		l.put(nil, err)
+		return err
+	}
+	l.put(s, nil)
+	err := s.offer(start)
+	if err == nil {
+		l.server.Log.Info("an MCP server is connected", "protocol", s.mcp.InitializeResult().ProtocolVersion, "tools", len(l.specs))
+		err = s.follow(ctx)
+	}
+	s.end(err)
+	l.put(nil, err)
+	s.close()
+	return err
+}
+
+// follow waits for changes and looks for signs of life.
+func (s *session) follow(ctx context.Context) error {
+	beat := time.NewTicker(s.link.server.Heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.New("it was stopped")
+		case <-s.done:
+			return s.reason()
+		case <-s.changed:
+			if err := s.offer(ctx); err != nil && ctx.Err() == nil && !s.over() {
+				s.link.server.Log.Warn("an MCP server's tools have changed; they stay as they were", "error", err)
+			}
+		case <-beat.C:
+			// Many servers do one thing at a time: while one works, silence is no
+			// sign of death, and the call has a deadline of its own.
+			if !s.busy() {
+				s.beat(ctx, s.sign)
+			}
+		}
+	}
+}
+
+// offer lists the server's tools and sets them, if they are others than before.
+func (s *session) offer(ctx context.Context) error {
+	list, err := s.list(ctx)
+	if err != nil {
+		return fmt.Errorf("its tools could not be listed: %w", err)
+	}
+	l := s.link
+	tools := l.tools(list)
+	specs := make([]events.ToolSpec, len(tools))
+	for i, t := range tools {
+		specs[i] = t.Spec()
+	}
+	if l.specs != nil && l.setErr == "" && reflect.DeepEqual(specs, l.specs) {
+		return nil
+	}
+	l.specs = specs
+	if err := l.set(tools...); err != nil {
+		if err.Error() != l.setErr {
+			l.server.Log.Error("the tools of an MCP server cannot be offered; give the server another prefix, or rename the other tool", "error", err)
+		}
+		l.setErr = err.Error()
+		return nil
+	}
+	l.setErr = ""
+	return nil
+}

@@ -1,0 +1,136 @@
+package mcp
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+const (
+	maxName        = 64
+	maxDescription = 16 << 10  // bytes
+	maxSchema      = 256 << 10 // bytes of one schema
+)
+
+// tools makes tools of those that a server lists. One that cannot be used is
+// left out and said in the log; the others stay.
+func (l *link) tools(list []*sdk.Tool) []tool.Tool {
+	log := l.server.Log
+	var check tool.Validator
+	var all []tool.Tool
+	taken := map[string]string{} // a tool's name here to the server's
+	for _, t := range inOrder(list, l.server.Prefix) {
+		if len(all) == maxTools {
+			log.Warn("an MCP server lists too many tools; the rest is left out", "tools", len(list), "limit", maxTools)
+			break
+		}
+		spec, err := l.spec(t, &check)
+		if err != nil {
+			log.Warn("a tool of an MCP server cannot be used and is left out", "tool", clip(t.Name, maxProblem), "error", err)
+			continue
+		}
+		if other, double := taken[spec.Name]; double {
+			log.Warn("two tools of an MCP server have one name here; the second is left out", "name", spec.Name, "first", other, "second", clip(t.Name, maxProblem))
+			continue
+		}
+		taken[spec.Name] = t.Name
+		all = append(all, &remote{link: l, name: t.Name, spec: spec})
+	}
+	return all
+}
+
+// inOrder puts tools that keep their name before those that must change it.
+func inOrder(list []*sdk.Tool, prefix string) []*sdk.Tool {
+	var kept, changed []*sdk.Tool
+	for _, t := range list {
+		if localName(prefix, t.Name) == prefix+t.Name {
+			kept = append(kept, t)
+		} else {
+			changed = append(changed, t)
+		}
+	}
+	return append(kept, changed...)
+}
+
+// spec is what a server says about a tool, in our words.
+func (l *link) spec(t *sdk.Tool, check *tool.Validator) (events.ToolSpec, error) {
+	spec := events.ToolSpec{Name: localName(l.server.Prefix, t.Name), Effect: effect(t.Annotations), TimeoutMS: l.server.Timeout.Milliseconds()}
+	if t.Name == "" {
+		return spec, fmt.Errorf("it has no name")
+	}
+	title := t.Title
+	if t.Annotations != nil {
+		title = cmp.Or(title, t.Annotations.Title)
+	}
+	spec.Description = clip(cmp.Or(t.Description, title), maxDescription)
+	var err error
+	if spec.Schema, err = schema(t.InputSchema); err != nil {
+		return spec, fmt.Errorf("its input schema %w", err)
+	}
+	if spec.Schema == nil {
+		spec.Schema = json.RawMessage(`{"type":"object"}`)
+	}
+	if err := check.Check(spec); err != nil {
+		return spec, err
+	}
+	if spec.Output, err = schema(t.OutputSchema); err == nil && spec.Output != nil {
+		err = check.Check(events.ToolSpec{Name: spec.Name, Schema: spec.Output})
+	}
+	if err != nil {
+		l.server.Log.Warn("the output schema of a tool of an MCP server cannot be used: its structured results are not checked", "tool", spec.Name, "error", err)
+		spec.Output = nil
+	}
+	return spec, nil
+}
+
+func schema(from any) (json.RawMessage, error) {
+	if from == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(from)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("is not JSON: %w", err)
+	case len(raw) > maxSchema:
+		return nil, fmt.Errorf("has %d bytes, more than %d", len(raw), maxSchema)
+	case !bytes.HasPrefix(raw, []byte("{")):
+		return nil, fmt.Errorf("is not a JSON object")
+	}
+	return raw, nil
+}
+
+// effect is the class that a server's hints say.
+func effect(a *sdk.ToolAnnotations) events.Effect {
+	switch {
+	case a != nil && a.ReadOnlyHint:
+		return events.EffectPure
+	case a != nil && a.IdempotentHint:
+		return events.EffectIdempotent
+	}
+	return events.EffectOnce
+}
+
+// localName is what a tool is called here: letters, digits, _ and -, at most 64.
+// A longer name is cut, and a digest of the whole keeps it from others that
+// begin alike.
+func localName(prefix, name string) string {
+	all := prefix + name
+	local := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return '_'
+	}, all)
+	if len(local) > maxName {
+		local = fmt.Sprintf("%s_%x", local[:maxName-9], sha256.Sum256([]byte(all)))[:maxName]
+	}
+	return local
+}
