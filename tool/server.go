@@ -1,0 +1,149 @@
+package tool
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	contract "github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/topology"
+	"github.com/parleybus/parley/internal/worker"
+)
+
+// localURL is where `parley up` serves.
+const localURL = "nats://127.0.0.1:4222"
+
+// Server serves tools. The zero value is ready: it finds the NATS server and the
+// credentials in the environment, under the names that Parley's own programs
+// read: NATS_URL, NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD,
+// NATS_CA, NATS_CERT and NATS_KEY, each also as NAME_FILE for a file that holds
+// the value. A field that is set stands over its variable.
+type Server struct {
+	// URL of the NATS server, or several with commas between;
+	// nats://127.0.0.1:4222, where `parley up` serves, when there is none.
+	URL string
+	// Creds and NKey are files; CA, Cert and Key are those of TLS.
+	Creds, NKey, Token, User, Password, CA, Cert, Key string
+	// InboxPrefix is where a user with restricted permissions gets its answers:
+	// _INBOX_tool-worker for one with those of a tool-worker.
+	InboxPrefix string
+	// Name of this worker among the others, in logs and in `parley tools`:
+	// letters, digits, _ and -. Made from host and process when empty.
+	Name string
+	// Slots is how many calls of each tool run at once; 16 when zero.
+	Slots int
+	// Drain is how long calls that run may go on after ctx has ended; 10 s when
+	// zero, not at all when negative.
+	Drain time.Duration
+	// Log receives what happens; slog.Default() when nil.
+	Log *slog.Logger
+}
+
+// Serve serves tools on the NATS server at url, with everything else as
+// [Server] has it: an empty url means NATS_URL. See [Server.Serve].
+func Serve(ctx context.Context, url string, tools ...Tool) error {
+	return Server{URL: url}.Serve(ctx, tools...)
+}
+
+// Serve announces tools and runs their calls until ctx ends. Then it takes no
+// more calls, lets those that run end within Drain, and hands the others back for
+// other workers at once, as far as their effect class allows. It returns nil
+// after that. It waits for a NATS server or a deployment that is not there yet,
+// and outlives their absence. The error says which definitions are wrong, before
+// anything is served; that the server refuses the credentials; or that ctx ended
+// before there was a server.
+func (s Server) Serve(ctx context.Context, tools ...Tool) error {
+	registry, err := registry(tools)
+	if err != nil {
+		return err
+	}
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
+	s.Name = cmp.Or(s.Name, ownName())
+	s.Drain = max(cmp.Or(s.Drain, 10*time.Second), 0)
+	if err := topology.CheckToken("worker", s.Name); err != nil {
+		return fmt.Errorf("the name of the server: %w", err)
+	}
+	b, err := bus.Wait(ctx, s.config(fromEnvironment), nil)
+	if err != nil {
+		return fmt.Errorf("serve tools: %w", err)
+	}
+	defer b.Close()
+	for _, spec := range registry.Specs() {
+		s.Log.Info("serves", "tool", spec.Name, "effect", spec.Effect, "worker", s.Name, "nats", b.URL())
+	}
+	w := &worker.Tool{Bus: b, Name: s.Name, Log: s.Log, Tools: registry, Slots: s.Slots, Drain: s.Drain}
+	if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve tools: %w", err)
+	}
+	return nil
+}
+
+// registry is the tools that can be served, or all that is wrong with them.
+func registry(tools []Tool) (*contract.Registry, error) {
+	if len(tools) == 0 {
+		return nil, errors.New("serve tools: there are none: give Serve at least one")
+	}
+	var problems []error
+	var all []contract.Tool
+	for _, t := range tools {
+		if t.run == nil && t.err == nil {
+			t.err = errors.New("a Tool is empty: make it with tool.Func")
+		}
+		problems = append(problems, t.err)
+		all = append(all, served{t})
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return contract.New(all...)
+}
+
+// config is how to reach the NATS server.
+func (s Server) config(getenv func(string) string) bus.Config {
+	return bus.Config{
+		URL:   cmp.Or(s.URL, getenv("NATS_URL"), localURL),
+		Creds: cmp.Or(s.Creds, getenv("NATS_CREDS")), NKey: cmp.Or(s.NKey, getenv("NATS_NKEY")),
+		Token: cmp.Or(s.Token, getenv("NATS_TOKEN")),
+		User:  cmp.Or(s.User, getenv("NATS_USER")), Password: cmp.Or(s.Password, getenv("NATS_PASSWORD")),
+		CA: cmp.Or(s.CA, getenv("NATS_CA")), Cert: cmp.Or(s.Cert, getenv("NATS_CERT")), Key: cmp.Or(s.Key, getenv("NATS_KEY")),
+		InboxPrefix: s.InboxPrefix,
+		Name:        "tool-worker " + s.Name, Log: s.Log,
+	}
+}
+
+// fromEnvironment looks a variable up, or the file that NAME_FILE names.
+func fromEnvironment(name string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	if path := os.Getenv(name + "_FILE"); path != "" {
+		if raw, err := os.ReadFile(path); err == nil {
+			return strings.TrimSpace(string(raw))
+		}
+	}
+	return ""
+}
+
+// ownName tells this server from every other, also of this process.
+func ownName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "host"
+	}
+	host = strings.Map(func(r rune) rune {
+		if topology.CheckToken("", string(r)) != nil {
+			return '-'
+		}
+		return r
+	}, host)
+	return fmt.Sprintf("%.40s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:4]))
+}
