@@ -36,6 +36,8 @@ var mayImport = map[string]string{
 	"cmd/tool-worker":              "internal/daemon",
 	"internal/daemon":              "internal/gateway internal/orchestrator internal/worker internal/llm/catalog " + lower,
 	"internal/gateway":             "schemas " + lower,
+	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
+	"examples/weather":             "tool",
 	"internal/orchestrator":        lower,
 	"internal/worker":              lower,
 	"internal/broker":              "internal/topology internal/events",
