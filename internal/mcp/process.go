@@ -112,6 +112,9 @@ func (p *process) Read(context.Context) (jsonrpc.Message, error) {
 			p.lines.garbage = 0
 			return m, nil
 		}
+		if id := answered(line[:min(edge, len(line))], line[max(0, len(line)-edge):]); id.IsValid() {
+			return &jsonrpc.Response{ID: id, Error: fmt.Errorf("the answer cannot be read: %w", err)}, nil
+		}
 		p.lines.garbage++
 		p.words.say("it printed what is no MCP message", string(line))
 		if p.lines.garbage == maxGarbage {

@@ -59,11 +59,13 @@ func rawList(kind string, r request) string {
 	next := ""
 	switch kind {
 	case "schemas":
-		deep := strings.Repeat(`{"type":"object","properties":{"a":`, 3000) + "{}" + strings.Repeat("}}", 3000)
+		deep := strings.Repeat(`{"type":"object","properties":{"a":`, 300) + `{"type":"objekt"}` + strings.Repeat("}}", 300)
 		list = append(list, one("wrong", `{"type":"objekt"}`), one("text", `"none"`), one("elsewhere", `{"$ref":"https://example.com/schema.json"}`),
 			one("huge", `{"type":"object","description":"`+strings.Repeat("x", 300<<10)+`"}`), one("deep", deep),
 			one("recursive", `{"type":"object","properties":{"next":{"$ref":"#"}}}`), `null`,
 			`{"name":"bad_output","inputSchema":{"type":"object"},"outputSchema":{"type":7}}`, one("", object))
+	case "bottomless":
+		list = append(list, one("deep", strings.Repeat(`{"not":`, 3000)+"{}"+strings.Repeat("}", 3000)))
 	case "names":
 		long := strings.Repeat("long", 30)
 		list = append(list, one("files.read", object), one("files/read", object), one("files_read", object), one(long+"1", object), one(long+"2", object))
@@ -88,6 +90,8 @@ func rawCall(r request) {
 		reply(r, `{"content":[]}`)
 	case "no result":
 		reply(r, `{"content":"`+strings.Repeat("y", 10)+`"}`)
+	case "bottomless":
+		reply(r, `{"content":[],"structuredContent":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`}`)
 	case "unknown content":
 		reply(r, `{"content":[{"type":"hologram"}]}`)
 	case "silent failure":
