@@ -1,10 +1,12 @@
 package tool
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,6 +19,46 @@ var ErrDeclined = errors.New("the person declined to answer")
 
 // ErrNobody says that there is nobody to ask.
 var ErrNobody = errors.New("nobody can be asked during this call")
+
+// arguments reads the arguments of a call. Some models write whole numbers as 3.0,
+// which a schema takes for an integer and encoding/json does not.
+func arguments[In any](in contract.Input) (In, error) {
+	var args, again In
+	err := in.Decode(&args)
+	if err == nil {
+		return args, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(in.Arguments))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return args, err
+	}
+	raw, failed := json.Marshal(whole(v))
+	if failed != nil || (contract.Input{Arguments: raw}).Decode(&again) != nil {
+		return args, err // what is wrong with what the model wrote
+	}
+	return again, nil
+}
+
+// whole writes 3.0 and 3e2 as 3 and 300, wherever they are in a value.
+func whole(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if f, err := v.Float64(); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 && strings.ContainsAny(v.String(), ".eE") {
+			return int64(f)
+		}
+	case []any:
+		for i := range v {
+			v[i] = whole(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = whole(v[k])
+		}
+	}
+	return v
+}
 
 // callKey finds the call that runs in a context.
 type callKey struct{}

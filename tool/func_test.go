@@ -210,13 +210,16 @@ func TestWhatTheModelReadsOfAnError(t *testing.T) {
 func TestArgumentsReachTheFunction(t *testing.T) {
 	t.Parallel()
 	add := Func("add", "", func(_ context.Context, in *struct{ A, B int }) (int, error) { return in.A + in.B, nil })
-	for raw, want := range map[string]string{`{"A":2,"B":3}`: "5", `{}`: "0", ``: "0", `null`: "0"} {
+	for raw, want := range map[string]string{`{"A":2,"B":3}`: "5", `{"A":2.0,"B":3e2}`: "302", `{}`: "0", ``: "0", `null`: "0"} {
 		if got, err := add.run(t.Context(), contract.Input{Arguments: json.RawMessage(raw)}); err != nil || got.Content != want {
 			t.Errorf("%q: got %q and %v, want %s", raw, got.Content, err, want)
 		}
 	}
-	if _, err := add.run(t.Context(), contract.Input{Arguments: json.RawMessage(`{"A":1e40}`)}); contract.StatusOf(err) != events.StatusFailed {
-		t.Errorf("a number that does not fit: %v", err)
+	for _, raw := range []string{`{"A":1e40}`, `{"A":2.5}`, `{"A":"2"}`, `{"A":`, `[]`, `{"A":9007199254740993.0}`} {
+		_, err := add.run(t.Context(), contract.Input{Arguments: json.RawMessage(raw)})
+		if contract.StatusOf(err) != events.StatusFailed || !strings.Contains(err.Error(), "do not fit the tool") {
+			t.Errorf("%s: got %v", raw, err)
+		}
 	}
 }
 

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -373,6 +375,42 @@ func TestServeWaitsForADeploymentThatIsNotThereYet(t *testing.T) {
 	if err := take(t, done); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestServeOutlivesAServerThatIsRestarted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := broker.Start(broker.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bus.Connect(t.Context(), bus.Config{URL: s.URL()}, &topology.Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	d := &deployment{b, t, s.URL(), slog.New(slog.DiscardHandler)}
+	tool := Func("steady", "", say("here", nil), Pure())
+	stop := d.serve(Server{}, tool)
+	d.want(tool, `{}`, events.StatusOK, "here")
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	at, err := url.Parse(d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(at.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = broker.Start(broker.Config{Dir: dir, Port: port}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	d.until(b.Connected, "the caller does not come back")
+	d.want(tool, `{}`, events.StatusOK, "here")
+	stop()
 }
 
 func TestServeSaysWhyItCannotBegin(t *testing.T) {

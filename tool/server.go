@@ -56,7 +56,9 @@ func Serve(ctx context.Context, url string, tools ...Tool) error {
 // more calls, lets those that run end within Drain, and hands the others back for
 // other workers at once, as far as their effect class allows. It returns nil
 // after that. It waits for a NATS server or a deployment that is not there yet,
-// and outlives their absence. The error says which definitions are wrong, before
+// and outlives their absence. A tool whose name another worker serves with another
+// schema or effect class is not served until that one has gone; the log says so.
+// The error says which definitions are wrong, before
 // anything is served; that the server refuses the credentials; or that ctx ended
 // before there was a server.
 func (s Server) Serve(ctx context.Context, tools ...Tool) error {

@@ -127,8 +127,8 @@ func Func[In, Out any](name, description string, fn func(context.Context, In) (O
 		return t
 	}
 	t.run = func(ctx context.Context, in contract.Input) (contract.Result, error) {
-		var args In
-		if err := in.Decode(&args); err != nil {
+		args, err := arguments[In](in)
+		if err != nil {
 			return contract.Result{}, err
 		}
 		out, err := during(ctx, in, func(ctx context.Context) (any, error) { return fn(ctx, args) })
