@@ -159,6 +159,13 @@ func TestWhatAFunctionReturnsDecidesWhatTheModelReads(t *testing.T) {
 	}
 }
 
+func orFailed(s events.Status) events.Status {
+	if s == "" {
+		return events.StatusFailed
+	}
+	return s
+}
+
 func TestWhatTheModelReadsOfAnError(t *testing.T) {
 	t.Parallel()
 	ended, cancel := context.WithCancel(context.Background())
@@ -170,20 +177,21 @@ func TestWhatTheModelReadsOfAnError(t *testing.T) {
 		status events.Status
 		after  time.Duration // of one that may pass
 	}{
-		"Fail is read as it is":                    {tool: Func("t", "", say("", Fail("no city %q: ask for Oslo", "X"))), want: `no city "X": ask for Oslo`},
-		"Fail is read with what is around it":      {tool: Func("t", "", say("", fmt.Errorf("weather: %w", Fail("no city")))), want: "weather: no city"},
-		"Fail may be long":                         {tool: Func("t", "", say("", Fail("%s", strings.Repeat("a", 10_000)))), want: strings.Repeat("a", 10_000)},
-		"others are bounded":                       {tool: Func("t", "", say("", errors.New(strings.Repeat("ä", 10_000)))), want: strings.Repeat("ä", 2048) + "… (the first 4096 of 20000 bytes)"},
-		"others are made UTF-8":                    {tool: Func("t", "", say("", errors.New("a\xFF"))), want: "a\uFFFD"},
-		"an empty one says whose it is":            {tool: Func("t", "", say("", errors.New(""))), want: "the tool t failed and did not say why"},
-		"Retry may pass":                           {tool: Func("t", "", say("", Retry(errors.New("busy"), time.Second))), want: "busy", after: time.Second},
-		"Retry of nothing may too":                 {tool: Func("t", "", say("", Retry(nil, -time.Second))), want: "it is not available now", after: -1},
-		"a deadline of its own is a failure":       {tool: Func("t", "", say("", fmt.Errorf("dial: %w", context.DeadlineExceeded))), want: "dial: context deadline exceeded"},
-		"a context of its own is a failure":        {tool: Func("t", "", say("", context.Canceled)), want: "context canceled"},
-		"the call's end is the call's":             {ctx: ended, tool: Func("t", "", say("", fmt.Errorf("get: %w", context.Canceled))), want: "get: context canceled", status: events.StatusCancelled},
-		"a result beats the end of the call":       {ctx: ended, tool: Func("t", "", say("", error(nil))), status: events.StatusOK},
-		"a nil result without an error is a fault": {tool: Func("t", "", say((*sum)(nil), nil)), want: "the tool gave nothing: a nil *tool.sum and no error"},
-		"a result that is no JSON":                 {tool: Func("t", "", say(math.NaN(), nil)), want: "the result cannot be written as JSON: json: unsupported value: NaN"},
+		"Fail is read as it is":                                 {tool: Func("t", "", say("", Fail("no city %q: ask for Oslo", "X"))), want: `no city "X": ask for Oslo`},
+		"Fail is read with what is around it":                   {tool: Func("t", "", say("", fmt.Errorf("weather: %w", Fail("no city")))), want: "weather: no city"},
+		"Fail may be long":                                      {tool: Func("t", "", say("", Fail("%s", strings.Repeat("a", 10_000)))), want: strings.Repeat("a", 10_000)},
+		"others are bounded":                                    {tool: Func("t", "", say("", errors.New(strings.Repeat("ä", 10_000)))), want: strings.Repeat("ä", 2048) + "… (the first 4096 of 20000 bytes)"},
+		"others are made UTF-8":                                 {tool: Func("t", "", say("", errors.New("a\xFF"))), want: "a\uFFFD"},
+		"an empty one says whose it is":                         {tool: Func("t", "", say("", errors.New(""))), want: "the tool t failed and did not say why"},
+		"Retry may pass":                                        {tool: Func("t", "", say("", Retry(errors.New("busy"), time.Second))), want: "busy", after: time.Second},
+		"Retry of nothing may too":                              {tool: Func("t", "", say("", Retry(nil, -time.Second))), want: "it is not available now", after: -1},
+		"a deadline of its own is a failure":                    {tool: Func("t", "", say("", fmt.Errorf("dial: %w", context.DeadlineExceeded))), want: "dial: context deadline exceeded"},
+		"a context of its own is a failure":                     {tool: Func("t", "", say("", context.Canceled)), want: "context canceled"},
+		"the call's end is the call's":                          {ctx: ended, tool: Func("t", "", say("", fmt.Errorf("get: %w", context.Canceled))), want: "get: context canceled", status: events.StatusCancelled},
+		"a question that nobody answers says how the call ends": {tool: Func("t", "", say("", contract.End(events.StatusExpired, "nobody answered"))), want: "nobody answered", status: events.StatusExpired},
+		"a result beats the end of the call":                    {ctx: ended, tool: Func("t", "", say("", error(nil))), status: events.StatusOK},
+		"a nil result without an error is a fault":              {tool: Func("t", "", say((*sum)(nil), nil)), want: "the tool gave nothing: a nil *tool.sum and no error"},
+		"a result that is no JSON":                              {tool: Func("t", "", say(math.NaN(), nil)), want: "the result cannot be written as JSON: json: unsupported value: NaN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -193,7 +201,7 @@ func TestWhatTheModelReadsOfAnError(t *testing.T) {
 			_, err := c.tool.run(c.ctx, contract.Input{})
 			if err == nil {
 				err = errors.New("")
-			} else if want := c.status; contract.StatusOf(err) != events.StatusFailed && contract.StatusOf(err) != want {
+			} else if want := orFailed(c.status); contract.StatusOf(err) != want {
 				t.Errorf("ends as %s", contract.StatusOf(err))
 			}
 			if err.Error() != c.want {

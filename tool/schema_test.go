@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,8 @@ type everything struct {
 	Raw      json.RawMessage  `json:"raw"`
 	Any      any              `json:"any,omitempty"`
 	Bytes    []byte           `json:"bytes"`
+	Choice   *float64         `json:"choice" enum:"0.5,1"`
+	Number   json.Number      `json:"number,omitempty"`
 	Big      *big.Int         `json:"big,omitempty"`
 	Quoted   int              `json:"quoted,string"`
 	Untagged bool
@@ -116,6 +119,8 @@ func TestASchemaSaysWhatJSONReadsIntoAndWritesOfAType(t *testing.T) {
 		"raw":        {in: `{"description":"any JSON value"}`},
 		"any":        {in: `{"description":"any JSON value"}`},
 		"bytes":      {in: `{"type":"string","contentEncoding":"base64"}`, out: `{"type":["null","string"],"contentEncoding":"base64"}`},
+		"choice":     {in: `{"type":"number","enum":[0.5,1]}`, out: `{"type":["null","number"],"enum":[0.5,1,null]}`},
+		"number":     {in: `{"type":"number"}`},
 		"big":        {in: `{"type":"integer"}`},
 		"quoted":     {in: `{"type":"string","description":"integer as text"}`},
 		"Untagged":   {in: `{"type":"boolean"}`},
@@ -147,9 +152,9 @@ func TestASchemaSaysWhatJSONReadsIntoAndWritesOfAType(t *testing.T) {
 		if err := json.Unmarshal(schema, &s); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"text", "tags", "grid", "counts", "where", "maybe", "when", "wait", "address", "level", "shape", "raw", "bytes", "quoted", "Untagged", "named"}
+		want := []string{"text", "tags", "grid", "counts", "where", "maybe", "when", "wait", "address", "level", "shape", "raw", "bytes", "choice", "quoted", "Untagged", "named"}
 		if side == "input" {
-			want = append(want[:5:5], want[6:]...)
+			want = slices.DeleteFunc(want, func(name string) bool { return name == "maybe" || name == "choice" })
 		}
 		if diff := cmp.Diff(want, s.Required); diff != "" {
 			t.Errorf("required in the %s (-want +got):\n%s", side, diff)
