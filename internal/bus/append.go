@@ -105,6 +105,7 @@ type Last struct {
 	Time     time.Time
 	Data     []byte
 	Lines    []events.Line
+	Bad      error // why it cannot be read
 }
 
 func (b *Bus) last(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
@@ -122,7 +123,7 @@ func (b *Bus) last(ctx context.Context, stream, subject string) (*jetstream.RawS
 }
 
 // LastOf reads the last message of a lane; its Sequence is 0 when the lane is
-// empty.
+// empty. One that nobody can read is no error: the lane goes on after it.
 func (b *Bus) LastOf(ctx context.Context, a topology.Address) (Last, error) {
 	if err := a.Check(); err != nil {
 		return Last{}, fmt.Errorf("read the last message of a lane: %w", err)
@@ -135,11 +136,12 @@ func (b *Bus) LastOf(ctx context.Context, a topology.Address) (Last, error) {
 	if m.Sequence == 0 {
 		return Last{}, nil
 	}
-	lines, err := b.decode(ctx, m.Data)
-	if err != nil {
-		return Last{}, fmt.Errorf("last message of %s: %w", subject, err)
+	last := Last{Sequence: m.Sequence, Time: m.Time, Data: m.Data}
+	var unfetched *fetchError
+	if last.Lines, last.Bad = b.decode(ctx, m.Data); errors.As(last.Bad, &unfetched) {
+		return Last{}, fmt.Errorf("last message of %s: %w", subject, last.Bad)
 	}
-	return Last{Sequence: m.Sequence, Time: m.Time, Data: m.Data, Lines: lines}, nil
+	return last, nil
 }
 
 // Publish puts an input on a conversation's in channel and returns its

@@ -81,17 +81,9 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		return err
 	}
 	defer stop()
-	started := false
-	if last.Sequence < job.Decision {
-		last.Lines = nil // written before anybody asked for the call
-	}
-	for _, l := range last.Lines {
-		switch l.Event.(type) {
-		case *events.ToolResult:
-			return nil // it has its result; the acknowledgement was lost
-		case *events.ToolStarted:
-			started = true
-		}
+	started, done, err := w.lane(ctx, a, job, last.Sequence)
+	if err != nil || done {
+		return err // when it has its result, only the acknowledgement was lost
 	}
 	if err := wanted(ctx, w.Bus, a, job.Decision, has); err != nil {
 		if errors.Is(err, errStale) {
@@ -104,6 +96,27 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		return bus.RetryAfter(err, yieldTo)
 	}
 	return err
+}
+
+// lane finds out whether somebody began the call, and whether it has its result.
+// What stands on the lane from before anybody asked for the call, and what
+// cannot be read, is nobody's.
+func (w *Tool) lane(ctx context.Context, a topology.Address, job *events.ToolJob, last uint64) (started, done bool, err error) {
+	if last <= job.Decision {
+		return false, false, nil
+	}
+	err = w.Bus.ReadShard(ctx, a.Shard, job.Decision, []string{a.Subject(topology.Conv)}, func(m bus.Message) error {
+		for _, l := range m.Lines {
+			switch l.Event.(type) {
+			case *events.ToolResult:
+				done = true
+			case *events.ToolStarted:
+				started = true
+			}
+		}
+		return nil
+	})
+	return started, done, err
 }
 
 // call takes the lane, runs the tool and writes its one result.
