@@ -39,6 +39,7 @@ func params(dir string) testscript.Params {
 			e.Setenv("PARLEY_DATA", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("OLLAMA_HOST", "http://127.0.0.1:1")
 			e.Setenv("LANG", "C.UTF-8")
+			e.Values[ups{}] = map[string]*child{}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -46,6 +47,7 @@ func params(dir string) testscript.Params {
 			"hangup":    hangup,
 			"interrupt": interrupt,
 			"up":        up,
+			"kill9":     kill9,
 			"latest":    latest,
 			"cursor":    cursor,
 			"server":    natsServer,
@@ -205,7 +207,12 @@ func up(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	fmt.Fprint(ts.Stdout(), c.read.String())
+	running := ts.Value(ups{}).(map[string]*child)
+	running[args[0]] = c
 	ts.Defer(func() {
+		if running[args[0]] != c {
+			return // it was killed
+		}
 		_ = c.cmd.Process.Signal(os.Interrupt) // Wait tells how it ended
 		c.until(func(string) bool { return false })
 		if code := exitCode(c.cmd.Wait()); code != 0 {
@@ -213,6 +220,21 @@ func up(ts *testscript.TestScript, _ bool, args []string) {
 			panic("parley up did not end well")
 		}
 	})
+}
+
+// ups is the key of the processes that up runs, by the VAR of each.
+type ups struct{}
+
+// kill9 VAR: ends a process of up as a crash does.
+func kill9(ts *testscript.TestScript, _ bool, args []string) {
+	running := ts.Value(ups{}).(map[string]*child)
+	c := running[args[0]]
+	delete(running, args[0])
+	ts.Check(c.cmd.Process.Kill())
+	c.until(func(string) bool { return false })
+	if code := exitCode(c.cmd.Wait()); code != -1 {
+		ts.Fatalf("parley up ended by itself, with exit code %d", code)
+	}
 }
 
 // latest VAR: the id of the newest conversation.
