@@ -109,11 +109,12 @@ func identify(d *deployment, e events.Event) string {
 	return *id
 }
 
-// each gives the events of a message, those of a Decision one by one.
+// each gives the events of a message, those of a Decision one by one. A Decision
+// in another channel than its own decides nothing.
 func each(m bus.Message, fn func(events.Event)) {
 	for _, l := range m.Lines {
 		fn(l.Event)
-		if d, ok := l.Event.(*events.Decision); ok {
+		if d, ok := l.Event.(*events.Decision); ok && m.Channel == events.ChannelTurn {
 			for _, l := range d.Events {
 				fn(l.Event)
 			}
