@@ -255,6 +255,12 @@ func (c *Conversation) Decided(e events.Event) {
 		}
 	case *events.ToolCallRequested:
 		c.released(e)
+	case *events.ToolCallsQueued:
+		for i := range c.Calls {
+			if s := &c.Calls[i]; slices.Contains(e.Calls, s.Call) && s.Status == "" {
+				s.Waits = events.WaitSlot
+			}
+		}
 	case *events.ToolCallRefused:
 		c.end(e.Call, e.Status)
 	case *events.ToolCallAnswered:

@@ -82,6 +82,13 @@ type ToolCallRequested struct {
 	By        string          `json:"by,omitempty" jsonschema:"id of the Verdict that let it run"`
 }
 
+// ToolCallsQueued says which calls wait for others of their conversation to end:
+// only so many run at once, so that one conversation does not starve others.
+type ToolCallsQueued struct {
+	Turn  string   `json:"turn" jsonschema:"id of the turn"`
+	Calls []string `json:"calls" jsonschema:"ids of the calls, in the order in which they will be asked for"`
+}
+
 // ToolCallRefused is the result of a call that is not run, or no longer waited
 // for.
 type ToolCallRefused struct {
@@ -111,6 +118,8 @@ const (
 	WaitTime     Wait = "time"     // the time it was deferred to
 	WaitResult   Wait = "result"   // a result from outside: on the call's lane, or an answer
 	WaitLimit    Wait = "limit"    // leave to go on past a limit
+	// WaitSlot is nobody's to end: other calls of the conversation are to.
+	WaitSlot Wait = "slot"
 )
 
 // Paused says that the turn waits for somebody, and for what. It lists all that
@@ -196,6 +205,9 @@ func (*AssistantMessage) Type() string { return "AssistantMessage" }
 
 // Type implements [Event].
 func (*ToolCallRequested) Type() string { return "ToolCallRequested" }
+
+// Type implements [Event].
+func (*ToolCallsQueued) Type() string { return "ToolCallsQueued" }
 
 // Type implements [Event].
 func (*ToolCallRefused) Type() string { return "ToolCallRefused" }

@@ -51,7 +51,7 @@ func Prototypes() []Event {
 		new(Settings), new(UserMessage), new(Verdict), new(Cancel),
 		new(Decision),
 		new(TurnStarted), new(GenerationRequested), new(AssistantMessage), new(ToolCallRequested),
-		new(ToolCallRefused), new(ToolCallAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
+		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
 		new(HooksRequested), new(HookAnswered),
 		new(GenerationStarted), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
 		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded),

@@ -103,12 +103,14 @@ type Limits struct {
 	TimeMS  int64          `json:"time_ms,omitempty" jsonschema:"wall time of a turn in milliseconds, without the time it waits for somebody"`
 	Calls   map[string]int `json:"calls,omitempty" jsonschema:"calls per turn, by name or pattern (path.Match) of the tool"`
 	Repeats int            `json:"repeats,omitempty" jsonschema:"rounds with the same call, arguments and result"`
-	OnLimit LimitAction    `json:"on_limit,omitempty" jsonschema:"end (the default) or ask"`
+	// Parallel bounds what runs at once, not the turn.
+	Parallel int         `json:"parallel,omitempty" jsonschema:"calls of the conversation that run at once; 8 when absent"`
+	OnLimit  LimitAction `json:"on_limit,omitempty" jsonschema:"end (the default) or ask"`
 }
 
 // IsZero reports whether nothing is said.
 func (l Limits) IsZero() bool {
-	return l.Steps == 0 && l.Tokens == 0 && l.CostUSD == 0 && l.TimeMS == 0 && len(l.Calls) == 0 && l.Repeats == 0 && l.OnLimit == ""
+	return l.Steps == 0 && l.Tokens == 0 && l.CostUSD == 0 && l.TimeMS == 0 && len(l.Calls) == 0 && l.Repeats == 0 && l.Parallel == 0 && l.OnLimit == ""
 }
 
 // Price of a model in US dollars per million tokens.

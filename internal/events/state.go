@@ -73,7 +73,9 @@ type CallState struct {
 }
 
 // Waiting reports whether the call waits for somebody or for its time.
-func (c *CallState) Waiting() bool { return c.Status == "" && c.Waits != "" }
+func (c *CallState) Waiting() bool {
+	return c.Status == "" && c.Waits != "" && c.Waits != WaitSlot
+}
 
 // Running reports whether a worker has the call, or will take it.
 func (c *CallState) Running() bool { return c.Status == "" && c.Waits == "" }

@@ -33,40 +33,78 @@ func (d *decision) place(calls []events.Part) {
 		times[call.Call]++
 	}
 	var awaiting []events.Awaited
+	var queued []string
 	for _, call := range calls {
-		if a := d.placeOne(call, times[call.Call]); a != nil {
+		switch a, later := d.placeOne(call, times[call.Call]); {
+		case later:
+			queued = append(queued, call.Call)
+		case a != nil:
 			awaiting = append(awaiting, *a)
 		}
+	}
+	if len(queued) > 0 {
+		d.emit(&events.ToolCallsQueued{Turn: d.c.Turn, Calls: queued})
 	}
 	if len(awaiting) > 0 {
 		d.pause(awaiting, 0)
 	}
 }
 
+// fill asks for calls that waited until others had ended; it reports whether it
+// did.
+func (d *decision) fill() bool {
+	var calls []events.Part
+	free := d.env.limits().Parallel - d.running()
+	for _, c := range d.c.Calls {
+		if c.Status != "" || c.Waits != events.WaitSlot || len(calls) >= free {
+			continue
+		}
+		if p, ok := d.said.Part(c.Call); ok {
+			calls = append(calls, p)
+		}
+	}
+	if len(calls) > 0 {
+		d.place(calls)
+	}
+	return len(calls) > 0
+}
+
+// running is how many calls run.
+func (d *decision) running() int {
+	n := 0
+	for _, c := range d.c.Calls {
+		if c.Running() && d.c.Asked[c.Call] != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // placeOne finds out what becomes of a call whose id stands so many times in the
-// answer; it returns what the call waits for.
-func (d *decision) placeOne(call events.Part, times int) *events.Awaited {
+// answer; it returns what the call waits for, or that others have to end before
+// it.
+func (d *decision) placeOne(call events.Part, times int) (_ *events.Awaited, later bool) {
 	spec, known := d.tool(call.Name)
 	switch {
 	case !known:
 		d.refuse(call.Call, call.Name, events.StatusUnknownTool, fmt.Sprintf("there is no tool named %q; %s", call.Name, d.offered()))
-		return nil
+		return nil, false
 	case call.Invalid != "":
 		d.invalid(call, call.Invalid)
-		return nil
+		return nil, false
 	case times > 1:
 		d.invalid(call, fmt.Sprintf("the worker gave %d calls one id", times))
-		return nil
+		return nil, false
 	}
 	if err := cmp.Or(topology.CheckID("call", call.Call), topology.CheckToken("tool", call.Name)); err != nil { // they make a subject
 		d.invalid(call, err.Error())
-		return nil
+		return nil, false
 	}
 	// What is approved is what would run: nobody is asked about a call that
 	// cannot.
 	if err := d.env.Check(spec, call.Arguments); err != nil {
 		d.invalid(call, err.Error())
-		return nil
+		return nil, false
 	}
 	state := events.CallState{Call: call.Call, Tool: call.Name, Effect: cmp.Or(spec.Effect, events.EffectOnce)}
 	r := d.judge(state, call.Arguments)
@@ -74,11 +112,14 @@ func (d *decision) placeOne(call events.Part, times int) *events.Awaited {
 	case events.ActionDeny:
 		d.deny(call.Call, call.Name, r)
 	case events.ActionAuto:
+		if d.running() >= d.env.limits().Parallel {
+			return nil, true
+		}
 		d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Name, Effect: state.Effect, By: r.Granted})
 	default:
-		return d.awaited(state, call.Arguments, r)
+		return d.awaited(state, call.Arguments, r), false
 	}
-	return nil
+	return nil, false
 }
 
 // afterUnknown stands in the place of a rule's key where a call is asked about

@@ -51,6 +51,14 @@ func callStates() []callState {
 			s.model("", again, s.part("beside", `{"x":6}`))
 			return again.Call
 		}},
+		{"waits for others", func(s *scene) string {
+			s.people()
+			s.env.Limits.Parallel = 1
+			s.say("go on")
+			call := s.part("auto", `{"x":1}`)
+			s.model("", s.part("auto", `{"x":7}`), call, s.part("beside", `{"x":6}`))
+			return call.Call
+		}},
 		{"waits for its time", func(s *scene) string { return s.asks("later") }},
 		{"waits for its result", func(s *scene) string { return s.asks("outside") }},
 		{"waits for a limit", func(s *scene) string { return s.limited() }},

@@ -86,6 +86,8 @@ func (d *decision) turn() bool {
 	switch {
 	case c.Phase == events.PhaseGenerating && c.Open != nil && c.Open.Ended != nil:
 		return d.generated(c.Open, c.Open.Ended)
+	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fill():
+		return true
 	case c.Phase == events.PhasePaused:
 		return d.due()
 	case c.Phase == events.PhaseCalling && d.allSettled():

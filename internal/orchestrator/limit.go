@@ -27,7 +27,7 @@ const (
 
 // DefaultLimits bound a turn where nobody said otherwise.
 func DefaultLimits() events.Limits {
-	return events.Limits{Steps: 25, TimeMS: (15 * time.Minute).Milliseconds(), Repeats: 5}
+	return events.Limits{Steps: 25, TimeMS: (15 * time.Minute).Milliseconds(), Repeats: 5, Parallel: 8}
 }
 
 // limits are those that stand, without what a person extended.
@@ -43,6 +43,9 @@ func (e Env) limits() events.Limits {
 	}
 	if l.Repeats <= 0 {
 		l.Repeats = d.Repeats
+	}
+	if l.Parallel <= 0 {
+		l.Parallel = max(d.Parallel, 1)
 	}
 	if l.CostUSD <= 0 {
 		l.CostUSD = d.CostUSD

@@ -112,6 +112,8 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 		return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", call.Status)
 	case call.Waits == "":
 		return events.AnswerAlreadyDecided, "the call runs already"
+	case call.Waits == events.WaitSlot:
+		return events.AnswerAlreadyDecided, "the call runs as soon as others have ended: cancel it if it must not"
 	case call.Waits != events.WaitLimit && v.call.Digest == "":
 		return events.AnswerInvalid, "the verdict must name the digest of the arguments that were judged: Paused names it"
 	case call.Waits != events.WaitLimit && v.call.Digest != call.Digest:

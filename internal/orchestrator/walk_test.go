@@ -39,7 +39,7 @@ type attempt struct {
 
 func newWalk(t *rapid.T) *walk {
 	w := &walk{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000), superseded: map[string]bool{}}
-	w.env.Limits = events.Limits{Steps: 3, Tokens: 200, TimeMS: 60_000, Calls: map[string]int{"g": 3}, Repeats: 3}
+	w.env.Limits = events.Limits{Steps: 3, Tokens: 200, TimeMS: 60_000, Calls: map[string]int{"g": 3}, Repeats: 3, Parallel: 2}
 	w.env.Limits.OnLimit = choose(w, events.LimitEnd, events.LimitAsk)
 	w.env.Policy = w.policy()
 	if choose(w, false, false, true) {

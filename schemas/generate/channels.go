@@ -87,7 +87,7 @@ const hookAnswers = "hook-answers"
 
 // decided are the events that stand inside a Decision only.
 func decided() []string {
-	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested",
+	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested", "ToolCallsQueued",
 		"ToolCallRefused", "ToolCallAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested"}
 }
 
