@@ -222,8 +222,7 @@ func forgeries(conversation, call, digest string) string {
 
 // liar is a tool that shows and returns what it is told.
 type liar struct {
-	begun chan struct{}
-	says  chan string
+	says chan string
 }
 
 // Spec implements [tool.Tool].
