@@ -118,6 +118,9 @@ func (s Service) run(ctx context.Context, cfg Config) error {
 	}
 	defer b.Close()
 	health := NewHealth()
+	if s.Setup {
+		health.Queues(b, log)
+	}
 	ready := func() {
 		health.Ready(func() error {
 			if !b.Connected() {

@@ -12,6 +12,9 @@ const (
 	// App speaks for people: it writes inputs, answers deferred calls and hooks,
 	// and reads everything. Gateways and the command line are apps.
 	App Role = "app"
+	// Caller is an app that also calls tools by itself, past every policy: the
+	// command line's `tools call`, and `parley mcp`.
+	Caller Role = "caller"
 	// LLMWorker runs generations.
 	LLMWorker Role = "llm-worker"
 	// ToolWorker runs calls.
@@ -47,6 +50,9 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 		}
 		publish = slices.Concat(own, plan.reading(), objects(), roster())
 		return publish, []string{"live.*.*.>", "hooks.>", inbox}
+	case Caller:
+		publish, _ = Permissions(App, plan)
+		return append(publish, "jobs.tool.*.*", "$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.LIST.JOBS"), []string{"live.*.*.>", inbox}
 	case LLMWorker:
 		publish = slices.Concat([]string{"conv.*.*.gen"}, plan.reading(), objects(), working("llm"))
 		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
@@ -57,7 +63,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 		own := []string{
 			"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>",
-			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*",
+			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS",
 		}
 		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
 		return publish, []string{inbox}

@@ -1,0 +1,130 @@
+package bus_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+func toolOffer(worker, schema string, effect events.Effect) bus.Offer {
+	return bus.Offer{Kind: "tool", Name: "clock", Worker: worker, Tool: &events.ToolSpec{Name: "clock", Schema: json.RawMessage(schema), Effect: effect}}
+}
+
+func TestToolsOfOneNameMustBeOneTool(t *testing.T) {
+	b := inProcess(t)
+	first := b.NewPresence()
+	if stands, err := first.Set(t.Context(), []bus.Offer{toolOffer("one", `{"type":"object"}`, "pure")}); err != nil || len(stands) != 1 {
+		t.Fatal(stands, err)
+	}
+	second := b.NewPresence()
+	for name, other := range map[string]bus.Offer{"another schema": toolOffer("two", `{"type":"object","required":["x"]}`, "pure"), "another effect": toolOffer("two", `{"type":"object"}`, "once")} {
+		t.Run(name+" is refused, and both are named", func(t *testing.T) {
+			stands, err := second.Set(t.Context(), []bus.Offer{other, {Kind: "tool", Name: "mine", Worker: "two", Tool: &events.ToolSpec{Name: "mine"}}})
+			taken, ok := errors.AsType[*bus.TakenError](err)
+			if !ok || taken.Worker != "two" || taken.Other != "one" || !strings.Contains(err.Error(), "one") || !strings.Contains(err.Error(), "two") {
+				t.Errorf("%v", err)
+			}
+			if len(stands) != 1 || stands[0].Name != "mine" {
+				t.Errorf("stands: %+v", stands)
+			}
+		})
+	}
+	if stands, err := b.NewPresence().Set(t.Context(), []bus.Offer{toolOffer("three", `{ "type": "object" }`, "pure")}); err != nil || len(stands) != 1 {
+		t.Errorf("the same tool is refused: %v", err)
+	}
+	if offers, err := b.Offers(t.Context()); err != nil || len(offers) != 3 {
+		t.Errorf("%+v %v", offers, err)
+	}
+	first.Leave(t.Context())
+	b.NewPresence().Leave(t.Context())
+	third := b.NewPresence()
+	if _, err := third.Set(t.Context(), []bus.Offer{toolOffer("three", `{"type":"object"}`, "pure")}); err != nil {
+		t.Fatal(err)
+	}
+	third.Leave(t.Context())
+	if stands, err := second.Set(t.Context(), []bus.Offer{toolOffer("two", `{"type":"object","required":["x"]}`, "pure")}); err != nil || len(stands) != 1 {
+		t.Errorf("the name is free and refused still: %+v %v", stands, err)
+	}
+}
+
+func TestOfTwoToolsThatComeAtOnceOneGivesWay(t *testing.T) {
+	b := inProcess(t)
+	for range 20 {
+		one, two := b.NewPresence(), b.NewPresence()
+		var stood [2]int
+		var both sync.WaitGroup
+		for i, p := range []*bus.Presence{one, two} {
+			both.Go(func() {
+				stands, err := p.Set(t.Context(), []bus.Offer{toolOffer([]string{"one", "two"}[i], []string{`{}`, `{"type":"object"}`}[i], "pure")})
+				if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
+					t.Error(err)
+				}
+				stood[i] = len(stands)
+			})
+		}
+		both.Wait()
+		if stood[0]+stood[1] != 1 {
+			t.Fatalf("%v of the two stand", stood)
+		}
+		one.Leave(t.Context())
+		two.Leave(t.Context())
+	}
+}
+
+func TestQueuesTellTheirLag(t *testing.T) {
+	b := inProcess(t)
+	queue, err := topology.ToolQueue("clock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.EnsureQueue(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		call := id()
+		subject, err := topology.ToolJob("clock", call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.PublishJob(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: "clock", Arguments: json.RawMessage("{}")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := b.Queues(t.Context())
+	if err != nil || len(got) != 1 || got[0] != (bus.QueueInfo{Kind: "tool", Name: "clock", Lag: 3}) {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func TestAPieceOfAnObject(t *testing.T) {
+	b := inProcess(t)
+	text := strings.Repeat("añb", 1000)
+	o, err := b.Put(t.Context(), id(), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for offset := int64(0); offset < int64(len(text)); {
+		piece, size, err := b.Piece(t.Context(), o.Name, offset, 770)
+		if err != nil || size != int64(len(text)) || len(piece) == 0 || strings.ToValidUTF8(string(piece), "?") != string(piece) {
+			t.Fatalf("%q %d %v", piece, size, err)
+		}
+		all.Write(piece)
+		offset += int64(len(piece))
+	}
+	if all.String() != text {
+		t.Error("the pieces do not make the whole")
+	}
+	if _, _, err := b.Piece(t.Context(), o.Name, int64(len(text))+1, 10); err == nil {
+		t.Error("a piece beyond the end is given")
+	}
+	if _, _, err := b.Piece(t.Context(), id()+"/nothing", 0, 10); err == nil || !strings.Contains(err.Error(), "no object") {
+		t.Errorf("an object that is not there: %v", err)
+	}
+}

@@ -1,0 +1,45 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// QueueInfo is how a queue of jobs stands.
+type QueueInfo struct {
+	Kind    string `json:"kind"`    // "llm" or "tool"
+	Name    string `json:"name"`    // route or tool
+	Lag     uint64 `json:"lag"`     // jobs that nobody has taken
+	Running int    `json:"running"` // jobs that somebody has
+	Retried int    `json:"retried"` // of those, handed out more than once
+	Waiting int    `json:"waiting"` // workers' requests for more
+}
+
+// Queues lists the queues there are, by kind and name: what an autoscaler and a
+// person want to know of them.
+func (b *Bus) Queues(ctx context.Context) ([]QueueInfo, error) {
+	s, err := b.stream(ctx, topology.StreamJobs)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	var all []QueueInfo
+	list := s.ListConsumers(ctx)
+	for info := range list.Info() {
+		kind, name, ok := strings.Cut(info.Config.Durable, "_")
+		if !ok || kind != "llm" && kind != "tool" {
+			continue // a stranger's
+		}
+		all = append(all, QueueInfo{Kind: kind, Name: name, Lag: info.NumPending, Running: info.NumAckPending, Retried: info.NumRedelivered, Waiting: info.NumWaiting})
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("list the queues: %w", explainJetStream(err))
+	}
+	slices.SortFunc(all, func(a, b QueueInfo) int { return strings.Compare(a.Kind+"."+a.Name, b.Kind+"."+b.Name) })
+	return all, nil
+}

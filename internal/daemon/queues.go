@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parleybus/parley/internal/bus"
+)
+
+// queueCollector publishes how the queues stand, asked for at each scrape: an
+// autoscaler that does not read JetStream itself reads this.
+type queueCollector struct {
+	bus          *bus.Bus
+	log          *slog.Logger
+	lag, running *prometheus.Desc
+}
+
+// scrapePatience is how long the server may take to answer a scrape.
+const scrapePatience = 3 * time.Second
+
+// Queues publishes the lag of every queue, by kind ("llm" or "tool") and name.
+func (h *Health) Queues(b *bus.Bus, log *slog.Logger) {
+	labels := []string{"kind", "name"}
+	h.registry.MustRegister(&queueCollector{bus: b, log: log,
+		lag:     prometheus.NewDesc("parley_queue_lag", "Jobs that nobody has taken.", labels, nil),
+		running: prometheus.NewDesc("parley_queue_running", "Jobs that a worker has.", labels, nil)})
+}
+
+// Describe implements [prometheus.Collector].
+func (q *queueCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- q.lag
+	out <- q.running
+}
+
+// Collect implements [prometheus.Collector].
+func (q *queueCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
+	defer cancel()
+	queues, err := q.bus.Queues(ctx)
+	if err != nil {
+		q.log.Warn("the queues cannot be read for /metrics", "error", err)
+		return
+	}
+	for _, i := range queues {
+		out <- prometheus.MustNewConstMetric(q.lag, prometheus.GaugeValue, float64(i.Lag), i.Kind, i.Name)
+		out <- prometheus.MustNewConstMetric(q.running, prometheus.GaugeValue, float64(i.Running), i.Kind, i.Name)
+	}
+}
