@@ -1,0 +1,146 @@
+package command
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+const (
+	tailBytes = 4 << 10 // of stderr that a failure tells
+	peekBytes = 500     // of stdout that a failure tells
+	// tempFail is the exit code by which a program says that the same call may
+	// work later. Source: EX_TEMPFAIL in sysexits.h
+	tempFail = 75
+)
+
+// Run implements [tool.Tool].
+func (t *command) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
+	args, err := in.Object()
+	if err != nil {
+		return tool.Result{}, err
+	}
+	argv, err := t.argv(args)
+	if err != nil {
+		return tool.Result{}, err
+	}
+	if t.spec.TimeoutMS > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(t.spec.TimeoutMS)*time.Millisecond)
+		defer cancel()
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := exec.CommandContext(running, t.program)
+	cmd.Args, cmd.Dir = argv, t.dir
+	cmd.Env = append(t.env[:len(t.env):len(t.env)], "PWD="+t.dir,
+		"PARLEY_CALL="+in.Call, "PARLEY_CONVERSATION="+in.Conversation, "PARLEY_TURN="+in.Turn)
+	if t.stdin {
+		raw, err := tool.JSON(args)
+		if err != nil {
+			return tool.Result{}, err
+		}
+		cmd.Stdin = bytes.NewReader(append(raw, '\n'))
+	}
+	said := &stdout{limit: t.limit, print: in.Output, stop: stop}
+	wailed := &tail{}
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = said, wailed, t.grace
+	lead(cmd)
+	if err := cmd.Start(); err != nil {
+		return tool.Result{}, t.unstarted(ctx, err)
+	}
+	err = cmd.Wait()
+	sweep(cmd.Process.Pid)
+	said.show(true)
+	if err := t.outcome(ctx, cmd, err, said, wailed); err != nil {
+		return tool.Result{}, err
+	}
+	return t.result(said, wailed)
+}
+
+// unstarted says why nothing ran.
+func (t *command) unstarted(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s was not started: %w", t.called, ctx.Err())
+	case errors.Is(err, syscall.E2BIG):
+		return tool.Fail("the arguments are too long for %s: give shorter ones. Whoever runs the tool worker can pass them with stdin: json", t.called)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return tool.Fail("%s cannot be started; whoever runs the tool worker must put it right: %v", t.called, err)
+	}
+	return tool.Retry(fmt.Errorf("%s cannot be started: %w", t.called, err), 0)
+}
+
+// outcome says why a program that ran gives no result, if so. err is what Wait
+// said.
+func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *stdout, wailed *tail) error {
+	switch {
+	case said.over:
+		return tool.Fail("%s printed more than %d bytes and was ended: ask for less. Whoever runs the tool worker can raise result_bytes", t.called, t.limit)
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // a child kept the output open
+		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%s took too long and was ended: %w%s", t.called, ctx.Err(), last(said, wailed))
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s was ended: %w", t.called, ctx.Err())
+	case cmd.ProcessState.Success():
+		return tool.Fail("%s cannot be read or written: %v", t.called, err)
+	}
+	// Such as "exit status 3" and "signal: killed".
+	text := fmt.Sprintf("%s ended with %s%s", t.called, cmd.ProcessState, last(said, wailed))
+	if cmd.ProcessState.ExitCode() == tempFail && t.spec.Effect != "" && t.spec.Effect != events.EffectOnce {
+		return tool.Retry(errors.New(text), 0)
+	}
+	return tool.Fail("%s", text)
+}
+
+// last is what a program said at the end, for failures.
+func last(said *stdout, wailed *tail) string {
+	if text := wailed.text(); text != "" {
+		return ". It said on stderr: " + text
+	}
+	out := said.buf.Bytes()
+	if text := repair(out[max(0, len(out)-peekBytes):]); strings.TrimSpace(text) != "" {
+		return ". It printed last: " + strings.TrimSpace(text)
+	}
+	return " and printed nothing"
+}
+
+// result makes a result of what a program printed that ended well.
+func (t *command) result(said *stdout, wailed *tail) (tool.Result, error) {
+	content := repair(said.buf.Bytes())
+	if t.json {
+		structured, err := compact(content)
+		if err != nil {
+			return tool.Result{}, tool.Fail("%s did not print one JSON value: %v. It printed: %s", t.called, err,
+				cmp.Or(strings.TrimSpace(repair([]byte(content[:min(len(content), peekBytes)]))), "nothing"))
+		}
+		return tool.Result{Content: string(structured), Structured: structured}, nil
+	}
+	if strings.TrimSpace(content) == "" {
+		content = fmt.Sprintf("(%s ended well and printed nothing)", t.called)
+		if text := wailed.text(); text != "" {
+			content = fmt.Sprintf("(%s ended well, printed nothing on stdout, and said on stderr: %s)", t.called, text)
+		}
+	}
+	return tool.Result{Content: content}, nil
+}
+
+func compact(text string) (json.RawMessage, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(text)); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
