@@ -130,13 +130,13 @@ func (s *session) call(ctx context.Context, r *remote, in tool.Input) (tool.Resu
 func (s *session) failure(ctx context.Context, c *call, r *remote, err error) error {
 	cause := context.Cause(c.ctx)
 	status := int(c.status.Load())
-	wire, answered := errors.AsType[*jsonrpc.Error](err)
+	wire, answered := wireError(err)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(cause, errTooLong) || errors.Is(err, errTooLong):
 		return tool.Fail("%s: %v: ask for less at a time", r.spec.Name, errTooLong)
-	case c.unsent.Load() || errors.Is(err, errUnsent) || errors.Is(err, sdk.ErrConnectionClosed):
+	case !c.sent.Load():
 		return fmt.Errorf("%w: %w", errUnsent, err)
 	case (status == http.StatusNotFound || status == http.StatusBadRequest) && s.lost(ctx):
 		return fmt.Errorf("%w: %w", errUnsent, err)
@@ -146,6 +146,9 @@ func (s *session) failure(ctx context.Context, c *call, r *remote, err error) er
 		return tool.Retry(fmt.Errorf("the MCP server %s refused the call: %w", s.link.server.Name, err), 0)
 	case s.stdio != nil && !errors.Is(err, errGone) && !errors.Is(cause, errGone):
 		return tool.Fail("%s: the MCP server %s answered with what is no result: %v", r.spec.Name, s.link.server.Name, err)
+	}
+	if errors.Is(err, errGone) {
+		s.end(err)
 	}
 	if errors.Is(cause, errGone) {
 		err = cause
@@ -167,6 +170,16 @@ func (s *session) lost(ctx context.Context) bool {
 		})
 	}
 	return s.over()
+}
+
+// wireError finds the error that a server answered with. The SDK says in the same
+// type that an HTTP request was not accepted.
+func wireError(err error) (*jsonrpc.Error, bool) {
+	wire, ok := errors.AsType[*jsonrpc.Error](err)
+	if !ok || wire.Code == -32005 && wire.Message == "rejected by transport" {
+		return nil, false
+	}
+	return wire, true
 }
 
 // final reports whether an error of the protocol says that the same call will

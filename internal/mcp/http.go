@@ -14,10 +14,10 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// exchange is what HTTP says about one request of ours, beside its answer.
+// exchange is what a transport says about one request of ours, beside its answer.
 type exchange struct {
-	status atomic.Int32
-	unsent atomic.Bool
+	sent   atomic.Bool             // the server may have read it
+	status atomic.Int32            // of HTTP
 	over   context.CancelCauseFunc // ends a call whose answer is too long; may be nil
 }
 
@@ -75,11 +75,11 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	e, _ := r.Context().Value(exchangeKey{}).(*exchange)
 	resp, err := c.base.RoundTrip(r)
+	op, network := errors.AsType[*net.OpError](err)
+	if e != nil && !(network && op.Op == "dial") {
+		e.sent.Store(true)
+	}
 	if err != nil {
-		var op *net.OpError
-		if e != nil && r.Method == http.MethodPost && errors.As(err, &op) && op.Op == "dial" {
-			e.unsent.Store(true)
-		}
 		return nil, err
 	}
 	if e != nil {

@@ -113,7 +113,7 @@ func (p *process) Read(context.Context) (jsonrpc.Message, error) {
 			return m, nil
 		}
 		if id := answered(line[:min(edge, len(line))], line[max(0, len(line)-edge):]); id.IsValid() {
-			return &jsonrpc.Response{ID: id, Error: fmt.Errorf("the answer cannot be read: %w", err)}, nil
+			return &jsonrpc.Response{ID: id, Error: fmt.Errorf("the answer cannot be read: %v", err)}, nil
 		}
 		p.lines.garbage++
 		p.words.say("it printed what is no MCP message", string(line))
@@ -154,7 +154,7 @@ func (p *process) Write(ctx context.Context, m jsonrpc.Message) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-p.exited:
-		return fmt.Errorf("%w: %w", errUnsent, os.ErrProcessDone)
+		return os.ErrProcessDone
 	}
 	// A server that does not read must not hold its callers.
 	late := make(chan struct{})
@@ -171,11 +171,14 @@ func (p *process) Write(ctx context.Context, m jsonrpc.Message) error {
 	}
 	switch {
 	case err == nil || n > len(data):
+		if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+			e.sent.Store(true)
+		}
 		return nil
 	case n > 0: // half a line: what comes after it could not be read
 		p.kill()
 	}
-	return fmt.Errorf("%w: %w", errUnsent, err)
+	return err
 }
 
 // kill ends the process and its group at once.

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/parleybus/parley/internal/tool"
@@ -133,7 +132,7 @@ func (s *session) sign(ctx context.Context) error {
 		return s.offer(ctx)
 	}
 	err := s.mcp.Ping(ctx, nil)
-	if _, answered := errors.AsType[*jsonrpc.Error](err); answered {
+	if _, answered := wireError(err); answered {
 		return nil
 	}
 	return err
@@ -149,7 +148,10 @@ func (s *session) end(why error) {
 	s.why = why
 	close(s.done)
 	for _, c := range s.calls {
-		c.cancel(fmt.Errorf("%w: %w", errGone, why))
+		if !errors.Is(why, errGone) {
+			why = fmt.Errorf("%w: %w", errGone, why)
+		}
+		c.cancel(why)
 	}
 }
 
