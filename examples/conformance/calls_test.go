@@ -1,0 +1,252 @@
+package conformance_test
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// cancel is a Cancel without its id.
+type cancel = events.Cancel
+
+// soon bounds what a worker does at once, on a machine that is busy with other
+// tests. It is well below what a call that pauses takes.
+const soon = 10 * time.Second
+
+// pausing are good arguments of a call that takes so long.
+func (l language) pausing(d time.Duration) string {
+	return l.good + `,"pause_ms":` + strconv.FormatInt(d.Milliseconds(), 10) + "}"
+}
+
+// long is a call that only ends when something ends it.
+func (l language) long() string { return l.pausing(50 * time.Second) }
+
+// running starts a worker and gives a call that it is in the middle of.
+func running(s *stage, l language, effect events.Effect) (*call, *process) {
+	s.t.Helper()
+	s.queue(l)
+	p := s.start(l, "one")
+	c := s.ask(l, l.long())
+	c.job.Effect = effect
+	c.publish()
+	await[*events.ToolOutput](c, soon)
+	return c, p
+}
+
+// ended waits for the call's result and job, and checks how it ended.
+func (c *call) ended(status events.Status) *events.ToolResult {
+	c.t.Helper()
+	r := await[*events.ToolResult](c, soon)
+	if r.Status != status {
+		c.t.Errorf("the call ended as %s (%s), want %s", r.Status, r.Content, status)
+	}
+	c.settled(soon)
+	return r
+}
+
+// untouched waits for the job to be acknowledged and checks that the lane holds
+// so many events as before, and that nothing was shown.
+func (c *call) untouched(want int) {
+	c.t.Helper()
+	c.settled(soon)
+	if got := c.read(); len(got) != want {
+		c.t.Errorf("want %d events, the lane holds %s", want, c.lanes())
+	}
+	out, err := c.js.Stream(c.t.Context(), topology.ConvStream(c.lane.Shard))
+	c.done(err)
+	if _, err := out.GetLastMsgForSubject(c.t.Context(), c.job.Output); err == nil {
+		c.t.Error("the tool was run: it showed output")
+	}
+}
+
+func heartbeats(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	c := s.ask(l, l.pausing(2*ackWait)).publish()
+	if r := c.ended(events.StatusOK); !strings.Contains(r.Content, l.answer) {
+		s.t.Errorf("the result is %q", r.Content)
+	}
+	if all := c.read(); len(all) != 2 {
+		s.t.Errorf("the job was handed out more than once: the lane holds %s", c.lanes())
+	}
+}
+
+func fetchesClaims(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	c := s.ask(l, l.good+"}")
+	frame, err := events.AppendFrame(nil, c.job)
+	s.done(err)
+	object, err := s.Put(s.within(soon), c.job.Conversation, frame)
+	s.done(err)
+	s.done(s.PublishJob(s.within(soon), c.job.Conversation, c.subject, c.job.Call, &events.Claim{Of: c.job.Type(), Object: *object}))
+	c.ended(events.StatusOK)
+}
+
+func leavesResults(s *stage, l language) {
+	s.queue(l)
+	c := s.ask(l, l.good+"}")
+	c.write(0, &events.ToolResult{Call: c.job.Call, Tool: l.tool, Status: events.StatusOK, Content: "from before"})
+	s.start(l, "one")
+	c.publish().untouched(1)
+}
+
+func leavesStale(s *stage, l language) {
+	s.queue(l)
+	c := s.ask(l, l.good+"}")
+	c.decide(c.job.Decision, events.CallState{Call: c.job.Call, Tool: l.tool, Status: events.StatusCancelled})
+	s.start(l, "one")
+	c.publish().untouched(0)
+	c = s.ask(l, l.good+"}")
+	c.decide(c.job.Decision) // the turn is over
+	c.publish().untouched(0)
+}
+
+func startsThenEnds(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	for range 3 { // the second call finds what the first one left behind
+		c := s.ask(l, l.good+"}").publish()
+		if r := c.ended(events.StatusOK); !strings.Contains(r.Content, l.answer) || r.Tool != l.tool {
+			s.t.Errorf("the result is %+v", r)
+		}
+		all := c.read()
+		if len(all) != 2 {
+			s.t.Fatalf("the lane holds %s", c.lanes())
+		}
+		start, first := all[0].event.(*events.ToolStarted)
+		end, second := all[1].event.(*events.ToolResult)
+		if !first || !second {
+			s.t.Fatalf("the lane holds %s", c.lanes())
+		}
+		if start.Call != c.job.Call || start.Tool != l.tool || start.Worker != "one" || start.Delivery != 1 || topology.CheckID("attempt", start.Attempt) != nil || start.Attempt[14] != '7' {
+			s.t.Errorf("the start is %+v", start)
+		}
+		if end.Call != c.job.Call || end.Attempt != start.Attempt {
+			s.t.Errorf("the result is %+v, of the start %+v", end, start)
+		}
+		if all[0].after != "0" || all[1].after != strconv.FormatUint(all[0].at, 10) {
+			s.t.Errorf("the start follows %q, the result %q, which is after %d", all[0].after, all[1].after, all[0].at)
+		}
+		for _, w := range all {
+			if w.header[jetstream.MsgIDHeader] != nil {
+				s.t.Errorf("a %s has a message id: the sequence refuses doubles already", w.event.Type())
+			}
+		}
+	}
+}
+
+func showsOutput(s *stage, l language) {
+	c, _ := running(s, l, events.EffectPure)
+	all := c.read()
+	if len(all) != 1 {
+		s.t.Fatalf("in the middle of the call the lane holds %s", c.lanes())
+	}
+	conv, err := s.js.Stream(s.t.Context(), topology.ConvStream(c.lane.Shard))
+	s.done(err)
+	m, err := conv.GetMsg(s.t.Context(), 1, jetstream.WithGetMsgSubject(c.job.Output))
+	s.done(err)
+	lines, err := events.DecodeFrame(m.Data)
+	s.done(err)
+	out, ok := lines[0].Event.(*events.ToolOutput)
+	if start := all[0].event.(*events.ToolStarted); !ok || out.Call != c.job.Call || out.Attempt != start.Attempt || out.Index != 0 || out.Text == "" {
+		s.t.Errorf("the first output is %s", m.Data)
+	}
+}
+
+func fails(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	c := s.ask(l, l.wrong+"}").publish()
+	if r := c.ended(events.StatusFailed); r.Content == "" {
+		s.t.Error("nobody learns why")
+	}
+}
+
+func timesOut(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	c := s.ask(l, l.long())
+	c.job.TimeoutMS = 300
+	c.publish().ended(events.StatusTimeout)
+}
+
+func cancels(which func(c *call) cancel) func(*stage, language) {
+	return func(s *stage, l language) {
+		c, _ := running(s, l, events.EffectPure)
+		e := which(c)
+		e.ID = newID()
+		c.say(e.ID, &e)
+		c.ended(events.StatusCancelled)
+	}
+}
+
+func ignoresOthers(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	c := s.ask(l, l.pausing(time.Second)).publish()
+	await[*events.ToolOutput](c, soon)
+	for _, e := range []cancel{{Call: newID()}, {Turn: newID()}, {Scope: "queue"}} {
+		e.ID = newID()
+		c.say(e.ID, &e)
+	}
+	c.decide(c.job.Decision, events.CallState{Call: newID(), Tool: "other"}, events.CallState{Call: c.job.Call, Tool: l.tool})
+	c.ended(events.StatusOK)
+}
+
+func heedsDecisions(s *stage, l language) {
+	c, _ := running(s, l, events.EffectPure)
+	c.decide(c.job.Decision, events.CallState{Call: c.job.Call, Tool: l.tool, Status: events.StatusSuperseded})
+	c.ended(events.StatusCancelled)
+}
+
+func neverTwice(s *stage, l language) {
+	s.queue(l)
+	c := s.ask(l, l.good+"}")
+	c.job.Effect = events.EffectOnce
+	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool, Worker: "dead"})
+	s.start(l, "one")
+	c.publish().ended(events.StatusUnknown)
+	c.untouched(2)
+	if all := c.read(); all[1].after != strconv.FormatUint(at, 10) {
+		s.t.Errorf("the result follows %s, the start is at %d", all[1].after, at)
+	}
+}
+
+func yields(s *stage, l language) {
+	c, _ := running(s, l, events.EffectPure)
+	other := newID()
+	at := c.write(c.read()[0].at, &events.ToolStarted{Call: c.job.Call, Attempt: other, Tool: l.tool, Worker: "other"})
+	id := newID()
+	c.say(id, &cancel{ID: id}) // the call ends, and its worker tries to say so
+	end := c.write(at, &events.ToolResult{Call: c.job.Call, Attempt: other, Tool: l.tool, Status: events.StatusOK, Content: "theirs"})
+	c.settled(2 * soon)
+	if all := c.read(); all[len(all)-1].at != end {
+		s.t.Errorf("after the other worker's result the lane holds %s", c.lanes())
+	}
+}
+
+func givesUp(s *stage, l language) {
+	s.queue(l)
+	c := s.ask(l, l.good+"}").publish()
+	queue, err := topology.ToolQueue(l.tool)
+	s.done(err)
+	jobs, err := s.js.Consumer(s.t.Context(), topology.StreamJobs, queue.Consumer)
+	s.done(err)
+	for range topology.JobDeliveries - 1 {
+		m, err := jobs.Next(jetstream.FetchMaxWait(soon))
+		s.done(err)
+		s.done(m.Nak())
+	}
+	s.start(l, "one")
+	c.ended(events.StatusFailed)
+	if types := c.read(); slices.ContainsFunc(types, func(w written) bool { return w.event.Type() == "ToolStarted" }) {
+		s.t.Errorf("it was run: the lane holds %s", c.lanes())
+	}
+}

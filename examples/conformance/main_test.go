@@ -1,0 +1,93 @@
+// Package conformance_test holds tool workers of every language to the checklist
+// of docs/tool-workers.md. It plays the orchestrator: it asks for calls as the
+// orchestrator does, and reads from the server itself what a worker, a process
+// of its own, wrote.
+package conformance_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// asWorker makes a process of this binary the Go worker.
+const asWorker = "PARLEY_CONFORMANCE_WORKER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asWorker) != "" {
+		if err := work(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	// nats-server waits for an answer to the request for HISTORY's source on a
+	// goroutine that outlives its shutdown.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
+}
+
+// work is the Go worker, until it is told to stop.
+func work() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	tools, err := tool.New(echo{})
+	if err != nil {
+		return err
+	}
+	cfg := bus.Config{URL: os.Getenv("NATS_URL"), User: os.Getenv("NATS_USER"), Password: os.Getenv("NATS_PASSWORD"),
+		InboxPrefix: topology.ToolWorker.Inbox()}
+	b, err := bus.Connect(ctx, cfg, nil)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	role := daemon.ToolWorker(daemon.Config{Name: os.Getenv("PARLEY_NAME")}, log, tools, nil)
+	return daemon.RunRoles(ctx, b, []daemon.Role{role}, func() {})
+}
+
+// echo is the Go worker's tool. Like those of the examples it waits when asked
+// to, so that something can happen in the middle of a call.
+type echo struct{}
+
+// Spec implements [tool.Tool].
+func (echo) Spec() events.ToolSpec {
+	return events.ToolSpec{Name: "echo", Description: "Says a text again.", Effect: events.EffectPure,
+		Schema: json.RawMessage(`{"type":"object","required":["text"],"properties":{"text":{},"pause_ms":{"type":"integer"}}}`)}
+}
+
+// Run implements [tool.Tool].
+func (echo) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
+	var args struct {
+		Text  any   `json:"text"`
+		Pause int64 `json:"pause_ms"`
+	}
+	if err := in.Decode(&args); err != nil {
+		return tool.Result{}, err
+	}
+	in.Print("echoing\n")
+	select {
+	case <-ctx.Done():
+		return tool.Result{}, context.Cause(ctx)
+	case <-time.After(time.Duration(args.Pause) * time.Millisecond):
+	}
+	text, ok := args.Text.(string)
+	if !ok {
+		return tool.Result{}, tool.Fail("echo says texts only: give one")
+	}
+	return tool.Result{Content: text}, nil
+}

@@ -1,0 +1,146 @@
+package conformance_test
+
+import (
+	"reflect"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+func announces(s *stage, l language) {
+	s.start(l, "one")
+	o := s.offer(l, "one")
+	if o.Kind != "tool" || o.Name != l.tool || o.Worker != "one" || o.Tool == nil || o.Tool.Name != l.tool || o.Tool.Effect != events.EffectPure || o.Tool.Description == "" {
+		s.t.Fatalf("it announces %+v", o)
+	}
+	var v tool.Validator
+	if err := v.Check(*o.Tool); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// consumer is the tool's queue as the server has it.
+func (s *stage) consumer(l language) *jetstream.ConsumerInfo {
+	s.t.Helper()
+	queue, err := topology.ToolQueue(l.tool)
+	s.done(err)
+	c, err := s.js.Consumer(s.t.Context(), topology.StreamJobs, queue.Consumer)
+	s.done(err)
+	info, err := c.Info(s.t.Context())
+	s.done(err)
+	return info
+}
+
+func makesTheQueue(s *stage, l language) {
+	queue, err := topology.ToolQueue(l.tool)
+	s.done(err)
+	s.start(l, "one")
+	s.eventually(soon, "the queue is there", func() bool {
+		_, err := s.js.Consumer(s.t.Context(), topology.StreamJobs, queue.Consumer)
+		return err == nil
+	})
+	made := s.consumer(l).Config
+	// The orchestrator's own call finds nothing to change.
+	info, err := s.js.CreateOrUpdateConsumer(s.t.Context(), topology.StreamJobs, queue.ConsumerConfig())
+	s.done(err)
+	if want := info.CachedInfo().Config; !reflect.DeepEqual(made, want) {
+		s.t.Errorf("it made\n%+v\nthe orchestrator makes\n%+v", made, want)
+	}
+}
+
+func leavesTheQueue(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	s.ask(l, l.good+"}").publish().ended(events.StatusOK)
+	if got := s.consumer(l).Config.AckWait; got != ackWait {
+		s.t.Errorf("AckWait is %v now, was %v", got, ackWait)
+	}
+}
+
+func announcesAgain(s *stage, l language) {
+	s.start(l, "one")
+	kv, err := s.js.KeyValue(s.t.Context(), topology.BucketPresence)
+	s.done(err)
+	w, err := kv.Watch(s.within(topology.PresenceTTL), topology.PresenceKey("tool", l.tool, "one"), jetstream.UpdatesOnly())
+	s.done(err)
+	defer func() { s.done(w.Stop()) }()
+	select {
+	case e := <-w.Updates():
+		if e == nil || e.Operation() != jetstream.KeyValuePut {
+			s.t.Errorf("its key changed to %v", e)
+		}
+	case <-time.After(topology.PresenceTTL / 2):
+		s.t.Errorf("not within half of the %v that it counts as there", topology.PresenceTTL)
+	}
+}
+
+// handsBack starts a second worker, so that somebody takes what the first one
+// hands back.
+func handsBack(s *stage, l language) {
+	c, first := running(s, l, events.EffectPure)
+	started := await1(c)
+	s.start(l, "two")
+	told := time.Now()
+	first.signal(syscall.SIGTERM)
+	second := await[*events.ToolStarted](c, soon)
+	if took := time.Since(told); took >= ackWait {
+		s.t.Errorf("the job came to another worker after %v, when AckWait had run out", took)
+	}
+	if second.Worker != "two" || second.Delivery != 2 || second.Attempt == started.Attempt {
+		s.t.Errorf("after %+v comes %+v", started, second)
+	}
+}
+
+// await1 is the start that stands on the lane.
+func await1(c *call) *events.ToolStarted {
+	c.t.Helper()
+	e, ok := c.read()[0].event.(*events.ToolStarted)
+	if !ok {
+		c.t.Fatalf("the lane holds %s", c.lanes())
+	}
+	return e
+}
+
+func endsOnce(s *stage, l language) {
+	c, p := running(s, l, events.EffectOnce)
+	p.signal(syscall.SIGTERM)
+	c.ended(events.StatusUnknown)
+}
+
+func leaves(s *stage, l language) {
+	s.queue(l)
+	p := s.start(l, "one")
+	s.ask(l, l.good+"}").publish().ended(events.StatusOK)
+	p.signal(syscall.SIGTERM)
+	s.eventually(soon, "its announcement is gone", func() bool { return s.offer(l, "one") == nil })
+	select {
+	case <-p.done:
+		if p.err != nil {
+			s.t.Errorf("it ended with %v", p.err)
+		}
+	case <-time.After(soon):
+		s.t.Error("it does not end")
+	}
+}
+
+func takesOver(s *stage, l language) {
+	c, first := running(s, l, events.EffectIdempotent)
+	started := await1(c)
+	first.signal(syscall.SIGKILL)
+	<-first.done
+	s.start(l, "two")
+	second := await[*events.ToolStarted](c, 2*soon)
+	if second.Worker != "two" || second.Delivery < 2 || second.Attempt == started.Attempt {
+		s.t.Errorf("after %+v comes %+v", started, second)
+	}
+	id := newID()
+	c.say(id, &cancel{ID: id})
+	if r := c.ended(events.StatusCancelled); r.Attempt != second.Attempt {
+		s.t.Errorf("the result is of attempt %s, the latest is %s", r.Attempt, second.Attempt)
+	}
+}

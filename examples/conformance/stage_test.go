@@ -1,0 +1,259 @@
+package conformance_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// ackWait is how long a job stays with a silent worker on the stage: shorter
+// than in earnest, so that the tests are. Workers take it from the queue.
+const ackWait = 2 * time.Second
+
+// stage is a server on which workers have the permissions of theirs and no more.
+type stage struct {
+	*bus.Bus
+	t   *testing.T
+	url string
+	js  jetstream.JetStream
+}
+
+// newStage gives one, where tool-workers may also publish to these subjects.
+func newStage(t *testing.T, also ...string) *stage {
+	t.Helper()
+	opts := &server.Options{ServerName: "stage", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()}
+	for _, r := range []topology.Role{topology.ToolWorker, topology.Admin} {
+		publish, subscribe := topology.Permissions(r, topology.Plan{Shards: 2})
+		opts.Users = append(opts.Users, &server.User{Username: string(r), Password: "p",
+			Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: append(publish, also...)}, Subscribe: &server.SubjectPermission{Allow: subscribe}}})
+	}
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	cfg := bus.Config{URL: ns.ClientURL(), User: string(topology.Admin), Password: "p"}
+	b, err := bus.Connect(t.Context(), cfg, &topology.Plan{Shards: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	_, js := b.Raw()
+	return &stage{Bus: b, t: t, url: ns.ClientURL(), js: js}
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// within bounds one step.
+func (s *stage) within(d time.Duration) context.Context {
+	ctx, stop := context.WithTimeout(s.t.Context(), d)
+	s.t.Cleanup(stop)
+	return ctx
+}
+
+func (s *stage) done(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// eventually waits for what the server can only be asked about.
+func (s *stage) eventually(d time.Duration, what string, is func() bool) {
+	s.t.Helper()
+	end := time.NewTimer(d)
+	defer end.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-end.C:
+			s.t.Fatalf("not within %v: %s", d, what)
+		}
+	}
+}
+
+// offer is what a worker announces of its tool; nil when it does not.
+func (s *stage) offer(l language, worker string) *bus.Offer {
+	s.t.Helper()
+	kv, err := s.js.KeyValue(s.t.Context(), topology.BucketPresence)
+	s.done(err)
+	e, err := kv.Get(s.t.Context(), topology.PresenceKey("tool", l.tool, worker))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	s.done(err)
+	var o bus.Offer
+	s.done(json.Unmarshal(e.Value(), &o))
+	return &o
+}
+
+// queue makes the tool's queue, as the orchestrator does but for the AckWait.
+func (s *stage) queue(l language) {
+	s.t.Helper()
+	q, err := topology.ToolQueue(l.tool)
+	s.done(err)
+	cfg := q.ConsumerConfig()
+	cfg.AckWait = ackWait
+	_, err = s.js.CreateOrUpdateConsumer(s.t.Context(), topology.StreamJobs, cfg)
+	s.done(err)
+}
+
+// call is one that a worker is asked for.
+type call struct {
+	*stage
+	job      *events.ToolJob
+	lane     topology.Address
+	messages <-chan bus.Message // of the conversation, from its beginning
+	subject  string             // of the job
+}
+
+// ask decides on a call and gives its job, without publishing it.
+func (s *stage) ask(l language, arguments string) *call {
+	s.t.Helper()
+	c := &call{stage: s, job: &events.ToolJob{Conversation: newID(), Turn: newID(), Call: newID(), Tool: l.tool,
+		Effect: events.EffectPure, Arguments: json.RawMessage(arguments)}}
+	c.lane = topology.OfCall(s.Shards(), c.job.Conversation, events.ChannelCall, c.job.Call)
+	c.job.Subject = c.lane.Subject(topology.Conv)
+	c.job.Output = topology.OfCall(s.Shards(), c.job.Conversation, events.ChannelOut, c.job.Call).Subject(topology.Conv)
+	var err error
+	c.subject, err = topology.ToolJob(l.tool, c.job.Call)
+	s.done(err)
+	c.job.Decision = c.decide(0, events.CallState{Call: c.job.Call, Tool: l.tool})
+	messages := make(chan bus.Message, 1000)
+	c.messages = messages
+	ctx := s.within(time.Minute)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for m, err := range s.Attach(ctx, c.job.Conversation, bus.From{}) {
+			if err != nil {
+				return
+			}
+			messages <- m
+		}
+	}()
+	s.t.Cleanup(func() { <-done }) // the test's context has ended by then
+	return c
+}
+
+// decide appends a Decision with these calls in its state.
+func (c *call) decide(after uint64, calls ...events.CallState) uint64 {
+	c.t.Helper()
+	frame, err := events.AppendFrame(nil, &events.Decision{State: events.State{Phase: events.PhaseCalling, Turn: c.job.Turn, Calls: calls}})
+	c.done(err)
+	at, err := c.Append(c.within(5*time.Second), topology.At(c.Shards(), c.job.Conversation, events.ChannelTurn), after, frame)
+	c.done(err)
+	return at
+}
+
+// publish puts the job in its queue.
+func (c *call) publish() *call {
+	c.t.Helper()
+	c.done(c.PublishJob(c.within(5*time.Second), c.job.Conversation, c.subject, c.job.Call, c.job))
+	return c
+}
+
+// write appends to the call's lane as another worker would.
+func (c *call) write(after uint64, e events.Event) uint64 {
+	c.t.Helper()
+	frame, err := events.AppendFrame(nil, e)
+	c.done(err)
+	at, err := c.Append(c.within(5*time.Second), c.lane, after, frame)
+	c.done(err)
+	return at
+}
+
+// say puts an input into the conversation.
+func (c *call) say(id string, e events.Event) {
+	c.t.Helper()
+	_, err := c.Publish(c.within(5*time.Second), c.job.Conversation, id, e)
+	c.done(err)
+}
+
+// settled waits until the job is gone from its queue.
+func (c *call) settled(d time.Duration) {
+	c.t.Helper()
+	jobs, err := c.js.Stream(c.t.Context(), topology.StreamJobs)
+	c.done(err)
+	c.eventually(d, "the job is acknowledged", func() bool {
+		_, err := jobs.GetLastMsgForSubject(c.t.Context(), c.subject)
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	})
+}
+
+// written is one message of the call's lane as it is on the server.
+type written struct {
+	at     uint64
+	after  string // what the writer said that it follows
+	event  events.Event
+	header map[string][]string
+}
+
+// read gives what stands on the call's lane.
+func (c *call) read() []written {
+	c.t.Helper()
+	conv, err := c.js.Stream(c.t.Context(), topology.ConvStream(c.lane.Shard))
+	c.done(err)
+	var all []written
+	for seq := uint64(1); ; {
+		m, err := conv.GetMsg(c.t.Context(), seq, jetstream.WithGetMsgSubject(c.job.Subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return all
+		}
+		c.done(err)
+		lines, err := events.DecodeFrame(m.Data)
+		c.done(err)
+		for _, l := range lines {
+			all = append(all, written{m.Sequence, m.Header.Get(jetstream.ExpectedLastSubjSeqHeader), l.Event, m.Header})
+		}
+		seq = m.Sequence + 1
+	}
+}
+
+// await gives the next event of a type that a worker wrote.
+func await[E events.Event](c *call, d time.Duration) E {
+	c.t.Helper()
+	end := time.NewTimer(d)
+	defer end.Stop()
+	for {
+		select {
+		case m := <-c.messages:
+			for _, l := range m.Lines {
+				if e, ok := l.Event.(E); ok {
+					return e
+				}
+			}
+		case <-end.C:
+			var e E
+			c.t.Fatalf("no %T within %v; the lane holds %s", e, d, c.lanes())
+		}
+	}
+}
+
+// lanes is the call's lane in words.
+func (c *call) lanes() string {
+	c.t.Helper()
+	all := c.read()
+	text := strconv.Itoa(len(all)) + " events:"
+	for _, w := range all {
+		text += " " + w.event.Type()
+	}
+	return text
+}

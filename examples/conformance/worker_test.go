@@ -1,0 +1,168 @@
+package conformance_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// language is a worker that is held to the checklist, and a tool of its that
+// takes pause_ms.
+type language struct {
+	name, tool  string
+	good, wrong string // arguments, open at the end; the wrong ones make the tool fail
+	answer      string // what stands in the result of the good ones
+	command     []string
+	env         []string
+	also        []string // subjects that its client publishes to besides those of a tool-worker
+}
+
+// languages are the workers that can be run here: the Go one always, the others
+// where there is what they need. With PARLEY_EXAMPLES set they must be there, so
+// that CI does not take their absence for a pass.
+//
+// The JavaScript client is looked for in examples/javascript/node_modules, or in
+// the directory that PARLEY_NODE_MODULES names; the Python one where Python
+// finds it, PYTHONPATH included.
+func languages(t *testing.T) []language {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []language{{name: "Go", tool: "echo", good: `{"text":"again"`, wrong: `{"text":7`, answer: "again",
+		command: []string{self}, env: []string{asWorker + "=1"}}}
+	add := func(l language, err error) {
+		switch {
+		case err == nil:
+			all = append(all, l)
+		case os.Getenv("PARLEY_EXAMPLES") != "" && l.name == "JavaScript":
+			t.Errorf("the %s worker cannot be run: %v: run npm install in examples/javascript, or set PARLEY_NODE_MODULES", l.name, err)
+		default:
+			t.Logf("the %s worker cannot be run here: %v", l.name, err)
+		}
+	}
+	add(javascript(t))
+	add(python(t))
+	return all
+}
+
+func javascript(t *testing.T) (language, error) {
+	t.Helper()
+	l := language{name: "JavaScript", tool: "convert_units", good: `{"value":2,"from":"km","to":"m"`, wrong: `{"value":2,"from":"km","to":"stone"`, answer: "2000 m",
+		// Its object store, and Python's, read in a way that the others have no
+		// need of.
+		also: []string{"$JS.API.STREAM.MSG.GET.OBJ_PARLEY_OBJECTS"}}
+	node, err := exec.LookPath("node")
+	if err != nil {
+		return l, err
+	}
+	modules := os.Getenv("PARLEY_NODE_MODULES")
+	if modules == "" {
+		modules = filepath.Join("..", "javascript", "node_modules")
+	}
+	if _, err := os.Stat(filepath.Join(modules, "@nats-io", "jetstream")); err != nil {
+		return l, err
+	}
+	// Node looks for modules beside the program: a copy of it stands beside them.
+	source, err := os.ReadFile(filepath.Join("..", "javascript", "worker.mjs"))
+	if err != nil {
+		return l, err
+	}
+	dir := t.TempDir()
+	if modules, err = filepath.Abs(modules); err != nil {
+		return l, err
+	}
+	program := filepath.Join(dir, "worker.mjs")
+	l.command = []string{node, program}
+	return l, errors.Join(os.Symlink(modules, filepath.Join(dir, "node_modules")), os.WriteFile(program, source, 0o600))
+}
+
+func python(t *testing.T) (language, error) {
+	t.Helper()
+	l := language{name: "Python", tool: "word_count", good: `{"text":"to be or not to be"`, wrong: `{"text":7`, answer: "6 words",
+		also: []string{"$JS.API.STREAM.MSG.GET.OBJ_PARLEY_OBJECTS", "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.CREATE.OBJ_PARLEY_OBJECTS"}}
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		return l, err
+	}
+	l.command = []string{python, filepath.Join("..", "python", "worker.py")}
+	return l, exec.CommandContext(t.Context(), python, "-c", "import nats").Run()
+}
+
+// process is a running worker.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	out  lockedBuffer
+	done chan struct{}
+	err  error // why it ended, once done is closed
+}
+
+// lockedBuffer keeps what a process prints.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
+}
+
+// start starts a worker and waits until it is announced.
+func (s *stage) start(l language, name string) *process {
+	s.t.Helper()
+	p := s.launch(l, name)
+	s.eventually(soon, name+" announces itself", func() bool {
+		select {
+		case <-p.done:
+			s.t.Fatalf("%s ended: %v\n%s", name, p.err, p.out.String())
+		default:
+		}
+		return s.offer(l, name) != nil
+	})
+	return p
+}
+
+// launch starts a worker; it ends with the test.
+func (s *stage) launch(l language, name string) *process {
+	s.t.Helper()
+	cmd := exec.Command(l.command[0], l.command[1:]...)
+	cmd.Env = append(append(os.Environ(), "PARLEY_NAME="+name, "NATS_URL="+s.url, "NATS_USER=tool-worker", "NATS_PASSWORD=p"), l.env...)
+	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	s.t.Cleanup(func() {
+		p.signal(syscall.SIGKILL)
+		<-p.done
+		if said := strings.TrimSpace(p.out.String()); said != "" && s.t.Failed() {
+			s.t.Logf("%s said:\n%s", name, said)
+		}
+	})
+	return p
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	_ = p.cmd.Process.Signal(sig) // it may have ended
+}

@@ -1,0 +1,59 @@
+// A Parley tool worker on nothing but a NATS client; docs/tool-workers.md explains it. One call at a time: start more of them for more.
+import { setTimeout as pause } from "node:timers/promises";
+import { connect } from "@nats-io/transport-node";
+import { jetstream } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
+import { Objm } from "@nats-io/obj";
+
+const metres = { mm: 0.001, cm: 0.01, m: 1, km: 1000, in: 0.0254, ft: 0.3048, mi: 1609.344 }, unit = { enum: Object.keys(metres) };
+const tool = { name: "convert_units", effect: "pure", timeout_ms: 60_000, description: "Converts a length between mm, cm, m, km, in, ft and mi.",
+  schema: { type: "object", required: ["value", "from", "to"], properties: { value: { type: "number" }, from: unit, to: unit, pause_ms: { type: "integer" } } } };
+async function run({ value, from, to, pause_ms = 0 }, signal, print) {
+  print(`converting ${value} ${from}\n`);
+  await pause(pause_ms, null, { signal }); // to try out what happens in the middle of a call
+  if (!metres[from] || !metres[to]) throw new Error(`the units are ${unit.enum.join(", ")}: use two of them`);
+  return `${value} ${from} = ${+(value * metres[from] / metres[to]).toPrecision(12)} ${to}`;
+}
+const { NATS_URL: servers, NATS_USER: user, NATS_PASSWORD: pass, PARLEY_NAME: worker = `js-${process.pid}` } = process.env;
+const nc = await connect({ servers, user, pass, name: worker, inboxPrefix: "_INBOX_tool-worker", maxReconnectAttempts: -1 });
+const js = jetstream(nc, { checkAPI: false }), jsm = await js.jetstreamManager(), read = async (data) => { // an event per line; what is too large is claimed
+  const lines = new TextDecoder().decode(data).trim().split("\n").map((line) => JSON.parse(line)), [{ type, object }] = lines;
+  return type === "Claim" ? read(await (await new Objm(js).open(object.bucket)).getBlob(object.name)) : lines;
+};
+const last = (subject) => jsm.direct.getMessage("CONV_" + subject.split(".")[1], { last_by_subj: subject }) // conv.0.… is on CONV_0
+  .then(async (m) => m ? [m.seq, (await read(m.data)).at(-1)] : [0, {}]);
+async function call(m, leave, watch) {
+  const [job] = await read(m.data), [, shard, conversation] = job.subject.split("."), of = `${shard}.${conversation}.`, stop = new AbortController();
+  const open = (decision) => decision.state.calls?.some((c) => c.call === job.call && !c.status);
+  const stops = (e) => e.type === "Decision" ? !open(e) : e.type === "Cancel" && (!e.turn || e.turn === job.turn) &&
+    { turn: true, all: true, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
+  const hear = async (_, msg) => (await read(msg.data)).some(stops) && stop.abort("cancelled");
+  watch.push(...["turn", "in"].map((channel) => nc.subscribe(`live.${of}${channel}`, { callback: hear }))); // first, so that nothing is missed
+  const [seq, before] = await last(job.subject), [at, decision] = await last(`conv.${of}turn`), delivery = m.info.deliveryCount, began = Date.now();
+  if (before.type === "ToolResult" || at >= job.decision && !open(decision)) return m.ack(); // it has its result, or nobody waits for one
+  const once = job.effect !== "pure" && job.effect !== "idempotent", own = { call: job.call, attempt: // a UUIDv7
+    began.toString(16).padStart(12, "0").replace(/(.{8})/, "$1-") + "-7" + crypto.randomUUID().slice(15) };
+  const append = (type, e, after) => js.publish(job.subject, JSON.stringify({ type, ...own, tool: job.tool, ...e }), { expect: { lastSubjectSequence: after } });
+  const end = (status, content, after) => append("ToolResult", { status, content, took_ms: Date.now() - began }, after).then(() => m.ack());
+  if (before.type && once) return end("unknown", "a worker died while it ran this call: nobody knows whether it took effect", seq);
+  if (delivery >= 100) return end("failed", "the call was tried 100 times and never came to an end", seq);
+  const started = await append("ToolStarted", { worker, delivery }, seq); // from now on the lane refuses the attempt before
+  let index = 0, signal = AbortSignal.any([leave, stop.signal, AbortSignal.timeout(job.timeout_ms || tool.timeout_ms)]);
+  const print = (text) => nc.publish(job.output, JSON.stringify({ type: "ToolOutput", ...own, index: index++, text }));
+  const [status, content] = await run(job.arguments, signal, print).then((text) => ["ok", text],
+    (err) => [!signal.aborted ? "failed" : signal.reason.name ? "timeout" : signal.reason, err.message]);
+  return status === "unknown" && !once ? m.nak() : end(status, content, started.seq); // told to leave: hand it back at once
+}
+const name = `tool_${tool.name}`, kv = await new Kvm(js).open("PARLEY_PRESENCE"), key = `tool.${tool.name}.${worker}`;
+const config = { durable_name: name, filter_subject: `jobs.tool.${tool.name}.*`, ack_policy: "explicit", ack_wait: 6e9, max_deliver: -1, max_ack_pending: 10_000 };
+const queue = await jsm.consumers.info("JOBS", name).catch(() => jsm.consumers.add("JOBS", config)), jobs = await js.consumers.get("JOBS", name);
+const announce = () => kv.put(key, JSON.stringify({ kind: "tool", name: tool.name, worker, tool })).catch(console.error);
+await announce();
+const present = setInterval(announce, 3000), leave = new AbortController(), leaving = leave.signal;
+process.once("SIGTERM", () => leave.abort("unknown", clearInterval(present)));
+while (!leaving.aborted) {
+  const m = await jobs.next({ expires: 1000 }), watch = [], beat = setInterval(() => m?.working(), queue.config.ack_wait / 3e6);
+  if (m) await (leaving.aborted ? m.nak() : call(m, leaving, watch).catch((err) => { console.error(m.subject, err); m.nak(6000); }));
+  [clearInterval(beat), ...watch.map((s) => s.unsubscribe())];
+}
+await kv.delete(key).then(() => nc.drain());
