@@ -38,6 +38,8 @@ var mayImport = map[string]string{
 	"internal/gateway":             "schemas " + lower,
 	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
 	"examples/weather":             "tool",
+	"examples/conformance":         "", // tests only
+	"deploy/keda":                  "", // tests only
 	"internal/orchestrator":        lower,
 	"internal/worker":              lower,
 	"internal/broker":              "internal/topology internal/events",
