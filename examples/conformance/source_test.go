@@ -1,0 +1,38 @@
+package conformance_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func TestExamplesHaveUnderSixtyLines(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"../python/worker.py", "../javascript/worker.mjs"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(text, []byte("\n")); n >= 60 {
+			t.Errorf("%s has %d lines", path, n)
+		}
+	}
+}
+
+// The Python worker is compiled also where its client is not, so that what can
+// be known of it is.
+func TestPythonWorkerCompiles(t *testing.T) {
+	t.Parallel()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		if os.Getenv("PARLEY_EXAMPLES") != "" {
+			t.Errorf("the Python worker cannot be compiled: %v", err)
+		}
+		return
+	}
+	source := `import sys; compile(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1], "exec")`
+	if out, err := exec.CommandContext(t.Context(), python, "-c", source, "../python/worker.py").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
