@@ -31,6 +31,10 @@ type Conversation struct {
 	askedAt   map[string]uint64 // where the Decision stands that asked for a call
 	// Begun are the calls of the step that a worker has begun.
 	Begun map[string]bool
+	// behind is what came after an input that has no answer yet, of the in channel
+	// and the calls' lanes: who was first in the log is first.
+	behind  []Message
+	callsAt uint64 // where the calls' lanes stand, taken together
 	// Transcript is what was said; nil when it is not kept.
 	Transcript *Transcript
 }
@@ -73,6 +77,8 @@ type Message struct {
 // Apply folds a message in. Messages of a channel are given in log order; one
 // that was given before changes nothing. An owner may apply its own Decision
 // before what stands between it and what it was made on: the result is the same.
+// Results that stand behind an input are folded in when that has its answer, so
+// that a Cancel or a Verdict is decided on what stood before it.
 // What cannot be read on the in channel waits
 // for an answer like any input; elsewhere it is skipped.
 func (c *Conversation) Apply(m Message) {
@@ -82,7 +88,7 @@ func (c *Conversation) Apply(m Message) {
 			return
 		}
 		c.In = m.Sequence
-		c.input(m)
+		c.take(m)
 	case events.ChannelTurn:
 		if m.Sequence <= c.TurnLane {
 			return
@@ -102,9 +108,38 @@ func (c *Conversation) Apply(m Message) {
 			c.generation(l.Event)
 		}
 	case events.ChannelCall:
+		if m.Sequence <= c.callsAt {
+			return
+		}
+		c.callsAt = m.Sequence
+		c.take(m)
+	}
+}
+
+// take folds in an input or a message of a call's lane, or keeps it behind the
+// inputs that stand before it and have no answer yet.
+func (c *Conversation) take(m Message) {
+	switch {
+	case len(c.behind) > 0, m.Channel == events.ChannelCall && len(c.Inputs) > 0:
+		c.behind = append(c.behind, m)
+	case m.Channel == events.ChannelIn:
+		c.input(m)
+	default:
 		for _, l := range m.Lines {
 			c.call(l.Event, m.Call, m.Sequence)
 		}
+	}
+}
+
+// catchUp folds in what came behind inputs that have been answered now.
+func (c *Conversation) catchUp() {
+	if len(c.Inputs) > 0 {
+		return
+	}
+	behind := c.behind
+	c.behind = nil
+	for _, m := range behind {
+		c.take(m)
 	}
 }
 
@@ -213,6 +248,7 @@ func (c *Conversation) Decide(d *events.Decision) {
 	for _, l := range d.Events {
 		c.Decided(l.Event)
 	}
+	c.catchUp()
 }
 
 // Decided folds one event of a Decision in.
@@ -292,6 +328,7 @@ func (c *Conversation) Clone() *Conversation {
 	d := *c
 	d.State = c.State.Clone()
 	d.Inputs, d.Asked, d.askedAt = slices.Clone(c.Inputs), maps.Clone(c.Asked), maps.Clone(c.askedAt)
+	d.behind = slices.Clone(c.behind)
 	d.Transcript = nil
 	return &d
 }

@@ -48,9 +48,11 @@ func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 	now := map[string]Offer{}
 	for _, o := range offers {
 		_, known := p.stands[o.key()]
-		err := p.bus.announce(ctx, kv, o, !known)
-		if err != nil {
+		if err := p.bus.announce(ctx, kv, o, !known); err != nil {
 			problems = append(problems, err)
+			if _, taken := errors.AsType[*TakenError](err); !taken && known {
+				now[o.key()] = o // it stands until it runs out, and is taken back when leaving
+			}
 			continue
 		}
 		now[o.key()] = o

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ type Hook struct {
 	events.Hook
 	// Ask is called once per turn, and once more when the orchestrator died
 	// before the answer stood in the log: the turn's id is the key of effects
-	// that must not happen twice. ctx ends at the deadline.
+	// that must not happen twice. ctx ends at the deadline, and when the turn that
+	// it holds up is cancelled; Ask must return then.
 	Ask func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error)
 }
 
@@ -24,16 +26,18 @@ const hookPatience = 5 * time.Second
 // asked. Their answers come to the conversation like messages.
 func (s *shard) askHooks(ctx context.Context, c *conversation) {
 	for _, h := range c.state.Hooks {
-		if c.asking[h] {
+		if c.asking[h] != nil {
 			continue
 		}
 		if c.asking == nil {
-			c.asking = map[events.PendingHook]bool{}
+			c.asking = map[events.PendingHook]context.CancelFunc{}
 		}
-		c.asking[h] = true
+		own, cancel := context.WithCancel(ctx)
+		c.asking[h] = cancel
 		call := hookCall(c, h)
 		s.work.Go(func() {
-			a := s.askHook(ctx, h, call)
+			defer cancel()
+			a := s.askHook(own, h, call)
 			if ctx.Err() != nil {
 				return // the next owner asks
 			}
@@ -43,8 +47,9 @@ func (s *shard) askHooks(ctx context.Context, c *conversation) {
 			s.wake(ctx, c)
 		})
 	}
-	for h := range c.asking {
+	for h, cancel := range c.asking {
 		if !slices.Contains(c.state.Hooks, h) {
+			cancel()
 			delete(c.asking, h)
 		}
 	}
@@ -74,7 +79,7 @@ func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.
 			ask = own.Ask
 		}
 	}
-	a, err := ask(ctx, call)
+	a, err := guarded(ctx, ask, call)
 	switch {
 	case err != nil:
 		s.o.Log.Warn("a hook gave no answer", "hook", h.Name, "when", h.When, "turn", h.Turn, "error", err)
@@ -84,4 +89,14 @@ func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.
 	}
 	a.Turn, a.When, a.Hook = h.Turn, h.When, h.Name // whatever the app says
 	return a
+}
+
+// guarded asks a hook whose panic is its own.
+func guarded(ctx context.Context, ask func(context.Context, *events.HookCall) (*events.HookAnswered, error), call *events.HookCall) (a *events.HookAnswered, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the hook %s broke down: %v", call.Hook, r)
+		}
+	}()
+	return ask(ctx, call)
 }

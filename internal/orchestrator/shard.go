@@ -44,7 +44,7 @@ type conversation struct {
 	resume      bool                   // publish again what is open
 	dues        []bus.Due              // timers that have fired
 	hooked      []*events.HookAnswered // what hooks answered
-	asking      map[events.PendingHook]bool
+	asking      map[events.PendingHook]context.CancelFunc
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {

@@ -108,7 +108,8 @@ func timers() []string {
 
 // objects is what it takes to store and fetch what exceeds a message.
 func objects() []string {
-	return append(watching("OBJ_"+BucketObjects), "$O."+BucketObjects+".>")
+	// Some clients read an object's description by the older call.
+	return append(watching("OBJ_"+BucketObjects), "$O."+BucketObjects+".>", "$JS.API.STREAM.MSG.GET.OBJ_"+BucketObjects)
 }
 
 // roster is what it takes to know who is there.
