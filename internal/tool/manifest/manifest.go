@@ -1,0 +1,141 @@
+// Package manifest reads tools.yaml: commands and HTTP endpoints that become
+// tools, and the MCP servers whose tools are to be served. docs/tools.md shows
+// what stands in it.
+//
+// A file that is wrong anywhere gives nothing. The error lists every problem
+// that was found, each with file and line.
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/command"
+	"github.com/parleybus/parley/internal/tool/web"
+)
+
+// The bounds of a file.
+const (
+	MaxFile   = 256 << 10 // bytes
+	maxTools  = 500       // entries of each list
+	maxResult = 256 << 20 // bytes, of result_bytes
+	maxLine   = 16 << 10  // bytes
+	maxNested = 100       // lists and maps in one another
+)
+
+// Manifest is a file that was read.
+type Manifest struct {
+	// MCP are the servers, in the order of the file.
+	MCP   []MCP
+	tools []tool.Tool
+}
+
+// Tools returns the commands and endpoints, in the order of the file.
+func (m *Manifest) Tools() []tool.Tool { return m.tools }
+
+// MCP is an MCP server: a program, or an address.
+type MCP struct {
+	Name string
+	// Command is the program and its arguments, as for os/exec; nil if there is a
+	// URL. It runs in Dir, the file's directory, with Env as all its environment.
+	Command []string
+	Dir     string
+	Env     []string // NAME=value
+	// URL is where a server speaks streamable HTTP. Headers go with each request.
+	URL     string
+	Headers map[string]string
+	// Prefix goes before the names of the server's tools.
+	Prefix string
+}
+
+// file is the reading of one file.
+type file struct {
+	name, dir string
+	problems  []problem
+	lines     map[string]int // of names that were seen
+}
+
+type problem struct {
+	line int
+	text string
+}
+
+// Load reads a file. Programs, directories and variables of the environment are
+// looked up now, relative paths from the file's directory.
+func Load(path string) (*Manifest, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the tools: %w", err)
+	}
+	defer in.Close()
+	raw, err := io.ReadAll(io.LimitReader(in, MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the tools: %w", err)
+	}
+	return parse(path, raw)
+}
+
+func parse(path string, raw []byte) (*Manifest, error) {
+	f := &file{name: path, dir: filepath.Dir(path), lines: map[string]int{}}
+	m := &Manifest{}
+	f.read(raw, m)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// add adds a problem; what the YAML library says about it is cut to a line.
+func (f *file) add(line int, format string, args ...any) {
+	text, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n")
+	f.problems = append(f.problems, problem{line: line, text: text})
+}
+
+// err lists the problems, one a line.
+func (f *file) err() error {
+	var all []error
+	for _, p := range f.problems {
+		if p.line > 0 {
+			all = append(all, fmt.Errorf("%s:%d: %s", f.name, p.line, p.text))
+		} else {
+			all = append(all, fmt.Errorf("%s: %s", f.name, p.text))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// entry is one element of the list tools.
+type entry struct {
+	Name        string          `yaml:"name"`
+	Description string          `yaml:"description"`
+	Input       any             `yaml:"input"`
+	Output      any             `yaml:"output"`
+	Effect      events.Effect   `yaml:"effect"`
+	Timeout     string          `yaml:"timeout"`
+	Concurrency int             `yaml:"concurrency"`
+	ResultBytes int64           `yaml:"result_bytes"`
+	Exec        *command.Config `yaml:"exec"`
+	HTTP        *web.Config     `yaml:"http"`
+}
+
+// server is one element of the list mcp.
+type server struct {
+	Name    string            `yaml:"name"`
+	Command []string          `yaml:"command"`
+	URL     string            `yaml:"url"`
+	Prefix  string            `yaml:"prefix"`
+	Env     command.Env       `yaml:"env"`
+	Headers map[string]string `yaml:"headers"`
+}
+
+// named reports whether a name may be that of a tool.
+func named(name string) bool {
+	return regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(name)
+}
