@@ -208,7 +208,7 @@ func TestACallEnds(t *testing.T) {
 		})
 	}
 	t.Run("when its time is over, and says so with what was printed", func(t *testing.T) {
-		it := made(t, events.ToolSpec{TimeoutMS: 300}, command.Config{Command: self(t, "ignore")})
+		it := made(t, events.ToolSpec{TimeoutMS: 1500}, command.Config{Command: self(t, "ignore")})
 		_, err := run(t, it, `{}`)
 		if tool.StatusOf(err) != events.StatusTimeout || !strings.Contains(err.Error(), "took too long and was ended") || !strings.Contains(err.Error(), "ready") {
 			t.Fatal(err)
