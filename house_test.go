@@ -34,7 +34,7 @@ var mayImport = map[string]string{
 	"cmd/orchestrator":             "internal/daemon",
 	"cmd/llm-worker":               "internal/daemon",
 	"cmd/tool-worker":              "internal/daemon",
-	"internal/daemon":              "internal/gateway internal/orchestrator internal/worker internal/llm/catalog " + lower,
+	"internal/daemon":              "internal/gateway internal/orchestrator internal/worker internal/llm/catalog internal/mcp internal/tool/manifest " + lower,
 	"internal/gateway":             "schemas " + lower,
 	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
 	"examples/weather":             "tool",

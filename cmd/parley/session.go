@@ -20,7 +20,6 @@ import (
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/policy"
-	"github.com/parleybus/parley/internal/tool"
 )
 
 // session is a bus and whatever this process runs to have one.
@@ -138,11 +137,11 @@ func (a *app) role(name string, cfg daemon.Config, log *slog.Logger, models *cat
 	case "llm-worker":
 		return daemon.LLMWorker(cfg, log, models, nil), nil
 	}
-	tools, err := tool.Builtins(tool.Config{AllowHosts: cfg.AllowHosts, Root: cfg.Root})
+	tools, servers, err := cfg.Toolbox(log)
 	if err != nil {
 		return daemon.Role{}, &exitError{exitUsage, err}
 	}
-	return daemon.ToolWorker(cfg, log, tools, nil), nil
+	return daemon.ToolWorker(cfg, log, tools, servers, nil), nil
 }
 
 // run runs roles until the session is closed.

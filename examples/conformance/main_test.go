@@ -56,7 +56,7 @@ func work() error {
 	}
 	defer b.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	role := daemon.ToolWorker(daemon.Config{Name: os.Getenv("PARLEY_NAME")}, log, tools, nil)
+	role := daemon.ToolWorker(daemon.Config{Name: os.Getenv("PARLEY_NAME")}, log, tools, nil, nil)
 	return daemon.RunRoles(ctx, b, []daemon.Role{role}, func() {})
 }
 

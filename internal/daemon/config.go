@@ -49,6 +49,8 @@ type Config struct {
 	// may read.
 	AllowHosts []string
 	Root       string
+	// ToolsFile is a tools.yaml: commands, HTTP endpoints and MCP servers.
+	ToolsFile string
 	// Rules is a file with the policy, limits, prices and hooks that stand where
 	// a conversation's Settings say nothing.
 	Rules string
@@ -91,7 +93,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 		Name:     Token(host + "-" + strconv.Itoa(os.Getpid())),
 		HTTP:     getenv("PARLEY_HTTP"),
 		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),
-		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"), Rules: getenv("PARLEY_RULES"),
+		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"), Rules: getenv("PARLEY_RULES"), ToolsFile: getenv("PARLEY_TOOLS"),
 		NoTools: list(getenv("PARLEY_NO_TOOLS")), NoToolStream: list(getenv("PARLEY_NO_TOOL_STREAM")),
 		Models: list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
 	}
@@ -195,5 +197,6 @@ func (cfg *Config) Working(f *pflag.FlagSet) {
 // Calling adds the flags of a process that runs tools.
 func (cfg *Config) Calling(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.AllowHosts, "allow-host", cfg.AllowHosts, "hosts that http_get may reach (PARLEY_ALLOW_HOST)")
+	f.StringVar(&cfg.ToolsFile, "tools-file", cfg.ToolsFile, "YAML file with commands, HTTP endpoints and MCP servers to serve as tools (PARLEY_TOOLS)")
 	f.StringVar(&cfg.Root, "root", cfg.Root, "directory that read_file may read (PARLEY_ROOT)")
 }

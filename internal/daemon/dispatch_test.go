@@ -193,7 +193,7 @@ func (f *fleet) worker(name string) (stop, kill func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	started, done := make(chan struct{}), make(chan error, 1)
 	tools := registry(f.t, toolsOf(f.tools)...)
-	role := daemon.ToolWorker(daemon.Config{Name: name, Slots: f.slots}, f.log, tools, nil)
+	role := daemon.ToolWorker(daemon.Config{Name: name, Slots: f.slots}, f.log, tools, nil, nil)
 	go func() { done <- daemon.RunRoles(ctx, b, []daemon.Role{role}, func() { close(started) }) }()
 	<-started
 	stop = sync.OnceFunc(func() { cancel(); <-done; b.Close() })

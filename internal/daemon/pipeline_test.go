@@ -77,7 +77,7 @@ func (d *deployment) orchestrator(name string) daemon.Role {
 }
 
 func (d *deployment) tools(name string, tools *tool.Registry) daemon.Role {
-	return daemon.ToolWorker(daemon.Config{Name: name, Slots: 64}, d.log, tools, nil)
+	return daemon.ToolWorker(daemon.Config{Name: name, Slots: 64}, d.log, tools, nil, nil)
 }
 
 func (d *deployment) models(name, script string) daemon.Role {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/orchestrator"
 	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/tool"
@@ -62,9 +63,10 @@ func LLMWorker(cfg Config, log *slog.Logger, c *catalog.Catalog, stats *worker.S
 	}}
 }
 
-// ToolWorker is the role that runs tools. A tool whose name another worker
-// serves otherwise is said in the log and not served.
-func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, stats *worker.Stats) Role {
+// ToolWorker is the role that runs tools, those of MCP servers among them. A
+// tool whose name another worker serves otherwise is said in the log and not
+// served.
+func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, servers []*mcp.Server, stats *worker.Stats) Role {
 	return Role{Name: "tool-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
 			return nil, err
@@ -74,7 +76,16 @@ func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, stats *worke
 		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
 			return nil, err
 		}
-		return w.Run, nil
+		return func(ctx context.Context) error {
+			g, ctx := errgroup.WithContext(ctx)
+			for _, s := range servers {
+				g.Go(func() error {
+					return s.Run(ctx, func(t ...tool.Tool) error { return tools.Set("mcp "+s.Name, t...) })
+				})
+			}
+			g.Go(func() error { return w.Run(ctx) })
+			return g.Wait()
+		}, nil
 	}}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/worker"
 )
 
@@ -60,7 +59,7 @@ func ToolWorkerService() Service {
 		Name: "tool-worker", Short: "Runs the tools that models call in Parley's conversations",
 		Flags: func(cfg *Config, cmd *cobra.Command) { cfg.Calling(cmd.Flags()); cfg.Working(cmd.Flags()) },
 		Role: func(_ context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error) {
-			tools, err := tool.Builtins(tool.Config{AllowHosts: cfg.AllowHosts, Root: cfg.Root})
+			tools, servers, err := cfg.Toolbox(log)
 			if err != nil {
 				return Role{}, err
 			}
@@ -71,7 +70,7 @@ func ToolWorkerService() Service {
 			count(health, "calls_total", "Calls ended.", &stats.Calls)
 			count(health, "calls_failed_total", "Calls that did not end well.", &stats.CallsFailed)
 			ready()
-			return ToolWorker(cfg, log, tools, stats), nil
+			return ToolWorker(cfg, log, tools, servers, stats), nil
 		},
 	}
 }

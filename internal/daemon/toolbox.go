@@ -1,0 +1,30 @@
+package daemon
+
+import (
+	"log/slog"
+
+	"github.com/parleybus/parley/internal/mcp"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/manifest"
+)
+
+// Toolbox opens the tools that are configured: those built in and those of the
+// file. The MCP servers are run by the worker; their tools come when they do.
+func (cfg Config) Toolbox(log *slog.Logger) (*tool.Registry, []*mcp.Server, error) {
+	tools, err := tool.Builtins(tool.Config{AllowHosts: cfg.AllowHosts, Root: cfg.Root})
+	if err != nil || cfg.ToolsFile == "" {
+		return tools, nil, err
+	}
+	m, err := manifest.Load(cfg.ToolsFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := tools.Set("file", m.Tools()...); err != nil {
+		return nil, nil, err
+	}
+	var servers []*mcp.Server
+	for _, s := range m.MCP {
+		servers = append(servers, &mcp.Server{Name: s.Name, Command: s.Command, Dir: s.Dir, Env: s.Env, URL: s.URL, Header: s.Headers, Prefix: s.Prefix, Log: log})
+	}
+	return tools, servers, nil
+}
