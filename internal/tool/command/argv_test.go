@@ -84,7 +84,7 @@ func TestPathsStayBelowTheDirectory(t *testing.T) {
 		}
 	}
 	it, err := command.New(events.ToolSpec{Name: "it", Schema: schema("v")},
-		quick(command.Config{Command: self(t, "arguments", command.Item{Arg: "v", Path: true}), Dir: "work"}), base)
+		quick(t, command.Config{Command: self(t, "arguments", command.Item{Arg: "v", Path: true}), Dir: "work"}), base)
 	if err != nil {
 		t.Fatal(err)
 	}

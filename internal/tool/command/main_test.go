@@ -41,7 +41,9 @@ func play(what string, args []string) int {
 		}
 	case "environment":
 		for _, e := range os.Environ() {
-			fmt.Println(e)
+			if !strings.HasPrefix(e, "GO") { // from quick
+				fmt.Println(e)
+			}
 		}
 	case "directory":
 		dir, err := os.Getwd()
@@ -130,9 +132,10 @@ func schema(names ...string) json.RawMessage {
 }
 
 // quick lets the programs end at once under the race detector, which otherwise
-// waits a second.
-func quick(c command.Config) command.Config {
-	set := map[string]string{"GORACE": "atexit_sleep_ms=0"}
+// waits a second, and without a warning when coverage is measured.
+func quick(t *testing.T, c command.Config) command.Config {
+	t.Helper()
+	set := map[string]string{"GORACE": "atexit_sleep_ms=0", "GOCOVERDIR": t.TempDir()}
 	maps.Copy(set, c.Env.Set)
 	c.Env.Set = set
 	return c
@@ -145,7 +148,7 @@ func made(t *testing.T, spec events.ToolSpec, c command.Config) tool.Tool {
 	if c.Grace == "" {
 		c.Grace = "200ms"
 	}
-	it, err := command.New(spec, quick(c), t.TempDir())
+	it, err := command.New(spec, quick(t, c), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestWhatAProgramPrints(t *testing.T) {
 		{"JSON is brought to one line", self(t, "print", text(` {"a": 1,
 			"b": [] } `)), command.Config{Stdout: "json"}, `{"a":1,"b":[]}`},
 		{"the environment is what is allowed", self(t, "environment"), command.Config{Env: command.Env{Pass: []string{"COMMAND_TEST_SHOWN"}, Set: map[string]string{"FIXED": "a b"}}},
-			"COMMAND_TEST_SHOWN=yes\nFIXED=a b\nGORACE=atexit_sleep_ms=0\nPWD="},
+			"COMMAND_TEST_SHOWN=yes\nFIXED=a b\nPWD="},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("COMMAND_TEST_SHOWN", "yes")
@@ -78,7 +78,7 @@ func TestWhatAProgramPrints(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(base, "d"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		it, err := command.New(events.ToolSpec{Name: "it"}, quick(command.Config{Command: self(t, "directory"), Dir: "d"}), base)
+		it, err := command.New(events.ToolSpec{Name: "it"}, quick(t, command.Config{Command: self(t, "directory"), Dir: "d"}), base)
 		if err != nil {
 			t.Fatal(err)
 		}
