@@ -29,7 +29,7 @@ func (w *Tool) check(ctx context.Context, spec events.ToolSpec, job *events.Tool
 	if spec.ResultBytes > 0 {
 		most = spec.ResultBytes
 	}
-	size := int64(len(got.Content) + len(got.Structured))
+	size := int64(max(len(got.Content), len(got.Structured))) // one is the other as text
 	for _, a := range got.Attachments {
 		size += int64(len(a.Data))
 	}

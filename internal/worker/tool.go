@@ -137,6 +137,11 @@ func (w *Tool) call(ctx, watched context.Context, t tool.Tool, job *events.ToolJ
 		result.Content = fmt.Sprintf("the call was tried %d times and never came to an end", topology.JobDeliveries)
 		return w.write(ctx, a, at, result)
 	}
+	// Whoever made the job has looked at the arguments, by the schema that it knew.
+	if err := w.schemas.Validate(t.Spec(), string(job.Arguments)); err != nil {
+		result.Status, result.Content = events.StatusInvalidArguments, "the call was not run: "+err.Error()
+		return w.write(ctx, a, at, result)
+	}
 	begin := &events.ToolStarted{Call: job.Call, Attempt: attempt, Tool: job.Tool, Worker: w.Name, Delivery: j.Delivery}
 	if at, err = w.append(ctx, a, at, begin); err != nil {
 		return err

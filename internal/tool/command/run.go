@@ -87,7 +87,7 @@ func (t *command) unstarted(ctx context.Context, err error) error {
 func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *stdout, wailed *tail) error {
 	switch {
 	case said.over:
-		return tool.Fail("%s printed more than %d bytes and was ended: ask for less. Whoever runs the tool worker can raise result_bytes", t.called, t.limit)
+		return tool.End(events.StatusTooLarge, "%s printed more than %d bytes and was ended: ask for less. Whoever runs the tool worker can raise result_bytes", t.called, t.limit)
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // a child kept the output open
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -101,6 +101,9 @@ func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *s
 	text := fmt.Sprintf("%s ended with %s%s", t.called, cmd.ProcessState, last(said, wailed))
 	if cmd.ProcessState.ExitCode() == tempFail && t.spec.Effect != "" && t.spec.Effect != events.EffectOnce {
 		return tool.Retry(errors.New(text), 0)
+	}
+	if !cmd.ProcessState.Exited() { // a signal ended it
+		return tool.End(events.StatusCrashed, "%s", text)
 	}
 	return tool.Fail("%s", text)
 }

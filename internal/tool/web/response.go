@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
 )
 
@@ -34,7 +35,7 @@ func (e *endpoint) read(ctx context.Context, resp *http.Response) (tool.Result, 
 		return tool.Result{}, e.refused(resp, body)
 	}
 	if int64(len(body)) > limit {
-		return tool.Result{}, tool.Fail("%s answered more than %d bytes: ask for less. Whoever runs the tool worker can raise result_bytes", from, limit)
+		return tool.Result{}, tool.End(events.StatusTooLarge, "%s answered more than %d bytes: ask for less. Whoever runs the tool worker can raise result_bytes", from, limit)
 	}
 	text := strings.ToValidUTF8(string(body), "\uFFFD")
 	switch {
