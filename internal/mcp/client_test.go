@@ -211,3 +211,33 @@ func TestAQuestionOfAServerIsAskedOfThePersonWhoseCallItIs(t *testing.T) {
 		})
 	}
 }
+
+func TestAQuestionThatNamesNoCallIsAskedOnlyWhereOneConversationRuns(t *testing.T) {
+	for _, c := range []struct{ name, other, want string }{
+		{"calls of one conversation", "a", "accept Ada"},
+		{"calls of two conversations", "b", "decline <nil>"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := run(t, mcp.Server{URL: overHTTP(t, false)})
+			r.has("wait")
+			ctx, cancel := context.WithCancel(t.Context())
+			begun, ended := make(chan struct{}), make(chan error, 1)
+			go func() {
+				_, err := r.call(ctx, "wait", tool.Input{Conversation: c.other, Output: func(string) { close(begun) }})
+				ended <- err
+			}()
+			<-begun
+			got, err := r.call(t.Context(), "ask", tool.Input{Conversation: "a", Ask: func(context.Context, tool.Question) (tool.Answer, error) {
+				return tool.Answer{Content: json.RawMessage(`{"name":"Ada"}`)}, nil
+			}})
+			if err != nil || got.Content != c.want {
+				t.Errorf("got %+v, %v, want %q", got, err, c.want)
+			}
+			cancel()
+			<-ended
+			if _, err := r.call(t.Context(), "cancelled", tool.Input{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,7 +172,7 @@ func TestTheChildrenOfAServerEndWithIt(t *testing.T) {
 func runs(pid int) bool {
 	if runtime.GOOS != "linux" {
 		p, err := os.FindProcess(pid)
-		return err == nil && p.Signal(zero()) == nil
+		return err == nil && p.Signal(syscall.Signal(0)) == nil
 	}
 	stat, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "stat"))
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"syscall"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -28,7 +29,6 @@ const (
 )
 
 // Gateway offers tools to MCP clients. Its fields are set before its first use.
-// [Gateway.Run] keeps the tools as they are; nothing else follows them.
 type Gateway struct {
 	// Tools is what there is now.
 	Tools func() []events.ToolSpec
@@ -67,9 +67,18 @@ func (g *Gateway) start() *sdk.Server {
 }
 
 // Run follows changes of the tools until ctx ends, and then ends the sessions of
-// the clients.
+// all clients.
 func (g *Gateway) Run(ctx context.Context) error {
-	server := g.start()
+	g.follow(ctx)
+	var errs []error
+	for s := range g.start().Sessions() {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Gateway) follow(ctx context.Context) {
+	g.start()
 	var changed <-chan struct{}
 	for {
 		if g.Changed != nil {
@@ -79,36 +88,29 @@ func (g *Gateway) Run(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			var errs []error
-			for s := range server.Sessions() {
-				errs = append(errs, s.Close())
-			}
-			return errors.Join(errs...)
+			return
 		}
 	}
 }
 
-// ServeStdio serves one client until it closes in or ctx ends. Only messages are
-// written to out. Where in or out can be closed, they are in the end.
+// ServeStdio serves one client until it closes in or ctx ends, and follows
+// changes of the tools meanwhile. Only messages are written to out. Where in or
+// out can be closed, they are in the end.
 func (g *Gateway) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var following sync.WaitGroup
-	defer following.Wait()
-	following.Go(func() {
-		if err := g.Run(ctx); err != nil {
-			g.log.Debug("a session of an MCP client did not end cleanly", "error", err)
-		}
-	})
-	defer cancel()
+	following.Go(func() { g.follow(ctx) })
 	err := g.start().Run(ctx, &sdk.IOTransport{Reader: readCloser(in), Writer: writeCloser(out), MaxLineLength: maxRequest})
-	if ctx.Err() != nil {
-		return nil
+	stopped := ctx.Err() != nil
+	cancel()
+	following.Wait()
+	if stopped || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.EPIPE) {
+		return nil // a client that is gone is no fault
 	}
 	return err
 }
 
-// Handler serves clients over streamable HTTP. It refuses requests that a web
+// Handler serves clients over streamable HTTP, while [Gateway.Run] runs. It refuses requests that a web
 // page of another origin makes; who may ask is for others to check.
 func (g *Gateway) Handler() http.Handler {
 	server := func(*http.Request) *sdk.Server { return g.start() }

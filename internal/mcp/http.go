@@ -48,7 +48,8 @@ func newClient(s *Server) *client {
 func (c *client) idle() { c.base.CloseIdleConnections() }
 
 func (c *client) transport(s *Server) sdk.Transport {
-	return &sdk.StreamableClientTransport{Endpoint: s.URL, MaxEventSize: maxMessage,
+	return &sdk.StreamableClientTransport{Endpoint: s.URL, MaxEventSize: 2 * maxMessage, // beyond what limited takes: it ends the call, the SDK the session
+
 		HTTPClient: &http.Client{Transport: c, CheckRedirect: c.redirect}}
 }
 

@@ -67,8 +67,9 @@ func (l *link) serve(ctx context.Context) error {
 	start, cancel := context.WithTimeout(ctx, l.server.Startup)
 	defer cancel()
 	if err := s.connect(start); err != nil {
-		// A server that does not know the newest greeting may choke on it.
-		l.legacy = !l.legacy
+		// A command that does not know the newest greeting may choke on it; over
+		// HTTP it is refused, and the SDK greets the old way itself.
+		l.legacy = !l.legacy && s.stdio != nil
 		err = fmt.Errorf("it could not be connected to: %w", err)
 		l.put(nil, err)
 		return err

@@ -46,12 +46,10 @@ func (l *lines) String() string {
 
 // running is a server that a test runs.
 type running struct {
-	t       *testing.T
-	tools   *tool.Registry
-	log     *lines
-	stop    func()
-	refuses func(tools []tool.Tool) error
-	sets    int
+	t     *testing.T
+	tools *tool.Registry
+	log   *lines
+	stop  func()
 }
 
 // run runs a server until the test ends. Times that are not given are short.
@@ -101,7 +99,7 @@ func self(t *testing.T, kind string, env ...string) mcp.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mcp.Server{Command: []string{path}, Env: append(env, "PARLEY_TEST_SERVER="+kind)}
+	return mcp.Server{Command: []string{path}, Env: append(env, "PARLEY_TEST_SERVER="+kind, "GORACE=atexit_sleep_ms=0")}
 }
 
 // until waits for the tools to be as asked for.

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
 )
-
-func zero() syscall.Signal { return 0 }
 
 func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), d)
@@ -101,16 +98,17 @@ func TestAListWithoutEndIsCut(t *testing.T) {
 
 func TestToolsThatCannotBeSetAreSaidOnceAndSetLater(t *testing.T) {
 	refusals := 0
-	r := run(t, self(t, "tools"), func(tools []tool.Tool) error {
-		if refusals++; refusals == 1 {
+	s := self(t, "tools")
+	s.Heartbeat = 50 * time.Millisecond
+	r := run(t, s, func([]tool.Tool) error {
+		if refusals++; refusals < 3 {
 			return errors.New(`tool "echo" is registered twice: rename one of the two`)
 		}
 		return nil
 	})
-	r.says("give the server another prefix")
-	r.stop()
-	if len(r.names()) > 0 {
-		t.Errorf("there are %q", r.names())
+	r.has("echo")
+	if n := strings.Count(r.log.String(), "give the server another prefix"); n != 1 {
+		t.Errorf("said %d times", n)
 	}
 }
 

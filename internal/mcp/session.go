@@ -126,9 +126,10 @@ func (s *session) beat(ctx context.Context, sign func(context.Context) error) {
 }
 
 // sign asks for a sign of life. Over HTTP that is a list: a ping is not known to
-// the newest protocol, and changes may not be told where no stream stands.
+// the newest protocol, and changes may not be told where no stream stands. Tools
+// that could not be set are tried again.
 func (s *session) sign(ctx context.Context) error {
-	if s.http != nil {
+	if s.http != nil || s.link.setErr != "" {
 		return s.offer(ctx)
 	}
 	err := s.mcp.Ping(ctx, nil)
