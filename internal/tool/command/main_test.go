@@ -165,12 +165,16 @@ func run(t *testing.T, it tool.Tool, args string) (string, error) {
 // wantFailure checks that err is one that the model reads.
 func wantFailure(t *testing.T, err error, want string) {
 	t.Helper()
-	f, ok := errors.AsType[*tool.Failure](err)
-	if !ok || !strings.Contains(f.Message, want) {
+	_, failed := errors.AsType[*tool.Failure](err)
+	switch tool.StatusOf(err) {
+	case events.StatusTooLarge, events.StatusCrashed:
+		failed = true
+	}
+	if !failed || !strings.Contains(err.Error(), want) {
 		t.Fatalf("got %v, want a failure with %q", err, want)
 	}
-	if len(f.Message) > 10_000 {
-		t.Fatalf("the failure has %d bytes", len(f.Message))
+	if len(err.Error()) > 10_000 {
+		t.Fatalf("the failure has %d bytes", len(err.Error()))
 	}
 }
 
