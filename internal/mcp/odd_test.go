@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ func TestOddAnswersStayWithTheirCall(t *testing.T) {
 	const content = "CONTENT "
 	for _, c := range []struct{ answer, want string }{
 		{"twice", content + "ok"},
+		{"late progress", content + "ok"},
 		{"garbage before", content + "ok"},
 		{"invalid UTF-8", content + "caf\uFFFD"},
 		{"nothing", content},
@@ -36,7 +38,13 @@ func TestOddAnswersStayWithTheirCall(t *testing.T) {
 		t.Run(c.answer, func(t *testing.T) {
 			r := run(t, self(t, "raw", "PARLEY_TEST_ANSWER="+c.answer))
 			for range 2 { // what one answer broke is whole for the next
-				got, err := r.call(t.Context(), "good", tool.Input{})
+				var ended atomic.Bool
+				got, err := r.call(t.Context(), "good", tool.Input{Output: func(string) {
+					if ended.Load() {
+						t.Error("output after the end of the call")
+					}
+				}})
+				ended.Store(true)
 				said := content + got.Content
 				switch {
 				case unknown(err):

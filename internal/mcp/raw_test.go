@@ -84,6 +84,11 @@ func rawCall(r request) {
 	case "twice":
 		reply(r, ok)
 		reply(r, `{"content":[{"type":"text","text":"again"}]}`)
+	case "late progress":
+		reply(r, ok)
+		for token := range 3 {
+			fmt.Printf(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"%d","progress":1}}`+"\n", token)
+		}
 	case "invalid UTF-8":
 		reply(r, "{\"content\":[{\"type\":\"text\",\"text\":\"caf\xe9\"}],\"structuredContent\":{\"a\":\"\xff\"}}")
 	case "nothing":
