@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -53,7 +54,8 @@ type app struct {
 	data   string // data directory of the embedded server
 	output string // text or json
 	sync   string // always: every message is on disk before it counts
-	ran    bool   // a command began: what fails now is no wrong usage
+	logTo  io.Writer
+	ran    bool // a command began: what fails now is no wrong usage
 }
 
 func run(args []string) int {
@@ -66,7 +68,7 @@ func run(args []string) int {
 	// default it would end the process, and leave the embedded server's file and
 	// leases behind.
 	signal.Ignore(syscall.SIGPIPE)
-	a := &app{cfg: cfg, data: dataDir()}
+	a := &app{cfg: cfg, data: dataDir(), logTo: os.Stderr}
 	cmd := a.root()
 	cmd.SetArgs(args)
 	ctx, stop := context.WithCancel(context.Background())
@@ -111,7 +113,7 @@ Without NATS_URL a server is embedded; its data is in ` + a.data + `.
 	flags.StringVar(&a.cfg.LogFormat, "log-format", cmp.Or(a.cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
 	root.AddCommand(a.askCommand(), a.chatCommand(), a.upCommand(), a.tailCommand(), a.replayCommand(),
 		a.listCommand(), a.showCommand(), a.approvalsCommand(), a.approveCommand(), a.rejectCommand(), a.editCommand(), a.answerCommand(),
-		a.revokeCommand(), a.policyCommand(), a.sendCommand(), a.cancelCommand(), a.decodeCommand(), a.doctorCommand(), benchCommand())
+		a.toolsCommand(), a.mcpCommand(), a.revokeCommand(), a.policyCommand(), a.sendCommand(), a.cancelCommand(), a.decodeCommand(), a.doctorCommand(), benchCommand())
 	for _, cmd := range root.Commands() {
 		// Not in a PreRun: cobra looks for required flags, and for those that
 		// exclude each other, after it.
