@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -73,4 +74,23 @@ func (s *screen) callOff(why string) {
 	if why != "" {
 		_, _ = os.Stderr.WriteString(why + "\n")
 	}
+}
+
+// logs writes what the process logs beside what is shown and asked.
+type logs struct{ *screen }
+
+// Write implements [io.Writer].
+func (l logs) Write(p []byte) (int, error) {
+	if !l.mu.TryLock() {
+		return os.Stderr.Write(p) // an editor may have the screen for long
+	}
+	defer l.mu.Unlock()
+	if len(l.open) == 0 {
+		return os.Stderr.Write(p)
+	}
+	text := slices.Concat([]byte("\n"), p, l.open)
+	if _, err := os.Stderr.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,6 +56,7 @@ func params(dir string) testscript.Params {
 			"long":      long,
 			"sealed":    sealed,
 			"waits":     waits,
+			"until":     until,
 		},
 	}
 }
@@ -326,5 +328,21 @@ func waits(ts *testscript.TestScript, _ bool, args []string) {
 	c.until(func(string) bool { return false })
 	if code := c.end(ts); code != 0 {
 		ts.Fatalf("approvals --follow was told to stop: exit code %d, %s", code, c.stderr.String())
+	}
+}
+
+// until TEXT COMMAND...: reads the output up to a line that the regular
+// expression matches, presses Ctrl-C, and wants 0.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	c := begin(ts, args[1:])
+	if !c.until(want.MatchString) {
+		ts.Fatalf("the output ended before %q: %s%s", want, c.read.String(), c.stderr.String())
+	}
+	ts.Check(c.cmd.Process.Signal(os.Interrupt))
+	c.until(func(string) bool { return false })
+	if code := c.end(ts); code != 0 {
+		ts.Fatalf("interrupted: exit code %d; stderr %q", code, c.stderr.String())
 	}
 }

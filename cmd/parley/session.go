@@ -122,7 +122,7 @@ func (a *app) checkRules() error {
 }
 
 func (a *app) logger() (*slog.Logger, error) {
-	log, err := a.cfg.Logger(os.Stderr)
+	log, err := a.cfg.Logger(a.logTo)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}

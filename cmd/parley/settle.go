@@ -31,6 +31,7 @@ func (q *question) open(ctx context.Context) (*session, error) {
 		}
 		q.conversation = id.String()
 	}
+	q.app.logTo = logs{q.screen}
 	s, err := q.app.everything(ctx)
 	if err != nil {
 		return nil, err
