@@ -205,6 +205,8 @@ func (c *Conversation) call(e events.Event, call string, seq uint64) {
 		if c.Transcript != nil {
 			c.Transcript.begun[call] = true
 		}
+	case *events.QuestionAsked:
+		c.question(call, e)
 	case *events.ToolResult:
 		status := cmp.Or(e.Status, events.StatusUnknown) // a result settles its call, whatever it says
 		c.end(call, status)
@@ -216,7 +218,16 @@ func (c *Conversation) call(e events.Event, call string, seq uint64) {
 
 func (c *Conversation) expects(call string, seq uint64) bool {
 	i := slices.IndexFunc(c.Calls, func(s events.CallState) bool { return s.Call == call && s.Status == "" })
-	return i >= 0 && (c.Calls[i].Waits == events.WaitResult || c.Calls[i].Waits == "" && seq > c.askedAt[call])
+	if i < 0 {
+		return false
+	}
+	switch c.Calls[i].Waits {
+	case events.WaitResult:
+		return true
+	case "", events.WaitAnswer:
+		return seq > c.askedAt[call]
+	}
+	return false
 }
 
 func (c *Conversation) open(call string) bool {
@@ -301,6 +312,12 @@ func (c *Conversation) Decided(e events.Event) {
 		c.end(e.Call, e.Status)
 	case *events.ToolCallAnswered:
 		c.end(e.Call, events.StatusOK)
+	case *events.QuestionAnswered:
+		for i := range c.Calls {
+			if s := &c.Calls[i]; s.Call == e.Call && s.Status == "" && s.Question == e.Question {
+				*s = events.CallState{Call: s.Call, Tool: s.Tool}
+			}
+		}
 	case *events.Paused:
 		c.paused(e)
 	case *events.Resumed:

@@ -25,8 +25,10 @@ type Transcript struct {
 	answers  map[string]bool             // results that people gave, by call
 	begun    map[string]bool             // calls that a worker began
 	asked    map[string]bool             // questions at limits, by id
-	contexts map[string][]context        // what hooks said before a turn
-	ended    map[string]*events.TurnEnded
+	// questions are what tools asked, by id.
+	questions map[string]*events.QuestionAsked
+	contexts  map[string][]context // what hooks said before a turn
+	ended     map[string]*events.TurnEnded
 }
 
 // context is what a hook adds to the system prompt of a turn.
@@ -41,7 +43,7 @@ type entry struct {
 // NewTranscript is the transcript of a conversation in which nothing was said.
 func NewTranscript() *Transcript {
 	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{},
-		settings: map[string]*events.Settings{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, begun: map[string]bool{}, asked: map[string]bool{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
+		settings: map[string]*events.Settings{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, begun: map[string]bool{}, asked: map[string]bool{}, questions: map[string]*events.QuestionAsked{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
 }
 
 func (t *Transcript) input(in Input) {
@@ -231,6 +233,14 @@ func (t *Transcript) Call(id string) (Called, bool) {
 		}
 	}
 	return Called{}, false
+}
+
+// Question is what a tool asked; nil when it is not known.
+func (t *Transcript) Question(id string) *events.QuestionAsked {
+	if t == nil {
+		return nil
+	}
+	return t.questions[id]
 }
 
 // Asked reports whether an id is that of a question at a limit.

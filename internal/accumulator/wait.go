@@ -82,6 +82,9 @@ func (c *Conversation) paused(e *events.Paused) {
 		}
 		for i := range c.Calls {
 			if s := &c.Calls[i]; s.Call == a.Call && s.Status == "" {
+				if a.For == events.WaitAnswer && s.Question != a.Question {
+					continue // it asks something else by now
+				}
 				s.Waits, s.Effect, s.Digest, s.Rule, s.DueMS, s.DeadlineMS = a.For, a.Effect, a.Digest, a.Rule, a.DueMS, a.DeadlineMS
 			}
 		}
@@ -113,5 +116,17 @@ func (c *Conversation) resumed(e *events.Resumed) {
 		if s := &c.Calls[i]; s.Waits == events.WaitLimit {
 			s.Waits = ""
 		}
+	}
+}
+
+// question notes what a tool asks a person while it runs.
+func (c *Conversation) question(call string, e *events.QuestionAsked) {
+	for i := range c.Calls {
+		if s := &c.Calls[i]; s.Call == call {
+			*s = events.CallState{Call: s.Call, Tool: s.Tool, Waits: events.WaitAnswer, Question: e.Question, Digest: events.Digest(string(e.Arguments()))}
+		}
+	}
+	if c.Transcript != nil {
+		c.Transcript.questions[e.Question] = e
 	}
 }

@@ -109,6 +109,16 @@ type ToolCallAnswered struct {
 	By      string `json:"by" jsonschema:"id of the Verdict"`
 }
 
+// QuestionAnswered answers what a tool asked in the middle of its call.
+type QuestionAnswered struct {
+	Turn     string          `json:"turn" jsonschema:"id of the turn"`
+	Call     string          `json:"call" jsonschema:"id of the call"`
+	Question string          `json:"question" jsonschema:"id of the question"`
+	Declined bool            `json:"declined,omitempty" jsonschema:"the person said no, or nobody answered in time"`
+	Content  json.RawMessage `json:"content,omitempty" jsonschema:"the answer, valid against the question's schema; absent for a yes"`
+	By       string          `json:"by,omitempty" jsonschema:"id of the Verdict"`
+}
+
 // Wait is what a call or a turn waits for.
 type Wait string
 
@@ -117,6 +127,7 @@ const (
 	WaitApproval Wait = "approval" // a person's Verdict
 	WaitTime     Wait = "time"     // the time it was deferred to
 	WaitResult   Wait = "result"   // a result from outside: on the call's lane, or an answer
+	WaitAnswer   Wait = "answer"   // a person's answer to what the tool asked; it runs meanwhile
 	WaitLimit    Wait = "limit"    // leave to go on past a limit
 	// WaitSlot is nobody's to end: other calls of the conversation are to.
 	WaitSlot Wait = "slot"
@@ -138,8 +149,9 @@ type Paused struct {
 
 // Awaited is one thing that a turn waits for.
 type Awaited struct {
-	For        Wait            `json:"for" jsonschema:"approval, time, result or limit"`
+	For        Wait            `json:"for" jsonschema:"approval, time, result, answer or limit"`
 	Call       string          `json:"call" jsonschema:"id of the call; for a limit the id of the question"`
+	Question   string          `json:"question,omitempty" jsonschema:"answer: id of what the tool asked; arguments hold its message and schema"`
 	Tool       string          `json:"tool,omitempty" jsonschema:"name of the tool"`
 	Effect     Effect          `json:"effect,omitempty" jsonschema:"effect class"`
 	Arguments  json.RawMessage `json:"arguments,omitempty" jsonschema:"what the call would run with"`
@@ -214,6 +226,9 @@ func (*ToolCallRefused) Type() string { return "ToolCallRefused" }
 
 // Type implements [Event].
 func (*ToolCallAnswered) Type() string { return "ToolCallAnswered" }
+
+// Type implements [Event].
+func (*QuestionAnswered) Type() string { return "QuestionAnswered" }
 
 // Type implements [Event].
 func (*Resumed) Type() string { return "Resumed" }

@@ -51,11 +51,11 @@ func Prototypes() []Event {
 		new(Settings), new(UserMessage), new(Verdict), new(Cancel),
 		new(Decision),
 		new(TurnStarted), new(GenerationRequested), new(AssistantMessage), new(ToolCallRequested),
-		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
+		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(QuestionAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
 		new(HooksRequested), new(HookAnswered),
 		new(GenerationStarted), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
 		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded),
-		new(ToolStarted), new(ToolResult), new(ToolOutput),
+		new(ToolStarted), new(QuestionAsked), new(ToolResult), new(ToolOutput),
 		new(GenerationJob), new(ToolJob), new(HookCall), new(Claim),
 	}
 }

@@ -68,6 +68,7 @@ type CallState struct {
 	Effect     Effect `json:"effect,omitempty" jsonschema:"effect class"`
 	Digest     string `json:"digest,omitempty" jsonschema:"digest of its arguments"`
 	Rule       string `json:"rule,omitempty" jsonschema:"key of the rule that asks"`
+	Question   string `json:"question,omitempty" jsonschema:"id of what the tool asked"`
 	DueMS      int64  `json:"due_ms,omitempty" jsonschema:"when it runs, Unix milliseconds"`
 	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
 }

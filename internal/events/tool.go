@@ -60,6 +60,28 @@ type ToolStarted struct {
 	Delivery int    `json:"delivery,omitempty" jsonschema:"how often the job was handed out, from 1"`
 }
 
+// QuestionAsked is what a tool asks a person in the middle of its call. The call
+// goes on when it has the answer: see QuestionAnswered.
+type QuestionAsked struct {
+	Call     string          `json:"call" jsonschema:"id of the call"`
+	Attempt  string          `json:"attempt" jsonschema:"id of the worker's try"`
+	Question string          `json:"question" jsonschema:"id of the question (UUIDv7)"`
+	Message  string          `json:"message" jsonschema:"what is asked"`
+	Schema   json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the answer, an object; absent asks for yes or no"`
+}
+
+// Arguments stand for those of a call, so that a question is decided like one.
+func (q *QuestionAsked) Arguments() json.RawMessage {
+	raw, err := json.Marshal(struct {
+		Message string          `json:"message"`
+		Schema  json.RawMessage `json:"schema,omitempty"`
+	}{q.Message, q.Schema})
+	if err != nil {
+		return json.RawMessage("{}") // a schema that is no JSON
+	}
+	return raw
+}
+
 // ToolResult ends a call. The call's lane refuses a second one.
 type ToolResult struct {
 	Call    string  `json:"call" jsonschema:"id of the call"`
@@ -92,6 +114,9 @@ type ToolOutput struct {
 
 // Type implements [Event].
 func (*ToolStarted) Type() string { return "ToolStarted" }
+
+// Type implements [Event].
+func (*QuestionAsked) Type() string { return "QuestionAsked" }
 
 // Type implements [Event].
 func (*ToolResult) Type() string { return "ToolResult" }

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -58,6 +59,10 @@ func callStates() []callState {
 			call := s.part("auto", `{"x":1}`)
 			s.model("", s.part("auto", `{"x":7}`), call, s.part("beside", `{"x":6}`))
 			return call.Call
+		}},
+		{"asks yes or no", func(s *scene) string { return s.questioned("") }},
+		{"asks for data", func(s *scene) string {
+			return s.questioned(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`)
 		}},
 		{"waits for its time", func(s *scene) string { return s.asks("later") }},
 		{"waits for its result", func(s *scene) string { return s.asks("outside") }},
@@ -134,6 +139,16 @@ func (s *scene) asks(tool string) string {
 	call := s.part(tool, `{"x":1}`)
 	s.model("", call, s.part("beside", `{"x":5}`))
 	return call.Call
+}
+
+// questioned lets a tool ask a person in the middle of its call.
+func (s *scene) questioned(schema string) string {
+	call := s.asks("auto")
+	s.write(events.ChannelCall, call, &events.ToolStarted{Call: call, Attempt: "a"})
+	s.write(events.ChannelCall, call, &events.QuestionAsked{Call: call, Attempt: "a", Question: s.id(), Message: "really?", Schema: json.RawMessage(schema)})
+	s.foldAll()
+	s.decide()
+	return call
 }
 
 // limited lets the model make more calls than it may.

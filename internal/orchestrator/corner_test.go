@@ -183,3 +183,37 @@ func TestADeferredAnswerOfAnUnaskedWorkerDoesNotPassForAnApproval(t *testing.T) 
 		t.Error("a result on the lane of a call that waits for approval ends it as ok")
 	}
 }
+
+func TestAToolIsToldWhatFitsItsQuestionAndGoesOn(t *testing.T) {
+	s := newScene(t)
+	call := s.questioned(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`)
+	c := s.state.Calls[0]
+	if s.state.Phase != events.PhasePaused || c.Waits != events.WaitAnswer || c.DeadlineMS == 0 || s.state.Busy() && s.state.Calls[1].Status != "" {
+		t.Fatalf("%+v", s.state.State)
+	}
+	es := s.in(&events.Verdict{ID: s.id(), Verdict: events.RulingAnswer, Calls: []events.CallVerdict{{Call: call, Digest: c.Digest, Content: `{"n": 3}`}}})
+	told := only[*events.QuestionAnswered](es)
+	if len(told) != 1 || string(told[0].Content) != `{"n": 3}` || told[0].Question != c.Question {
+		t.Fatalf("%s", written(es))
+	}
+	s.result(call, events.StatusOK, "thanks")
+	if got := s.state.Calls[0].Status; got != events.StatusOK {
+		t.Errorf("the call went on and ended as %q", got)
+	}
+}
+
+func TestAQuestionThatNobodyAnswersIsDeclinedInTime(t *testing.T) {
+	s := newScene(t)
+	s.questioned("")
+	c := s.state.Calls[0]
+	for range 5 {
+		if len(only[*events.QuestionAnswered](s.everything())) > 0 {
+			break
+		}
+		s.wait()
+	}
+	told := only[*events.QuestionAnswered](s.everything())
+	if len(told) != 1 || !told[0].Declined || told[0].Question != c.Question || s.state.Calls[0].Status != "" {
+		t.Errorf("%+v", told)
+	}
+}

@@ -88,6 +88,8 @@ func (d *decision) turn() bool {
 		return d.generated(c.Open, c.Open.Ended)
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fill():
 		return true
+	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.asked():
+		return true
 	case c.Phase == events.PhasePaused:
 		return d.due()
 	case c.Phase == events.PhaseCalling && d.allSettled():

@@ -45,7 +45,7 @@ func (d *decision) settings(input string, e *events.Settings) {
 	d.answer(input, events.AnswerAccepted, "", "")
 	d.env.Settings = *e
 	for _, call := range slices.Clone(d.c.Calls) {
-		if !call.Waiting() || call.Waits == events.WaitLimit { // those are judged when they are let go
+		if !call.Waiting() || call.Waits == events.WaitLimit || call.Waits == events.WaitAnswer { // not let go yet, or running
 			continue
 		}
 		if r := d.judge(call, d.arguments(call.Call)); r.Action == events.ActionDeny {
@@ -118,7 +118,10 @@ func (d *decision) fresh() bool {
 // ends.
 func (d *decision) supersede() {
 	for _, call := range slices.Clone(d.c.Calls) {
-		if call.Waiting() {
+		switch {
+		case call.Waits == events.WaitAnswer:
+			d.decline(call, "")
+		case call.Waiting():
 			d.refuse(call.Call, call.Tool, events.StatusSuperseded, "a new message took the place of this call before it was decided: it did not run")
 		}
 	}

@@ -100,7 +100,7 @@ func wantsDecision(m bus.Message) bool {
 	}
 	for _, l := range m.Lines {
 		switch l.Event.(type) {
-		case *events.GenerationEnded, *events.ToolResult:
+		case *events.GenerationEnded, *events.ToolResult, *events.QuestionAsked:
 			return true
 		}
 	}

@@ -156,6 +156,15 @@ func outcome(es []events.Event, a *events.InputAnswered, call string) string {
 			if e.Call == call {
 				all = append(all, "answered "+e.Content)
 			}
+		case *events.QuestionAnswered:
+			switch {
+			case e.Declined:
+				all = append(all, "declined")
+			case len(e.Content) > 0:
+				all = append(all, "told "+string(e.Content))
+			default:
+				all = append(all, "told yes")
+			}
 		case *events.Resumed:
 			if e.Extended != "" {
 				all = append(all, "extends "+e.Extended)

@@ -62,6 +62,9 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 	if answer, reason := d.stale(v, call); answer != "" {
 		return answer, reason
 	}
+	if call.Waits == events.WaitAnswer {
+		return d.reply(v, *call)
+	}
 	if answer, reason := misplaced(v, call); answer != "" {
 		return answer, reason
 	}

@@ -32,6 +32,8 @@ func (d *decision) due() bool {
 		case !call.Waiting():
 		case call.Waits == events.WaitTime && now >= call.DueMS:
 			d.release(call, nil, "")
+		case call.DeadlineMS > 0 && now >= call.DeadlineMS && call.Waits == events.WaitAnswer:
+			d.decline(call, "")
 		case call.DeadlineMS > 0 && now >= call.DeadlineMS:
 			d.refuse(call.Call, call.Tool, events.StatusExpired, expired(call.Waits))
 		}
@@ -61,6 +63,10 @@ func (d *decision) awaiting() []events.Awaited {
 	var all []events.Awaited
 	for _, c := range d.c.Calls {
 		if !c.Waiting() || c.Waits == events.WaitLimit {
+			continue
+		}
+		if c.Waits == events.WaitAnswer {
+			all = append(all, d.asks(c))
 			continue
 		}
 		all = append(all, events.Awaited{For: c.Waits, Call: c.Call, Tool: c.Tool, Effect: c.Effect, Arguments: events.Arguments(d.arguments(c.Call)),

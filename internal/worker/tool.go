@@ -146,8 +146,10 @@ func (w *Tool) call(ctx, watched context.Context, t tool.Tool, job *events.ToolJ
 	if at, err = w.append(ctx, a, at, begin); err != nil {
 		return err
 	}
+	try := &run{w: w, job: job, attempt: attempt, lane: a, at: at}
 	began := time.Now()
-	got, err := w.run(watched, t, job, attempt)
+	got, err := w.run(watched, t, try)
+	at = try.position()
 	result.TookMS = time.Since(began).Milliseconds()
 	result.Status, result.Content = events.StatusOK, got.Content
 	if err == nil {
@@ -210,7 +212,8 @@ func status(ctx, watched context.Context, err error) events.Status {
 
 // run runs the tool with its deadline. A panic is the tool's failure, not the
 // worker's.
-func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attempt string) (result tool.Result, err error) {
+func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Result, err error) {
+	job := try.job
 	timeout := w.Timeout
 	if spec := t.Spec(); spec.TimeoutMS > 0 {
 		timeout = time.Duration(spec.TimeoutMS) * time.Millisecond
@@ -218,15 +221,18 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, job *events.ToolJob, attemp
 	if job.TimeoutMS > 0 {
 		timeout = min(timeout, time.Duration(job.TimeoutMS)*time.Millisecond)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	ctx, until, stop := bounded(ctx, timeout)
+	defer stop()
 	defer func() {
 		if r := recover(); r != nil {
 			w.Log.Error("a tool panicked", "tool", job.Tool, "call", job.Call, "panic", r, "stack", string(debug.Stack()))
 			err = tool.End(events.StatusCrashed, "the tool %s broke down: %v", job.Tool, r)
 		}
 	}()
-	in := tool.Input{Call: job.Call, Conversation: job.Conversation, Turn: job.Turn, Arguments: job.Arguments, Output: w.output(job, attempt)}
+	in := tool.Input{Call: job.Call, Conversation: job.Conversation, Turn: job.Turn, Arguments: job.Arguments, Output: w.output(job, try.attempt), Ask: func(ctx context.Context, q tool.Question) (tool.Answer, error) {
+		defer until.wait()()
+		return try.ask(ctx, q)
+	}}
 	result, err = t.Run(ctx, in)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("the tool %s did not finish within %s: %w", job.Tool, timeout, context.DeadlineExceeded)

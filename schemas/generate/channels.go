@@ -44,7 +44,7 @@ func channels() []channel {
 			[]string{"GenerationStarted", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "Claim"}, ""},
 		{"call", "call.{call}", "The run of a tool call, or the answer of an app to a deferred one." + lane,
 			[]string{toolWorker, app}, []string{orchestrator, viewer},
-			[]string{"ToolStarted", "ToolResult", "Claim"}, ""},
+			[]string{"ToolStarted", "QuestionAsked", "ToolResult", "Claim"}, ""},
 		{"out", "out.{call}", "Output of a call on its way, for display only; it is not kept in HISTORY.",
 			[]string{toolWorker}, []string{viewer},
 			[]string{"ToolOutput"}, ""},
@@ -88,7 +88,7 @@ const hookAnswers = "hook-answers"
 // decided are the events that stand inside a Decision only.
 func decided() []string {
 	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested", "ToolCallsQueued",
-		"ToolCallRefused", "ToolCallAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested"}
+		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested"}
 }
 
 // recorded are the events that come on a channel which nothing keeps, and whose

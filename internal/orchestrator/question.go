@@ -1,0 +1,60 @@
+package orchestrator
+
+import (
+	"fmt"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// asked tells people what tools ask that nobody was told of yet; it reports
+// whether there was something.
+func (d *decision) asked() bool {
+	var awaiting []events.Awaited
+	for _, c := range d.c.Calls {
+		if c.Waiting() && c.Waits == events.WaitAnswer && c.DeadlineMS == 0 {
+			c.DeadlineMS = d.deadline(0)
+			awaiting = append(awaiting, d.asks(c))
+		}
+	}
+	if len(awaiting) > 0 {
+		d.pause(awaiting, 0)
+	}
+	return len(awaiting) > 0
+}
+
+// asks is what a tool asks, as Paused lists it.
+func (d *decision) asks(c events.CallState) events.Awaited {
+	a := events.Awaited{For: events.WaitAnswer, Call: c.Call, Question: c.Question, Tool: c.Tool, Digest: c.Digest, DeadlineMS: c.DeadlineMS}
+	if q := d.said.Question(c.Question); q != nil {
+		a.Arguments, a.Reason = q.Arguments(), q.Message
+	}
+	return a
+}
+
+// decline answers a tool that nobody will answer.
+func (d *decision) decline(c events.CallState, by string) {
+	d.emit(&events.QuestionAnswered{Turn: d.c.Turn, Call: c.Call, Question: c.Question, Declined: true, By: by})
+}
+
+// reply decides what a tool asked.
+func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, string) {
+	q := d.said.Question(call.Question)
+	if q == nil {
+		return events.AnswerInvalid, "what the tool asked is not in the log any more: reject it"
+	}
+	a := &events.QuestionAnswered{Turn: d.c.Turn, Call: call.Call, Question: call.Question, By: v.input}
+	switch {
+	case v.Verdict.Verdict == events.RulingReject:
+		a.Declined = true
+	case v.Verdict.Verdict == events.RulingAnswer && len(q.Schema) > 0:
+		if err := d.env.Check(events.ToolSpec{Name: call.Tool, Schema: q.Schema}, v.call.Content); err != nil {
+			return events.AnswerInvalid, fmt.Sprintf("the tool still waits: give content as JSON that fits what it asks for: %v", err)
+		}
+		a.Content = events.Arguments(v.call.Content)
+	case v.Verdict.Verdict == events.RulingApprove && len(q.Schema) == 0:
+	default:
+		return events.AnswerNotAllowed, "the tool asks something: answer it (with approve, where it asks for yes or no), or reject it"
+	}
+	d.emit(a)
+	return events.AnswerAccepted, ""
+}

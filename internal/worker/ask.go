@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// run is one try at a call: who writes its lane, and where that stands.
+type run struct {
+	w       *Tool
+	job     *events.ToolJob
+	attempt string
+	lane    topology.Address
+
+	mu sync.Mutex
+	at uint64
+}
+
+// append appends to the lane. A tool may ask from several goroutines.
+func (r *run) append(ctx context.Context, e events.Event) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, err := r.w.append(ctx, r.lane, r.at, e)
+	if err != nil {
+		return 0, err
+	}
+	r.at = at
+	return at, nil
+}
+
+// position is where the lane stands.
+func (r *run) position() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
+}
+
+// errNobody says that a call that no turn made has nobody to ask.
+var errNobody = errors.New("nobody can be asked: the call is not part of a turn")
+
+// lookAgain is how often the log is read for an answer that the live message of
+// may have been lost.
+const lookAgain = 5 * time.Second
+
+// ask asks a person and waits for the answer, which stands in the log: nothing
+// but this try's own wait is lost with the worker.
+func (r *run) ask(ctx context.Context, q tool.Question) (tool.Answer, error) {
+	if r.job.Decision == 0 {
+		return tool.Answer{}, errNobody
+	}
+	if len(q.Schema) > 0 && !json.Valid(q.Schema) {
+		return tool.Answer{}, fmt.Errorf("ask a person: the schema of the answer is no JSON: %.100s", q.Schema)
+	}
+	id, err := newID()
+	if err != nil {
+		return tool.Answer{}, err
+	}
+	answers := make(chan *events.QuestionAnswered, 1)
+	take := func(m bus.Message) error {
+		if a := answerIn(m, id); a != nil {
+			select {
+			case answers <- a:
+			default: // told already
+			}
+		}
+		return nil
+	}
+	stop, err := r.w.Bus.Listen(r.job.Conversation, func(m bus.Message) { _ = take(m) })
+	if err != nil {
+		return tool.Answer{}, err
+	}
+	defer stop()
+	at, err := r.append(ctx, &events.QuestionAsked{Call: r.job.Call, Attempt: r.attempt, Question: id, Message: q.Message, Schema: q.Schema})
+	if err != nil {
+		return tool.Answer{}, err
+	}
+	turn := r.lane
+	turn.Channel, turn.Call = events.ChannelTurn, ""
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return tool.Answer{}, context.Cause(ctx)
+		case a := <-answers:
+			return tool.Answer{Declined: a.Declined, Content: a.Content}, nil
+		case <-look.C:
+			if err := r.w.Bus.ReadShard(ctx, turn.Shard, at, []string{turn.Subject(topology.Conv)}, take); err != nil {
+				r.w.Log.Debug("the answer to a question could not be looked for", "call", r.job.Call, "error", err)
+			}
+		}
+	}
+}
+
+// answerIn finds the answer to a question in a Decision.
+func answerIn(m bus.Message, question string) *events.QuestionAnswered {
+	if m.Channel != events.ChannelTurn {
+		return nil
+	}
+	for _, l := range m.Lines {
+		d, ok := l.Event.(*events.Decision)
+		if !ok {
+			continue
+		}
+		for _, l := range d.Events {
+			if a, ok := l.Event.(*events.QuestionAnswered); ok && a.Question == question {
+				return a
+			}
+		}
+	}
+	return nil
+}
