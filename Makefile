@@ -36,8 +36,9 @@ bench: ## events per second, latency and CPU on this machine, beside raw JetStre
 e2e: ## the real commands, by scripts
 	go test -race -count=1 -v -run 'TestScripts|E2E' ./cmd/...
 
-chaos: ## COUNT (5) times the tests that cut connections and stop processes in the middle
-	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless' ./internal/bus ./internal/daemon
+chaos: ## COUNT (5) times the tests that cut connections and stop processes in the middle, and 10,000 conversations that wait
+	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew' ./internal/bus ./internal/daemon
+	PARLEY_WAITING=10000 go test -count=1 -v -run ConversationsThatWait ./internal/daemon
 
 ci: ## what CI runs
 	.ci/run
