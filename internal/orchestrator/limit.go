@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -89,9 +90,9 @@ func (d *decision) late() bool {
 	return d.c.Turn != "" && d.passed(limitTime, portion(&d.c.State, limitTime), nil)
 }
 
-// passed reports whether the turn has come to so many portions of a limit; calls
-// are those that are to run.
-func (d *decision) passed(limit string, n int64, calls []events.Part) bool {
+// passed reports whether the turn has come to so many portions of a limit; next
+// are the calls that are to run.
+func (d *decision) passed(limit string, n int64, next []events.Part) bool {
 	l, s := d.env.limits(), &d.c.State
 	switch limit {
 	case limitSteps:
@@ -104,9 +105,10 @@ func (d *decision) passed(limit string, n int64, calls []events.Part) bool {
 	case limitTime:
 		return l.TimeMS > 0 && (d.now.UnixMilli()-s.StartedMS-s.WaitedMS)/n >= l.TimeMS
 	case limitRepeats:
-		return l.Repeats > 0 && int64(d.repeats())/n >= int64(l.Repeats)
+		calls := d.calls()
+		return l.Repeats > 0 && int64(len(calls))/n >= int64(l.Repeats) && int64(repeats(calls))/n >= int64(l.Repeats)
 	case limitCalls:
-		return d.tooMany(l.Calls, n, calls)
+		return d.tooMany(l.Calls, n, next)
 	}
 	return false
 }
@@ -139,13 +141,8 @@ const mostPortions = 10_000
 // portions is by how many portions a limit must be extended for the turn to go
 // on: one word of a person is enough.
 func (d *decision) portions(limit string) int {
-	held := d.held()
-	for n := 1; n < mostPortions; n++ {
-		if !d.passed(limit, portion(&d.c.State, limit)+int64(n), held) {
-			return n
-		}
-	}
-	return mostPortions
+	held, now := d.held(), portion(&d.c.State, limit)
+	return 1 + sort.Search(mostPortions-1, func(n int) bool { return !d.passed(limit, now+int64(n)+1, held) })
 }
 
 // tooMany reports whether with calls there are more of a tool than n portions.
@@ -221,11 +218,11 @@ func (d *decision) called(id string) (accumulator.Called, bool) {
 // repeats is in how many rounds of the turn the same call came to the same
 // result. A call whose result changes is a poll, not a loop; ids in either do
 // not make a difference.
-func (d *decision) repeats() int {
+func repeats(calls []accumulator.Called) int {
 	ids := regexp.MustCompile(`[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b(?:call|toolu|fc|req|msg|resp)_[0-9A-Za-z_-]+`)
 	type round struct{ tool, arguments, status, content string }
 	rounds, last, most := map[round]int{}, map[round]int{}, 0
-	for _, c := range d.calls() {
+	for _, c := range calls {
 		r := round{c.Tool, canonical(ids.ReplaceAllString(c.Arguments, "")), string(c.Status), ids.ReplaceAllString(c.Content, "")}
 		if last[r] != c.Step { // twice in one answer is one round
 			rounds[r]++
