@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/parleybus/parley/internal/daemon"
+)
+
+// topRefresh is how often top looks, and how long one look without a live view
+// measures rates.
+const topRefresh = time.Second
+
+// The terminal's other screen, where the view does not push away what stands in
+// the scrollback; without the cursor, which would flicker.
+const (
+	enterView = "\x1b[?1049h\x1b[?25l"
+	leaveView = "\x1b[?25h\x1b[?1049l"
+	viewHome  = "\x1b[H"
+	lineDone  = "\x1b[K\r\n" // clears what the last frame had more
+	viewDone  = "\x1b[J"
+)
+
+func (a *app) topCommand() *cobra.Command {
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Watch queues, workers and shards live",
+		Long: `Watch a deployment live: how many messages pass, who waits for somebody, the
+queues with their lag, the workers with what they serve, and the shards with
+their owners. It refreshes each second; q or Ctrl-C leaves. With --once, in a pipe
+and as JSON it measures for a second and prints one frame: in a pipe one line for
+each thing, with tabs between its cells.
+
+A worker's SEEN is how long top has seen it; "> 5s" was there before. What this
+user may not read is left out, and said.`,
+		Example: `  parley top
+  parley top --once -o json | jq '.queues[] | select(.lag > 0 and .workers == 0)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.top(cmd.Context(), once) },
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "print one frame")
+	a.outputFlag(cmd)
+	return cmd
+}
+
+func (a *app) top(ctx context.Context, once bool) (err error) {
+	asJSON, err := a.json()
+	if err != nil {
+		return err
+	}
+	live := !once && !asJSON && profile().Interactive
+	if live {
+		a.cfg.LogLevel = "error" // the view says what is missing; a line of the log would tear it
+	}
+	ctx, stop := daemon.Signals(ctx)
+	defer stop()
+	s, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if s.server != nil {
+		return &exitError{exitNobody, errors.New("nothing runs on this data directory, so there is nothing to watch: start `parley up`, or set NATS_URL")}
+	}
+	log, err := a.logger()
+	if err != nil {
+		return err
+	}
+	g, run := errgroup.WithContext(ctx)
+	run, done := context.WithCancel(run)
+	defer done()
+	roster := s.NewRoster()
+	g.Go(func() error { return follow(run, roster, log) })
+	g.Go(func() error {
+		defer done()
+		select {
+		case <-roster.Ready():
+		case <-time.After(offersPatience): // the view says who is missing, not why
+		case <-run.Done():
+			return nil
+		}
+		o := newObserver(s, roster)
+		if live {
+			return watchLive(run, o)
+		}
+		o.look(run)
+		if !pause(run, topRefresh) {
+			return nil
+		}
+		f := o.look(run)
+		if asJSON {
+			return printJSON(f)
+		}
+		return outputError(f.print(os.Stdout, profile(), 0))
+	})
+	return g.Wait()
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// watchLive draws frames until the person leaves.
+func watchLive(ctx context.Context, o *observer) (err error) {
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	if fd := int(os.Stdin.Fd()); isatty.IsTerminal(os.Stdin.Fd()) {
+		before, err := term.MakeRaw(fd)
+		if err != nil {
+			return fmt.Errorf("read single keys from the terminal: %w: `parley top --once` needs none", err)
+		}
+		defer func() { _ = term.Restore(fd, before) }() // it fails where the terminal is gone
+		go watchKeys(leave)
+	}
+	if _, err := os.Stdout.WriteString(enterView); err != nil {
+		return outputError(err)
+	}
+	defer func() { _, _ = os.Stdout.WriteString(leaveView) }() // as above
+	for {
+		f := o.look(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := f.draw(os.Stdout); err != nil {
+			return outputError(err)
+		}
+		if !pause(ctx, topRefresh) {
+			return nil
+		}
+	}
+}
+
+// watchKeys calls leave when the person wants to. A read of a terminal cannot be
+// called off: it is left to the end of the process.
+func watchKeys(leave func()) {
+	const interrupt, end = 3, 4 // Ctrl-C and Ctrl-D, which a raw terminal hands on
+	for key := make([]byte, 1); ; {
+		if _, err := os.Stdin.Read(key); err != nil {
+			leave()
+			return
+		}
+		switch key[0] {
+		case 'q', 'Q', interrupt, end:
+			leave()
+			return
+		}
+	}
+}
