@@ -61,7 +61,8 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 	}
 	t, ok := w.Tools.Lookup(job.Tool)
 	if !ok {
-		return bus.Reject(fmt.Errorf("tool %q is not served here", job.Tool))
+		// It went a moment ago; the job waits for whoever serves it next.
+		return bus.RetryAfter(fmt.Errorf("tool %q is not served here any more", job.Tool), 0)
 	}
 	last, err := w.Bus.LastOf(ctx, a)
 	if err != nil {
