@@ -203,6 +203,10 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 		Output:    topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
 		Arguments: events.Arguments(c.state.Transcript.Arguments(e.Call)),
 	}
+	limits := Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits()
+	if stop := hardStop(&c.state.State, limits); stop > 0 {
+		job.TimeoutMS = max(stop-time.Now().UnixMilli(), 1)
+	}
 	subject, err := topology.ToolJob(e.Tool, e.Call)
 	if err != nil {
 		return err
