@@ -238,9 +238,10 @@ func (c *cancelling) check(log []bus.Message) (string, error) {
 		return state, fmt.Errorf("the cancel was accepted (%+v), and the turn ended as %s %s", c.answer, ended.Outcome, ended.Reason)
 	case c.answer.Answer != events.AnswerAccepted && c.answer.Answer != events.AnswerAlreadyEnded:
 		return state, fmt.Errorf("the cancel was answered %+v", c.answer)
-	case c.answer.Answer == events.AnswerAlreadyEnded && (runs || state == "before the message was decided on"):
+	case c.answer.Answer == events.AnswerAlreadyEnded && (runs && state != "generation ended" || state == "before the message was decided on"):
 		// The log's order is everybody's: what it found is the state it was
-		// written in.
+		// written in. But the Decision that completes a turn may have been on its way
+		// to the log when the cancel came there.
 		return state, fmt.Errorf("the cancel found a turn (%s) and was answered %+v", state, c.answer)
 	}
 	if err := c.partial(log, at, before); err != nil {

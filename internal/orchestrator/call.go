@@ -132,7 +132,13 @@ const (
 // judge asks the policy about a call. One that an earlier call left in the dark
 // is never run again on its own.
 func (d *decision) judge(call events.CallState, arguments string) policy.Ruling {
-	r := d.env.Judge.Judge(d.policy(), d.c.Grants, policy.Call{Tool: call.Tool, Effect: call.Effect, Arguments: arguments})
+	asked := policy.Call{Tool: call.Tool, Effect: call.Effect, Arguments: arguments}
+	// What the deployment denies stays denied, whatever a conversation's own
+	// policy says.
+	if r := d.env.Judge.Judge(d.env.Policy, nil, asked); r.Action == events.ActionDeny {
+		return r
+	}
+	r := d.env.Judge.Judge(d.policy(), d.c.Grants, asked)
 	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
 		return r
 	}
