@@ -226,7 +226,7 @@ func (o *benchOptions) rows(ctx context.Context, stage *benchStage, rates []floa
 			}
 			r.Rows = append(r.Rows, row...)
 			if len(row) == 3 {
-				r.Ratios = append(r.Ratios, benchRatio{n, row[0].EventsPerSecond / row[1].EventsPerSecond, row[0].EventsPerSecond / row[2].EventsPerSecond})
+				r.Ratios = append(r.Ratios, benchRatio{n, row[0].over(row[1]), row[0].over(row[2])})
 			}
 		}
 	}

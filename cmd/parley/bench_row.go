@@ -53,6 +53,12 @@ func newBenchResult(path string, n int, rate float64, cost benchCost, samples []
 	}
 }
 
+// over is how many times the events of another row this one has; a row that a
+// busy machine let measure nothing counts as one event a second.
+func (r benchResult) over(other benchResult) float64 {
+	return r.EventsPerSecond / max(other.EventsPerSecond, 1)
+}
+
 // benchWindow is how many events are under way at most where no rate is set:
 // together, but not fewer than benchWindowEach in each conversation.
 const (
