@@ -24,6 +24,7 @@ type Offer struct {
 	Model   string           `json:"model,omitempty"`   // llm: full name of the route's default model
 	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
 	Tool    *events.ToolSpec `json:"tool,omitempty"`
+	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
 }
 
 func (o Offer) key() string { return topology.PresenceKey(o.Kind, o.Name, o.Worker) }

@@ -11,12 +11,13 @@ import (
 
 // QueueInfo is how a queue of jobs stands.
 type QueueInfo struct {
-	Kind    string `json:"kind"`    // "llm" or "tool"
-	Name    string `json:"name"`    // route or tool
-	Lag     uint64 `json:"lag"`     // jobs that nobody has taken
-	Running int    `json:"running"` // jobs that somebody has
-	Retried int    `json:"retried"` // of those, handed out more than once
-	Waiting int    `json:"waiting"` // workers' requests for more
+	Kind    string `json:"kind"`          // "llm" or "tool"
+	Name    string `json:"name"`          // route or tool
+	Low     bool   `json:"low,omitempty"` // of the calls that can wait
+	Lag     uint64 `json:"lag"`           // jobs that nobody has taken
+	Running int    `json:"running"`       // jobs that somebody has
+	Retried int    `json:"retried"`       // of those, handed out more than once
+	Waiting int    `json:"waiting"`       // workers' requests for more
 }
 
 // Queues lists the queues there are, by kind and name: what an autoscaler and a
@@ -32,10 +33,14 @@ func (b *Bus) Queues(ctx context.Context) ([]QueueInfo, error) {
 	list := s.ListConsumers(ctx)
 	for info := range list.Info() {
 		kind, name, ok := strings.Cut(info.Config.Durable, "_")
+		low := kind == "toollow"
+		if low {
+			kind = "tool"
+		}
 		if !ok || kind != "llm" && kind != "tool" {
 			continue // a stranger's
 		}
-		all = append(all, QueueInfo{Kind: kind, Name: name, Lag: info.NumPending, Running: info.NumAckPending, Retried: info.NumRedelivered, Waiting: info.NumWaiting})
+		all = append(all, QueueInfo{Kind: kind, Name: name, Low: low, Lag: info.NumPending, Running: info.NumAckPending, Retried: info.NumRedelivered, Waiting: info.NumWaiting})
 	}
 	if err := list.Err(); err != nil {
 		return nil, fmt.Errorf("list the queues: %w", explainJetStream(err))

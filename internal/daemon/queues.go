@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
 )
 
 // queueCollector publishes how the queues stand, asked for at each scrape: an
@@ -23,7 +24,7 @@ const scrapePatience = 3 * time.Second
 
 // Queues publishes the lag of every queue, by kind ("llm" or "tool") and name.
 func (h *Health) Queues(b *bus.Bus, log *slog.Logger) {
-	labels := []string{"kind", "name"}
+	labels := []string{"kind", "name", "priority"}
 	h.registry.MustRegister(&queueCollector{bus: b, log: log,
 		lag:     prometheus.NewDesc("parley_queue_lag", "Jobs that nobody has taken.", labels, nil),
 		running: prometheus.NewDesc("parley_queue_running", "Jobs that a worker has.", labels, nil)})
@@ -45,7 +46,11 @@ func (q *queueCollector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	for _, i := range queues {
-		out <- prometheus.MustNewConstMetric(q.lag, prometheus.GaugeValue, float64(i.Lag), i.Kind, i.Name)
-		out <- prometheus.MustNewConstMetric(q.running, prometheus.GaugeValue, float64(i.Running), i.Kind, i.Name)
+		priority := events.PriorityNormal
+		if i.Low {
+			priority = events.PriorityLow
+		}
+		out <- prometheus.MustNewConstMetric(q.lag, prometheus.GaugeValue, float64(i.Lag), i.Kind, i.Name, string(priority))
+		out <- prometheus.MustNewConstMetric(q.running, prometheus.GaugeValue, float64(i.Running), i.Kind, i.Name, string(priority))
 	}
 }

@@ -203,3 +203,51 @@ func TestAModelReadsOnInAResultThatWasTooLong(t *testing.T) {
 		t.Errorf("another conversation reads it: %s: %.100s", r.Status, r.Content)
 	}
 }
+
+// TestCallsThatCanWaitTakeAQuarterOfTheSlots: with four slots, one call of low
+// priority runs at a time, and the others' are not behind them.
+func TestCallsThatCanWaitTakeAQuarterOfTheSlots(t *testing.T) {
+	var low, most atomic.Int64
+	release := make(chan struct{})
+	it := does{events.ToolSpec{Name: "it", Effect: events.EffectPure, Concurrency: 4}, func(ctx context.Context, in tool.Input) (tool.Result, error) {
+		if strings.Contains(string(in.Arguments), "urgent") {
+			return tool.Result{Content: "at once"}, nil
+		}
+		most.Store(max(most.Load(), low.Add(1)))
+		defer low.Add(-1)
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return tool.Result{Content: "waited"}, nil
+	}}
+	script := callsScript("it", `{"n":1}`, `{"n":2}`, `{"n":3}`)
+	d := start(t, scriptFile(t, script), registry(t, it))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	conversation := newID(t)
+	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Priority: events.PriorityLow} })
+	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	v := d.view(ctx, conversation)
+	v.until("the first call", func(e events.Event) bool { _, ok := e.(*events.ToolStarted); return ok })
+	for range 4 {
+		if r := d.call(it.spec, `{"urgent":true}`); r.Content != "at once" {
+			t.Errorf("%+v", r)
+		}
+	}
+	queues, err := d.Queues(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lag := uint64(0)
+	for _, q := range queues {
+		if q.Low {
+			lag += q.Lag
+		}
+	}
+	close(release)
+	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+	if most.Load() != 1 || lag != 2 {
+		t.Errorf("%d calls of low priority ran at once, %d waited in their queue", most.Load(), lag)
+	}
+}

@@ -25,10 +25,20 @@ type Settings struct {
 	Limits     Limits     `json:"limits,omitzero" jsonschema:"bounds of a turn"`
 	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run by themselves; absent means the deployment's policy"`
 	// WhileRunning and WhileWaiting are for messages that do not say.
-	WhileRunning Arrival `json:"while_running,omitempty" jsonschema:"what becomes of a message while a turn runs: queue (the default), interrupt or refuse"`
-	WhileWaiting Arrival `json:"while_waiting,omitempty" jsonschema:"what becomes of a message while a turn waits for somebody: queue (the default), supersede, interrupt or refuse"`
-	Hooks        []Hook  `json:"hooks,omitempty" jsonschema:"apps that are asked before and told after a turn"`
+	WhileRunning Arrival  `json:"while_running,omitempty" jsonschema:"what becomes of a message while a turn runs: queue (the default), interrupt or refuse"`
+	WhileWaiting Arrival  `json:"while_waiting,omitempty" jsonschema:"what becomes of a message while a turn waits for somebody: queue (the default), supersede, interrupt or refuse"`
+	Priority     Priority `json:"priority,omitempty" jsonschema:"low for what can wait: its calls take a quarter of a worker's slots at most; normal when absent"`
+	Hooks        []Hook   `json:"hooks,omitempty" jsonschema:"apps that are asked before and told after a turn"`
 }
+
+// Priority says which calls go first.
+type Priority string
+
+// The priorities.
+const (
+	PriorityNormal Priority = "normal"
+	PriorityLow    Priority = "low"
+)
 
 // UserMessage is something a person says.
 type UserMessage struct {

@@ -56,6 +56,11 @@ func (d *decision) settings(input string, e *events.Settings) {
 }
 
 func (d *decision) checkSettings(e *events.Settings) error {
+	switch e.Priority {
+	case "", events.PriorityNormal, events.PriorityLow:
+	default:
+		return fmt.Errorf("priority %q is neither normal nor low", e.Priority)
+	}
 	return cmp.Or(d.env.Judge.Check(e.Policy), policy.CheckLimits(e.Limits),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
 }

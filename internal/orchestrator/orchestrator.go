@@ -189,7 +189,11 @@ func nonEmpty(s string) []string {
 }
 
 func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.ToolCallRequested) error {
-	queue, err := topology.ToolQueue(e.Tool)
+	queueOf, subjectOf := topology.ToolQueue, topology.ToolJob
+	if c.state.Transcript.Settings.Priority == events.PriorityLow && s.offers.low(e.Tool) {
+		queueOf, subjectOf = topology.LowQueue, topology.LowToolJob
+	}
+	queue, err := queueOf(e.Tool)
 	if err != nil {
 		return err
 	}
@@ -207,7 +211,7 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 	if stop := hardStop(&c.state.State, limits); stop > 0 {
 		job.TimeoutMS = max(stop-time.Now().UnixMilli(), 1)
 	}
-	subject, err := topology.ToolJob(e.Tool, e.Call)
+	subject, err := subjectOf(e.Tool, e.Call)
 	if err != nil {
 		return err
 	}

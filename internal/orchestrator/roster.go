@@ -24,6 +24,7 @@ type offerings struct {
 type offered struct {
 	spec events.ToolSpec
 	at   time.Time
+	low  bool // everybody who serves it also takes the calls that can wait
 }
 
 func newOfferings(r *bus.Roster) *offerings {
@@ -36,12 +37,18 @@ func (o *offerings) look(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	first := true
+	slow := map[string]bool{} // tools of workers that know no priorities
+	for _, offer := range offers {
+		if offer.Kind == "tool" && !offer.Low {
+			slow[offer.Name] = true
+		}
+	}
 	for _, offer := range offers {
 		switch {
 		case offer.Kind == "llm" && (first || offer.Default):
 			o.route, first = offer.Model, false
 		case offer.Kind == "tool" && offer.Tool != nil:
-			o.tools[offer.Name] = offered{*offer.Tool, now}
+			o.tools[offer.Name] = offered{*offer.Tool, now, !slow[offer.Name]}
 		}
 	}
 }
@@ -59,4 +66,11 @@ func (o *offerings) env(now time.Time) Env {
 		}
 	}
 	return e
+}
+
+// low reports whether a tool's calls may go to the queue of those that can wait.
+func (o *offerings) low(tool string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.tools[tool].low
 }

@@ -30,6 +30,12 @@ func ToolQueue(tool string) (Queue, error) {
 	return Queue{Consumer: "tool_" + tool, Filter: "jobs.tool." + tool + ".*"}, CheckToken("tool", tool)
 }
 
+// LowQueue is the queue of a tool's calls that can wait. The name cannot be that
+// of another tool's queue.
+func LowQueue(tool string) (Queue, error) {
+	return Queue{Consumer: "toollow_" + tool, Filter: "jobs.tool." + tool + ".low.*"}, CheckToken("tool", tool)
+}
+
 // GenerationJob is the subject of a generation's job.
 func GenerationJob(route, generation string) (string, error) {
 	token, err := RouteToken(route)
@@ -46,6 +52,15 @@ func ToolJob(tool, call string) (string, error) {
 		err = CheckID("call", call)
 	}
 	return "jobs.tool." + tool + "." + call, err
+}
+
+// LowToolJob is the subject of the job of a call that can wait.
+func LowToolJob(tool, call string) (string, error) {
+	err := CheckToken("tool", tool)
+	if err == nil {
+		err = CheckID("call", call)
+	}
+	return "jobs.tool." + tool + ".low." + call, err
 }
 
 // ConsumerConfig is the queue's durable consumer, shared by its workers. The

@@ -116,8 +116,14 @@ func (s *serving) serve(ctx context.Context, stands []bus.Offer) error {
 	return nil
 }
 
+// begin takes the calls of a tool. Those that can wait have a queue of their own,
+// and a quarter of the slots at most.
 func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
-	queueOf, err := topology.ToolQueue(spec.Name)
+	normal, err := topology.ToolQueue(spec.Name)
+	if err != nil {
+		return err
+	}
+	low, err := topology.LowQueue(spec.Name)
 	if err != nil {
 		return err
 	}
@@ -127,13 +133,30 @@ func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
 	}
 	own, stop := context.WithCancel(ctx)
 	s.queues[spec.Name] = queue{spec, stop}
-	force := bus.Workforce{Bus: s.w.Bus, Slots: slots, Drain: s.w.Drain, Queues: map[topology.Queue]bus.JobHandler{queueOf: s.w.handle}}
-	s.g.Go(func() error {
-		defer stop()
-		if err := force.Run(own); err != nil && own.Err() == nil {
-			return err
-		}
-		return nil
-	})
+	run := together(slots, s.w.handle)
+	for q, slots := range map[topology.Queue]int{normal: slots, low: max(1, slots/4)} {
+		force := bus.Workforce{Bus: s.w.Bus, Slots: slots, Drain: s.w.Drain, Queues: map[topology.Queue]bus.JobHandler{q: run}}
+		s.g.Go(func() error {
+			defer stop()
+			if err := force.Run(own); err != nil && own.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
 	return nil
+}
+
+// together lets so many jobs run at once, whichever queue they come from.
+func together(slots int, run bus.JobHandler) bus.JobHandler {
+	free := make(chan struct{}, slots)
+	return func(ctx context.Context, j bus.Job) error {
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+			return bus.RetryAfter(context.Cause(ctx), 0)
+		}
+		defer func() { <-free }()
+		return run(ctx, j)
+	}
 }

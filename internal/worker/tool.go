@@ -42,7 +42,7 @@ const outputBytes = 64 << 10
 func (w *Tool) Offers() []bus.Offer {
 	var offers []bus.Offer
 	for _, spec := range w.Tools.Specs() {
-		offers = append(offers, bus.Offer{Kind: "tool", Name: spec.Name, Worker: w.Name, Tool: &spec})
+		offers = append(offers, bus.Offer{Kind: "tool", Name: spec.Name, Worker: w.Name, Tool: &spec, Low: true})
 	}
 	return offers
 }
