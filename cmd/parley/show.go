@@ -17,14 +17,18 @@ import (
 )
 
 func (a *app) showCommand() *cobra.Command {
-	format := "text"
+	format, full, call := "text", false, ""
 	cmd := &cobra.Command{
 		Use:               "show CONVERSATION",
 		Short:             "Print a conversation's transcript",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.show(cmd.Context(), args[0], format) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.show(cmd.Context(), args[0], format, full, call)
+		},
 	}
+	cmd.Flags().BoolVar(&full, "full", false, "fetch results that are kept by reference, and print them whole")
+	cmd.Flags().StringVar(&call, "result", "", "print the whole result of one call and nothing else; an id, or its beginning or end")
 	cmd.Flags().StringVarP(&format, "format", "f", format, "text, md or json")
 	cmd.Flags().StringVarP(&format, "output", "o", format, "the same as --format")
 	return cmd
@@ -39,7 +43,7 @@ type shown struct {
 	Awaiting     []events.Awaited `json:"awaiting,omitempty"`
 }
 
-func (a *app) show(ctx context.Context, id, format string) (err error) {
+func (a *app) show(ctx context.Context, id, format string, full bool, call string) (err error) {
 	if err := topology.CheckID("conversation", id); err != nil {
 		return &exitError{exitUsage, err}
 	}
@@ -69,6 +73,14 @@ func (a *app) show(ctx context.Context, id, format string) (err error) {
 		// A model must not be asked without a result; a person is told what waits.
 		return m.Role == events.RoleTool && len(m.Parts) == 1 && isOpen(&c.State, m.Parts[0].Call)
 	})
+	if call != "" {
+		return s.printResult(ctx, messages, call)
+	}
+	if full {
+		if err := s.fetchWhole(ctx, messages); err != nil {
+			return err
+		}
+	}
 	if format == "json" {
 		out := shown{Conversation: id, State: c.State, Messages: messages, Awaiting: p.Awaiting}
 		if c.Transcript.Settings.ID != "" {
