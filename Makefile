@@ -34,7 +34,7 @@ bench: ## events per second, latency and CPU on this machine, beside raw JetStre
 	go run ./cmd/parley bench
 
 e2e: ## the real commands, by scripts
-	go test -race -count=1 -v -run 'TestScripts|E2E' ./cmd/...
+	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E' ./cmd/...
 
 chaos: ## COUNT (5) times the tests that cut connections and stop processes in the middle, and 10,000 conversations that wait
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew' ./internal/bus ./internal/daemon
