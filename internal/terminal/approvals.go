@@ -72,7 +72,17 @@ func toolOf(a *events.Awaited) string {
 	return cmp.Or(a.Tool, "?")
 }
 
+// messageCells bounds what a list shows of a tool's question.
+const messageCells = 200
+
+// argumentsOf is what a call would run with, or what a tool asks, in quotes.
 func (p Profile) argumentsOf(a *events.Awaited) string {
+	if a.For == events.WaitAnswer {
+		if message := p.cut(p.line(askedBy(a).message), messageCells); message != "" {
+			return quoted(message)
+		}
+		return ""
+	}
 	if len(a.Arguments) == 0 {
 		return ""
 	}
@@ -93,8 +103,11 @@ func (p Profile) age(since, now time.Time) string {
 // deadline is when something happens by itself.
 func (p Profile) deadline(a *events.Awaited, now time.Time) string {
 	ms, what := a.DeadlineMS, "expires "
-	if a.For == events.WaitTime && a.DueMS > 0 {
+	switch {
+	case a.For == events.WaitTime && a.DueMS > 0:
 		ms, what = a.DueMS, "runs "
+	case a.For == events.WaitAnswer:
+		what = "declined "
 	}
 	switch {
 	case ms <= 0:

@@ -120,11 +120,22 @@ func (r *Renderer) ended(id, tool string, e end) {
 	switch {
 	case e.status != events.StatusOK:
 		shown.mark, shown.style, shown.between = r.m.fail, red, " "
-		shown.lead = r.p.line(string(e.status))
+		shown.lead = r.p.line(ended(e.status))
 	case e.by != "":
 		shown.lead = "answered by " + e.by
 	}
 	r.card(shown)
+}
+
+// ended says how a call ended, in words where the status is none.
+func ended(s events.Status) string {
+	switch s {
+	case events.StatusTooLarge:
+		return "result too large"
+	case events.StatusCrashed:
+		return "the tool crashed"
+	}
+	return string(s)
 }
 
 // card is a call or its end, one line when that is enough.

@@ -83,7 +83,7 @@ func (m *markdown) part(part events.Part, e *TranscriptEntry) {
 		if by != "" {
 			by = " · answered by " + span(by)
 		}
-		m.paragraph("**Result** " + span(m.p.line(part.Name)) + " · " + m.p.line(string(part.Status)) + by)
+		m.paragraph("**Result** " + span(m.p.line(part.Name)) + " · " + m.p.line(ended(part.Status)) + by)
 		m.fenced(text)
 		if o := part.Object; o != nil {
 			m.paragraph(fmt.Sprintf("Preview; the whole content (%s) is object %s in bucket %s.",

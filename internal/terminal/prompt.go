@@ -20,7 +20,7 @@ type LineReader func() (string, error)
 type Choice struct {
 	Verdict   events.Ruling   // approve, reject, edit, answer or approve_for_conversation
 	Arguments json.RawMessage // edit: what to run with, a compact JSON object
-	Content   string          // answer: the result
+	Content   string          // answer: the result; for what a tool asks a compact JSON object
 	Reason    string          // reject: why; may be empty
 	Skip      bool            // decided later; nothing else is set
 }
@@ -38,7 +38,12 @@ type Choice struct {
 //
 // An error is the writer's, or what in returned other than io.EOF.
 func Prompt(out io.Writer, in LineReader, p Profile, a events.Awaited, edit func(string) (string, error)) (Choice, error) {
-	q := &question{sheet: newSheet(out, p), p: p, m: p.marks(), in: in, a: a, edit: edit, keys: keys(a.For)}
+	q := &question{sheet: newSheet(out, p), p: p, m: p.marks(), in: in, a: a, edit: edit}
+	if a.For == events.WaitAnswer {
+		q.asked = askedBy(&a)
+		q.a.Arguments = q.asked.draft() // what is edited here
+	}
+	q.keys = q.answers()
 	q.draft = q.text()
 	q.show()
 	for {
@@ -72,45 +77,69 @@ func (q *question) take(line string) (c Choice, decided bool, err error) {
 	}
 	switch letter {
 	case "y":
+		if q.a.For == events.WaitAnswer && q.asked.schema != nil {
+			return Choice{Verdict: events.RulingAnswer, Content: "{}"}, true, nil
+		}
 		return Choice{Verdict: events.RulingApprove}, true, nil
 	case "A":
 		return Choice{Verdict: events.RulingAlways}, true, nil
 	case "s":
 		return Choice{Skip: true}, true, nil
 	case "n":
+		if q.a.For == events.WaitAnswer { // a tool is told no, and not why
+			return Choice{Verdict: events.RulingReject}, true, nil
+		}
 		why, err := q.ask("why? (empty for no reason)")
 		return Choice{Verdict: events.RulingReject, Reason: strings.TrimSpace(why)}, err == nil, err
 	case "e":
 		return q.edited()
 	case "a":
+		if q.a.For == events.WaitAnswer {
+			return q.fill()
+		}
 		return q.answer()
 	case "v":
-		q.arguments(0)
+		if q.a.For == events.WaitAnswer {
+			q.asks(0)
+		} else {
+			q.arguments(0)
+		}
 	case "?":
 		q.help()
 	}
 	return Choice{}, false, nil
 }
 
-// edited lets the person change the arguments.
+// edited lets the person change the arguments, or what a tool is told.
 func (q *question) edited() (Choice, bool, error) {
+	what, are := "the arguments", "were"
+	if q.a.For == events.WaitAnswer {
+		what, are = "the answer", "was"
+	}
 	text, err := q.edit(q.draft)
 	if err != nil {
-		q.say(red, "the arguments were not edited: "+q.p.line(err.Error()))
+		q.say(red, what+" "+are+" not edited: "+q.p.line(err.Error()))
 		return Choice{}, false, nil
 	}
 	if strings.TrimSpace(text) == "" {
 		q.say(dim, "the text is empty: nothing was changed")
 		return Choice{}, false, nil
 	}
-	if err := events.CheckArguments(text); err != nil {
+	if q.a.For == events.WaitAnswer && strings.TrimSpace(text) == strings.TrimSpace(q.draft) {
+		q.say(dim, "nothing was changed: nothing was decided") // whoever leaves an editor means no
+		return Choice{}, false, nil
+	}
+	if problem := q.wrong(text); problem != "" {
 		q.draft = text
-		q.say(red, where(text, err)+q.p.line(err.Error())+"; e edits again what you wrote")
+		q.say(red, problem+"; e edits again what you wrote")
 		return Choice{}, false, nil
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, events.Arguments(text)); err != nil {
-		return Choice{}, false, fmt.Errorf("compact the arguments: %w", err)
+		return Choice{}, false, fmt.Errorf("compact %s: %w", what, err)
+	}
+	if q.a.For == events.WaitAnswer {
+		return Choice{Verdict: events.RulingAnswer, Content: compact.String()}, true, nil
 	}
 	if explicit(compact.String()) == q.compact() {
 		q.draft = q.text()
@@ -118,6 +147,20 @@ func (q *question) edited() (Choice, bool, error) {
 		return Choice{}, false, nil
 	}
 	return Choice{Verdict: events.RulingEdit, Arguments: compact.Bytes()}, true, nil
+}
+
+// wrong says why an edited text cannot be taken; "" when it can.
+func (q *question) wrong(text string) string {
+	err := events.CheckArguments(text)
+	switch {
+	case q.a.For == events.WaitAnswer && err != nil:
+		return where(text, err) + "the answer is no JSON object: " + q.p.line(strings.TrimPrefix(err.Error(), "arguments are "))
+	case err != nil:
+		return where(text, err) + q.p.line(err.Error())
+	case q.a.For == events.WaitAnswer:
+		return q.asked.check(q.p, events.Arguments(text))
+	}
+	return ""
 }
 
 // answer reads the result that the person gives.

@@ -112,6 +112,7 @@ func TestWhatCanBeAnswered(t *testing.T) {
 		{"what waits for its time can be given up or answered", events.WaitTime, "- reject - answer - - skip - reject skip - - -"},
 		{"what waits for the app can be given up or answered", events.WaitResult, "- reject - answer - - skip - reject skip - - -"},
 		{"a limit takes yes and no", events.WaitLimit, "approve reject - - - - skip approve reject skip - - -"},
+		{"a tool that cannot be read is told no or nothing", events.WaitAnswer, "- reject - - - - skip - reject skip - - -"},
 		{"what is of a later version can be looked at", "later", "- - - - - - skip - - skip - - -"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -180,6 +181,36 @@ func TestAnEditRunsWithWhatWasWritten(t *testing.T) {
 	want := `{"n":[2.50,{}],"s":"ü\u202e"}`
 	if err != nil || c.Verdict != events.RulingEdit || string(c.Arguments) != want {
 		t.Errorf("got %+v with %s, %v, want %s", c, c.Arguments, err, want)
+	}
+}
+
+func TestAnAnswerThatIsCalledOffInTheMiddleIsNone(t *testing.T) {
+	gone := errors.New("the turn has ended")
+	a := events.Awaited{For: events.WaitAnswer, Call: "c7", Arguments: json.RawMessage(
+		`{"message":"m","schema":{"required":["a"],"properties":{"a":{"type":"string"},"b":{},"c":{},"d":{},"e":{}}}}`)}
+	all := []string{"a", "text", "yes", "1", "2", "3", "4"}
+	for n := range all {
+		t.Run(strings.Join(append([]string{"after"}, all[:n]...), " "), func(t *testing.T) {
+			in := typed(all[:n]...)
+			c, err := Prompt(io.Discard, func() (string, error) {
+				line, err := in()
+				if err != nil {
+					err = gone
+				}
+				return line, err
+			}, Profile{}, a, noEditor)
+			if !errors.Is(err, gone) || c.Verdict != "" {
+				t.Errorf("called off: got %+v, %v", c, err)
+			}
+			c, err = Prompt(io.Discard, typed(all[:n]...), Profile{}, a, noEditor)
+			if err != nil || !c.Skip || c.Content != "" {
+				t.Errorf("at the end of the input: got %+v, %v", c, err)
+			}
+		})
+	}
+	c, err := Prompt(io.Discard, typed(append(all, "y")...), Profile{}, a, noEditor)
+	if want := `{"a":"text","b":1,"c":2,"d":3,"e":4}`; err != nil || c.Content != want {
+		t.Errorf("got %+v, %v", c, err)
 	}
 }
 

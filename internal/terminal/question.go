@@ -26,14 +26,15 @@ type question struct {
 	edit  func(string) (string, error)
 	keys  []key
 	draft string // what is edited
+	asked asked  // what the tool asks, when that is what is waited for
 }
 
 // key is something that can be answered: its letter, the word for it and what
 // it does.
 type key struct{ letter, word, help string }
 
-// keys are the answers that make sense for what is waited for.
-func keys(w events.Wait) []key {
+// answers are those that make sense for what is waited for.
+func (q *question) answers() []key {
 	var (
 		no     = key{"n", "no", "do not run it; you may say why"}
 		answer = key{"a", "answer", "do not run it: you write its result"}
@@ -41,7 +42,7 @@ func keys(w events.Wait) []key {
 		skip   = key{"s", "skip", "decide later; it goes on waiting"}
 		help   = key{"?", "help", "show this"}
 	)
-	switch w {
+	switch q.a.For {
 	case events.WaitApproval:
 		return []key{{"y", "yes", "run it as it is shown"}, no, {"e", "edit", "run it with other arguments, in your editor"}, answer,
 			{"A", "always", "run it, and such calls without asking in this conversation"}, view, skip, help}
@@ -49,6 +50,19 @@ func keys(w events.Wait) []key {
 		return []key{no, answer, view, skip, help}
 	case events.WaitLimit:
 		return []key{{"y", "yes", "let the turn go on, up to the limit again"}, {"n", "no", "end the turn; you may say why"}, skip, help}
+	case events.WaitAnswer:
+		var all []key
+		switch {
+		case !q.asked.known: // nobody can say what to
+		case q.asked.confirms():
+			all = append(all, key{"y", "yes", "say yes"})
+		case len(q.asked.fields) > 0:
+			all = append(all, key{"a", "answer", "answer field by field"})
+			fallthrough
+		default:
+			all = append(all, key{"e", "edit", "write the whole answer as JSON, in your editor"})
+		}
+		return append(all, key{"n", "no", "give no answer: the tool is told so, and goes on"}, key{"v", "view", "show the question whole"}, skip, help)
 	}
 	return []key{view, skip, help}
 }
@@ -78,9 +92,15 @@ func (q *question) show() {
 		what = " waits for its result"
 	case events.WaitLimit:
 		name, what = q.p.cut(q.p.line(cmp.Or(q.a.Reason, "a limit")), q.p.columns()/2), " is reached"
+	case events.WaitAnswer:
+		what = " " + q.asked.wants()
 	}
 	q.sheet.note(plain, q.p.paint(yellow, q.m.pause)+q.p.paint(bold, " "+name)+what)
-	if q.a.For != events.WaitLimit {
+	switch q.a.For {
+	case events.WaitLimit:
+	case events.WaitAnswer:
+		q.asks(previewLines / 2)
+	default:
 		q.arguments(previewLines)
 		if reason := q.p.line(q.a.Reason); reason != "" {
 			q.sheet.note(plain, q.inside("  ", q.p.narrower(2).wrap(q.p.cut(reason, reasonCells))))
@@ -110,6 +130,18 @@ func (q *question) arguments(most int) {
 	}
 	if more := len(lines) - len(shown); more > 0 {
 		hint := fmt.Sprintf("%s %s more, %s in all: v shows the arguments whole", q.m.ellipsis, count(int64(more), "line"), size(int64(len(q.a.Arguments))))
+		q.sheet.note(yellow, indented("  ", q.p.narrower(2).wrap(hint)))
+	}
+}
+
+// asks writes what a tool asks, as much of it as lines takes.
+func (q *question) asks(most int) {
+	lines, hidden := q.asked.lines(q.p, "  "+q.m.bar+" ", most)
+	for _, line := range lines {
+		q.sheet.note(plain, line)
+	}
+	if hidden > 0 {
+		hint := fmt.Sprintf("%s %d more: v shows the question whole", q.m.ellipsis, hidden)
 		q.sheet.note(yellow, indented("  ", q.p.narrower(2).wrap(hint)))
 	}
 }
@@ -149,6 +181,8 @@ func (q *question) menu() string {
 		what = "run it"
 	case events.WaitLimit:
 		what = "go on"
+	case events.WaitAnswer:
+		what = "answer it"
 	}
 	return what + "? " + strings.Join(words, " ")
 }

@@ -18,6 +18,10 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 		r.assistant(e)
 	case *events.ToolCallRequested:
 		r.released(e)
+	case *events.ToolCallsQueued:
+		r.queued(e)
+	case *events.QuestionAnswered:
+		r.told(e)
 	case *events.ToolCallRefused:
 		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content})
 	case *events.ToolCallAnswered:

@@ -52,6 +52,20 @@ func (r *Renderer) awaited(a *events.Awaited, at time.Time) {
 	}
 	const margin, indent = " ", "    "
 	shown := card{mark: margin, label: r.awaitedLabel(a), between: " "}
+	if a.For == events.WaitAnswer {
+		k := askedBy(a)
+		shown.body = k.wants()
+		r.card(shown)
+		r.question(&k, indent)
+	} else {
+		r.awaitedCall(shown, a, indent)
+	}
+	pieces := append(fate(a, at), r.p.line(a.Call))
+	r.out.note(plain, indented(indent, r.p.narrower(len(indent)).flow(pieces)))
+}
+
+// awaitedCall shows what a call would run with, and why somebody is asked.
+func (r *Renderer) awaitedCall(shown card, a *events.Awaited, indent string) {
 	if len(a.Arguments) > 0 {
 		shown.body, shown.text = r.p.exact(a.Arguments), r.p.exactLines(a.Arguments)
 	}
@@ -62,8 +76,19 @@ func (r *Renderer) awaited(a *events.Awaited, at time.Time) {
 		}
 		r.out.note(plain, indented(indent, r.p.narrower(len(indent)).wrap(reason)))
 	}
-	pieces := append(fate(a, at), r.p.line(a.Call))
-	r.out.note(plain, indented(indent, r.p.narrower(len(indent)).flow(pieces)))
+}
+
+// queued says how many calls wait for others of the conversation to end.
+func (r *Renderer) queued(e *events.ToolCallsQueued) {
+	text := count(int64(len(e.Calls)), "call") + " queued until others have ended"
+	if r.o.Verbose {
+		labels := make([]string, len(e.Calls))
+		for i, id := range e.Calls {
+			labels[i] = r.call(id, "?").label
+		}
+		text += ": " + strings.Join(labels, ", ")
+	}
+	r.remark(dim, text)
 }
 
 // awaitedLabel names a call as its card does, and a question by its limit.
@@ -108,6 +133,8 @@ func fate(a *events.Awaited, at time.Time) []string {
 		pieces, expires = append(pieces, "the app gives the result"), "until "
 	case events.WaitLimit:
 		pieces, expires = append(pieces, "may the turn go on?"), "ends "
+	case events.WaitAnswer:
+		pieces, expires = append(pieces, "the tool waits for the answer"), "declined "
 	default:
 		pieces = append(pieces, "waits for something this version does not know")
 	}
@@ -136,7 +163,7 @@ func whom(awaiting []events.Awaited) string {
 	for _, a := range awaiting {
 		who := "somebody"
 		switch a.For {
-		case events.WaitApproval, events.WaitLimit:
+		case events.WaitApproval, events.WaitLimit, events.WaitAnswer:
 			who = "a person"
 		case events.WaitTime:
 			who = "a time"
