@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -39,15 +38,6 @@ func (m benchMeter) stop() benchCost {
 		c.Others = max(0, float64(others)/float64(c.Wall)/float64(runtime.NumCPU()))
 	}
 	return c
-}
-
-// benchCPU is the processor time that this process has taken.
-func benchCPU() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0 // cannot happen with these arguments
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // benchBusy is the time that the machine's processors have been busy or stolen

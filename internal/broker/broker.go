@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -49,16 +48,16 @@ func Start(cfg Config) (*Broker, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := acquire(filepath.Join(cfg.Dir, "lock"))
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	held, err := acquire(filepath.Join(cfg.Dir, "lock"))
+	if errors.Is(err, ErrInUse) {
 		return nil, fmt.Errorf("%w: %s; use that server, stop it, or give another --data", ErrInUse, cfg.Dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory %s: %w; make it writable or give another --data", cfg.Dir, err)
 	}
-	b := &Broker{lock: lock}
+	b := &Broker{lock: held}
 	if err := b.start(cfg); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, held.Close())
 	}
 	return b, nil
 }
@@ -122,7 +121,11 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	taken, err := lock(f)
+	if taken {
+		err = ErrInUse
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
