@@ -75,7 +75,7 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	}
 	queues, err := s.Queues(ctx)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "how the queues stand is not shown: %v\n", err)
+		fmt.Fprintf(os.Stderr, "how the queues stand is not shown: %v\n", unanswered(err))
 	}
 	all := servedTools(offers, queues, err == nil)
 	if name == "" {
@@ -212,10 +212,14 @@ func orDefault[N int | int64](n N, unit string) string {
 
 // printTool shows a tool whole.
 func printTool(t served) error {
+	queue := fmt.Sprintf("%s wait, %s run", number(t.Lag), number(t.Running))
+	if t.Retried != nil && *t.Retried > 0 {
+		queue += fmt.Sprintf(", %d of them again", *t.Retried)
+	}
 	rows := [][]string{
 		{"tool", t.Name},
 		{"workers", cmp.Or(strings.Join(t.Workers, ", "), "none: nobody serves it")},
-		{"queue", fmt.Sprintf("%s wait, %s run, %s of them again", number(t.Lag), number(t.Running), number(t.Retried))},
+		{"queue", queue},
 	}
 	if len(t.Workers) > 0 {
 		timeout := t.timeout()

@@ -21,6 +21,7 @@ type toolCall struct {
 	app     *app
 	timeout time.Duration
 	full    bool
+	quiet   bool
 }
 
 func (a *app) toolsCallCommand() *cobra.Command {
@@ -58,6 +59,7 @@ Exit codes: 0 ok, 1 any other end of the call, 2 wrong usage or arguments,
 	f := cmd.Flags()
 	f.DurationVar(&c.timeout, "timeout", c.timeout, "how long the call may take, waiting for a worker included; then it is cancelled")
 	f.BoolVar(&c.full, "full", false, "fetch a result that is kept by reference, and print it whole")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "do not show what the tool prints on its way")
 	a.outputFlag(cmd)
 	a.cfg.Calling(f)
 	return cmd
@@ -132,6 +134,9 @@ func (c *toolCall) call(ctx context.Context, s *session, spec events.ToolSpec, r
 	out := terminal.New(os.Stderr, terminal.Detect(os.Stderr, os.Getenv), terminal.Options{})
 	shown := 0
 	show := func(text string) {
+		if c.quiet {
+			return
+		}
 		// Nobody is told of an error: there is nowhere else to say so.
 		_ = out.Show(terminal.Entry{Line: events.Line{Event: &events.ToolOutput{Call: spec.Name, Index: shown, Text: text}}})
 		shown++

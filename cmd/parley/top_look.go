@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -136,10 +137,19 @@ func (o *observer) note(what string, began time.Time, err error) {
 	case err != nil && !o.s.Connected():
 		rest = 0 // nothing is wrong with what was asked
 	case err != nil:
-		o.problem[what] = what + ": " + err.Error()
+		o.problem[what] = fmt.Sprintf("%s: %v", what, unanswered(err))
 		rest = askAgain
 	}
 	o.next[what] = time.Now().Add(rest)
+}
+
+// unanswered explains an error of a read: the server says nothing to who asks for
+// what they may not.
+func unanswered(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer, as when this user may not read them: %w", err)
+	}
+	return err
 }
 
 // shard reads the end of a shard's log, and how fast it grew since.
@@ -196,6 +206,7 @@ func (o *observer) frame() *frame {
 	}
 	slices.Sort(f.Problems)
 	if !o.s.Connected() {
+		f.Messages = 0
 		f.Problems = append(f.Problems, "the server cannot be reached, trying again")
 	}
 	return &f
