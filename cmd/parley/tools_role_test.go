@@ -83,6 +83,9 @@ func TestWithThePermissionsOf(t *testing.T) {
 
 	t.Run("a caller a tool is found and called", func(t *testing.T) {
 		s := as(topology.Caller)
+		if _, err := s.Queues(t.Context()); err != nil {
+			t.Error(err)
+		}
 		offers, err := s.offersOf(t.Context(), "calculate")
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -28,6 +29,9 @@ func (b *Bus) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
 	job, err := b.callJob(c)
 	if err != nil {
 		return nil, err
+	}
+	if until, ok := ctx.Deadline(); ok {
+		job.TimeoutMS = max(time.Until(until).Milliseconds(), 1)
 	}
 	queue, err := topology.ToolQueue(job.Tool)
 	if err != nil {

@@ -88,7 +88,8 @@ func Defaults(getenv func(string) string) (Config, error) {
 		NATS: bus.Config{
 			URL: getenv("NATS_URL"), Creds: getenv("NATS_CREDS"), NKey: getenv("NATS_NKEY"), Token: getenv("NATS_TOKEN"),
 			User: getenv("NATS_USER"), Password: getenv("NATS_PASSWORD"),
-			CA: getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
+			InboxPrefix: getenv("NATS_INBOX_PREFIX"),
+			CA:          getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
 		},
 		Name:     Token(host + "-" + strconv.Itoa(os.Getpid())),
 		HTTP:     getenv("PARLEY_HTTP"),

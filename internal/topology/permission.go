@@ -52,7 +52,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 		return publish, []string{"live.*.*.>", "hooks.>", inbox}
 	case Caller:
 		publish, _ = Permissions(App, plan)
-		return append(publish, "jobs.tool.*.*", "$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.LIST.JOBS"), []string{"live.*.*.>", inbox}
+		return append(publish, "jobs.tool.*.*", "$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS"), []string{"live.*.*.>", inbox}
 	case LLMWorker:
 		publish = slices.Concat([]string{"conv.*.*.gen"}, plan.reading(), objects(), working("llm"))
 		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
@@ -63,7 +63,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 		own := []string{
 			"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>",
-			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS",
+			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
 		}
 		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
 		return publish, []string{inbox}
