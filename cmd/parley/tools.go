@@ -153,7 +153,7 @@ func servedTools(offers []bus.Offer, queues []bus.QueueInfo, known bool) []serve
 		}
 		t.Workers = append(t.Workers, o.Worker)
 	}
-	for _, q := range queues {
+	for _, q := range together(queues) {
 		if q.Kind != "tool" || q.Lag == 0 && q.Running == 0 && specOf(offers, q.Name) == nil {
 			continue // a queue stays when its tool is gone
 		}

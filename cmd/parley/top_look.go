@@ -212,6 +212,21 @@ func (o *observer) frame() *frame {
 	return &f
 }
 
+// together adds up the queues of one tool: that of the calls that can wait is
+// nobody's concern here.
+func together(queues []bus.QueueInfo) []bus.QueueInfo {
+	var all []bus.QueueInfo
+	for _, q := range queues {
+		i := slices.IndexFunc(all, func(o bus.QueueInfo) bool { return o.Kind == q.Kind && o.Name == q.Name })
+		if i < 0 {
+			all = append(all, bus.QueueInfo{Kind: q.Kind, Name: q.Name}.And(q))
+			continue
+		}
+		all[i] = all[i].And(q)
+	}
+	return all
+}
+
 // queueFrames puts the queues beside those who serve them. A queue that nobody
 // serves and that holds nothing is left out: it stays when its tool is gone.
 func queueFrames(queues []bus.QueueInfo, offers []bus.Offer) []queueFrame {
@@ -224,7 +239,7 @@ func queueFrames(queues []bus.QueueInfo, offers []bus.Offer) []queueFrame {
 		}
 		return &all[i]
 	}
-	for _, q := range queues {
+	for _, q := range together(queues) {
 		at(q.Kind, q.Name).QueueInfo = q
 	}
 	for _, o := range offers {

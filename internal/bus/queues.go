@@ -48,3 +48,9 @@ func (b *Bus) Queues(ctx context.Context) ([]QueueInfo, error) {
 	slices.SortFunc(all, func(a, b QueueInfo) int { return strings.Compare(a.Kind+"."+a.Name, b.Kind+"."+b.Name) })
 	return all, nil
 }
+
+// And is both queues of a tool taken together.
+func (q QueueInfo) And(o QueueInfo) QueueInfo {
+	q.Lag, q.Running, q.Retried, q.Waiting, q.Low = q.Lag+o.Lag, q.Running+o.Running, q.Retried+o.Retried, q.Waiting+o.Waiting, false
+	return q
+}
