@@ -34,7 +34,7 @@ func (r *Renderer) told(e *events.QuestionAnswered) {
 		r.remark(dim, label+" got no answer: nobody gave one")
 	case e.Declined:
 		r.remark(dim, label+" got no answer: "+who+" declined")
-	case len(e.Content) == 0:
+	case len(e.Content) == 0 || string(e.Content) == "{}":
 		r.remark(dim, who+" told "+label+": yes")
 	case r.o.Verbose:
 		r.note(dim, r.m.dash+" "+who+" told "+label+":")

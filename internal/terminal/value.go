@@ -3,10 +3,12 @@ package terminal
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -28,7 +30,13 @@ func (f *field) bounds(p Profile) []string {
 	case kindWhole, kindNumber:
 		add(decimal(r.Minimum), decimal(r.Maximum), "")
 	case kindText:
-		if format := p.line(r.Format); format != "" {
+		switch format := p.line(r.Format); format {
+		case "":
+		case "date":
+			facts = append(facts, "date as 2026-01-31")
+		case "date-time":
+			facts = append(facts, "date and time as 2026-01-31T15:04:05Z")
+		default:
 			facts = append(facts, p.cut(format, nameCells))
 		}
 		if r.Pattern != "" {
@@ -178,7 +186,34 @@ func (f *field) checkText(raw json.RawMessage) string {
 			return "it takes a text like its pattern"
 		}
 	}
+	if problem := misshapen(f.rules.Format, text); problem != "" {
+		return problem
+	}
 	return outside(utf8.RuneCountInString(text), f.rules.MinLength, f.rules.MaxLength, "characters")
+}
+
+// misshapen says why a text is not of a format, for those that MCP lets servers
+// ask for (https://modelcontextprotocol.io, elicitation).
+func misshapen(format, text string) string {
+	switch format {
+	case "date":
+		if _, err := time.Parse(time.DateOnly, text); err != nil {
+			return "it takes a date as 2026-01-31"
+		}
+	case "date-time":
+		if _, err := time.Parse(time.RFC3339, text); err != nil {
+			return "it takes a date and time as 2026-01-31T15:04:05Z"
+		}
+	case "email":
+		if before, after, ok := strings.Cut(text, "@"); !ok || before == "" || after == "" {
+			return "it takes an e-mail address"
+		}
+	case "uri":
+		if u, err := url.Parse(text); err != nil || !u.IsAbs() {
+			return "it takes a whole URI, with its scheme"
+		}
+	}
+	return ""
 }
 
 func (f *field) checkNumber(raw json.RawMessage) string {
