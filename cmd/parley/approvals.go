@@ -23,8 +23,8 @@ func (a *app) approvalsCommand() *cobra.Command {
 		Use:   "approvals",
 		Short: "List all that waits for somebody, oldest first",
 		Long: `List all that waits for somebody, over all conversations, oldest first: calls that
-need approval, calls that wait for their time or for an app's result, and turns
-that wait at a limit. --follow then prints each change as it happens: what waits
+need approval, calls that wait for their time or for an app's result, what tools
+ask, and turns that wait at a limit. --follow then prints each change as it happens: what waits
 newly, and what became of what waited.`,
 		Example: `  parley approvals
   parley approvals --follow -o json | jq 'select(.change == "waits")'`,

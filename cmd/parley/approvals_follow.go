@@ -17,7 +17,7 @@ import (
 // change is what --follow prints: something waits, or what became of it.
 type change struct {
 	Time   time.Time `json:"time"`
-	Change string    `json:"change"` // waits, approved, edited, answered, due, or how it ended
+	Change string    `json:"change"` // waits, approved, edited, answered, declined, due, or how it ended
 	waitingThing
 }
 
@@ -117,7 +117,7 @@ func (b *board) change(p *pending, at time.Time, d *events.Decision) error {
 	}
 	if old != nil {
 		for _, a := range old.Awaiting {
-			if !holds(p.Awaiting, a.Call) {
+			if !holds(p.Awaiting, a) {
 				if err := b.tell(old, a, at, became(d, a)); err != nil {
 					return err
 				}
@@ -125,7 +125,7 @@ func (b *board) change(p *pending, at time.Time, d *events.Decision) error {
 		}
 	}
 	for _, a := range p.Awaiting {
-		if old == nil || !holds(old.Awaiting, a.Call) {
+		if old == nil || !holds(old.Awaiting, a) {
 			if err := b.tell(p, a, at, "waits"); err != nil {
 				return err
 			}
@@ -134,8 +134,8 @@ func (b *board) change(p *pending, at time.Time, d *events.Decision) error {
 	return nil
 }
 
-func holds(all []events.Awaited, call string) bool {
-	return slices.ContainsFunc(all, func(a events.Awaited) bool { return a.Call == call })
+func holds(all []events.Awaited, a events.Awaited) bool {
+	return slices.ContainsFunc(all, func(o events.Awaited) bool { return o.Call == a.Call && o.Question == a.Question })
 }
 
 func (b *board) tell(p *pending, a events.Awaited, at time.Time, what string) error {
@@ -165,6 +165,14 @@ func became(d *events.Decision, a events.Awaited) string {
 			}
 		case *events.ToolCallAnswered:
 			if e.Call == a.Call {
+				return "answered"
+			}
+		case *events.QuestionAnswered:
+			switch {
+			case e.Question != a.Question:
+			case e.Declined:
+				return "declined"
+			default:
 				return "answered"
 			}
 		case *events.ToolCallRefused:

@@ -26,8 +26,8 @@ type desk struct {
 
 	mu      sync.Mutex
 	waits   []events.Awaited // in the order in which it came
-	past    map[string]bool  // was asked or said; by call
-	later   map[string]bool  // was put off
+	past    map[string]bool  // was asked or said; by matter
+	later   map[string]bool  // was put off; by matter
 	runs    map[string]bool  // calls that run
 	sent    map[string]bool  // verdicts of ours that have no answer yet
 	people  map[string]string
@@ -92,8 +92,8 @@ func (d *desk) decided(e events.Event) {
 	switch e := e.(type) {
 	case *events.Paused:
 		if e.Reminder > 0 {
-			for call := range d.later {
-				delete(d.past, call)
+			for matter := range d.later {
+				delete(d.past, matter)
 			}
 			clear(d.later)
 		}
@@ -106,6 +106,16 @@ func (d *desk) decided(e events.Event) {
 			d.gone(e.Call, d.who(e.By)+" edited it: it runs")
 		default:
 			d.gone(e.Call, d.who(e.By)+" approved it: it runs")
+		}
+	case *events.QuestionAnswered:
+		switch {
+		case !slices.ContainsFunc(d.waits, func(a events.Awaited) bool { return a.Question == e.Question }):
+		case e.By == "":
+			d.gone(e.Call, "nobody answered it")
+		case e.Declined:
+			d.gone(e.Call, d.who(e.By)+" declined it")
+		default:
+			d.gone(e.Call, d.who(e.By)+" answered it")
 		}
 	case *events.ToolCallAnswered:
 		d.gone(e.Call, d.who(e.By)+" gave its result")
@@ -123,12 +133,24 @@ func (d *desk) decided(e events.Event) {
 		delete(d.sent, e.Input)
 		for _, c := range e.Calls {
 			if c.Answer != events.AnswerAccepted {
-				delete(d.past, c.Call) // it is asked about again if it waits still
-				d.wake()
+				d.again(c.Call)
 			}
 		}
 	}
 }
+
+// again lets a call be asked about again if it waits still.
+func (d *desk) again(call string) {
+	for _, a := range d.waits {
+		if a.Call == call {
+			delete(d.past, matter(a))
+		}
+	}
+	d.wake()
+}
+
+// matter names what is decided: a call may ask several things while it runs.
+func matter(a events.Awaited) string { return a.Call + " " + a.Question }
 
 // endOf says how a call ended that nobody waits for any longer.
 func endOf(s events.Status) string {
@@ -155,11 +177,14 @@ func (d *desk) who(verdict string) string {
 // add takes what is awaited and was not before.
 func (d *desk) add(awaiting []events.Awaited) {
 	for _, a := range awaiting {
+		if slices.ContainsFunc(d.waits, func(o events.Awaited) bool { return o.Call == a.Call && o.Question != a.Question }) {
+			d.gone(a.Call, "the tool asks anew") // another worker runs it
+		}
 		if !slices.ContainsFunc(d.waits, func(o events.Awaited) bool { return o.Call == a.Call }) {
 			d.waits = append(d.waits, a)
 		}
-		if !d.asks && !d.past[a.Call] {
-			d.past[a.Call] = true
+		if !d.asks && !d.past[matter(a)] {
+			d.past[matter(a)] = true
 			d.screen.callOff(d.q.app.howToDecide(d.q.conversation, a))
 		}
 	}
@@ -230,7 +255,7 @@ func (d *desk) nextToAsk() (events.Awaited, bool) {
 	}
 	for _, a := range d.waits {
 		// What waits for its time needs nobody.
-		if !d.past[a.Call] && a.For != events.WaitTime {
+		if !d.past[matter(a)] && a.For != events.WaitTime {
 			return a, true
 		}
 	}

@@ -42,7 +42,7 @@ func (d *desk) next(ctx context.Context) (events.Awaited, context.Context, bool)
 		return a, nil, false
 	}
 	asking, off := context.WithCancelCause(ctx)
-	d.past[a.Call] = true
+	d.past[matter(a)] = true
 	d.asked, d.off = a.Call, off
 	return a, asking, true
 }
@@ -61,7 +61,7 @@ func (d *desk) ask(ctx, asking context.Context, a events.Awaited) {
 				d.screen.answered()
 			}
 			return line, err
-		}, errorProfile(), a, func(text string) (string, error) { return d.edit(asking, text) })
+		}, errorProfile(), a, func(text string) (string, error) { return d.edit(asking, a, text) })
 	}
 	d.mu.Lock()
 	off := d.asked != a.Call
@@ -128,10 +128,10 @@ func (w questioning) Write(p []byte) (int, error) {
 
 // edit lets the person edit a text. Nothing is shown meanwhile: the editor has
 // the screen.
-func (d *desk) edit(asking context.Context, text string) (string, error) {
+func (d *desk) edit(asking context.Context, a events.Awaited, text string) (string, error) {
 	editor, ok := editorCommand(os.Getenv)
 	if !ok {
-		return d.editLine(asking)
+		return d.editLine(asking, a)
 	}
 	d.screen.mu.Lock()
 	defer d.screen.mu.Unlock()
@@ -140,10 +140,14 @@ func (d *desk) edit(asking context.Context, text string) (string, error) {
 	return runEditor(editor, text)
 }
 
-// editLine reads the arguments where there is no editor.
-func (d *desk) editLine(asking context.Context) (string, error) {
+// editLine reads the arguments, or an answer, where there is no editor.
+func (d *desk) editLine(asking context.Context, a events.Awaited) (string, error) {
+	what := "arguments"
+	if a.For == events.WaitAnswer {
+		what = "answer"
+	}
 	w := questioning{d, asking}
-	if _, err := fmt.Fprint(w, "no EDITOR is set; the arguments as one line of JSON: "); err != nil {
+	if _, err := fmt.Fprintf(w, "no EDITOR is set; the %s as one line of JSON: ", what); err != nil {
 		return "", err
 	}
 	line, err := d.q.keys.line(asking)
@@ -154,14 +158,10 @@ func (d *desk) editLine(asking context.Context) (string, error) {
 // putOff leaves a thing for later.
 func (d *desk) putOff(a events.Awaited) {
 	d.mu.Lock()
-	d.later[a.Call] = true
+	d.later[matter(a)] = true
 	d.mu.Unlock()
-	ruling := "approve"
-	if a.For == events.WaitResult {
-		ruling = "answer"
-	}
 	p := errorProfile()
-	d.screen.callOff(p.Dim(wrapped("decide it with "+d.q.app.commandLine(ruling, d.q.conversation, a.Call), 0, p.Width)))
+	d.screen.callOff(p.Dim(wrapped("decide it with "+d.q.app.decideWith(d.q.conversation, a), 0, p.Width)))
 	d.rests()
 }
 
@@ -183,7 +183,7 @@ func (d *desk) send(ctx context.Context, a events.Awaited, c terminal.Choice) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.sent, v.ID)
-	d.past[a.Call] = false
+	delete(d.past, matter(a))
 	d.wake()
 }
 

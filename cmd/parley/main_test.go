@@ -13,6 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(tidy{m}, map[string]func(){
 		"parley": func() { os.Exit(run(os.Args[1:])) },
+		"asker":  asker,
 	})
 }
 

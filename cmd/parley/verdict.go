@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/terminal"
 )
 
 // ruling is what approve, reject, edit and answer are told.
@@ -49,8 +50,9 @@ somebody else was first.`,
 func (a *app) approveCommand() *cobra.Command {
 	r := &ruling{verdict: events.RulingApprove}
 	cmd := a.verdictCommand(r, "approve CONVERSATION [CALL...]", "Let calls run that wait for approval, or a turn go on past a limit",
-		`With --always calls of the same tool, asked about by the same rule, run without
-asking in this conversation from now on; "parley revoke" takes that back.`)
+		`A tool that asks for yes or no is told yes. With --always calls of the same tool,
+asked about by the same rule, run without asking in this conversation from now
+on; "parley revoke" takes that back.`)
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if r.always {
@@ -67,7 +69,8 @@ func (a *app) rejectCommand() *cobra.Command {
 	r := &ruling{verdict: events.RulingReject}
 	cmd := a.verdictCommand(r, "reject CONVERSATION [CALL...]", "Do not run calls that wait; the model is told",
 		`A call that waits for its time or for an app's result can be rejected too, and a
-turn that waits at a limit ends.`)
+turn that waits at a limit ends. A tool that asks something is told that nobody
+answers; its call goes on.`)
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0], args[1:]) }
 	cmd.Flags().BoolVar(&r.all, "all", false, "all that wait")
@@ -88,8 +91,11 @@ checked against the tool's schema before it runs.`)
 
 func (a *app) answerCommand() *cobra.Command {
 	r := &ruling{verdict: events.RulingAnswer}
-	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call in the place of its tool",
-		`The model reads TEXT as the call's result; "-" reads it from standard input.`)
+	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call in the place of its tool, or what the tool asks for",
+		`The model reads TEXT as the call's result; "-" reads it from standard input. Where
+a tool asks something in the middle of its call, TEXT is a JSON object that fits
+what it asks for: the tool reads it and goes on. "parley approvals -o json" has
+the schema of that object.`)
 	cmd.Args = cobra.RangeArgs(2, 3)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if r.content, err = givenText("answer", args[len(args)-1]); err != nil {
@@ -142,9 +148,11 @@ func (r *ruling) fits(a events.Awaited) bool {
 	case events.RulingReject:
 		return true
 	case events.RulingApprove, events.RulingAlways:
-		return a.For == events.WaitApproval || a.For == events.WaitLimit
+		// What a tool asks is answered one by one, and every time it asks.
+		yes := r.verdict == events.RulingApprove && !r.all && terminal.YesOrNo(&a)
+		return yes || a.For == events.WaitApproval || a.For == events.WaitLimit
 	case events.RulingAnswer:
-		return a.For != events.WaitLimit
+		return a.For != events.WaitLimit && !terminal.YesOrNo(&a)
 	}
 	return a.For == events.WaitApproval
 }

@@ -33,11 +33,11 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []events.Awaited
 		return fmt.Errorf("%s: %s", a.Answer, a.Reason)
 	}
 	for i, c := range a.Calls {
-		what := c.Call
+		what, asked := c.Call, false
 		if i < len(chosen) && chosen[i].For != "" {
-			what = awaitedLine(chosen[i])
+			what, asked = awaitedLine(chosen[i]), chosen[i].For == events.WaitAnswer
 		}
-		line := r.done() + " " + what
+		line := r.done(asked) + " " + what
 		if c.Answer != events.AnswerAccepted {
 			line = string(c.Answer) + " " + what + ": " + plainLine(c.Reason)
 		}
@@ -54,15 +54,22 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []events.Awaited
 	return failure
 }
 
-// done is the word for a verdict that was accepted.
-func (r *ruling) done() string {
+// done is the word for a verdict that was accepted; asked says that it is on what
+// a tool asks.
+func (r *ruling) done(asked bool) string {
 	switch r.verdict {
 	case events.RulingReject:
+		if asked {
+			return "declined"
+		}
 		return "rejected"
 	case events.RulingEdit:
 		return "edited"
 	case events.RulingAnswer:
 		return "answered"
+	}
+	if asked {
+		return "said yes to"
 	}
 	return "approved"
 }

@@ -79,8 +79,9 @@ func (p *pending) collect(said map[string]events.Awaited) bool {
 			continue
 		}
 		a, ok := said[c.Call]
+		ok = ok && a.Question == c.Question // one call may ask several times
 		if whole = whole && ok; !ok {
-			a = events.Awaited{For: c.Waits, Call: c.Call, Tool: c.Tool, Effect: c.Effect, Digest: c.Digest, Rule: c.Rule, DueMS: c.DueMS, DeadlineMS: c.DeadlineMS}
+			a = events.Awaited{For: c.Waits, Call: c.Call, Question: c.Question, Tool: c.Tool, Effect: c.Effect, Digest: c.Digest, Rule: c.Rule, DueMS: c.DueMS, DeadlineMS: c.DeadlineMS}
 		}
 		p.Awaiting = append(p.Awaiting, a)
 	}
@@ -167,7 +168,7 @@ func cutLine(p terminal.Profile, line string, columns int) string {
 }
 
 // awaitedLine is one awaited thing as one harmless line: tool and arguments, as
-// they would run.
+// they would run, or what the tool asks, in quotes.
 func awaitedLine(a events.Awaited) string {
 	var b strings.Builder
 	_ = terminal.Approvals(&b, terminal.Profile{Unicode: true}, time.Time{}, []terminal.ApprovalRow{{Awaited: a}}) // as above
@@ -195,7 +196,19 @@ func (a *app) howToDecide(conversation string, w events.Awaited) string {
 	case events.WaitTime:
 		return text
 	case events.WaitResult:
-		return text + "\n  " + a.commandLine("answer", conversation, w.Call, "TEXT")
+		return text + "\n  " + a.decideWith(conversation, w)
 	}
-	return text + "\n  " + a.commandLine("approve", conversation, w.Call) + "\n  " + a.commandLine("reject", conversation, w.Call)
+	return text + "\n  " + a.decideWith(conversation, w) + "\n  " + a.commandLine("reject", conversation, w.Call)
+}
+
+// decideWith is the command that decides something as it is asked for. Nothing
+// of what a tool wrote stands in it: it is there to be copied.
+func (a *app) decideWith(conversation string, w events.Awaited) string {
+	switch {
+	case w.For == events.WaitAnswer && !terminal.YesOrNo(&w):
+		return a.commandLine("answer", conversation, w.Call, "'{…}'")
+	case w.For == events.WaitResult:
+		return a.commandLine("answer", conversation, w.Call, "TEXT")
+	}
+	return a.commandLine("approve", conversation, w.Call)
 }

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// asker is an MCP server whose one tool asks a person twice: for a yes, and for
+// a number that must be below 5.
+func asker() {
+	s := sdk.NewServer(&sdk.Implementation{Name: "asker", Version: "1"}, nil)
+	s.AddTool(&sdk.Tool{Name: "delete", InputSchema: json.RawMessage(`{"type":"object"}`)}, deletes)
+	if err := s.Run(context.Background(), &sdk.StdioTransport{}); err != nil {
+		fmt.Fprintln(os.Stderr, "asker:", err)
+	}
+}
+
+// deletes asks as the newest protocol does: with a result that asks, after which
+// the call comes again with the answer.
+func deletes(_ context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+	asks := func(name string, q *sdk.ElicitParams) *sdk.CallToolResult {
+		q.Mode = "form"
+		return &sdk.CallToolResult{InputRequests: sdk.InputRequestMap{name: q}}
+	}
+	said := func(text string) *sdk.CallToolResult {
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: text}}}
+	}
+	if n, ok := r.Params.InputResponses["n"].(*sdk.ElicitResult); ok {
+		return said(fmt.Sprintf("%s: deleted %v", n.Action, n.Content["n"])), nil
+	}
+	sure, ok := r.Params.InputResponses["sure"].(*sdk.ElicitResult)
+	switch {
+	case !ok:
+		return asks("sure", &sdk.ElicitParams{Message: "The disk is full.\nShall I?"}), nil
+	case sure.Action != "accept":
+		return said("nothing deleted"), nil
+	}
+	return asks("n", &sdk.ElicitParams{Message: "How many?", RequestedSchema: json.RawMessage(
+		`{"type":"object","properties":{"n":{"type":"integer","minimum":1,"exclusiveMaximum":5}},"required":["n"]}`)}), nil
+}
