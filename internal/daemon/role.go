@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -72,21 +74,54 @@ func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, servers []*m
 			return nil, err
 		}
 		w := &worker.Tool{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, Tools: tools, Drain: cfg.Drain, Stats: stats}
+		ctx, stop := context.WithCancel(ctx)
+		wait := serveMCP(ctx, tools, servers)
 		err := b.Announce(ctx, w.Offers())
 		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
-			return nil, err
+			stop()
+			return nil, errors.Join(err, wait())
 		}
 		return func(ctx context.Context) error {
+			defer stop()
 			g, ctx := errgroup.WithContext(ctx)
-			for _, s := range servers {
-				g.Go(func() error {
-					return s.Run(ctx, func(t ...tool.Tool) error { return tools.Set("mcp "+s.Name, t...) })
-				})
-			}
+			defer context.AfterFunc(ctx, stop)() // also when the worker fails
+			g.Go(wait)                           // an error ends the worker
 			g.Go(func() error { return w.Run(ctx) })
 			return g.Wait()
 		}, nil
 	}}
+}
+
+// listPatience is how long a worker waits at its start for MCP servers to tell
+// their tools. Those of one that takes longer come when they come.
+const listPatience = 5 * time.Second
+
+// serveMCP runs servers until ctx ends and waits for them to tell their tools.
+// The function it returns waits for their end.
+func serveMCP(ctx context.Context, tools *tool.Registry, servers []*mcp.Server) (wait func() error) {
+	g, ctx := errgroup.WithContext(ctx)
+	told := make(chan struct{}, len(servers))
+	for _, s := range servers {
+		tell := sync.OnceFunc(func() { told <- struct{}{} })
+		g.Go(func() error {
+			return s.Run(ctx, func(t ...tool.Tool) error {
+				defer tell()
+				return tools.Set("mcp "+s.Name, t...)
+			})
+		})
+	}
+	enough := time.NewTimer(listPatience)
+	defer enough.Stop()
+	for range servers {
+		select {
+		case <-told:
+		case <-enough.C:
+			return g.Wait
+		case <-ctx.Done():
+			return g.Wait
+		}
+	}
+	return g.Wait
 }
 
 // present announces a worker before it runs and takes the announcement back

@@ -52,6 +52,8 @@ func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, stri
 		}
 		a.Content = events.Arguments(v.call.Content)
 	case v.Verdict.Verdict == events.RulingApprove && len(q.Schema) == 0:
+	case v.Verdict.Verdict == events.RulingApprove && d.env.Check(events.ToolSpec{Name: call.Tool, Schema: q.Schema}, "{}") == nil:
+		a.Content = events.Arguments("") // nothing must be said but yes
 	default:
 		return events.AnswerNotAllowed, "the tool asks something: answer it (with approve, where it asks for yes or no), or reject it"
 	}
