@@ -75,3 +75,41 @@ func TestAToolAsksAPersonInTheMiddleOfACall(t *testing.T) {
 		})
 	}
 }
+
+// TestAQuestionIsAskedAgainWhenItsWorkerDied: the answer to the first question is
+// nobody's any more; the second worker asks and is told.
+func TestAQuestionIsAskedAgainWhenItsWorkerDied(t *testing.T) {
+	f := newFleet(t, callsScript("curious", `{}`), 2, curious{})
+	_, kill := f.worker("first")
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	conversation := newID(t)
+	f.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	v := f.view(ctx, conversation)
+	ask := func(what string) (a events.Awaited) {
+		v.until(what, func(e events.Event) bool {
+			p, ok := e.(*events.Paused)
+			if ok {
+				a = p.Awaiting[0]
+			}
+			return ok
+		})
+		return a
+	}
+	first := ask("the first question")
+	kill()
+	f.worker("second")
+	second := ask("the question of the second worker")
+	if second.Question == first.Question {
+		t.Fatal("the second worker asked nothing of its own")
+	}
+	f.say(conversation, func(id string) events.Event {
+		return &events.Verdict{ID: id, Verdict: events.RulingReject, Calls: []events.CallVerdict{{Call: second.Call, Digest: second.Digest}}}
+	})
+	var got *events.ToolResult
+	v.until("the result", func(e events.Event) (ok bool) { got, ok = e.(*events.ToolResult); return ok })
+	if got.Status != events.StatusOK || got.Content != "then not" {
+		t.Errorf("%s: %s", got.Status, got.Content)
+	}
+	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+}

@@ -79,7 +79,7 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	}
 	c := s.conversations[m.Conversation]
 	switch {
-	case c == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall) && m.Bad == nil && !isResult(m):
+	case c == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall) && m.Bad == nil && !isWaitedFor(m):
 		return // late: nothing is under way that it could change
 	case c == nil:
 		c = s.remember(m.Conversation, m.Sequence)
@@ -107,11 +107,13 @@ func wantsDecision(m bus.Message) bool {
 	return false
 }
 
-// isResult reports whether a message holds a result: it may be one that a
-// conversation waits for which is not under way.
-func isResult(m bus.Message) bool {
+// isWaitedFor reports whether a message of a call's lane may be one that a
+// conversation waits for which is not under way: a result from outside, or what
+// the next try at a call asks that died while it asked.
+func isWaitedFor(m bus.Message) bool {
 	for _, l := range m.Lines {
-		if _, ok := l.Event.(*events.ToolResult); ok {
+		switch l.Event.(type) {
+		case *events.ToolResult, *events.QuestionAsked:
 			return true
 		}
 	}
