@@ -52,6 +52,7 @@ func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 			problems = append(problems, err)
 			if _, taken := errors.AsType[*TakenError](err); !taken && known {
 				now[o.key()] = o // it stands until it runs out, and is taken back when leaving
+				stands = append(stands, o)
 			}
 			continue
 		}

@@ -62,8 +62,9 @@ func (s *serving) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		s.tell(err)
-		// While the server is away nothing can be announced, and what was served
-		// is served still.
+		// What could not be announced again is served still: the server is away for
+		// a moment, and running calls must not be. When nothing could be said at all,
+		// nothing changes.
 		if err == nil || len(stands) > 0 || taken(err) {
 			if err := s.serve(ctx, stands); err != nil {
 				return err
