@@ -179,17 +179,9 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	if setup != nil {
 		return b.setUp(ctx, *setup)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*appendTimeout)
-	defer cancel()
-	s, err := b.js.Stream(ctx, topology.StreamHistory)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fmt.Errorf("%w: start an orchestrator or `parley up` once, it makes them", ErrNotSetUp)
-	case err != nil:
-		if denied := b.denial("$JS.API.STREAM.INFO." + topology.StreamHistory); denied != nil {
-			return fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied)
-		}
-		return explainJetStream(err)
+	s, err := b.history(ctx)
+	if err != nil {
+		return err
 	}
 	shards, err := shardsOf(s)
 	if err != nil {
@@ -197,6 +189,37 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	}
 	b.plan = topology.Plan{Shards: shards, Replicas: s.CachedInfo().Config.Replicas}.WithDefaults()
 	return nil
+}
+
+// electionPatience is how long a cluster may be without the leader of a stream:
+// nats-server elects another within 9 s (raft.go).
+const electionPatience = 12 * time.Second
+
+// history finds the stream that says that all are there. A cluster that has lost
+// a leader is waited for.
+func (b *Bus) history(ctx context.Context) (jetstream.Stream, error) {
+	for until := time.Now().Add(electionPatience); ; {
+		try, cancel := context.WithTimeout(ctx, 2*appendTimeout)
+		s, err := b.js.Stream(try, topology.StreamHistory)
+		cancel()
+		if err == nil {
+			return s, nil
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, fmt.Errorf("%w: start an orchestrator or `parley up` once, it makes them", ErrNotSetUp)
+		}
+		if denied := b.denial("$JS.API.STREAM.INFO." + topology.StreamHistory); denied != nil {
+			return nil, fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied)
+		}
+		if !comesUp(ctx, err) || time.Now().After(until) {
+			return nil, explainJetStream(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, explainJetStream(err)
+		case <-time.After(backoffMost / 4):
+		}
+	}
 }
 
 func explainJetStream(err error) error {
