@@ -93,7 +93,13 @@ func python(t *testing.T) (language, error) {
 		return l, err
 	}
 	l.command = []string{python, filepath.Join("..", "python", "worker.py")}
-	return l, exec.CommandContext(t.Context(), python, "-c", "import nats").Run()
+	if err := exec.CommandContext(t.Context(), python, "-c", "import nats").Run(); err == nil {
+		return l, nil
+	}
+	t.Log("nats-py is not installed: the Python worker runs on a stand-in of the calls that it uses")
+	standin, err := filepath.Abs(filepath.Join("testdata", "standin"))
+	l.env = []string{"PYTHONPATH=" + standin, "PYTHONDONTWRITEBYTECODE=1"}
+	return l, err
 }
 
 // process is a running worker.
