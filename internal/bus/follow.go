@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,6 +14,11 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
+
+// followHeartbeat is how often the server says that a reader is still there. One
+// that went with its node is missed after two: nats.go's own 15 s would leave a
+// shard undecided for half a minute.
+const followHeartbeat = 2 * time.Second
 
 // Follow gives a shard's messages after a sequence, in order, without end: all
 // channels but the output of tools, which nothing decides on. fn runs on one
@@ -31,7 +37,9 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 	if err != nil {
 		return fmt.Errorf("shard %d: %w", shard, explainJetStream(err))
 	}
-	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: readerIdle, DeliverPolicy: jetstream.DeliverAllPolicy}
+	// nats.go's own tries to make a lost reader again cannot be ended, and may not
+	// come back from an election: whoever follows begins anew.
+	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: readerIdle, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1}
 	// No filter: with several, the server looks at every subject of a block for
 	// each message, which costs a reader that has fallen behind a hundred times
 	// what it saves (BenchmarkFollowCatchesUp). Tool output is skipped here.
@@ -76,8 +84,11 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 		if err != nil {
 			stop(err)
 		}
-	}, jetstream.PullMaxMessages(2048), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+	}, jetstream.PullMaxMessages(2048), jetstream.PullHeartbeat(followHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		b.log.Debug("reader of a shard starts again", "shard", shard, "error", err)
+		if errors.Is(err, jetstream.ErrNoHeartbeat) {
+			stop(fmt.Errorf("follow shard %d: the reader was lost: %w", shard, err))
+		}
 	}))
 	if err != nil {
 		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
