@@ -15,11 +15,6 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// followHeartbeat is how often the server says that a reader is still there. One
-// that went with its node is missed after two: nats.go's own 15 s would leave a
-// shard undecided for half a minute.
-const followHeartbeat = 2 * time.Second
-
 // Follow gives a shard's messages after a sequence, in order, without end: all
 // channels but the output of tools, which nothing decides on. fn runs on one
 // goroutine; its error ends Follow. caughtUp is called once, when what stood in
@@ -27,35 +22,10 @@ const followHeartbeat = 2 * time.Second
 func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Message) error, caughtUp func() error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	s, err := b.stream(ctx, topology.ConvStream(shard))
+	f := &follower{bus: b, shard: shard, fn: fn, caughtUp: caughtUp}
+	cons, err := f.start(ctx, after)
 	if err != nil {
 		return err
-	}
-	asking, cancel := answer(ctx)
-	defer cancel()
-	info, err := s.Info(asking)
-	if err != nil {
-		return fmt.Errorf("shard %d: %w", shard, explainJetStream(err))
-	}
-	// nats.go's own tries to make a lost reader again cannot be ended, and may not
-	// come back from an election: whoever follows begins anew.
-	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: readerIdle, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1}
-	// No filter: with several, the server looks at every subject of a block for
-	// each message, which costs a reader that has fallen behind a hundred times
-	// what it saves (BenchmarkFollowCatchesUp). Tool output is skipped here.
-	if after > 0 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
-	}
-	cons, err := b.js.OrderedConsumer(asking, topology.ConvStream(shard), cfg)
-	if err != nil {
-		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
-	}
-	pending := true
-	if cons.CachedInfo().NumPending == 0 || info.State.LastSeq <= after {
-		pending = false
-		if err := caughtUp(); err != nil {
-			return err
-		}
 	}
 	// Stopping does not wait for a callback that runs: this does.
 	var running sync.Mutex
@@ -65,26 +35,10 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 		if ctx.Err() != nil {
 			return
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			stop(fmt.Errorf("follow shard %d: %w", shard, err))
-			return
-		}
-		if !isOutput(msg.Subject()) {
-			var m Message
-			m, err = b.message(ctx, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data(), !pending)
-			if err == nil {
-				err = fn(m)
-			}
-		}
-		if err == nil && pending && (meta.NumPending == 0 || meta.Sequence.Stream >= info.State.LastSeq) {
-			pending = false
-			err = caughtUp()
-		}
-		if err != nil {
+		if err := f.take(ctx, msg); err != nil {
 			stop(err)
 		}
-	}, jetstream.PullMaxMessages(2048), jetstream.PullHeartbeat(followHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+	}, jetstream.PullMaxMessages(2048), jetstream.PullHeartbeat(readerHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		b.log.Debug("reader of a shard starts again", "shard", shard, "error", err)
 		if errors.Is(err, jetstream.ErrNoHeartbeat) {
 			stop(fmt.Errorf("follow shard %d: the reader was lost: %w", shard, err))
@@ -104,6 +58,71 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 	running.Lock() // from here on fn finds that ctx has ended
 	defer running.Unlock()
 	return context.Cause(ctx)
+}
+
+// follower is the state of one [Bus.Follow].
+type follower struct {
+	bus      *Bus
+	shard    int
+	fn       func(Message) error
+	caughtUp func() error
+	end      uint64 // what stood in the log at the start ends here
+	pending  bool   // and has not all been given
+}
+
+// start makes the reader, and says at once when there is nothing to catch up with.
+func (f *follower) start(ctx context.Context, after uint64) (jetstream.Consumer, error) {
+	s, err := f.bus.stream(ctx, topology.ConvStream(f.shard))
+	if err != nil {
+		return nil, err
+	}
+	asking, cancel := answer(ctx)
+	defer cancel()
+	info, err := s.Info(asking)
+	if err != nil {
+		return nil, fmt.Errorf("shard %d: %w", f.shard, explainJetStream(err))
+	}
+	// nats.go's own tries to make a lost reader again cannot be ended, and may not
+	// come back from an election: whoever follows begins anew.
+	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: readerIdle, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1}
+	// No filter: with several, the server looks at every subject of a block for
+	// each message, which costs a reader that has fallen behind a hundred times
+	// what it saves (BenchmarkFollowCatchesUp). Tool output is skipped here.
+	if after > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
+	}
+	cons, err := f.bus.js.OrderedConsumer(asking, topology.ConvStream(f.shard), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("follow shard %d: %w", f.shard, explainJetStream(err))
+	}
+	f.end = info.State.LastSeq
+	f.pending = cons.CachedInfo().NumPending > 0 && f.end > after
+	if !f.pending {
+		return cons, f.caughtUp()
+	}
+	return cons, nil
+}
+
+// take gives on one message.
+func (f *follower) take(ctx context.Context, msg jetstream.Msg) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return fmt.Errorf("follow shard %d: %w", f.shard, err)
+	}
+	if !isOutput(msg.Subject()) {
+		m, err := f.bus.message(ctx, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data(), !f.pending)
+		if err != nil {
+			return err
+		}
+		if err := f.fn(m); err != nil {
+			return err
+		}
+	}
+	if f.pending && (meta.NumPending == 0 || meta.Sequence.Stream >= f.end) {
+		f.pending = false
+		return f.caughtUp()
+	}
+	return nil
 }
 
 // isOutput reports whether a subject is one of tool output: conv.<shard>.<id>.out.<call>.

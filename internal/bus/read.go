@@ -15,6 +15,12 @@ const readBatch = 512
 // readerIdle is when the server forgets a reader that went away silently.
 const readerIdle = 30 * time.Second
 
+// readerHeartbeat is how often the server says that a reader is still there,
+// where somebody waits for what it will read. One that went with its node, while
+// the connection is to another, is missed after two: nats.go's own 15 s would
+// leave a shard undecided for half a minute.
+const readerHeartbeat = 2 * time.Second
+
 // raw is a stored message before it is decoded.
 type raw struct {
 	subject string

@@ -123,11 +123,6 @@ func (b *Bus) insist(ctx context.Context, what, subject string, do func(context.
 	}
 }
 
-// dueHeartbeat is how often the server says that a reader of timers is still
-// there. One that went with its server, while the connection is to another, is
-// missed after twice that; with nats.go's own heartbeat after 30 s.
-const dueHeartbeat = 2 * time.Second
-
 // FollowDue gives the timers of a shard that have fired, those from before
 // first, in the order in which they fired, until ctx ends. A Due is given again
 // to the next follower until [Bus.DropDue]; a conversation's later Due replaces
@@ -178,7 +173,7 @@ func (f *dueFollower) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	messages, err := cons.Messages(jetstream.PullHeartbeat(dueHeartbeat))
+	messages, err := cons.Messages(jetstream.PullHeartbeat(readerHeartbeat))
 	if err != nil {
 		return err
 	}
