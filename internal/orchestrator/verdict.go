@@ -103,16 +103,12 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 			return events.AnswerAlreadyDecided, "whether the turn may go on past this limit was decided already"
 		case !known:
 			return events.AnswerUnknownCall, "this conversation has no such call"
-		case old.Status == events.StatusExpired:
-			return events.AnswerExpired, "nobody decided about this call in time"
 		}
-		return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", old.Status)
+		return ended(old.Status)
 	}
 	switch {
-	case call.Status == events.StatusExpired:
-		return events.AnswerExpired, "nobody decided about this call in time"
 	case call.Status != "":
-		return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", call.Status)
+		return ended(call.Status)
 	case call.Waits == "":
 		return events.AnswerAlreadyDecided, "the call runs already"
 	case call.Waits == events.WaitSlot:
@@ -123,6 +119,14 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 		return events.AnswerArgumentsChanged, "the verdict speaks of other arguments: the call would run with those whose digest is " + call.Digest
 	}
 	return "", ""
+}
+
+// ended answers a verdict on a call that has ended.
+func ended(status events.Status) (events.Answer, string) {
+	if status == events.StatusExpired {
+		return events.AnswerExpired, "nobody decided about this call in time"
+	}
+	return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", status)
 }
 
 // misplaced says why a verdict does not fit what a call waits for.
