@@ -133,6 +133,12 @@ func (s *shard) env(now time.Time, settings events.Settings) Env {
 	return e
 }
 
+// stop is when a conversation's turn is stopped in the middle, as [hardStop] has
+// it.
+func (s *shard) stop(c *conversation) int64 {
+	return hardStop(&c.state.State, Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits())
+}
+
 // publish puts the jobs in their queues that a Decision's events ask for. It
 // may be called again: a doubled job is refused, or finds its lane ended.
 func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line) error {
@@ -207,8 +213,7 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 		Output:    topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
 		Arguments: events.Arguments(c.state.Transcript.Arguments(e.Call)),
 	}
-	limits := Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits()
-	if stop := hardStop(&c.state.State, limits); stop > 0 {
+	if stop := s.stop(c); stop > 0 {
 		job.TimeoutMS = max(stop-time.Now().UnixMilli(), 1)
 	}
 	subject, err := subjectOf(e.Tool, e.Call)

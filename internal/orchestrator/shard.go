@@ -322,8 +322,7 @@ func (s *shard) survey(ctx context.Context) (uint64, bool) {
 	for _, c := range s.conversations {
 		to = min(to, c.since-1)
 		if !c.busy && c.state.Turn != "" {
-			limits := Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits()
-			if stop := hardStop(&c.state.State, limits); stop > 0 && now >= stop && s.live {
+			if stop := s.stop(c); stop > 0 && now >= stop && s.live {
 				s.wake(ctx, c)
 			}
 		}
