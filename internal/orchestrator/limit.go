@@ -164,8 +164,20 @@ func (d *decision) tooMany(limits map[string]int, n int64, calls []events.Part) 
 }
 
 // calls are the calls of the turn, with what this decision adds.
-func (d *decision) calls() []accumulator.Called {
-	all := d.said.Calls(d.c.Turn)
+func (d *decision) calls() []accumulator.Called { return d.added(d.said.Calls(d.c.Turn)) }
+
+// called is a call of the conversation, with what this decision adds.
+func (d *decision) called(id string) (accumulator.Called, bool) {
+	for _, c := range slices.Backward(d.added(d.said.Calls(""))) {
+		if c.Call == id {
+			return c, true
+		}
+	}
+	return accumulator.Called{}, false
+}
+
+// added adds to calls what this decision says of them, and those that it brings.
+func (d *decision) added(all []accumulator.Called) []accumulator.Called {
 	at := map[string]int{}
 	for i, c := range all {
 		at[c.Call] = i
@@ -190,29 +202,6 @@ func (d *decision) calls() []accumulator.Called {
 		}
 	}
 	return all
-}
-
-// called is a call of the conversation, with what this decision adds.
-func (d *decision) called(id string) (accumulator.Called, bool) {
-	for _, c := range d.calls() {
-		if c.Call == id {
-			return c, true
-		}
-	}
-	c, ok := d.said.Call(id)
-	for _, e := range d.out {
-		switch e := e.(type) {
-		case *events.ToolCallRefused:
-			if e.Call == id {
-				c.Status = e.Status
-			}
-		case *events.ToolCallAnswered:
-			if e.Call == id {
-				c.Status = events.StatusOK
-			}
-		}
-	}
-	return c, ok
 }
 
 // repeats is in how many rounds of the turn the same call came to the same
