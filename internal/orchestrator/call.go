@@ -135,8 +135,10 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	asked := policy.Call{Tool: call.Tool, Effect: call.Effect, Arguments: arguments}
 	// What the deployment denies stays denied, whatever a conversation's own
 	// policy says.
-	if r := d.env.Judge.Judge(d.env.Policy, nil, asked); r.Action == events.ActionDeny {
-		return r
+	if d.env.Settings.Policy != nil {
+		if r := d.env.Judge.Judge(d.env.Policy, nil, asked); r.Action == events.ActionDeny {
+			return r
+		}
 	}
 	r := d.env.Judge.Judge(d.policy(), d.c.Grants, asked)
 	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
