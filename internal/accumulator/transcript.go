@@ -225,14 +225,11 @@ func (t *Transcript) Call(id string) (Called, bool) {
 	if t == nil {
 		return Called{}, false
 	}
-	for i := len(t.entries) - 1; i >= 0; i-- {
-		for _, p := range t.entries[i].message.Parts {
-			if p.Kind == events.PartCall && p.Call == id {
-				return t.called(p, t.entries[i]), true
-			}
-		}
+	p, e, ok := t.find(id)
+	if !ok {
+		return Called{}, false
 	}
-	return Called{}, false
+	return t.called(p, e), true
 }
 
 // Question is what a tool asked; nil when it is not known.
@@ -248,14 +245,20 @@ func (t *Transcript) Asked(id string) bool { return t != nil && t.asked[id] }
 
 // Part is a call as the model made it; false when there is none.
 func (t *Transcript) Part(id string) (events.Part, bool) {
-	for i := len(t.entries) - 1; i >= 0; i-- {
-		for _, p := range t.entries[i].message.Parts {
+	p, _, ok := t.find(id)
+	return p, ok
+}
+
+// find looks for a call from the end on.
+func (t *Transcript) find(id string) (events.Part, entry, bool) {
+	for _, e := range slices.Backward(t.entries) {
+		for _, p := range e.message.Parts {
 			if p.Kind == events.PartCall && p.Call == id {
-				return p, true
+				return p, e, true
 			}
 		}
 	}
-	return events.Part{}, false
+	return events.Part{}, entry{}, false
 }
 
 // Calls are the calls of a turn, or with an empty turn of the conversation, in
