@@ -87,23 +87,29 @@ func (q bench) work(t *testing.T, slots int, drain time.Duration, handle bus.Job
 	return stop
 }
 
-// left is how many jobs are waiting or out.
-func (q bench) left(t *testing.T) (waiting, out int) {
-	t.Helper()
-	info, err := q.cons.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int(info.NumPending), info.NumAckPending
-}
-
 // settled waits until no job of the queue is left.
 func (q bench) settled(t *testing.T) {
 	t.Helper()
+	q.stands(t, 0, 0)
+}
+
+// stands waits until so many jobs wait and so many are out: the server counts
+// what was published or settled a moment later.
+func (q bench) stands(t *testing.T, waiting, out int) {
+	t.Helper()
+	var info *jetstream.ConsumerInfo
+	defer func() {
+		if t.Failed() {
+			t.Logf("%d jobs wait and %d are out, want %d and %d", info.NumPending, info.NumAckPending, waiting, out)
+		}
+	}()
 	until(t, func() bool {
-		waiting, out := q.left(t)
-		return waiting+out == 0
-	}, "jobs are left")
+		var err error
+		if info, err = q.cons.Info(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return int(info.NumPending) == waiting && info.NumAckPending == out
+	}, "the queue does not come to what it should")
 }
 
 func (q bench) letter(t *testing.T, subject string) *jetstream.RawStreamMsg {
@@ -277,8 +283,9 @@ func TestSlots(t *testing.T) {
 	for range 4 {
 		take(t, two)
 	}
-	if waiting, out := q.left(t); waiting != 13 || out != 7 || len(one)+len(two) > 0 {
-		t.Errorf("with 7 slots %d jobs are out and %d wait", out, waiting)
+	q.stands(t, 13, 7)
+	if n := len(one) + len(two); n > 0 {
+		t.Errorf("with 7 slots %d jobs more were taken", n)
 	}
 	close(let)
 	q.settled(t)
@@ -328,9 +335,7 @@ func TestWorkforceStops(t *testing.T) {
 		}
 		close(let)
 		take(t, stopped)
-		if waiting, out := q.left(t); waiting != 1 || out != 0 {
-			t.Errorf("%d jobs wait and %d are out, want the second to wait", waiting, out)
-		}
+		q.stands(t, 1, 0)
 	})
 	t.Run("letting go of what runs when the time to drain is over", func(t *testing.T) {
 		q := queue(t, b, 5*time.Second, 20)
@@ -343,9 +348,7 @@ func TestWorkforceStops(t *testing.T) {
 		q.put(t, 1)
 		take(t, began)
 		stop()
-		if waiting, out := q.left(t); waiting+out != 1 {
-			t.Errorf("%d jobs wait and %d are out", waiting, out)
-		}
+		q.stands(t, 0, 1) // the server counts what was handed back as out
 	})
 }
 
@@ -365,9 +368,7 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if waiting, _ := q.left(t); waiting != 1 {
-		t.Fatalf("%d jobs wait", waiting)
-	}
+	q.stands(t, 1, 0)
 	took := make(chan string, 9)
 	q.work(t, 1, 0, func(_ context.Context, j bus.Job) error {
 		took <- string(j.Event.(*events.ToolJob).Arguments)
