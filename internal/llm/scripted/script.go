@@ -1,28 +1,20 @@
 package scripted
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
-
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/yamlfile"
 )
 
 // The bounds of a script.
 const (
-	MaxScript = 64 << 10 // bytes; the YAML library takes quadratic time
+	MaxScript = 64 << 10 // bytes
 	MaxSteps  = 10_000   // of a rule, with repetitions
 	maxChunk  = 10_000   // words
-	// maxAliases keeps a few nested aliases from becoming gigabytes.
-	maxAliases = 200
 )
 
 // script is the whole file.
@@ -125,82 +117,14 @@ func parse(raw []byte) (*script, error) {
 		return nil, fmt.Errorf("the script has %d bytes, at most %d are allowed", len(raw), MaxScript)
 	}
 	s := &script{}
-	file, err := decode(raw, s)
+	file, err := yamlfile.Decode(raw, s)
 	if err != nil {
 		return nil, err
 	}
 	if path, err := s.check(); err != nil {
-		return nil, fmt.Errorf("%s%w", lineOf(file, path), err)
+		return nil, file.At(path, err)
 	}
 	return s, nil
-}
-
-// decode reads the YAML. The library panics on some broken documents (the
-// fuzzer found a null with a tag), which is an error like any other.
-func decode(raw []byte, into *script) (file *ast.File, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the YAML cannot be read: %v", p)
-		}
-	}()
-	if file, err = parser.ParseBytes(raw, 0); err != nil {
-		return nil, located(err)
-	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return nil, errors.New("the script must be one YAML document with rules")
-	}
-	var used survey
-	ast.Walk(&used, file.Docs[0])
-	if used.aliases > maxAliases {
-		return nil, fmt.Errorf("the script has %d aliases, at most %d are allowed", used.aliases, maxAliases)
-	}
-	if used.tag != nil {
-		return nil, fmt.Errorf("line %d: the tag %s means nothing here: leave it out", used.tag.Position.Line, used.tag.Value)
-	}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(into); err != nil {
-		return nil, located(err)
-	}
-	return file, nil
-}
-
-// survey finds what a script may not hold, or not often.
-type survey struct {
-	aliases int
-	tag     *token.Token
-}
-
-// Visit implements [ast.Visitor].
-func (s *survey) Visit(n ast.Node) ast.Visitor {
-	switch n := n.(type) {
-	case *ast.AliasNode:
-		s.aliases++
-	case *ast.TagNode:
-		s.tag = n.Start
-	}
-	return s
-}
-
-// located brings an error of the YAML library to one line.
-func located(err error) error {
-	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil && e.GetToken().Position != nil {
-		return fmt.Errorf("line %d: %s", e.GetToken().Position.Line, e.GetMessage())
-	}
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return errors.New(text)
-}
-
-// lineOf finds the line of a path such as $.rules[1].steps[0]; what stands
-// behind an alias has the line of the alias.
-func lineOf(file *ast.File, path string) string {
-	for path != "$" {
-		if p, err := yaml.PathString(path); err == nil {
-			if n, err := p.FilterFile(file); err == nil && n.GetToken() != nil && n.GetToken().Position != nil {
-				return fmt.Sprintf("line %d: ", n.GetToken().Position.Line)
-			}
-		}
-		path = path[:max(1, strings.LastIndexAny(path, ".["))]
-	}
-	return ""
 }
 
 // check validates and compiles; the path says where the error is.

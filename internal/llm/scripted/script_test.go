@@ -11,7 +11,7 @@ func TestNewRefuses(t *testing.T) {
 	for _, c := range []struct{ name, script, want string }{
 		{"nothing", "", "rules"},
 		{"a comment alone", "# nothing\n", "rules"},
-		{"two documents", "rules: []\n---\nrules: []\n", "one YAML document"},
+		{"two documents", "rules: []\n---\nrules: []\n", "several YAML documents"},
 		{"no rules", "pace: 3\n", "no rules"},
 		{"broken YAML, with its line", "pace: 1\nrules:\n  - steps: [{text: x}\n", "line 3"},
 		{"an unknown field, with its line", "rules:\n  - steps:\n      - text: x\n        colour: red\n", "line 4: unknown field \"colour\""},
