@@ -8,8 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -439,44 +437,28 @@ func TestServeSaysWhyItCannotBegin(t *testing.T) {
 
 func TestTheEnvironmentSaysWhatTheServerDoesNot(t *testing.T) {
 	t.Parallel()
-	all := []string{"URL", "CREDS", "NKEY", "TOKEN", "USER", "PASSWORD", "CA", "CERT", "KEY"}
+	all := []string{"URL", "CREDS", "NKEY", "TOKEN", "USER", "PASSWORD", "CA", "CERT", "KEY", "INBOX_PREFIX"}
 	env := map[string]string{}
 	for _, name := range all {
 		env["NATS_"+name] = "env " + name
 	}
-	getenv := func(name string) string { return env[name] }
+	environment := bus.Environment(func(name string) string { return env[name] })
 	fields := func(c bus.Config) []string {
-		return []string{c.URL, c.Creds, c.NKey, c.Token, c.User, c.Password, c.CA, c.Cert, c.Key}
+		return []string{c.URL, c.Creds, c.NKey, c.Token, c.User, c.Password, c.CA, c.Cert, c.Key, c.InboxPrefix}
 	}
-	said := Server{URL: "URL", Creds: "CREDS", NKey: "NKEY", Token: "TOKEN", User: "USER", Password: "PASSWORD", CA: "CA", Cert: "CERT", Key: "KEY"}
+	said := Server{URL: "URL", Creds: "CREDS", NKey: "NKEY", Token: "TOKEN", User: "USER", Password: "PASSWORD", CA: "CA", Cert: "CERT", Key: "KEY", InboxPrefix: "INBOX_PREFIX"}
 	for i, name := range all {
-		if got := fields(Server{}.config(getenv))[i]; got != "env "+name {
+		if got := fields(Server{}.config(environment))[i]; got != "env "+name {
 			t.Errorf("%s is %q where the server says nothing", name, got)
 		}
-		if got := fields(said.config(getenv))[i]; got != name {
+		if got := fields(said.config(environment))[i]; got != name {
 			t.Errorf("%s is %q where the server says it", name, got)
 		}
 	}
-	if got := (Server{}).config(func(string) string { return "" }).URL; got != localURL {
+	if got := (Server{}).config(bus.Config{}).URL; got != localURL {
 		t.Errorf("without anything it is %q", got)
 	}
 	if a, b := ownName(), ownName(); a == b || topology.CheckToken("worker", a) != nil {
 		t.Errorf("two servers are called %s and %s", a, b)
-	}
-}
-
-func TestAFileMayHoldWhatTheEnvironmentSays(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(path, []byte("secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("NATS_TOKEN", "")
-	t.Setenv("NATS_TOKEN_FILE", path)
-	if got := fromEnvironment("NATS_TOKEN"); got != "secret" {
-		t.Errorf("got %q", got)
-	}
-	t.Setenv("NATS_TOKEN", "stands over it")
-	if got := fromEnvironment("NATS_TOKEN"); got != "stands over it" {
-		t.Errorf("got %q", got)
 	}
 }

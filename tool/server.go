@@ -23,8 +23,8 @@ const localURL = "nats://127.0.0.1:4222"
 // Server serves tools. The zero value is ready: it finds the NATS server and the
 // credentials in the environment, under the names that Parley's own programs
 // read: NATS_URL, NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD,
-// NATS_CA, NATS_CERT and NATS_KEY, each also as NAME_FILE for a file that holds
-// the value. A field that is set stands over its variable.
+// NATS_CA, NATS_CERT and NATS_KEY, and NATS_INBOX_PREFIX, each also as NAME_FILE
+// for a file that holds the value. A field that is set stands over its variable.
 type Server struct {
 	// URL of the NATS server, or several with commas between;
 	// nats://127.0.0.1:4222, where `parley up` serves, when there is none.
@@ -74,7 +74,7 @@ func (s Server) Serve(ctx context.Context, tools ...Tool) error {
 	if err := topology.CheckToken("worker", s.Name); err != nil {
 		return fmt.Errorf("the name of the server: %w", err)
 	}
-	b, err := bus.Wait(ctx, s.config(fromEnvironment), nil)
+	b, err := bus.Wait(ctx, s.config(bus.Environment(bus.Getenv)), nil)
 	if err != nil {
 		return fmt.Errorf("serve tools: %w", err)
 	}
@@ -109,30 +109,18 @@ func registry(tools []Tool) (*contract.Registry, error) {
 	return contract.New(all...)
 }
 
-// config is how to reach the NATS server.
-func (s Server) config(getenv func(string) string) bus.Config {
+// config is how to reach the NATS server: what is set here, over what the
+// environment says.
+func (s Server) config(environment bus.Config) bus.Config {
 	return bus.Config{
-		URL:   cmp.Or(s.URL, getenv("NATS_URL"), localURL),
-		Creds: cmp.Or(s.Creds, getenv("NATS_CREDS")), NKey: cmp.Or(s.NKey, getenv("NATS_NKEY")),
-		Token: cmp.Or(s.Token, getenv("NATS_TOKEN")),
-		User:  cmp.Or(s.User, getenv("NATS_USER")), Password: cmp.Or(s.Password, getenv("NATS_PASSWORD")),
-		CA: cmp.Or(s.CA, getenv("NATS_CA")), Cert: cmp.Or(s.Cert, getenv("NATS_CERT")), Key: cmp.Or(s.Key, getenv("NATS_KEY")),
-		InboxPrefix: s.InboxPrefix,
+		URL:   cmp.Or(s.URL, environment.URL, localURL),
+		Creds: cmp.Or(s.Creds, environment.Creds), NKey: cmp.Or(s.NKey, environment.NKey),
+		Token: cmp.Or(s.Token, environment.Token),
+		User:  cmp.Or(s.User, environment.User), Password: cmp.Or(s.Password, environment.Password),
+		CA: cmp.Or(s.CA, environment.CA), Cert: cmp.Or(s.Cert, environment.Cert), Key: cmp.Or(s.Key, environment.Key),
+		InboxPrefix: cmp.Or(s.InboxPrefix, environment.InboxPrefix),
 		Name:        "tool-worker " + s.Name, Log: s.Log,
 	}
-}
-
-// fromEnvironment looks a variable up, or the file that NAME_FILE names.
-func fromEnvironment(name string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	if path := os.Getenv(name + "_FILE"); path != "" {
-		if raw, err := os.ReadFile(path); err == nil {
-			return strings.TrimSpace(string(raw))
-		}
-	}
-	return ""
 }
 
 // ownName tells this server from every other, also of this process.

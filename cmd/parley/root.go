@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
@@ -59,7 +60,7 @@ type app struct {
 }
 
 func run(args []string) int {
-	cfg, err := daemon.Defaults(daemon.Getenv)
+	cfg, err := daemon.Defaults(bus.Getenv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
 		return exitUsage

@@ -60,22 +60,8 @@ type Config struct {
 
 // Catalog opens the providers that are configured.
 func (cfg Config) Catalog(ctx context.Context) (*catalog.Catalog, error) {
-	return catalog.Open(ctx, catalog.Options{Getenv: Getenv, Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
+	return catalog.Open(ctx, catalog.Options{Getenv: bus.Getenv, Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
 		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream})
-}
-
-// Getenv looks up an environment variable; the customary NAME_FILE gives the
-// name of a file that holds the value.
-func Getenv(name string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	if path := os.Getenv(name + "_FILE"); path != "" {
-		if raw, err := os.ReadFile(path); err == nil {
-			return strings.TrimSpace(string(raw))
-		}
-	}
-	return ""
 }
 
 // Defaults is the configuration that the environment gives.
@@ -85,12 +71,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 		host = "host"
 	}
 	cfg := Config{
-		NATS: bus.Config{
-			URL: getenv("NATS_URL"), Creds: getenv("NATS_CREDS"), NKey: getenv("NATS_NKEY"), Token: getenv("NATS_TOKEN"),
-			User: getenv("NATS_USER"), Password: getenv("NATS_PASSWORD"),
-			InboxPrefix: getenv("NATS_INBOX_PREFIX"),
-			CA:          getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
-		},
+		NATS:     bus.Environment(getenv),
 		Name:     Token(host + "-" + strconv.Itoa(os.Getpid())),
 		HTTP:     getenv("PARLEY_HTTP"),
 		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),

@@ -66,7 +66,7 @@ type Service struct {
 // Main runs a service's command line and returns the exit code: 0 after a stop
 // that was asked for, 1 for a failure, 2 for wrong usage.
 func Main(s Service) int {
-	cfg, err := Defaults(Getenv)
+	cfg, err := Defaults(bus.Getenv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, s.Name+": "+err.Error())
 		return 2
