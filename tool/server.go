@@ -37,8 +37,9 @@ type Server struct {
 	// Name of this worker among the others, in logs and in `parley tools`:
 	// letters, digits, _ and -. Made from host and process when empty.
 	Name string
-	// Slots is how many calls of each tool run at once; 16 when zero.
-	Slots int
+	// Slots is how many calls of each tool run at once; 16 when zero. MaxCalls is
+	// how many of all tools together do; no bound when zero.
+	Slots, MaxCalls int
 	// Drain is how long calls that run may go on after ctx has ended; 10 s when
 	// zero, not at all when negative.
 	Drain time.Duration
@@ -82,7 +83,7 @@ func (s Server) Serve(ctx context.Context, tools ...Tool) error {
 	for _, spec := range registry.Specs() {
 		s.Log.Info("serves", "tool", spec.Name, "effect", spec.Effect, "worker", s.Name, "nats", b.URL())
 	}
-	w := &worker.Tool{Bus: b, Name: s.Name, Log: s.Log, Tools: registry, Slots: s.Slots, Drain: s.Drain}
+	w := &worker.Tool{Bus: b, Name: s.Name, Log: s.Log, Tools: registry, Slots: s.Slots, MaxCalls: s.MaxCalls, Drain: s.Drain}
 	if err := w.Run(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve tools: %w", err)
 	}

@@ -63,6 +63,11 @@ type Workforce struct {
 	// Slots is how many jobs of each queue run at once; no more are taken from
 	// the server than run.
 	Slots int
+	// Rooms are shared with other workforces: a job runs when it has a place in
+	// each. Where there are any, jobs are taken one at a time and when there is
+	// room, so that no more than one of each queue has to wait for it here instead
+	// of going to another worker.
+	Rooms []Room
 	// Drain is how long running jobs may go on after the context has ended;
 	// then their own contexts end. Zero ends them at once.
 	Drain  time.Duration
@@ -80,7 +85,7 @@ func (w Workforce) Run(ctx context.Context) error {
 	}
 	router.AddMiddleware(w.steer, middleware.Recoverer)
 	for queue, handle := range w.Queues {
-		sub := &jobSubscriber{bus: w.Bus, slots: max(w.Slots, 1), drain: w.Drain, queue: queue}
+		sub := &jobSubscriber{bus: w.Bus, slots: max(w.Slots, 1), rooms: w.Rooms, drain: w.Drain, queue: queue}
 		router.AddConsumerHandler(queue.Consumer, queue.Filter, sub, func(m *message.Message) error {
 			job, err := w.Bus.job(m)
 			var unfetched *fetchError

@@ -30,6 +30,7 @@ type jobSubscriber struct {
 	bus   *Bus
 	queue topology.Queue
 	slots int
+	rooms []Room
 	drain time.Duration
 }
 
@@ -82,16 +83,28 @@ func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, s
 		case <-ctx.Done():
 			return nil
 		}
+		most := s.slots - len(slots)
+		if len(s.rooms) > 0 {
+			if empty(ctx, s.rooms) != nil {
+				return nil
+			}
+			most = 1
+		}
 		fetch, cancel := context.WithTimeout(ctx, fetchWait)
-		batch, err := cons.Fetch(s.slots-len(slots), jetstream.FetchContext(fetch))
+		batch, err := cons.Fetch(most, jetstream.FetchContext(fetch))
 		if err != nil {
 			cancel()
 			return err
 		}
 		for msg := range batch.Messages() {
+			leave, err := enter(ctx, s.rooms, msg, limits.AckWait)
+			if err != nil {
+				s.settle(msg, msg.Nak())
+				continue
+			}
 			slots <- struct{}{}
 			running.Go(func() {
-				defer func() { <-slots }()
+				defer func() { <-slots; leave() }()
 				s.run(ctx, msg, limits, out)
 			})
 		}

@@ -45,6 +45,9 @@ type Config struct {
 	Idle time.Duration
 	// Slots is how much runs at once: generations of a route, calls of a tool.
 	Slots int
+	// MaxCalls is how many calls of all its tools a worker runs at once; no bound
+	// when zero.
+	MaxCalls int
 	// AllowHosts are the hosts http_get may reach, Root the directory read_file
 	// may read.
 	AllowHosts []string
@@ -98,6 +101,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 	number("PARLEY_SHARDS", &cfg.Plan.Shards)
 	number("PARLEY_REPLICAS", &cfg.Plan.Replicas)
 	number("PARLEY_SLOTS", &cfg.Slots)
+	number("PARLEY_MAX_CALLS", &cfg.MaxCalls)
 	duration("PARLEY_MAX_AGE", &cfg.Plan.MaxAge, 0)
 	duration("PARLEY_DRAIN", &cfg.Drain, 10*time.Second)
 	duration("PARLEY_IDLE", &cfg.Idle, 2*time.Minute)
@@ -179,6 +183,7 @@ func (cfg *Config) Working(f *pflag.FlagSet) {
 // Calling adds the flags of a process that runs tools.
 func (cfg *Config) Calling(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.AllowHosts, "allow-host", cfg.AllowHosts, "hosts that http_get may reach (PARLEY_ALLOW_HOST)")
+	f.IntVar(&cfg.MaxCalls, "max-calls", cfg.MaxCalls, "calls of all tools together that run at once; 0 for no bound (PARLEY_MAX_CALLS)")
 	f.StringVar(&cfg.ToolsFile, "tools-file", cfg.ToolsFile, "YAML file with commands, HTTP endpoints and MCP servers to serve as tools (PARLEY_TOOLS)")
 	f.StringVar(&cfg.Root, "root", cfg.Root, "directory that read_file may read (PARLEY_ROOT)")
 }

@@ -73,7 +73,7 @@ func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, servers []*m
 		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
 			return nil, err
 		}
-		w := &worker.Tool{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, Tools: tools, Drain: cfg.Drain, Stats: stats}
+		w := &worker.Tool{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats}
 		ctx, stop := context.WithCancel(ctx)
 		wait := serveMCP(ctx, tools, servers)
 		err := b.Announce(ctx, w.Offers())

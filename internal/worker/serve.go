@@ -23,6 +23,10 @@ func (w *Tool) Run(ctx context.Context) error {
 	w.defaults()
 	g, ctx := errgroup.WithContext(ctx)
 	s := serving{w: w, g: g, presence: w.Bus.NewPresence(), queues: map[string]queue{}}
+	if n := w.MaxCalls; n > 0 {
+		all, low := bus.NewRoom(n), bus.NewRoom(max(1, n/4))
+		s.rooms, s.low = []bus.Room{all}, []bus.Room{low, all}
+	}
 	g.Go(func() error { return s.run(ctx) })
 	return g.Wait()
 }
@@ -43,6 +47,8 @@ type serving struct {
 	presence *bus.Presence
 	queues   map[string]queue // by tool
 	told     string           // the last problem, to be said once
+	// What all tools share; those calls that can wait have a quarter at most.
+	rooms, low []bus.Room
 }
 
 // queue is one that calls are taken from.
@@ -135,8 +141,11 @@ func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
 	own, stop := context.WithCancel(ctx)
 	s.queues[spec.Name] = queue{spec, stop}
 	run := together(slots, s.w.handle)
-	for q, slots := range map[topology.Queue]int{normal: slots, low: max(1, slots/4)} {
-		force := bus.Workforce{Bus: s.w.Bus, Slots: slots, Drain: s.w.Drain, Queues: map[topology.Queue]bus.JobHandler{q: run}}
+	for _, force := range []bus.Workforce{
+		{Slots: slots, Rooms: s.rooms, Queues: map[topology.Queue]bus.JobHandler{normal: run}},
+		{Slots: max(1, slots/4), Rooms: s.low, Queues: map[topology.Queue]bus.JobHandler{low: run}},
+	} {
+		force.Bus, force.Drain = s.w.Bus, s.w.Drain
 		s.g.Go(func() error {
 			defer stop()
 			if err := force.Run(own); err != nil && own.Err() == nil {

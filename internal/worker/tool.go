@@ -23,8 +23,9 @@ type Tool struct {
 	Name  string // of this worker
 	Log   *slog.Logger
 	Tools *tool.Registry
-	// Slots is how many calls of each tool run at once; 16 when zero.
-	Slots int
+	// Slots is how many calls of each tool run at once; 16 when zero. MaxCalls is
+	// how many of all its tools do; no bound when zero.
+	Slots, MaxCalls int
 	// Timeout bounds a call whose tool does not say; 2 minutes when zero.
 	Timeout time.Duration
 	// Drain is how long calls may go on when the worker is stopped.
