@@ -9,14 +9,27 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// asker is an MCP server whose one tool asks a person twice: for a yes, and for
-// a number that must be below 5.
+// asker is an MCP server. Its tool delete asks a person twice: for a yes, and for
+// a number that must be below 5. Its tool draw gives an image and two notes of one
+// name.
 func asker() {
 	s := sdk.NewServer(&sdk.Implementation{Name: "asker", Version: "1"}, nil)
 	s.AddTool(&sdk.Tool{Name: "delete", InputSchema: json.RawMessage(`{"type":"object"}`)}, deletes)
+	s.AddTool(&sdk.Tool{Name: "draw", InputSchema: json.RawMessage(`{"type":"object"}`), Annotations: &sdk.ToolAnnotations{ReadOnlyHint: true}}, draws)
 	if err := s.Run(context.Background(), &sdk.StdioTransport{}); err != nil {
 		fmt.Fprintln(os.Stderr, "asker:", err)
 	}
+}
+
+func draws(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+	content := []sdk.Content{
+		&sdk.TextContent{Text: "drawn"},
+		&sdk.EmbeddedResource{Resource: &sdk.ResourceContents{URI: "art://one.png", MIMEType: "image/png", Blob: []byte("\x89PNG\r\n\x1a\n")}},
+	}
+	for _, text := range []string{"first\n", "second\n"} {
+		content = append(content, &sdk.EmbeddedResource{Resource: &sdk.ResourceContents{URI: "art://note", Text: text}})
+	}
+	return &sdk.CallToolResult{Content: content}, nil
 }
 
 // deletes asks as the newest protocol does: with a result that asks, after which

@@ -17,18 +17,21 @@ import (
 )
 
 func (a *app) showCommand() *cobra.Command {
-	format, full, call := "text", false, ""
+	var one only
+	format, full := "text", false
 	cmd := &cobra.Command{
 		Use:               "show CONVERSATION",
 		Short:             "Print a conversation's transcript",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.show(cmd.Context(), args[0], format, full, call)
+			return a.show(cmd.Context(), args[0], format, full, one)
 		},
 	}
 	cmd.Flags().BoolVar(&full, "full", false, "fetch results that are kept by reference, and print them whole")
-	cmd.Flags().StringVar(&call, "result", "", "print the whole result of one call and nothing else; an id, or its beginning or end")
+	cmd.Flags().StringVar(&one.result, "result", "", "print the whole result of one call and nothing else; an id, or its beginning or end")
+	cmd.Flags().StringVar(&one.attachment, "attachment", "", "write the bytes of one attachment and nothing else; by its name, or that of its object")
+	cmd.MarkFlagsMutuallyExclusive("result", "attachment")
 	cmd.Flags().StringVarP(&format, "format", "f", format, "text, md or json")
 	cmd.Flags().StringVarP(&format, "output", "o", format, "the same as --format")
 	return cmd
@@ -43,7 +46,7 @@ type shown struct {
 	Awaiting     []events.Awaited `json:"awaiting,omitempty"`
 }
 
-func (a *app) show(ctx context.Context, id, format string, full bool, call string) (err error) {
+func (a *app) show(ctx context.Context, id, format string, full bool, one only) (err error) {
 	if err := topology.CheckID("conversation", id); err != nil {
 		return &exitError{exitUsage, err}
 	}
@@ -73,8 +76,11 @@ func (a *app) show(ctx context.Context, id, format string, full bool, call strin
 		// A model must not be asked without a result; a person is told what waits.
 		return m.Role == events.RoleTool && len(m.Parts) == 1 && isOpen(&c.State, m.Parts[0].Call)
 	})
-	if call != "" {
-		return s.printResult(ctx, messages, call)
+	switch {
+	case one.result != "":
+		return s.printResult(ctx, messages, one.result)
+	case one.attachment != "":
+		return s.printAttachment(ctx, messages, one.attachment)
 	}
 	if full {
 		if err := s.fetchWhole(ctx, messages); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -26,6 +27,51 @@ func (s *session) fetchWhole(ctx context.Context, messages []events.Message) err
 		}
 	}
 	return nil
+}
+
+// only is the one thing of a conversation to be printed; empty for all of it.
+type only struct{ result, attachment string }
+
+// printAttachment writes the bytes of one attachment and nothing else.
+func (s *session) printAttachment(ctx context.Context, messages []events.Message, name string) error {
+	var found []events.Attachment
+	for _, m := range messages {
+		for _, p := range m.Parts {
+			for _, f := range p.Attachments {
+				if f.Object != nil && (f.Name == name || f.Object.Name == name) {
+					found = append(found, f)
+				}
+			}
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return &exitError{exitUsage, fmt.Errorf("no attachment is called %q: `parley show` names them", name)}
+	case len(found) > 1:
+		var objects []string
+		for _, f := range found {
+			objects = append(objects, f.Object.Name)
+		}
+		return &exitError{exitUsage, fmt.Errorf("%d attachments are called %q: name one by its object: %s", len(found), name, strings.Join(objects, ", "))}
+	}
+	data, err := s.Get(ctx, found[0].Object)
+	if err != nil {
+		return err
+	}
+	return printBytes(data)
+}
+
+// printBytes writes what a tool gave, byte by byte. A terminal is protected from
+// it, and gets nothing that is no text.
+func printBytes(data []byte) error {
+	if profile().Width == 0 {
+		_, err := os.Stdout.Write(data)
+		return outputError(err)
+	}
+	if !utf8.Valid(data) {
+		return &exitError{exitUsage, fmt.Errorf("these are %d bytes that are no text: write them to a file, with > FILE", len(data))}
+	}
+	return printText(string(data))
 }
 
 // printResult prints the whole result of one call, named by its id or by the end
@@ -53,6 +99,5 @@ func (s *session) printResult(ctx context.Context, messages []events.Message, ca
 		}
 		text = whole
 	}
-	_, err := os.Stdout.Write(text)
-	return outputError(err)
+	return printBytes(text)
 }

@@ -211,7 +211,7 @@ func (c *Conversation) call(e events.Event, call string, seq uint64) {
 		status := cmp.Or(e.Status, events.StatusUnknown) // a result settles its call, whatever it says
 		c.end(call, status)
 		if c.Transcript != nil {
-			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: status, Object: e.Object})
+			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: status, Object: e.Object, Attachments: e.Attachments})
 		}
 	}
 }

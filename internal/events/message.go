@@ -43,18 +43,20 @@ const (
 
 // Part is a piece of a [Message].
 type Part struct {
-	Kind       PartKind        `json:"kind" jsonschema:"text, refusal, reasoning, call or result"`
-	Text       string          `json:"text,omitempty" jsonschema:"text of a text, refusal, reasoning or result part"`
-	Summary    bool            `json:"summary,omitempty" jsonschema:"reasoning: the text is a summary"`
-	Call       string          `json:"call,omitempty" jsonschema:"call or result: our id of the call"`
-	ProviderID string          `json:"provider_id,omitempty" jsonschema:"call or result: the provider's id of the call"`
-	Name       string          `json:"name,omitempty" jsonschema:"call or result: the tool's name"`
-	Arguments  string          `json:"arguments,omitempty" jsonschema:"call: the arguments as the model wrote them; empty means {}"`
-	Custom     bool            `json:"custom,omitempty" jsonschema:"call: the arguments are free text, not JSON"`
-	Invalid    string          `json:"invalid,omitempty" jsonschema:"call: why it cannot run"`
-	Status     Status          `json:"status,omitempty" jsonschema:"result: how the call ended"`
-	Object     *Object         `json:"object,omitempty" jsonschema:"result: where the whole content stands when text is a preview"`
-	Carry      json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider that wrote it"`
+	Kind       PartKind `json:"kind" jsonschema:"text, refusal, reasoning, call or result"`
+	Text       string   `json:"text,omitempty" jsonschema:"text of a text, refusal, reasoning or result part"`
+	Summary    bool     `json:"summary,omitempty" jsonschema:"reasoning: the text is a summary"`
+	Call       string   `json:"call,omitempty" jsonschema:"call or result: our id of the call"`
+	ProviderID string   `json:"provider_id,omitempty" jsonschema:"call or result: the provider's id of the call"`
+	Name       string   `json:"name,omitempty" jsonschema:"call or result: the tool's name"`
+	Arguments  string   `json:"arguments,omitempty" jsonschema:"call: the arguments as the model wrote them; empty means {}"`
+	Custom     bool     `json:"custom,omitempty" jsonschema:"call: the arguments are free text, not JSON"`
+	Invalid    string   `json:"invalid,omitempty" jsonschema:"call: why it cannot run"`
+	Status     Status   `json:"status,omitempty" jsonschema:"result: how the call ended"`
+	Object     *Object  `json:"object,omitempty" jsonschema:"result: where the whole content stands when text is a preview"`
+	// Attachments are for people and apps; providers are sent the text.
+	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"result: images, files and other bytes that the tool gave"`
+	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider that wrote it"`
 }
 
 // Usage is what a provider counted for one generation, or the sum over several.

@@ -91,6 +91,7 @@ type end struct {
 	object  *events.Object
 	took    time.Duration
 	by      string // who gave the result instead of a tool
+	files   []events.Attachment
 }
 
 // ended shows the card of a call's end; only the first one counts.
@@ -125,6 +126,21 @@ func (r *Renderer) ended(id, tool string, e end) {
 		shown.lead = "answered by " + e.by
 	}
 	r.card(shown)
+	for _, f := range e.files {
+		r.note(dim, "    attached: "+attached(r.p, f))
+	}
+}
+
+// attached says what an attachment is, and by what name it can be fetched.
+func attached(p Profile, f events.Attachment) string {
+	if f.Object == nil {
+		return p.line(cmp.Or(f.Name, "?")) + " (its bytes are not stored)"
+	}
+	facts := size(f.Object.Size)
+	if f.MIME != "" {
+		facts = p.line(f.MIME) + ", " + facts
+	}
+	return p.line(cmp.Or(f.Name, f.Object.Name)) + " (" + facts + ")"
 }
 
 // ended says how a call ended, in words where the status is none.

@@ -89,6 +89,9 @@ func (m *markdown) part(part events.Part, e *TranscriptEntry) {
 			m.paragraph(fmt.Sprintf("Preview; the whole content (%s) is object %s in bucket %s.",
 				size(o.Size), span(m.p.line(o.Name)), span(m.p.line(o.Bucket))))
 		}
+		for _, f := range part.Attachments {
+			m.paragraph("**Attached** " + span(attached(m.p, f)))
+		}
 	case events.PartReasoning:
 		if text != "" {
 			m.paragraph("**Reasoning**")

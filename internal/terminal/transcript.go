@@ -85,7 +85,7 @@ func (r *Renderer) entry(e TranscriptEntry) {
 				r.card(edited)
 			}
 		case events.PartResult:
-			r.ended(part.Call, part.Name, end{status: part.Status, content: part.Text, object: part.Object, by: e.answered(r.p, part.Call)})
+			r.ended(part.Call, part.Name, end{status: part.Status, content: part.Text, object: part.Object, files: part.Attachments, by: e.answered(r.p, part.Call)})
 		case events.PartReasoning:
 			r.reasoning(i, part.Text)
 		case events.PartText, events.PartRefusal:
