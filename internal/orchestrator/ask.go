@@ -43,8 +43,10 @@ func (s *shard) askHooks(ctx context.Context, c *conversation) {
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			c.hooked = append(c.hooked, a)
-			s.wake(ctx, c)
+			if s.holds(c) { // else the turn has ended without the answer
+				c.hooked = append(c.hooked, a)
+				s.wake(ctx, c)
+			}
 		})
 	}
 	for h, cancel := range c.asking {

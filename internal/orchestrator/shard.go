@@ -162,11 +162,15 @@ func (s *shard) remember(id string, since uint64) *conversation {
 // One that waits for somebody is kept until its timer has been set again: the
 // owner before may have died before it set it. s.mu is held.
 func (s *shard) forget(c *conversation) {
-	if c.state.Quiet() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
+	if s.holds(c) && c.state.Quiet() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		delete(s.conversations, c.id)
 		s.o.Held.Add(-1)
 	}
 }
+
+// holds reports whether a conversation has not been forgotten; s.mu is held. One
+// that was may be here anew already, as another.
+func (s *shard) holds(c *conversation) bool { return s.conversations[c.id] == c }
 
 // advance folds in what waits and decides until there is nothing to decide.
 func (s *shard) advance(ctx context.Context, c *conversation) error {
