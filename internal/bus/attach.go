@@ -181,7 +181,7 @@ func (v *viewer) pattern() string {
 }
 
 func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error {
-	return v.bus.read(ctx, topology.ConvStream(v.shard), []string{pattern}, from, func(r raw) error {
+	return v.bus.read(ctx, topology.ConvStream(v.shard), []string{pattern}, from, false, func(r raw) error {
 		m, err := v.bus.message(ctx, r.subject, r.seq, r.at, r.data, false)
 		if err != nil {
 			return err

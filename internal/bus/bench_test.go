@@ -171,3 +171,45 @@ func fillLog(b *testing.B, c *bus.Bus, conversations, total int) {
 		}
 	}
 }
+
+// BenchmarkFacts reads the three facts of a conversation that was said something
+// just now: when nobody else was meanwhile, and after 20,000 facts of others.
+func BenchmarkFacts(b *testing.B) {
+	for name, others := range map[string]int{"quiet": 0, "busy": 20_000} {
+		b.Run(name, func(b *testing.B) {
+			c := benchBus(b)
+			conversation := id()
+			ask := func(conversation string) uint64 {
+				input := id()
+				seq, err := c.Publish(b.Context(), conversation, input, &events.UserMessage{ID: input, Text: "hello"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				return seq
+			}
+			var last uint64
+			for range 3 {
+				last = ask(conversation)
+			}
+			_, js := c.Raw()
+			frame := benchFrame(b, 1)
+			for i := range others {
+				other := fmt.Sprintf("01938a5c-7c1e-7000-8000-%012d", i/4)
+				if _, err := js.PublishAsync(topology.At(c.Shards(), other, events.ChannelIn).Subject(topology.Conv), frame); err != nil {
+					b.Fatal(err)
+				}
+				if i%1000 == 999 {
+					<-js.PublishAsyncComplete()
+				}
+			}
+			ask(conversation)
+			copied(b, c, others+4)
+			for b.Loop() {
+				n := 0
+				if err := c.Facts(b.Context(), conversation, last, func(bus.Message) error { n++; return nil }); err != nil || n != 3 {
+					b.Fatal(n, err)
+				}
+			}
+		})
+	}
+}

@@ -135,7 +135,11 @@ func isOutput(subject string) bool {
 
 // ReadShard gives a shard's messages after a sequence up to the end of the log.
 func (b *Bus) ReadShard(ctx context.Context, shard int, after uint64, filters []string, fn func(Message) error) error {
-	return b.read(ctx, topology.ConvStream(shard), filters, after+1, func(r raw) error {
+	return b.readShard(ctx, shard, after, filters, false, fn)
+}
+
+func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filters []string, bounded bool, fn func(Message) error) error {
+	return b.read(ctx, topology.ConvStream(shard), filters, after+1, bounded, func(r raw) error {
 		m, err := b.message(ctx, r.subject, r.seq, r.at, r.data, false)
 		if err != nil {
 			return err

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -294,22 +293,29 @@ func TestFacts(t *testing.T) {
 // emptied waits until HISTORY holds n messages, and purges CONV.
 func emptied(t *testing.T, b *bus.Bus, n int) {
 	t.Helper()
+	copied(t, b, n)
 	_, js := b.Raw()
-	stream := func(name string) jetstream.Stream {
-		s, err := js.Stream(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
+	s, err := js.Stream(t.Context(), topology.ConvStream(0))
+	if err == nil {
+		err = s.Purge(t.Context())
 	}
-	history := stream(topology.StreamHistory)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copied waits until HISTORY holds n messages.
+func copied(t testing.TB, b *bus.Bus, n int) {
+	t.Helper()
+	_, js := b.Raw()
+	history, err := js.Stream(t.Context(), topology.StreamHistory)
+	if err != nil {
+		t.Fatal(err)
+	}
 	until(t, func() bool {
 		info, err := history.Info(t.Context())
 		return err == nil && int(info.State.Msgs) >= n
 	}, "HISTORY does not fill")
-	if err := stream(topology.ConvStream(0)).Purge(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestLastDecision(t *testing.T) {

@@ -20,7 +20,7 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 		return err
 	}
 	var high uint64
-	err := b.read(ctx, topology.StreamHistory, []string{topology.Everything(topology.History, b.Shards(), conversation)}, 1, func(r raw) error {
+	err := b.read(ctx, topology.StreamHistory, []string{topology.Everything(topology.History, b.Shards(), conversation)}, 1, upTo > 0, func(r raw) error {
 		seq, err := originSequence(r.source)
 		if err != nil {
 			return fmt.Errorf("message %d of %s: %w", r.seq, topology.StreamHistory, err)
@@ -39,7 +39,7 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 	// One filter, and what is no fact is passed over here: with several the
 	// server looks at every message after high, whoever's it is.
 	everything := []string{topology.Everything(topology.Conv, b.Shards(), conversation)}
-	return ended(b.ReadShard(ctx, topology.ShardOf(conversation, b.Shards()), high, everything, func(m Message) error {
+	return ended(b.readShard(ctx, topology.ShardOf(conversation, b.Shards()), high, everything, upTo > 0, func(m Message) error {
 		switch m.Channel {
 		case events.ChannelIn, events.ChannelTurn, events.ChannelCall:
 			return bounded(m, upTo, fn)
@@ -55,7 +55,10 @@ func bounded(m Message, upTo uint64, fn func(Message) error) error {
 	if upTo > 0 && m.Sequence > upTo {
 		return errEnd
 	}
-	return fn(m)
+	if err := fn(m); err != nil || m.Sequence != upTo {
+		return err
+	}
+	return errEnd
 }
 
 func ended(err error) error {
@@ -129,7 +132,7 @@ func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*r
 		return last, err
 	}
 	last = nil
-	err = b.read(ctx, topology.StreamHistory, []string{a.Subject(topology.History)}, 1, func(r raw) error {
+	err = b.read(ctx, topology.StreamHistory, []string{a.Subject(topology.History)}, 1, false, func(r raw) error {
 		var err error
 		if r.seq, err = originSequence(r.source); err == nil && r.seq <= upTo {
 			last = &r

@@ -124,7 +124,7 @@ func (q bench) letter(t *testing.T, subject string) *jetstream.RawStreamMsg {
 }
 
 // until asks again and again, and fails the test after ten seconds.
-func until(t *testing.T, ok func() bool, otherwise string) {
+func until(t testing.TB, ok func() bool, otherwise string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -32,10 +32,11 @@ type raw struct {
 
 // read gives what a stream holds under the filters from sequence from on, in
 // order, up to the end as it stood when reading began or later. A reader whose
-// consumer is lost begins a new one where it was.
-func (b *Bus) read(ctx context.Context, stream string, filters []string, from uint64, fn func(raw) error) error {
+// consumer is lost begins a new one where it was. With bounded, fn is expected to
+// end it before what came last.
+func (b *Bus) read(ctx context.Context, stream string, filters []string, from uint64, bounded bool, fn func(raw) error) error {
 	for again := b.patience(); ; {
-		next, err := b.readOnce(ctx, stream, filters, from, fn)
+		next, err := b.readOnce(ctx, stream, filters, from, bounded, fn)
 		var stop *stopError
 		switch {
 		case err == nil:
@@ -96,7 +97,7 @@ func (e *stopError) Error() string { return e.err.Error() }
 // some milliseconds; one that starts at the beginning costs a look at the index.
 const fewMessages = 256
 
-func (b *Bus) readOnce(ctx context.Context, stream string, filters []string, from uint64, fn func(raw) error) (next uint64, err error) {
+func (b *Bus) readOnce(ctx context.Context, stream string, filters []string, from uint64, bounded bool, fn func(raw) error) (next uint64, err error) {
 	making, cancel := answer(ctx)
 	defer cancel()
 	cons, err := b.makeReader(making, stream, filters, 1)
@@ -108,7 +109,7 @@ func (b *Bus) readOnce(ctx context.Context, stream string, filters []string, fro
 		return from, err
 	}
 	defer b.dropReader(ctx, stream, cons)
-	r := reader{cons: cons, from: from, left: cons.CachedInfo().NumPending, fn: func(m raw) error {
+	r := reader{cons: cons, bounded: bounded, from: from, left: cons.CachedInfo().NumPending, fn: func(m raw) error {
 		if m.seq < from {
 			return nil
 		}
@@ -143,17 +144,25 @@ func (b *Bus) dropReader(ctx context.Context, stream string, cons jetstream.Cons
 // reader is one consumer's way through a log.
 type reader struct {
 	cons jetstream.Consumer
-	fn   func(raw) error
-	from uint64 // stream sequence that comes next
-	read uint64 // messages so far, as the consumer counts them
-	left uint64 // messages that follow
+	// bounded: the last message is likely not wanted. It is not asked for before
+	// the others are there, because the server would look at all that stands
+	// between them, and delete the consumer only then.
+	bounded bool
+	fn      func(raw) error
+	from    uint64 // stream sequence that comes next
+	read    uint64 // messages so far, as the consumer counts them
+	left    uint64 // messages that follow
 }
 
 // batch asks for the next messages and gives them to fn.
 func (r *reader) batch(ctx context.Context) error {
 	fetch, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	batch, err := r.cons.Fetch(int(min(r.left, readBatch)), jetstream.FetchContext(fetch))
+	most := r.left
+	if r.bounded {
+		most = max(most-1, 1)
+	}
+	batch, err := r.cons.Fetch(int(min(most, readBatch)), jetstream.FetchContext(fetch))
 	if err != nil {
 		return err
 	}

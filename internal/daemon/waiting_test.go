@@ -63,9 +63,8 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 	if waits, err := d.Timers(t.Context()); err != nil || len(waits) != n {
 		t.Errorf("%d conversations have a timer, %d wait: %v", len(waits), n, err)
 	}
-	// What grows is a look into one block of HISTORY that nobody has read lately
-	// (at most 8 MB): it does not go on growing with the conversations.
-	if among > 10*alone {
+	// The fastest of nine each: what is left is noise.
+	if among > 4*alone {
 		t.Errorf("answering one of %d took %v, %v when few wait", n, among, alone)
 	}
 }

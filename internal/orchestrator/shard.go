@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -227,12 +228,26 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	c.requestedAt = c.state.GenLane
 	said := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
 	c.state.Transcript = said.Transcript
-	err = s.o.Bus.Facts(ctx, c.id, c.since-1, func(m bus.Message) error {
+	upTo := seq
+	if settles(last.State) {
+		upTo = c.since - 1
+	}
+	err = s.o.Bus.Facts(ctx, c.id, upTo, func(m bus.Message) error {
 		said.Apply(folded(m))
 		return nil
 	})
 	c.state.Settled(said)
 	return err
+}
+
+// settles reports whether a call may have got its result after a Decision
+// without another one. Otherwise what stands behind it changes nothing: inputs are
+// answered by a Decision, and whoever takes a shard over begins before those that
+// are not.
+func settles(state events.State) bool {
+	return slices.ContainsFunc(state.Calls, func(c events.CallState) bool {
+		return c.Running() || c.Status == "" && (c.Waits == events.WaitResult || c.Waits == events.WaitAnswer)
+	})
 }
 
 // decide decides once and makes the decision stand; it reports whether there
