@@ -172,10 +172,11 @@ func fillLog(b *testing.B, c *bus.Bus, conversations, total int) {
 	}
 }
 
-// BenchmarkFacts reads the three facts of a conversation that was said something
-// just now: when nobody else was meanwhile, and after 20,000 facts of others.
+// BenchmarkFacts reads the first facts of a conversation that was said something
+// just now: when nobody else was meanwhile, and with 20,000 facts of others behind
+// or between those that are read.
 func BenchmarkFacts(b *testing.B) {
-	for name, others := range map[string]int{"quiet": 0, "busy": 20_000} {
+	for name, others := range map[string]struct{ between, behind int }{"quiet": {}, "behind": {behind: 20_000}, "between": {between: 20_000}} {
 		b.Run(name, func(b *testing.B) {
 			c := benchBus(b)
 			conversation := id()
@@ -187,23 +188,13 @@ func BenchmarkFacts(b *testing.B) {
 				}
 				return seq
 			}
-			var last uint64
-			for range 3 {
-				last = ask(conversation)
-			}
-			_, js := c.Raw()
-			frame := benchFrame(b, 1)
-			for i := range others {
-				other := fmt.Sprintf("01938a5c-7c1e-7000-8000-%012d", i/4)
-				if _, err := js.PublishAsync(topology.At(c.Shards(), other, events.ChannelIn).Subject(topology.Conv), frame); err != nil {
-					b.Fatal(err)
-				}
-				if i%1000 == 999 {
-					<-js.PublishAsyncComplete()
-				}
-			}
 			ask(conversation)
-			copied(b, c, others+4)
+			ask(conversation)
+			said(b, c, others.between)
+			last := ask(conversation)
+			said(b, c, others.behind)
+			ask(conversation)
+			copied(b, c, others.between+others.behind+4)
 			for b.Loop() {
 				n := 0
 				if err := c.Facts(b.Context(), conversation, last, func(bus.Message) error { n++; return nil }); err != nil || n != 3 {
@@ -212,4 +203,21 @@ func BenchmarkFacts(b *testing.B) {
 			}
 		})
 	}
+}
+
+// said publishes so many facts of others, four of each.
+func said(b *testing.B, c *bus.Bus, n int) {
+	b.Helper()
+	_, js := c.Raw()
+	frame := benchFrame(b, 1)
+	for i := range n {
+		other := fmt.Sprintf("01938a5c-7c1e-7000-8000-%012d", i/4)
+		if _, err := js.PublishAsync(topology.At(c.Shards(), other, events.ChannelIn).Subject(topology.Conv), frame); err != nil {
+			b.Fatal(err)
+		}
+		if i%1000 == 999 {
+			<-js.PublishAsyncComplete()
+		}
+	}
+	<-js.PublishAsyncComplete()
 }
