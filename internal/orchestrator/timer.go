@@ -10,11 +10,28 @@ import (
 // setTimer makes the conversation's one timer fire when something happens in it
 // by itself, or takes it back. The timer stands on the server: it fires also
 // when every process of ours has been started anew.
+//
+// Nothing fences it. An owner that stood still between a Decision and this, and
+// was followed by another meanwhile, has put its timer in the place of a newer
+// one. So it looks afterwards whether its Decision is still the last, and sets
+// that of the last: whoever sets a timer last has seen the last Decision.
 func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
-	if ms == 0 {
-		return s.o.Bus.StopTimer(ctx, c.id)
+	for lane := c.state.TurnLane; ; {
+		var err error
+		if ms == 0 {
+			err = s.o.Bus.StopTimer(ctx, c.id)
+		} else {
+			err = s.o.Bus.SetTimer(ctx, c.id, time.UnixMilli(ms))
+		}
+		if err != nil {
+			return err
+		}
+		last, at, err := s.o.Bus.LastDecision(ctx, c.id, 0)
+		if err != nil || last == nil || at <= lane {
+			return err
+		}
+		lane, ms = at, last.State.NextMS()
 	}
-	return s.o.Bus.SetTimer(ctx, c.id, time.UnixMilli(ms))
 }
 
 // followDues wakes the conversations whose timers fire. It begins when the log
