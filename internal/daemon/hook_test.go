@@ -448,6 +448,25 @@ func TestHooksHoldATurnUpOrEndItAsTheySay(t *testing.T) {
 	}
 }
 
+// TestAHookThatDoesNotHearItsDeadlineHoldsUpNothing: it goes on for as long as it
+// likes, without the turn.
+func TestAHookThatDoesNotHearItsDeadlineHoldsUpNothing(t *testing.T) {
+	s := setStage(t, calls("{as: quick}"))
+	release := make(chan struct{})
+	s.orchestrator = func() daemon.Role {
+		return s.hooking(orchestrator.Hook{Hook: events.Hook{Name: "deaf", When: events.HookBefore, DeadlineMS: 250}, Ask: func(context.Context, *events.HookCall) (*events.HookAnswered, error) {
+			<-release
+			return nil, nil
+		}})
+	}
+	s.begin(&events.Settings{Policy: momentPolicy()})
+	t.Cleanup(func() { close(release) })
+	s.tell(&events.UserMessage{Text: "go"})
+	if end := s.end(); end.Reason != "hook_failed" {
+		t.Errorf("the turn ended as %s %s: %v", end.Outcome, end.Reason, end.Error)
+	}
+}
+
 // holdUp lets a hook, of the orchestrator's own or an app's, decide about a turn.
 func holdUp(t *testing.T, answer func(context.Context, *events.HookCall) (*events.HookAnswered, error), hook events.Hook, own bool, outcome events.Outcome, reason string) {
 	s := setStage(t, calls("{as: quick}"))

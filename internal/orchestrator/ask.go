@@ -15,7 +15,8 @@ type Hook struct {
 	// Ask is called once per turn, and once more when the orchestrator died
 	// before the answer stood in the log: the turn's id is the key of effects
 	// that must not happen twice. ctx ends at the deadline, and when the turn that
-	// it holds up is cancelled; Ask must return then.
+	// it holds up is cancelled. The turn goes on then; what Ask returns later is
+	// not heard, but the orchestrator stops only when it has returned.
 	Ask func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error)
 }
 
@@ -81,7 +82,7 @@ func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.
 			ask = own.Ask
 		}
 	}
-	a, err := guarded(ctx, ask, call)
+	a, err := s.within(ctx, ask, call)
 	switch {
 	case err != nil:
 		s.o.Log.Warn("a hook gave no answer", "hook", h.Name, "when", h.When, "turn", h.Turn, "error", err)
@@ -93,8 +94,31 @@ func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.
 	return a
 }
 
+// asking asks a hook.
+type asking func(context.Context, *events.HookCall) (*events.HookAnswered, error)
+
+// within asks a hook and waits for its answer until ctx ends, whatever the hook
+// makes of that.
+func (s *shard) within(ctx context.Context, ask asking, call *events.HookCall) (*events.HookAnswered, error) {
+	type answer struct {
+		*events.HookAnswered
+		error
+	}
+	answers := make(chan answer, 1)
+	s.work.Go(func() {
+		a, err := guarded(ctx, ask, call)
+		answers <- answer{a, err}
+	})
+	select {
+	case a := <-answers:
+		return a.HookAnswered, a.error
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // guarded asks a hook whose panic is its own.
-func guarded(ctx context.Context, ask func(context.Context, *events.HookCall) (*events.HookAnswered, error), call *events.HookCall) (a *events.HookAnswered, err error) {
+func guarded(ctx context.Context, ask asking, call *events.HookCall) (a *events.HookAnswered, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the hook %s broke down: %v", call.Hook, r)
