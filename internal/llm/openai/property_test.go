@@ -111,7 +111,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzWalkAgreesWithTheStandardLibrary(f *testing.F) {
-	for _, s := range []string{`{"a":1,"b":[{"c":"\"]}"}],"\u0041":null}`, `[1, "x" , {"a":[]}]`, `"\\\""`, `{`, `{"a"`} {
+	for _, s := range []string{`{"a":1,"b":[{"c":"\"]}"}],"\u0041":null}`, `[1, "x" , {"a":[]}]`, `"\\\""`, `{`, `{"a"`, "{\"\x8b\":null}"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -122,7 +122,7 @@ func skipString(b []byte, i int) int {
 }
 
 func plainKey(quoted []byte) []byte {
-	if bytes.IndexByte(quoted, '\\') >= 0 {
+	if bytes.IndexByte(quoted, '\\') >= 0 || !utf8.Valid(quoted) {
 		return []byte(text(quoted))
 	}
 	if len(quoted) < 2 {
