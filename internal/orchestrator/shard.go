@@ -80,7 +80,7 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	}
 	c := s.conversations[m.Conversation]
 	switch {
-	case c == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall) && m.Bad == nil && !isWaitedFor(m):
+	case c == nil && m.Bad == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall && !wantsDecision(m)):
 		return // late: nothing is under way that it could change
 	case c == nil:
 		c = s.remember(m.Conversation, m.Sequence)
@@ -94,7 +94,9 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 }
 
 // wantsDecision reports whether a message may be one to decide on. Chunks are
-// not.
+// not. On a call's lane it may be what a conversation waits for in which nothing
+// is under way: a result from outside, or what the next try at a call asks that
+// died while it asked.
 func wantsDecision(m bus.Message) bool {
 	if m.Channel == events.ChannelIn {
 		return true
@@ -102,19 +104,6 @@ func wantsDecision(m bus.Message) bool {
 	for _, l := range m.Lines {
 		switch l.Event.(type) {
 		case *events.GenerationEnded, *events.ToolResult, *events.QuestionAsked:
-			return true
-		}
-	}
-	return false
-}
-
-// isWaitedFor reports whether a message of a call's lane may be one that a
-// conversation waits for which is not under way: a result from outside, or what
-// the next try at a call asks that died while it asked.
-func isWaitedFor(m bus.Message) bool {
-	for _, l := range m.Lines {
-		switch l.Event.(type) {
-		case *events.ToolResult, *events.QuestionAsked:
 			return true
 		}
 	}
