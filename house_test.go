@@ -59,6 +59,7 @@ var mayImport = map[string]string{
 	"internal/tool/arithmetic":     "",
 	"internal/tool/command":        "internal/tool internal/events",
 	"internal/tool/web":            "internal/tool internal/events",
+	"internal/tool/tooltest":       "internal/tool internal/events",
 	"internal/tool/manifest":       "internal/tool internal/tool/command internal/tool/web internal/events",
 	"internal/mcp":                 "internal/tool internal/events",
 	"internal/policy":              "internal/yamlfile internal/events",

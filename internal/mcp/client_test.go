@@ -16,6 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 // everyWay runs a test against the whole peer over each transport.
@@ -82,7 +83,7 @@ func TestCallsComeToResults(t *testing.T) {
 		})
 		t.Run("isError is a failure that the model reads", func(t *testing.T) {
 			_, err := r.call(t.Context(), "fail", tool.Input{})
-			wantFailure(t, err, "the disk is full: free some space")
+			tooltest.Failed(t, err, "the disk is full: free some space")
 		})
 		t.Run("images, audio and resources are attached, each with a line", func(t *testing.T) {
 			got, err := r.call(t.Context(), "media", tool.Input{})

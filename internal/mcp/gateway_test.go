@@ -19,6 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 // bus is what a gateway offers in these tests.
@@ -299,7 +300,7 @@ func TestAGatewayIsAServerLikeOthers(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	_, err = r.call(t.Context(), "refused", tool.Input{})
-	wantFailure(t, err, "a person said no")
+	tooltest.Failed(t, err, "a person said no")
 	if _, err = r.call(t.Context(), "away", tool.Input{}); !retryable(err) {
 		t.Errorf("got %v", err)
 	}

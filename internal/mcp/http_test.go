@@ -17,6 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 // switched is an HTTP server whose handler is changed while it runs.
@@ -90,7 +91,7 @@ func TestAnHTTPServerThatWasStartedAgainIsGreetedAgain(t *testing.T) {
 		r.has("fail")
 		s.to(fresh(t, false))
 		_, err := r.call(t.Context(), "fail", tool.Input{})
-		wantFailure(t, err, "the disk is full")
+		tooltest.Failed(t, err, "the disk is full")
 	})
 	t.Run("it says 400 with an error, and then works", func(t *testing.T) {
 		s, url := listen(t, fresh(t, false))
@@ -104,7 +105,7 @@ func TestAnHTTPServerThatWasStartedAgainIsGreetedAgain(t *testing.T) {
 		}()
 		r.says("Bad Request")
 		s.to(fresh(t, false))
-		wantFailure(t, <-done, "the disk is full")
+		tooltest.Failed(t, <-done, "the disk is full")
 	})
 }
 
@@ -163,7 +164,7 @@ func TestAnAnswerOverHTTPThatIsTooLongIsAFailure(t *testing.T) {
 				}
 			}))
 			_, err := run(t, mcp.Server{URL: url}).call(t.Context(), "echo", tool.Input{Arguments: echoX})
-			wantFailure(t, err, "longer than 64 MB")
+			tooltest.Failed(t, err, "longer than 64 MB")
 		})
 	}
 }

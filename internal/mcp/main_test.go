@@ -3,7 +3,6 @@ package mcp_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -157,13 +156,5 @@ func (r *running) says(text string) {
 		case <-late:
 			r.t.Fatalf("the log does not say %q", text)
 		}
-	}
-}
-
-// wantFailure checks that err is one that the model reads.
-func wantFailure(t *testing.T, err error, text string) {
-	t.Helper()
-	if f, ok := errors.AsType[*tool.Failure](err); !ok || !strings.Contains(f.Message, text) {
-		t.Fatalf("got %v, want a failure with %q", err, text)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
@@ -52,7 +53,7 @@ func TestOddAnswersStayWithTheirCall(t *testing.T) {
 				case retryable(err):
 					said = "RETRY " + err.Error()
 				case err != nil:
-					wantFailure(t, err, "")
+					tooltest.Failed(t, err, "")
 					said = err.Error()
 				}
 				if !strings.Contains(said, c.want) || got.Structured != nil && string(got.Structured) != `{"a":"`+"\uFFFD"+`"}` {

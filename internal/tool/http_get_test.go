@@ -14,6 +14,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 // site answers whatever the tests ask for.
@@ -103,7 +104,7 @@ func TestHTTPGet(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := call(t, r, "http_get", args{"url": c.url})
-			wantFailure(t, err, c.want)
+			tooltest.Failed(t, err, c.want)
 			if _, retry := tool.RetryAfter(err); retry {
 				t.Fatal("would be tried again")
 			}

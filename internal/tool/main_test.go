@@ -3,8 +3,6 @@ package tool_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -48,15 +46,6 @@ func call(t *testing.T, r *tool.Registry, name string, args any) (string, error)
 	}
 	result, err := it.Run(t.Context(), tool.Input{Call: "c1", Arguments: raw})
 	return result.Content, err
-}
-
-// wantFailure checks that err is one that the model reads.
-func wantFailure(t *testing.T, err error, text string) {
-	t.Helper()
-	var f *tool.Failure
-	if !errors.As(err, &f) || !strings.Contains(f.Message, text) {
-		t.Fatalf("got %v, want a failure with %q", err, text)
-	}
 }
 
 type args map[string]any

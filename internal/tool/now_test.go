@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 func TestNow(t *testing.T) {
@@ -47,7 +48,7 @@ func TestNow(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := call(t, r, "now", args{"timezone": c.zone})
-			wantFailure(t, err, c.want)
+			tooltest.Failed(t, err, c.want)
 		})
 	}
 	t.Run("a name beyond the schema is refused", func(t *testing.T) {
@@ -82,7 +83,7 @@ func TestCalculate(t *testing.T) {
 	})
 	t.Run("an error repeats the expression and names the position", func(t *testing.T) {
 		_, err := call(t, r, "calculate", args{"expression": "2 +* 3"})
-		wantFailure(t, err, `cannot calculate "2 +* 3": at position 4`)
+		tooltest.Failed(t, err, `cannot calculate "2 +* 3": at position 4`)
 	})
 	t.Run("an expression that is no text is refused before it runs", func(t *testing.T) {
 		if _, err := call(t, r, "calculate", args{"expression": 7}); err == nil || !strings.Contains(err.Error(), "arguments.expression: got number, want string") {
@@ -109,7 +110,7 @@ func FuzzCalculate(f *testing.F) {
 			t.Fatalf("%q: %q, %v", raw, got.Content, err)
 		}
 		if err != nil {
-			wantFailure(t, err, "")
+			tooltest.Failed(t, err, "")
 		}
 	})
 }

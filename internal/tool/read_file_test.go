@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 // tree makes a root with files and a secret beside it.
@@ -135,7 +136,7 @@ func TestReadFileRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := call(t, r, "read_file", c.args)
-			wantFailure(t, err, c.want)
+			tooltest.Failed(t, err, c.want)
 			if strings.Contains(err.Error(), root) || got != "" {
 				t.Fatalf("%q, %v tells where the root is", got, err)
 			}

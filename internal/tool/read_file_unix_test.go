@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 func TestReadFileRefusesANamedPipeWithoutWaitingForIt(t *testing.T) {
@@ -16,5 +17,5 @@ func TestReadFileRefusesANamedPipeWithoutWaitingForIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := call(t, builtins(t, tool.Config{Root: root}), "read_file", args{"path": "pipe"})
-	wantFailure(t, err, "neither a file nor a directory")
+	tooltest.Failed(t, err, "neither a file nor a directory")
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool/command"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 func TestArgumentsOfTheProgram(t *testing.T) {
@@ -43,7 +44,7 @@ func TestArgumentsOfTheProgram(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			it := made(t, events.ToolSpec{Schema: schema("v")}, command.Config{Command: self(t, "arguments", c.items...), Stdin: "json"})
-			got, err := run(t, it, c.args)
+			got, err := tooltest.Run(t, it, c.args)
 			if err != nil || got != c.want+"\n" {
 				t.Fatalf("got %s, %v; want %s", got, err, c.want)
 			}
@@ -65,7 +66,7 @@ func TestArgumentsOfTheProgram(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.item.Arg = "v"
 			it := made(t, events.ToolSpec{Schema: schema("v")}, command.Config{Command: self(t, "arguments", c.item)})
-			_, err := run(t, it, c.args)
+			_, err := tooltest.Run(t, it, c.args)
 			wantFailure(t, err, c.want)
 		})
 	}
@@ -98,7 +99,7 @@ func TestPathsStayBelowTheDirectory(t *testing.T) {
 		{"dots that are a name", "...", "./..."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got, err := run(t, it, `{"v":"`+c.path+`"}`); err != nil || got != `["`+c.want+"\"]\n" {
+			if got, err := tooltest.Run(t, it, `{"v":"`+c.path+`"}`); err != nil || got != `["`+c.want+"\"]\n" {
 				t.Fatal(got, err)
 			}
 		})
@@ -114,7 +115,7 @@ func TestPathsStayBelowTheDirectory(t *testing.T) {
 		{"two dots alone are refused", ".."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := run(t, it, `{"v":"`+c.path+`"}`)
+			_, err := tooltest.Run(t, it, `{"v":"`+c.path+`"}`)
 			wantFailure(t, err, "below the tool's directory")
 		})
 	}

@@ -3,7 +3,6 @@ package command_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,6 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/tool/command"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 // TestMain runs the tests, or plays one of the programs that they call.
@@ -155,27 +155,10 @@ func made(t *testing.T, spec events.ToolSpec, c command.Config) tool.Tool {
 	return it
 }
 
-// run calls a tool.
-func run(t *testing.T, it tool.Tool, args string) (string, error) {
-	t.Helper()
-	result, err := it.Run(t.Context(), tool.Input{Call: "c1", Arguments: json.RawMessage(args)})
-	return result.Content, err
-}
-
 // wantFailure checks that err is one that the model reads.
 func wantFailure(t *testing.T, err error, want string) {
 	t.Helper()
-	_, failed := errors.AsType[*tool.Failure](err)
-	switch tool.StatusOf(err) {
-	case events.StatusTooLarge, events.StatusCrashed:
-		failed = true
-	}
-	if !failed || !strings.Contains(err.Error(), want) {
-		t.Fatalf("got %v, want a failure with %q", err, want)
-	}
-	if len(err.Error()) > 10_000 {
-		t.Fatalf("the failure has %d bytes", len(err.Error()))
-	}
+	tooltest.Ended(t, err, want, 10_000)
 }
 
 // begun runs a tool and returns when it has printed the line that it is ready:

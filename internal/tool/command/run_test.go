@@ -17,6 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/tool/command"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 )
 
 func TestWhatAProgramPrints(t *testing.T) {
@@ -38,7 +39,7 @@ func TestWhatAProgramPrints(t *testing.T) {
 			t.Setenv("COMMAND_TEST_SHOWN", "yes")
 			t.Setenv("COMMAND_TEST_SECRET", "hidden")
 			c.config.Command = c.items
-			got, err := run(t, made(t, events.ToolSpec{}, c.config), `{}`)
+			got, err := tooltest.Run(t, made(t, events.ToolSpec{}, c.config), `{}`)
 			if err != nil || !strings.Contains(got, c.want) || strings.Contains(got, "hidden") {
 				t.Fatalf("got %q, %v", got, err)
 			}
@@ -47,13 +48,13 @@ func TestWhatAProgramPrints(t *testing.T) {
 	t.Run("a result of 20 MB is whole, from arguments of 20 MB", func(t *testing.T) {
 		it := made(t, events.ToolSpec{Schema: schema("v")}, command.Config{Command: self(t, "stdin"), Stdin: "json"})
 		args := `{"v":"` + strings.Repeat("x", 20<<20) + `"}`
-		if got, err := run(t, it, args); err != nil || got != args+"\n" {
+		if got, err := tooltest.Run(t, it, args); err != nil || got != args+"\n" {
 			t.Fatal(len(got), err)
 		}
 	})
 	t.Run("arguments that a program does not read are no failure", func(t *testing.T) {
 		it := made(t, events.ToolSpec{Schema: schema("v")}, command.Config{Command: self(t, "print", text("done")), Stdin: "json"})
-		if got, err := run(t, it, `{"v":"`+strings.Repeat("x", 5<<20)+`"}`); err != nil || got != "done" {
+		if got, err := tooltest.Run(t, it, `{"v":"`+strings.Repeat("x", 5<<20)+`"}`); err != nil || got != "done" {
 			t.Fatal(got, err)
 		}
 	})
@@ -82,13 +83,13 @@ func TestWhatAProgramPrints(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := run(t, it, `{}`); err != nil || filepath.Base(got) != "d" {
+		if got, err := tooltest.Run(t, it, `{}`); err != nil || filepath.Base(got) != "d" {
 			t.Fatal(got, err)
 		}
 		if err := os.Remove(filepath.Join(base, "d")); err != nil {
 			t.Fatal(err)
 		}
-		_, err = run(t, it, `{}`)
+		_, err = tooltest.Run(t, it, `{}`)
 		wantFailure(t, err, "cannot be started")
 	})
 }
@@ -110,18 +111,18 @@ func TestHowAProgramFails(t *testing.T) {
 		{"what may work later fails a tool that runs once", self(t, "later"), events.ToolSpec{}, "exit status 75"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := run(t, made(t, c.spec, command.Config{Command: c.items}), `{}`)
+			_, err := tooltest.Run(t, made(t, c.spec, command.Config{Command: c.items}), `{}`)
 			wantFailure(t, err, c.want)
 		})
 	}
 	t.Run("exactly as much as is allowed is fine", func(t *testing.T) {
-		got, err := run(t, made(t, events.ToolSpec{ResultBytes: 5}, command.Config{Command: self(t, "print", text("12345"))}), `{}`)
+		got, err := tooltest.Run(t, made(t, events.ToolSpec{ResultBytes: 5}, command.Config{Command: self(t, "print", text("12345"))}), `{}`)
 		if err != nil || got != "12345" {
 			t.Fatal(got, err)
 		}
 	})
 	t.Run("exit code 75 is tried again where that does no harm", func(t *testing.T) {
-		_, err := run(t, made(t, events.ToolSpec{Effect: events.EffectPure}, command.Config{Command: self(t, "later")}), `{}`)
+		_, err := tooltest.Run(t, made(t, events.ToolSpec{Effect: events.EffectPure}, command.Config{Command: self(t, "later")}), `{}`)
 		if _, retry := tool.RetryAfter(err); !retry {
 			t.Fatal(err)
 		}
@@ -139,7 +140,7 @@ func TestHowAProgramFails(t *testing.T) {
 		if err := os.Remove(program); err != nil {
 			t.Fatal(err)
 		}
-		_, err = run(t, it, `{}`)
+		_, err = tooltest.Run(t, it, `{}`)
 		wantFailure(t, err, "cannot be started")
 	})
 }
@@ -152,7 +153,7 @@ func TestAGigabyteCostsLittle(t *testing.T) {
 	}
 	t.Run("on stdout the program is ended, though it ignores what ends others", func(t *testing.T) {
 		before := heap()
-		_, err := run(t, made(t, events.ToolSpec{ResultBytes: 1 << 20}, command.Config{Command: self(t, "gigabyte")}), `{}`)
+		_, err := tooltest.Run(t, made(t, events.ToolSpec{ResultBytes: 1 << 20}, command.Config{Command: self(t, "gigabyte")}), `{}`)
 		wantFailure(t, err, "printed more than 1048576 bytes and was ended")
 		if used := heap() - before; used > 16<<20 {
 			t.Fatalf("%d bytes were allocated", used)
@@ -160,7 +161,7 @@ func TestAGigabyteCostsLittle(t *testing.T) {
 	})
 	t.Run("on stderr only the end is kept", func(t *testing.T) {
 		before := heap()
-		got, err := run(t, made(t, events.ToolSpec{}, command.Config{Command: self(t, "gigabyte of complaints")}), `{}`)
+		got, err := tooltest.Run(t, made(t, events.ToolSpec{}, command.Config{Command: self(t, "gigabyte of complaints")}), `{}`)
 		if err != nil || !strings.Contains(got, "said on stderr: …xxx") || len(got) > 5000 {
 			t.Fatal(len(got), err)
 		}
@@ -209,7 +210,7 @@ func TestACallEnds(t *testing.T) {
 	}
 	t.Run("when its time is over, and says so with what was printed", func(t *testing.T) {
 		it := made(t, events.ToolSpec{TimeoutMS: 1500}, command.Config{Command: self(t, "ignore")})
-		_, err := run(t, it, `{}`)
+		_, err := tooltest.Run(t, it, `{}`)
 		if tool.StatusOf(err) != events.StatusTimeout || !strings.Contains(err.Error(), "took too long and was ended") || !strings.Contains(err.Error(), "ready") {
 			t.Fatal(err)
 		}

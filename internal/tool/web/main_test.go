@@ -3,7 +3,6 @@ package web_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 	"github.com/parleybus/parley/internal/tool/web"
 )
 
@@ -56,30 +56,13 @@ func made(t *testing.T, spec events.ToolSpec, c web.Config) tool.Tool {
 	return it
 }
 
-// run calls a tool.
-func run(t *testing.T, it tool.Tool, args string) (string, error) {
-	t.Helper()
-	result, err := it.Run(t.Context(), tool.Input{Call: "c1", Arguments: json.RawMessage(args)})
-	return result.Content, err
-}
-
 // wantFailure checks that err is one that the model reads, and not to be tried
 // again.
 func wantFailure(t *testing.T, err error, want string) {
 	t.Helper()
-	_, failed := errors.AsType[*tool.Failure](err)
-	switch tool.StatusOf(err) {
-	case events.StatusTooLarge, events.StatusCrashed:
-		failed = true
-	}
-	if !failed || !strings.Contains(err.Error(), want) {
-		t.Fatalf("got %v, want a failure with %q", err, want)
-	}
+	tooltest.Ended(t, err, want, 5000)
 	if _, again := tool.RetryAfter(err); again {
 		t.Fatalf("would be tried again: %v", err)
-	}
-	if len(err.Error()) > 5000 {
-		t.Fatalf("the failure has %d bytes", len(err.Error()))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 	"github.com/parleybus/parley/internal/tool/web"
 )
 
@@ -52,19 +53,19 @@ func TestAddressesInsideAreRefused(t *testing.T) {
 	t.Run("a name that resolves to loopback is refused", func(t *testing.T) {
 		at, _ := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("was asked") })
 		it := made(t, events.ToolSpec{}, web.Config{URL: strings.Replace(at, "127.0.0.1", "localhost", 1)})
-		_, err := run(t, it, `{}`)
+		_, err := tooltest.Run(t, it, `{}`)
 		wantFailure(t, err, "not a public address. Whoever runs the tool worker can allow it with an entry under allow of the tool: ")
 	})
 	for name, ip := range map[string][4]byte{"metadata": {169, 254, 169, 254}, "loopback": {127, 0, 0, 1}, "private": {10, 0, 0, 1}} {
 		t.Run("a name that resolves to a "+name+" address is refused", func(t *testing.T) {
 			r := names(t, func() [4]byte { return ip })
-			_, err := run(t, made(t, events.ToolSpec{}, web.Config{URL: "http://rebind.test/", Resolver: r}), `{}`)
+			_, err := tooltest.Run(t, made(t, events.ToolSpec{}, web.Config{URL: "http://rebind.test/", Resolver: r}), `{}`)
 			wantFailure(t, err, "not a public address")
 		})
 	}
 	t.Run("a name that is allowed is not allowed to lead inside", func(t *testing.T) {
 		r := names(t, func() [4]byte { return [4]byte{127, 0, 0, 1} })
-		_, err := run(t, made(t, events.ToolSpec{}, web.Config{URL: "http://rebind.test/", Resolver: r, Allow: []string{"rebind.test", "*.test"}}), `{}`)
+		_, err := tooltest.Run(t, made(t, events.ToolSpec{}, web.Config{URL: "http://rebind.test/", Resolver: r, Allow: []string{"rebind.test", "*.test"}}), `{}`)
 		wantFailure(t, err, "not a public address")
 	})
 	t.Run("a name whose address is allowed is reached, and each time it is looked at anew", func(t *testing.T) {
@@ -72,10 +73,10 @@ func TestAddressesInsideAreRefused(t *testing.T) {
 		var asked atomic.Int32
 		r := names(t, func() [4]byte { return [4]byte{127, 0, 0, byte(asked.Add(1))} })
 		it := made(t, events.ToolSpec{}, web.Config{URL: strings.Replace(at, "127.0.0.1", "rebind.test", 1), Resolver: r, Allow: []string{"127.0.0.1"}})
-		if got, err := run(t, it, `{}`); err != nil || got != "hello" {
+		if got, err := tooltest.Run(t, it, `{}`); err != nil || got != "hello" {
 			t.Fatal(got, err, allow)
 		}
-		_, err := run(t, it, `{}`)
+		_, err := tooltest.Run(t, it, `{}`)
 		wantFailure(t, err, "127.0.0.2, which is not a public address")
 	})
 }
@@ -115,7 +116,7 @@ func TestRedirects(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.config.URL = own + c.path
 			c.config.Resolver = names(t, func() [4]byte { return [4]byte{127, 0, 0, 1} })
-			_, err := run(t, made(t, events.ToolSpec{}, c.config), `{}`)
+			_, err := tooltest.Run(t, made(t, events.ToolSpec{}, c.config), `{}`)
 			wantFailure(t, err, c.want)
 			if strings.Contains(err.Error(), "secret") {
 				t.Fatalf("a secret is told: %v", err)
@@ -134,7 +135,7 @@ func TestRedirects(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			seen = nil
 			it := made(t, events.ToolSpec{Schema: schema("v")}, web.Config{Method: "POST", Body: web.Body{Whole: true}, URL: own + c.path, Allow: all, Redirects: true, Headers: secrets})
-			if got, err := run(t, it, `{"v":1}`); err != nil || got != "arrived" || len(seen) != len(c.want) {
+			if got, err := tooltest.Run(t, it, `{"v":1}`); err != nil || got != "arrived" || len(seen) != len(c.want) {
 				t.Fatal(got, err, len(seen))
 			}
 			for i, want := range c.want {

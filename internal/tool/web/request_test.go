@@ -10,6 +10,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 	"github.com/parleybus/parley/internal/tool/web"
 )
 
@@ -58,7 +59,7 @@ func TestWhatIsSent(t *testing.T) {
 				}
 			})
 			c.config.URL, c.config.Allow = url+c.config.URL, allow
-			if _, err := run(t, made(t, c.spec, c.config), c.args); err != nil {
+			if _, err := tooltest.Run(t, made(t, c.spec, c.config), c.args); err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range c.want {
@@ -82,7 +83,7 @@ func TestHeaderInjectionIsRefused(t *testing.T) {
 	} {
 		t.Run(c.name+" in an argument fails the call", func(t *testing.T) {
 			it := made(t, events.ToolSpec{Schema: schema("v")}, web.Config{URL: url, Allow: allow, Headers: map[string]web.Value{"X-V": arg("v")}})
-			_, err := run(t, it, `{"v":"`+c.value+`"}`)
+			_, err := tooltest.Run(t, it, `{"v":"`+c.value+`"}`)
 			wantFailure(t, err, "one line of ASCII")
 		})
 		t.Run(c.name+" in a fixed value is refused, and the value not told", func(t *testing.T) {
@@ -120,7 +121,7 @@ func TestARequestEndsWithItsCall(t *testing.T) {
 		}
 	})
 	t.Run("at its deadline", func(t *testing.T) {
-		_, err := run(t, made(t, events.ToolSpec{TimeoutMS: 100, Effect: events.EffectPure}, web.Config{URL: url, Allow: allow}), `{}`)
+		_, err := tooltest.Run(t, made(t, events.ToolSpec{TimeoutMS: 100, Effect: events.EffectPure}, web.Config{URL: url, Allow: allow}), `{}`)
 		if tool.StatusOf(err) != events.StatusTimeout {
 			t.Fatal(err)
 		}

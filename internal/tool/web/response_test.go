@@ -13,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/tool/tooltest"
 	"github.com/parleybus/parley/internal/tool/web"
 )
 
@@ -44,7 +45,7 @@ func TestWhatIsAnswered(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			url, allow := says(t, c.status, c.body)
-			got, err := run(t, made(t, events.ToolSpec{}, web.Config{URL: url, Allow: allow, Response: c.response}), `{}`)
+			got, err := tooltest.Run(t, made(t, events.ToolSpec{}, web.Config{URL: url, Allow: allow, Response: c.response}), `{}`)
 			if err != nil || got != c.want {
 				t.Fatalf("got %q, %v", got, err)
 			}
@@ -83,7 +84,7 @@ func TestAnswersThatAreFailures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			url, allow := says(t, c.status, c.body, "Content-Type", "image/png", "Retry-After", "1")
 			it := made(t, events.ToolSpec{ResultBytes: 100}, web.Config{URL: url + "/p?key=secret", Allow: allow, Response: c.response})
-			_, err := run(t, it, `{}`)
+			_, err := tooltest.Run(t, it, `{}`)
 			wantFailure(t, err, c.want)
 			if strings.Contains(err.Error(), "secret") {
 				t.Fatalf("the query is told: %v", err)
@@ -111,7 +112,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("HTTP %d with Retry-After %q", c.status, c.after), func(t *testing.T) {
 			url, allow := says(t, c.status, "later", "Retry-After", c.after)
-			_, err := run(t, made(t, events.ToolSpec{Effect: events.EffectIdempotent}, web.Config{URL: url, Allow: allow}), `{}`)
+			_, err := tooltest.Run(t, made(t, events.ToolSpec{Effect: events.EffectIdempotent}, web.Config{URL: url, Allow: allow}), `{}`)
 			if after, again := tool.RetryAfter(err); !again || after < c.least || after > c.most {
 				t.Fatal(after, again, err)
 			}
@@ -119,16 +120,16 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	}
 	t.Run("a connection that breaks, if that does no harm", func(t *testing.T) {
 		url, allow := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-		_, err := run(t, made(t, events.ToolSpec{Effect: events.EffectPure}, web.Config{URL: url + "/?key=secret", Allow: allow}), `{}`)
+		_, err := tooltest.Run(t, made(t, events.ToolSpec{Effect: events.EffectPure}, web.Config{URL: url + "/?key=secret", Allow: allow}), `{}`)
 		if _, again := tool.RetryAfter(err); !again || strings.Contains(err.Error(), "secret") {
 			t.Fatal(err)
 		}
-		_, err = run(t, made(t, events.ToolSpec{}, web.Config{Method: "POST", URL: url, Allow: allow}), `{}`)
+		_, err = tooltest.Run(t, made(t, events.ToolSpec{}, web.Config{Method: "POST", URL: url, Allow: allow}), `{}`)
 		wantFailure(t, err, "it is not known whether it took effect there")
 	})
 	t.Run("but not a server whose certificate nobody knows", func(t *testing.T) {
 		url, allow := secure(t)
-		_, err := run(t, made(t, events.ToolSpec{Effect: events.EffectPure}, web.Config{URL: url, Allow: allow}), `{}`)
+		_, err := tooltest.Run(t, made(t, events.ToolSpec{Effect: events.EffectPure}, web.Config{URL: url, Allow: allow}), `{}`)
 		wantFailure(t, err, "its certificate is not trusted")
 	})
 }
@@ -152,7 +153,7 @@ func TestAGigabyteOfAnswerCostsLittle(t *testing.T) {
 			it := made(t, events.ToolSpec{ResultBytes: 1 << 20}, web.Config{URL: url, Allow: allow})
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := run(t, it, `{}`)
+			_, err := tooltest.Run(t, it, `{}`)
 			wantFailure(t, err, "answered more than 1048576 bytes")
 			runtime.ReadMemStats(&after)
 			if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
