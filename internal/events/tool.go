@@ -18,6 +18,15 @@ const (
 	EffectOnce       Effect = "once"       // never again on its own
 )
 
+// Known reports whether the class exists; an empty one does not.
+func (e Effect) Known() bool {
+	switch e {
+	case EffectPure, EffectIdempotent, EffectOnce:
+		return true
+	}
+	return false
+}
+
 // ToolSpec is what a tool tells about itself.
 type ToolSpec struct {
 	Name        string          `json:"name" jsonschema:"letters, digits, _ and -, at most 64"`

@@ -57,7 +57,7 @@ func (j *Judge) checkRule(r *events.Rule) (field string, err error) {
 	if err := pattern("tool", r.Tool); r.Tool != "" && err != nil {
 		return ".tool", err
 	}
-	if r.Effect != "" && !classed(r.Effect) {
+	if r.Effect != "" && !r.Effect.Known() {
 		return ".effect", fmt.Errorf("effect %q is unknown: give pure, idempotent or once", r.Effect)
 	}
 	if err := j.conditions.check(r.When); err != nil {

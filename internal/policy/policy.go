@@ -104,7 +104,7 @@ func (j *Judge) matches(r *events.Rule, f *facts) bool {
 		sure = err == nil
 	}
 	if r.Effect != "" && r.Effect != f.call.Effect {
-		if classed(r.Effect) {
+		if r.Effect.Known() {
 			return false
 		}
 		sure = false
@@ -126,13 +126,4 @@ func known(a events.Action) events.Action {
 		return a
 	}
 	return events.ActionApprove
-}
-
-// classed reports whether an effect class exists.
-func classed(e events.Effect) bool {
-	switch e {
-	case events.EffectPure, events.EffectIdempotent, events.EffectOnce:
-		return true
-	}
-	return false
 }

@@ -150,8 +150,7 @@ func fate(a *events.Awaited, at time.Time) []string {
 
 // effect says what running a call again would do, in the words of the contract.
 func effect(e events.Effect) string {
-	switch e {
-	case events.EffectPure, events.EffectIdempotent, events.EffectOnce:
+	if e.Known() {
 		return string(e)
 	}
 	return "unknown"

@@ -74,9 +74,7 @@ func (e *entry) spec(p *tool.Problems) events.ToolSpec {
 	if strings.TrimSpace(e.Description) == "" {
 		p.Add("name", "it has no description: say what it does, for the model")
 	}
-	switch e.Effect {
-	case "", events.EffectPure, events.EffectIdempotent, events.EffectOnce:
-	default:
+	if e.Effect != "" && !e.Effect.Known() {
 		p.Add("effect", "effect %.50q: give pure, idempotent or once (the default)", e.Effect)
 	}
 	if e.Timeout != "" {
