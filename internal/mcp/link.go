@@ -16,6 +16,7 @@ import (
 type link struct {
 	server *Server
 	set    func(tools ...tool.Tool) error
+	check  tool.Validator    // remembers the schemas that it has seen
 	legacy bool              // greet the server the way of 2025-11-25 and before
 	specs  []events.ToolSpec // as last set
 	setErr string            // why they could not be set; empty when they were

@@ -24,7 +24,6 @@ const (
 // left out and said in the log; the others stay.
 func (l *link) tools(list []*sdk.Tool) []tool.Tool {
 	log := l.server.Log
-	var check tool.Validator
 	var all []tool.Tool
 	taken := map[string]string{} // a tool's name here to the server's
 	for _, t := range inOrder(list, l.server.Prefix) {
@@ -32,7 +31,7 @@ func (l *link) tools(list []*sdk.Tool) []tool.Tool {
 			log.Warn("an MCP server lists too many tools; the rest is left out", "tools", len(list), "limit", maxTools)
 			break
 		}
-		spec, err := l.spec(t, &check)
+		spec, err := l.spec(t)
 		if err != nil {
 			log.Warn("a tool of an MCP server cannot be used and is left out", "tool", clip(t.Name, maxProblem), "error", err)
 			continue
@@ -61,7 +60,7 @@ func inOrder(list []*sdk.Tool, prefix string) []*sdk.Tool {
 }
 
 // spec is what a server says about a tool, in our words.
-func (l *link) spec(t *sdk.Tool, check *tool.Validator) (events.ToolSpec, error) {
+func (l *link) spec(t *sdk.Tool) (events.ToolSpec, error) {
 	spec := events.ToolSpec{Name: localName(l.server.Prefix, t.Name), Effect: effect(t.Annotations), TimeoutMS: l.server.Timeout.Milliseconds()}
 	if t.Name == "" {
 		return spec, fmt.Errorf("it has no name")
@@ -78,11 +77,11 @@ func (l *link) spec(t *sdk.Tool, check *tool.Validator) (events.ToolSpec, error)
 	if spec.Schema == nil {
 		spec.Schema = json.RawMessage(`{"type":"object"}`)
 	}
-	if err := check.Check(spec); err != nil {
+	if err := l.check.Check(spec); err != nil {
 		return spec, err
 	}
 	if spec.Output, err = schema(t.OutputSchema); err == nil && spec.Output != nil {
-		err = check.Check(events.ToolSpec{Name: spec.Name, Schema: spec.Output})
+		err = l.check.Check(events.ToolSpec{Name: spec.Name, Schema: spec.Output})
 	}
 	if err != nil {
 		l.server.Log.Warn("the output schema of a tool of an MCP server cannot be used: its structured results are not checked", "tool", spec.Name, "error", err)

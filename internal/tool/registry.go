@@ -22,6 +22,7 @@ type Registry struct {
 	tools   map[string]Tool
 	specs   []events.ToolSpec
 	changed chan struct{}
+	schemas Validator // that were checked
 }
 
 // New returns a registry of the tools, set by the source "". It refuses what
@@ -40,7 +41,7 @@ func (r *Registry) Set(source string, tools ...Tool) error {
 	defer r.mu.Unlock()
 	sources := maps.Clone(r.sources)
 	sources[source] = tools
-	byName, specs, err := index(sources)
+	byName, specs, err := index(sources, &r.schemas)
 	if err != nil {
 		return err
 	}
@@ -51,11 +52,10 @@ func (r *Registry) Set(source string, tools ...Tool) error {
 }
 
 // index checks tools and finds them by name.
-func index(sources map[string][]Tool) (map[string]Tool, []events.ToolSpec, error) {
+func index(sources map[string][]Tool, schemas *Validator) (map[string]Tool, []events.ToolSpec, error) {
 	byName := map[string]Tool{}
 	var specs []events.ToolSpec
 	name := regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	var v Validator
 	for _, source := range slices.Sorted(maps.Keys(sources)) {
 		for _, t := range sources[source] {
 			spec := t.Spec()
@@ -65,12 +65,12 @@ func index(sources map[string][]Tool) (map[string]Tool, []events.ToolSpec, error
 				return nil, nil, fmt.Errorf("tool %q: the name must be 1 to 64 letters, digits, _ or -: rename it", spec.Name)
 			case byName[spec.Name] != nil:
 				return nil, nil, fmt.Errorf("tool %q is registered twice: rename one of the two", spec.Name)
-			case spec.Effect != events.EffectPure && spec.Effect != events.EffectIdempotent && spec.Effect != events.EffectOnce:
+			case !spec.Effect.Known():
 				return nil, nil, fmt.Errorf("tool %q: effect %q must be pure, idempotent or once", spec.Name, spec.Effect)
 			case spec.TimeoutMS < 0 || spec.Concurrency < 0 || spec.ResultBytes < 0:
 				return nil, nil, fmt.Errorf("tool %q: timeout_ms %d, concurrency %d and result_bytes %d must not be negative", spec.Name, spec.TimeoutMS, spec.Concurrency, spec.ResultBytes)
 			}
-			if err := v.Check(spec); err != nil {
+			if err := schemas.Check(spec); err != nil {
 				return nil, nil, err
 			}
 			byName[spec.Name] = t
