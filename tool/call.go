@@ -1,7 +1,6 @@
 package tool
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,13 +27,11 @@ func arguments[In any](in contract.Input) (In, error) {
 	if err == nil {
 		return args, nil
 	}
-	d := json.NewDecoder(bytes.NewReader(in.Arguments))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
+	object, failed := in.Object()
+	if failed != nil {
 		return args, err
 	}
-	raw, failed := json.Marshal(whole(v))
+	raw, failed := json.Marshal(whole(object))
 	if failed != nil || (contract.Input{Arguments: raw}).Decode(&again) != nil {
 		return args, err // what is wrong with what the model wrote
 	}
