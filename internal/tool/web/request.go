@@ -70,11 +70,9 @@ func (e *endpoint) request(ctx context.Context, args map[string]any, call string
 		req.Header.Set(idempotencyKey, call)
 	}
 	for name, v := range e.config.Headers {
-		texts := []string{v.Text}
-		if v.Arg != "" {
-			if texts, err = tool.Texts(args[v.Arg]); err != nil {
-				return nil, err
-			}
+		texts, err := v.texts(args)
+		if err != nil {
+			return nil, err
 		}
 		req.Header.Del(name)
 		for _, text := range texts {
@@ -87,17 +85,21 @@ func (e *endpoint) request(ctx context.Context, args map[string]any, call string
 	return req, nil
 }
 
+// texts are what a value stands for in a call.
+func (v Value) texts(args map[string]any) ([]string, error) {
+	if v.Arg == "" {
+		return []string{v.Text}, nil
+	}
+	return tool.Texts(args[v.Arg])
+}
+
 // query adds what the description says besides the address.
 func (e *endpoint) query(u *url.URL, args map[string]any) (*url.URL, error) {
 	text := u.String()
 	for _, name := range slices.Sorted(maps.Keys(e.config.Query)) {
-		v := e.config.Query[name]
-		texts := []string{v.Text}
-		if v.Arg != "" {
-			var err error
-			if texts, err = tool.Texts(args[v.Arg]); err != nil {
-				return nil, err
-			}
+		texts, err := e.config.Query[name].texts(args)
+		if err != nil {
+			return nil, err
 		}
 		for _, one := range texts {
 			text += joint(text) + escape(name) + "=" + escape(one)
