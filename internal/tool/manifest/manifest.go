@@ -44,7 +44,8 @@ func (m *Manifest) Tools() []tool.Tool { return m.tools }
 type MCP struct {
 	Name string
 	// Command is the program and its arguments, as for os/exec; nil if there is a
-	// URL. It runs in Dir, the file's directory, with Env as all its environment.
+	// URL. It runs in Dir, the file's directory, with Env beside the few
+	// variables that every server gets.
 	Command []string
 	Dir     string
 	Env     []string // NAME=value

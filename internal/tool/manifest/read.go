@@ -42,41 +42,32 @@ func (f *file) read(raw []byte, m *Manifest) {
 		f.add(odd.token.Position.Line, "%.100s: anchors, aliases, merges and tags are not read here: write it out", odd.token.Value)
 		return
 	}
-	for key, value := range f.pairs(tree.Docs[0].Body) {
-		switch key {
+	for _, v := range f.pairs(tree.Docs[0].Body) {
+		switch key := v.Key.GetToken(); key.Value {
 		case "tools":
-			for _, n := range f.list(value, key) {
+			for _, n := range f.list(v.Value, key.Value) {
 				f.tool(n, m)
 			}
 		case "mcp":
-			for _, n := range f.list(value, key) {
+			for _, n := range f.list(v.Value, key.Value) {
 				f.server(n, m)
 			}
+		default:
+			f.add(key.Position.Line, "unknown field %.100q: the file has the lists tools and mcp", key.Value)
 		}
 	}
 }
 
-// pairs walks the keys of the file.
-func (f *file) pairs(body ast.Node) func(func(string, ast.Node) bool) {
-	return func(yield func(string, ast.Node) bool) {
-		var all []*ast.MappingValueNode
-		switch body := body.(type) {
-		case *ast.MappingNode:
-			all = body.Values
-		case *ast.MappingValueNode:
-			all = []*ast.MappingValueNode{body}
-		default:
-			f.add(0, "the file must be a map with the lists tools and mcp")
-		}
-		for _, v := range all {
-			key := v.Key.GetToken()
-			if key.Value != "tools" && key.Value != "mcp" {
-				f.add(key.Position.Line, "unknown field %.100q: the file has the lists tools and mcp", key.Value)
-			} else if !yield(key.Value, v.Value) {
-				return
-			}
-		}
+// pairs are the keys of the file with their values.
+func (f *file) pairs(body ast.Node) []*ast.MappingValueNode {
+	switch body := body.(type) {
+	case *ast.MappingNode:
+		return body.Values
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{body}
 	}
+	f.add(0, "the file must be a map with the lists tools and mcp")
+	return nil
 }
 
 // list is what stands under a key of the file.
