@@ -3,7 +3,6 @@ package mcp
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -135,7 +134,7 @@ func (w *words) say(what, text string) {
 		w.since, w.said = now, 0
 	}
 	w.said++
-	if w.said <= maxWords && w.log.Enabled(context.Background(), slog.LevelInfo) {
+	if w.said <= maxWords {
 		w.log.Info("an MCP server writes", "what", what, "text", text)
 	}
 }
