@@ -40,8 +40,11 @@ func askedBy(a *events.Awaited) asked {
 // YesOrNo reports whether something awaited is a tool's question that approve
 // answers, as it asks for no more than that.
 func YesOrNo(a *events.Awaited) bool {
+	if a.For != events.WaitAnswer {
+		return false
+	}
 	k := askedBy(a)
-	return a.For == events.WaitAnswer && k.known && k.schema == nil
+	return k.known && k.schema == nil
 }
 
 // confirms reports whether there is nothing to fill in.

@@ -80,8 +80,8 @@ func fieldsOf(schema json.RawMessage) (fields []field, known bool) {
 		return nil, false
 	}
 	known = true
+	plain := []string{"type", "properties", "required", "title", "description", "$schema", "additionalProperties"}
 	for _, k := range keywords {
-		plain := []string{"type", "properties", "required", "title", "description", "$schema", "additionalProperties"}
 		known = known && slices.Contains(plain, k.name)
 	}
 	properties, ok := members(s.Properties)

@@ -172,7 +172,8 @@ func (f *field) check(raw json.RawMessage) (problem string) {
 
 // offers reports whether a value is one of the choices.
 func (f *field) offers(raw json.RawMessage) bool {
-	return slices.ContainsFunc(f.choices, func(c choice) bool { return Profile{}.exact(c.value) == Profile{}.exact(raw) })
+	exact := Profile{}.exact(raw)
+	return slices.ContainsFunc(f.choices, func(c choice) bool { return Profile{}.exact(c.value) == exact })
 }
 
 func (f *field) checkText(raw json.RawMessage) string {
