@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 const (
@@ -171,22 +169,14 @@ func (o *observer) shard(ctx context.Context, shard int) error {
 
 // leases reads who owns the shards.
 func (o *observer) leases(ctx context.Context) error {
-	_, js := o.s.Raw()
-	kv, err := js.KeyValue(ctx, topology.BucketLeases)
-	if err != nil {
+	owners, err := o.s.Owners(ctx)
+	if owners == nil {
 		return err
-	}
-	owners := map[int]string{}
-	for shard := range o.s.Shards() {
-		e, err := kv.Get(ctx, "shard."+strconv.Itoa(shard))
-		if err == nil { // else nobody owns it now
-			owners[shard] = string(e.Value())
-		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.owners = owners
-	return ctx.Err()
+	return err
 }
 
 // frame puts together what was read.
@@ -219,8 +209,8 @@ func together(queues []bus.QueueInfo) []bus.QueueInfo {
 	for _, q := range queues {
 		i := slices.IndexFunc(all, func(o bus.QueueInfo) bool { return o.Kind == q.Kind && o.Name == q.Name })
 		if i < 0 {
-			all = append(all, bus.QueueInfo{Kind: q.Kind, Name: q.Name}.And(q))
-			continue
+			i = len(all)
+			all = append(all, bus.QueueInfo{Kind: q.Kind, Name: q.Name})
 		}
 		all[i] = all[i].And(q)
 	}
@@ -231,19 +221,16 @@ func together(queues []bus.QueueInfo) []bus.QueueInfo {
 // serves and that holds nothing is left out: it stays when its tool is gone.
 func queueFrames(queues []bus.QueueInfo, offers []bus.Offer) []queueFrame {
 	all := []queueFrame{}
-	at := func(kind, name string) *queueFrame {
-		i := slices.IndexFunc(all, func(q queueFrame) bool { return q.Kind == kind && q.Name == name })
-		if i < 0 {
-			i = len(all)
-			all = append(all, queueFrame{QueueInfo: bus.QueueInfo{Kind: kind, Name: name}})
-		}
-		return &all[i]
-	}
 	for _, q := range together(queues) {
-		at(q.Kind, q.Name).QueueInfo = q
+		all = append(all, queueFrame{QueueInfo: q})
 	}
 	for _, o := range offers {
-		at(o.Kind, o.Name).Workers++
+		i := slices.IndexFunc(all, func(q queueFrame) bool { return q.Kind == o.Kind && q.Name == o.Name })
+		if i < 0 {
+			i = len(all)
+			all = append(all, queueFrame{QueueInfo: bus.QueueInfo{Kind: o.Kind, Name: o.Name}})
+		}
+		all[i].Workers++
 	}
 	all = slices.DeleteFunc(all, func(q queueFrame) bool { return q.Workers == 0 && q.Lag == 0 && q.Running == 0 })
 	slices.SortFunc(all, func(a, b queueFrame) int { return strings.Compare(a.Kind+"."+a.Name, b.Kind+"."+b.Name) })

@@ -36,7 +36,7 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{kv: kv, ttl: ttl, key: "shard." + strconv.Itoa(shard), val: []byte(owner)}
+	l := &Lease{kv: kv, ttl: ttl, key: shardKey(shard), val: []byte(owner)}
 	for {
 		try, cancel := answer(ctx)
 		l.rev, err = kv.Create(try, l.key, l.val)
@@ -108,12 +108,32 @@ func (b *Bus) BreakLeases(ctx context.Context) error {
 		return fmt.Errorf("leases: %w", explainJetStream(err))
 	}
 	for shard := range b.Shards() {
-		if err := kv.Purge(ctx, "shard."+strconv.Itoa(shard)); err != nil {
+		if err := kv.Purge(ctx, shardKey(shard)); err != nil {
 			return fmt.Errorf("free shard %d: %w", shard, err)
 		}
 	}
 	return nil
 }
+
+// Owners is who holds each shard; one that nobody holds now is not among them.
+// When ctx ends on the way, those seen so far are given with its error.
+func (b *Bus) Owners(ctx context.Context) (map[int]string, error) {
+	kv, err := b.js.KeyValue(ctx, topology.BucketLeases)
+	if err != nil {
+		return nil, err
+	}
+	owners := map[int]string{}
+	for shard := range b.Shards() {
+		e, err := kv.Get(ctx, shardKey(shard))
+		if err == nil { // else nobody owns it now
+			owners[shard] = string(e.Value())
+		}
+	}
+	return owners, ctx.Err()
+}
+
+// shardKey is a shard's key in the buckets of leases and of checkpoints.
+func shardKey(shard int) string { return "shard." + strconv.Itoa(shard) }
 
 // Checkpoint is the sequence after which a shard's owner begins to read.
 func (b *Bus) Checkpoint(ctx context.Context, shard int) (uint64, error) {
@@ -121,7 +141,7 @@ func (b *Bus) Checkpoint(ctx context.Context, shard int) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("checkpoints: %w", explainJetStream(err))
 	}
-	e, err := kv.Get(ctx, "shard."+strconv.Itoa(shard))
+	e, err := kv.Get(ctx, shardKey(shard))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0, nil
 	}
@@ -141,7 +161,7 @@ func (b *Bus) SetCheckpoint(ctx context.Context, shard int, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
 	}
-	if _, err := kv.Put(ctx, "shard."+strconv.Itoa(shard), strconv.AppendUint(nil, seq, 10)); err != nil {
+	if _, err := kv.Put(ctx, shardKey(shard), strconv.AppendUint(nil, seq, 10)); err != nil {
 		return fmt.Errorf("checkpoint of shard %d: %w", shard, err)
 	}
 	return nil
