@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
-	"github.com/parleybus/parley/internal/terminal"
 )
 
 // desk puts what a conversation waits for before a person while the conversation
@@ -208,7 +206,7 @@ func (d *desk) end(why string) {
 
 // callOff ends the question that is open, and says why.
 func (d *desk) callOff(why string) {
-	p := terminal.Detect(os.Stderr, os.Getenv)
+	p := errorProfile()
 	d.asked = ""
 	d.off(errCalledOff)
 	d.screen.callOff(p.Dim("— " + why + " —"))

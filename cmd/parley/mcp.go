@@ -86,7 +86,7 @@ func (m *mcpServer) check() error {
 		}
 	}
 	for _, e := range m.effects {
-		if !slices.Contains([]events.Effect{events.EffectPure, events.EffectIdempotent, events.EffectOnce}, events.Effect(e)) {
+		if !events.Effect(e).Known() {
 			return &exitError{exitUsage, fmt.Errorf("--allow-effects %q is none of pure, idempotent, once", e)}
 		}
 	}
@@ -163,10 +163,8 @@ func follow(ctx context.Context, roster *bus.Roster, log *slog.Logger) error {
 			return nil
 		}
 		log.Warn("cannot see who serves tools, trying again", "error", err)
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, rosterLook) {
 			return nil
-		case <-time.After(rosterLook):
 		}
 	}
 }

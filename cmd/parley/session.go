@@ -264,31 +264,36 @@ func runningServer(dir string) string {
 // that repeats its announcement while the list is read can fall out of it.
 const offersPatience = time.Second
 
-// offered is what workers offer; an error when nobody asks the provider, or,
-// when it is empty, any.
-func (s *session) offered(ctx context.Context, provider string) ([]bus.Offer, error) {
+// offersWith is what workers offer, when what is looked for is there, or has been
+// waited for.
+func (s *session) offersWith(ctx context.Context, there func([]bus.Offer) bool) (offers []bus.Offer, found bool, err error) {
 	for until := time.Now().Add(offersPatience); ; {
 		offers, err := s.Offers(ctx)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		for _, o := range offers {
-			if o.Kind == "llm" && (provider == "" || o.Name == provider) {
-				return offers, nil
-			}
+		if found := there(offers); found || time.Now().After(until) {
+			return offers, found, nil
 		}
-		if time.Now().After(until) {
-			if err := s.Full(ctx); err != nil {
-				return nil, &exitError{exitNobody, err}
-			}
-			return nil, s.unserved(provider, offers)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(offersPatience / 10):
+		if !pause(ctx, offersPatience/10) {
+			return nil, false, context.Cause(ctx)
 		}
 	}
+}
+
+// offered is what workers offer; an error when nobody asks the provider, or,
+// when it is empty, any.
+func (s *session) offered(ctx context.Context, provider string) ([]bus.Offer, error) {
+	offers, found, err := s.offersWith(ctx, func(offers []bus.Offer) bool {
+		return slices.ContainsFunc(offers, func(o bus.Offer) bool { return o.Kind == "llm" && (provider == "" || o.Name == provider) })
+	})
+	if err != nil || found {
+		return offers, err
+	}
+	if err := s.Full(ctx); err != nil {
+		return nil, &exitError{exitNobody, err}
+	}
+	return nil, s.unserved(provider, offers)
 }
 
 // unserved says that a question would wait for a worker that is not there.

@@ -95,14 +95,10 @@ func (w *watch) pace() (func(ctx context.Context, gap time.Duration) error, erro
 		speed = 1
 	}
 	return func(ctx context.Context, gap time.Duration) error {
-		t := time.NewTimer(min(time.Duration(float64(gap)/speed), longest))
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, min(time.Duration(float64(gap)/speed), longest)) {
 			return context.Cause(ctx)
-		case <-t.C:
-			return nil
 		}
+		return nil
 	}, nil
 }
 

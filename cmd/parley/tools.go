@@ -95,17 +95,8 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 // a moment, as its worker can fall out of a list that is read while it says
 // again that it is there.
 func (s *session) offersOf(ctx context.Context, name string) ([]bus.Offer, error) {
-	for until := time.Now().Add(offersPatience); ; {
-		offers, err := s.Offers(ctx)
-		if err != nil || name == "" || time.Now().After(until) || specOf(offers, name) != nil {
-			return offers, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(offersPatience / 10):
-		}
-	}
+	offers, _, err := s.offersWith(ctx, func(offers []bus.Offer) bool { return name == "" || specOf(offers, name) != nil })
+	return offers, err
 }
 
 // specOf is what a tool says about itself; nil when nobody serves it.
@@ -192,7 +183,7 @@ func (t *served) timeout() string {
 	case t.TimeoutMS == 0:
 		return "default"
 	}
-	return (time.Duration(t.TimeoutMS) * time.Millisecond).String()
+	return milliseconds(t.TimeoutMS)
 }
 
 func number[N uint64 | int](n *N) string {

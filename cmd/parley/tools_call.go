@@ -131,7 +131,7 @@ func (c *toolCall) call(ctx context.Context, s *session, spec events.ToolSpec, r
 	late := fmt.Errorf("the call of %s was cancelled: it had not ended after %s; --timeout gives it longer", spec.Name, c.timeout)
 	timed, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
 	defer cancel()
-	out := terminal.New(os.Stderr, terminal.Detect(os.Stderr, os.Getenv), terminal.Options{})
+	out := terminal.New(os.Stderr, errorProfile(), terminal.Options{})
 	shown := 0
 	show := func(text string) {
 		if c.quiet {
