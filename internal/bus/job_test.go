@@ -137,11 +137,16 @@ func until(t testing.TB, ok func() bool, otherwise string) {
 
 func take[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
+	return takeIn(t, c, 10*time.Second)
+}
+
+func takeIn[T any](t *testing.T, c <-chan T, patience time.Duration) T {
+	t.Helper()
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(10 * time.Second):
-		t.Fatal("nothing came in 10 s")
+	case <-time.After(patience):
+		t.Fatalf("nothing came in %s", patience)
 		panic("unreachable")
 	}
 }

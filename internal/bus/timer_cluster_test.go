@@ -90,7 +90,9 @@ func TestTimersSurviveTheirLeader(t *testing.T) {
 	}
 	fired := map[string]int{}
 	for len(fired) < 2 {
-		d := take(t, due)
+		// The cluster may have to elect twice, of itself and of the stream, within
+		// 9 s each, before there is a reader again.
+		d := takeIn(t, due, 30*time.Second)
 		fired[d.Conversation]++
 		if err := b.DropDue(within(t, 30*time.Second), d); err != nil {
 			t.Fatal(err)
