@@ -44,10 +44,12 @@ func (b *Bus) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.PublishJob(ctx, job.Conversation, subject, job.Call, job); err != nil {
-		return nil, err
+	var r *events.ToolResult
+	if err = b.PublishJob(ctx, job.Conversation, subject, job.Call, job); err == nil {
+		r, err = b.await(ctx, job, c.Output)
 	}
-	r, err := b.await(ctx, job, c.Output)
+	// Also when ctx ended before the job's acknowledgement was here: a worker may
+	// have it already.
 	if err != nil && ctx.Err() != nil {
 		b.cancelCall(ctx, job)
 		return nil, context.Cause(ctx)
