@@ -35,6 +35,9 @@ const (
 // returns the new position. While the server cannot be reached it tries again,
 // with backoff, until ctx ends. It fails with [ErrFenced] when the lane has
 // moved on; a frame too large for a message goes to the object store.
+//
+// A lane whose messages have all expired is an empty lane: the server expects 0,
+// whatever after was. See [Bus.expect] for why that fences all the same.
 func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, frame []byte) (uint64, error) {
 	if err := a.Check(); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
@@ -43,13 +46,25 @@ func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, fram
 	if err != nil {
 		return 0, err
 	}
-	subject, stream := a.Subject(topology.Conv), topology.ConvStream(a.Shard)
+	subject, expect := a.Subject(topology.Conv), after
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
-		seq, err := b.tryAppend(ctx, subject, stream, after, data)
+		seq, err := b.tryAppend(ctx, subject, expect, data)
 		if err == nil {
 			return seq, nil
 		}
-		if errors.Is(err, ErrFenced) || permanent(err) {
+		if errors.Is(err, errMoved) {
+			var last *raw
+			if last, err = b.lastFromLeader(ctx, topology.ConvStream(a.Shard), subject); err == nil {
+				if last != nil && last.seq > after && bytes.Equal(last.data, data) {
+					return last.seq, nil // an earlier try of ours; its answer was lost
+				}
+				before := expect
+				if expect, err = b.expect(ctx, a, after, last); err == nil && expect != before {
+					continue
+				}
+			}
+		}
+		if err != nil && (errors.Is(err, ErrFenced) || permanent(err) || isFull(err)) {
 			return 0, fmt.Errorf("append to %s after %d: %w", subject, after, err)
 		}
 		b.log.Debug("append undecided, trying again", "subject", subject, "error", err)
@@ -61,7 +76,11 @@ func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, fram
 	}
 }
 
-func (b *Bus) tryAppend(ctx context.Context, subject, stream string, after uint64, data []byte) (uint64, error) {
+// errMoved reports that the server refused an append because the lane's last
+// message is another one, or is in flight.
+var errMoved = errors.New("the lane's last message is another one")
+
+func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data []byte) (uint64, error) {
 	try, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data},
@@ -73,22 +92,46 @@ func (b *Bus) tryAppend(ctx context.Context, subject, stream string, after uint6
 		return 0, denied
 	}
 	var api *jetstream.APIError
-	if !errors.As(err, &api) || (api.ErrorCode != codeWrongLastSequence && api.ErrorCode != codeInFlight) {
+	if errors.As(err, &api) && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeInFlight) {
+		return 0, fmt.Errorf("%w: %w", errMoved, err)
+	}
+	return 0, err
+}
+
+// expect is the sequence that the server expects of a writer that follows after,
+// given the lane's last message (nil: none), or [ErrFenced].
+//
+// Messages expire oldest first. So an empty lane whose message after lies before
+// the beginning of the log has expired; the server expects 0 there. That after
+// was also the lane's last message is known from HISTORY, which keeps facts for
+// good: a writer whose message is the last copy may go on, and the server lets
+// only the first one do so, because the lane is not empty after it. The gen lane
+// has no copy: which generation counts is decided on the turn lane, and the fold
+// ignores what a superseded attempt wrote.
+func (b *Bus) expect(ctx context.Context, a topology.Address, after uint64, last *raw) (uint64, error) {
+	switch {
+	case last != nil && last.seq > after:
+		return 0, ErrFenced
+	case last != nil && last.seq == after:
+		return after, nil // a try of ours is in flight, look again
+	case last == nil && after == 0:
+		return 0, nil
+	}
+	info, err := b.infoOf(ctx, topology.ConvStream(a.Shard))
+	if err != nil {
 		return 0, err
 	}
-	// The lane moved. Either an earlier try of ours landed and its answer was
-	// lost, or somebody else wrote. The last message itself tells: a frame holds
-	// ids nobody else uses.
-	last, getErr := b.last(ctx, stream, subject)
-	switch {
-	case getErr != nil:
-		return 0, fmt.Errorf("%w; and its last message cannot be read: %w", err, getErr)
-	case last.Sequence > after && bytes.Equal(last.Data, data):
-		return last.Sequence, nil
-	case last.Sequence > after:
-		return 0, ErrFenced
+	if last != nil || after >= info.State.FirstSeq {
+		return 0, fmt.Errorf("%w: its message %d was deleted, or is of another log", ErrFenced, after)
 	}
-	return 0, err // a replica that lags, or one in flight: look again
+	if a.Channel == events.ChannelGen {
+		return 0, nil
+	}
+	copied, err := b.lastCopy(ctx, a)
+	if err == nil && (copied == nil || copied.seq != after) {
+		err = fmt.Errorf("%w: it has expired, and %d was not its last message", ErrFenced, after)
+	}
+	return 0, err
 }
 
 // permanent reports whether trying the same publish again is useless.
@@ -108,40 +151,26 @@ type Last struct {
 	Bad      error // why it cannot be read
 }
 
-func (b *Bus) last(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
-	defer cancel()
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return &jetstream.RawStreamMsg{}, nil
-	}
-	return m, err
-}
-
-// LastOf reads the last message of a lane; its Sequence is 0 when the lane is
-// empty. One that nobody can read is no error: the lane goes on after it.
+// LastOf reads the last message of a lane from the stream's leader; its Sequence
+// is 0 when the lane is empty, or has expired. A message that cannot be read is
+// no error: the lane goes on after it.
 func (b *Bus) LastOf(ctx context.Context, a topology.Address) (Last, error) {
 	if err := a.Check(); err != nil {
 		return Last{}, fmt.Errorf("read the last message of a lane: %w", err)
 	}
 	subject := a.Subject(topology.Conv)
-	m, err := b.last(ctx, topology.ConvStream(a.Shard), subject)
+	r, err := b.lastFromLeader(ctx, topology.ConvStream(a.Shard), subject)
 	if err != nil {
 		return Last{}, fmt.Errorf("read the last message of %s: %w", subject, err)
 	}
-	if m.Sequence == 0 {
+	if r == nil {
 		return Last{}, nil
 	}
-	last := Last{Sequence: m.Sequence, Time: m.Time, Data: m.Data}
-	var unfetched *fetchError
-	if last.Lines, last.Bad = b.decode(ctx, m.Data); errors.As(last.Bad, &unfetched) {
-		return Last{}, fmt.Errorf("last message of %s: %w", subject, last.Bad)
+	m, err := b.message(ctx, *r, false)
+	if err != nil {
+		return Last{}, fmt.Errorf("last message of %s: %w", subject, err)
 	}
-	return last, nil
+	return Last{Sequence: r.seq, Time: m.Time, Data: m.Data, Lines: m.Lines, Bad: m.Bad}, nil
 }
 
 // Publish puts an input on a conversation's in channel and returns its

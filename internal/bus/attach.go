@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -129,14 +127,11 @@ func (v *viewer) losses(sub *nats.Subscription) uint64 {
 // heal reads the log where it holds more than was given. To ask costs a fraction
 // of a replay, and in a conversation that is silent there is nothing.
 func (v *viewer) heal(ctx context.Context) error {
-	s, err := v.bus.stream(ctx, topology.ConvStream(v.shard))
-	if err == nil {
-		ask, cancel := context.WithTimeout(ctx, appendTimeout)
-		defer cancel()
-		_, err = s.GetMsg(ask, v.high+1, jetstream.WithGetMsgSubject(v.pattern()))
-	}
+	ask, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	r, err := v.bus.fromLeader(ask, topology.ConvStream(v.shard), getRequest{Sequence: v.high + 1, Next: v.pattern()})
 	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
+	case err == nil && r == nil:
 		return nil
 	case err != nil && !v.bus.nc.IsConnected() && !v.bus.nc.IsClosed():
 		return nil // asked again when the connection is back
@@ -181,8 +176,8 @@ func (v *viewer) pattern() string {
 }
 
 func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error {
-	return v.bus.read(ctx, topology.ConvStream(v.shard), []string{pattern}, from, false, func(r raw) error {
-		m, err := v.bus.message(ctx, r.subject, r.seq, r.at, r.data, false)
+	return v.bus.read(ctx, topology.ConvStream(v.shard), pattern, from, false, func(r raw) error {
+		m, err := v.bus.message(ctx, r, false)
 		if err != nil {
 			return err
 		}
@@ -193,17 +188,15 @@ func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error
 // live gives a republished message, or reads the log when one before it is
 // missing.
 func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
-	subject := msg.Header.Get("Nats-Subject")
-	seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
-	before, err2 := strconv.ParseUint(msg.Header.Get("Nats-Last-Sequence"), 10, 64)
-	at, err3 := time.Parse(time.RFC3339Nano, msg.Header.Get("Nats-Time-Stamp"))
-	if errors.Join(err, err2, err3) != nil || subject == "" {
-		return nil // not the server's: only the server's own republish has these
+	r, before, ok := republished(msg)
+	if !ok {
+		return nil
 	}
+	subject, seq := r.subject, r.seq
 	if seq <= v.high {
 		return nil
 	}
-	for again := v.bus.patience(); before > max(v.base, v.seen[subject]); {
+	for again := v.bus.newRetry(); before > max(v.base, v.seen[subject]); {
 		pattern, from := v.pattern(), v.high+1
 		if before <= v.high {
 			// A message that was stored but never republished (its leader died
@@ -216,14 +209,14 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 		}
 		// A replica that lags does not have it yet. One that never gets it (the
 		// conversation was deleted meanwhile) must not hold up the rest.
-		if v.seen[subject] >= before || again.pause > lagMost || !again.wait(ctx) {
+		if v.seen[subject] >= before || again.backoff > lagMost || !again.wait(ctx) {
 			break
 		}
 	}
 	if seq <= v.seen[subject] {
 		return nil
 	}
-	m, err := v.bus.message(ctx, subject, seq, at, msg.Data, true)
+	m, err := v.bus.message(ctx, r, true)
 	if err != nil {
 		return err
 	}

@@ -3,43 +3,77 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
 )
 
-// lastUpTo reads the last message of a subject at or before a sequence (0: the
-// last there is); nil when there is none. nats.go has no call for the bound:
-// this is the server's batched direct get with one subject (ADR-31).
-func (b *Bus) lastUpTo(ctx context.Context, stream, subject string, upTo uint64) (*raw, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// errNotHeld reports that the replica that answered a direct get does not hold
+// what was asked for: it lags, or there is none.
+var errNotHeld = errors.New("not held by this replica")
+
+// lastUpTo reads the last message of a lane of CONV at or before a sequence; nil
+// when there is none.
+//
+// A bound is only known to the server's batched direct get (ADR-31), which any
+// replica may answer. One that has not come up to the bound finds nothing at all
+// (nats-server 2.15.2), so what one finds is right; and where none is found the
+// lane is read.
+func (b *Bus) lastUpTo(ctx context.Context, a topology.Address, upTo uint64) (*raw, error) {
+	stream, subject := topology.ConvStream(a.Shard), a.Subject(topology.Conv)
+	r, err := b.directUpTo(ctx, stream, subject, upTo)
+	if err == nil || ctx.Err() != nil {
+		return r, err
+	}
+	var last *raw
+	err = ended(b.read(ctx, stream, subject, 1, true, func(r raw) error {
+		if r.seq > upTo {
+			return errEnd
+		}
+		last = &r
+		return nil
+	}))
+	return last, err
+}
+
+func (b *Bus) directUpTo(ctx context.Context, stream, subject string, upTo uint64) (*raw, error) {
+	ctx, cancel := answer(ctx)
 	defer cancel()
 	req, err := json.Marshal(struct {
 		Multi []string `json:"multi_last"`
-		UpTo  uint64   `json:"up_to_seq,omitempty"`
+		UpTo  uint64   `json:"up_to_seq"`
 		Batch int      `json:"batch"`
 	}{[]string{subject}, upTo, 1})
 	if err != nil {
 		return nil, err
 	}
-	msg, err := b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, req)
+	msg, err := b.nc.RequestWithContext(ctx, b.api("DIRECT.GET."+stream), req)
 	if err != nil {
 		return nil, fmt.Errorf("read the last message of %s: %w", subject, explainJetStream(err))
 	}
-	switch status := msg.Header.Get("Status"); status {
-	case "":
-	case "404":
-		return nil, nil
-	default:
-		return nil, fmt.Errorf("read the last message of %s: the server says %s %s", subject, status, msg.Header.Get("Description"))
+	// The server appends its headers to the stored ones: the last value is its own.
+	seq, err := strconv.ParseUint(lastValue(msg.Header, jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return nil, errNotHeld // an answer without a message has no sequence
 	}
-	seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
+	at, err := time.Parse(time.RFC3339Nano, lastValue(msg.Header, jetstream.TimeStampHeaer))
 	if err != nil {
 		return nil, fmt.Errorf("read the last message of %s: %w", subject, err)
 	}
-	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get("Nats-Time-Stamp"))
-	if err != nil {
-		return nil, fmt.Errorf("read the last message of %s: %w", subject, err)
+	return &raw{subject: subject, header: msg.Header, seq: seq, at: at, data: msg.Data}, nil
+}
+
+// lastValue is the last value of a header.
+func lastValue(h nats.Header, name string) string {
+	values := h.Values(name)
+	if len(values) == 0 {
+		return ""
 	}
-	return &raw{subject: subject, source: msg.Header.Get("Nats-Stream-Source"), seq: seq, at: at, data: msg.Data}, nil
+	return values[len(values)-1]
 }

@@ -5,124 +5,142 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Follow gives a shard's messages after a sequence, in order, without end: all
-// channels but the output of tools, which nothing decides on. fn runs on one
-// goroutine; its error ends Follow. caughtUp is called once, when what stood in
-// the log at the start has been given.
+// Follow passes on a shard's messages after a sequence, in order, until ctx
+// ends: all channels but the output of tools, which nothing decides on. What
+// CONV no longer holds of them comes from HISTORY: the facts, not the chunks.
+//
+// A payload that stands in the object store is not fetched here, see
+// [Message.Claim]: one large object would hold up every conversation.
+//
+// fn runs on one goroutine; its error ends Follow. caughtUp is called once, when
+// everything that the log held at the start, as its leader says, was passed on.
 func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Message) error, caughtUp func() error) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	f := &follower{bus: b, shard: shard, fn: fn, caughtUp: caughtUp}
-	cons, err := f.start(ctx, after)
-	if err != nil {
+	f := &follower{bus: b, shard: shard, next: after + 1, fn: fn, caughtUp: caughtUp, pending: true}
+	if err := f.expired(ctx); err != nil {
 		return err
 	}
-	// Stopping does not wait for a callback that runs: this does.
-	var running sync.Mutex
-	consume, err := cons.Consume(func(msg jetstream.Msg) {
-		running.Lock()
-		defer running.Unlock()
-		if ctx.Err() != nil {
-			return
+	for again := b.newRetry(); ; {
+		before := f.next
+		err := f.follow(ctx)
+		var stop *stopError
+		switch {
+		case errors.As(err, &stop):
+			return stop.err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case f.next > before:
+			again = b.newRetry()
 		}
-		if err := f.take(ctx, msg); err != nil {
-			stop(err)
+		b.log.Debug("reader of a shard starts again", "shard", shard, "after", f.next-1, "error", err)
+		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
 		}
-	}, jetstream.PullMaxMessages(2048), jetstream.PullHeartbeat(readerHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		b.log.Debug("reader of a shard starts again", "shard", shard, "error", err)
-		if errors.Is(err, jetstream.ErrNoHeartbeat) {
-			stop(fmt.Errorf("follow shard %d: the reader was lost: %w", shard, err))
-		}
-	}))
-	if err != nil {
-		return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
 	}
-	closed := consume.Closed()
-	select {
-	case <-ctx.Done():
-	case <-closed:
-		stop(fmt.Errorf("follow shard %d: %w", shard, nats.ErrConnectionClosed))
-	}
-	consume.Stop()
-	<-closed
-	running.Lock() // from here on fn finds that ctx has ended
-	defer running.Unlock()
-	return context.Cause(ctx)
 }
 
 // follower is the state of one [Bus.Follow].
 type follower struct {
 	bus      *Bus
 	shard    int
+	next     uint64 // sequence that comes next
 	fn       func(Message) error
 	caughtUp func() error
-	end      uint64 // what stood in the log at the start ends here
-	pending  bool   // and has not all been given
+	end      uint64 // the log ended here at the start
+	pending  bool   // and was not read up to there yet
 }
 
-// start makes the reader, and says at once when there is nothing to catch up with.
-func (f *follower) start(ctx context.Context, after uint64) (jetstream.Consumer, error) {
-	s, err := f.bus.stream(ctx, topology.ConvStream(f.shard))
-	if err != nil {
-		return nil, err
-	}
-	asking, cancel := answer(ctx)
-	defer cancel()
-	info, err := s.Info(asking)
-	if err != nil {
-		return nil, fmt.Errorf("shard %d: %w", f.shard, explainJetStream(err))
-	}
-	// nats.go's own tries to make a lost reader again cannot be ended, and may not
-	// come back from an election: whoever follows begins anew.
-	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: readerIdle, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1}
-	// No filter: with several, the server looks at every subject of a block for
-	// each message, which costs a reader that has fallen behind a hundred times
-	// what it saves (BenchmarkFollowCatchesUp). Tool output is skipped here.
-	if after > 0 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
-	}
-	cons, err := f.bus.js.OrderedConsumer(asking, topology.ConvStream(f.shard), cfg)
-	if err != nil {
-		return nil, fmt.Errorf("follow shard %d: %w", f.shard, explainJetStream(err))
-	}
-	f.end = info.State.LastSeq
-	f.pending = cons.CachedInfo().NumPending > 0 && f.end > after
-	if !f.pending {
-		return cons, f.caughtUp()
-	}
-	return cons, nil
-}
-
-// take gives on one message.
-func (f *follower) take(ctx context.Context, msg jetstream.Msg) error {
-	meta, err := msg.Metadata()
+// expired passes on the facts that CONV no longer holds.
+func (f *follower) expired(ctx context.Context) error {
+	info, err := f.bus.infoOf(ctx, topology.ConvStream(f.shard))
 	if err != nil {
 		return fmt.Errorf("follow shard %d: %w", f.shard, err)
 	}
-	if !isOutput(msg.Subject()) {
-		m, err := f.bus.message(ctx, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data(), !f.pending)
+	f.end = info.State.LastSeq
+	first := max(info.State.FirstSeq, 1)
+	if f.next >= first {
+		return nil
+	}
+	if err := f.bus.expiredFacts(ctx, f.shard, f.next, first, f.fn); err != nil {
+		return err
+	}
+	f.next = first
+	return nil
+}
+
+// follow reads on through one consumer until ctx ends or it is lost.
+func (f *follower) follow(ctx context.Context) error {
+	// No filter: with several, the server looks at every subject of a block for
+	// each message, which costs a reader that has fallen behind a hundred times
+	// what it saves (BenchmarkFollowCatchesUp). Tool output is skipped here.
+	p, err := f.bus.newPuller(ctx, topology.ConvStream(f.shard), "", f.next)
+	if err != nil {
+		return err
+	}
+	defer p.close(ctx)
+	p.idle = func() error {
+		if err := f.live(); err != nil {
+			return &stopError{err}
+		}
+		return nil
+	}
+	for {
+		if f.pending && p.pending == 0 {
+			if err := f.complete(ctx, p); err != nil {
+				return err
+			}
+		}
+		err := p.batch(ctx, pullBatch, pullExpires, readerHeartbeat, func(r raw) error {
+			f.next = r.seq + 1
+			if err := f.take(r); err != nil {
+				return err
+			}
+			if r.seq >= f.end {
+				return f.live()
+			}
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if err := f.fn(m); err != nil {
-			return err
-		}
 	}
-	if f.pending && (meta.NumPending == 0 || meta.Sequence.Stream >= f.end) {
-		f.pending = false
-		return f.caughtUp()
+}
+
+// complete asks the log's leader whether everything was read that the log held
+// at the start: the end of what a replica holds may be elsewhere.
+func (f *follower) complete(ctx context.Context, p *puller) error {
+	r, err := p.more(ctx)
+	if err != nil || r != nil && r.seq <= f.end {
+		return err
 	}
-	return nil
+	return p.idle()
+}
+
+// live calls caughtUp, once.
+func (f *follower) live() error {
+	if !f.pending {
+		return nil
+	}
+	f.pending = false
+	return f.caughtUp()
+}
+
+// take passes on one message.
+func (f *follower) take(r raw) error {
+	if isOutput(r.subject) {
+		return nil
+	}
+	return f.fn(f.bus.unfetched(r, !f.pending))
 }
 
 // isOutput reports whether a subject is one of tool output: conv.<shard>.<id>.out.<call>.
@@ -133,30 +151,53 @@ func isOutput(subject string) bool {
 	return strings.HasPrefix(rest, string(events.ChannelOut)+".")
 }
 
-// ReadShard gives a shard's messages after a sequence up to the end of the log.
-func (b *Bus) ReadShard(ctx context.Context, shard int, after uint64, filters []string, fn func(Message) error) error {
-	return b.readShard(ctx, shard, after, filters, false, fn)
+// EndOf returns the last sequence of a shard's log and when it was written.
+func (b *Bus) EndOf(ctx context.Context, shard int) (uint64, time.Time, error) {
+	info, err := b.infoOf(ctx, topology.ConvStream(shard))
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("shard %d: %w", shard, err)
+	}
+	return info.State.LastSeq, info.State.LastTime, nil
 }
 
-func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filters []string, bounded bool, fn func(Message) error) error {
-	return b.read(ctx, topology.ConvStream(shard), filters, after+1, bounded, func(r raw) error {
-		m, err := b.message(ctx, r.subject, r.seq, r.at, r.data, false)
+// infoOf asks the leader of a stream about it.
+func (b *Bus) infoOf(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+	for again := b.newRetry(); ; {
+		info, err := b.askInfo(ctx, stream)
+		if err == nil {
+			return info, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+			return nil, fmt.Errorf("stream %s: %w", stream, explainJetStream(err))
+		}
+	}
+}
+
+func (b *Bus) askInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	asking, cancel := answer(ctx)
+	defer cancel()
+	return s.Info(asking)
+}
+
+// ReadShard passes on a shard's messages after a sequence up to the end of the
+// log, under a filter of subjects (empty: all).
+func (b *Bus) ReadShard(ctx context.Context, shard int, after uint64, filter string, fn func(Message) error) error {
+	return b.readShard(ctx, shard, after, filter, false, fn)
+}
+
+func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filter string, bounded bool, fn func(Message) error) error {
+	return b.read(ctx, topology.ConvStream(shard), filter, after+1, bounded, func(r raw) error {
+		m, err := b.message(ctx, r, false)
 		if err != nil {
 			return err
 		}
 		return fn(m)
 	})
-}
-
-// EndOf is the last sequence of a shard's log and when it was written.
-func (b *Bus) EndOf(ctx context.Context, shard int) (uint64, time.Time, error) {
-	s, err := b.stream(ctx, topology.ConvStream(shard))
-	if err != nil {
-		return 0, time.Time{}, err
-	}
-	info, err := s.Info(ctx)
-	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("shard %d: %w", shard, explainJetStream(err))
-	}
-	return info.State.LastSeq, info.State.LastTime, nil
 }

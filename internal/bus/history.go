@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Facts gives what was said, decided and answered in a conversation, in log
+// Facts passes on what was said, decided and answered in a conversation, in log
 // order and up to a sequence (0: to the end): from HISTORY, and from CONV what
 // the copy has not reached yet. Sequences are those of CONV, which each copy
 // carries.
@@ -20,14 +21,13 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 		return err
 	}
 	var high uint64
-	err := b.read(ctx, topology.StreamHistory, []string{topology.Everything(topology.History, b.Shards(), conversation)}, 1, upTo > 0, func(r raw) error {
-		seq, err := originSequence(r.source)
+	err := b.read(ctx, topology.StreamHistory, topology.Everything(topology.History, b.Shards(), conversation), 1, upTo > 0, func(r raw) error {
+		r, err := original(r)
 		if err != nil {
-			return fmt.Errorf("message %d of %s: %w", r.seq, topology.StreamHistory, err)
+			return err
 		}
-		high = seq
-		subject := string(topology.Conv) + strings.TrimPrefix(r.subject, string(topology.History))
-		m, err := b.message(ctx, subject, seq, r.at, r.data, false)
+		high = r.seq
+		m, err := b.message(ctx, r, false)
 		if err != nil {
 			return err
 		}
@@ -36,9 +36,9 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 	if err != nil {
 		return ended(err)
 	}
-	// One filter, and what is no fact is passed over here: with several the
-	// server looks at every message after high, whoever's it is.
-	everything := []string{topology.Everything(topology.Conv, b.Shards(), conversation)}
+	// One filter, and what is no fact is skipped here: with several the server
+	// looks at every message after high, whoever's it is.
+	everything := topology.Everything(topology.Conv, b.Shards(), conversation)
 	return ended(b.readShard(ctx, topology.ShardOf(conversation, b.Shards()), high, everything, upTo > 0, func(m Message) error {
 		switch m.Channel {
 		case events.ChannelIn, events.ChannelTurn, events.ChannelCall:
@@ -46,6 +46,31 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 		}
 		return bounded(m, upTo, func(Message) error { return nil })
 	}))
+}
+
+// ReadLane passes on what was written to a lane of facts after a sequence, in
+// order: from HISTORY, where CONV may no longer hold it, and from CONV.
+func (b *Bus) ReadLane(ctx context.Context, a topology.Address, after uint64, fn func(Message) error) error {
+	if err := a.Check(); err != nil {
+		return fmt.Errorf("read a lane: %w", err)
+	}
+	high := after
+	err := b.read(ctx, topology.StreamHistory, a.Subject(topology.History), 1, false, func(r raw) error {
+		r, err := original(r)
+		if err != nil || r.seq <= after {
+			return err
+		}
+		high = r.seq
+		m, err := b.message(ctx, r, false)
+		if err != nil {
+			return err
+		}
+		return fn(m)
+	})
+	if err != nil {
+		return err
+	}
+	return b.ReadShard(ctx, a.Shard, high, a.Subject(topology.Conv), fn)
 }
 
 // errEnd ends a read at its bound.
@@ -68,6 +93,21 @@ func ended(err error) error {
 	return err
 }
 
+// original turns a message of HISTORY into the one of CONV that it is a copy of.
+// The header is the server's: it refuses a publish that has one.
+func original(r raw) (raw, error) {
+	values := r.header.Values("Nats-Stream-Source")
+	if len(values) == 0 {
+		return raw{}, fmt.Errorf("message %d of %s is no copy: it has no header Nats-Stream-Source", r.seq, topology.StreamHistory)
+	}
+	seq, err := originSequence(values[len(values)-1])
+	if err != nil {
+		return raw{}, fmt.Errorf("message %d of %s: %w", r.seq, topology.StreamHistory, err)
+	}
+	r.seq, r.subject = seq, string(topology.Conv)+strings.TrimPrefix(r.subject, string(topology.History))
+	return r, nil
+}
+
 // originSequence reads the sequence of the original from the header that the
 // server puts on a copy: "CONV_0 812 conv.> history.> conv.0.….in".
 func originSequence(source string) (uint64, error) {
@@ -78,11 +118,47 @@ func originSequence(source string) (uint64, error) {
 	return strconv.ParseUint(f[1], 10, 64)
 }
 
-// LastDecision is a conversation's last Decision at or before a sequence of
-// CONV (0: the last there is), from CONV or, where that has let go of it, from
-// HISTORY; nil when there was none. lane is where the turn lane stood. What
-// stands there and is no Decision, which only a stranger writes, is passed
-// over.
+// expiredFacts passes on the facts of a shard that CONV no longer holds: those
+// with a sequence from from on and before first.
+func (b *Bus) expiredFacts(ctx context.Context, shard int, from, first uint64, fn func(Message) error) error {
+	filter := topology.HistoryOf(shard)
+	last, err := b.lastFromLeader(ctx, topology.StreamHistory, filter)
+	if err != nil || last == nil {
+		return err
+	}
+	// HISTORY numbers its messages itself, but keeps the order of each shard.
+	begin := uint64(sort.Search(int(last.seq), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		var r *raw
+		if r, err = b.fromLeader(ctx, topology.StreamHistory, getRequest{Sequence: uint64(i) + 1, Next: filter}); err != nil || r == nil {
+			return true
+		}
+		var o raw
+		o, err = original(*r)
+		return o.seq >= from
+	})) + 1
+	if err != nil {
+		return err
+	}
+	return ended(b.read(ctx, topology.StreamHistory, filter, begin, false, func(r raw) error {
+		r, err := original(r)
+		if err != nil {
+			return err
+		}
+		if r.seq >= first {
+			return errEnd
+		}
+		return fn(b.unfetched(r, false))
+	}))
+}
+
+// LastDecision returns a conversation's last Decision at or before a sequence of
+// CONV (0: the last there is), from CONV or, where it has expired there, from
+// HISTORY; nil when there was none. lane is the sequence of the last message of
+// the turn lane up to there. A message of the lane that is no Decision, which
+// only a stranger writes, is skipped.
 func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64) (d *events.Decision, lane uint64, err error) {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return nil, 0, err
@@ -94,7 +170,7 @@ func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64
 			return nil, lane, err
 		}
 		lane = max(lane, last.seq)
-		m, err := b.message(ctx, a.Subject(topology.Conv), last.seq, last.at, last.data, false)
+		m, err := b.message(ctx, *last, false)
 		if err != nil {
 			return nil, 0, fmt.Errorf("decision %d of conversation %s: %w", last.seq, conversation, err)
 		}
@@ -112,32 +188,37 @@ func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64
 // lastTurn is the last message of a turn lane at or before a sequence of CONV
 // (0: the last there is), with that sequence.
 func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*raw, error) {
-	stream, subject := topology.ConvStream(a.Shard), a.Subject(topology.Conv)
-	last, err := b.lastUpTo(ctx, stream, subject, 0)
+	last, err := b.lastFromLeader(ctx, topology.ConvStream(a.Shard), a.Subject(topology.Conv))
 	if err == nil && last != nil && upTo > 0 && last.seq > upTo {
-		// Not asked at first: nats-server 2.15 finds nothing at all when the
-		// bound is past the end of the stream, or of a replica that lags.
-		last, err = b.lastUpTo(ctx, stream, subject, upTo)
+		last, err = b.lastUpTo(ctx, a, upTo)
 	}
 	if err != nil || last != nil {
 		return last, err
 	}
-	// CONV has let go of it, or there was none. HISTORY numbers its messages
+	// It has expired in CONV, or there was none. HISTORY numbers its messages
 	// otherwise: a bound has to be looked for, unless the last will do.
-	last, err = b.lastUpTo(ctx, topology.StreamHistory, a.Subject(topology.History), 0)
-	if err != nil || last == nil {
-		return nil, err
-	}
-	if last.seq, err = originSequence(last.source); err != nil || upTo == 0 || last.seq <= upTo {
+	last, err = b.lastCopy(ctx, a)
+	if err != nil || last == nil || upTo == 0 || last.seq <= upTo {
 		return last, err
 	}
 	last = nil
-	err = b.read(ctx, topology.StreamHistory, []string{a.Subject(topology.History)}, 1, false, func(r raw) error {
-		var err error
-		if r.seq, err = originSequence(r.source); err == nil && r.seq <= upTo {
+	err = b.read(ctx, topology.StreamHistory, a.Subject(topology.History), 1, false, func(r raw) error {
+		r, err := original(r)
+		if err == nil && r.seq <= upTo {
 			last = &r
 		}
 		return err
 	})
 	return last, err
+}
+
+// lastCopy is the last message of a lane as HISTORY holds it, with the sequence
+// of CONV; nil when it holds none.
+func (b *Bus) lastCopy(ctx context.Context, a topology.Address) (*raw, error) {
+	last, err := b.lastFromLeader(ctx, topology.StreamHistory, a.Subject(topology.History))
+	if err != nil || last == nil {
+		return nil, err
+	}
+	r, err := original(*last)
+	return &r, err
 }

@@ -217,7 +217,7 @@ func TestDeadLetters(t *testing.T) {
 		"a payload that is not JSON":           {"\x00\xff not json", fine, "line 1 of the frame"},
 		"an empty payload":                     {"", fine, "the frame is empty"},
 		"a payload of the wrong shape":         {`{"type":"ToolJob","call":7}`, fine, "event ToolJob"},
-		"a claim of an object that is not":     {`{"type":"Claim","of":"ToolJob","object":{"bucket":"PARLEY_OBJECTS","name":"gone","size":1,"sha256":""}}`, fine, "fetch object"},
+		"a claim of an object that is not":     {`{"type":"Claim","of":"ToolJob","object":{"bucket":"PARLEY_OBJECTS","name":"gone","size":1,"sha256":""}}`, fine, "there is no object"},
 		"a claim on somebody else's bucket":    {`{"type":"Claim","of":"ToolJob","object":{"bucket":"OTHER","name":"x","size":1,"sha256":""}}`, fine, "not one of Parley's"},
 		"a job that fails to the last":         {`{"type":"ToolJob","call":"c"}`, func(context.Context, bus.Job) error { return bus.RetryAfter(errors.New("no luck"), 0) }, "given up after delivery 3: no luck"},
 		"a job whose handler panics each time": {`{"type":"ToolJob","call":"c"}`, func(context.Context, bus.Job) error { panic("a bug in a tool") }, "a bug in a tool"},

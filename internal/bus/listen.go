@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/nats-io/nats.go"
 
@@ -28,14 +27,17 @@ func (b *Bus) Listen(conversation string, fn func(Message)) (stop func(), err er
 	for _, channel := range []events.Channel{events.ChannelIn, events.ChannelTurn} {
 		a := topology.At(b.Shards(), conversation, channel)
 		sub, err := b.nc.Subscribe(a.Subject(topology.Live), func(msg *nats.Msg) {
-			seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
-			if err != nil {
-				return // only the server's own republish has a sequence
+			r, _, ok := republished(msg)
+			if !ok {
+				return
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
 			defer cancel()
-			lines, err := b.decode(ctx, msg.Data)
-			fn(Message{Address: a, Subject: a.Subject(topology.Conv), Sequence: seq, Data: msg.Data, Lines: lines, Bad: err, Live: true})
+			m, err := b.message(ctx, r, true)
+			if err != nil {
+				m.Bad = err
+			}
+			fn(m)
 		})
 		if err != nil {
 			stop()

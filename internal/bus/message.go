@@ -19,6 +19,7 @@ type Message struct {
 	Sequence uint64 // in the CONV stream
 	Time     time.Time
 	Data     []byte        // the payload as it is on the bus
+	ID       string        // the Nats-Msg-Id that the publisher set; empty when there is none
 	Lines    []events.Line // its events; those before the bad line when Bad is set
 	Bad      error         // why the payload cannot be read
 	Skip     int           // events of the frame that the viewer has seen already
@@ -66,21 +67,53 @@ func (e *BadCursorError) Error() string {
 	return "cursor " + strconv.Quote(Preview(e.Text, 40)) + " is not of the form 812-3 (sequence and index)"
 }
 
-// message builds a Message and decodes it. Poison is not an error here: it is
-// given to the reader, who decides. What cannot be fetched now is an error: it
-// may well be fine.
-func (b *Bus) message(ctx context.Context, subject string, seq uint64, at time.Time, data []byte, live bool) (Message, error) {
-	m := Message{Subject: subject, Sequence: seq, Time: at.UTC(), Data: data, Live: live}
-	m.Address, m.Bad = topology.Parse(subject)
-	if m.Bad == nil {
-		m.Lines, m.Bad = b.decode(ctx, data)
+// message builds a Message, decodes it, and fetches what it claims. A payload
+// that cannot be read is not an error here: the reader gets it with Bad set and
+// decides. What cannot be fetched now is an error: it may well be fine.
+func (b *Bus) message(ctx context.Context, r raw, live bool) (Message, error) {
+	m := b.unfetched(r, live)
+	err := b.Fetch(ctx, &m)
+	return m, err
+}
+
+// unfetched is [Bus.message] without fetching what the message claims.
+func (b *Bus) unfetched(r raw, live bool) Message {
+	m := Message{Subject: r.subject, Sequence: r.seq, Time: r.at.UTC(), Data: r.data, ID: r.id(), Live: live}
+	if m.Address, m.Bad = topology.Parse(r.subject); m.Bad == nil {
+		m.Lines, m.Bad = events.DecodeFrame(r.data)
 	}
-	var unfetched *fetchError
+	return m
+}
+
+// Claim is the claim whose object holds the message's events; nil when Lines
+// are the events themselves, or [Bus.Fetch] has fetched them.
+func (m *Message) Claim() *events.Claim {
+	if len(m.Lines) != 1 {
+		return nil
+	}
+	c, _ := m.Lines[0].Event.(*events.Claim)
+	return c
+}
+
+// Fetch replaces a claim by the events that it stands for. What will never be
+// had (the object is missing, or is not what was stored) sets Bad; an error is
+// for what may be had later.
+func (b *Bus) Fetch(ctx context.Context, m *Message) error {
+	claim := m.Claim()
+	if claim == nil {
+		return nil
+	}
+	data, err := b.Get(ctx, &claim.Object)
 	switch {
-	case m.Bad != nil && ctx.Err() != nil:
-		return m, context.Cause(ctx)
-	case errors.As(m.Bad, &unfetched):
-		return m, m.Bad
+	case err == nil:
+		m.Lines, m.Bad = events.DecodeFrame(data)
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
-	return m, nil
+	if _, later := errors.AsType[*fetchError](err); later {
+		return err
+	}
+	m.Lines, m.Bad = nil, err
+	return nil
 }

@@ -3,10 +3,11 @@ package bus
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -64,7 +65,7 @@ func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*event
 		return nil, err
 	}
 	name := conversation + "/" + id.String()
-	for again := b.patience(); ; {
+	for again := b.newRetry(); ; {
 		try, cancel := context.WithTimeout(ctx, transferTime(int64(len(data))))
 		_, err := store.PutBytes(try, name, data)
 		cancel()
@@ -87,74 +88,103 @@ func (e *fetchError) Error() string { return e.err.Error() }
 func (e *fetchError) Unwrap() error { return e.err }
 
 // Get fetches an object and checks its digest. While the server cannot be
-// reached it tries again until ctx ends.
+// reached it tries again until ctx ends. That there is no such object is final
+// only because the leader says so.
 func (b *Bus) Get(ctx context.Context, o *events.Object) ([]byte, error) {
 	if o.Bucket != topology.BucketObjects || o.Size < 0 || o.Size > maxObject {
 		return nil, fmt.Errorf("object %q in %q of %d bytes is not one of Parley's", Preview(o.Name, 100), Preview(o.Bucket, 100), o.Size)
 	}
-	var data []byte
-	for again := b.patience(); ; {
-		var err error
-		if data, err = b.fetch(ctx, o); err == nil {
-			break
-		}
-		err = fmt.Errorf("fetch object %q: %w", Preview(o.Name, 100), explainJetStream(err))
-		for _, final := range []error{jetstream.ErrObjectNotFound, jetstream.ErrDigestMismatch, jetstream.ErrBadObjectMeta, jetstream.ErrNameRequired, jetstream.ErrInvalidStoreName} {
-			if errors.Is(err, final) {
-				return nil, err
-			}
-		}
-		if !again.wait(ctx) {
-			return nil, &fetchError{err}
-		}
+	info, err := b.describe(ctx, o.Name)
+	if err != nil {
+		return nil, err
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != o.SHA256 {
-		return nil, fmt.Errorf("object %s is not what was stored: its digest differs", o.Name)
+	if info.Size != uint64(o.Size) {
+		return nil, fmt.Errorf("object %q has %d bytes, not %d", Preview(o.Name, 100), info.Size, o.Size)
+	}
+	data := make([]byte, 0, min(info.Size, 1<<20)) // what it says of itself is not allocated on trust
+	sum := sha256.New()
+	err = b.chunks(ctx, info, func(chunk []byte) error {
+		data = append(data, chunk...)
+		sum.Write(chunk)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if uint64(len(data)) != info.Size || hex.EncodeToString(sum.Sum(nil)) != o.SHA256 {
+		return nil, fmt.Errorf("object %q is not what was stored: %d of %d bytes are there, or its digest differs", Preview(o.Name, 100), len(data), info.Size)
 	}
 	return data, nil
 }
 
-func (b *Bus) fetch(ctx context.Context, o *events.Object) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, transferTime(o.Size))
-	defer cancel()
-	store, err := b.js.ObjectStore(ctx, o.Bucket)
+const objectStream = "OBJ_" + topology.BucketObjects
+
+// describe reads what the leader knows of an object.
+func (b *Bus) describe(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
+	subject := "$O." + topology.BucketObjects + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
+	r, err := b.lastFromLeader(ctx, objectStream, subject)
 	if err != nil {
-		return nil, err
+		return nil, &fetchError{fmt.Errorf("fetch object %q: %w", Preview(name, 200), err)}
 	}
-	return store.GetBytes(ctx, o.Name)
+	var info jetstream.ObjectInfo
+	switch {
+	case r == nil:
+		return nil, fmt.Errorf("there is no object %q", Preview(name, 200))
+	case json.Unmarshal(r.data, &info) != nil || info.NUID == "" || strings.ContainsAny(info.NUID, ".*> \t\r\n"):
+		return nil, fmt.Errorf("object %q cannot be read: its description is not that of an object", Preview(name, 200))
+	case info.Deleted:
+		return nil, fmt.Errorf("object %q was deleted", Preview(name, 200))
+	}
+	return &info, nil
 }
 
-// Piece reads a part of an object, and says how many bytes it has. It is cut at
-// whole characters where the object is text.
+// chunks passes on the bytes of an object in order. It never passes on more than
+// the object says it has.
+func (b *Bus) chunks(ctx context.Context, info *jetstream.ObjectInfo, fn func([]byte) error) error {
+	var got uint64
+	err := b.read(ctx, objectStream, "$O."+topology.BucketObjects+".C."+info.NUID, 1, false, func(r raw) error {
+		if got += uint64(len(r.data)); got > info.Size {
+			return fmt.Errorf("object %q has more bytes than the %d that it says", Preview(info.Name, 200), info.Size)
+		}
+		return fn(r.data)
+	})
+	var stop *stopError
+	if err == nil || errors.Is(err, errEnd) || errors.As(err, &stop) || got > info.Size || ctx.Err() != nil {
+		return err
+	}
+	return &fetchError{fmt.Errorf("fetch object %q: %w", Preview(info.Name, 200), err)}
+}
+
+// Piece reads a part of an object, and returns how many bytes it has. It is cut
+// at whole characters where the object is text.
 func (b *Bus) Piece(ctx context.Context, name string, offset, limit int64) ([]byte, int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, transferTime(offset+limit))
-	defer cancel()
-	store, err := b.js.ObjectStore(ctx, topology.BucketObjects)
+	info, err := b.describe(ctx, name)
 	if err != nil {
-		return nil, 0, fmt.Errorf("object store: %w", explainJetStream(err))
-	}
-	o, err := store.Get(ctx, name)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, 0, fmt.Errorf("there is no object %q", Preview(name, 200))
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("fetch object %q: %w", Preview(name, 200), explainJetStream(err))
-	}
-	defer func() { _ = o.Close() }() // what was read was read
-	info, err := o.Info()
-	if err != nil {
-		return nil, 0, fmt.Errorf("fetch object %q: %w", Preview(name, 200), err)
+		return nil, 0, err
 	}
 	size := int64(info.Size)
 	if offset > size {
 		return nil, size, fmt.Errorf("offset %d is beyond the end, the object has %d bytes", offset, size)
 	}
-	if _, err := io.CopyN(io.Discard, o, offset); err != nil {
-		return nil, size, fmt.Errorf("read object %q: %w", Preview(name, 200), err)
+	limit = min(limit, size-offset)
+	var piece []byte
+	var at int64
+	err = b.chunks(ctx, info, func(chunk []byte) error {
+		from := max(offset-at, 0)
+		at += int64(len(chunk))
+		if from < int64(len(chunk)) {
+			piece = append(piece, chunk[from:min(int64(len(chunk)), from+limit-int64(len(piece)))]...)
+		}
+		if int64(len(piece)) >= limit {
+			return errEnd
+		}
+		return nil
+	})
+	if err = ended(err); err != nil {
+		return nil, size, err
 	}
-	piece := make([]byte, min(limit, size-offset))
-	if _, err := io.ReadFull(o, piece); err != nil {
-		return nil, size, fmt.Errorf("read object %q: %w", Preview(name, 200), err)
+	if int64(len(piece)) < limit {
+		return nil, size, fmt.Errorf("object %q is not whole: %d bytes are missing", Preview(name, 200), limit-int64(len(piece)))
 	}
 	for cut := len(piece); offset+int64(cut) < size && cut > len(piece)-utf8.UTFMax; cut-- {
 		if r, _ := utf8.DecodeLastRune(piece[:cut]); r != utf8.RuneError {
@@ -186,20 +216,15 @@ func (b *Bus) fit(ctx context.Context, conversation string, frame []byte) ([]byt
 	return events.AppendFrame(nil, &events.Claim{Of: of, Object: *o, Preview: Preview(string(frame), previewBytes)})
 }
 
-// decode decodes a message's payload and fetches what it claims.
+// decode decodes a payload and fetches what it claims.
 func (b *Bus) decode(ctx context.Context, data []byte) ([]events.Line, error) {
-	lines, err := events.DecodeFrame(data)
-	if err != nil || len(lines) != 1 {
-		return lines, err
+	m := Message{Data: data}
+	if m.Lines, m.Bad = events.DecodeFrame(data); m.Bad == nil {
+		if err := b.Fetch(ctx, &m); err != nil {
+			return nil, err
+		}
 	}
-	claim, ok := lines[0].Event.(*events.Claim)
-	if !ok {
-		return lines, nil
-	}
-	if data, err = b.Get(ctx, &claim.Object); err != nil {
-		return nil, err
-	}
-	return events.DecodeFrame(data)
+	return m.Lines, m.Bad
 }
 
 // Preview is the beginning of a text, cut at a character and at most n bytes.

@@ -140,6 +140,7 @@ func (g *governedTurn) decide() {
 	}
 	following, enough := context.WithCancel(g.ctx)
 	err := g.orchestrator.Follow(following, topology.ShardOf(g.conversation, 2), 0, func(m bus.Message) error {
+		g.done(g.orchestrator.Fetch(following, &m))
 		if m.Bad == nil && m.Sequence == g.said && m.Lines[0].Event.(*events.UserMessage).Text == g.large {
 			enough()
 		}

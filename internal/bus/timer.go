@@ -130,7 +130,7 @@ func (b *Bus) insist(ctx context.Context, what, subject string, do func(context.
 // cannot be read goes to the dead letters and is dropped.
 func (b *Bus) FollowDue(ctx context.Context, shard int, fn func(Due) error) error {
 	f := dueFollower{bus: b, shard: shard, fn: fn, next: 1}
-	for again := b.patience(); ; {
+	for again := b.newRetry(); ; {
 		before := f.next
 		err := f.follow(ctx)
 		var stop *stopError
@@ -140,7 +140,7 @@ func (b *Bus) FollowDue(ctx context.Context, shard int, fn func(Due) error) erro
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case f.next > before:
-			again = b.patience()
+			again = b.newRetry()
 		}
 		b.log.Debug("reader of timers starts again", "shard", shard, "error", err)
 		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
@@ -162,48 +162,35 @@ type dueFollower struct {
 
 // follow reads on until ctx ends or the reader is lost.
 func (f *dueFollower) follow(ctx context.Context) error {
-	making, cancel := answer(ctx)
-	defer cancel()
-	cons, err := f.bus.js.OrderedConsumer(making, topology.StreamTimers, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{topology.DueOf(f.shard)}, InactiveThreshold: readerIdle,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.next,
-		// FollowDue tries again itself: nats.go's own tries cannot be ended.
-		MaxResetAttempts: 1,
-	})
+	p, err := f.bus.newPuller(ctx, topology.StreamTimers, topology.DueOf(f.shard), f.next)
 	if err != nil {
 		return err
 	}
-	messages, err := cons.Messages(jetstream.PullHeartbeat(readerHeartbeat))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
+	defer p.close(ctx)
 	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+		err := p.batch(ctx, pullBatch, pullExpires, readerHeartbeat, func(r raw) error {
+			if err := f.give(ctx, r); err != nil {
+				return err
+			}
+			f.next = r.seq + 1
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		if err := f.give(ctx, msg, meta.Sequence.Stream); err != nil {
-			return &stopError{err}
-		}
-		f.next = meta.Sequence.Stream + 1
 	}
 }
 
-func (f *dueFollower) give(ctx context.Context, msg jetstream.Msg, seq uint64) error {
-	d, err := readDue(f.bus.Shards(), f.shard, msg.Subject(), msg.Data())
+func (f *dueFollower) give(ctx context.Context, r raw) error {
+	d, err := readDue(f.bus.Shards(), f.shard, r.subject, r.data)
 	if err != nil {
 		// The same id for the same message, should dropping it fail.
-		if err := f.bus.Bury(ctx, msg.Subject(), msg.Data(), err.Error(), topology.StreamTimers+"-"+strconv.FormatUint(seq, 10)); err != nil {
+		if err := f.bus.Bury(ctx, r.subject, r.data, err.Error(), topology.StreamTimers+"-"+strconv.FormatUint(r.seq, 10)); err != nil {
 			return err
 		}
-		return f.bus.dropDue(ctx, msg.Subject(), seq)
+		return f.bus.dropDue(ctx, r.subject, r.seq)
 	}
-	d.Sequence = seq
+	d.Sequence = r.seq
 	return f.fn(d)
 }
 

@@ -3,8 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -97,16 +95,11 @@ func (b *Bus) synced(ctx context.Context, resync func() error) error {
 
 // decided gives fn a republished turn message.
 func (b *Bus) decided(ctx context.Context, msg *nats.Msg, fn func(Message) error) error {
-	subject := msg.Header.Get("Nats-Subject")
-	seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
-	if err != nil || subject == "" {
-		return nil // only the server's own republish has these
-	}
-	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get("Nats-Time-Stamp"))
-	if err != nil {
+	r, _, ok := republished(msg)
+	if !ok {
 		return nil
 	}
-	m, err := b.message(ctx, subject, seq, at, msg.Data, true)
+	m, err := b.message(ctx, r, true)
 	if err != nil {
 		return err
 	}

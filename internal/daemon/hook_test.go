@@ -144,7 +144,7 @@ func (d *deployment) logs() map[string][]bus.Message {
 	d.t.Helper()
 	all := map[string][]bus.Message{}
 	for shard := range d.Shards() {
-		if err := d.ReadShard(d.t.Context(), shard, 0, nil, func(m bus.Message) error {
+		if err := d.ReadShard(d.t.Context(), shard, 0, "", func(m bus.Message) error {
 			all[m.Conversation] = append(all[m.Conversation], m)
 			return nil
 		}); err != nil {

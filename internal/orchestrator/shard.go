@@ -84,7 +84,7 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 		return // late: nothing is under way that it could change
 	case c == nil:
 		c = s.remember(m.Conversation, m.Sequence)
-	case !c.busy && m.Bad == nil && !wantsDecision(m):
+	case !c.busy && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
 		c.apply(m)
 		s.forget(c)
 		return
@@ -103,7 +103,7 @@ func wantsDecision(m bus.Message) bool {
 	}
 	for _, l := range m.Lines {
 		switch l.Event.(type) {
-		case *events.GenerationEnded, *events.ToolResult, *events.QuestionAsked:
+		case *events.GenerationEnded, *events.ToolResult, *events.QuestionAsked, *events.Claim:
 			return true
 		}
 	}
@@ -175,6 +175,11 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 		c.box, c.resume, c.dues, c.hooked = nil, false, nil, nil
 		s.mu.Unlock()
 		for _, m := range box {
+			// Here, not by the one goroutine that follows the log: a large object
+			// holds up its own conversation only.
+			if err := s.o.Bus.Fetch(ctx, &m); err != nil {
+				return err
+			}
 			if m.Bad != nil {
 				s.bury(ctx, m)
 			}

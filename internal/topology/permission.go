@@ -86,6 +86,7 @@ func logOf(stream string) []string {
 	const api = "$JS.API."
 	return []string{
 		api + "STREAM.INFO." + stream,
+		api + "STREAM.MSG.GET." + stream, // from the leader
 		api + "DIRECT.GET." + stream, api + "DIRECT.GET." + stream + ".>",
 		api + "CONSUMER.CREATE." + stream + ".>",
 		api + "CONSUMER.MSG.NEXT." + stream + ".*",
@@ -99,6 +100,7 @@ func timers() []string {
 	const api = "$JS.API."
 	return []string{
 		api + "STREAM.INFO." + StreamTimers,
+		api + "STREAM.MSG.GET." + StreamTimers,
 		api + "STREAM.PURGE." + StreamTimers,
 		api + "CONSUMER.CREATE." + StreamTimers + ".*.due.>",
 		api + "CONSUMER.MSG.NEXT." + StreamTimers + ".*",
@@ -108,8 +110,9 @@ func timers() []string {
 
 // objects is what it takes to store and fetch what exceeds a message.
 func objects() []string {
-	// Some clients read an object's description by the older call.
-	return append(watching("OBJ_"+BucketObjects), "$O."+BucketObjects+".>", "$JS.API.STREAM.MSG.GET.OBJ_"+BucketObjects)
+	const stream = "OBJ_" + BucketObjects
+	return append(watching(stream), "$O."+BucketObjects+".>",
+		"$JS.API.STREAM.MSG.GET."+stream, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*")
 }
 
 // roster is what it takes to know who is there.

@@ -85,6 +85,9 @@ func Everything(log Log, shards int, conversation string) string {
 	return fmt.Sprintf("%s.%d.%s.>", log, ShardOf(conversation, shards), conversation)
 }
 
+// HistoryOf is the pattern of all that HISTORY holds of a shard.
+func HistoryOf(shard int) string { return fmt.Sprintf("history.%d.>", shard) }
+
 // Parse reads a subject of any of the three logs.
 func Parse(subject string) (Address, error) {
 	t := strings.Split(subject, ".")

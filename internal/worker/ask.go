@@ -94,7 +94,7 @@ func (r *run) ask(ctx context.Context, q tool.Question) (tool.Answer, error) {
 		case a := <-answers:
 			return tool.Answer{Declined: a.Declined, Content: a.Content}, nil
 		case <-look.C:
-			if err := r.w.Bus.ReadShard(ctx, turn.Shard, at, []string{turn.Subject(topology.Conv)}, take); err != nil {
+			if err := r.w.Bus.ReadShard(ctx, turn.Shard, at, turn.Subject(topology.Conv), take); err != nil {
 				r.w.Log.Debug("the answer to a question could not be looked for", "call", r.job.Call, "error", err)
 			}
 		}

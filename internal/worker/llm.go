@@ -122,7 +122,7 @@ func (w *LLM) position(ctx context.Context, a topology.Address, job *events.Gene
 		return 0, err
 	}
 	if last.Sequence > job.LaneSequence {
-		err := w.Bus.ReadShard(ctx, a.Shard, job.LaneSequence, []string{a.Subject(topology.Conv)}, func(m bus.Message) error {
+		err := w.Bus.ReadShard(ctx, a.Shard, job.LaneSequence, a.Subject(topology.Conv), func(m bus.Message) error {
 			for _, l := range m.Lines {
 				if e, ok := l.Event.(*events.GenerationEnded); ok && e.Generation == job.Generation {
 					return errStale

@@ -83,7 +83,7 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		return err
 	}
 	defer stop()
-	started, done, err := w.lane(ctx, a, job, last.Sequence)
+	started, done, err := w.lane(ctx, a, job)
 	if err != nil || done {
 		return err // when it has its result, only the acknowledgement was lost
 	}
@@ -100,14 +100,12 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 	return err
 }
 
-// lane finds out whether somebody began the call, and whether it has its result.
-// What stands on the lane from before anybody asked for the call, and what
-// cannot be read, is nobody's.
-func (w *Tool) lane(ctx context.Context, a topology.Address, job *events.ToolJob, last uint64) (started, done bool, err error) {
-	if last <= job.Decision {
-		return false, false, nil
-	}
-	err = w.Bus.ReadShard(ctx, a.Shard, job.Decision, []string{a.Subject(topology.Conv)}, func(m bus.Message) error {
+// lane finds out whether a worker started the call, and whether it has its
+// result. What was written before the call was asked for, and what cannot be
+// read, does not count. The messages may have expired in CONV while the job
+// waited: HISTORY has them.
+func (w *Tool) lane(ctx context.Context, a topology.Address, job *events.ToolJob) (started, done bool, err error) {
+	err = w.Bus.ReadLane(ctx, a, job.Decision, func(m bus.Message) error {
 		for _, l := range m.Lines {
 			switch l.Event.(type) {
 			case *events.ToolResult:

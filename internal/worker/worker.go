@@ -53,16 +53,12 @@ func address(subject, conversation string, channel events.Channel) (topology.Add
 // was made for. It is asked after the lane was read: a lane taken after this
 // by a newer job refuses the older one.
 func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64, has func(events.State) bool) error {
-	a.Channel, a.Call = events.ChannelTurn, ""
-	last, err := b.LastOf(ctx, a)
+	d, at, err := b.LastDecision(ctx, a.Conversation, 0)
 	if err != nil {
 		return err
 	}
-	// One before the job's own is a replica that lags: the job stands.
-	if last.Sequence >= decision && len(last.Lines) > 0 {
-		if d, ok := last.Lines[0].Event.(*events.Decision); ok && !has(d.State) {
-			return errStale
-		}
+	if d != nil && at >= decision && !has(d.State) {
+		return errStale
 	}
 	return nil
 }

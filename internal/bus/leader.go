@@ -1,0 +1,104 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// getRequest selects one stored message: by sequence, the last of a subject, or
+// the first of a subject at or after a sequence. Subjects may hold wildcards.
+type getRequest struct {
+	Sequence uint64 `json:"seq,omitempty"`
+	Last     string `json:"last_by_subj,omitempty"`
+	Next     string `json:"next_by_subj,omitempty"`
+}
+
+// getResponse is the server's io.nats.jetstream.api.v1.stream_msg_get_response.
+// It holds the position apart from the stored headers: a publisher cannot set
+// it, unlike the headers of a direct get's answer.
+type getResponse struct {
+	Error   *jetstream.APIError `json:"error"`
+	Message *struct {
+		Subject  string    `json:"subject"`
+		Sequence uint64    `json:"seq"`
+		Headers  []byte    `json:"hdrs"`
+		Data     []byte    `json:"data"`
+		Time     time.Time `json:"time"`
+	} `json:"message"`
+}
+
+// fromLeader reads one message from the stream's leader; nil when there is none.
+// Only the leader's "there is none" is final: a direct get or a consumer may be
+// served by a replica that lags. An election is waited for, see [Bus.newRetry].
+func (b *Bus) fromLeader(ctx context.Context, stream string, get getRequest) (*raw, error) {
+	for again := b.newRetry(); ; {
+		r, err := b.askLeader(ctx, stream, get)
+		if err == nil {
+			return r, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+			return nil, fmt.Errorf("read from the leader of %s: %w", stream, explainJetStream(err))
+		}
+	}
+}
+
+func (b *Bus) askLeader(ctx context.Context, stream string, get getRequest) (*raw, error) {
+	body, err := json.Marshal(get)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	subject := b.api("STREAM.MSG.GET." + stream)
+	msg, err := b.nc.RequestWithContext(ctx, subject, body)
+	if err != nil {
+		if denied := b.denial(subject); denied != nil {
+			return nil, denied
+		}
+		return nil, err
+	}
+	var got getResponse
+	if err := json.Unmarshal(msg.Data, &got); err != nil {
+		return nil, fmt.Errorf("answer of the server: %w", err)
+	}
+	if got.Error != nil {
+		if got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return nil, nil
+		}
+		if got.Error.ErrorCode == jetstream.JSErrCodeStreamNotFound {
+			return nil, jetstream.ErrStreamNotFound
+		}
+		return nil, got.Error
+	}
+	m := got.Message
+	if m == nil {
+		return nil, errors.New("the server's answer holds no message")
+	}
+	r := &raw{subject: m.Subject, seq: m.Sequence, at: m.Time, data: m.Data}
+	if len(m.Headers) > 0 {
+		// Headers that cannot be parsed are no reason to lose the message.
+		r.header, _ = nats.DecodeHeadersMsg(m.Headers)
+	}
+	return r, nil
+}
+
+// lastFromLeader reads the last message under a filter of subjects (empty: all);
+// nil when there is none.
+func (b *Bus) lastFromLeader(ctx context.Context, stream, filter string) (*raw, error) {
+	return b.fromLeader(ctx, stream, getRequest{Last: cmp.Or(filter, ">")})
+}
+
+// api is the subject of a JetStream API operation.
+func (b *Bus) api(operation string) string {
+	return cmp.Or(b.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + operation
+}
