@@ -47,7 +47,7 @@ type puller struct {
 	in       chan *nats.Msg
 	sub      *nats.Subscription
 	status   chan nats.Status // a request is lost with the connection
-	idle     func() error // called at each heartbeat, after the check for lag; may be nil
+	idle     func() error     // called at each heartbeat, after the check for lag; may be nil
 }
 
 // newPuller makes a consumer for what a stream holds under a filter (empty: all)
