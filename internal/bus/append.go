@@ -134,6 +134,14 @@ func (b *Bus) expect(ctx context.Context, a topology.Address, after uint64, last
 	return 0, err
 }
 
+// Lasting reports whether an error comes from what was to be written, so that
+// trying again is useless.
+func Lasting(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return errors.Is(err, ErrTooLarge) || errors.Is(err, topology.ErrBadID) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) ||
+		ok && api.Code == 400 && api.ErrorCode != codeWrongLastSequence && api.ErrorCode != codeInFlight && !isFull(err)
+}
+
 // permanent reports whether trying the same publish again is useless.
 func permanent(err error) bool {
 	var api *jetstream.APIError
@@ -195,6 +203,10 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 	if err != nil {
 		return 0, err
 	}
+	return b.publishData(ctx, subject, id, data)
+}
+
+func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (uint64, error) {
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
 		try, cancel := context.WithTimeout(ctx, appendTimeout)
 		ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,10 +34,11 @@ type Bus struct {
 	js      jetstream.JetStream
 	log     *slog.Logger
 	plan    topology.Plan
-	payload int      // largest message that is sent, in bytes
-	streams sync.Map // name to jetstream.Stream
-	queues  sync.Map // queues known to exist
-	denied  sync.Map // subject to the error that says it may not be published to
+	payload int          // largest message that is sent, in bytes
+	streams sync.Map     // name to jetstream.Stream
+	queues  sync.Map     // queues known to exist
+	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
+	denied  sync.Map     // subject to the error that says it may not be published to
 }
 
 // Connect connects to a server and finds out how the deployment is laid out.

@@ -183,7 +183,12 @@ func (b *Bus) askInfo(ctx context.Context, stream string) (*jetstream.StreamInfo
 	}
 	asking, cancel := answer(ctx)
 	defer cancel()
-	return s.Info(asking)
+	asked := time.Now()
+	info, err := s.Info(asking)
+	if err == nil {
+		b.measure(info.TimeStamp, asked)
+	}
+	return info, err
 }
 
 // ReadShard passes on a shard's messages after a sequence up to the end of the

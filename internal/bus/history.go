@@ -73,6 +73,30 @@ func (b *Bus) ReadLane(ctx context.Context, a topology.Address, after uint64, fn
 	return b.ReadShard(ctx, a.Shard, high, a.Subject(topology.Conv), fn)
 }
 
+// ReadConversation passes on what the log of a conversation holds after a
+// sequence: everything from CONV, and the facts that CONV no longer holds from
+// HISTORY.
+func (b *Bus) ReadConversation(ctx context.Context, conversation string, after uint64, fn func(Message) error) error {
+	shard := topology.ShardOf(conversation, b.Shards())
+	info, err := b.infoOf(ctx, topology.ConvStream(shard))
+	if err != nil {
+		return err
+	}
+	if first := info.State.FirstSeq; after+1 < first {
+		err := b.Facts(ctx, conversation, first-1, func(m Message) error {
+			if m.Sequence <= after {
+				return nil
+			}
+			return fn(m)
+		})
+		if err != nil {
+			return err
+		}
+		after = first - 1
+	}
+	return b.ReadShard(ctx, shard, after, topology.Everything(topology.Conv, b.Shards(), conversation), fn)
+}
+
 // errEnd ends a read at its bound.
 var errEnd = errors.New("end")
 

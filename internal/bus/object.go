@@ -51,10 +51,13 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	return s, nil
 }
 
+// ErrTooLarge reports that something is larger than an object may be.
+var ErrTooLarge = errors.New("too large to be stored")
+
 // Put stores bytes that belong to a conversation.
 func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
 	if len(data) > maxObject {
-		return nil, fmt.Errorf("%d bytes are more than the %d that an object may have", len(data), maxObject)
+		return nil, fmt.Errorf("%w: %d bytes, an object may have %d", ErrTooLarge, len(data), maxObject)
 	}
 	store, err := b.js.ObjectStore(ctx, topology.BucketObjects)
 	if err != nil {

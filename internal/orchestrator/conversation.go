@@ -1,9 +1,6 @@
 package orchestrator
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -42,13 +39,4 @@ func (c *conversation) undone() []events.Line {
 		}
 	}
 	return lines
-}
-
-// bury puts a message that cannot be read with the dead letters. What stood on
-// the in channel is also answered in its conversation.
-func (s *shard) bury(ctx context.Context, m bus.Message) {
-	id := fmt.Sprintf("%s %d", topology.ConvStream(s.n), m.Sequence)
-	if err := s.o.Bus.Bury(ctx, m.Subject, m.Data, m.Bad.Error(), id); err != nil && ctx.Err() == nil {
-		s.o.Log.Warn("a dead letter could not be written; the message stays in the log", "subject", m.Subject, "sequence", m.Sequence, "error", err)
-	}
 }

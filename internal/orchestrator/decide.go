@@ -40,6 +40,10 @@ type Env struct {
 	Hooks  []events.Hook
 	// Hooked is what hooks answered since.
 	Hooked []*events.HookAnswered
+	// Fault is why the turn cannot go on, if so. Rejected are the reasons of jobs
+	// that no worker can run, by generation or call.
+	Fault    error
+	Rejected map[string]string
 }
 
 // tries is how often a step's model is asked before the turn fails.
@@ -51,6 +55,7 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event 
 	d := &decision{c: c.Clone(), said: c.Transcript, env: env, now: now, seed: seedOf(c)}
 	d.hooked(events.HookAfter)
 	d.inputs()
+	d.fault()
 	for d.turn() {
 	}
 	return d.out
@@ -86,6 +91,8 @@ func (d *decision) turn() bool {
 	switch {
 	case c.Phase == events.PhaseGenerating && c.Open != nil && c.Open.Ended != nil:
 		return d.generated(c.Open, c.Open.Ended)
+	case d.rejected():
+		return true
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fill():
 		return true
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.asked():

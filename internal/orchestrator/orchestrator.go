@@ -5,17 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 // Orchestrator owns shards and decides for the conversations in them.
@@ -41,13 +40,19 @@ type Orchestrator struct {
 	// way. One that waits for somebody is not. May be nil.
 	Held *atomic.Int64
 
-	judge *policy.Judge
+	judge  *policy.Judge
+	claims *semaphore.Weighted // bytes of objects that are fetched at once
+	owned  sync.Map            // number to *shard, of those that are owned now
 }
+
+// claimBytes bounds the objects that an orchestrator fetches at once, in bytes.
+const claimBytes = 256 << 20
 
 // Run owns every shard that is free, and takes over those that become free,
 // until ctx ends.
 func (o *Orchestrator) Run(ctx context.Context) error {
 	o.judge = new(policy.Judge)
+	o.claims = semaphore.NewWeighted(claimBytes)
 	if o.Held == nil {
 		o.Held = new(atomic.Int64)
 	}
@@ -61,6 +66,16 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		return g.Wait()
 	}
 	offers := newOfferings(roster)
+	following := make(chan struct{})
+	ready := sync.OnceFunc(func() { close(following) })
+	g.Go(func() error {
+		return o.again(ctx, "rejected jobs are followed again", func() error { return o.Bus.FollowRejected(ctx, ready, o.rejected) })
+	})
+	select {
+	case <-following:
+	case <-ctx.Done():
+		return g.Wait()
+	}
 	for n := range o.Bus.Shards() {
 		g.Go(func() error { return o.own(ctx, n, offers) })
 	}
@@ -68,6 +83,15 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		return fmt.Errorf("orchestrator: %w", err)
 	}
 	return nil
+}
+
+// rejected tells the shards of a job that no worker can run. The one whose
+// conversation it is knows it.
+func (o *Orchestrator) rejected(r bus.Rejected) {
+	o.owned.Range(func(_, s any) bool {
+		s.(*shard).rejected(r)
+		return true
+	})
 }
 
 // rest is how long something that failed is left alone before it is tried
@@ -83,11 +107,17 @@ func (o *Orchestrator) again(ctx context.Context, what string, do func() error) 
 			return ctx.Err()
 		}
 		o.Log.Warn(what, "error", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(rest):
-		}
+		o.backoff(ctx)
+	}
+}
+
+// backoff waits for [rest], or until ctx ends.
+func (o *Orchestrator) backoff(ctx context.Context) {
+	t := time.NewTimer(rest)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 
@@ -103,6 +133,8 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 		return err
 	}
 	s := newShard(o, n, offers)
+	o.owned.Store(n, s)
+	defer o.owned.Delete(n)
 	g, run := errgroup.WithContext(ctx)
 	work, stop := context.WithCancelCause(run)
 	defer stop(nil)
@@ -123,8 +155,8 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 }
 
 // env is what a decision in a conversation knows.
-func (s *shard) env(now time.Time, settings events.Settings) Env {
-	e := s.offers.env(now)
+func (s *shard) env(settings events.Settings) Env {
+	e := s.offers.env(time.Now())
 	e.Settings, e.Check, e.Judge = settings, s.o.Check, s.o.judge
 	e.Limits, e.Policy, e.Prices = s.o.Limits, s.o.Policy, s.o.Prices
 	for _, h := range s.o.Hooks {
@@ -137,88 +169,4 @@ func (s *shard) env(now time.Time, settings events.Settings) Env {
 // it.
 func (s *shard) stop(c *conversation) int64 {
 	return hardStop(&c.state.State, Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits())
-}
-
-// publish puts the jobs in their queues that a Decision's events ask for. It
-// may be called again: a doubled job is refused, or finds its lane ended.
-func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line) error {
-	for _, l := range es {
-		var err error
-		switch e := l.Event.(type) {
-		case *events.GenerationRequested:
-			if e.Generation == c.state.Generation {
-				err = s.publishGeneration(ctx, c, e)
-			}
-		case *events.ToolCallRequested:
-			err = s.publishCall(ctx, c, e)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *events.GenerationRequested) error {
-	queue, err := topology.LLMQueue(e.Route)
-	if err != nil {
-		return err
-	}
-	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
-		return err
-	}
-	settings := c.state.Transcript.Settings
-	env := s.env(time.Now(), settings)
-	a := topology.At(s.o.Bus.Shards(), c.id, events.ChannelGen)
-	job := &events.GenerationJob{
-		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,
-		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, NotBefore: e.NotBefore,
-		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Messages(), Parameters: settings.Parameters,
-	}
-	for _, name := range sortedNames(env.Tools) {
-		if chosen(settings.Tools, name) {
-			job.Tools = append(job.Tools, env.Tools[name])
-		}
-	}
-	subject, err := topology.GenerationJob(e.Route, e.Generation)
-	if err != nil {
-		return err
-	}
-	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
-}
-
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
-}
-
-func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.ToolCallRequested) error {
-	queueOf, subjectOf := topology.ToolQueue, topology.ToolJob
-	if c.state.Transcript.Settings.Priority == events.PriorityLow && s.offers.low(e.Tool) {
-		queueOf, subjectOf = topology.LowQueue, topology.LowToolJob
-	}
-	queue, err := queueOf(e.Tool)
-	if err != nil {
-		return err
-	}
-	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
-		return err
-	}
-	shards := s.o.Bus.Shards()
-	job := &events.ToolJob{
-		Conversation: c.id, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Effect: e.Effect, Decision: c.state.TurnLane,
-		Subject:   topology.OfCall(shards, c.id, events.ChannelCall, e.Call).Subject(topology.Conv),
-		Output:    topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
-		Arguments: events.Arguments(c.state.Transcript.Arguments(e.Call)),
-	}
-	if stop := s.stop(c); stop > 0 {
-		job.TimeoutMS = max(stop-time.Now().UnixMilli(), 1)
-	}
-	subject, err := subjectOf(e.Tool, e.Call)
-	if err != nil {
-		return err
-	}
-	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Call, job)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // tick is how often deadlines are looked at and the checkpoint is moved.
@@ -18,48 +19,61 @@ const tick = time.Second
 // folds what needs no decision itself. A conversation that needs reading,
 // deciding or publishing gets a goroutine of its own until it is done; what
 // comes meanwhile waits in its box. A conversation in which nothing is under
-// way is forgotten: its last Decision remembers.
+// way is evicted: its last Decision has its state.
+//
+// An error of one conversation is its own (attend.go): it never stops the shard.
 type shard struct {
 	o      *Orchestrator
 	n      int
 	offers *offerings
+	strays *strays
 	fail   context.CancelCauseFunc
 	work   sync.WaitGroup
 
+	ctx context.Context // of run: what wakes a conversation from outside uses it
+
 	mu            sync.Mutex
-	live          bool // the log has been read to its end: decide and publish
+	jobs          map[string]string // conversations by the generations and calls whose jobs were published
+	live          bool              // the log has been read to its end: decide and publish
 	read          uint64
 	checkpoint    uint64
 	conversations map[string]*conversation
 }
 
-// conversation is one that is under way. While busy, state belongs to its
-// goroutine; otherwise to the shard's lock.
+// conversation is one that is under way. While busy, state and what is below it
+// belong to its goroutine; otherwise to the shard's lock.
 type conversation struct {
-	id          string
-	since       uint64 // the first message after it was quiet
+	id      string
+	since   uint64 // the first message after it was quiet
+	busy    bool
+	box     []bus.Message
+	resume  bool                   // publish again what is open
+	dues    []bus.Due              // timers that have fired
+	hooked  []*events.HookAnswered // what hooks answered
+	refused []bus.Rejected         // jobs that no worker can run
+	jobs    []string               // those of shard.jobs that are this conversation's
+
 	state       *accumulator.Conversation
-	requestedAt uint64 // where the gen lane stood when the open generation was asked for
-	busy        bool
-	box         []bus.Message
-	resume      bool                   // publish again what is open
-	dues        []bus.Due              // timers that have fired
-	hooked      []*events.HookAnswered // what hooks answered
+	requestedAt uint64            // where the gen lane stood when the open generation was asked for
+	fault       error             // why the turn cannot go on
+	rejected    map[string]string // reasons of jobs that no worker can run, by generation or call
+	failures    int               // in a row
 	asking      map[events.PendingHook]context.CancelFunc
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {
-	return &shard{o: o, n: n, offers: offers, conversations: map[string]*conversation{}}
+	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), jobs: map[string]string{}, conversations: map[string]*conversation{}}
 }
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
-	s.fail = fail
+	s.ctx, s.fail = ctx, fail
 	after, err := s.o.Bus.Checkpoint(ctx, s.n)
 	if err != nil {
 		return err
 	}
 	s.read, s.checkpoint = after, after
 	s.work.Go(func() { s.tend(ctx) })
+	s.work.Go(func() { s.strays.run(ctx) })
 	err = s.o.Bus.Follow(ctx, s.n, after,
 		func(m bus.Message) error { s.take(ctx, m); return nil },
 		func() error { s.caughtUp(ctx); return nil })
@@ -74,12 +88,15 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read = m.Sequence
-	if m.Conversation == "" { // a subject that is nobody's
-		s.work.Go(func() { s.bury(ctx, m) })
+	if m.Conversation == "" || topology.ShardOf(m.Conversation, s.o.Bus.Shards()) != s.n {
+		s.strays.add(m)
 		return
 	}
 	c := s.conversations[m.Conversation]
 	switch {
+	case c == nil && m.Bad != nil && m.Channel != events.ChannelIn:
+		s.strays.add(m) // nothing is under way that it could change
+		return
 	case c == nil && m.Bad == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall && !wantsDecision(m)):
 		return // late: nothing is under way that it could change
 	case c == nil:
@@ -118,26 +135,6 @@ func (s *shard) wake(ctx context.Context, c *conversation) {
 	}
 }
 
-// attend reads, decides and publishes for a conversation until nothing is left
-// to do.
-func (s *shard) attend(ctx context.Context, c *conversation) {
-	for {
-		if err := s.advance(ctx, c); err != nil {
-			s.fail(err)
-			return
-		}
-		s.mu.Lock()
-		if len(c.box) > 0 || len(c.dues) > 0 || len(c.hooked) > 0 || c.resume {
-			s.mu.Unlock()
-			continue
-		}
-		c.busy = false
-		s.forget(c)
-		s.mu.Unlock()
-		return
-	}
-}
-
 // remember begins with a conversation that was quiet until a message; s.mu is
 // held.
 func (s *shard) remember(id string, since uint64) *conversation {
@@ -153,65 +150,41 @@ func (s *shard) remember(id string, since uint64) *conversation {
 // owner before may have died before it set it. s.mu is held.
 func (s *shard) forget(c *conversation) {
 	if s.holds(c) && c.state.Quiet() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
-		delete(s.conversations, c.id)
-		s.o.Held.Add(-1)
+		s.evict(c)
 	}
+}
+
+// evict takes a conversation out of memory; s.mu is held.
+func (s *shard) evict(c *conversation) {
+	delete(s.conversations, c.id)
+	for _, id := range c.jobs {
+		delete(s.jobs, id)
+	}
+	s.o.Held.Add(-1)
 }
 
 // holds reports whether a conversation has not been forgotten; s.mu is held. One
 // that was may be here anew already, as another.
 func (s *shard) holds(c *conversation) bool { return s.conversations[c.id] == c }
 
-// advance folds in what waits and decides until there is nothing to decide.
-func (s *shard) advance(ctx context.Context, c *conversation) error {
-	if c.state == nil {
-		if err := s.load(ctx, c); err != nil {
-			return err
-		}
+// load finds out what a conversation was like before its first message here and,
+// when it is loaded again after an error, what has come since.
+func (s *shard) load(ctx context.Context, c *conversation) error {
+	if err := s.base(ctx, c); err != nil || c.failures == 0 {
+		return err
 	}
-	for {
-		s.mu.Lock()
-		box, live, resume, dues, hooked := c.box, s.live, c.resume, c.dues, c.hooked
-		c.box, c.resume, c.dues, c.hooked = nil, false, nil, nil
-		s.mu.Unlock()
-		for _, m := range box {
-			// Here, not by the one goroutine that follows the log: a large object
-			// holds up its own conversation only.
-			if err := s.o.Bus.Fetch(ctx, &m); err != nil {
-				return err
-			}
-			if m.Bad != nil {
-				s.bury(ctx, m)
-			}
-			c.apply(m)
-		}
-		if !live {
-			return nil
-		}
-		if resume {
-			if err := s.resume(ctx, c); err != nil {
-				return err
-			}
-		}
-		decided, err := s.decide(ctx, c, latest(dues), hooked)
-		if err != nil {
-			return err
-		}
-		if err := s.settleDues(ctx, c, dues); err != nil {
-			return err
-		}
-		if !decided {
-			return nil
-		}
-	}
+	return s.o.Bus.ReadConversation(ctx, c.id, c.since-1, func(m bus.Message) error {
+		c.apply(m)
+		return nil
+	})
 }
 
-// load finds out what a conversation was like before its first message here.
-func (s *shard) load(ctx context.Context, c *conversation) error {
+// base is load without what has come since.
+func (s *shard) base(ctx context.Context, c *conversation) error {
 	c.state = &accumulator.Conversation{ID: c.id}
 	c.state.Transcript = accumulator.NewTranscript()
 	if c.since <= 1 {
-		return nil // nothing stands before the log's first message
+		return nil // the log has nothing before its first message
 	}
 	last, seq, err := s.o.Bus.LastDecision(ctx, c.id, c.since-1)
 	if err != nil || last == nil {
@@ -242,47 +215,6 @@ func settles(state events.State) bool {
 	return slices.ContainsFunc(state.Calls, func(c events.CallState) bool {
 		return c.Running() || c.Status == "" && (c.Waits == events.WaitResult || c.Waits == events.WaitAnswer)
 	})
-}
-
-// decide decides once and makes the decision stand; it reports whether there
-// was anything to decide. The time is at least that of a timer that has fired:
-// the server's clock may be ahead.
-func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hooked []*events.HookAnswered) (bool, error) {
-	now := time.Now()
-	if due.After(now) {
-		now = due
-	}
-	env := s.env(now, c.state.Transcript.Settings)
-	env.Hooked = hooked
-	es := Decide(c.state, env, now)
-	if len(es) == 0 {
-		return false, nil
-	}
-	d := &events.Decision{Owner: s.o.Name}
-	after := c.state.Clone()
-	for _, e := range es {
-		d.Events = append(d.Events, events.Line{Event: e})
-		after.Decided(e)
-	}
-	d.State = after.State
-	frame, err := events.AppendFrame(nil, d)
-	if err != nil {
-		return false, err
-	}
-	seq, err := s.o.Bus.Append(ctx, addressOf(s, c.id), c.state.TurnLane, frame)
-	if err != nil {
-		return false, err
-	}
-	timer := c.state.NextMS()
-	c.apply(bus.Message{Address: addressOf(s, c.id), Sequence: seq, Lines: []events.Line{{Event: d}}})
-	if err := s.publish(ctx, c, d.Events); err != nil {
-		return false, err
-	}
-	s.askHooks(ctx, c)
-	if next := c.state.NextMS(); next != timer {
-		return true, s.setTimer(ctx, c, next)
-	}
-	return true, nil
 }
 
 // caughtUp begins to decide: first for what is open since before.
@@ -330,8 +262,8 @@ func (s *shard) tend(ctx context.Context) {
 func (s *shard) survey(ctx context.Context) (uint64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	to := s.read
-	now := time.Now().UnixMilli()
+	to := min(s.read, s.strays.before())
+	now := s.o.Bus.Now().UnixMilli()
 	for _, c := range s.conversations {
 		to = min(to, c.since-1)
 		if !c.busy && c.state.Turn != "" {

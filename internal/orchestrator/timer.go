@@ -85,7 +85,11 @@ func (s *shard) settleDues(ctx context.Context, c *conversation, dues []bus.Due)
 
 // resume does again what the owner before may not have come to do.
 func (s *shard) resume(ctx context.Context, c *conversation) error {
-	if err := s.publish(ctx, c, c.undone()); err != nil {
+	undone := c.undone()
+	if err := s.refusals(ctx, c, undone); err != nil {
+		return err
+	}
+	if err := s.publish(ctx, c, undone); err != nil {
 		return err
 	}
 	s.askHooks(ctx, c)

@@ -1,0 +1,29 @@
+package bus
+
+import "time"
+
+// skewLeast is what two clocks may differ by before it matters, besides the time
+// that the measurement took.
+const skewLeast = 100 * time.Millisecond
+
+// Now is the time by the server's clock, as measured with the last look at a
+// stream. Deadlines and timers are kept by it: they outlive the process that set
+// them, and the next owner may run on a machine whose clock differs.
+func (b *Bus) Now() time.Time { return time.Now().Add(time.Duration(b.skew.Load())) }
+
+// Skew is how far the server's clock is ahead of this machine's; 0 when they
+// differ by less than a measurement can tell.
+func (b *Bus) Skew() time.Duration { return time.Duration(b.skew.Load()) }
+
+// measure notes the server's clock from an answer that took from asked until now.
+func (b *Bus) measure(server, asked time.Time) {
+	if server.IsZero() {
+		return
+	}
+	took := time.Since(asked)
+	skew := server.Sub(asked.Add(took / 2))
+	if skew.Abs() < max(took, skewLeast) {
+		skew = 0
+	}
+	b.skew.Store(int64(skew))
+}

@@ -1,0 +1,231 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// attend reads, decides and publishes for a conversation until nothing is left
+// to do, or the shard's owner stops.
+func (s *shard) attend(ctx context.Context, c *conversation) {
+	for {
+		if err := s.guarded(ctx, c); err != nil {
+			if ctx.Err() != nil || !s.failed(ctx, c, err) {
+				return
+			}
+			continue
+		}
+		c.failures, c.fault = 0, nil
+		s.mu.Lock()
+		if len(c.box) > 0 || len(c.dues) > 0 || len(c.hooked) > 0 || len(c.refused) > 0 || c.resume {
+			s.mu.Unlock()
+			continue
+		}
+		c.busy = false
+		s.forget(c)
+		s.mu.Unlock()
+		return
+	}
+}
+
+// guarded is advance; a panic in it is an error of its conversation.
+func (s *shard) guarded(ctx context.Context, c *conversation) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.o.Log.Error("deciding panicked: please report this", "conversation", c.id, "panic", r, "stack", string(debug.Stack()))
+			err = &faultError{fmt.Errorf("the orchestrator failed to decide: %v", r)}
+		}
+	}()
+	return s.advance(ctx, c)
+}
+
+// faultError says that trying the same again is useless.
+type faultError struct{ err error }
+
+func (e *faultError) Error() string { return e.err.Error() }
+func (e *faultError) Unwrap() error { return e.err }
+
+// Between tries after a conversation's errors.
+const (
+	retryFirst = 20 * time.Millisecond
+	retryMost  = 5 * time.Second
+)
+
+// failed decides how a conversation goes on after an error, and waits before the
+// next try. It returns false when the conversation is given up.
+func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
+	c.failures++
+	_, lasting := errors.AsType[*faultError](err)
+	switch lasting = lasting || bus.Lasting(err); {
+	case errors.Is(err, bus.ErrFenced):
+		// Another owner, which the lease will say, or a stranger wrote to the turn
+		// lane. Either way the log has what counts.
+		s.o.Log.Warn("the turn lane has another writer, reading the conversation again", "conversation", c.id, "error", err)
+		c.state = nil
+	case lasting && c.fault == nil && c.state != nil:
+		s.o.Log.Error("a conversation cannot go on, its turn ends as failed", "conversation", c.id, "error", err)
+		c.fault = err
+	case lasting:
+		s.giveUp(ctx, c, err)
+		return false
+	default:
+		s.o.Log.Warn("a conversation is held up, trying again", "conversation", c.id, "tries", c.failures, "error", err)
+	}
+	s.mu.Lock()
+	c.resume = true // its last Decision may stand without what follows from it
+	s.mu.Unlock()
+	wait := time.NewTimer(min(retryFirst<<min(c.failures-1, 10), retryMost))
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-wait.C:
+		return true
+	}
+}
+
+// giveUp evicts a conversation that cannot even be told what is wrong. Its next
+// message is tried anew.
+func (s *shard) giveUp(ctx context.Context, c *conversation, err error) {
+	s.o.Log.Error("a conversation is given up until its next message", "conversation", c.id, "error", err)
+	s.strays.letter(ctx, bus.Message{Subject: addressOf(s, c.id).Subject(topology.Conv), Sequence: c.since, Bad: err})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds(c) {
+		s.evict(c)
+	}
+	for _, cancel := range c.asking {
+		cancel()
+	}
+}
+
+// advance folds in what waits and decides until there is nothing to decide. On
+// an error nothing that waited is lost.
+func (s *shard) advance(ctx context.Context, c *conversation) error {
+	if c.state == nil {
+		if err := s.load(ctx, c); err != nil {
+			c.state = nil
+			return err
+		}
+	}
+	for {
+		s.mu.Lock()
+		t := waiting{c.box, s.live, c.resume, c.dues, c.hooked}
+		for _, r := range c.refused {
+			c.reject(r)
+		}
+		c.box, c.resume, c.dues, c.hooked, c.refused = nil, false, nil, nil, nil
+		s.mu.Unlock()
+		rest, decided, err := s.step(ctx, c, t)
+		if err != nil {
+			s.mu.Lock()
+			c.box, c.dues, c.hooked = append(rest, c.box...), append(t.dues, c.dues...), append(t.hooked, c.hooked...)
+			s.mu.Unlock()
+			return err
+		}
+		if !decided {
+			return nil
+		}
+	}
+}
+
+// waiting is what waited for a conversation's goroutine.
+type waiting struct {
+	box    []bus.Message
+	live   bool
+	resume bool
+	dues   []bus.Due
+	hooked []*events.HookAnswered
+}
+
+// step folds in what waited and decides once. It returns the messages that it
+// did not come to, and whether there may be more to decide.
+func (s *shard) step(ctx context.Context, c *conversation, t waiting) (rest []bus.Message, decided bool, err error) {
+	for i, m := range t.box {
+		// Here, not by the one goroutine that follows the log: a large object
+		// holds up its own conversation only.
+		if err := s.fetch(ctx, &m); err != nil {
+			return t.box[i:], false, err
+		}
+		if m.Bad != nil {
+			s.strays.letter(ctx, m)
+		}
+		c.apply(m)
+	}
+	if !t.live {
+		return nil, false, nil
+	}
+	if t.resume {
+		if err := s.resume(ctx, c); err != nil {
+			return nil, false, err
+		}
+	}
+	if decided, err = s.decide(ctx, c, latest(t.dues), t.hooked); err != nil {
+		return nil, false, err
+	}
+	return nil, decided, s.settleDues(ctx, c, t.dues)
+}
+
+// fetch fetches what a message claims, so many bytes at a time over all
+// conversations as [claimBytes] says.
+func (s *shard) fetch(ctx context.Context, m *bus.Message) error {
+	claim := m.Claim()
+	if claim == nil {
+		return nil
+	}
+	n := min(max(claim.Object.Size, 0), claimBytes)
+	if err := s.o.claims.Acquire(ctx, n); err != nil {
+		return err
+	}
+	defer s.o.claims.Release(n)
+	return s.o.Bus.Fetch(ctx, m)
+}
+
+// decide decides once and makes the decision stand; it reports whether there
+// was anything to decide. The time is at least that of a timer that has fired:
+// the server's clock may be ahead.
+func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hooked []*events.HookAnswered) (bool, error) {
+	now := s.o.Bus.Now()
+	if due.After(now) {
+		now = due
+	}
+	env := s.env(c.state.Transcript.Settings)
+	env.Hooked, env.Fault, env.Rejected = hooked, c.fault, c.rejected
+	es := Decide(c.state, env, now)
+	if len(es) == 0 {
+		return false, nil
+	}
+	d := &events.Decision{Owner: s.o.Name}
+	after := c.state.Clone()
+	for _, e := range es {
+		d.Events = append(d.Events, events.Line{Event: e})
+		after.Decided(e)
+	}
+	d.State = after.State
+	frame, err := events.AppendFrame(nil, d)
+	if err != nil {
+		return false, &faultError{err}
+	}
+	seq, err := s.o.Bus.Append(ctx, addressOf(s, c.id), c.state.TurnLane, frame)
+	if err != nil {
+		return false, err
+	}
+	c.fault = nil // it is decided on
+	timer := c.state.NextMS()
+	c.apply(bus.Message{Address: addressOf(s, c.id), Sequence: seq, Lines: []events.Line{{Event: d}}})
+	if err := s.publish(ctx, c, d.Events); err != nil {
+		return false, err
+	}
+	s.askHooks(ctx, c)
+	if next := c.state.NextMS(); next != timer {
+		return true, s.setTimer(ctx, c, next)
+	}
+	return true, nil
+}

@@ -1,0 +1,150 @@
+package orchestrator
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// publish puts the jobs in their queues that a Decision's events ask for. It
+// may be called again: a doubled job is refused, or finds its lane ended.
+func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line) error {
+	for _, l := range es {
+		var err error
+		switch e := l.Event.(type) {
+		case *events.GenerationRequested:
+			if e.Generation == c.state.Generation {
+				err = s.publishGeneration(ctx, c, e)
+			}
+		case *events.ToolCallRequested:
+			err = s.publishCall(ctx, c, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *events.GenerationRequested) error {
+	queue, err := topology.LLMQueue(e.Route)
+	if err != nil {
+		return err
+	}
+	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
+		return err
+	}
+	settings := c.state.Transcript.Settings
+	env := s.env(settings)
+	a := topology.At(s.o.Bus.Shards(), c.id, events.ChannelGen)
+	job := &events.GenerationJob{
+		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,
+		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, NotBefore: e.NotBefore,
+		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Messages(), Parameters: settings.Parameters,
+	}
+	for _, name := range sortedNames(env.Tools) {
+		if chosen(settings.Tools, name) {
+			job.Tools = append(job.Tools, env.Tools[name])
+		}
+	}
+	subject, err := topology.GenerationJob(e.Route, e.Generation)
+	if err != nil {
+		return err
+	}
+	s.expect(c, e.Generation)
+	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.ToolCallRequested) error {
+	queueOf, subjectOf := topology.ToolQueue, topology.ToolJob
+	if c.state.Transcript.Settings.Priority == events.PriorityLow && s.offers.low(e.Tool) {
+		queueOf, subjectOf = topology.LowQueue, topology.LowToolJob
+	}
+	queue, err := queueOf(e.Tool)
+	if err != nil {
+		return err
+	}
+	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
+		return err
+	}
+	shards := s.o.Bus.Shards()
+	job := &events.ToolJob{
+		Conversation: c.id, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Effect: e.Effect, Decision: c.state.TurnLane,
+		Subject:   topology.OfCall(shards, c.id, events.ChannelCall, e.Call).Subject(topology.Conv),
+		Output:    topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
+		Arguments: events.Arguments(c.state.Transcript.Arguments(e.Call)),
+	}
+	if stop := s.stop(c); stop > 0 {
+		job.TimeoutMS = max(stop-s.o.Bus.Now().UnixMilli(), 1)
+	}
+	subject, err := subjectOf(e.Tool, e.Call)
+	if err != nil {
+		return err
+	}
+	s.expect(c, e.Call)
+	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Call, job)
+}
+
+// expect notes whose job a generation's or a call's is, before it is published.
+func (s *shard) expect(c *conversation, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs[id] = c.id
+	c.jobs = append(c.jobs, id)
+}
+
+// rejected notes that no worker can run a job, if it is one of this shard.
+func (s *shard) rejected(r bus.Rejected) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.conversations[s.jobs[r.ID]]; c != nil {
+		c.refused = append(c.refused, r)
+		s.wake(s.ctx, c)
+	}
+}
+
+// refusals asks whether a worker rejected one of the jobs of a conversation
+// while nobody followed.
+func (s *shard) refusals(ctx context.Context, c *conversation, es []events.Line) error {
+	for _, l := range es {
+		var id, subject string
+		var err error
+		switch e := l.Event.(type) {
+		case *events.GenerationRequested:
+			id = e.Generation
+			subject, err = topology.GenerationJob(e.Route, id)
+		case *events.ToolCallRequested:
+			id = e.Call
+			subject, err = topology.ToolJob(e.Tool, id)
+		}
+		if err != nil || id == "" {
+			continue // publishing it says what is wrong
+		}
+		reason, rejected, err := s.o.Bus.RejectedJob(ctx, subject)
+		if err != nil {
+			return err
+		}
+		if rejected {
+			c.reject(bus.Rejected{ID: id, Reason: reason})
+		}
+	}
+	return nil
+}
+
+func (c *conversation) reject(r bus.Rejected) {
+	if c.rejected == nil {
+		c.rejected = map[string]string{}
+	}
+	c.rejected[r.ID] = r.Reason
+}
