@@ -44,7 +44,7 @@ var mayImport = map[string]string{
 	"internal/worker":              lower,
 	"internal/broker":              "internal/topology internal/events",
 	"internal/terminal":            "internal/accumulator internal/events",
-	"internal/bus":                 "internal/topology internal/events",
+	"internal/bus":                 "internal/accumulator internal/topology internal/events",
 	"internal/llm":                 "internal/events",
 	"internal/llm/anthropic":       "internal/llm internal/events",
 	"internal/llm/ollama":          "internal/llm internal/events",

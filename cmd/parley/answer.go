@@ -55,7 +55,7 @@ func (s *session) foldedWith(ctx context.Context, id string, see func(bus.Messag
 		if c == nil {
 			c = &accumulator.Conversation{ID: id, Transcript: accumulator.NewTranscript()}
 		}
-		c.Apply(accumulator.Message{Channel: m.Channel, Call: m.Call, Sequence: m.Sequence, Lines: m.Lines, Bad: m.Bad})
+		c.Apply(m.Folded())
 		see(m)
 		return nil
 	})

@@ -71,7 +71,8 @@ type Message struct {
 	Sequence uint64
 	Lines    []events.Line
 	Bad      error  // why the rest of it cannot be read
-	Position string // cursor of what cannot be read, its name as an input
+	ID       string // the publisher's message id; empty when it set none
+	Position string // cursor of what cannot be read
 }
 
 // Apply folds a message in. Messages of a channel are given in log order; one

@@ -64,7 +64,7 @@ func (t *tale) until(what string, fits func(events.Event) bool) error {
 		if err != nil || !ok {
 			return fmt.Errorf("waiting for %s: %w; the state is %+v", what, errors.Join(err, context.Cause(t.d.t.Context())), t.state.State)
 		}
-		t.state.Apply(accumulator.Message{Channel: m.Channel, Call: m.Call, Sequence: m.Sequence, Lines: m.Lines, Bad: m.Bad})
+		t.state.Apply(m.Folded())
 		each(m, func(e events.Event) {
 			if a, ok := e.(*events.InputAnswered); ok {
 				t.answers[a.Input] = a

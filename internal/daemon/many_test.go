@@ -51,7 +51,7 @@ func scriptFile(t *testing.T, script string) string {
 func fold(id string, seen []bus.Message) *accumulator.Conversation {
 	c := &accumulator.Conversation{ID: id, Transcript: accumulator.NewTranscript()}
 	for _, m := range seen {
-		c.Apply(accumulator.Message{Channel: m.Channel, Call: m.Call, Sequence: m.Sequence, Lines: m.Lines, Bad: m.Bad})
+		c.Apply(m.Folded())
 	}
 	return c
 }

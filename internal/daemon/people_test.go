@@ -85,7 +85,7 @@ func (v *viewer) until(what string, fits func(events.Event) bool) {
 			v.t.Fatalf("waiting for %s: the log ended: %v; state %+v", what, err, v.state.State)
 		}
 		v.seen = append(v.seen, m)
-		v.state.Apply(accumulator.Message{Channel: m.Channel, Call: m.Call, Sequence: m.Sequence, Lines: m.Lines, Bad: m.Bad})
+		v.state.Apply(m.Folded())
 		found := false
 		for _, l := range m.Lines {
 			found = found || fits(l.Event)

@@ -1,7 +1,6 @@
 package orchestrator
 
 import (
-	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -11,16 +10,10 @@ func addressOf(s *shard, conversation string) topology.Address {
 	return topology.Address{Shard: s.n, Conversation: conversation, Channel: events.ChannelTurn}
 }
 
-// folded is a message of the bus as the fold takes it.
-func folded(m bus.Message) accumulator.Message {
-	return accumulator.Message{Channel: m.Channel, Call: m.Call, Sequence: m.Sequence, Lines: m.Lines, Bad: m.Bad,
-		Position: bus.Cursor{Sequence: m.Sequence, Index: len(m.Lines)}.String()}
-}
-
 func (c *conversation) apply(m bus.Message) {
 	generation := c.state.Generation
 	before := c.state.GenLane
-	c.state.Apply(folded(m))
+	c.state.Apply(m.Folded())
 	if c.state.Generation != generation {
 		c.requestedAt = before
 	}

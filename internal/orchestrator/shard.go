@@ -200,7 +200,7 @@ func (s *shard) base(ctx context.Context, c *conversation) error {
 		upTo = c.since - 1
 	}
 	err = s.o.Bus.Facts(ctx, c.id, upTo, func(m bus.Message) error {
-		said.Apply(folded(m))
+		said.Apply(m.Folded())
 		return nil
 	})
 	c.state.Settled(said)
