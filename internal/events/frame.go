@@ -3,7 +3,6 @@ package events
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -30,7 +29,7 @@ func (l Line) MarshalJSON() ([]byte, error) {
 // is refused: nesting would cost quadratic time.
 func (l *Line) UnmarshalJSON(raw []byte) error {
 	if name, err := typeOf(raw); err == nil && name == "Decision" {
-		return errors.New("a Decision cannot hold a Decision")
+		return &BadEventError{Name: name, Text: "a Decision cannot hold a Decision"}
 	}
 	d, err := DecodeLine(bytes.Clone(raw))
 	if err == nil {
@@ -73,10 +72,10 @@ func typeOf(raw []byte) (string, error) {
 		Type string `json:"type"`
 	}
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return "", fmt.Errorf("event is not a JSON object: %w", err)
+		return "", bad("", raw, err)
 	}
 	if head.Type == "" {
-		return "", errors.New(`event has no "type"`)
+		return "", &BadEventError{ID: ID(raw), Text: `has no "type"`}
 	}
 	return head.Type, nil
 }
@@ -86,7 +85,7 @@ func typeOf(raw []byte) (string, error) {
 func DecodeLine(raw []byte) (Line, error) {
 	raw = bytes.TrimSpace(raw)
 	if !utf8.Valid(raw) {
-		return Line{}, fmt.Errorf("event is not valid UTF-8")
+		return Line{}, &BadEventError{ID: ID(raw), Text: "is not valid UTF-8"}
 	}
 	if e := decodeHot(raw); e != nil {
 		return Line{Event: e, Raw: raw}, nil
@@ -104,10 +103,7 @@ func DecodeLine(raw []byte) (Line, error) {
 		into = new(map[string]json.RawMessage) // whole JSON all the same
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return Line{}, fmt.Errorf("event is not a JSON object: %w", err)
-		}
-		return Line{}, fmt.Errorf("event %s: %w", name, err)
+		return Line{}, bad(name, raw, err)
 	}
 	return Line{Event: e, Raw: raw}, nil
 }

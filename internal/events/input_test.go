@@ -51,13 +51,13 @@ func TestArgumentsTravelCompactAndOtherwiseAsTheyCame(t *testing.T) {
 func TestAVerdictOfTheWrongShapeSaysWhatIsWrong(t *testing.T) {
 	for _, tc := range []struct{ name, raw, want string }{
 		{"calls that are ids, as they were before digests", `{"type":"Verdict","id":"1","calls":["c"],"verdict":"approve"}`,
-			"event Verdict: json: cannot unmarshal string into Go struct field Verdict.calls of type events.CallVerdict"},
+			`event Verdict: field "calls": an object is expected, not a string`},
 		{"calls that are one object", `{"type":"Verdict","id":"1","calls":{"call":"c"},"verdict":"approve"}`,
-			"event Verdict: json: cannot unmarshal object into Go struct field Verdict.calls"},
+			`event Verdict: field "calls": a list is expected, not an object`},
 		{"a digest that is a number", `{"type":"Verdict","id":"1","calls":[{"call":"c","digest":7}],"verdict":"approve"}`,
-			"event Verdict: json: cannot unmarshal number into Go struct field CallVerdict.calls.digest of type string"},
+			`event Verdict: field "calls.digest": a string is expected, not a number`},
 		{"awaited things that are ids, as they were before", `{"type":"Paused","turn":"t","awaiting":["c"]}`,
-			"event Paused: json: cannot unmarshal string into Go struct field Paused.awaiting of type events.Awaited"},
+			`event Paused: field "awaiting": an object is expected, not a string`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := DecodeLine([]byte(tc.raw))
