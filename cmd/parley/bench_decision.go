@@ -125,7 +125,8 @@ func (s *benchStage) answerCall(ctx context.Context, msg jetstream.Msg, times *b
 		return fmt.Errorf("a %s is in the queue of a tool", lines[0].Event.Type())
 	}
 	times.queued[job.Call] = meta.Timestamp
-	frame, err := events.AppendFrame(nil, &events.ToolResult{Call: job.Call, Tool: job.Tool, Status: events.StatusOK, Content: "1"})
+	frame, err := events.AppendFrame(nil, &events.ToolStarted{Call: job.Call, Attempt: job.Call, Tool: job.Tool},
+		&events.ToolResult{Call: job.Call, Attempt: job.Call, Tool: job.Tool, Status: events.StatusOK, Content: "1"})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package conformance_test
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,9 +91,11 @@ func fetchesClaims(s *stage, l language) {
 func leavesResults(s *stage, l language) {
 	s.queue(l)
 	c := s.ask(l, l.good+"}")
-	c.write(0, &events.ToolResult{Call: c.job.Call, Tool: l.tool, Status: events.StatusOK, Content: "from before"})
+	attempt := newID()
+	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: attempt, Tool: l.tool, Worker: "before"})
+	c.write(at, &events.ToolResult{Call: c.job.Call, Attempt: attempt, Tool: l.tool, Status: events.StatusOK, Content: "from before"})
 	s.start(l, "one")
-	c.publish().untouched(1)
+	c.publish().untouched(2)
 }
 
 func leavesStale(s *stage, l language) {
@@ -212,10 +213,25 @@ func neverTwice(s *stage, l language) {
 	c.job.Effect = events.EffectOnce
 	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool, Worker: "dead"})
 	s.start(l, "one")
-	c.publish().ended(events.StatusUnknown)
-	c.untouched(2)
+	r := c.publish().ended(events.StatusUnknown)
+	c.counts(r)
 	if all := c.read(); all[1].after != strconv.FormatUint(at, 10) {
-		s.t.Errorf("the result follows %s, the start is at %d", all[1].after, at)
+		s.t.Errorf("the second start follows %s, the first is at %d", all[1].after, at)
+	}
+	c.untouched(len(c.read()))
+}
+
+// counts fails when a result is not of the attempt that started last.
+func (c *call) counts(r *events.ToolResult) {
+	c.t.Helper()
+	attempt := ""
+	for _, w := range c.read() {
+		if start, ok := w.event.(*events.ToolStarted); ok {
+			attempt = start.Attempt
+		}
+	}
+	if attempt == "" || r.Attempt != attempt {
+		c.t.Errorf("the result is of attempt %q, the last that started is %q: the lane holds %s", r.Attempt, attempt, c.lanes())
 	}
 }
 
@@ -245,8 +261,9 @@ func givesUp(s *stage, l language) {
 		s.done(m.Nak())
 	}
 	s.start(l, "one")
-	c.ended(events.StatusFailed)
-	if types := c.read(); slices.ContainsFunc(types, func(w written) bool { return w.event.Type() == "ToolStarted" }) {
+	r := c.ended(events.StatusFailed)
+	c.counts(r)
+	if strings.Contains(r.Content, l.answer) {
 		s.t.Errorf("it was run: the lane holds %s", c.lanes())
 	}
 }

@@ -35,9 +35,9 @@ async function call(m, leave, watch) {
     began.toString(16).padStart(12, "0").replace(/(.{8})/, "$1-") + "-7" + crypto.randomUUID().slice(15) };
   const append = (type, e, after) => js.publish(job.subject, JSON.stringify({ type, ...own, tool: job.tool, ...e }), { expect: { lastSubjectSequence: after } });
   const end = (status, content, after) => append("ToolResult", { status, content, took_ms: Date.now() - began }, after).then(() => m.ack());
-  if (before.type && once) return end("unknown", "a worker died while it ran this call: nobody knows whether it took effect", seq);
-  if (delivery >= 100) return end("failed", "the call was tried 100 times and never came to an end", seq);
-  const started = await append("ToolStarted", { worker, delivery }, seq); // from now on the lane refuses the attempt before
+  const started = await append("ToolStarted", { worker, delivery }, seq); // from now on the lane refuses the attempt before, and a result of ours counts
+  if (before.type && once) return end("unknown", "a worker died while it ran this call: nobody knows whether it took effect", started.seq);
+  if (delivery >= 100) return end("failed", "the call was tried 100 times and never came to an end", started.seq);
   let index = 0, signal = AbortSignal.any([leave, stop.signal, AbortSignal.timeout(job.timeout_ms || tool.timeout_ms)]);
   const print = (text) => nc.publish(job.output, JSON.stringify({ type: "ToolOutput", ...own, index: index++, text }));
   const [status, content] = await run(job.arguments, signal, print).then((text) => ["ok", text],

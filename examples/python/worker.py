@@ -28,8 +28,8 @@ async def call(m, leaving, watch):  # gives None when it is done, or after how m
     append = lambda kind, after, **e: js.publish(job["subject"], dump(type=kind, **own, tool=job["tool"], **e), headers={AFTER: str(after)})
     async def end(status, text, after): await append("ToolResult", after, status=status, content=text, took_ms=time.time_ns() // 1_000_000 - began)
     once, delivery, index = job["effect"] not in ("pure", "idempotent"), m.metadata.num_delivered, iter(range(sys.maxsize))
-    if (died := before["type"] and once) or delivery >= 100: return await end("unknown" if died else "failed", "it was tried before, and came to no end", seq)
-    start = await append("ToolStarted", seq, worker=WORKER, delivery=delivery)  # from now on the lane refuses the attempt before
+    start = await append("ToolStarted", seq, worker=WORKER, delivery=delivery)  # from now on the lane refuses the attempt before, and a result of ours counts
+    if (died := before["type"] and once) or delivery >= 100: return await end("unknown" if died else "failed", "it was tried before, and came to no end", start.seq)
     show = lambda text: nc.publish(job["output"], dump(type="ToolOutput", **own, index=next(index), text=text))
     await asyncio.wait({task := asyncio.create_task(run(job["arguments"], show)), stop, leaving}, timeout=timeout, return_when="FIRST_COMPLETED")
     if task.done(): return await end("failed" if task.exception() else "ok", str(task.exception() or task.result()), start.seq)

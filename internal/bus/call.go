@@ -59,6 +59,9 @@ func (b *Bus) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
 
 func (b *Bus) callJob(c Call) (*events.ToolJob, error) {
 	job := &events.ToolJob{Conversation: c.Conversation, Tool: c.Tool.Name, Effect: c.Tool.Effect, Arguments: c.Arguments}
+	if !job.Effect.Known() {
+		job.Effect = events.EffectOnce
+	}
 	for _, id := range []*string{&job.Conversation, &job.Turn, &job.Call} {
 		if *id != "" {
 			continue
@@ -79,6 +82,7 @@ func (b *Bus) callJob(c Call) (*events.ToolJob, error) {
 
 // await follows a call until its result.
 func (b *Bus) await(ctx context.Context, job *events.ToolJob, output func(string)) (*events.ToolResult, error) {
+	attempt := "" // that runs: the latest to start; results of others do not count
 	for m, err := range b.Attach(ctx, job.Conversation, From{}) {
 		if err != nil {
 			return nil, err
@@ -92,8 +96,12 @@ func (b *Bus) await(ctx context.Context, job *events.ToolJob, output func(string
 				if output != nil {
 					output(e.Text)
 				}
+			case *events.ToolStarted:
+				attempt = e.Attempt
 			case *events.ToolResult:
-				return e, nil
+				if attempt != "" && e.Attempt == attempt {
+					return e, nil
+				}
 			}
 		}
 	}

@@ -54,8 +54,10 @@ func (w *Tool) check(ctx context.Context, spec events.ToolSpec, job *events.Tool
 }
 
 // write writes a result; one that is too long by reference, with its beginning
-// and a word on how to read the rest.
-func (w *Tool) write(ctx context.Context, a topology.Address, at uint64, r *events.ToolResult) error {
+// and a word on how to read the rest. A result counts only from an attempt that
+// has started: one that did not yet gives its start, which goes before, in the
+// same frame.
+func (w *Tool) write(ctx context.Context, a topology.Address, at uint64, r *events.ToolResult, start ...events.Event) error {
 	if len(r.Content) > inlineBytes {
 		object, err := w.Bus.Put(ctx, a.Conversation, []byte(r.Content))
 		if err != nil {
@@ -69,7 +71,7 @@ func (w *Tool) write(ctx context.Context, a topology.Address, at uint64, r *even
 	if len(r.Structured) > inlineBytes {
 		r.Structured = nil // it is in the content too, or too large to be of use
 	}
-	_, err := w.append(ctx, a, at, r)
+	_, err := w.append(ctx, a, at, append(start, r)...)
 	if err == nil {
 		w.Stats.call(r)
 	}

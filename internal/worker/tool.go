@@ -105,13 +105,14 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 // read, does not count. The messages may have expired in CONV while the job
 // waited: HISTORY has them.
 func (w *Tool) lane(ctx context.Context, a topology.Address, job *events.ToolJob) (started, done bool, err error) {
+	attempt := ""
 	err = w.Bus.ReadLane(ctx, a, job.Decision, func(m bus.Message) error {
 		for _, l := range m.Lines {
-			switch l.Event.(type) {
+			switch e := l.Event.(type) {
 			case *events.ToolResult:
-				done = true
+				done = done || started && e.Attempt == attempt // as the fold has it
 			case *events.ToolStarted:
-				started = true
+				started, attempt = true, e.Attempt
 			}
 		}
 		return nil
@@ -125,24 +126,24 @@ func (w *Tool) call(ctx, watched context.Context, t tool.Tool, job *events.ToolJ
 	if err != nil {
 		return err
 	}
+	begin := &events.ToolStarted{Call: job.Call, Attempt: attempt, Tool: job.Tool, Worker: w.Name, Delivery: j.Delivery}
 	result := &events.ToolResult{Call: job.Call, Attempt: attempt, Tool: job.Tool}
 	once := job.Effect != events.EffectPure && job.Effect != events.EffectIdempotent
 	if started && once {
 		result.Status = events.StatusUnknown
 		result.Content = "a worker died while it ran this call; it is not known whether it took effect, and it must not be run again on its own"
-		return w.write(ctx, a, at, result)
+		return w.write(ctx, a, at, result, begin)
 	}
 	if j.Last() {
 		result.Status = events.StatusFailed
 		result.Content = fmt.Sprintf("the call was tried %d times and never came to an end", topology.JobDeliveries)
-		return w.write(ctx, a, at, result)
+		return w.write(ctx, a, at, result, begin)
 	}
 	// Whoever made the job has looked at the arguments, by the schema that it knew.
 	if err := w.schemas.Validate(t.Spec(), string(job.Arguments)); err != nil {
 		result.Status, result.Content = events.StatusInvalidArguments, "the call was not run: "+err.Error()
-		return w.write(ctx, a, at, result)
+		return w.write(ctx, a, at, result, begin)
 	}
-	begin := &events.ToolStarted{Call: job.Call, Attempt: attempt, Tool: job.Tool, Worker: w.Name, Delivery: j.Delivery}
 	if at, err = w.append(ctx, a, at, begin); err != nil {
 		return err
 	}
@@ -260,8 +261,8 @@ func (w *Tool) output(job *events.ToolJob, attempt string) func(string) {
 	}
 }
 
-func (w *Tool) append(ctx context.Context, a topology.Address, at uint64, e events.Event) (uint64, error) {
-	frame, err := events.AppendFrame(nil, e)
+func (w *Tool) append(ctx context.Context, a topology.Address, at uint64, es ...events.Event) (uint64, error) {
+	frame, err := events.AppendFrame(nil, es...)
 	if err != nil {
 		return 0, err
 	}
