@@ -59,6 +59,9 @@ func (s *session) foldedWith(ctx context.Context, id string, see func(bus.Messag
 		see(m)
 		return nil
 	})
+	if c != nil {
+		c.Drain() // what is behind an input that nobody answered counts too
+	}
 	return c, err
 }
 

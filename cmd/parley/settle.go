@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,25 +98,18 @@ func (q *question) settle(ctx context.Context, s *session) error {
 			fmt.Fprintln(os.Stderr, p.Dim(wrapped("--yes: calls run without asking anybody, in this conversation and from now on", 0, p.Width)))
 		}
 	}
-	settings := &events.Settings{System: q.system, Tools: q.tools, Limits: q.limits}
+	// Only what this command was given: the conversation keeps the rest, deny rules
+	// above all.
+	settings := &events.Settings{System: q.system, Tools: q.tools, Limits: q.limits, AddRules: q.rules()}
 	if slices.Equal(q.tools, []string{"none"}) {
 		settings.Tools = []string{"-"}
 	}
 	if len(q.app.cfg.Models) > 0 {
 		settings.Route = model
 	}
-	rules := q.rules()
-	if len(rules) > 0 {
-		settings.Policy = &events.Policy{Rules: rules}
-	}
-	said := settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || !settings.Limits.IsZero() || settings.Policy != nil
+	said := settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || !settings.Limits.IsZero() || len(settings.AddRules) > 0
 	if !said {
 		return nil // what the conversation has, or the deployment's defaults
-	}
-	if !q.fresh {
-		if err := q.inherit(ctx, s, settings); err != nil {
-			return err
-		}
 	}
 	return q.publish(ctx, s, func(id string) events.Event { settings.ID = id; return settings })
 }
@@ -144,42 +136,6 @@ func (q *question) model(s *session, offers []bus.Offer) (model, why string) {
 		}
 	}
 	return model, "the default of the workers at " + s.URL()
-}
-
-// inherit fills in what a conversation was told before and is not told now.
-func (q *question) inherit(ctx context.Context, s *session, settings *events.Settings) error {
-	c, err := s.folded(ctx, q.conversation)
-	if err != nil || c == nil {
-		return err
-	}
-	old := &c.Transcript.Settings
-	settings.Parameters, settings.Hooks = old.Parameters, old.Hooks
-	settings.WhileRunning, settings.WhileWaiting = old.WhileRunning, old.WhileWaiting
-	settings.Route = cmp.Or(settings.Route, old.Route)
-	settings.System = cmp.Or(settings.System, old.System)
-	if len(q.tools) == 0 {
-		settings.Tools = old.Tools
-	}
-	if q.limits.IsZero() {
-		settings.Limits = old.Limits
-	}
-	settings.Policy = merged(settings.Policy, old.Policy)
-	return nil
-}
-
-// merged is a policy with the rules of an older one after its own.
-func merged(now, old *events.Policy) *events.Policy {
-	if now == nil || old == nil {
-		return cmp.Or(now, old)
-	}
-	all := *old
-	all.Rules = slices.Clone(now.Rules)
-	for _, r := range old.Rules {
-		if !slices.Contains(all.Rules, r) {
-			all.Rules = append(all.Rules, r)
-		}
-	}
-	return &all
 }
 
 func (q *question) publish(ctx context.Context, s *session, make func(id string) events.Event) error {

@@ -2,7 +2,6 @@ package accumulator
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -31,6 +30,12 @@ type Conversation struct {
 	askedAt   map[string]uint64 // where the Decision stands that asked for a call
 	// Begun are the calls of the step that a worker has begun.
 	Begun map[string]bool
+	// Unreadable says why a message on the lane of a call that runs cannot be
+	// read, by call: its result may be lost.
+	Unreadable map[string]error
+	attempts   map[string]string // the attempt that runs a call: the latest to start
+	// openAt is where the Decision stands that asked for the open generation.
+	openAt uint64
 	// behind is what came after an input that has no answer yet, of the in channel
 	// and the calls' lanes: who was first in the log is first.
 	behind  []Message
@@ -39,24 +44,20 @@ type Conversation struct {
 	Transcript *Transcript
 }
 
-// Input is something from the in channel that has no answer yet. Exactly one of
-// Event and Bad is set.
-type Input struct {
-	ID       string
-	Sequence uint64
-	Event    events.Event
-	Bad      error // why it cannot be read
-}
-
 // Resume is the conversation as a Decision at sequence seq left it.
 func Resume(id string, state events.State, seq uint64) *Conversation {
 	return &Conversation{ID: id, State: state.Clone(), TurnLane: seq}
 }
 
-// Settled takes over the results that another fold of the same log knows. A
-// Decision's state may lack some: those that came after it and were not worth
-// another, and those that its owner did not know.
+// Settled takes over the results that another fold of the same log knows, and
+// which attempts run. A Decision's state may lack some: those that came after it
+// and were not worth another, and those that its owner did not know.
 func (c *Conversation) Settled(by *Conversation) {
+	for call, attempt := range by.attempts {
+		if c.open(call) {
+			c.runs(call, attempt)
+		}
+	}
 	for _, call := range by.Calls {
 		if call.Status != "" {
 			c.settle(call.Call, call.Status)
@@ -80,8 +81,9 @@ type Message struct {
 // before what stands between it and what it was made on: the result is the same.
 // Results that stand behind an input are folded in when that has its answer, so
 // that a Cancel or a Verdict is decided on what stood before it.
-// What cannot be read on the in channel waits
-// for an answer like any input; elsewhere it is skipped.
+// What cannot be read waits for an answer on the in channel like any input. On
+// the gen lane it cuts the open generation, on the lane of a running call it
+// makes the call's outcome unknown; elsewhere it is skipped.
 func (c *Conversation) Apply(m Message) {
 	switch m.Channel {
 	case events.ChannelIn:
@@ -105,9 +107,7 @@ func (c *Conversation) Apply(m Message) {
 			return
 		}
 		c.GenLane = m.Sequence
-		for _, l := range m.Lines {
-			c.generation(l.Event)
-		}
+		c.generation(m)
 	case events.ChannelCall:
 		if m.Sequence <= c.callsAt {
 			return
@@ -126,8 +126,21 @@ func (c *Conversation) take(m Message) {
 	case m.Channel == events.ChannelIn:
 		c.input(m)
 	default:
-		for _, l := range m.Lines {
-			c.call(l.Event, m.Call, m.Sequence)
+		c.call(m)
+	}
+}
+
+// Drain folds in what came behind inputs that have no answer: for who has read a
+// log to its end, in which an input may have expired before it was answered. The
+// results count all the same. The inputs still wait.
+func (c *Conversation) Drain() {
+	behind := c.behind
+	c.behind = nil
+	for _, m := range behind {
+		if m.Channel == events.ChannelIn {
+			c.input(m)
+		} else {
+			c.call(m)
 		}
 	}
 }
@@ -142,93 +155,6 @@ func (c *Conversation) catchUp() {
 	for _, m := range behind {
 		c.take(m)
 	}
-}
-
-func (c *Conversation) input(m Message) {
-	for i, l := range m.Lines {
-		in := Input{ID: inputID(l.Event), Sequence: m.Sequence, Event: l.Event}
-		if in.ID == "" {
-			in.ID = fmt.Sprintf("%d-%d", m.Sequence, i) // its cursor
-		}
-		if slices.ContainsFunc(c.Inputs, func(o Input) bool { return o.ID == in.ID }) || slices.Contains(c.Queue, in.ID) {
-			continue // published twice
-		}
-		c.Inputs = append(c.Inputs, in)
-		if c.Transcript != nil {
-			c.Transcript.input(in)
-		}
-	}
-	if m.Bad != nil {
-		c.Inputs = append(c.Inputs, Input{ID: m.Position, Sequence: m.Sequence, Bad: m.Bad})
-	}
-}
-
-func inputID(e events.Event) string {
-	switch e := e.(type) {
-	case *events.UserMessage:
-		return e.ID
-	case *events.Settings:
-		return e.ID
-	case *events.Verdict:
-		return e.ID
-	case *events.Cancel:
-		return e.ID
-	}
-	return ""
-}
-
-func (c *Conversation) generation(e events.Event) {
-	if s, ok := e.(*events.GenerationStarted); ok && s.Generation == c.Generation && c.Generation != "" && c.Open == nil {
-		c.Open = new(Generation)
-	}
-	if c.Open == nil {
-		return
-	}
-	if s, ok := e.(*events.GenerationStarted); ok && s.Generation != c.Generation {
-		return
-	}
-	c.Open.Apply(e)
-}
-
-// call folds in what stands on a call's lane. Only the lane of a call that was
-// asked for before, or whose result is to come from outside, counts: nobody
-// settles a call that waits for a person by writing its result.
-func (c *Conversation) call(e events.Event, call string, seq uint64) {
-	if !c.expects(call, seq) {
-		return
-	}
-	switch e := e.(type) {
-	case *events.ToolStarted:
-		if c.Begun == nil {
-			c.Begun = map[string]bool{}
-		}
-		c.Begun[call] = true
-		if c.Transcript != nil {
-			c.Transcript.begun[call] = true
-		}
-	case *events.QuestionAsked:
-		c.question(call, e)
-	case *events.ToolResult:
-		status := cmp.Or(e.Status, events.StatusUnknown) // a result settles its call, whatever it says
-		c.end(call, status)
-		if c.Transcript != nil {
-			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: status, Object: e.Object, Attachments: e.Attachments})
-		}
-	}
-}
-
-func (c *Conversation) expects(call string, seq uint64) bool {
-	i := slices.IndexFunc(c.Calls, func(s events.CallState) bool { return s.Call == call && s.Status == "" })
-	if i < 0 {
-		return false
-	}
-	switch c.Calls[i].Waits {
-	case events.WaitResult:
-		return true
-	case "", events.WaitAnswer:
-		return seq > c.askedAt[call]
-	}
-	return false
 }
 
 func (c *Conversation) open(call string) bool {
@@ -286,11 +212,12 @@ func (c *Conversation) Decided(e events.Event) {
 		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == e.When && h.Name == e.Hook })
 	case *events.GenerationRequested:
 		if g := c.Open; e.Try > 1 && g != nil && g.Ended != nil {
-			c.spend(g.Started.Provider, g.Started.Model, g.Ended.Usage) // of the try that failed
+			provider, model := g.Model()
+			c.spend(provider, model, g.Ended.Usage) // of the try that failed
 		}
 		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
 		c.Route = e.Route
-		c.Open, c.Requested = nil, e
+		c.Open, c.Requested, c.openAt = nil, e, c.TurnLane
 		c.forgetCalls()
 	case *events.AssistantMessage:
 		c.spend(e.Message.Provider, e.Message.Model, e.Usage)
@@ -330,11 +257,13 @@ func (c *Conversation) Decided(e events.Event) {
 		c.forgetCalls()
 	}
 	if c.Transcript != nil {
-		c.Transcript.decided(e)
+		c.Transcript.decided(e, c.TurnLane)
 	}
 }
 
-func (c *Conversation) forgetCalls() { c.Calls, c.Asked, c.askedAt, c.Begun = nil, nil, nil, nil }
+func (c *Conversation) forgetCalls() {
+	c.Calls, c.Asked, c.askedAt, c.Begun, c.Unreadable, c.attempts = nil, nil, nil, nil, nil, nil
+}
 
 // Quiet reports whether nothing is under way and no input waits: what is not in
 // the last Decision's state does not matter.

@@ -64,23 +64,23 @@ func TestConversation(t *testing.T) {
 			gen {"type":"TextChunk","attempt":"A","index":1,"text":"Hel"}
 			turn {"type":"Decision","events":[{"type":"GenerationRequested","turn":"t1","generation":"g2","step":1,"route":"r/m","try":2}],"state":{"phase":"generating"}}
 			gen {"type":"TextChunk","attempt":"A","index":2,"text":"lo"}`, "generating turn=t1 generation=g2 step=1 try=2"},
-		{"results settle calls", twoCalls + `
-			call.c2 {"type":"ToolResult","call":"c2","status":"failed","content":"x"}`,
+		{"results settle calls", running + `
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"failed","content":"x"}`,
 			"calling turn=t1 generation= step=1 try=1 c1= c2=failed"},
-		{"a result settles its call also when it does not say how the call ended", twoCalls + `
-			call.c1 {"type":"ToolResult","call":"c1","content":"x"}`,
+		{"a result settles its call also when it does not say how the call ended", running + `
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","content":"x"}`,
 			"calling turn=t1 generation= step=1 try=1 c1=unknown c2="},
-		{"a result of a call that nobody made changes nothing", twoCalls + `
-			call.c9 {"type":"ToolResult","call":"c9","status":"ok","content":"x"}`,
+		{"a result of a call that nobody made changes nothing", running + `
+			call.c9 {"type":"ToolResult","call":"c9","attempt":"w","status":"ok","content":"x"}`,
 			"calling turn=t1 generation= step=1 try=1 c1= c2="},
-		{"the end of a turn forgets its work", twoCalls + `
+		{"the end of a turn forgets its work", running + `
 			turn {"type":"Decision","events":[{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}],"state":{"phase":"idle"}}
-			call.c1 {"type":"ToolResult","call":"c1","status":"ok","content":"x"}`,
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"x"}`,
 			"idle turn= generation= step=0 try=0"},
-		{"a queued message waits for the next turn", asked + `
+		{"a queued message waits for the next turn, and published again for an answer", asked + `
 			in {"type":"UserMessage","id":"u2","text":"and"}
 			turn {"type":"Decision","events":[{"type":"InputAnswered","input":"u2","answer":"queued"}],"state":{"phase":"generating"}}
-			in {"type":"UserMessage","id":"u2","text":"and"}`, "generating turn=t1 generation=g1 step=1 try=1 queued=u2"},
+			in {"type":"UserMessage","id":"u2","text":"and"}`, "generating turn=t1 generation=g1 step=1 try=1 input=u2 queued=u2"},
 		{"unknown types are skipped, but an input of one wants an answer, by its cursor", asked + `
 			gen {"type":"Sparkle"}
 			turn {"type":"Sparkle"}
@@ -126,7 +126,7 @@ func TestInputsWithoutAnIDAreNamedByWhereTheyStand(t *testing.T) {
 }
 
 func TestDecidingOnACloneLeavesTheOriginalAlone(t *testing.T) {
-	c := history(t, twoCalls+`
+	c := history(t, running+`
 		in {"type":"UserMessage","id":"u2","text":"and"}
 		in {"type":"Cancel","id":"x1"}
 		turn {"type":"Decision","events":[{"type":"InputAnswered","input":"u2","answer":"queued"}],"state":{"phase":"calling"}}`)

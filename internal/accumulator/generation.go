@@ -21,6 +21,7 @@ type Generation struct {
 
 	attempt string
 	next    int
+	count   int      // events of the attempt so far
 	old     []string // attempts that were superseded
 	parts   []part
 }
@@ -52,7 +53,7 @@ func (g *Generation) Apply(e events.Event) bool {
 		if index < g.next {
 			return false
 		}
-		g.next = index + 1
+		g.next, g.count = index+1, g.count+1
 	}
 	switch e := e.(type) {
 	case *events.TextChunk:
@@ -108,7 +109,7 @@ func (g *Generation) start(s *events.GenerationStarted) bool {
 	if g.Started != nil {
 		old = append(old, g.attempt)
 	}
-	*g = Generation{Started: s, attempt: s.Attempt, next: s.Index + 1, old: old}
+	*g = Generation{Started: s, attempt: s.Attempt, next: s.Index + 1, count: 1, old: old}
 	return true
 }
 

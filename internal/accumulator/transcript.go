@@ -2,6 +2,7 @@ package accumulator
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
@@ -11,20 +12,24 @@ import (
 // results. It grows with the conversation and is kept only where a model is to
 // be asked or a person wants to read it.
 type Transcript struct {
+	// Settings are those accepted so far, merged; Document is the same as the JSON
+	// that came.
 	Settings events.Settings
+	Document Document
 
 	entries []entry
 	inputs  map[string]*events.UserMessage // not part of a turn yet
 	results map[string]events.Part
 	turns   map[string]string // the turns that messages began, by the messages' ids
 
-	settings map[string]*events.Settings // not accepted yet
-	edits    map[string]string           // arguments that people put in place of the model's, by call
-	hands    map[string]string           // the Verdicts that decided calls, by call
-	from     map[string]string           // who gave a Verdict
-	answers  map[string]bool             // results that people gave, by call
-	begun    map[string]bool             // calls that a worker began
-	asked    map[string]bool             // questions at limits, by id
+	settings map[string]json.RawMessage // not accepted yet
+	replies  map[string]reply           // to inputs, for good
+	edits    map[string]string          // arguments that people put in place of the model's, by call
+	hands    map[string]string          // the Verdicts that decided calls, by call
+	from     map[string]string          // who gave a Verdict
+	answers  map[string]bool            // results that people gave, by call
+	begun    map[string]bool            // calls that a worker began
+	asked    map[string]bool            // questions at limits, by id
 	// questions are what tools asked, by id.
 	questions map[string]*events.QuestionAsked
 	contexts  map[string][]context // what hooks said before a turn
@@ -43,13 +48,16 @@ type entry struct {
 // NewTranscript is the transcript of a conversation in which nothing was said.
 func NewTranscript() *Transcript {
 	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{},
-		settings: map[string]*events.Settings{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, begun: map[string]bool{}, asked: map[string]bool{}, questions: map[string]*events.QuestionAsked{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
+		settings: map[string]json.RawMessage{}, replies: map[string]reply{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, begun: map[string]bool{}, asked: map[string]bool{}, questions: map[string]*events.QuestionAsked{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
 }
 
 func (t *Transcript) input(in Input) {
+	if t.turns[in.ID] != "" || t.Answered(in.ID) != nil {
+		return // published again: what it says was decided on
+	}
 	switch e := in.Event.(type) {
 	case *events.Settings:
-		t.settings[in.ID] = e
+		t.settings[in.ID] = patch(in)
 	case *events.UserMessage:
 		t.inputs[in.ID] = e
 	case *events.Verdict:
@@ -64,10 +72,10 @@ func (t *Transcript) result(call string, p events.Part) {
 	}
 }
 
-func (t *Transcript) decided(e events.Event) {
+func (t *Transcript) decided(e events.Event, at uint64) {
 	switch e := e.(type) {
 	case *events.InputAnswered:
-		t.answered(e)
+		t.answered(e, at)
 	case *events.TurnStarted:
 		t.entries = append(t.entries, entry{message: events.Message{Role: events.RoleUser}, turn: e.Turn})
 		for _, id := range e.Inputs {
@@ -115,16 +123,20 @@ func (t *Transcript) decided(e events.Event) {
 	}
 }
 
-// answered lets Settings stand, takes a message into a turn that runs already,
-// and forgets messages that were dropped.
-func (t *Transcript) answered(e *events.InputAnswered) {
+// answered merges Settings in, takes a message into a turn that runs already,
+// and forgets messages that were dropped. An input that is answered again has no
+// other effect.
+func (t *Transcript) answered(e *events.InputAnswered, at uint64) {
+	if again := t.replied(e, at); again {
+		return
+	}
 	if s := t.settings[e.Input]; s != nil {
 		if e.Answer == events.AnswerAccepted {
-			t.Settings = *s
+			t.Document, t.Settings = t.Document.merged(s, t.Settings)
 		}
 		delete(t.settings, e.Input)
 	}
-	if e.Answer == events.AnswerAccepted && e.Turn != "" {
+	if e.Answer == events.AnswerAccepted && e.Turn != "" && t.inputs[e.Input] != nil {
 		t.join(e.Input, e.Turn)
 	}
 	for _, id := range e.Dropped {

@@ -14,41 +14,47 @@ const twoCalls = `
 	turn {"type":"Decision","events":[{"type":"AssistantMessage","turn":"t1","generation":"g1","step":1,"finish":"tool_calls","message":{"role":"assistant","parts":[{"kind":"text","text":"I look"},{"kind":"call","call":"c1","provider_id":"call_0","name":"f","arguments":"{}"},{"kind":"call","call":"c2","provider_id":"call_1","name":"g"}]}},{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c1","tool":"f","effect":"pure"},{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c2","tool":"g","effect":"pure"}],"state":{"phase":"calling"}}
 `
 
+// running is the same with both calls begun by the attempt w.
+const running = twoCalls + `
+	call.c1 {"type":"ToolStarted","call":"c1","attempt":"w","tool":"f"}
+	call.c2 {"type":"ToolStarted","call":"c2","attempt":"w","tool":"g"}
+`
+
 const answered = "user text:go\nassistant text:I look\ncall c1 call_0 f{}\ncall c2 call_1 g\n"
 
 func TestMessages(t *testing.T) {
 	tests := []struct{ name, log, want string }{
-		{"results stand in the model's order, whoever was first", twoCalls + `
-			call.c2 {"type":"ToolResult","call":"c2","status":"failed","content":"two"}
-			call.c1 {"type":"ToolResult","call":"c1","status":"ok","content":"one"}`,
+		{"results stand in the model's order, whoever was first", running + `
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"failed","content":"two"}
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}`,
 			answered + "tool result c1 ok one\ntool result c2 failed two"},
-		{"the first result of a call stands", twoCalls + `
-			call.c1 {"type":"ToolResult","call":"c1","status":"ok","content":"one"}
-			call.c1 {"type":"ToolResult","call":"c1","status":"failed","content":"other"}
-			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"two"}`,
+		{"the first result of a call stands", running + `
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"failed","content":"other"}
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}`,
 			answered + "tool result c1 ok one\ntool result c2 ok two"},
-		{"a call without a result gets one that says so", twoCalls + `
-			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"two"}`,
+		{"a call without a result gets one that says so", running + `
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}`,
 			answered + "tool result c1 unknown there is no result: it is not known whether the call ran\ntool result c2 ok two"},
-		{"the lane says whose result it is, not the event", twoCalls + `
-			call.c1 {"type":"ToolResult","call":"c2","status":"ok","content":"forged"}
-			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"two"}`,
+		{"the lane says whose result it is, not the event", running + `
+			call.c1 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"forged"}
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}`,
 			answered + "tool result c1 ok forged\ntool result c2 ok two"},
-		{"a result that comes after the turn was cancelled is ignored", twoCalls + `
-			call.c1 {"type":"ToolResult","call":"c1","status":"ok","content":"one"}
+		{"a result that comes after the turn was cancelled is ignored", running + `
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
 			turn {"type":"Decision","events":[{"type":"ToolCallRefused","turn":"t1","call":"c2","tool":"g","status":"cancelled","content":"stopped"},{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}],"state":{"phase":"idle"}}
-			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"late"}`,
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"late"}`,
 			answered + "tool result c1 ok one\ntool result c2 cancelled stopped"},
-		{"a refusal stands over a result that came while it was being decided", twoCalls + `
-			call.c1 {"type":"ToolResult","call":"c1","status":"ok","content":"one"}
-			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"unseen"}
+		{"a refusal stands over a result that came while it was being decided", running + `
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"unseen"}
 			turn {"type":"Decision","events":[{"type":"ToolCallRefused","turn":"t1","call":"c2","tool":"g","status":"cancelled","content":"stopped"},{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}],"state":{"phase":"idle"}}`,
 			answered + "tool result c1 ok one\ntool result c2 cancelled stopped"},
-		{"a message queued while calls run comes after their results, as a turn of its own", twoCalls + `
-			call.c1 {"type":"ToolResult","call":"c1","status":"ok","content":"one"}
+		{"a message queued while calls run comes after their results, as a turn of its own", running + `
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
 			in {"type":"UserMessage","id":"u2","text":"and?"}
 			turn {"type":"Decision","events":[{"type":"InputAnswered","input":"u2","answer":"queued"}],"state":{"phase":"calling"}}
-			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"two"}
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}
 			turn {"type":"Decision","events":[{"type":"TurnEnded","turn":"t1","outcome":"limit","steps":1},{"type":"TurnStarted","turn":"t2","inputs":["u2"],"at_ms":2}],"state":{"phase":"generating"}}`,
 			answered + "tool result c1 ok one\ntool result c2 ok two\nuser text:and?"},
 		{"messages that start one turn are one entry", `
@@ -60,11 +66,12 @@ func TestMessages(t *testing.T) {
 			in {"type":"UserMessage","id":"u1","text":"a"}
 			turn {"type":"Decision","events":[{"type":"AssistantMessage","turn":"t1","generation":"g1","step":1,"finish":"stop","message":{"role":"assistant","parts":[]}}],"state":{"phase":"idle"}}`,
 			""},
-		{"the same provider id in two turns pairs with its own call", twoCalls + `
-			call.c1 {"type":"ToolResult","call":"c1","status":"ok","content":"one"}
-			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"two"}
+		{"the same provider id in two turns pairs with its own call", running + `
+			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
+			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}
 			turn {"type":"Decision","events":[{"type":"AssistantMessage","turn":"t1","generation":"g2","step":2,"finish":"tool_calls","message":{"role":"assistant","parts":[{"kind":"call","call":"c3","provider_id":"call_0","name":"f"}]}}],"state":{"phase":"calling"}}
-			call.c3 {"type":"ToolResult","call":"c3","status":"ok","content":"three"}`,
+			call.c3 {"type":"ToolStarted","call":"c3","attempt":"w","tool":"f"}
+			call.c3 {"type":"ToolResult","call":"c3","attempt":"w","status":"ok","content":"three"}`,
 			answered + "tool result c1 ok one\ntool result c2 ok two\nassistant call c3 call_0 f\ntool result c3 ok three"},
 	}
 	for _, test := range tests {
@@ -81,8 +88,8 @@ func TestMessages(t *testing.T) {
 }
 
 func TestResultsCarryWhatTheirCallIsKnownBy(t *testing.T) {
-	c := history(t, twoCalls+`
-		call.c1 {"type":"ToolResult","call":"c1","tool":"liar","status":"ok","content":"preview","object":{"bucket":"b","name":"n","size":9,"sha256":"x"}}`)
+	c := history(t, running+`
+		call.c1 {"type":"ToolResult","call":"c1","attempt":"w","tool":"liar","status":"ok","content":"preview","object":{"bucket":"b","name":"n","size":9,"sha256":"x"}}`)
 	r := c.Transcript.Messages()[2].Parts[0]
 	if r.Name != "f" || r.ProviderID != "call_0" || r.Object == nil {
 		t.Errorf("the result does not name its call or object: %+v", r)
@@ -92,16 +99,5 @@ func TestResultsCarryWhatTheirCallIsKnownBy(t *testing.T) {
 	}
 	if got := c.Transcript.Arguments("c9"); got != "" {
 		t.Errorf("arguments of a call that is not there: %q", got)
-	}
-}
-
-func TestTheLatestAcceptedSettingsStandWhole(t *testing.T) {
-	c := history(t, `
-		in {"type":"Settings","id":"s1","route":"a/b","system":"be brief"}
-		in {"type":"Settings","id":"s2","route":"c/d"}
-		in {"type":"Settings","id":"s3","route":"e/f"}
-		turn {"type":"Decision","events":[{"type":"InputAnswered","input":"s1","answer":"accepted"},{"type":"InputAnswered","input":"s2","answer":"accepted"},{"type":"InputAnswered","input":"s3","answer":"invalid"}],"state":{"phase":"idle"}}`)
-	if s := c.Transcript.Settings; s.Route != "c/d" || s.System != "" {
-		t.Errorf("settings are mixed: %+v", s)
 	}
 }

@@ -9,14 +9,18 @@ import (
 // answered folds in what became of an input.
 func (c *Conversation) answered(e *events.InputAnswered) {
 	c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return in.ID == e.Input })
-	if e.Answer == events.AnswerQueued {
+	if e.Answer == events.AnswerQueued && !slices.Contains(c.Queue, e.Input) {
 		c.Queue = append(c.Queue, e.Input)
 	}
 	if e.Supersedes != "" && e.Supersedes == c.Turn {
 		c.Superseded = true
 	}
 	c.dequeue(e.Dropped)
-	c.Grants = append(c.Grants, e.Granted...)
+	for _, g := range e.Granted {
+		if !slices.ContainsFunc(c.Grants, func(o events.Grant) bool { return o.ID == g.ID }) {
+			c.Grants = append(c.Grants, g)
+		}
+	}
 	if len(e.Revoked) > 0 {
 		c.Grants = slices.DeleteFunc(c.Grants, func(g events.Grant) bool { return slices.Contains(e.Revoked, g.ID) })
 	}

@@ -102,7 +102,8 @@ func TestPausedIsQuietUnlessSomethingRuns(t *testing.T) {
 	if c.Quiet() {
 		t.Error("a call runs, and the conversation is called quiet")
 	}
-	c.Apply(Message{Channel: events.ChannelCall, Call: "c1", Sequence: 99, Lines: read(t, `{"type":"ToolResult","call":"c1","status":"ok","content":"x"}`)})
+	c.Apply(Message{Channel: events.ChannelCall, Call: "c1", Sequence: 99, Lines: read(t, `{"type":"ToolStarted","call":"c1","attempt":"w","tool":"f"}
+		{"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"x"}`)})
 	if !c.Quiet() || c.NextMS() != 1500 {
 		t.Errorf("quiet %t, next %d", c.Quiet(), c.NextMS())
 	}

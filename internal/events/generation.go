@@ -103,6 +103,15 @@ const (
 	FinishOther         Finish = "other"
 )
 
+// Known reports whether the word is one of ours; an empty one is not.
+func (f Finish) Known() bool {
+	switch f {
+	case FinishStop, FinishToolCalls, FinishLength, FinishContentFilter, FinishPause, FinishError, FinishCancelled, FinishOther:
+		return true
+	}
+	return false
+}
+
 // GenerationEnded closes an attempt and its generation.
 type GenerationEnded struct {
 	Origin

@@ -15,19 +15,25 @@ type Parameters struct {
 	Extra map[string]json.RawMessage `json:"extra,omitempty" jsonschema:"further fields of the provider's request"`
 }
 
-// Settings of a conversation; the latest that were accepted stand, whole.
+// Settings change the settings of a conversation. Those that are accepted are
+// merged into those before them as a JSON Merge Patch (RFC 7396): a field that is
+// absent changes nothing, null unsets it, objects are merged field by field,
+// lists are replaced. So nobody has to read settings in order to change them.
 type Settings struct {
-	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
 	Route      string     `json:"route,omitempty" jsonschema:"provider/model; empty means the deployment's default"`
 	System     string     `json:"system,omitempty" jsonschema:"system prompt"`
-	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the tools offered; absent means all, none is [\"-\"]"`
+	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the tools offered; unset means all, none is [\"-\"]"`
 	Parameters Parameters `json:"parameters,omitzero" jsonschema:"how the model is asked"`
 	Limits     Limits     `json:"limits,omitzero" jsonschema:"bounds of a turn"`
-	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run by themselves; absent means the deployment's policy"`
+	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run by themselves; unset means the deployment's policy"`
+	// AddRules is for those who do not know the rules that stand, or who must not
+	// overwrite what others add meanwhile. Merged settings have none.
+	AddRules []Rule `json:"add_rules,omitempty" jsonschema:"rules that are put before those of the policy, which keeps its own; one that it has already moves to the front"`
 	// WhileRunning and WhileWaiting are for messages that do not say.
 	WhileRunning Arrival  `json:"while_running,omitempty" jsonschema:"what becomes of a message while a turn runs: queue (the default), interrupt or refuse"`
 	WhileWaiting Arrival  `json:"while_waiting,omitempty" jsonschema:"what becomes of a message while a turn waits for somebody: queue (the default), supersede, interrupt or refuse"`
-	Priority     Priority `json:"priority,omitempty" jsonschema:"low for what can wait: its calls take a quarter of a worker's slots at most; normal when absent"`
+	Priority     Priority `json:"priority,omitempty" jsonschema:"low for what can wait: its calls take a quarter of a worker's slots at most; normal when unset"`
 	Hooks        []Hook   `json:"hooks,omitempty" jsonschema:"apps that are asked before and told after a turn"`
 }
 
@@ -42,7 +48,7 @@ const (
 
 // UserMessage is something a person says.
 type UserMessage struct {
-	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
 	Text    string  `json:"text" jsonschema:"what is said"`
 	From    string  `json:"from,omitempty" jsonschema:"who says it, as the app knows them"`
 	Arrival Arrival `json:"arrival,omitempty" jsonschema:"what becomes of it while a turn runs or waits: queue, interrupt, supersede or refuse; absent means as Settings say"`
@@ -66,7 +72,7 @@ const (
 // Verdict decides what waits for a person. Each call is judged by itself; the
 // first valid verdict on a call stands.
 type Verdict struct {
-	ID      string        `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	ID      string        `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
 	Verdict Ruling        `json:"verdict" jsonschema:"approve, reject, edit, answer, approve_for_conversation or revoke"`
 	Calls   []CallVerdict `json:"calls,omitempty" jsonschema:"the calls it speaks of"`
 	Grants  []string      `json:"grants,omitempty" jsonschema:"revoke: ids of the standing approvals; absent means all"`
@@ -95,7 +101,7 @@ const (
 
 // Cancel stops something.
 type Cancel struct {
-	ID     string `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
 	Scope  Scope  `json:"scope,omitempty" jsonschema:"turn, call, queue or all; absent means call when a call is named and turn otherwise"`
 	Turn   string `json:"turn,omitempty" jsonschema:"the turn meant; absent means the one that runs"`
 	Call   string `json:"call,omitempty" jsonschema:"scope call: the call meant"`

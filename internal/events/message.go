@@ -136,6 +136,16 @@ const (
 	ErrInternal       ErrorClass = "internal"
 )
 
+// Known reports whether the class exists; an empty one does not.
+func (c ErrorClass) Known() bool {
+	switch c {
+	case ErrRateLimited, ErrOverloaded, ErrAuth, ErrInvalidRequest, ErrContextLength, ErrContentFilter, ErrNetwork, ErrCut,
+		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal:
+		return true
+	}
+	return false
+}
+
 // Error is a failure as it crosses the wire.
 type Error struct {
 	Class        ErrorClass `json:"class" jsonschema:"what kind of failure"`

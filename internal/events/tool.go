@@ -60,6 +60,16 @@ const (
 	StatusUnknown          Status = "unknown"    // the worker died; nobody knows whether it ran
 )
 
+// Known reports whether the status exists; an empty one does not.
+func (s Status) Known() bool {
+	switch s {
+	case StatusOK, StatusFailed, StatusInvalidArguments, StatusUnknownTool, StatusTimeout, StatusTooLarge, StatusCrashed,
+		StatusCancelled, StatusRefused, StatusExpired, StatusSuperseded, StatusUnknown:
+		return true
+	}
+	return false
+}
+
 // ToolStarted takes a call's lane: from here on the call has begun.
 type ToolStarted struct {
 	Call     string `json:"call" jsonschema:"id of the call"`
@@ -91,7 +101,11 @@ func (q *QuestionAsked) Arguments() json.RawMessage {
 	return raw
 }
 
-// ToolResult ends a call. The call's lane refuses a second one.
+// ToolResult ends a call. It counts if its attempt is that of the latest
+// ToolStarted on the call's lane, or if the call waits for a result from outside;
+// any other is ignored. The first that counts ends the call. Where a Decision has
+// a ToolCallRefused or a ToolCallAnswered of the call, as after a cancel, that is
+// the call's result, whichever of the two comes first in the log.
 type ToolResult struct {
 	Call    string  `json:"call" jsonschema:"id of the call"`
 	Attempt string  `json:"attempt,omitempty" jsonschema:"id of the worker's try; absent when no worker ran it"`

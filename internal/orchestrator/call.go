@@ -106,7 +106,7 @@ func (d *decision) placeOne(call events.Part, times int) (_ *events.Awaited, lat
 		d.invalid(call, err.Error())
 		return nil, false
 	}
-	state := events.CallState{Call: call.Call, Tool: call.Name, Effect: cmp.Or(spec.Effect, events.EffectOnce)}
+	state := events.CallState{Call: call.Call, Tool: call.Name, Effect: classed(spec).Effect}
 	r := d.judge(state, call.Arguments)
 	switch r.Action {
 	case events.ActionDeny:
@@ -128,6 +128,18 @@ const (
 	afterUnknown  = "after_unknown"
 	reasonUnknown = "an earlier call with these arguments may have taken effect: nobody knows"
 )
+
+// unreadable ends calls whose worker wrote what cannot be read: the result may
+// have been in it, and no other comes.
+func (d *decision) unreadable() {
+	for _, call := range slices.Clone(d.c.Calls) {
+		if why := d.c.Unreadable[call.Call]; why != nil && call.Status == "" {
+			d.refuse(call.Call, call.Tool, events.StatusUnknown,
+				"the result of this call could not be read ("+why.Error()+"): it is not known whether the call took effect")
+			d.resume()
+		}
+	}
+}
 
 // judge asks the policy about a call. One that an earlier call left in the dark
 // is never run again on its own.
@@ -237,6 +249,14 @@ func (d *decision) tool(name string) (events.ToolSpec, bool) {
 		spec, known = d.env.Known[name]
 	}
 	return spec, known
+}
+
+// classed is a tool whose effect class exists: a worker may announce any word.
+func classed(spec events.ToolSpec) events.ToolSpec {
+	if !spec.Effect.Known() {
+		spec.Effect = events.EffectOnce
+	}
+	return spec
 }
 
 func (d *decision) offered() string {

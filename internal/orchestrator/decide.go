@@ -30,7 +30,7 @@ type Env struct {
 	Judge *policy.Judge
 	// Route is asked when Settings name none; empty when nobody serves any.
 	Route string
-	// Settings are the latest of the conversation that were accepted.
+	// Settings are those of the conversation that were accepted, merged.
 	Settings events.Settings
 	// Limits, Policy, Prices and Hooks are the deployment's: Limits and Policy
 	// stand where Settings say nothing, Hooks are asked besides those of Settings.
@@ -53,9 +53,13 @@ const tries = 4
 // Decision, or none. It reads nothing but its arguments and changes nothing.
 func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event {
 	d := &decision{c: c.Clone(), said: c.Transcript, env: env, now: now, seed: seedOf(c)}
+	if d.said != nil {
+		d.document = d.said.Document
+	}
 	d.hooked(events.HookAfter)
 	d.inputs()
 	d.fault()
+	d.unreadable()
 	for d.turn() {
 	}
 	return d.out
@@ -72,7 +76,9 @@ type decision struct {
 	out  []events.Event
 	// waiting are UserMessages without an answer: the next turn is theirs.
 	waiting []string
-	joined  bool // messages joined the turn: the model is asked once more
+	// document is what env.Settings mean, as JSON.
+	document accumulator.Document
+	joined   bool // messages joined the turn: the model is asked once more
 }
 
 func (d *decision) emit(e events.Event) {
@@ -170,7 +176,8 @@ func (d *decision) end(outcome events.Outcome, reason string, err *events.Error)
 	c := d.c
 	turn, usage, spent := c.Turn, c.Usage, c.Spent
 	if g := c.Open; c.Phase == events.PhaseGenerating && g != nil && g.Ended != nil && g.Ended.Usage != nil { // it failed, and said nothing
-		model := g.Started.Provider + "/" + g.Started.Model
+		provider, name := g.Model()
+		model := provider + "/" + name
 		spent = maps.Clone(spent)
 		if spent == nil {
 			spent = map[string]*events.Usage{}

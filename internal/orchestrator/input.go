@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
 )
@@ -13,11 +14,14 @@ import (
 // inputs answers what people said, in log order.
 func (d *decision) inputs() {
 	for _, in := range slices.Clone(d.c.Inputs) {
+		if d.repeated(in) {
+			continue
+		}
 		switch e := in.Event.(type) {
 		case nil:
 			d.answer(in.ID, events.AnswerInvalid, "", "this input cannot be read: "+in.Bad.Error())
 		case *events.Settings:
-			d.settings(in.ID, e)
+			d.settings(in)
 		case *events.UserMessage:
 			d.message(in.ID, e)
 		case *events.Cancel:
@@ -35,15 +39,52 @@ func (d *decision) inputs() {
 	}
 }
 
-// settings lets Settings stand from here on. What a new policy denies is not
-// asked about any longer.
-func (d *decision) settings(input string, e *events.Settings) {
-	if err := d.checkSettings(e); err != nil {
-		d.answer(input, events.AnswerInvalid, "", "the settings before stay: "+err.Error())
+// repeated answers an input whose id was answered before as it was then, and
+// reports whether it was one. It has no other effect, however much later it
+// comes. Messages say themselves what became of them.
+func (d *decision) repeated(in accumulator.Input) bool {
+	old := d.said.Answered(in.ID)
+	if _, ok := in.Event.(*events.UserMessage); old == nil || ok && d.said.TurnOf(in.ID) != "" {
+		return false
+	}
+	if old.Answer == events.AnswerQueued && !slices.Contains(d.c.Queue, in.ID) {
+		d.unqueued(in.ID)
+		return true
+	}
+	a := &events.InputAnswered{Input: in.ID, Answer: old.Answer, Turn: old.Turn, Calls: old.Calls,
+		Reason: "this id was answered before, and nothing was done again; another input needs an id of its own"}
+	if old.Reason != "" {
+		a.Reason += ": " + old.Reason
+	}
+	d.emit(a)
+	return true
+}
+
+// unqueued answers a message that is published again and that this decision has
+// just taken off the queue: into a turn, or for good.
+func (d *decision) unqueued(input string) {
+	for _, e := range d.out {
+		if t, ok := e.(*events.TurnStarted); ok && t.Turn == d.c.Turn && slices.Contains(t.Inputs, input) {
+			d.answer(input, events.AnswerAccepted, t.Turn, "")
+			return
+		}
+	}
+	d.answer(input, events.AnswerAlreadyEnded, "", "this message was answered already, or taken off the queue; another one needs an id of its own")
+}
+
+// settings merges Settings into those that are valid. Calls that wait and that
+// the new policy denies are refused.
+func (d *decision) settings(in accumulator.Input) {
+	document, merged, err := d.document.Merge(in)
+	if err == nil {
+		err = d.checkSettings(&merged)
+	}
+	if err != nil {
+		d.answer(in.ID, events.AnswerInvalid, "", "the settings before stay: "+err.Error())
 		return
 	}
-	d.answer(input, events.AnswerAccepted, "", "")
-	d.env.Settings = *e
+	d.answer(in.ID, events.AnswerAccepted, "", "")
+	d.document, d.env.Settings = document, merged
 	for _, call := range slices.Clone(d.c.Calls) {
 		if !call.Waiting() || call.Waits == events.WaitLimit || call.Waits == events.WaitAnswer { // not let go yet, or running
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -48,7 +49,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	}
 	for _, name := range sortedNames(env.Tools) {
 		if chosen(settings.Tools, name) {
-			job.Tools = append(job.Tools, env.Tools[name])
+			job.Tools = append(job.Tools, classed(env.Tools[name]))
 		}
 	}
 	subject, err := topology.GenerationJob(e.Route, e.Generation)
@@ -85,9 +86,11 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 		Output:    topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
 		Arguments: events.Arguments(c.state.Transcript.Arguments(e.Call)),
 	}
+	var left int64
 	if stop := s.stop(c); stop > 0 {
-		job.TimeoutMS = max(stop-s.o.Bus.Now().UnixMilli(), 1)
+		left = max(stop-s.o.Bus.Now().UnixMilli(), 1)
 	}
+	job.TimeoutMS = shorter(s.offers.env(time.Now()).Known[e.Tool].TimeoutMS, left)
 	subject, err := subjectOf(e.Tool, e.Call)
 	if err != nil {
 		return err

@@ -79,6 +79,14 @@ func hardStop(s *events.State, l events.Limits) int64 {
 	return s.StartedMS + s.WaitedMS + n*l.TimeMS
 }
 
+// shorter returns the shorter of two times; one of 0 or less is no bound.
+func shorter(a, b int64) int64 {
+	if a <= 0 || b <= 0 {
+		return max(a, b, 0)
+	}
+	return min(a, b)
+}
+
 // outOfTime reports whether the turn must be stopped where it is.
 func (d *decision) outOfTime() bool {
 	stop := hardStop(&d.c.State, d.env.limits())

@@ -90,10 +90,17 @@ func looks(c *accumulator.Conversation) string {
 		Requested string
 		Messages  []events.Message
 		Settings  events.Settings
+		Document  accumulator.Document
+		Lost      []string // calls whose result cannot be read
 	}
-	v := view{State: c.State, Begun: c.Begun, Asked: len(c.Asked), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings}
+	v := view{State: c.State, Begun: c.Begun, Asked: len(c.Asked), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
 	for _, in := range c.Inputs {
 		v.Inputs = append(v.Inputs, in.ID)
+	}
+	for _, call := range c.Calls {
+		if call.Status == "" && c.Unreadable[call.Call] != nil {
+			v.Lost = append(v.Lost, call.Call)
+		}
 	}
 	if c.Open != nil {
 		m := c.Open.Message()

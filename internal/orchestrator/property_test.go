@@ -46,11 +46,17 @@ func inOrder(w *walk) *accumulator.Conversation {
 	return c
 }
 
-// everythingEndsOnce: turns follow one another, each ends once, every input is
-// answered once, every message is part of one turn or was refused.
+// everythingEndsOnce: turns follow one another, each ends once, every input has an
+// answer and takes effect once, every message is part of one turn or was refused.
 func everythingEndsOnce(t *rapid.T, w *walk) {
 	running, turns := "", map[string]bool{}
 	answers, taken, dropped := map[string]events.Answer{}, map[string]bool{}, map[string]bool{}
+	messages := map[string]bool{}
+	for _, e := range w.published {
+		if m, ok := e.(*events.UserMessage); ok {
+			messages[m.ID] = true
+		}
+	}
 	for _, e := range decisions(w) {
 		switch e := e.(type) {
 		case *events.TurnStarted:
@@ -70,8 +76,9 @@ func everythingEndsOnce(t *rapid.T, w *walk) {
 			}
 			running = ""
 		case *events.InputAnswered:
-			if answers[e.Input] != "" {
-				t.Fatalf("input %s was answered %s and then %s", e.Input, answers[e.Input], e.Answer)
+			if first := answers[e.Input]; first != "" {
+				answeredAgain(t, e, first, messages[e.Input])
+				continue
 			}
 			answers[e.Input] = e.Answer
 			for _, id := range e.Dropped {
@@ -91,6 +98,17 @@ func everythingEndsOnce(t *rapid.T, w *walk) {
 		}
 	}
 	oneResultPerCall(t, w)
+}
+
+// answeredAgain: an input that was published again gets the answer that it had,
+// and nothing else happens. A message says what became of it since.
+func answeredAgain(t *rapid.T, e *events.InputAnswered, first events.Answer, message bool) {
+	if e.Answer != first && !message {
+		t.Fatalf("input %s was answered %s and then %s", e.Input, first, e.Answer)
+	}
+	if e.Supersedes != "" || len(e.Dropped)+len(e.Granted)+len(e.Revoked) > 0 {
+		t.Fatalf("input %s was answered again, and took effect again: %+v", e.Input, e)
+	}
 }
 
 // oneResultPerCall: a call that was refused was not run, unless it was stopped.

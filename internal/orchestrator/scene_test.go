@@ -121,10 +121,11 @@ func (s *scene) ended(calls bool) events.Event {
 	return e
 }
 
-// result is what a worker, or an app outside, writes about a call.
+// result is what a worker writes about a call, or an app outside about one that
+// waits for it.
 func (s *scene) result(call string, status events.Status, content string) []events.Event {
 	s.t.Helper()
-	s.write(events.ChannelCall, call, &events.ToolResult{Call: call, Status: status, Content: content})
+	s.write(events.ChannelCall, call, &events.ToolStarted{Call: call, Attempt: "a"}, &events.ToolResult{Call: call, Attempt: "a", Status: status, Content: content})
 	return s.decide()
 }
 

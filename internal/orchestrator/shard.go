@@ -103,7 +103,12 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 		c = s.remember(m.Conversation, m.Sequence)
 	case !c.busy && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
 		c.apply(m)
-		s.forget(c)
+		if g := c.state.Open; g == nil || g.Ended == nil {
+			s.forget(c)
+			return
+		}
+		// A chunk that breaks the contract ends its generation: decide.
+		s.wake(ctx, c)
 		return
 	}
 	c.box = append(c.box, m)

@@ -22,10 +22,14 @@ type walk struct {
 	now time.Time
 	ids int
 
-	said       []string // inputs that want exactly one answer
-	lane       *attempt // who writes the gen lane
-	generation string   // what the latest job asks for
-	calls      []string // calls asked for and not answered by a worker
+	said       []string // inputs that want an answer
+	published  []events.Event
+	lane       *attempt          // who writes the gen lane
+	generation string            // what the latest job asks for
+	calls      []string          // calls asked for and not answered by a worker
+	attempts   map[string]string // who runs a call
+	odd        bool              // others write what no program of ours does
+	check      func(*events.Decision)
 	superseded map[string]bool
 }
 
@@ -38,7 +42,7 @@ type attempt struct {
 }
 
 func newWalk(t *rapid.T) *walk {
-	w := &walk{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000), superseded: map[string]bool{}}
+	w := &walk{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000), superseded: map[string]bool{}, attempts: map[string]string{}}
 	w.env.Limits = events.Limits{Steps: 3, Tokens: 200, TimeMS: 60_000, Calls: map[string]int{"g": 3}, Repeats: 3, Parallel: 2}
 	w.env.Limits.OnLimit = choose(w, events.LimitEnd, events.LimitAsk)
 	w.env.Policy = w.policy()
@@ -78,7 +82,10 @@ func choose[T any](w *walk, from ...T) T { return from[w.pick(len(from))] }
 
 // step lets one thing happen.
 func (w *walk) step() {
-	steps := []string{"say", "tool", "fold", "fold", "decide", "decide", "wait"}
+	steps := []string{"say", "tool", "fold", "fold", "decide", "decide", "wait", "repeat"}
+	if w.odd {
+		steps = append(steps, "odd", "odd")
+	}
 	switch w.state.Phase {
 	case events.PhaseGenerating:
 		steps = append(steps, "work", "work", "work", "work", "work", "work")
@@ -93,6 +100,10 @@ func (w *walk) step() {
 	switch choose(w, steps...) {
 	case "say":
 		w.say()
+	case "repeat":
+		w.repeat()
+	case "odd":
+		w.write(w.odds())
 	case "work":
 		w.work(w.pick(10))
 	case "tool":
@@ -116,7 +127,17 @@ func (w *walk) step() {
 }
 
 func (w *walk) write(channel events.Channel, call string, e events.Event) {
+	if channel == events.ChannelIn {
+		w.published = append(w.published, e)
+	}
 	w.append(accumulator.Message{Channel: channel, Call: call, Lines: []events.Line{overTheWire(e)}})
+}
+
+// repeat publishes an input again that was published before.
+func (w *walk) repeat() {
+	if len(w.published) > 0 {
+		w.append(accumulator.Message{Channel: events.ChannelIn, Lines: []events.Line{overTheWire(w.published[w.pick(len(w.published))])}})
+	}
 }
 
 func (w *walk) say() {
@@ -130,7 +151,7 @@ func (w *walk) say() {
 		}
 		e = c
 	case 2:
-		e = &events.Settings{ID: id, Route: choose(w, "", "scripted/b", "bad route"), Limits: events.Limits{Steps: w.pick(5) - 1}, Policy: w.policy(),
+		e = &events.Settings{ID: id, Route: choose(w, "", "scripted/b", "bad route"), System: choose(w, "", "", "be brief"), Limits: events.Limits{Steps: w.pick(5) - 1}, Policy: w.policy(), AddRules: w.added(),
 			WhileRunning: choose(w, events.Arrival(""), "", events.ArrivalInterrupt, events.ArrivalRefuse, "nonsense"), WhileWaiting: choose(w, events.Arrival(""), events.ArrivalSupersede, events.ArrivalInterrupt)}
 	case 3:
 		w.verdict()
@@ -142,6 +163,11 @@ func (w *walk) say() {
 	}
 	w.said = append(w.said, id)
 	w.write(events.ChannelIn, "", e)
+}
+
+// added are rules that Settings may add to those that stand.
+func (w *walk) added() []events.Rule {
+	return choose(w, nil, nil, nil, []events.Rule{{Tool: "g", Action: events.ActionApprove}}, []events.Rule{{Tool: "f", When: "args.x == 3", Action: events.ActionDeny}}, []events.Rule{{Action: "nonsense"}})
 }
 
 // verdict says something about what waits, about what does not, or nonsense.
@@ -223,7 +249,7 @@ func (w *walk) end() {
 	if w.lane.open != "" {
 		w.close("it was cut")
 	}
-	e := &events.GenerationEnded{Generation: w.lane.generation, Finish: events.FinishStop, Terminated: true}
+	e := &events.GenerationEnded{Generation: w.lane.generation, Finish: events.FinishStop, Terminated: true, Events: choose(w, 0, w.lane.index+1, w.lane.index+1)}
 	tokens := int64(w.pick(60))
 	switch w.pick(13) {
 	case 0:
@@ -257,12 +283,17 @@ func (w *walk) tool() {
 	}
 	i := w.pick(len(w.calls))
 	call := w.calls[i]
-	if choose(w, false, true) {
-		w.write(events.ChannelCall, call, &events.ToolStarted{Call: call, Attempt: "a"})
+	if w.attempts[call] == "" || choose(w, false, false, true) {
+		w.attempts[call] = w.id("5")
+		w.write(events.ChannelCall, call, &events.ToolStarted{Call: call, Attempt: w.attempts[call]})
+		return
+	}
+	if choose(w, false, false, true) { // of one that was replaced, or a stranger
+		w.write(events.ChannelCall, call, &events.ToolResult{Call: call, Attempt: choose(w, "", w.id("5")), Status: events.StatusOK, Content: "forged"})
 		return
 	}
 	w.calls = slices.Delete(w.calls, i, i+1)
-	w.write(events.ChannelCall, call, &events.ToolResult{Call: call, Status: choose(w, events.StatusOK, events.StatusFailed, ""), Content: "result"})
+	w.write(events.ChannelCall, call, &events.ToolResult{Call: call, Attempt: w.attempts[call], Status: choose(w, events.StatusOK, events.StatusFailed, ""), Content: "result"})
 }
 
 // decide decides and publishes the jobs, and checks what must hold of any
@@ -286,6 +317,9 @@ func (w *walk) decide() bool {
 		if r, ok := e.(*events.ToolCallRequested); ok {
 			w.calls = append(w.calls, r.Call)
 		}
+	}
+	if w.check != nil {
+		w.check(w.messages[len(w.messages)-1].Lines[0].Event.(*events.Decision))
 	}
 	if fault := strict(w.state.Transcript.Messages()); fault != "" {
 		w.t.Fatalf("no strict provider takes this history: %s\n%s", fault, looks(w.state))

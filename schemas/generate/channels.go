@@ -33,7 +33,7 @@ const (
 func channels() []channel {
 	lane := " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
 	log := []channel{
-		{"in", "in", "What people and apps say and order. Many writers; Nats-Msg-Id is the id of the input.",
+		{"in", "in", "What people and apps say and order. Many writers; an input is known by its id for good; the header Nats-Msg-Id is <conversation>/<id>.",
 			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
 			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Claim"}, ""},
 		{"turn", "turn", "What the orchestrator decided." + lane,

@@ -177,6 +177,9 @@ func schemaFile(e definition, defs *definitions) ([]byte, error) {
 	s.ID = "https://parleybus.dev/schemas/" + e.name + ".json"
 	s.Title = e.name
 	refer(s, s, defs)
+	if e.name == "Settings" {
+		unset(s)
+	}
 	raw, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
@@ -202,6 +205,38 @@ func refer(root, part *jsonschema.Schema, defs *definitions) {
 	if part.AdditionalProperties != nil {
 		refer(root, part.AdditionalProperties, defs)
 	}
+}
+
+// unset lets null stand for what Settings unset: it is a merge patch.
+func unset(root *jsonschema.Schema) {
+	nullable(root)
+	for _, name := range []string{"Parameters", "Limits", "Policy"} {
+		root.Defs[name] = root.Defs[name].CloneSchemas()
+		nullable(root.Defs[name])
+	}
+}
+
+// nullable lets the optional fields of an object be null, and the values of maps.
+func nullable(s *jsonschema.Schema) {
+	for name, p := range s.Properties {
+		if slices.Contains(s.Required, name) {
+			continue
+		}
+		if p.AdditionalProperties != nil {
+			p.AdditionalProperties = orNull(p.AdditionalProperties)
+		}
+		s.Properties[name] = orNull(p)
+	}
+}
+
+func orNull(s *jsonschema.Schema) *jsonschema.Schema {
+	switch {
+	case s.Type != "":
+		s.Types, s.Type = []string{s.Type, "null"}, ""
+	case s.Ref != "":
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Ref: s.Ref}, {Type: "null"}}, Description: s.Description}
+	}
+	return s
 }
 
 // typeName is the shared type a schema refers to, or empty.

@@ -1,0 +1,102 @@
+package accumulator
+
+import (
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// call folds in a message of a call's lane. Only the lane of a call that was
+// asked for before, or whose result is to come from outside, counts: no one ends
+// a call that waits for a person by writing its result.
+func (c *Conversation) call(m Message) {
+	for _, l := range m.Lines {
+		if c.expects(m.Call, m.Sequence) {
+			c.called(l.Event, m.Call)
+		}
+	}
+	if m.Bad != nil && c.expects(m.Call, m.Sequence) && c.waits(m.Call) != events.WaitResult {
+		if c.Unreadable == nil {
+			c.Unreadable = map[string]error{}
+		}
+		c.Unreadable[m.Call] = m.Bad
+	}
+}
+
+// called folds in an event of a call. What a worker writes counts while its
+// attempt is the latest to have started: the result of another may be that of a
+// worker that was replaced, or of a stranger.
+func (c *Conversation) called(e events.Event, call string) {
+	switch e := e.(type) {
+	case *events.ToolStarted:
+		c.runs(call, e.Attempt)
+	case *events.QuestionAsked:
+		if c.running(call, e.Attempt) {
+			c.question(call, e)
+		}
+	case *events.ToolResult:
+		if c.waits(call) != events.WaitResult && !c.running(call, e.Attempt) {
+			return
+		}
+		status := e.Status
+		if !status.Known() {
+			status = events.StatusUnknown // a result settles its call, whatever it says
+		}
+		c.end(call, status)
+		if c.Transcript != nil {
+			c.Transcript.result(call, events.Part{Kind: events.PartResult, Call: call, Text: e.Content, Status: status, Object: e.Object,
+				Attachments: stored(e.Attachments)})
+		}
+	}
+}
+
+// stored is the attachments whose bytes are somewhere.
+func stored(all []events.Attachment) []events.Attachment {
+	if !slices.ContainsFunc(all, missing) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), missing)
+}
+
+func missing(a events.Attachment) bool { return a.Object == nil }
+
+// runs notes that an attempt has taken a call's lane.
+func (c *Conversation) runs(call, attempt string) {
+	if c.Begun == nil {
+		c.Begun, c.attempts = map[string]bool{}, map[string]string{}
+	}
+	c.Begun[call], c.attempts[call] = true, attempt
+	if c.Transcript != nil {
+		c.Transcript.begun[call] = true
+	}
+}
+
+// running reports whether an attempt is the one that runs a call.
+func (c *Conversation) running(call, attempt string) bool {
+	runs, started := c.attempts[call]
+	return started && attempt == runs
+}
+
+// expects reports whether what stands on a call's lane at seq may count.
+func (c *Conversation) expects(call string, seq uint64) bool {
+	if !c.open(call) {
+		return false
+	}
+	switch c.waits(call) {
+	case events.WaitResult:
+		return true
+	case "", events.WaitAnswer:
+		return seq > c.askedAt[call]
+	}
+	return false
+}
+
+// waits is what a call waits for; empty while it runs, and for one that is not
+// of the step.
+func (c *Conversation) waits(call string) events.Wait {
+	i := slices.IndexFunc(c.Calls, func(s events.CallState) bool { return s.Call == call })
+	if i < 0 {
+		return ""
+	}
+	return c.Calls[i].Waits
+}

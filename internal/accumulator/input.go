@@ -1,0 +1,79 @@
+package accumulator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Input is something from the in channel that has no answer yet. Exactly one of
+// Event and Bad is set.
+type Input struct {
+	ID       string
+	Sequence uint64
+	Event    events.Event
+	Raw      json.RawMessage // the event as it came
+	Bad      error           // why it cannot be read
+}
+
+// longestID bounds the id of an input, in bytes. A longer one is kept nowhere:
+// its input is answered by its cursor.
+const longestID = 256
+
+// input takes the inputs of a message, each under its id: the event's own, else
+// the message's, else the cursor.
+func (c *Conversation) input(m Message) {
+	for i, l := range m.Lines {
+		c.await(Input{ID: m.inputID(i, eventID(l)), Sequence: m.Sequence, Event: l.Event, Raw: l.Raw})
+	}
+	if m.Bad == nil {
+		return
+	}
+	var id string
+	if bad, ok := errors.AsType[*events.BadEventError](m.Bad); ok {
+		id = bad.ID
+	}
+	c.await(Input{ID: m.inputID(len(m.Lines), id), Sequence: m.Sequence, Bad: m.Bad})
+}
+
+// await keeps an input until it is answered. One that was published twice is
+// answered once, if the answer comes after both.
+func (c *Conversation) await(in Input) {
+	if slices.ContainsFunc(c.Inputs, func(o Input) bool { return o.ID == in.ID }) || c.Transcript.answeredAfter(in.ID, in.Sequence) {
+		return
+	}
+	c.Inputs = append(c.Inputs, in)
+	if c.Transcript != nil {
+		c.Transcript.input(in)
+	}
+}
+
+// inputID is the id of line i, whose event has the id own.
+func (m *Message) inputID(i int, own string) string {
+	switch {
+	case own != "" && len(own) <= longestID:
+		return own
+	case m.ID == "" || len(m.ID) > longestID:
+		return fmt.Sprintf("%d-%d", m.Sequence, i) // its cursor
+	case i == 0:
+		return m.ID
+	}
+	return fmt.Sprintf("%s-%d", m.ID, i)
+}
+
+func eventID(l events.Line) string {
+	switch e := l.Event.(type) {
+	case *events.UserMessage:
+		return e.ID
+	case *events.Settings:
+		return e.ID
+	case *events.Verdict:
+		return e.ID
+	case *events.Cancel:
+		return e.ID
+	}
+	return events.ID(l.Raw)
+}

@@ -1,0 +1,40 @@
+package accumulator
+
+import "github.com/parleybus/parley/internal/events"
+
+// reply is what was answered to an input, and where the latest such Decision
+// stands.
+type reply struct {
+	*events.InputAnswered
+	at uint64
+}
+
+// replied keeps the first answer to an input; it reports whether there was one.
+func (t *Transcript) replied(e *events.InputAnswered, at uint64) (again bool) {
+	old, again := t.replies[e.Input]
+	if !again {
+		old.InputAnswered = e
+	}
+	old.at = at
+	t.replies[e.Input] = old
+	for _, id := range e.Dropped {
+		dropped := t.replies[id]
+		dropped.InputAnswered = &events.InputAnswered{Input: id, Answer: events.AnswerAlreadyEnded, Reason: "a Cancel took this message off the queue"}
+		t.replies[id] = dropped
+	}
+	return again
+}
+
+// Answered is what was answered to an input, ever; nil when nothing was, and for
+// a nil Transcript. An id means the same input for good.
+func (t *Transcript) Answered(input string) *events.InputAnswered {
+	if t == nil {
+		return nil
+	}
+	return t.replies[input].InputAnswered
+}
+
+// answeredAfter reports whether an input was answered behind a place in the log.
+func (t *Transcript) answeredAfter(input string, sequence uint64) bool {
+	return t != nil && t.replies[input].at > sequence
+}

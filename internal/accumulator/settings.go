@@ -1,0 +1,116 @@
+package accumulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Document is the Settings of a conversation as JSON: those that were accepted,
+// each merged into those before it as RFC 7396 (JSON Merge Patch) has it. A field
+// that is absent changes nothing, null unsets, objects are merged, everything
+// else is replaced. The zero value has no fields. A Document never changes.
+type Document struct{ fields map[string]any }
+
+// maxDocument bounds the merged Settings, in bytes.
+const maxDocument = 8 << 20
+
+// patch is the Settings of an input as they came.
+func patch(in Input) json.RawMessage {
+	raw := in.Raw
+	if len(raw) == 0 && in.Event != nil {
+		raw, _ = events.Append(nil, in.Event) // what was decoded, or made here, encodes
+	}
+	return raw
+}
+
+// Merge is the document with the Settings of an input merged in, and what it
+// means.
+func (d Document) Merge(in Input) (Document, events.Settings, error) {
+	return d.merge(patch(in))
+}
+
+func (d Document) merge(raw json.RawMessage) (Document, events.Settings, error) {
+	var settings events.Settings
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var fields map[string]any
+	if err := dec.Decode(&fields); err != nil {
+		return d, settings, fmt.Errorf("the settings are not a JSON object")
+	}
+	added, _ := fields["add_rules"].([]any)
+	delete(fields, "add_rules")
+	merged := Document{mergePatch(d.fields, fields)}
+	if len(added) > 0 {
+		merged.fields["policy"] = withRules(merged.fields["policy"], added)
+	}
+	text, err := json.Marshal(merged.fields)
+	switch {
+	case err != nil:
+		return d, settings, fmt.Errorf("the settings cannot be written")
+	case len(text) > maxDocument:
+		return d, settings, fmt.Errorf("with these the settings of the conversation have %d bytes, at most %d are taken: unset some", len(text), maxDocument)
+	}
+	line, err := events.DecodeLine(text)
+	if err != nil {
+		return d, settings, err
+	}
+	if s, ok := line.Event.(*events.Settings); ok {
+		settings = *s
+	}
+	return merged, settings, nil
+}
+
+// merged is the document and what it means with accepted Settings; what cannot be
+// merged, which was not accepted by this version, changes nothing.
+func (d Document) merged(raw json.RawMessage, before events.Settings) (Document, events.Settings) {
+	next, settings, err := d.merge(raw)
+	if err != nil {
+		return d, before
+	}
+	return next, settings
+}
+
+// MarshalJSON returns the merged Settings.
+func (d Document) MarshalJSON() ([]byte, error) { return json.Marshal(d.fields) }
+
+// mergePatch is target with a patch merged in. Neither changes.
+func mergePatch(target any, patch map[string]any) map[string]any {
+	old, _ := target.(map[string]any)
+	merged := maps.Clone(old)
+	if merged == nil {
+		merged = make(map[string]any, len(patch))
+	}
+	for name, value := range patch {
+		switch value := value.(type) {
+		case nil:
+			delete(merged, name)
+		case map[string]any:
+			merged[name] = mergePatch(old[name], value)
+		default:
+			merged[name] = value
+		}
+	}
+	return merged
+}
+
+// withRules is a policy with rules put before its own. One that it has already
+// moves to the front.
+func withRules(policy any, added []any) map[string]any {
+	old, _ := policy.(map[string]any)
+	rules, _ := old["rules"].([]any)
+	have := map[string]bool{}
+	var all []any
+	for _, r := range slices.Concat(added, rules) {
+		text, err := json.Marshal(r)
+		if err == nil && !have[string(text)] {
+			have[string(text)] = true
+			all = append(all, r)
+		}
+	}
+	return mergePatch(old, map[string]any{"rules": all})
+}
