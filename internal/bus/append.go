@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -182,7 +183,8 @@ func (b *Bus) LastOf(ctx context.Context, a topology.Address) (Last, error) {
 }
 
 // Publish puts an input on a conversation's in channel and returns its
-// sequence. The id makes a repeated publish harmless.
+// sequence. The id makes a repeated publish harmless, for good: the fold knows
+// every id that was answered.
 func (b *Bus) Publish(ctx context.Context, conversation, id string, e events.Event) (uint64, error) {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return 0, err
@@ -194,35 +196,60 @@ func (b *Bus) Publish(ctx context.Context, conversation, id string, e events.Eve
 	if err != nil {
 		return 0, err
 	}
-	return b.publishOnce(ctx, conversation, topology.At(b.Shards(), conversation, events.ChannelIn).Subject(topology.Conv), id, frame)
+	a := topology.At(b.Shards(), conversation, events.ChannelIn)
+	subject := a.Subject(topology.Conv)
+	ack, err := b.publishOnce(ctx, conversation, subject, messageID(conversation, id), frame)
+	if err != nil || !ack.Duplicate {
+		return sequence(ack), err
+	}
+	// The server looks for the id in all of the shard. Ours has the conversation
+	// in it, but anybody may have used it elsewhere.
+	r, err := b.fromLeader(ctx, topology.ConvStream(a.Shard), getRequest{Sequence: ack.Sequence})
+	if err != nil || r != nil && r.subject == subject {
+		return ack.Sequence, err
+	}
+	ack, err = b.publishOnce(ctx, conversation, subject, messageID(conversation, id)+"/"+uuid.NewString(), frame)
+	return sequence(ack), err
+}
+
+// messageID is the Nats-Msg-Id of an input or a job. JetStream looks for
+// duplicates in a whole stream, so that an id alone may be that of another
+// conversation.
+func messageID(conversation, id string) string { return conversation + "/" + id }
+
+func sequence(ack *jetstream.PubAck) uint64 {
+	if ack == nil {
+		return 0
+	}
+	return ack.Sequence
 }
 
 // publishOnce publishes until it is acknowledged or ctx ends.
-func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string, frame []byte) (uint64, error) {
+func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string, frame []byte) (*jetstream.PubAck, error) {
 	data, err := b.fit(ctx, conversation, frame)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	return b.publishData(ctx, subject, id, data)
 }
 
-func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (uint64, error) {
+func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (*jetstream.PubAck, error) {
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
 		try, cancel := context.WithTimeout(ctx, appendTimeout)
 		ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
 		cancel()
 		if err == nil {
-			return ack.Sequence, nil
+			return ack, nil
 		}
 		if denied := b.denial(subject); denied != nil {
 			err = denied
 		}
 		if permanent(err) || isFull(err) {
-			return 0, fmt.Errorf("publish to %s: %w", subject, explainJetStream(err))
+			return nil, fmt.Errorf("publish to %s: %w", subject, explainJetStream(err))
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("publish to %s: %w (last try: %v)", subject, context.Cause(ctx), err)
+			return nil, fmt.Errorf("publish to %s: %w (last try: %v)", subject, context.Cause(ctx), err)
 		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 	}

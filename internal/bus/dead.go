@@ -97,7 +97,16 @@ func (b *Bus) Redirect(ctx context.Context, m Message) error {
 		id = fmt.Sprintf("%s-%d", topology.ConvStream(m.Shard), m.Sequence)
 	}
 	to := topology.At(b.Shards(), m.Conversation, events.ChannelIn)
-	_, err := b.publishData(ctx, to.Subject(topology.Conv), id, m.Data)
+	ack, err := b.publishData(ctx, to.Subject(topology.Conv), id, m.Data)
+	if err != nil || !ack.Duplicate {
+		return err
+	}
+	r, err := b.fromLeader(ctx, topology.ConvStream(to.Shard), getRequest{Sequence: ack.Sequence})
+	if err == nil && r != nil && r.subject != to.Subject(topology.Conv) {
+		// Dropped by the server. The id must stay, it is what the input is answered
+		// under: it goes through when the server's window for duplicates has passed.
+		err = fmt.Errorf("an input of another conversation has the message id %q too", id)
+	}
 	return err
 }
 

@@ -160,7 +160,8 @@ func (b *Bus) PublishJob(ctx context.Context, conversation, subject, id string, 
 	if err != nil {
 		return err
 	}
-	_, err = b.publishOnce(ctx, conversation, subject, id, frame)
+	// A duplicate is the same job: its id has the conversation in it.
+	_, err = b.publishOnce(ctx, conversation, subject, messageID(conversation, id), frame)
 	return err
 }
 

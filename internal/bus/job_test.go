@@ -361,7 +361,7 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	q := queue(t, b, 5*time.Second, 20)
-	call := id()
+	conversation, call := id(), id()
 	subject, err := topology.ToolJob(q.tool, call)
 	if err != nil {
 		t.Fatal(err)
@@ -369,7 +369,7 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 	want := strings.Repeat("large ", 400_000) // by reference
 	for range 3 {
 		job := &events.ToolJob{Call: call, Tool: q.tool, Arguments: fmt.Appendf(nil, `{"text":%q}`, want)}
-		if err := q.PublishJob(t.Context(), id(), subject, call, job); err != nil {
+		if err := q.PublishJob(t.Context(), conversation, subject, call, job); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -41,6 +41,11 @@ const (
 	// jobDedup is the window in which a job published again is refused; past it
 	// the worker finds the job's lane ended.
 	jobDedup = 10 * time.Minute
+	// inputDedup is the window in which CONV refuses a message id that it has: the
+	// least that the server takes. Inputs are idempotent by the fold, for good. The
+	// server's table is one for all conversations of a shard, so that a longer
+	// window only loses inputs whose ids are not unique there.
+	inputDedup = 100 * time.Millisecond
 )
 
 // consumersPerStream lifts the limit of 1,000 that nats-server 2.15 puts on a
@@ -91,6 +96,7 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 		conv := base(ConvStream(shard), fmt.Sprintf("conv.%d.>", shard))
 		conv.Description = "conversations, everything, in order"
 		conv.MaxAge = p.MaxAge
+		conv.Duplicates = inputDedup
 		conv.MaxConsumers = consumersPerStream
 		conv.RePublish = &jetstream.RePublish{Source: fmt.Sprintf("conv.%d.>", shard), Destination: fmt.Sprintf("live.%d.>", shard)}
 		all = append(all, conv)
