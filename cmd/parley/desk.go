@@ -23,11 +23,12 @@ type desk struct {
 	asks   bool         // somebody sits here who can be asked
 
 	mu      sync.Mutex
-	waits   []events.Awaited // in the order in which it came
-	past    map[string]bool  // was asked or said; by matter
-	later   map[string]bool  // was put off; by matter
-	runs    map[string]bool  // calls that run
-	sent    map[string]bool  // verdicts of ours that have no answer yet
+	waits   []events.Awaited  // in the order in which it came
+	past    map[string]bool   // was asked or said; by matter
+	later   map[string]bool   // was put off; by matter
+	runs    map[string]bool   // calls that run
+	tries   map[string]string // attempts that run calls, as far as they are known
+	sent    map[string]bool   // verdicts of ours that have no answer yet
 	people  map[string]string
 	asked   string // call that is asked about
 	off     context.CancelCauseFunc
@@ -40,7 +41,7 @@ type desk struct {
 
 func newDesk(q *question, s *session, begin func() error, rests func()) *desk {
 	return &desk{q: q, s: s, screen: q.screen, begin: begin, rests: rests, asks: !q.json && !q.quiet && q.keys.person(),
-		past: map[string]bool{}, later: map[string]bool{}, runs: map[string]bool{}, sent: map[string]bool{},
+		past: map[string]bool{}, later: map[string]bool{}, runs: map[string]bool{}, tries: map[string]string{}, sent: map[string]bool{},
 		people: map[string]string{}, more: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 }
 
@@ -69,9 +70,13 @@ func (d *desk) see(m bus.Message) {
 		switch e := l.Event.(type) {
 		case *events.Verdict:
 			d.people[e.ID] = e.From
+		case *events.ToolStarted:
+			d.tries[m.Call] = e.Attempt
 		case *events.ToolResult:
-			delete(d.runs, m.Call)
-			d.gone(m.Call, "its result has come")
+			if d.counts(m.Call, e.Attempt) {
+				delete(d.runs, m.Call)
+				d.gone(m.Call, "its result has come")
+			}
 		case *events.Decision:
 			for _, l := range e.Events {
 				d.decided(l.Event)
@@ -84,6 +89,18 @@ func (d *desk) see(m bus.Message) {
 			}
 		}
 	}
+}
+
+// counts reports whether a result ends its call: no one ends a call that waits for
+// a person by writing its result.
+func (d *desk) counts(call, attempt string) bool {
+	for _, a := range d.waits {
+		if a.Call == call && a.For != events.WaitAnswer {
+			return a.For == events.WaitResult
+		}
+	}
+	runs, known := d.tries[call]
+	return !known || attempt == runs
 }
 
 func (d *desk) decided(e events.Event) {

@@ -18,6 +18,10 @@ type call struct {
 	arguments strings.Builder
 	asked     bool // its card stands
 	ended     bool
+	decided   bool // a Decision gave its result, which counts
+	requested bool // it was asked for while this view was open
+	started   bool // and so did a worker start it
+	outside   bool // its result is to come from outside
 	attempt   string // of the tool worker that runs it
 	last      int    // index of the last output
 	printed   bool   // output of the attempt stands
@@ -74,6 +78,7 @@ func (r *Renderer) called(c *call, raw string) card {
 // released shows what a person changed about a call that runs now.
 func (r *Renderer) released(e *events.ToolCallRequested) {
 	c := r.call(e.Call, cmp.Or(e.Tool, "?"))
+	c.requested, c.outside = true, false
 	switch {
 	case len(e.Arguments) > 0:
 		edited := r.called(c, string(e.Arguments))
@@ -92,16 +97,31 @@ type end struct {
 	took    time.Duration
 	by      string // who gave the result instead of a tool
 	files   []events.Attachment
+	decided bool // by a Decision
 }
 
-// ended shows the card of a call's end; only the first one counts.
+// result shows what a worker or an app wrote as a call's result, if it counts, as
+// the fold has it: from the attempt that runs, or for a call that waits for it.
+// Of a call that was asked for before this view began, the start may not be known.
+func (r *Renderer) result(e *events.ToolResult) {
+	c := r.call(e.Call, cmp.Or(e.Tool, "?"))
+	if counts := c.outside || c.started && e.Attempt == c.attempt || !c.started && !c.requested; counts {
+		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content, object: e.Object, files: e.Attachments, took: time.Duration(e.TookMS) * time.Millisecond})
+	}
+}
+
+// ended shows the card of a call's end. The first counts, unless a Decision gives
+// another.
 func (r *Renderer) ended(id, tool string, e end) {
 	c := r.call(id, cmp.Or(tool, "?"))
-	if c.ended {
+	over := c.ended && e.decided && !c.decided
+	if c.ended && !over {
 		return
 	}
-	c.ended = true
-	r.running = max(0, r.running-1)
+	if !over {
+		r.running = max(0, r.running-1)
+	}
+	c.ended, c.decided = true, e.decided
 	var facts []string
 	if e.took > 0 {
 		facts = append(facts, took(e.took))
@@ -124,6 +144,9 @@ func (r *Renderer) ended(id, tool string, e end) {
 		shown.lead = r.p.line(ended(e.status))
 	case e.by != "":
 		shown.lead = "answered by " + e.by
+	}
+	if over {
+		shown.lead += " (counts, not the result above)"
 	}
 	r.card(shown)
 	for _, f := range e.files {
@@ -206,13 +229,16 @@ func (c card) fit(p Profile) (head, rest string, whole bool) {
 // toolStarted shows nothing unless output of a lost attempt stands.
 func (r *Renderer) toolStarted(e *events.ToolStarted) {
 	c := r.call(e.Call, e.Tool)
+	if c.attempt == e.Attempt {
+		c.started = true // its output came first
+	}
 	if c.ended || c.attempt == e.Attempt {
 		return
 	}
 	if c.printed {
 		r.remark(dim, cmp.Or(c.label, "a call")+": attempt lost, starting again")
 	}
-	c.attempt, c.last, c.printed = e.Attempt, -1, false
+	c.attempt, c.started, c.last, c.printed = e.Attempt, true, -1, false
 	if r.o.Verbose && e.Worker != "" {
 		r.note(dim, r.m.dash+" "+cmp.Or(c.label, "a call")+" "+r.m.dot+" "+r.p.line(e.Worker))
 	}

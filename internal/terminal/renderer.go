@@ -96,7 +96,7 @@ func (r *Renderer) show(l events.Line, at time.Time) {
 	case *events.ToolOutput:
 		r.toolOutput(e)
 	case *events.ToolResult:
-		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content, object: e.Object, files: e.Attachments, took: time.Duration(e.TookMS) * time.Millisecond})
+		r.result(e)
 	case *events.Claim:
 		r.note(dim, r.m.dash+" "+r.p.line(e.Of)+" of "+size(e.Object.Size)+" is in the object store: "+r.p.line(e.Preview))
 	case *events.Unknown:

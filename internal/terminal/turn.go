@@ -23,9 +23,9 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 	case *events.QuestionAnswered:
 		r.told(e)
 	case *events.ToolCallRefused:
-		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content})
+		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content, decided: true})
 	case *events.ToolCallAnswered:
-		r.ended(e.Call, e.Tool, end{status: events.StatusOK, content: e.Content, by: r.who(e.By)})
+		r.ended(e.Call, e.Tool, end{status: events.StatusOK, content: e.Content, by: r.who(e.By), decided: true})
 	case *events.Paused:
 		r.paused(e, at)
 	case *events.Resumed:

@@ -14,6 +14,11 @@ const reasonCells = 400
 
 // paused shows what a turn waits for; a reminder is one line.
 func (r *Renderer) paused(e *events.Paused, at time.Time) {
+	for _, a := range e.Awaiting {
+		if a.For == events.WaitResult {
+			r.call(a.Call, a.Tool).outside = true
+		}
+	}
 	if e.AtMS > 0 {
 		at = time.UnixMilli(e.AtMS)
 	}
