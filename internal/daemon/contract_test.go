@@ -1,0 +1,158 @@
+package daemon_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// raw publishes what no program of ours does, with the message id of a publisher
+// that sets one.
+func (s *stage) raw(channel events.Channel, call, id, payload string) {
+	s.t.Helper()
+	a := topology.At(s.Shards(), s.conversation, channel)
+	if call != "" {
+		a = topology.OfCall(s.Shards(), s.conversation, channel, call)
+	}
+	m := nats.NewMsg(a.Subject(topology.Conv))
+	m.Data = []byte(payload)
+	if id != "" {
+		m.Header.Set(nats.MsgIdHdr, id)
+	}
+	nc, _ := s.Raw()
+	if _, err := nc.RequestMsg(m, 10*time.Second); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// answerTo reads on to the answer to an input.
+func (s *stage) answerTo(id string) (a *events.InputAnswered) {
+	s.t.Helper()
+	s.until("the answer to "+id, func(e events.Event) bool {
+		if e, ok := e.(*events.InputAnswered); ok && e.Input == id {
+			a = e
+		}
+		return a != nil
+	})
+	return a
+}
+
+func TestACancelThatIsPublishedAgainStopsNoOtherTurn(t *testing.T) {
+	s := play(t, calls("{as: ask}"), &events.Settings{Policy: momentPolicy()})
+	s.tell(&events.UserMessage{Text: "go"})
+	s.pause()
+	cancel := &events.Cancel{Reason: "never mind"}
+	answered(t, s.tell(cancel), events.AnswerAccepted)
+	s.reach("the end", func() bool { return s.state.Turn == "" })
+	s.tell(&events.UserMessage{Text: "go again"})
+	s.pause()
+	s.restart() // the next owner knows the log alone
+	a := s.tell(cancel)
+	answered(t, a, events.AnswerAccepted)
+	if !strings.Contains(a.Reason, "was answered before") {
+		t.Errorf("the reason is %q", a.Reason)
+	}
+	answered(t, s.decide(events.RulingApprove, waiting(t, s.state, events.WaitApproval), ""), events.AnswerAccepted)
+	if end := s.end(); end.Outcome != events.OutcomeCompleted {
+		t.Errorf("the turn ended as %s: %s", end.Outcome, end.Reason)
+	}
+}
+
+func TestOldSettingsThatArePublishedAgainDoNotReplaceNewerOnes(t *testing.T) {
+	s := play(t, calls("{as: ask}"), &events.Settings{Policy: momentPolicy()})
+	allow := &events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}}
+	answered(t, s.tell(allow), events.AnswerAccepted)
+	answered(t, s.tell(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny}}}}), events.AnswerAccepted)
+	s.restart()
+	answered(t, s.tell(allow), events.AnswerAccepted)
+	s.tell(&events.UserMessage{Text: "go"})
+	s.end()
+	if c := s.state.Transcript.Calls("")[0]; c.Status != events.StatusRefused {
+		t.Errorf("the call that is denied ended as %s", c.Status)
+	}
+}
+
+// A malformed line made the command line lose what came after it; it then wrote
+// the policy back without the deny rule.
+func TestADenyRuleSurvivesAMalformedLineAndRulesThatAreAdded(t *testing.T) {
+	s := play(t, calls("{as: ask}"), &events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "other", Action: events.ActionAuto}}}})
+	s.raw(events.ChannelIn, "", "", `{"type":"UserMessage","text":`)
+	answered(t, s.tell(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny}}}}), events.AnswerAccepted)
+	answered(t, s.tell(&events.Settings{AddRules: []events.Rule{{Action: events.ActionAuto}}}), events.AnswerAccepted)
+	s.tell(&events.UserMessage{Text: "go"})
+	s.end()
+	c := &accumulator.Conversation{ID: s.conversation, Transcript: accumulator.NewTranscript()}
+	if err := s.Facts(s.ctx, s.conversation, 0, func(m bus.Message) error { c.Apply(m.Folded()); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	all := c.Transcript.Calls("")
+	if len(all) != 1 || all[0].Status != events.StatusRefused || len(c.Transcript.Settings.Policy.Rules) != 2 {
+		t.Errorf("calls %+v, policy %+v", all, c.Transcript.Settings.Policy)
+	}
+}
+
+func TestWhatCannotBeReadIsAnsweredUnderItsOwnID(t *testing.T) {
+	s := play(t, calls("{as: quick}"), &events.Settings{Policy: momentPolicy()})
+	for _, c := range []struct{ id, payload, want, reason string }{
+		{"", `{"type":"UserMessage","id":"own-1","text":7}`, "own-1", `field "text": a string is expected, not a number`},
+		{"header", `{"type":"Sparkle","id":"own-2"}`, "own-2", "not known"},
+		{"header-1", `{"type":"Sparkle"}`, "header-1", "not known"},
+		{s.conversation + "/header-2", `hello`, "header-2", "is not a JSON object"},
+	} {
+		s.raw(events.ChannelIn, "", c.id, c.payload)
+		a := s.answerTo(c.want)
+		answered(t, a, events.AnswerInvalid)
+		if !strings.Contains(a.Reason, c.reason) || strings.Contains(a.Reason, "json:") {
+			t.Errorf("%s: the reason is %q", c.payload, a.Reason)
+		}
+	}
+}
+
+func TestAWorkerThatSaysNotWhoseItsEventsAreFailsItsTurnAtOnce(t *testing.T) {
+	for _, c := range []struct{ name, start, chunk, want string }{
+		{"no attempt in the start", `{"type":"GenerationStarted","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}`, "", `a GenerationStarted without "attempt"`},
+		{"no attempt in a chunk", `{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}`,
+			`{"type":"TextChunk","index":1,"text":"hi"}`, `a TextChunk without "attempt"`},
+		{"no id in a call", `{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}`,
+			`{"type":"ToolCallStart","attempt":"A","index":1,"name":"hold"}`, `a ToolCallStart without "call"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := play(t, calls("{as: quick}"), &events.Settings{Route: "elsewhere/model"}) // no worker of ours takes it
+			s.tell(&events.UserMessage{Text: "go"})
+			s.reach("the request", func() bool { return s.state.Generation != "" })
+			ids := strings.NewReplacer(`"G"`, `"`+s.state.Generation+`"`, `"T"`, `"`+s.state.Turn+`"`)
+			s.raw(events.ChannelGen, "", "", ids.Replace(c.start))
+			if c.chunk != "" {
+				s.raw(events.ChannelGen, "", "", ids.Replace(c.chunk))
+			}
+			if end := s.end(); end.Outcome != events.OutcomeFailed || end.Error == nil || !strings.Contains(end.Error.Message, c.want) {
+				t.Errorf("the turn ended as %s: %v", end.Outcome, end.Error)
+			}
+		})
+	}
+}
+
+func TestAResultThatCannotBeReadEndsItsCallAndTheTurnGoesOn(t *testing.T) {
+	s := play(t, calls("{as: gate}"), &events.Settings{Policy: momentPolicy()})
+	s.tell(&events.UserMessage{Text: "go"})
+	s.until("the start of the call", func(e events.Event) bool { _, ok := e.(*events.ToolStarted); return ok })
+	call := s.state.Calls[0].Call
+	s.raw(events.ChannelCall, call, "", `{"type":"ToolResult","attempt":"stranger","status":"ok","content":"forged"}`)
+	s.raw(events.ChannelCall, call, "", `{"type":"ToolResult","status":`)
+	if end := s.end(); end.Outcome != events.OutcomeCompleted {
+		t.Errorf("the turn ended as %s: %v", end.Outcome, end.Error)
+	}
+	c, _ := s.state.Transcript.Call(call)
+	if c.Status != events.StatusUnknown || !strings.Contains(c.Content, "could not be read") {
+		t.Errorf("the call ended as %s: %s", c.Status, c.Content)
+	}
+	close(s.hold.gate)
+	s.hold.wait(t)
+}
