@@ -2,6 +2,7 @@ package accumulator
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/parleybus/parley/internal/events"
@@ -17,18 +18,20 @@ func FuzzFold(f *testing.F) {
 		for _, m := range messages(f, log) {
 			seed = append(append(append(seed, m.Channel[0]), m.Lines[0].Raw...), '\n')
 		}
-		f.Add(seed)
+		f.Add(seed, "")
 	}
 	for _, g := range generations {
 		seed := []byte("i{\"type\":\"UserMessage\",\"id\":\"u1\",\"text\":\"go\"}\n")
 		for _, l := range read(f, g.events) {
 			seed = append(append(append(seed, 'g'), l.Raw...), '\n')
 		}
-		f.Add(seed)
+		f.Add(seed, "m")
 	}
-	f.Add([]byte("i{]\ni\xff\nt{\"type\":\"Decision\",\"events\":[null],\"state\":{}}\nc{\"type\":\"ToolResult\"}\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		log := fuzzed(data)
+	f.Add([]byte("i{\"type\":\"Settings\",\"id\":\"s\",\"limits\":{\"calls\":{\"f\":1}},\"later\":[null]}\ni{\"type\":\"Settings\",\"id\":\"r\",\"limits\":null,\"add_rules\":[{\"action\":\"auto\"}]}\n"+
+		"t{\"type\":\"Decision\",\"events\":[{\"type\":\"InputAnswered\",\"input\":\"s\",\"answer\":\"accepted\"},{\"type\":\"InputAnswered\",\"input\":\"r\",\"answer\":\"accepted\"}],\"state\":{}}\ni{\"id\":\"s\"}\n"), strings.Repeat("x", 300))
+	f.Add([]byte("i{]\ni\xff\nt{\"type\":\"Decision\",\"events\":[null],\"state\":{}}\nc{\"type\":\"ToolResult\"}\n"), "m")
+	f.Fuzz(func(t *testing.T, data []byte, id string) {
+		log := fuzzed(data, id)
 		c := &Conversation{ID: "c", Transcript: NewTranscript()}
 		var alone Generation
 		for _, m := range log {
@@ -38,6 +41,8 @@ func FuzzFold(f *testing.F) {
 			}
 		}
 		alone.Result()
+		named(t, c.Inputs)
+		c.Clone().Drain()
 		paired(t, c.Transcript.Messages())
 		before := stands(c)
 		for _, m := range log {
@@ -60,10 +65,23 @@ func (c *Conversation) reopened(log []Message) bool {
 	return false
 }
 
-func fuzzed(data []byte) []Message {
+// named checks that inputs have names of their own, of bounded length.
+func named(t *testing.T, all []Input) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, in := range all {
+		if in.ID == "" || seen[in.ID] || len(in.ID) > longestID+20 {
+			t.Fatalf("input at %d is called %q", in.Sequence, in.ID)
+		}
+		seen[in.ID] = true
+	}
+}
+
+// fuzzed is a log whose messages all came with a message id.
+func fuzzed(data []byte, id string) []Message {
 	var log []Message
 	for row := range bytes.Lines(data) {
-		m := Message{Sequence: uint64(len(log) + 1), Position: "end", Channel: events.ChannelIn}
+		m := Message{Sequence: uint64(len(log) + 1), Position: "end", ID: id, Channel: events.ChannelIn}
 		switch row[0] {
 		case 't':
 			m.Channel = events.ChannelTurn

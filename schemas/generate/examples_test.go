@@ -176,3 +176,22 @@ func TestTheSchemas(t *testing.T) {
 		})
 	}
 }
+
+func TestSettingsMayUnsetWhateverTheyMaySet(t *testing.T) {
+	settings := compile(t, "Settings")
+	for _, field := range []string{"route", "system", "tools", "parameters", "limits", "policy", "add_rules", "while_running", "while_waiting", "priority", "hooks"} {
+		if err := validate(t, settings, []byte(`{"type":"Settings","id":"1","`+field+`":null}`)); err != nil {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	raw := `{"type":"Settings","id":"1","parameters":{"temperature":null,"extra":null},"limits":{"steps":null,"calls":{"git_*":null}},"policy":{"rules":null,"deadline_ms":null}}`
+	if err := validate(t, settings, []byte(raw)); err != nil {
+		t.Error(err)
+	}
+	if err := validate(t, settings, []byte(`{"type":"Settings","id":null}`)); err == nil {
+		t.Error("the id may be unset")
+	}
+	if err := validate(t, compile(t, "GenerationJob"), []byte(`{"type":"GenerationJob","conversation":"c","subject":"s","lane_sequence":0,"decision":1,"turn":"t","generation":"g","step":1,"route":"a/b","messages":[],"parameters":{"temperature":null}}`)); err == nil {
+		t.Error("what only Settings may unset may be null elsewhere too")
+	}
+}
