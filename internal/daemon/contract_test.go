@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
@@ -155,4 +156,53 @@ func TestAResultThatCannotBeReadEndsItsCallAndTheTurnGoesOn(t *testing.T) {
 	}
 	close(s.hold.gate)
 	s.hold.wait(t)
+}
+
+func TestACallMayTakeTheShorterOfItsToolsTimeAndTheTurns(t *testing.T) {
+	d := serve(t)
+	spec := func(name string, timeout int64) *events.ToolSpec {
+		return &events.ToolSpec{Name: name, Effect: events.EffectPure, TimeoutMS: timeout}
+	}
+	var offers []bus.Offer
+	for _, s := range []*events.ToolSpec{spec("brief", 1_000), spec("patient", 3_600_000), spec("silent", 0)} {
+		offers = append(offers, bus.Offer{Kind: "tool", Name: s.Name, Worker: "nobody", Tool: s, Low: true})
+	}
+	if err := d.Announce(t.Context(), offers); err != nil {
+		t.Fatal(err)
+	}
+	d.run(d.models("models", scriptFile(t, "model: demo\npace: 0\nrules:\n  - match: .\n    steps:\n      - calls:\n          - {tool: brief, raw: '{}'}\n          - {tool: patient, raw: '{}'}\n          - {tool: silent, raw: '{}'}\n")))
+	d.run(d.orchestrator("owner"))
+	conversation := newID(t)
+	const turn = 60_000
+	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Limits: events.Limits{TimeMS: turn}} })
+	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	_, js := d.Raw()
+	for _, o := range offers {
+		queue, err := topology.ToolQueue(o.Name)
+		if err == nil {
+			err = d.EnsureQueue(t.Context(), queue)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs, err := js.Consumer(t.Context(), topology.StreamJobs, queue.Consumer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := jobs.Next(jetstream.FetchMaxWait(10 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := events.DecodeFrame(m.Data())
+		if err != nil {
+			t.Fatal(err)
+		}
+		most := int64(turn)
+		if o.Name == "brief" {
+			most = 1_000
+		}
+		if got := lines[0].Event.(*events.ToolJob).TimeoutMS; got > most || got < most-20_000 || got <= 0 {
+			t.Errorf("a call of %s may take %d ms, want at most %d", o.Name, got, most)
+		}
+	}
 }
