@@ -180,6 +180,11 @@ func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta messag
 		reason = "given up after delivery " + meta.Get(metaDelivery) + ": " + oneLine(meta.Get(metaCause))
 	}
 	if reason != "" {
+		telling, told := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+		defer told()
+		if err := s.bus.endRejected(telling, msg, reason); err != nil {
+			return errors.Join(err, msg.NakWithDelay(retryDefault))
+		}
 		if err := s.bus.bury(context.WithoutCancel(ctx), msg.Subject(), msg.Data(), reason, "", true); err != nil {
 			return errors.Join(err, msg.NakWithDelay(retryDefault))
 		}

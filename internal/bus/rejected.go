@@ -1,0 +1,61 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// endRejected ends the generation or the call that a job was for which can never
+// be run, on its lane and with the reason: otherwise the turn would wait for it
+// until its time is up. The job's message id names its conversation, also where
+// nothing of the job can be read.
+func (b *Bus) endRejected(ctx context.Context, msg jetstream.Msg, reason string) error {
+	conversation, id, found := strings.Cut(msg.Headers().Get(jetstream.MsgIDHeader), "/")
+	if !found || topology.CheckID("conversation", conversation) != nil || topology.CheckID("job", id) != nil {
+		return nil // not published by a program of ours
+	}
+	attempt, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("mint an id: %w", err)
+	}
+	why := "the job cannot be run: " + reason + "; it is with the dead letters"
+	if !strings.HasPrefix(msg.Subject(), "jobs.llm.") {
+		lane := topology.OfCall(b.Shards(), conversation, events.ChannelCall, id)
+		return b.end(ctx, lane, &events.ToolStarted{Call: id, Attempt: attempt.String()},
+			&events.ToolResult{Call: id, Attempt: attempt.String(), Status: events.StatusFailed, Content: why})
+	}
+	d, _, err := b.LastDecision(ctx, conversation, 0)
+	if err != nil || d == nil || d.State.Generation != id {
+		return err // nobody waits for it: what runs now must not lose its lane
+	}
+	return b.end(ctx, topology.At(b.Shards(), conversation, events.ChannelGen),
+		&events.GenerationStarted{Origin: events.Origin{Attempt: attempt.String()}, Generation: id, Turn: d.State.Turn, Step: d.State.Step},
+		&events.GenerationEnded{Origin: events.Origin{Attempt: attempt.String(), Index: 1}, Generation: id, Finish: events.FinishError, Events: 2,
+			Error: &events.Error{Class: events.ErrInternal, Message: why}})
+}
+
+// end appends the end of something to its lane, unless the lane has it or another
+// writer has taken the lane.
+func (b *Bus) end(ctx context.Context, lane topology.Address, es ...events.Event) error {
+	last, err := b.LastOf(ctx, lane)
+	if err != nil || slices.ContainsFunc(last.Lines, func(l events.Line) bool { _, ok := l.Event.(*events.ToolResult); return ok }) {
+		return err
+	}
+	frame, err := events.AppendFrame(nil, es...)
+	if err != nil {
+		return err
+	}
+	if _, err = b.Append(ctx, lane, last.Sequence, frame); errors.Is(err, ErrFenced) {
+		return nil
+	}
+	return err
+}

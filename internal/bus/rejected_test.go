@@ -1,0 +1,110 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// asksFor appends a Decision that leaves a conversation in a state.
+func asksFor(t *testing.T, b *bus.Bus, conversation string, state events.State) {
+	t.Helper()
+	frame, err := events.AppendFrame(nil, &events.Decision{Events: []events.Line{}, State: state})
+	if err == nil {
+		_, err = b.Append(t.Context(), topology.At(b.Shards(), conversation, events.ChannelTurn), 0, frame)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// job publishes a job as it is.
+func job(t *testing.T, b *bus.Bus, subject, id, payload string) {
+	t.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = []byte(payload)
+	m.Header.Set(nats.MsgIdHdr, id)
+	_, js := b.Raw()
+	if _, err := js.PublishMsg(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
+	b := inProcess(t)
+	rejects := func(context.Context, bus.Job) error { return bus.Reject(errors.New("it is not for this worker")) }
+
+	t.Run("a generation", func(t *testing.T) {
+		conversation, generation := id(), id()
+		asksFor(t, b, conversation, events.State{Phase: events.PhaseGenerating, Turn: "t", Step: 2, Generation: generation})
+		lane := gen(b, conversation)
+		q, err := topology.LLMQueue("later/model")
+		if err == nil {
+			err = b.EnsureQueue(t.Context(), q)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		// One for a generation that nobody waits for takes no lane.
+		job(t, b, "jobs.llm.later."+id(), conversation+"/"+id(), `{"type":"GenerationJob","messages":7}`)
+		job(t, b, "jobs.llm.later."+generation, conversation+"/"+generation, `{"type":"GenerationJob","messages":7}`)
+		bench{Bus: b, queue: q}.work(t, 1, 0, rejects)
+		var last bus.Last
+		until(t, func() bool {
+			last, err = b.LastOf(t.Context(), lane)
+			return err != nil || last.Sequence > 0
+		}, "nothing is on the lane")
+		if err != nil || len(last.Lines) != 2 {
+			t.Fatalf("the lane ends with %+v, %v", last, err)
+		}
+		start, end := last.Lines[0].Event.(*events.GenerationStarted), last.Lines[1].Event.(*events.GenerationEnded)
+		if start.Generation != generation || end.Attempt != start.Attempt || end.Error == nil || !strings.Contains(end.Error.Message, `field "messages": a list is expected`) {
+			t.Errorf("start %+v, end %+v", start, end)
+		}
+	})
+
+	t.Run("a call", func(t *testing.T) {
+		q := queue(t, b, 5*time.Second, 20)
+		conversation, call := id(), id()
+		lane := topology.OfCall(b.Shards(), conversation, events.ChannelCall, call)
+		subject, err := topology.ToolJob(q.tool, call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.PublishJob(t.Context(), conversation, subject, call, &events.ToolJob{Call: call}); err != nil {
+			t.Fatal(err)
+		}
+		q.work(t, 1, 0, rejects)
+		q.settled(t)
+		q.letter(t, subject)
+		last, err := b.LastOf(t.Context(), lane)
+		if err != nil || len(last.Lines) != 2 {
+			t.Fatalf("the lane ends with %+v, %v", last, err)
+		}
+		start, end := last.Lines[0].Event.(*events.ToolStarted), last.Lines[1].Event.(*events.ToolResult)
+		if start.Call != call || end.Attempt != start.Attempt || end.Status != events.StatusFailed || !strings.Contains(end.Content, "not for this worker") {
+			t.Errorf("start %+v, end %+v", start, end)
+		}
+	})
+
+	t.Run("nothing, when it does not say whose it is", func(t *testing.T) {
+		q := queue(t, b, 5*time.Second, 20)
+		call := id()
+		subject, err := topology.ToolJob(q.tool, call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		job(t, b, subject, call, `{"type":"ToolJob"}`)
+		q.work(t, 1, 0, rejects)
+		q.settled(t)
+		q.letter(t, subject)
+	})
+}
