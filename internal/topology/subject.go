@@ -85,6 +85,9 @@ func Everything(log Log, shards int, conversation string) string {
 	return fmt.Sprintf("%s.%d.%s.>", log, ShardOf(conversation, shards), conversation)
 }
 
+// OfShard is the pattern of a channel of all conversations of a shard.
+func OfShard(shard int, channel string) string { return fmt.Sprintf("conv.%d.*.%s", shard, channel) }
+
 // HistoryOf is the pattern of all that HISTORY holds of a shard.
 func HistoryOf(shard int) string { return fmt.Sprintf("history.%d.>", shard) }
 

@@ -1,0 +1,248 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// expire empties CONV as its MaxAge does: sequences go on, HISTORY keeps its
+// copies.
+func (d *deployment) expire() {
+	d.t.Helper()
+	_, js := d.Raw()
+	for shard := range d.Shards() {
+		end, _, err := d.EndOf(d.t.Context(), shard)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		d.copied(shard)
+		s, err := js.Stream(d.t.Context(), topology.ConvStream(shard))
+		if err == nil {
+			err = s.Purge(d.t.Context())
+		}
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if info, err := s.Info(d.t.Context()); err != nil || info.State.FirstSeq <= end {
+			d.t.Fatalf("CONV begins at %d after its messages up to %d have expired: %v", info.State.FirstSeq, end, err)
+		}
+	}
+}
+
+// copied waits until HISTORY holds a copy of every fact of a shard.
+func (d *deployment) copied(shard int) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		behind, err := d.HistoryBehind(ctx, shard)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if behind == 0 {
+			return
+		}
+	}
+}
+
+const expiryScript = `
+model: demo
+pace: 30
+rules:
+  - name: again
+    match: again
+    steps:
+      - text: And again.
+  - name: a tool
+    match: .
+    steps:
+      - text: one two three four five six seven eight nine ten eleven twelve
+        calls:
+          - {tool: hold, arguments: {ms: 1}}
+      - text: "Done: {{result 0}}."
+`
+
+// held is a tool that says when it runs and ends when it is let go.
+type held struct {
+	running chan struct{}
+	release chan struct{}
+}
+
+func (h held) Spec() events.ToolSpec { return events.ToolSpec{Name: "hold", Effect: events.EffectOnce} }
+
+func (h held) Run(ctx context.Context, _ tool.Input) (tool.Result, error) {
+	h.running <- struct{}{}
+	select {
+	case <-h.release:
+		return tool.Result{Content: "held"}, nil
+	case <-ctx.Done():
+		return tool.Result{}, ctx.Err()
+	}
+}
+
+// expiry is one conversation whose log expires.
+type expiry struct {
+	*deployment
+	*viewer
+	t            *testing.T
+	conversation string
+	tool         held
+	message      string // id of the message that the turn answers
+	hook         chan struct{}
+	ctx          context.Context
+}
+
+// awaited waits until the turn waits for something.
+func (e *expiry) awaited(w events.Wait) events.CallState {
+	e.t.Helper()
+	e.until("the pause", func(ev events.Event) bool { _, ok := ev.(*events.Paused); return ok })
+	return waiting(e.t, e.viewer.state, w)
+}
+
+func (e *expiry) approve(c events.CallState) {
+	e.say(e.conversation, func(id string) events.Event {
+		return &events.Verdict{ID: id, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: c.Call, Digest: c.Digest}}}
+	})
+}
+
+func rule(action events.Action, deadline time.Duration) *events.Policy {
+	return &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: action, DeadlineMS: deadline.Milliseconds()}}}
+}
+
+// inState are the states of a turn: how to come there, and what is to come to
+// bring the turn to its end after the log has expired.
+func inState() map[string]struct {
+	settings events.Settings
+	reach    func(e *expiry) (then func())
+	status   events.Status // of the call
+} {
+	run := func(e *expiry) func() { return func() { <-e.tool.running; e.tool.release <- struct{}{} } }
+	auto := events.Settings{Policy: rule(events.ActionAuto, 0)}
+	return map[string]struct {
+		settings events.Settings
+		reach    func(e *expiry) (then func())
+		status   events.Status
+	}{
+		"generating": {auto, func(e *expiry) func() {
+			e.until("a chunk", func(ev events.Event) bool { _, ok := ev.(*events.TextChunk); return ok })
+			return run(e)
+		}, events.StatusOK},
+		"a tool runs": {auto, func(e *expiry) func() {
+			<-e.tool.running
+			return func() { e.tool.release <- struct{}{} }
+		}, events.StatusOK},
+		"waiting for approval": {events.Settings{Policy: rule(events.ActionApprove, 0)}, func(e *expiry) func() {
+			call := e.awaited(events.WaitApproval)
+			return func() { e.approve(call); run(e)() }
+		}, events.StatusOK},
+		"waiting until a deadline": {events.Settings{Policy: rule(events.ActionApprove, 3*time.Second)}, func(e *expiry) func() {
+			e.awaited(events.WaitApproval)
+			return func() {}
+		}, events.StatusExpired},
+		"deferred": {events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDefer, DelayMS: 3000}}}}, func(e *expiry) func() {
+			e.awaited(events.WaitTime)
+			return run(e)
+		}, events.StatusOK},
+		"waiting for a result from outside": {events.Settings{Policy: rule(events.ActionDefer, 0)}, func(e *expiry) func() {
+			call := e.awaited(events.WaitResult)
+			return func() {
+				frame, err := events.AppendFrame(nil, &events.ToolResult{Call: call.Call, Status: events.StatusOK, Content: "held"})
+				if err == nil {
+					_, err = e.Append(e.ctx, topology.OfCall(e.Shards(), e.conversation, events.ChannelCall, call.Call), 0, frame)
+				}
+				if err != nil {
+					e.t.Error(err)
+				}
+			}
+		}, events.StatusOK},
+		"with a message in the queue": {auto, func(e *expiry) func() {
+			<-e.tool.running
+			id := e.say(e.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "again"} })
+			e.until("the answer to the second message", func(ev events.Event) bool {
+				a, ok := ev.(*events.InputAnswered)
+				return ok && a.Input == id
+			})
+			return func() { e.tool.release <- struct{}{} }
+		}, events.StatusOK},
+		"hooks pending": {events.Settings{Policy: rule(events.ActionAuto, 0), Hooks: []events.Hook{{Name: "slow", When: events.HookBefore, DeadlineMS: 30_000}}}, func(e *expiry) func() {
+			e.until("the request of the hook", func(ev events.Event) bool { _, ok := ev.(*events.HooksRequested); return ok })
+			return func() { close(e.hook); run(e)() }
+		}, events.StatusOK},
+	}
+}
+
+// TestATurnGoesOnWhenItsLogHasExpired: in each state of a turn CONV loses all it
+// held, while the owner goes on, or before another takes over. The turn goes on
+// and ends once; a writer that knows the old position is fenced.
+func TestATurnGoesOnWhenItsLogHasExpired(t *testing.T) {
+	for name, state := range inState() {
+		for owner, restart := range map[string]bool{"the owner goes on": false, "another takes over": true} {
+			t.Run(strings.ReplaceAll(name+"/"+owner, " ", "_"), func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+				defer cancel()
+				e := &expiry{deployment: serve(t), t: t, conversation: newID(t), hook: make(chan struct{}), ctx: ctx,
+					tool: held{running: make(chan struct{}, 8), release: make(chan struct{}, 8)}}
+				tools, err := tool.New(e.tool)
+				if err != nil {
+					t.Fatal(err)
+				}
+				hooks := make(chan error, 1)
+				go func() {
+					hooks <- e.AnswerHooks(ctx, events.HookBefore, "slow", func(ctx context.Context, _ *events.HookCall) (*events.HookAnswered, error) {
+						select {
+						case <-e.hook:
+						case <-ctx.Done():
+						}
+						return &events.HookAnswered{}, nil
+					})
+				}()
+				defer func() { cancel(); <-hooks }()
+				e.run(e.tools("tools", tools))
+				e.run(e.models("models", scriptFile(t, expiryScript)))
+				stop := e.run(e.orchestrator("orchestrator"))
+				e.viewer = e.view(ctx, e.conversation)
+				e.say(e.conversation, func(id string) events.Event { s := state.settings; s.ID = id; return &s })
+				e.message = e.say(e.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+				then := state.reach(e)
+				if restart {
+					stop()
+				}
+				e.expire()
+				lane := topology.At(e.Shards(), e.conversation, events.ChannelTurn)
+				if _, err := e.Append(ctx, lane, 1, []byte(`{"type":"Nonsense"}`)); !errors.Is(err, bus.ErrFenced) {
+					t.Errorf("a writer with an old position of the lane got %v", err)
+				}
+				if restart {
+					e.run(e.orchestrator("another"))
+				}
+				then()
+				e.ends(state.status)
+				// Between turns.
+				e.expire()
+				if _, end := e.turn(e.conversation, "again"); end.Outcome != events.OutcomeCompleted {
+					t.Errorf("the next turn: %s %v", end.Outcome, end.Error)
+				}
+			})
+		}
+	}
+}
+
+// ends waits for the end of the turn and checks it.
+func (e *expiry) ends(status events.Status) {
+	e.t.Helper()
+	var end *events.TurnEnded
+	e.until("the end", func(ev events.Event) (ok bool) { end, ok = ev.(*events.TurnEnded); return ok })
+	calls := e.viewer.state.Transcript.Calls(end.Turn)
+	if end.Outcome != events.OutcomeCompleted || len(calls) != 1 || calls[0].Status != status {
+		e.t.Errorf("the turn ended as %s (%s, %v) with the calls %+v", end.Outcome, end.Reason, end.Error, calls)
+	}
+}
