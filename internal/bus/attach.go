@@ -45,7 +45,7 @@ func (b *Bus) Attach(ctx context.Context, conversation string, from From) iter.S
 			return
 		}
 		v := &viewer{bus: b, conversation: conversation, shard: topology.ShardOf(conversation, b.Shards()),
-			from: from, yield: yield, seen: map[string]uint64{}}
+			from: from, yield: yield}
 		if err := v.run(ctx); err != nil && !errors.Is(err, errStopped) {
 			yield(Message{}, err)
 		}
@@ -61,15 +61,14 @@ type viewer struct {
 	shard        int
 	from         From
 	yield        func(Message, error) bool
-	base         uint64            // the log was read from after here on
-	high         uint64            // last sequence given
-	seen         map[string]uint64 // last sequence given after base, per subject
+	high         uint64    // last sequence given
+	seen         positions // last sequence given, per subject
 }
 
 func (v *viewer) run(ctx context.Context) error {
 	if after := v.from.After; after.Sequence > 0 {
-		v.base = after.Sequence - 1 // the cursor's own message may hold more
-		v.high = v.base
+		v.high = after.Sequence - 1 // the cursor's own message may hold more
+		v.seen.floor = v.high
 		if err := v.checkCursor(ctx, after); err != nil {
 			return err
 		}
@@ -196,24 +195,24 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 	if seq <= v.high {
 		return nil
 	}
-	for again := v.bus.newRetry(); before > max(v.base, v.seen[subject]); {
+	for again := v.bus.newRetry(); before > v.seen.last(subject); {
 		pattern, from := v.pattern(), v.high+1
 		if before <= v.high {
 			// A message that was stored but never republished (its leader died
 			// in between), overtaken by other subjects: late is better than
 			// never, and its own subject's order holds.
-			pattern, from = subject, v.seen[subject]+1
+			pattern, from = subject, v.seen.last(subject)+1
 		}
 		if err := v.readLog(ctx, pattern, from); err != nil {
 			return err
 		}
 		// A replica that lags does not have it yet. One that never gets it (the
 		// conversation was deleted meanwhile) must not hold up the rest.
-		if v.seen[subject] >= before || again.backoff > lagMost || !again.wait(ctx) {
+		if v.seen.last(subject) >= before || again.backoff > lagMost || !again.wait(ctx) {
 			break
 		}
 	}
-	if seq <= v.seen[subject] {
+	if seq <= v.seen.last(subject) {
 		return nil
 	}
 	m, err := v.bus.message(ctx, r, true)
@@ -224,10 +223,11 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 }
 
 func (v *viewer) give(m Message) error {
-	if m.Sequence <= v.seen[m.Subject] {
+	if m.Sequence <= v.seen.last(m.Subject) {
 		return nil
 	}
-	v.high, v.seen[m.Subject] = max(v.high, m.Sequence), m.Sequence
+	v.high = max(v.high, m.Sequence)
+	v.seen.set(m.Subject, m.Sequence)
 	if m.Time.Before(v.from.Since) {
 		return nil
 	}

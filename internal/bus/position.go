@@ -1,0 +1,43 @@
+package bus
+
+// positionsMost is how many subjects a viewer keeps a position for.
+const positionsMost = 1024
+
+// positions holds the last sequence that a viewer gave of each subject: the latest
+// positionsMost subjects in two halves, of which the older is evicted when the newer
+// one is full. A conversation has two subjects per call, so that a map of all
+// would grow for as long as the viewer watches.
+type positions struct {
+	// floor is the position of a subject that is in neither half: where the
+	// viewer began, or the highest sequence that was evicted. Nothing of such a
+	// subject was given after it, and nothing up to it is missing that can still
+	// be told apart from what was given.
+	floor      uint64
+	newer, old map[string]uint64
+}
+
+// last returns the position of a subject: what follows it was not given.
+func (s *positions) last(subject string) uint64 {
+	if at, ok := s.newer[subject]; ok {
+		return at
+	}
+	if at, ok := s.old[subject]; ok {
+		return at
+	}
+	return s.floor
+}
+
+func (s *positions) set(subject string, sequence uint64) {
+	if _, ok := s.newer[subject]; !ok && len(s.newer) >= positionsMost/2 {
+		for evicted, at := range s.old {
+			if _, ok := s.newer[evicted]; !ok {
+				s.floor = max(s.floor, at)
+			}
+		}
+		s.newer, s.old = nil, s.newer
+	}
+	if s.newer == nil {
+		s.newer = map[string]uint64{}
+	}
+	s.newer[subject] = sequence
+}
