@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"time"
 
@@ -144,28 +145,52 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace f
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	v := w.view()
-	var last time.Time
-	shown := 0
-	for m, err := range s.Attach(ctx, conversation, from) {
-		if err != nil && ctx.Err() != nil {
-			break // told to stop
-		}
-		if err != nil {
-			return err
-		}
-		if pace != nil && !last.IsZero() && m.Time.After(last) {
-			if pace(ctx, m.Time.Sub(last)) != nil {
-				break // told to stop
-			}
-		}
-		last = m.Time
-		shown++
-		if err := v.Show(m); err != nil {
-			return err
-		}
+	p := &player{ctx: ctx, view: v, pace: pace}
+	err = p.play(s.Attach(ctx, conversation, from))
+	var gone *bus.ExpiredError
+	if errors.As(err, &gone) && !gone.OtherLog && from.After.Sequence == 0 {
+		// What is left is shown all the same, after a word on what is not.
+		fmt.Fprintln(os.Stderr, err)
+		from.After = gone.Resume
+		err = p.play(s.Attach(ctx, conversation, from))
 	}
+	if err != nil {
+		return err
+	}
+	shown := p.shown
 	if shown == 0 && ended && ctx.Err() == nil && w.from == "" && w.since == 0 {
 		return fmt.Errorf("the log holds nothing of conversation %s: `parley ls` lists what there is, `parley show` what was said before the log's beginning", conversation)
 	}
 	return v.Close()
+}
+
+// player shows messages as they come, or at the pace of the log.
+type player struct {
+	ctx   context.Context
+	view  view
+	pace  func(context.Context, time.Duration) error
+	last  time.Time
+	shown int
+}
+
+func (p *player) play(messages iter.Seq2[bus.Message, error]) error {
+	for m, err := range messages {
+		if err != nil && p.ctx.Err() != nil {
+			return nil // told to stop
+		}
+		if err != nil {
+			return err
+		}
+		if p.pace != nil && !p.last.IsZero() && m.Time.After(p.last) {
+			if p.pace(p.ctx, m.Time.Sub(p.last)) != nil {
+				return nil // told to stop
+			}
+		}
+		p.last = m.Time
+		p.shown++
+		if err := p.view.Show(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }

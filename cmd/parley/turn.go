@@ -134,7 +134,7 @@ func (t *shownTurn) attach(ctx context.Context, from bus.From) func(func(bus.Mes
 	return func(yield func(bus.Message, error) bool) {
 		for m, err := range t.s.Attach(ctx, t.q.conversation, from) {
 			if errors.Is(err, bus.ErrCursorExpired) {
-				t.s.Attach(ctx, t.q.conversation, bus.From{})(yield)
+				t.s.Attach(ctx, t.q.conversation, bus.From{Left: true})(yield)
 				return
 			}
 			if !yield(m, err) {

@@ -45,7 +45,7 @@ func newPeople(w io.Writer, o terminal.Options) *people {
 
 func (v *people) Show(m bus.Message) error {
 	for i, l := range m.Lines[min(m.Skip, len(m.Lines)):] {
-		e := terminal.Entry{Cursor: bus.Cursor{Sequence: m.Sequence, Index: m.Skip + i}.String(),
+		e := terminal.Entry{Cursor: m.Cursor(m.Skip + i).String(),
 			Channel: m.Channel, Time: m.Time, Live: m.Live, Line: l}
 		if err := v.r.Show(e); err != nil {
 			return outputError(err)
@@ -89,7 +89,7 @@ func (v *lines) Show(m bus.Message) error {
 		if i < m.Skip {
 			continue
 		}
-		raw, err := json.Marshal(entry{Cursor: bus.Cursor{Sequence: m.Sequence, Index: i}.String(), Time: m.Time, Conversation: m.Conversation, Channel: m.Channel, Call: m.Call, Event: l.Raw})
+		raw, err := json.Marshal(entry{Cursor: m.Cursor(i).String(), Time: m.Time, Conversation: m.Conversation, Channel: m.Channel, Call: m.Call, Event: l.Raw})
 		if err != nil {
 			return fmt.Errorf("event %d-%d: %w", m.Sequence, i, err)
 		}

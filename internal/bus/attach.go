@@ -16,12 +16,12 @@ import (
 type From struct {
 	After Cursor    // what was seen last: the next event is the first given
 	Since time.Time // begins with what was stored at or after it
+	// Left begins with what is left of the log where its beginning has expired,
+	// in the place of an [ExpiredError].
+	Left bool
 	// Ended stops at the end of the log as it stands instead of following.
 	Ended bool
 }
-
-// ErrCursorExpired says that the log no longer holds what follows a cursor.
-var ErrCursorExpired = errors.New("cursor_expired")
 
 const (
 	// attachQueue is how many live messages wait for a slow viewer; past it the
@@ -38,6 +38,11 @@ const (
 // first from the log, then live. It subscribes before it reads, splices by
 // sequence, and reads the log again where a hole or a silence shows. It ends
 // when ctx ends, with the consumer's break, or with an error as the last pair.
+//
+// What the log cannot give is never skipped: when something before the next
+// message has expired (also while a slow consumer was at work), or the log was
+// replaced by another one, the error is an [ExpiredError] with the cursor to go
+// on from.
 func (b *Bus) Attach(ctx context.Context, conversation string, from From) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := topology.CheckID("conversation", conversation); err != nil {
@@ -61,17 +66,15 @@ type viewer struct {
 	shard        int
 	from         From
 	yield        func(Message, error) bool
+	epoch        string    // of the log
 	high         uint64    // last sequence given
+	latest       time.Time // when that was stored
 	seen         positions // last sequence given, per subject
 }
 
 func (v *viewer) run(ctx context.Context) error {
-	if after := v.from.After; after.Sequence > 0 {
-		v.high = after.Sequence - 1 // the cursor's own message may hold more
-		v.seen.floor = v.high
-		if err := v.checkCursor(ctx, after); err != nil {
-			return err
-		}
+	if err := v.begin(ctx); err != nil {
+		return err
 	}
 	if v.from.Ended {
 		return v.replay(ctx)
@@ -131,38 +134,14 @@ func (v *viewer) heal(ctx context.Context) error {
 	r, err := v.bus.fromLeader(ask, topology.ConvStream(v.shard), getRequest{Sequence: v.high + 1, Next: v.pattern()})
 	switch {
 	case err == nil && r == nil:
-		return nil
+		return v.whole(ctx)
 	case err != nil && !v.bus.nc.IsConnected() && !v.bus.nc.IsClosed():
 		return nil // asked again when the connection is back
 	}
-	return v.replay(ctx)
-}
-
-// checkCursor makes sure that nothing between a cursor and the log's beginning
-// was let go of, and that it is a cursor of this log.
-func (v *viewer) checkCursor(ctx context.Context, after Cursor) error {
-	s, err := v.bus.stream(ctx, topology.ConvStream(v.shard))
-	if err != nil {
+	if err := v.whole(ctx); err != nil {
 		return err
 	}
-	asking, cancel := answer(ctx)
-	defer cancel()
-	info, err := s.Info(asking)
-	if err != nil {
-		return fmt.Errorf("stream of conversation %s: %w", v.conversation, explainJetStream(err))
-	}
-	if last := info.State.LastSeq; after.Sequence > last {
-		return fmt.Errorf("%w: %s is past the end of the log, which stands at %d: it belongs to another deployment; begin without a cursor", ErrCursorExpired, after, last)
-	}
-	// The message of the cursor itself may hold more than was seen.
-	next := after.Sequence
-	if after.Index == Whole {
-		next++
-	}
-	if first := info.State.FirstSeq; next < first {
-		return fmt.Errorf("%w: %s is gone from the log, which begins at %d-0; read `parley show %s` for what was said before", ErrCursorExpired, after, first, v.conversation)
-	}
-	return nil
+	return v.replay(ctx)
 }
 
 // replay gives what the log holds after the last message given.
@@ -193,6 +172,9 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 	}
 	subject, seq := r.subject, r.seq
 	if seq <= v.high {
+		if r.at.After(v.latest) {
+			return v.whole(ctx) // sequences do not go back but in another log
+		}
 		return nil
 	}
 	for again := v.bus.newRetry(); before > v.seen.last(subject); {
@@ -202,6 +184,9 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 			// in between), overtaken by other subjects: late is better than
 			// never, and its own subject's order holds.
 			pattern, from = subject, v.seen.last(subject)+1
+		}
+		if err := v.whole(ctx); err != nil {
+			return err
 		}
 		if err := v.readLog(ctx, pattern, from); err != nil {
 			return err
@@ -226,7 +211,10 @@ func (v *viewer) give(m Message) error {
 	if m.Sequence <= v.seen.last(m.Subject) {
 		return nil
 	}
-	v.high = max(v.high, m.Sequence)
+	if m.Sequence > v.high {
+		v.high, v.latest = m.Sequence, m.Time
+	}
+	m.Epoch = v.epoch
 	v.seen.set(m.Subject, m.Sequence)
 	if m.Time.Before(v.from.Since) {
 		return nil

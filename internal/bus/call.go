@@ -83,7 +83,7 @@ func (b *Bus) callJob(c Call) (*events.ToolJob, error) {
 // await follows a call until its result.
 func (b *Bus) await(ctx context.Context, job *events.ToolJob, output func(string)) (*events.ToolResult, error) {
 	attempt := "" // that runs: the latest to start; results of others do not count
-	for m, err := range b.Attach(ctx, job.Conversation, From{}) {
+	for m, err := range b.Attach(ctx, job.Conversation, From{Left: true}) {
 		if err != nil {
 			return nil, err
 		}

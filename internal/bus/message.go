@@ -3,9 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
@@ -17,6 +14,7 @@ type Message struct {
 	topology.Address
 	Subject  string // as it was published: conv.…
 	Sequence uint64 // in the CONV stream
+	Epoch    string // of that stream, see [Cursor]; set by [Bus.Attach]
 	Time     time.Time
 	Data     []byte        // the payload as it is on the bus
 	ID       string        // the Nats-Msg-Id that the publisher set; empty when there is none
@@ -26,45 +24,9 @@ type Message struct {
 	Live     bool          // it came as it happened, not from the log
 }
 
-// Cursor is a position in the log: stream sequence and index in the frame of
-// the event that was seen last.
-type Cursor struct {
-	Sequence uint64
-	Index    int
-}
-
-// Whole is the index of a cursor after all of a message, however much it holds.
-const Whole = math.MaxInt
-
-// String is the form that people and programs pass around: "812-3", or "812"
-// for a whole message.
-func (c Cursor) String() string {
-	if c.Index == Whole {
-		return strconv.FormatUint(c.Sequence, 10)
-	}
-	return strconv.FormatUint(c.Sequence, 10) + "-" + strconv.Itoa(c.Index)
-}
-
-// ParseCursor reads what String wrote. The index may be left out: "812" is the
-// whole message.
-func ParseCursor(s string) (Cursor, error) {
-	seq, index, found := strings.Cut(s, "-")
-	c := Cursor{Index: Whole}
-	var err error
-	if c.Sequence, err = strconv.ParseUint(seq, 10, 64); err == nil && found {
-		c.Index, err = strconv.Atoi(index)
-	}
-	if err != nil || c.Index < 0 {
-		return Cursor{}, &BadCursorError{Text: s}
-	}
-	return c, nil
-}
-
-// BadCursorError says that a text is no cursor.
-type BadCursorError struct{ Text string }
-
-func (e *BadCursorError) Error() string {
-	return "cursor " + strconv.Quote(Preview(e.Text, 40)) + " is not of the form 812-3 (sequence and index)"
+// Cursor is the position of one event of the frame.
+func (m Message) Cursor(index int) Cursor {
+	return Cursor{Sequence: m.Sequence, Index: index, Epoch: m.Epoch}
 }
 
 // message builds a Message, decodes it, and fetches what it claims. A payload

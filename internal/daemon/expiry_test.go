@@ -136,6 +136,7 @@ func inState() map[string]struct {
 			return run(e)
 		}, events.StatusOK},
 		"a tool runs": {auto, func(e *expiry) func() {
+			e.until("the start of the call", func(ev events.Event) bool { _, ok := ev.(*events.ToolStarted); return ok })
 			<-e.tool.running
 			return func() { e.tool.release <- struct{}{} }
 		}, events.StatusOK},

@@ -128,7 +128,7 @@ func (d *deployment) ask(ctx context.Context, conversation, question string) ([]
 	}
 	var seen []bus.Message
 	var turn string
-	for m, err := range d.Attach(ctx, conversation, bus.From{}) {
+	for m, err := range d.Attach(ctx, conversation, bus.From{Left: true}) {
 		if err != nil {
 			return seen, nil, fmt.Errorf("after %d messages: %w", len(seen), err)
 		}

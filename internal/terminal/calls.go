@@ -18,10 +18,10 @@ type call struct {
 	arguments strings.Builder
 	asked     bool // its card stands
 	ended     bool
-	decided   bool // a Decision gave its result, which counts
-	requested bool // it was asked for while this view was open
-	started   bool // and so did a worker start it
-	outside   bool // its result is to come from outside
+	decided   bool   // a Decision gave its result, which counts
+	requested bool   // it was asked for while this view was open
+	started   bool   // and so did a worker start it
+	outside   bool   // its result is to come from outside
 	attempt   string // of the tool worker that runs it
 	last      int    // index of the last output
 	printed   bool   // output of the attempt stands

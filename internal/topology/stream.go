@@ -25,6 +25,10 @@ const (
 // of a deployment.
 const MetadataShards = "parley.shards"
 
+// MetadataEpoch is the metadata key of a CONV stream whose log lost its end: the
+// epoch of its cursors from then on.
+const MetadataEpoch = "parley.epoch"
+
 // Times that several parts agree on.
 const (
 	// LeaseTTL is how long a shard stays with an owner that went silent.

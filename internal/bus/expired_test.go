@@ -1,0 +1,126 @@
+package bus_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// expire empties CONV as its MaxAge does, once HISTORY has its copies.
+func expire(t *testing.T, b *bus.Bus) {
+	t.Helper()
+	ctx := within(t, 20*time.Second)
+	for behind := uint64(1); behind > 0; {
+		var err error
+		if behind, err = b.HistoryBehind(ctx, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, js := b.Raw()
+	s, err := js.Stream(ctx, topology.ConvStream(0))
+	if err == nil {
+		err = s.Purge(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func attached(t *testing.T, b *bus.Bus, conversation string, from bus.From) (seen []bus.Message, err error) {
+	t.Helper()
+	from.Ended = true
+	for m, err := range b.Attach(within(t, 20*time.Second), conversation, from) {
+		if err != nil {
+			return seen, err
+		}
+		seen = append(seen, m)
+	}
+	return seen, nil
+}
+
+func says(t *testing.T, b *bus.Bus, conversation, text string) {
+	t.Helper()
+	in := id()
+	if _, err := b.Publish(t.Context(), conversation, in, &events.UserMessage{ID: in, Text: text}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAttachNamesWhatHasExpired(t *testing.T) {
+	b := inProcess(t)
+	conversation, quiet := id(), id()
+	says(t, b, conversation, "one")
+	says(t, b, quiet, "alone")
+	seen, err := attached(t, b, quiet, bus.From{})
+	if err != nil || len(seen) != 1 {
+		t.Fatalf("%v, %v", seen, err)
+	}
+	last := seen[0].Cursor(0)
+	expire(t, b)
+	says(t, b, conversation, "two")
+
+	var gone *bus.ExpiredError
+	if _, err = attached(t, b, conversation, bus.From{}); !errors.As(err, &gone) || !errors.Is(err, bus.ErrCursorExpired) {
+		t.Fatalf("from the beginning: %v", err)
+	}
+	for _, word := range []string{"cursor_expired", "beginning", gone.Resume.String(), "parley show " + conversation} {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%q does not say %q", err, word)
+		}
+	}
+	for name, from := range map[string]bus.From{"from the cursor that it names": {After: gone.Resume}, "with what is left": {Left: true}, "since now": {Since: time.Now()}} {
+		if seen, err := attached(t, b, conversation, from); err != nil || len(seen) != 1 && name != "since now" {
+			t.Errorf("%s: %d messages, %v", name, len(seen), err)
+		}
+	}
+	if seen, err := attached(t, b, quiet, bus.From{After: last}); err != nil || len(seen) > 0 {
+		t.Errorf("after the last message of a conversation that said nothing since: %v, %v", seen, err)
+	}
+	if _, err := attached(t, b, conversation, bus.From{After: bus.Cursor{Sequence: 1, Index: bus.Whole}}); !errors.Is(err, bus.ErrCursorExpired) {
+		t.Errorf("after an expired message: %v", err)
+	}
+}
+
+// TestACursorOfAnotherLogIsRefused: a stream that was deleted and made again
+// numbers its messages anew, so that an old cursor is in range.
+func TestACursorOfAnotherLogIsRefused(t *testing.T) {
+	b := inProcess(t)
+	conversation := id()
+	for range 3 {
+		says(t, b, conversation, "before")
+	}
+	seen, err := attached(t, b, conversation, bus.From{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cursor, err := bus.ParseCursor(seen[0].Cursor(0).String())
+	if err != nil || cursor.Epoch == "" {
+		t.Fatalf("cursor %v, %v", cursor, err)
+	}
+	if seen, err := attached(t, b, conversation, bus.From{After: cursor}); err != nil || len(seen) != 2 {
+		t.Fatalf("%d messages after the first, %v", len(seen), err)
+	}
+	_, js := b.Raw()
+	if err := js.DeleteStream(t.Context(), topology.ConvStream(0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, cfg := range (topology.Plan{}).Streams() {
+		if cfg.Name == topology.ConvStream(0) {
+			if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 3 {
+		says(t, b, conversation, "after")
+	}
+	var gone *bus.ExpiredError
+	if _, err := attached(t, b, conversation, bus.From{After: cursor}); !errors.As(err, &gone) || !gone.OtherLog {
+		t.Errorf("%v", err)
+	}
+}
