@@ -185,7 +185,7 @@ func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta messag
 		if err := s.bus.endRejected(telling, msg, reason); err != nil {
 			return errors.Join(err, msg.NakWithDelay(retryDefault))
 		}
-		if err := s.bus.bury(context.WithoutCancel(ctx), msg.Subject(), msg.Data(), reason, "", true); err != nil {
+		if err := s.bus.Bury(context.WithoutCancel(ctx), msg.Subject(), msg.Data(), reason, ""); err != nil {
 			return errors.Join(err, msg.NakWithDelay(retryDefault))
 		}
 		return msg.TermWithReason(Preview(reason, 200))
@@ -213,21 +213,14 @@ func (s *jobSubscriber) settle(msg jetstream.Msg, err error) {
 // to make room, and the header Parley-Size says how long it was. An id, if there is one, keeps the same
 // message from being buried twice.
 func (b *Bus) Bury(ctx context.Context, subject string, data []byte, reason, id string) error {
-	return b.bury(ctx, subject, data, reason, id, false)
-}
-
-func (b *Bus) bury(ctx context.Context, subject string, data []byte, reason, id string, rejected bool) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	m := nats.NewMsg(topology.DeadSubject(subject))
 	if m.Data = data; len(data) > b.payload {
 		m.Data = data[:b.payload]
-		m.Header.Set(headerSize, strconv.Itoa(len(data)))
+		m.Header.Set("Parley-Size", strconv.Itoa(len(data)))
 	}
-	m.Header.Set(headerReason, Preview(oneLine(reason), 1024))
-	if rejected {
-		m.Header.Set(headerRejected, "true")
-	}
+	m.Header.Set("Parley-Reason", Preview(oneLine(reason), 1024))
 	if id != "" {
 		m.Header.Set(jetstream.MsgIDHeader, id)
 	}

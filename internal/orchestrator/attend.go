@@ -24,7 +24,7 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 		}
 		c.failures, c.fault = 0, nil
 		s.mu.Lock()
-		if len(c.box) > 0 || len(c.dues) > 0 || len(c.hooked) > 0 || len(c.refused) > 0 || c.resume {
+		if len(c.box) > 0 || len(c.dues) > 0 || len(c.hooked) > 0 || c.resume {
 			s.mu.Unlock()
 			continue
 		}
@@ -118,10 +118,7 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 	for {
 		s.mu.Lock()
 		t := waiting{c.box, s.live, c.resume, c.dues, c.hooked}
-		for _, r := range c.refused {
-			c.reject(r)
-		}
-		c.box, c.resume, c.dues, c.hooked, c.refused = nil, false, nil, nil, nil
+		c.box, c.resume, c.dues, c.hooked = nil, false, nil, nil
 		s.mu.Unlock()
 		rest, decided, err := s.step(ctx, c, t)
 		if err != nil {
@@ -197,7 +194,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 		now = due
 	}
 	env := s.env(c.state.Transcript.Settings)
-	env.Hooked, env.Fault, env.Rejected = hooked, c.fault, c.rejected
+	env.Hooked, env.Fault = hooked, c.fault
 	es := Decide(c.state, env, now)
 	if len(es) == 0 {
 		return false, nil

@@ -40,10 +40,8 @@ type Env struct {
 	Hooks  []events.Hook
 	// Hooked is what hooks answered since.
 	Hooked []*events.HookAnswered
-	// Fault is why the turn cannot go on, if so. Rejected are the reasons of jobs
-	// that no worker can run, by generation or call.
-	Fault    error
-	Rejected map[string]string
+	// Fault is why the turn cannot go on, if so.
+	Fault error
 }
 
 // tries is how often a step's model is asked before the turn fails.
@@ -97,8 +95,6 @@ func (d *decision) turn() bool {
 	switch {
 	case c.Phase == events.PhaseGenerating && c.Open != nil && c.Open.Ended != nil:
 		return d.generated(c.Open, c.Open.Ended)
-	case d.rejected():
-		return true
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fill():
 		return true
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.asked():

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -56,7 +55,6 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	if err != nil {
 		return err
 	}
-	s.expect(c, e.Generation)
 	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
 }
 
@@ -95,59 +93,5 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 	if err != nil {
 		return err
 	}
-	s.expect(c, e.Call)
 	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Call, job)
-}
-
-// expect notes whose job a generation's or a call's is, before it is published.
-func (s *shard) expect(c *conversation, id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.jobs[id] = c.id
-	c.jobs = append(c.jobs, id)
-}
-
-// rejected notes that no worker can run a job, if it is one of this shard.
-func (s *shard) rejected(r bus.Rejected) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c := s.conversations[s.jobs[r.ID]]; c != nil {
-		c.refused = append(c.refused, r)
-		s.wake(s.ctx, c)
-	}
-}
-
-// refusals asks whether a worker rejected one of the jobs of a conversation
-// while nobody followed.
-func (s *shard) refusals(ctx context.Context, c *conversation, es []events.Line) error {
-	for _, l := range es {
-		var id, subject string
-		var err error
-		switch e := l.Event.(type) {
-		case *events.GenerationRequested:
-			id = e.Generation
-			subject, err = topology.GenerationJob(e.Route, id)
-		case *events.ToolCallRequested:
-			id = e.Call
-			subject, err = topology.ToolJob(e.Tool, id)
-		}
-		if err != nil || id == "" {
-			continue // publishing it says what is wrong
-		}
-		reason, rejected, err := s.o.Bus.RejectedJob(ctx, subject)
-		if err != nil {
-			return err
-		}
-		if rejected {
-			c.reject(bus.Rejected{ID: id, Reason: reason})
-		}
-	}
-	return nil
-}
-
-func (c *conversation) reject(r bus.Rejected) {
-	if c.rejected == nil {
-		c.rejected = map[string]string{}
-	}
-	c.rejected[r.ID] = r.Reason
 }

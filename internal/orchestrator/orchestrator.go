@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +41,6 @@ type Orchestrator struct {
 
 	judge  *policy.Judge
 	claims *semaphore.Weighted // bytes of objects that are fetched at once
-	owned  sync.Map            // number to *shard, of those that are owned now
 }
 
 // claimBytes bounds the objects that an orchestrator fetches at once, in bytes.
@@ -66,16 +64,6 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		return g.Wait()
 	}
 	offers := newOfferings(roster)
-	following := make(chan struct{})
-	ready := sync.OnceFunc(func() { close(following) })
-	g.Go(func() error {
-		return o.again(ctx, "rejected jobs are followed again", func() error { return o.Bus.FollowRejected(ctx, ready, o.rejected) })
-	})
-	select {
-	case <-following:
-	case <-ctx.Done():
-		return g.Wait()
-	}
 	for n := range o.Bus.Shards() {
 		g.Go(func() error { return o.own(ctx, n, offers) })
 	}
@@ -83,15 +71,6 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		return fmt.Errorf("orchestrator: %w", err)
 	}
 	return nil
-}
-
-// rejected tells the shards of a job that no worker can run. The one whose
-// conversation it is knows it.
-func (o *Orchestrator) rejected(r bus.Rejected) {
-	o.owned.Range(func(_, s any) bool {
-		s.(*shard).rejected(r)
-		return true
-	})
 }
 
 // rest is how long something that failed is left alone before it is tried
@@ -133,8 +112,6 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 		return err
 	}
 	s := newShard(o, n, offers)
-	o.owned.Store(n, s)
-	defer o.owned.Delete(n)
 	g, run := errgroup.WithContext(ctx)
 	work, stop := context.WithCancelCause(run)
 	defer stop(nil)

@@ -30,11 +30,8 @@ type shard struct {
 	fail   context.CancelCauseFunc
 	work   sync.WaitGroup
 
-	ctx context.Context // of run: what wakes a conversation from outside uses it
-
 	mu            sync.Mutex
-	jobs          map[string]string // conversations by the generations and calls whose jobs were published
-	live          bool              // the log has been read to its end: decide and publish
+	live          bool // the log has been read to its end: decide and publish
 	read          uint64
 	checkpoint    uint64
 	conversations map[string]*conversation
@@ -43,30 +40,27 @@ type shard struct {
 // conversation is one that is under way. While busy, state and what is below it
 // belong to its goroutine; otherwise to the shard's lock.
 type conversation struct {
-	id      string
-	since   uint64 // the first message after it was quiet
-	busy    bool
-	box     []bus.Message
-	resume  bool                   // publish again what is open
-	dues    []bus.Due              // timers that have fired
-	hooked  []*events.HookAnswered // what hooks answered
-	refused []bus.Rejected         // jobs that no worker can run
-	jobs    []string               // those of shard.jobs that are this conversation's
+	id     string
+	since  uint64 // the first message after it was quiet
+	busy   bool
+	box    []bus.Message
+	resume bool                   // publish again what is open
+	dues   []bus.Due              // timers that have fired
+	hooked []*events.HookAnswered // what hooks answered
 
 	state       *accumulator.Conversation
-	requestedAt uint64            // where the gen lane stood when the open generation was asked for
-	fault       error             // why the turn cannot go on
-	rejected    map[string]string // reasons of jobs that no worker can run, by generation or call
-	failures    int               // in a row
+	requestedAt uint64 // where the gen lane stood when the open generation was asked for
+	fault       error  // why the turn cannot go on
+	failures    int    // in a row
 	asking      map[events.PendingHook]context.CancelFunc
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {
-	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), jobs: map[string]string{}, conversations: map[string]*conversation{}}
+	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), conversations: map[string]*conversation{}}
 }
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
-	s.ctx, s.fail = ctx, fail
+	s.fail = fail
 	after, err := s.o.Bus.Checkpoint(ctx, s.n)
 	if err != nil {
 		return err
@@ -162,9 +156,6 @@ func (s *shard) forget(c *conversation) {
 // evict takes a conversation out of memory; s.mu is held.
 func (s *shard) evict(c *conversation) {
 	delete(s.conversations, c.id)
-	for _, id := range c.jobs {
-		delete(s.jobs, id)
-	}
 	s.o.Held.Add(-1)
 }
 

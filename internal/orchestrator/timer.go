@@ -85,11 +85,7 @@ func (s *shard) settleDues(ctx context.Context, c *conversation, dues []bus.Due)
 
 // resume does again what the owner before may not have come to do.
 func (s *shard) resume(ctx context.Context, c *conversation) error {
-	undone := c.undone()
-	if err := s.refusals(ctx, c, undone); err != nil {
-		return err
-	}
-	if err := s.publish(ctx, c, undone); err != nil {
+	if err := s.publish(ctx, c, c.undone()); err != nil {
 		return err
 	}
 	s.askHooks(ctx, c)

@@ -65,7 +65,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>",
 			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
 		}
-		publish = slices.Concat(own, timers(), rejected(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
+		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
 		return publish, []string{inbox}
 	case Admin:
 		return []string{">"}, []string{">"}
@@ -105,17 +105,6 @@ func timers() []string {
 		api + "CONSUMER.CREATE." + StreamTimers + ".*.due.>",
 		api + "CONSUMER.MSG.NEXT." + StreamTimers + ".*",
 		api + "CONSUMER.DELETE." + StreamTimers + ".*",
-	}
-}
-
-// rejected is what it takes to follow the jobs that workers reject.
-func rejected() []string {
-	const api = "$JS.API."
-	return []string{
-		api + "STREAM.MSG.GET." + StreamDead,
-		api + "CONSUMER.CREATE." + StreamDead + ".*.dead.jobs.>",
-		api + "CONSUMER.MSG.NEXT." + StreamDead + ".*",
-		api + "CONSUMER.DELETE." + StreamDead + ".*",
 	}
 }
 

@@ -1,0 +1,40 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Redirect publishes an input that was sent to a shard other than its
+// conversation's to the right one. Its id stays, or is made from where it was
+// found, so that the conversation takes it once however often this is done.
+func (b *Bus) Redirect(ctx context.Context, m Message) error {
+	id := m.ID
+	if id == "" {
+		id = fmt.Sprintf("%s-%d", topology.ConvStream(m.Shard), m.Sequence)
+	}
+	to := topology.At(b.Shards(), m.Conversation, events.ChannelIn)
+	ack, err := b.publishData(ctx, to.Subject(topology.Conv), id, m.Data)
+	if err != nil || !ack.Duplicate {
+		return err
+	}
+	r, err := b.fromLeader(ctx, topology.ConvStream(to.Shard), getRequest{Sequence: ack.Sequence})
+	if err == nil && r != nil && r.subject != to.Subject(topology.Conv) {
+		// Dropped by the server. The id must stay, it is what the input is answered
+		// under: it goes through when the server's window for duplicates has passed.
+		err = fmt.Errorf("an input of another conversation has the message id %q too", id)
+	}
+	return err
+}
+
+// At reads one message of a shard's log from its leader; false when it is gone.
+func (b *Bus) At(ctx context.Context, shard int, seq uint64) (Message, bool, error) {
+	r, err := b.fromLeader(ctx, topology.ConvStream(shard), getRequest{Sequence: seq})
+	if err != nil || r == nil {
+		return Message{}, false, err
+	}
+	return b.unfetched(*r, false), true, nil
+}
