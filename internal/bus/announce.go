@@ -68,7 +68,8 @@ func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 	return stands, errors.Join(problems...)
 }
 
-// Beat is how often Set must be called again.
+// Beat is how often Set must be called again; and once more after every
+// [Bus.Reconnected]: the announcement may have expired.
 func (p *Presence) Beat(ctx context.Context) time.Duration {
 	ttl := topology.PresenceTTL
 	if kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence); err == nil {
@@ -98,6 +99,7 @@ func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, comp
 	}
 	rev, err := kv.Put(ctx, o.key(), raw)
 	if err != nil {
+		b.link.broken() // others cannot announce themselves either: see UntilGone
 		return fmt.Errorf("announce %s: %w", o.key(), explainJetStream(err))
 	}
 	if !compare || o.Tool == nil {

@@ -39,6 +39,10 @@ type Bus struct {
 	queues  sync.Map     // queues known to exist
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
 	denied  sync.Map     // subject to the error that says it may not be published to
+	running sync.Map     // jobs that this process runs: subject to *runningJob
+
+	link     link
+	absences absences
 }
 
 // Connect connects to a server and finds out how the deployment is laid out.
@@ -57,6 +61,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 		return nil, explainConnect(withoutSecrets(cfg.URL), err)
 	}
 	b.nc, b.payload = nc, int(nc.MaxPayload())-4096
+	b.link.connected()
 	if b.js, err = jetstream.New(nc); err == nil {
 		err = b.open(ctx, setup)
 	}

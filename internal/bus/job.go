@@ -19,7 +19,7 @@ import (
 type Job struct {
 	Event    events.Event // a GenerationJob or a ToolJob
 	Subject  string
-	Delivery int // how often it was handed out, from 1
+	Delivery int // how often it was handed out, from 1; hand-backs count, so it says nothing about failures
 }
 
 // Last reports whether the job was handed out too often: the worker that has it
@@ -128,10 +128,11 @@ func (w Workforce) steer(next message.HandlerFunc) message.HandlerFunc {
 		switch {
 		case errors.As(err, &reject):
 			m.Metadata.Set(metaReject, err.Error())
-		case m.Context().Err() != nil:
-			m.Metadata.Set(metaRetryAfter, "0s") // told to stop: hand it back at once
 		case errors.As(err, &retry):
 			m.Metadata.Set(metaRetryAfter, retry.after.String())
+			w.Bus.log.Debug("job handed back", "job", m.Metadata.Get(metaSubject), "delivery", m.Metadata.Get(metaDelivery), "for", retry.after, "error", err)
+		case m.Context().Err() != nil:
+			m.Metadata.Set(metaRetryAfter, "0s") // told to stop: hand it back at once
 		default:
 			m.Metadata.Set(metaRetryAfter, retryDefault.String())
 			w.Bus.log.Warn("job failed, it will be tried again", "job", m.Metadata.Get(metaSubject), "error", err)

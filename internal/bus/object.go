@@ -54,14 +54,15 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 // ErrTooLarge reports that something is larger than an object may be.
 var ErrTooLarge = errors.New("too large to be stored")
 
-// Put stores bytes that belong to a conversation.
+// ErrUnavailable says that the server could not do something for longer than it
+// was tried: it may later.
+var ErrUnavailable = errors.New("the server cannot do this now")
+
+// Put stores bytes that belong to a conversation. While the server cannot be
+// reached it tries again until ctx ends.
 func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
 	if len(data) > maxObject {
 		return nil, fmt.Errorf("%w: %d bytes, an object may have %d", ErrTooLarge, len(data), maxObject)
-	}
-	store, err := b.js.ObjectStore(ctx, topology.BucketObjects)
-	if err != nil {
-		return nil, fmt.Errorf("object store: %w", explainJetStream(err))
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -69,18 +70,30 @@ func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*event
 	}
 	name := conversation + "/" + id.String()
 	for again := b.newRetry(); ; {
-		try, cancel := context.WithTimeout(ctx, transferTime(int64(len(data))))
-		_, err := store.PutBytes(try, name, data)
-		cancel()
+		err := b.put(ctx, name, data)
 		if err == nil {
 			break
 		}
-		if permanent(err) || !again.wait(ctx) {
+		if permanent(err) {
 			return nil, fmt.Errorf("store object %s: %w", name, explainJetStream(err))
+		}
+		if !again.wait(ctx) {
+			return nil, fmt.Errorf("store object %s: %w: %w", name, ErrUnavailable, explainJetStream(err))
 		}
 	}
 	sum := sha256.Sum256(data)
 	return &events.Object{Bucket: topology.BucketObjects, Name: name, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}, nil
+}
+
+func (b *Bus) put(ctx context.Context, name string, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, transferTime(int64(len(data))))
+	defer cancel()
+	store, err := b.js.ObjectStore(ctx, topology.BucketObjects)
+	if err != nil {
+		return err
+	}
+	_, err = store.PutBytes(ctx, name, data)
+	return err
 }
 
 // fetchError says that an object could not be fetched now. That is no fault of

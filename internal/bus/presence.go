@@ -42,11 +42,13 @@ func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
 	tick := time.NewTicker(p.Beat(ctx))
 	defer tick.Stop()
 	for {
+		again := b.Reconnected()
 		if _, err := p.Set(ctx, offers); err != nil && ctx.Err() == nil {
 			b.log.Warn("cannot announce, trying again", "error", err)
 		}
 		select {
 		case <-tick.C:
+		case <-again:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -27,8 +27,8 @@ func empty(ctx context.Context, rooms []Room) error {
 }
 
 // enter takes a place in each room for a job, which stays ours while it waits.
-func enter(ctx context.Context, rooms []Room, msg jetstream.Msg, ackWait time.Duration) (leave func(), err error) {
-	entered := 0
+func (s *jobSubscriber) enter(ctx context.Context, msg jetstream.Msg, ackWait time.Duration) (leave func(), err error) {
+	entered, rooms := 0, s.rooms
 	leave = func() {
 		for _, r := range rooms[:entered] {
 			<-r
@@ -36,15 +36,16 @@ func enter(ctx context.Context, rooms []Room, msg jetstream.Msg, ackWait time.Du
 	}
 	beat := time.NewTicker(ackWait / 3)
 	defer beat.Stop()
+	again := s.bus.Reconnected()
 	for entered < len(rooms) {
 		select {
 		case rooms[entered] <- struct{}{}:
 			entered++
 		case <-beat.C:
-			if err := msg.InProgress(); err != nil {
-				leave()
-				return nil, err
-			}
+			s.progress(msg)
+		case <-again:
+			again = s.bus.Reconnected()
+			s.progress(msg)
 		case <-ctx.Done():
 			leave()
 			return nil, context.Cause(ctx)

@@ -32,6 +32,9 @@ type jobSubscriber struct {
 	slots int
 	rooms []Room
 	drain time.Duration
+
+	mu       sync.Mutex
+	reported time.Time // when a job that is handed back forever was last reported
 }
 
 var _ message.Subscriber = (*jobSubscriber)(nil)
@@ -97,7 +100,7 @@ func (s *jobSubscriber) take(ctx context.Context, out chan<- *message.Message, s
 			return err
 		}
 		for msg := range batch.Messages() {
-			leave, err := enter(ctx, s.rooms, msg, limits.AckWait)
+			leave, err := s.enter(ctx, msg, limits.AckWait)
 			if err != nil {
 				s.settle(msg, msg.Nak())
 				continue
@@ -122,11 +125,19 @@ func (s *jobSubscriber) consumer(ctx context.Context) (jetstream.Consumer, error
 	return s.bus.js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
 }
 
-// run gives one message to the router and settles it.
+// run gives one message to the router and settles it. A job that this process
+// runs already is not run twice: the new delivery takes the place of the one that
+// runs.
 func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, limits jetstream.ConsumerConfig, out chan<- *message.Message) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		s.settle(msg, msg.Term())
+		return
+	}
+	job, joined := s.bus.join(msg)
+	if joined {
+		s.bus.log.Debug("a job was handed out again while it runs here", "job", msg.Subject(), "delivery", meta.NumDelivered)
+		s.progress(msg)
 		return
 	}
 	jobCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -143,24 +154,37 @@ func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, limits jetst
 	select {
 	case out <- m:
 	case <-ctx.Done():
+		msg = job.end()
 		s.settle(msg, msg.Nak())
 		return
 	}
-	beat := time.NewTicker(limits.AckWait / 3)
+	s.wait(ctx, cancel, job, m, limits.AckWait/3)
+	msg = job.end()
+	select {
+	case <-m.Acked():
+		s.settle(msg, msg.Ack())
+	default:
+		s.settle(msg, s.nack(jobCtx, msg, m.Metadata, limits.MaxDeliver))
+	}
+}
+
+// wait says InProgress until the router is done with a job.
+func (s *jobSubscriber) wait(ctx context.Context, cancel context.CancelFunc, job *runningJob, m *message.Message, every time.Duration) {
+	beat := time.NewTicker(every)
 	defer beat.Stop()
-	draining := ctx.Done()
+	draining, again := ctx.Done(), s.bus.Reconnected()
 	var drained <-chan time.Time
 	for {
 		select {
 		case <-m.Acked():
-			s.settle(msg, msg.Ack())
 			return
 		case <-m.Nacked():
-			last := limits.MaxDeliver > 0 && meta.NumDelivered >= uint64(limits.MaxDeliver)
-			s.settle(msg, s.nack(jobCtx, msg, m.Metadata, last))
 			return
 		case <-beat.C:
-			s.settle(msg, msg.InProgress())
+			s.progress(job.current())
+		case <-again:
+			again = s.bus.Reconnected()
+			s.progress(job.current())
 		case <-draining:
 			draining = nil
 			t := time.NewTimer(s.drain)
@@ -172,12 +196,24 @@ func (s *jobSubscriber) run(ctx context.Context, msg jetstream.Msg, limits jetst
 	}
 }
 
+// progress tells the server that a job is being worked on. While the server is
+// away it cannot be told; it is as soon as the connection is back.
+func (s *jobSubscriber) progress(msg jetstream.Msg) {
+	if err := msg.InProgress(); err != nil {
+		s.bus.log.Debug("the server cannot be told that a job is in progress", "job", msg.Subject(), "error", err)
+	}
+}
+
 // nack hands a job back, or buries it when it was rejected or the queue would
 // not hand it out again: it would lie there for ever, seen by nobody.
-func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta message.Metadata, last bool) error {
+func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta message.Metadata, maxDeliver int) error {
 	reason := oneLine(meta.Get(metaReject))
-	if reason == "" && last {
-		reason = "given up after delivery " + meta.Get(metaDelivery) + ": " + oneLine(meta.Get(metaCause))
+	delivered := uint64(0)
+	if m, err := msg.Metadata(); err == nil { // of another delivery than the handler's, if the job came again
+		delivered = m.NumDelivered
+	}
+	if reason == "" && maxDeliver > 0 && delivered >= uint64(maxDeliver) {
+		reason = fmt.Sprintf("given up after delivery %d: %s", delivered, oneLine(meta.Get(metaCause)))
 	}
 	if reason != "" {
 		telling, told := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
@@ -190,6 +226,7 @@ func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta messag
 		}
 		return msg.TermWithReason(Preview(reason, 200))
 	}
+	s.report(msg.Subject(), delivered, meta.Get(metaCause))
 	after, err := time.ParseDuration(meta.Get(metaRetryAfter))
 	if err != nil {
 		after = retryDefault
@@ -198,6 +235,28 @@ func (s *jobSubscriber) nack(ctx context.Context, msg jetstream.Msg, meta messag
 		return msg.Nak()
 	}
 	return msg.NakWithDelay(after)
+}
+
+// A job that has been handed out oftenHandedBack times and is handed back again
+// is worth a warning, and the queue's next one not before reportEvery: nothing
+// else shows a job that is handed back forever.
+const (
+	oftenHandedBack = 20
+	reportEvery     = time.Minute
+)
+
+// report logs a job that is handed back again and again.
+func (s *jobSubscriber) report(subject string, delivered uint64, cause string) {
+	if delivered < oftenHandedBack {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.reported) < reportEvery {
+		return
+	}
+	s.reported = time.Now()
+	s.bus.log.Warn("a job is handed back again and again and does not run", "job", subject, "deliveries", delivered, "queue", s.queue.Consumer, "error", oneLine(cause))
 }
 
 // settle logs what could not be told to the server: the job will come again,

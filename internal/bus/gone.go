@@ -1,0 +1,84 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// absences are workers that announce nothing, and since when they were seen so.
+type absences struct {
+	mu    sync.Mutex
+	since map[string]time.Time
+}
+
+// note records whether a worker is absent and returns for how long it has been.
+// What is older than most is evicted.
+func (a *absences) note(worker string, absent bool, most time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !absent {
+		delete(a.since, worker)
+		return 0
+	}
+	for w, since := range a.since {
+		if time.Since(since) > most {
+			delete(a.since, w)
+		}
+	}
+	if _, ok := a.since[worker]; !ok {
+		if a.since == nil {
+			a.since = map[string]time.Time{}
+		}
+		a.since[worker] = time.Now()
+	}
+	return time.Since(a.since[worker])
+}
+
+// UntilGone returns 0 when a worker has died: it announces nothing, and this
+// process has been able to hear of it for as long as an announcement lives, since
+// announcements expire also while the server is unavailable. Otherwise it returns
+// when to ask again. With sure, the worker must have been absent for that long
+// once more: it may have lost its own connection only.
+func (b *Bus) UntilGone(ctx context.Context, worker string, sure bool) (time.Duration, error) {
+	if err := topology.CheckToken("worker", worker); err != nil {
+		return 0, nil // nobody can announce that name
+	}
+	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
+	if err != nil {
+		return 0, fmt.Errorf("presence: %w", explainJetStream(err))
+	}
+	ttl, err := ttlOf(ctx, kv)
+	if err != nil {
+		return 0, err
+	}
+	again := ttl / 4
+	present, err := b.present(ctx, kv, worker)
+	if err != nil {
+		return 0, err
+	}
+	absent := b.absences.note(worker, !present, 20*ttl)
+	if present {
+		return again, nil
+	}
+	left := ttl - b.steady()
+	if sure {
+		left = max(left, ttl-absent)
+	}
+	if left <= 0 {
+		return 0, nil
+	}
+	return min(left, again), nil
+}
+
+// present reports whether a worker announces anything. The question for its keys
+// is answered by the leader.
+func (b *Bus) present(ctx context.Context, kv jetstream.KeyValue, worker string) (bool, error) {
+	keys, err := b.standing(ctx, kv, topology.PresenceKey("*", "*", worker))
+	return len(keys) > 0, err
+}
