@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -33,8 +34,8 @@ const (
 	hookDrain = 10 * time.Second
 )
 
-// AskHook asks the app behind a hook and waits for its answer until the call's
-// deadline, or that of ctx; then it fails with [ErrNoAnswer]. While nobody
+// AskHook asks the app behind a hook and waits for its answer for the call's
+// timeout, or until ctx's deadline; then it fails with [ErrNoAnswer]. While nobody
 // answers to the hook, or the connection is lost, it asks again: an app may get
 // the same call twice, and the turn's id is the key by which it knows. An answer
 // that is none is an error at once. What the app could not do stands in the
@@ -44,13 +45,9 @@ func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookA
 	if err != nil {
 		return nil, fmt.Errorf("ask a hook: %w", err)
 	}
-	frame, err := events.AppendFrame(nil, call)
-	if err != nil {
-		return nil, err
-	}
-	asking, cancel := context.WithDeadline(ctx, time.UnixMilli(call.DeadlineMS))
+	asking, cancel := context.WithTimeout(ctx, milliseconds(call.TimeoutMS))
 	defer cancel()
-	data, err := b.fit(asking, call.Conversation, frame)
+	request, err := b.hookRequest(asking, call)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
@@ -62,7 +59,7 @@ func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookA
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
-	reply, err := b.ask(asking, &nats.Msg{Subject: subject, Reply: inbox, Data: data}, answers)
+	reply, err := b.ask(asking, &nats.Msg{Subject: subject, Reply: inbox}, request, answers)
 	switch {
 	case err == nil:
 	case errors.Is(asking.Err(), context.DeadlineExceeded):
@@ -87,15 +84,45 @@ var (
 	errSilent = errors.New("the app got the request and said nothing")
 )
 
+// milliseconds is a time that a message gives. A sum that does not fit is as good
+// as forever.
+func milliseconds(ms int64) time.Duration {
+	return time.Duration(min(ms, int64(math.MaxInt64/time.Millisecond))) * time.Millisecond
+}
+
+// hookRequest returns what makes the payload of each try: with what is left of the
+// timeout, as long as the call fits a message. A claim is stored only once.
+func (b *Bus) hookRequest(ctx context.Context, call *events.HookCall) (func() ([]byte, error), error) {
+	frame, err := events.AppendFrame(nil, call)
+	if err != nil {
+		return nil, err
+	}
+	if len(frame) > b.payload {
+		claim, err := b.fit(ctx, call.Conversation, frame)
+		return func() ([]byte, error) { return claim, nil }, err
+	}
+	return func() ([]byte, error) {
+		again := *call
+		if by, ok := ctx.Deadline(); ok { // ctx's own may be earlier than the call's
+			again.TimeoutMS = max(time.Until(by).Milliseconds(), 1)
+		}
+		return events.AppendFrame(nil, &again)
+	}, nil
+}
+
 // ask publishes until an answer comes, with backoff while there is nobody to
 // give one.
-func (b *Bus) ask(ctx context.Context, request *nats.Msg, answers <-chan *nats.Msg) (*nats.Msg, error) {
+func (b *Bus) ask(ctx context.Context, request *nats.Msg, payload func() ([]byte, error), answers <-chan *nats.Msg) (*nats.Msg, error) {
 	reconnected := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer b.nc.RemoveStatusListener(reconnected)
 	why := errLate
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
 		if ctx.Err() != nil {
 			return nil, why
+		}
+		var err error
+		if request.Data, err = payload(); err != nil {
+			return nil, err
 		}
 		if why = b.nc.PublishMsg(request); permanent(why) {
 			return nil, why
@@ -174,7 +201,8 @@ func (b *Bus) decodeAnswer(ctx context.Context, data []byte) (*events.HookAnswer
 
 // AnswerHooks answers the requests of a hook with fn until ctx ends, as one of
 // the queue group "hooks", so that the processes of an app share them. fn may
-// run many times at once; its context ends at the call's deadline. fn's error
+// run many times at once; its context ends with the call's timeout, counted from when the
+// request came. fn's error
 // becomes the answer's Error; a nil answer says that there is nothing to add.
 // When ctx has ended no more requests are taken, and those that were taken are
 // answered first, for 10 seconds at most.
@@ -241,7 +269,7 @@ func (b *Bus) answerHook(ctx context.Context, msg *nats.Msg, fn func(context.Con
 		}
 	}
 	if err == nil {
-		until, cancel := context.WithDeadline(ctx, time.UnixMilli(call.DeadlineMS))
+		until, cancel := context.WithTimeout(ctx, milliseconds(call.TimeoutMS))
 		defer cancel()
 		var said *events.HookAnswered
 		if said, err = fn(until, &call); said != nil {

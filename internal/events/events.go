@@ -54,8 +54,8 @@ func Prototypes() []Event {
 		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(QuestionAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
 		new(HooksRequested), new(HookAnswered),
 		new(GenerationStarted), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
-		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded),
-		new(ToolStarted), new(QuestionAsked), new(ToolResult), new(ToolOutput),
+		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded), new(GenerationReleased),
+		new(ToolStarted), new(ToolReleased), new(QuestionAsked), new(ToolResult), new(ToolOutput),
 		new(GenerationJob), new(ToolJob), new(HookCall), new(Claim),
 	}
 }

@@ -126,6 +126,15 @@ type GenerationEnded struct {
 	Events     int    `json:"events,omitempty" jsonschema:"number of the attempt's events, this one included"`
 }
 
+// GenerationReleased gives a generation back that the worker has started: another
+// may take it at once. Without it, others wait until the worker is known to be
+// dead. The answer goes on with the next GenerationStarted.
+type GenerationReleased struct {
+	Origin
+	Generation string `json:"generation" jsonschema:"id of the generation"`
+	Error      string `json:"error,omitempty" jsonschema:"why the attempt failed; absent when the worker was told to stop"`
+}
+
 // Type implements [Event].
 func (*GenerationStarted) Type() string { return "GenerationStarted" }
 
@@ -143,6 +152,9 @@ func (*ToolCallDelta) Type() string { return "ToolCallDelta" }
 
 // Type implements [Event].
 func (*ToolCallEnd) Type() string { return "ToolCallEnd" }
+
+// Type implements [Event].
+func (*GenerationReleased) Type() string { return "GenerationReleased" }
 
 // Type implements [Event].
 func (*GenerationEnded) Type() string { return "GenerationEnded" }

@@ -36,7 +36,8 @@ type HookCall struct {
 	Message      *Message   `json:"message,omitempty" jsonschema:"before: what the person said"`
 	Ended        *TurnEnded `json:"ended,omitempty" jsonschema:"after: how the turn ended"`
 	Answer       string     `json:"answer,omitempty" jsonschema:"after: the text of the last assistant message"`
-	DeadlineMS   int64      `json:"deadline_ms" jsonschema:"when the answer is too late, Unix milliseconds"`
+	TimeoutMS    int64      `json:"timeout_ms" jsonschema:"how long there is to answer, in milliseconds from now: no clock is compared with another"`
+	DeadlineMS   int64      `json:"deadline_ms,omitempty" jsonschema:"when the answer is too late by the orchestrator's clock, Unix milliseconds, for people"`
 }
 
 // HookAnswered is what a hook answered: the reply on the bus, and its record in

@@ -14,7 +14,7 @@ type GenerationJob struct {
 	Generation   string     `json:"generation" jsonschema:"id of the generation"`
 	Step         int        `json:"step" jsonschema:"step of the turn"`
 	Route        string     `json:"route" jsonschema:"provider/model"`
-	NotBefore    int64      `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
+	DelayMS      int64      `json:"delay_ms,omitempty" jsonschema:"how long to wait first, in milliseconds: on its first delivery the job is handed back with this delay"`
 	System       string     `json:"system,omitempty" jsonschema:"system prompt"`
 	Messages     []Message  `json:"messages" jsonschema:"the transcript"`
 	Tools        []ToolSpec `json:"tools,omitempty" jsonschema:"tools offered"`

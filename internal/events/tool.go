@@ -79,6 +79,14 @@ type ToolStarted struct {
 	Delivery int    `json:"delivery,omitempty" jsonschema:"how often the job was handed out, from 1"`
 }
 
+// ToolReleased gives a call back that the worker has started: another may take it
+// at once. Without it, others wait until the worker is known to be dead.
+type ToolReleased struct {
+	Call    string `json:"call" jsonschema:"id of the call"`
+	Attempt string `json:"attempt" jsonschema:"id of the worker's try"`
+	Error   string `json:"error,omitempty" jsonschema:"why the attempt failed; absent when the worker was told to stop"`
+}
+
 // QuestionAsked is what a tool asks a person in the middle of its call. The call
 // goes on when it has the answer: see QuestionAnswered.
 type QuestionAsked struct {
@@ -137,6 +145,9 @@ type ToolOutput struct {
 
 // Type implements [Event].
 func (*ToolStarted) Type() string { return "ToolStarted" }
+
+// Type implements [Event].
+func (*ToolReleased) Type() string { return "ToolReleased" }
 
 // Type implements [Event].
 func (*QuestionAsked) Type() string { return "QuestionAsked" }

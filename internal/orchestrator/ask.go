@@ -35,7 +35,7 @@ func (s *shard) askHooks(ctx context.Context, c *conversation) {
 		}
 		own, cancel := context.WithCancel(ctx)
 		c.asking[h] = cancel
-		call := hookCall(c, h)
+		call := hookCall(c, h, s.o.Bus.Now())
 		s.work.Go(func() {
 			defer cancel()
 			a := s.askHook(own, h, call)
@@ -58,12 +58,13 @@ func (s *shard) askHooks(ctx context.Context, c *conversation) {
 	}
 }
 
-func hookCall(c *conversation, h events.PendingHook) *events.HookCall {
+func hookCall(c *conversation, h events.PendingHook, now time.Time) *events.HookCall {
 	patience := hookPatience
 	if h.DeadlineMS > 0 {
 		patience = time.Duration(h.DeadlineMS) * time.Millisecond
 	}
-	call := &events.HookCall{Hook: h.Name, When: h.When, Conversation: c.id, Turn: h.Turn, DeadlineMS: time.Now().Add(patience).UnixMilli()}
+	call := &events.HookCall{Hook: h.Name, When: h.When, Conversation: c.id, Turn: h.Turn,
+		TimeoutMS: patience.Milliseconds(), DeadlineMS: now.Add(patience).UnixMilli()}
 	if h.When == events.HookBefore {
 		call.Message = c.state.Transcript.Said(h.Turn)
 	} else {
@@ -74,7 +75,7 @@ func hookCall(c *conversation, h events.PendingHook) *events.HookCall {
 
 // askHook asks one hook: in this process, or on the bus.
 func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.HookCall) *events.HookAnswered {
-	ctx, cancel := context.WithDeadline(ctx, time.UnixMilli(call.DeadlineMS))
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(call.TimeoutMS)*time.Millisecond)
 	defer cancel()
 	ask := s.o.Bus.AskHook
 	for _, own := range s.o.Hooks {

@@ -81,8 +81,8 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 	if err != nil {
 		return bus.Reject(err)
 	}
-	if wait := time.Until(time.UnixMilli(job.NotBefore)); job.NotBefore > 0 && wait > 0 {
-		return bus.RetryAfter(errors.New("the job is for later"), wait)
+	if job.DelayMS > 0 && j.Delivery == 1 {
+		return bus.RetryAfter(errors.New("the job is for later"), time.Duration(job.DelayMS)*time.Millisecond)
 	}
 	has := func(s events.State) bool { return s.Generation == job.Generation }
 	// Watch first: what is decided after the lane was read must not be missed.
