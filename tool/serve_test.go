@@ -19,6 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
+	"github.com/parleybus/parley/internal/worker"
 )
 
 // deployment is a NATS server with Parley's streams.
@@ -134,7 +135,7 @@ func TestAToolIsCalledOverTheBus(t *testing.T) {
 		t.Errorf("seen on the way: %q", got)
 	}
 	offers, err := d.Offers(t.Context())
-	if err != nil || len(offers) != 1 || offers[0].Worker != "adder" || offers[0].Tool.Description != "adds" || len(offers[0].Tool.Output) == 0 {
+	if err != nil || len(offers) != 1 || !strings.HasPrefix(offers[0].Worker, "adder-") || offers[0].Tool.Description != "adds" || len(offers[0].Tool.Output) == 0 {
 		t.Errorf("announced is %+v (%v)", offers, err)
 	}
 }
@@ -458,7 +459,7 @@ func TestTheEnvironmentSaysWhatTheServerDoesNot(t *testing.T) {
 	if got := (Server{}).config(bus.Config{}).URL; got != localURL {
 		t.Errorf("without anything it is %q", got)
 	}
-	if a, b := ownName(), ownName(); a == b || topology.CheckToken("worker", a) != nil {
+	if a, b := worker.UniqueName(ownName()), worker.UniqueName(ownName()); a == b || topology.CheckToken("worker", a) != nil {
 		t.Errorf("two servers are called %s and %s", a, b)
 	}
 }

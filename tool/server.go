@@ -3,7 +3,6 @@ package tool
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,8 +33,9 @@ type Server struct {
 	// InboxPrefix is where a user with restricted permissions gets its answers:
 	// _INBOX_tool-worker for one with those of a tool-worker.
 	InboxPrefix string
-	// Name of this worker among the others, in logs and in `parley tools`:
-	// letters, digits, _ and -. Made from host and process when empty.
+	// Name of this worker among the others, in logs and in `parley tools`: letters,
+	// digits, _ and -. Made from host and process when empty. A few letters are
+	// added, so that no two workers ever have the same name.
 	Name string
 	// Slots is how many calls of each tool run at once; 16 when zero. MaxCalls is
 	// how many of all tools together do; no bound when zero.
@@ -70,11 +70,13 @@ func (s Server) Serve(ctx context.Context, tools ...Tool) error {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	s.Name = cmp.Or(s.Name, ownName())
-	s.Drain = max(cmp.Or(s.Drain, 10*time.Second), 0)
-	if err := topology.CheckToken("worker", s.Name); err != nil {
-		return fmt.Errorf("the name of the server: %w", err)
+	if s.Name != "" {
+		if err := topology.CheckToken("worker", s.Name); err != nil {
+			return fmt.Errorf("the name of the server: %w", err)
+		}
 	}
+	s.Name = worker.UniqueName(cmp.Or(s.Name, ownName()))
+	s.Drain = max(cmp.Or(s.Drain, 10*time.Second), 0)
 	b, err := bus.Wait(ctx, s.config(bus.Environment(bus.Getenv)), nil)
 	if err != nil {
 		return fmt.Errorf("serve tools: %w", err)
@@ -124,7 +126,7 @@ func (s Server) config(environment bus.Config) bus.Config {
 	}
 }
 
-// ownName tells this server from every other, also of this process.
+// ownName is a name from host and process.
 func ownName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -136,5 +138,5 @@ func ownName() string {
 		}
 		return r
 	}, host)
-	return fmt.Sprintf("%.40s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:4]))
+	return fmt.Sprintf("%.40s-%d", host, os.Getpid())
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,20 +90,33 @@ func (s *stage) eventually(d time.Duration, what string, is func() bool) {
 	}
 }
 
-// offer is what a worker announces of its tool; nil when it does not.
+// offer is what a worker announces of its tool; nil when it does not. The worker
+// adds something to the name that it is given, so that it is its own.
 func (s *stage) offer(l language, worker string) *bus.Offer {
 	s.t.Helper()
 	kv, err := s.js.KeyValue(s.t.Context(), topology.BucketPresence)
 	s.done(err)
-	e, err := kv.Get(s.t.Context(), topology.PresenceKey("tool", l.tool, worker))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil
-	}
+	keys, err := kv.ListKeysFiltered(s.t.Context(), topology.PresenceKey("tool", l.tool, "*"))
 	s.done(err)
-	var o bus.Offer
-	s.done(json.Unmarshal(e.Value(), &o))
-	return &o
+	for key := range keys.Keys() {
+		if !named(strings.TrimPrefix(key, topology.PresenceKey("tool", l.tool, "")), worker) {
+			continue
+		}
+		e, err := kv.Get(s.t.Context(), key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // it left in between
+		}
+		s.done(err)
+		var o bus.Offer
+		s.done(json.Unmarshal(e.Value(), &o))
+		return &o
+	}
+	return nil
 }
+
+// named reports whether a worker's own name is made from the one that it was
+// given.
+func named(own, given string) bool { return strings.HasPrefix(own, given+"-") && len(own) > len(given)+4 }
 
 // queue makes the tool's queue, as the orchestrator does but for the AckWait.
 func (s *stage) queue(l language) {

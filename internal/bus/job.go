@@ -22,10 +22,6 @@ type Job struct {
 	Delivery int // how often it was handed out, from 1; hand-backs count, so it says nothing about failures
 }
 
-// Last reports whether the job was handed out too often: the worker that has it
-// ends it, well or as failed.
-func (j Job) Last() bool { return j.Delivery >= topology.JobDeliveries }
-
 // JobHandler runs a job. Its error steers delivery: nil acknowledges the job,
 // [RetryAfter] hands it back for later, [Reject] puts it with the dead letters,
 // any other error hands it back after a short while. ctx ends when the worker

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
@@ -86,6 +87,9 @@ func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*event
 }
 
 func (b *Bus) put(ctx context.Context, name string, data []byte) error {
+	if !b.nc.IsConnected() {
+		return nats.ErrDisconnected // nats.go leaks a goroutine for most that fail at once
+	}
 	ctx, cancel := context.WithTimeout(ctx, transferTime(int64(len(data))))
 	defer cancel()
 	store, err := b.js.ObjectStore(ctx, topology.BucketObjects)

@@ -57,7 +57,7 @@ func (cfg Config) rules() (policy.Defaults, error) {
 // LLMWorker is the role that asks models.
 func LLMWorker(cfg Config, log *slog.Logger, c *catalog.Catalog, stats *worker.Stats) Role {
 	return Role{Name: "llm-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
-		w := &worker.LLM{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, Stats: stats, Routes: map[string]worker.Route{}}
+		w := &worker.LLM{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, Stats: stats, Routes: map[string]worker.Route{}}
 		for name, e := range c.Entries {
 			w.Routes[name] = worker.Route{Provider: e.Provider, Model: e.Model}
 		}
@@ -73,7 +73,7 @@ func ToolWorker(cfg Config, log *slog.Logger, tools *tool.Registry, servers []*m
 		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
 			return nil, err
 		}
-		w := &worker.Tool{Bus: b, Name: cfg.Name, Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats}
+		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats}
 		ctx, stop := context.WithCancel(ctx)
 		wait := serveMCP(ctx, tools, servers)
 		err := b.Announce(ctx, w.Offers())

@@ -38,10 +38,10 @@ const (
 	// JobAckWait is how long a job stays with a worker that went silent; workers
 	// say InProgress three times as often.
 	JobAckWait = 6 * time.Second
-	// JobDeliveries is how often a job may be handed out, hand-backs included:
-	// a worker that gets it more often ends it as failed. The server itself
-	// never drops a job, or its turn would wait for nothing.
-	JobDeliveries = 100
+	// JobAttempts is how often a job may be started without coming to an end: the
+	// next worker ends it as failed. The server itself never drops a job, or its
+	// turn would wait for nothing.
+	JobAttempts = 100
 	// jobDedup is the window in which a job published again is refused; past it
 	// the worker finds the job's lane ended.
 	jobDedup = 10 * time.Minute

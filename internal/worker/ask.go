@@ -29,19 +29,16 @@ type run struct {
 func (r *run) append(ctx context.Context, e events.Event) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, err := r.w.append(ctx, r.lane, r.at, e)
+	frame, err := events.AppendFrame(nil, e)
+	if err != nil {
+		return 0, err
+	}
+	at, err := r.w.Bus.Append(ctx, r.lane, r.at, frame)
 	if err != nil {
 		return 0, err
 	}
 	r.at = at
 	return at, nil
-}
-
-// position is where the lane stands.
-func (r *run) position() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.at
 }
 
 // errNobody says that a call that no turn made has nobody to ask.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,26 +87,29 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 	}
 	has := func(s events.State) bool { return s.Generation == job.Generation }
 	// Watch first: what is decided after the lane was read must not be missed.
-	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, "", has)
+	watched, stop, err := watch(ctx, w.Bus, a, job.Decision, job.Turn, "", has)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	at, err := w.position(ctx, a, job, has)
+	g := &generation{w: w, job: job, calls: map[int]string{}}
+	if g.attempt, err = newID(); err != nil {
+		return err
+	}
+	at, err := w.start(ctx, a, g, has)
 	if errors.Is(err, errStale) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	g := &generation{w: w, job: job, last: j.Last(), calls: map[int]string{}}
-	if g.attempt, err = newID(); err != nil {
-		return err
-	}
-	// The lane outlives a cancelled turn: the end is written all the same.
-	g.lane = w.Bus.OpenLane(ctx, a, at)
+	// The lane outlives a cancelled turn, and the order to stop: the end is written
+	// all the same, or that the job is given back.
+	writing, written := outlive(ctx, releaseTime)
+	defer written()
+	g.lane = w.Bus.OpenLane(writing, a, at)
 	err = g.run(watched)
-	if _, closeErr := g.lane.Close(); err == nil {
+	if _, closeErr := g.lane.Close(); closeErr != nil {
 		err = closeErr
 	}
 	if errors.Is(err, bus.ErrFenced) {
@@ -114,27 +118,83 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 	return err
 }
 
-// position is where the lane stands; [errStale] when the generation has ended
-// or nobody waits for it.
-func (w *LLM) position(ctx context.Context, a topology.Address, job *events.GenerationJob, has func(events.State) bool) (uint64, error) {
+// start takes the lane with the attempt's GenerationStarted and returns the
+// position. [errStale] says that the generation has ended or that nobody waits for
+// it.
+func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has func(events.State) bool) (uint64, error) {
+	token, model, _ := strings.Cut(g.job.Route, "/")
+	start := &events.GenerationStarted{Generation: g.job.Generation, Turn: g.job.Turn, Step: g.job.Step,
+		Provider: token, Model: cmp.Or(model, w.Routes[token].Model), Worker: w.Name}
+	start.Stamp(g.attempt, 0)
+	g.index = 1
+	frame, err := events.AppendFrame(nil, start)
+	if err != nil {
+		return 0, err
+	}
 	last, err := w.Bus.LastOf(ctx, a)
 	if err != nil {
 		return 0, err
 	}
-	if last.Sequence > job.LaneSequence {
-		err := w.Bus.ReadShard(ctx, a.Shard, job.LaneSequence, a.Subject(topology.Conv), func(m bus.Message) error {
-			for _, l := range m.Lines {
-				if e, ok := l.Event.(*events.GenerationEnded); ok && e.Generation == job.Generation {
-					return errStale
-				}
+	past, err := w.attempts(ctx, a, g.job, g.job.LaneSequence, last.Sequence)
+	if err != nil {
+		return 0, err
+	}
+	g.tried = past.failures()
+	if err := claim(ctx, w.Bus, w.Name, past, false); err != nil {
+		return 0, err
+	}
+	read := last.Sequence
+	for tries := 1; ; tries++ {
+		if err := wanted(ctx, w.Bus, a, g.job.Decision, has); err != nil {
+			return 0, err
+		}
+		at, err := w.Bus.Append(ctx, a, last.Sequence, frame)
+		if err == nil {
+			if _, err := w.attempts(ctx, a, g.job, read, last.Sequence); errors.Is(err, errStale) {
+				return 0, err
 			}
-			return nil
-		})
-		if err != nil {
+			return at, nil
+		}
+		if !errors.Is(err, bus.ErrFenced) {
+			return 0, err
+		}
+		// The generation before may still write, its end or more, which is no reason
+		// to wait. Between this look and the append is only the question whether the
+		// generation is wanted, so that the append wins; what was written meanwhile is
+		// read when it has.
+		if err := beforeNextStart(ctx, tries); err != nil {
+			return 0, err
+		}
+		if last, err = w.Bus.LastOf(ctx, a); err != nil {
 			return 0, err
 		}
 	}
-	return last.Sequence, wanted(ctx, w.Bus, a, job.Decision, has)
+}
+
+// attempts reads the attempts at a generation from its lane, after one position
+// and up to another; [errStale] when the generation has ended.
+func (w *LLM) attempts(ctx context.Context, a topology.Address, job *events.GenerationJob, after, upTo uint64) (past history, err error) {
+	if upTo <= after {
+		return nil, nil
+	}
+	err = w.Bus.ReadShard(ctx, a.Shard, after, a.Subject(topology.Conv), func(m bus.Message) error {
+		for _, l := range m.Lines {
+			switch e := l.Event.(type) {
+			case *events.GenerationEnded:
+				if e.Generation == job.Generation {
+					return errStale
+				}
+			case *events.GenerationStarted:
+				if e.Generation == job.Generation {
+					past = past.see(e)
+				}
+			default:
+				past = past.see(e)
+			}
+		}
+		return nil
+	})
+	return past, err
 }
 
 // generation is one attempt at one generation.
@@ -145,24 +205,17 @@ type generation struct {
 	attempt string
 	index   int
 	calls   map[int]string // our ids of the calls, by block
-	last    bool           // the job was handed out too often
+	tried   int            // attempts before this one that came to nothing
 	content bool           // something of an answer was published
 }
 
 func (g *generation) run(ctx context.Context) error {
 	token, model, _ := strings.Cut(g.job.Route, "/")
 	route, ok := g.w.Routes[token]
-	if model == "" {
-		model = route.Model
-	}
-	start := &events.GenerationStarted{Generation: g.job.Generation, Turn: g.job.Turn, Step: g.job.Step,
-		Provider: token, Model: model, Worker: g.w.Name}
-	if err := g.append(start); err != nil {
-		return err
-	}
-	if g.last {
+	model = cmp.Or(model, route.Model)
+	if g.tried >= topology.JobAttempts {
 		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInternal,
-			Message: fmt.Sprintf("the generation was tried %d times and never came to an end: see the logs of the llm-workers", topology.JobDeliveries)}})
+			Message: fmt.Sprintf("the generation was started %d times and never came to an end: see the logs of the llm-workers", g.tried)}})
 	}
 	if !ok || model == "" {
 		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInvalidRequest,
@@ -176,7 +229,7 @@ func (g *generation) run(ctx context.Context) error {
 			return err
 		}
 		if e := end.Error; e != nil && e.Retryable() && !g.content && ask < asks && e.RetryAfter() <= askPatience && ctx.Err() == nil {
-			g.w.Log.Info("provider failed before it said anything, asking again", "provider", start.Provider, "model", model, "error", e)
+			g.w.Log.Info("provider failed before it said anything, asking again", "provider", token, "model", model, "error", e)
 			if pause(ctx, max(wait, e.RetryAfter())) == nil {
 				wait *= 2
 				continue
@@ -246,6 +299,9 @@ func (g *generation) append(e events.Stamped) error {
 func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error {
 	if end.Error != nil && end.Error.Class == events.ErrCancelled {
 		if !errors.Is(context.Cause(ctx), errCancelled) {
+			if err := g.append(&events.GenerationReleased{Generation: g.job.Generation}); err != nil {
+				return err
+			}
 			return bus.RetryAfter(fmt.Errorf("the worker stops: %w", end.Error), 0)
 		}
 		end.Finish = events.FinishCancelled

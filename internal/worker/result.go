@@ -2,13 +2,14 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 // Bounds of results, in bytes.
@@ -44,7 +45,7 @@ func (w *Tool) check(ctx context.Context, spec events.ToolSpec, job *events.Tool
 		r.Structured = got.Structured
 	}
 	for _, a := range got.Attachments {
-		object, err := w.Bus.Put(ctx, job.Conversation, a.Data)
+		object, err := w.store(ctx, job.Conversation, a.Data)
 		if err != nil {
 			return fmt.Errorf("store attachment %q: %w", a.Name, err)
 		}
@@ -53,13 +54,26 @@ func (w *Tool) check(ctx context.Context, spec events.ToolSpec, job *events.Tool
 	return nil
 }
 
+// store stores a part of a result. It tries until ctx ends: a result that cannot
+// be stored now must not be lost, or the call would run again.
+func (w *Tool) store(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
+	for {
+		object, err := w.Bus.Put(ctx, conversation, data)
+		if !errors.Is(err, bus.ErrUnavailable) {
+			return object, err
+		}
+		w.Log.Warn("a result cannot be stored now, trying again", "conversation", conversation, "error", err)
+		if pause(ctx, time.Second) != nil {
+			return nil, err
+		}
+	}
+}
+
 // write writes a result; one that is too long by reference, with its beginning
-// and a word on how to read the rest. A result counts only from an attempt that
-// has started: one that did not yet gives its start, which goes before, in the
-// same frame.
-func (w *Tool) write(ctx context.Context, a topology.Address, at uint64, r *events.ToolResult, start ...events.Event) error {
+// and a word on how to read the rest.
+func (w *Tool) write(ctx context.Context, try *run, r *events.ToolResult) error {
 	if len(r.Content) > inlineBytes {
-		object, err := w.Bus.Put(ctx, a.Conversation, []byte(r.Content))
+		object, err := w.store(ctx, try.job.Conversation, []byte(r.Content))
 		if err != nil {
 			return err
 		}
@@ -71,7 +85,7 @@ func (w *Tool) write(ctx context.Context, a topology.Address, at uint64, r *even
 	if len(r.Structured) > inlineBytes {
 		r.Structured = nil // it is in the content too, or too large to be of use
 	}
-	_, err := w.append(ctx, a, at, append(start, r)...)
+	_, err := try.append(ctx, r)
 	if err == nil {
 		w.Stats.call(r)
 	}

@@ -62,7 +62,7 @@ func (s *serving) run(ctx context.Context) error {
 	defer beat.Stop()
 	defer s.presence.Leave(ctx)
 	for {
-		changed := s.w.Tools.Changed()
+		changed, again := s.w.Tools.Changed(), s.w.Bus.Reconnected()
 		stands, err := s.presence.Set(ctx, s.w.Offers())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -80,6 +80,7 @@ func (s *serving) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-changed:
+		case <-again:
 		case <-beat.C:
 		}
 	}

@@ -62,12 +62,8 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 	}
 	t, ok := w.Tools.Lookup(job.Tool)
 	if !ok {
-		// It went a moment ago; the job waits for whoever serves it next.
-		return bus.RetryAfter(fmt.Errorf("tool %q is not served here any more", job.Tool), 0)
-	}
-	last, err := w.Bus.LastOf(ctx, a)
-	if err != nil {
-		return err
+		// It went a moment ago, and comes back or is served by others.
+		return bus.RetryAfter(fmt.Errorf("tool %q is not served here any more", job.Tool), missing(j.Delivery))
 	}
 	has := func(s events.State) bool {
 		for _, c := range s.Calls {
@@ -77,114 +73,158 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		}
 		return false
 	}
-	// Watch first: what is decided after this must not be missed.
-	watched, stop, err := watch(ctx, w.Bus, a, job.Turn, job.Call, has)
+	// Watch first: what is decided after the lane was read must not be missed.
+	watched, stop, err := watch(ctx, w.Bus, a, job.Decision, job.Turn, job.Call, has)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	started, done, err := w.lane(ctx, a, job)
-	if err != nil || done {
-		return err // when it has its result, only the acknowledgement was lost
+	try, past, err := w.start(ctx, a, job, j.Delivery, has)
+	if errors.Is(err, errStale) {
+		return nil
 	}
-	if err := wanted(ctx, w.Bus, a, job.Decision, has); err != nil {
-		if errors.Is(err, errStale) {
-			return nil
-		}
+	if err != nil {
 		return err
 	}
-	err = w.call(ctx, watched, t, job, j, a, last.Sequence, started)
+	// What the tool did is done: its result is written also when the server is away
+	// for a while, and when the worker is told to stop.
+	writing, written := outlive(ctx, releaseTime)
+	defer written()
+	err = w.call(ctx, watched, writing, t, try, past, j)
 	if errors.Is(err, bus.ErrFenced) {
 		return bus.RetryAfter(err, yieldTo)
 	}
 	return err
 }
 
-// lane finds out whether a worker started the call, and whether it has its
-// result. What was written before the call was asked for, and what cannot be
-// read, does not count. The messages may have expired in CONV while the job
-// waited: HISTORY has them.
-func (w *Tool) lane(ctx context.Context, a topology.Address, job *events.ToolJob) (started, done bool, err error) {
-	attempt := ""
+// missing is how long a job rests whose tool is not here: 0.5, 1, 2, 4 s.
+func missing(delivery int) time.Duration {
+	return 500 * time.Millisecond << min(max(delivery-1, 0), 3)
+}
+
+// start takes the call's lane with a ToolStarted, and returns the attempt and
+// those before it. A lane that moves meanwhile is read again. [errStale] says that
+// the call has its result, when only the acknowledgement was lost, or that nobody
+// waits for it.
+func (w *Tool) start(ctx context.Context, a topology.Address, job *events.ToolJob, delivery int, has func(events.State) bool) (*run, history, error) {
+	try := &run{w: w, job: job, lane: a}
+	var err error
+	if try.attempt, err = newID(); err != nil {
+		return nil, nil, err
+	}
+	for tries := 1; ; tries++ {
+		var past history
+		if try.at, past, err = w.position(ctx, a, job); err != nil {
+			return nil, nil, err
+		}
+		if err := wanted(ctx, w.Bus, a, job.Decision, has); err != nil {
+			return nil, nil, err
+		}
+		if err := claim(ctx, w.Bus, w.Name, past, once(job)); err != nil {
+			return nil, nil, err
+		}
+		begin := &events.ToolStarted{Call: job.Call, Attempt: try.attempt, Tool: job.Tool, Worker: w.Name, Delivery: delivery}
+		if _, err = try.append(ctx, begin); !errors.Is(err, bus.ErrFenced) {
+			return try, past, err
+		}
+		if err := beforeNextStart(ctx, tries); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// once reports whether a call must not run again after it has started.
+func once(job *events.ToolJob) bool {
+	return job.Effect != events.EffectPure && job.Effect != events.EffectIdempotent
+}
+
+// position is the lane's last sequence, and the attempts at the call; [errStale]
+// when the call has its result. What was written before the call was asked for,
+// and what cannot be read, does not count. The messages may have expired in CONV
+// while the job waited: HISTORY has them.
+func (w *Tool) position(ctx context.Context, a topology.Address, job *events.ToolJob) (uint64, history, error) {
+	last, err := w.Bus.LastOf(ctx, a)
+	if err != nil {
+		return 0, nil, err
+	}
+	var past history
 	err = w.Bus.ReadLane(ctx, a, job.Decision, func(m bus.Message) error {
 		for _, l := range m.Lines {
-			switch e := l.Event.(type) {
-			case *events.ToolResult:
-				done = done || started && e.Attempt == attempt // as the fold has it
-			case *events.ToolStarted:
-				started, attempt = true, e.Attempt
+			if r, ok := l.Event.(*events.ToolResult); ok && past.running(r.Attempt) {
+				return errStale // as the fold has it
 			}
+			past = past.see(l.Event)
 		}
 		return nil
 	})
-	return started, done, err
+	return last.Sequence, past, err
 }
 
-// call takes the lane, runs the tool and writes its one result.
-func (w *Tool) call(ctx, watched context.Context, t tool.Tool, job *events.ToolJob, j bus.Job, a topology.Address, at uint64, started bool) error {
-	attempt, err := newID()
-	if err != nil {
-		return err
-	}
-	begin := &events.ToolStarted{Call: job.Call, Attempt: attempt, Tool: job.Tool, Worker: w.Name, Delivery: j.Delivery}
-	result := &events.ToolResult{Call: job.Call, Attempt: attempt, Tool: job.Tool}
-	once := job.Effect != events.EffectPure && job.Effect != events.EffectIdempotent
-	if started && once {
+// call runs the tool and writes its one result, or gives the call back. ctx ends
+// when the worker must stop, watched also when the call is cancelled, writing when
+// nothing can be written any more.
+func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run, past history, j bus.Job) error {
+	job, tried := try.job, past.failures()
+	result := &events.ToolResult{Call: job.Call, Attempt: try.attempt, Tool: job.Tool}
+	if len(past) > 0 && once(job) {
 		result.Status = events.StatusUnknown
 		result.Content = "a worker died while it ran this call; it is not known whether it took effect, and it must not be run again on its own"
-		return w.write(ctx, a, at, result, begin)
+		return w.write(writing, try, result)
 	}
-	if j.Last() {
+	if tried >= topology.JobAttempts {
 		result.Status = events.StatusFailed
-		result.Content = fmt.Sprintf("the call was tried %d times and never came to an end", topology.JobDeliveries)
-		return w.write(ctx, a, at, result, begin)
+		result.Content = fmt.Sprintf("the call was started %d times and never came to an end", tried)
+		return w.write(writing, try, result)
 	}
 	// Whoever made the job has looked at the arguments, by the schema that it knew.
 	if err := w.schemas.Validate(t.Spec(), string(job.Arguments)); err != nil {
 		result.Status, result.Content = events.StatusInvalidArguments, "the call was not run: "+err.Error()
-		return w.write(ctx, a, at, result, begin)
+		return w.write(writing, try, result)
 	}
-	if at, err = w.append(ctx, a, at, begin); err != nil {
-		return err
-	}
-	try := &run{w: w, job: job, attempt: attempt, lane: a, at: at}
 	began := time.Now()
 	got, err := w.run(watched, t, try)
-	at = try.position()
 	result.TookMS = time.Since(began).Milliseconds()
 	result.Status, result.Content = events.StatusOK, got.Content
 	if err == nil {
-		err = w.check(ctx, t.Spec(), job, got, result)
+		err = w.check(writing, t.Spec(), job, got, result)
 	}
 	if err != nil {
-		if ctx.Err() != nil && !once {
-			return bus.RetryAfter(fmt.Errorf("the worker stops: %w", err), 0)
+		if ctx.Err() != nil && !once(job) {
+			return w.release(writing, try, "", fmt.Errorf("the worker stops: %w", err), 0)
 		}
 		after, passes := tool.RetryAfter(err)
-		if passes && !once && j.Delivery < tries && watched.Err() == nil {
-			return bus.RetryAfter(err, rest(after, j.Delivery))
+		if tried++; passes && !once(job) && tried < attempts && watched.Err() == nil {
+			return w.release(writing, try, err.Error(), err, rest(after, tried))
 		}
 		result.Status, result.Content = status(ctx, watched, err), err.Error()
-		if passes && !once && j.Delivery >= tries {
-			result.Content = fmt.Sprintf("tried %d times, the last time: %s", j.Delivery, result.Content)
-			w.bury(ctx, j, job, err)
+		if passes && !once(job) && tried >= attempts {
+			result.Content = fmt.Sprintf("tried %d times, the last time: %s", tried, result.Content)
+			w.bury(writing, j, job, err)
 		}
 	}
-	// What the tool did is done: the result is written also when the worker is
-	// told to stop.
-	done, cancel := context.WithTimeout(context.WithoutCancel(ctx), topology.JobAckWait)
-	defer cancel()
-	return w.write(done, a, at, result)
+	return w.write(writing, try, result)
 }
 
-// tries is how often a call is run whose tool says that it may pass.
-const tries = 6
+// release gives a call back that was started, so that it runs again after a while.
+func (w *Tool) release(ctx context.Context, try *run, failure string, cause error, after time.Duration) error {
+	released := &events.ToolReleased{Call: try.job.Call, Attempt: try.attempt, Error: bus.Preview(failure, errorBytes)}
+	if _, err := try.append(ctx, released); err != nil {
+		return err
+	}
+	return bus.RetryAfter(cause, after)
+}
+
+// attempts is how often a call is run whose tool says that its error may pass.
+const attempts = 6
+
+// errorBytes is how much of an error goes into a ToolReleased, in bytes.
+const errorBytes = 4 << 10
 
 // rest is how long a call rests before it is tried again: what the tool says, or
 // 0.5, 1, 2 … s, and up to a quarter more, so that not all come back at once.
-func rest(after time.Duration, delivery int) time.Duration {
+func rest(after time.Duration, tried int) time.Duration {
 	if after <= 0 {
-		after = 250 * time.Millisecond << min(max(delivery, 1), 7)
+		after = 250 * time.Millisecond << min(max(tried, 1), 7)
 	}
 	return after + rand.N(after/4+1)
 }
@@ -259,12 +299,4 @@ func (w *Tool) output(job *events.ToolJob, attempt string) func(string) {
 			index++
 		}
 	}
-}
-
-func (w *Tool) append(ctx context.Context, a topology.Address, at uint64, es ...events.Event) (uint64, error) {
-	frame, err := events.AppendFrame(nil, es...)
-	if err != nil {
-		return 0, err
-	}
-	return w.Bus.Append(ctx, a, at, frame)
 }

@@ -27,9 +27,13 @@ var errStale = errors.New("nobody waits for this job")
 // stopped.
 var errCancelled = &events.Error{Class: events.ErrCancelled, Message: "the turn was stopped"}
 
-// yieldTo is how long a worker that lost a lane keeps away from the job: by
-// then the one that took the lane has ended it, or died.
+// yieldTo is how long a worker that lost a lane in the middle of its attempt keeps
+// away from the job: by then the one that took the lane has ended it, or died.
 const yieldTo = topology.JobAckWait
+
+// releaseTime is how long a worker that is told to stop may take to write what it
+// has: a result, or that it gives the job back.
+const releaseTime = 2 * time.Second
 
 // newID mints a UUIDv7.
 func newID() (string, error) {
@@ -51,8 +55,12 @@ func address(subject, conversation string, channel events.Channel) (topology.Add
 
 // wanted reports whether the conversation's last Decision still has what a job
 // was made for. It is asked after the lane was read: a lane taken after this
-// by a newer job refuses the older one.
+// by a newer job refuses the older one. A job that no Decision asked for is
+// always wanted: the conversation's turns say nothing about it.
 func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64, has func(events.State) bool) error {
+	if decision == 0 {
+		return nil
+	}
 	d, at, err := b.LastDecision(ctx, a.Conversation, 0)
 	if err != nil {
 		return err
@@ -65,18 +73,19 @@ func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64
 
 // watch ends the context it returns, with [errCancelled] as the cause, when a
 // Decision no longer has what a job was made for, or when somebody cancels the
-// turn, or the call, which may be empty. The returned stop must be called.
-func watch(ctx context.Context, b *bus.Bus, a topology.Address, turn, call string, has func(events.State) bool) (context.Context, func(), error) {
+// turn, or the call, which may be empty. A job that no Decision asked for (0) ends
+// only with a Cancel that names its call. The returned stop must be called.
+func watch(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64, turn, call string, has func(events.State) bool) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop, err := b.Listen(a.Conversation, func(m bus.Message) {
 		for _, l := range m.Lines {
 			switch e := l.Event.(type) {
 			case *events.Cancel:
-				if m.Channel == events.ChannelIn && e.Stops(turn, call) {
+				if m.Channel == events.ChannelIn && e.Stops(turn, call) && (decision > 0 || e.Call == call) {
 					cancel(errCancelled)
 				}
 			case *events.Decision:
-				if m.Channel == events.ChannelTurn && !has(e.State) {
+				if m.Channel == events.ChannelTurn && decision > 0 && !has(e.State) {
 					cancel(errCancelled)
 				}
 			}
