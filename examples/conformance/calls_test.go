@@ -1,12 +1,14 @@
 package conformance_test
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -217,7 +219,7 @@ func neverTwice(s *stage, l language) {
 	s.queue(l)
 	c := s.ask(l, l.good+"}")
 	c.job.Effect = events.EffectOnce
-	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool, Worker: "dead"})
+	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool})
 	s.start(l, "one")
 	r := c.publish().ended(events.StatusUnknown)
 	c.counts(r)
@@ -266,4 +268,75 @@ func givesUp(s *stage, l language) {
 	r := c.ended(events.StatusFailed)
 	c.counts(r)
 	c.notRun()
+}
+
+// leavesRunning has the job of a worker that is there, and then is not.
+func leavesRunning(s *stage, l language) {
+	s.queue(l)
+	other, offer := "other-worker", bus.Offer{Kind: "tool", Name: l.tool, Worker: "other-worker"}
+	ctx, leave := context.WithCancel(s.within(time.Minute))
+	s.done(s.Announce(ctx, []bus.Offer{offer}))
+	left := make(chan error, 1)
+	go func() { left <- s.StayPresent(ctx, []bus.Offer{offer}) }()
+	c := s.ask(l, l.good+"}")
+	c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool, Worker: other})
+	s.start(l, "one")
+	c.publish()
+	select {
+	case <-time.After(topology.PresenceTTL + ackWait): // for as long as a dead worker's key would live
+	case <-c.started():
+		s.t.Errorf("a job of a worker that is there was taken: the lane holds %s", c.lanes())
+	}
+	leave()
+	<-left
+	c.ended(events.StatusOK)
+}
+
+// started is closed when the lane holds a second start.
+func (c *call) started() <-chan struct{} {
+	twice := make(chan struct{})
+	starts, ctx := 0, c.within(time.Minute)
+	stop, over := context.WithCancel(ctx)
+	done := make(chan struct{})
+	c.t.Cleanup(func() { over(); <-done })
+	go func() {
+		defer close(done)
+		for m, err := range c.Attach(stop, c.job.Conversation, bus.From{}) {
+			if err != nil {
+				return
+			}
+			for _, l := range m.Lines {
+				if _, ok := l.Event.(*events.ToolStarted); ok {
+					if starts++; starts == 2 {
+						close(twice)
+					}
+				}
+			}
+		}
+	}()
+	return twice
+}
+
+func takesReleased(s *stage, l language) {
+	s.queue(l)
+	c := s.ask(l, l.good+"}")
+	attempt := newID()
+	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: attempt, Tool: l.tool, Worker: "other-worker"})
+	c.write(at, &events.ToolReleased{Call: c.job.Call, Attempt: attempt})
+	s.start(l, "one")
+	c.publish().ended(events.StatusOK)
+}
+
+func runsOutsideTurns(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	c := s.ask(l, l.pausing(time.Second))
+	at := c.decide(c.job.Decision, events.CallState{Call: newID(), Tool: l.tool})
+	c.job.Decision = 0
+	c.publish()
+	await[*events.ToolOutput](c, soon)
+	c.decide(at)
+	id := newID()
+	c.say(id, &cancel{ID: id, Scope: events.ScopeTurn})
+	c.ended(events.StatusOK)
 }

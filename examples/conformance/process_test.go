@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"reflect"
+	"strings"
 	"syscall"
 	"time"
 
@@ -88,6 +89,9 @@ func handsBack(s *stage, l language) {
 	told := time.Now()
 	first.signal(syscall.SIGTERM)
 	second := await[*events.ToolStarted](c, soon)
+	if types := c.lanes(); !strings.Contains(types, "ToolReleased") {
+		s.t.Errorf("the worker did not say that it gave the call back: the lane holds %s", types)
+	}
 	if took := time.Since(told); took >= ackWait {
 		s.t.Errorf("the job came to another worker after %v, when AckWait had run out", took)
 	}

@@ -25,6 +25,7 @@ func rules() []rule {
 		{5, "a job that is claimed is fetched from the object store", fetchesClaims},
 		{6, "a call that has its result is acknowledged and not run", leavesResults},
 		{7, "a call that nobody waits for is acknowledged and not run", leavesStale},
+		{7, "a call that no Decision asked for is run whatever the Decisions say", runsOutsideTurns},
 		{8, "a start stands before the result, and each follows what it says", startsThenEnds},
 		{9, "output is shown while the call runs, in order", showsOutput},
 		{10, "a call has one result, and then its job is acknowledged", startsThenEnds},
@@ -37,11 +38,13 @@ func rules() []rule {
 		{14, "a Decision without the call ends it as cancelled", heedsDecisions},
 		{15, "a call that may not be run again ends as unknown when its worker died", neverTwice},
 		{16, "a worker that lost the lane writes no more", yields},
-		{17, "a call that was handed out a hundred times ends as failed", givesUp},
+		{17, "a call that was started a hundred times ends as failed", givesUp},
 		{18, "a job is handed back at once when its worker is told to stop", handsBack},
 		{18, "a call that may not be run again ends as unknown when its worker is told to stop", endsOnce},
 		{19, "a worker that is told to stop takes its announcement back and ends well", leaves},
 		{20, "a job of a worker that was killed is run by another, as another attempt", takesOver},
+		{21, "a job that another worker has started is left to it while it is there", leavesRunning},
+		{21, "a job that another worker has given back is taken at once", takesReleased},
 	}
 }
 

@@ -116,7 +116,9 @@ func (s *stage) offer(l language, worker string) *bus.Offer {
 
 // named reports whether a worker's own name is made from the one that it was
 // given.
-func named(own, given string) bool { return strings.HasPrefix(own, given+"-") && len(own) > len(given)+4 }
+func named(own, given string) bool {
+	return strings.HasPrefix(own, given+"-") && len(own) > len(given)+4
+}
 
 // queue makes the tool's queue, as the orchestrator does but for the AckWait.
 func (s *stage) queue(l language) {

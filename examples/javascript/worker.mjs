@@ -14,35 +14,55 @@ async function run({ value, from, to, pause_ms = 0 }, signal, print) {
   if (!metres[from] || !metres[to]) throw new Error(`the units are ${unit.enum.join(", ")}: use two of them`);
   return `${value} ${from} = ${+(value * metres[from] / metres[to]).toPrecision(12)} ${to}`;
 }
-const { NATS_URL: servers, NATS_USER: user, NATS_PASSWORD: pass, PARLEY_NAME: worker = `js-${process.pid}` } = process.env;
+const { NATS_URL: servers, NATS_USER: user, NATS_PASSWORD: pass, PARLEY_NAME: given = "js" } = process.env, worker = `${given}-${crypto.randomUUID().slice(0, 6)}`;
 const nc = await connect({ servers, user, pass, name: worker, inboxPrefix: "_INBOX_tool-worker", maxReconnectAttempts: -1 });
 const js = jetstream(nc, { checkAPI: false }), jsm = await js.jetstreamManager(), read = async (data) => { // an event per line; what is too large is claimed
   const lines = new TextDecoder().decode(data).trim().split("\n").map((line) => JSON.parse(line)), [{ type, object }] = lines;
   return type === "Claim" ? read(await (await new Objm(js).open(object.bucket)).getBlob(object.name)) : lines;
 };
+let since = Date.now(); // connected without a break
+(async () => { for await (const s of nc.status()) if (s.type === "reconnect") since = Date.now(); })();
 const last = (subject) => jsm.direct.getMessage("CONV_" + subject.split(".")[1], { last_by_subj: subject }) // conv.0.… is on CONV_0
   .then(async (m) => m ? [m.seq, (await read(m.data)).at(-1)] : [0, {}]);
+async function lane(subject, after) { // its last sequence, and what it holds after a position
+  for (let seq = 0, events = []; ;) {
+    const m = await jsm.direct.getMessage("CONV_" + subject.split(".")[1], { seq: seq + 1, next_by_subj: subject });
+    if (!m) return [seq, events];
+    if ((seq = m.seq) > after) events.push(...await read(m.data));
+  }
+}
+const missed = new Map(); // workers that announce nothing, and since when
+async function gone(other, once) { // its key has expired, and we would have seen it; for a once call it has been missing for as long again
+  if ((await kv.get(`tool.${tool.name}.${other}`))?.operation === "PUT") return missed.delete(other) && false;
+  if (!missed.has(other)) missed.set(other, Date.now());
+  return Date.now() - Math.max(since, once ? missed.get(other) : 0) >= 12_000;
+}
 async function call(m, leave, watch) {
   const [job] = await read(m.data), [, shard, conversation] = job.subject.split("."), of = `${shard}.${conversation}.`, stop = new AbortController();
-  const open = (decision) => decision.state.calls?.some((c) => c.call === job.call && !c.status);
+  const open = (decision) => !job.decision || decision.state.calls?.some((c) => c.call === job.call && !c.status);
   const stops = (e) => e.type === "Decision" ? !open(e) : e.type === "Cancel" && (!e.turn || e.turn === job.turn) &&
-    { turn: true, all: true, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
+    { turn: job.decision, all: job.decision, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
   const hear = async (_, msg) => (await read(msg.data)).some(stops) && stop.abort("cancelled");
   watch.push(...["turn", "in"].map((channel) => nc.subscribe(`live.${of}${channel}`, { callback: hear }))); // first, so that nothing is missed
-  const [seq, before] = await last(job.subject), [at, decision] = await last(`conv.${of}turn`), delivery = m.info.deliveryCount, began = Date.now();
-  if (before.type === "ToolResult" || at >= job.decision && !open(decision)) return m.ack(); // it has its result, or nobody waits for one
-  const once = job.effect !== "pure" && job.effect !== "idempotent", own = { call: job.call, attempt: // a UUIDv7
+  const [seq, events] = await lane(job.subject, job.decision), [at, decision] = await last(`conv.${of}turn`), delivery = m.info.deliveryCount, began = Date.now();
+  const starts = events.filter((e) => e.type === "ToolStarted"), before = starts.at(-1), once = job.effect !== "pure" && job.effect !== "idempotent";
+  const released = new Map(events.filter((e) => e.type === "ToolReleased").map((e) => [e.attempt, e.error]));
+  const done = before && events.some((e) => e.type === "ToolResult" && e.attempt === before.attempt);
+  if (done || at >= job.decision && !open(decision)) return m.ack(); // it has its result, or nobody waits for one
+  if (before && !released.has(before.attempt) && before.worker && before.worker !== worker && !await gone(before.worker, once)) return m.nak(3000);
+  const failed = starts.filter((s) => !released.has(s.attempt) || released.get(s.attempt)).length, own = { call: job.call, attempt: // a UUIDv7
     began.toString(16).padStart(12, "0").replace(/(.{8})/, "$1-") + "-7" + crypto.randomUUID().slice(15) };
   const append = (type, e, after) => js.publish(job.subject, JSON.stringify({ type, ...own, tool: job.tool, ...e }), { expect: { lastSubjectSequence: after } });
   const end = (status, content, after) => append("ToolResult", { status, content, took_ms: Date.now() - began }, after).then(() => m.ack());
   const started = await append("ToolStarted", { worker, delivery }, seq); // from now on the lane refuses the attempt before, and a result of ours counts
-  if (before.type && once) return end("unknown", "a worker died while it ran this call: nobody knows whether it took effect", started.seq);
-  if (delivery >= 100) return end("failed", "the call was tried 100 times and never came to an end", started.seq);
+  if (before && once) return end("unknown", "a worker died while it ran this call: nobody knows whether it took effect", started.seq);
+  if (failed >= 100) return end("failed", "the call was started 100 times and never came to an end", started.seq);
   let index = 0, signal = AbortSignal.any([leave, stop.signal, AbortSignal.timeout(job.timeout_ms || tool.timeout_ms)]);
   const print = (text) => nc.publish(job.output, JSON.stringify({ type: "ToolOutput", ...own, index: index++, text }));
   const [status, content] = await run(job.arguments, signal, print).then((text) => ["ok", text],
     (err) => [!signal.aborted ? "failed" : signal.reason.name ? "timeout" : signal.reason, err.message]);
-  return status === "unknown" && !once ? m.nak() : end(status, content, started.seq); // told to leave: hand it back at once
+  if (status === "unknown" && !once) return append("ToolReleased", {}, started.seq).then(() => m.nak()); // another worker may have it at once
+  return end(status, content, started.seq);
 }
 const name = `tool_${tool.name}`, kv = await new Kvm(js).open("PARLEY_PRESENCE"), key = `tool.${tool.name}.${worker}`;
 const config = { durable_name: name, filter_subject: `jobs.tool.${tool.name}.*`, ack_policy: "explicit", ack_wait: 6e9, max_deliver: -1, max_ack_pending: 10_000 };

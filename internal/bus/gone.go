@@ -58,7 +58,7 @@ func (b *Bus) UntilGone(ctx context.Context, worker string, sure bool) (time.Dur
 		return 0, err
 	}
 	again := ttl / 4
-	present, err := b.present(ctx, kv, worker)
+	present, err := b.present(ctx, worker)
 	if err != nil {
 		return 0, err
 	}
@@ -76,9 +76,29 @@ func (b *Bus) UntilGone(ctx context.Context, worker string, sure bool) (time.Dur
 	return min(left, again), nil
 }
 
-// present reports whether a worker announces anything. The question for its keys
-// is answered by the leader.
-func (b *Bus) present(ctx context.Context, kv jetstream.KeyValue, worker string) (bool, error) {
-	keys, err := b.standing(ctx, kv, topology.PresenceKey("*", "*", worker))
-	return len(keys) > 0, err
+// present reports whether a worker announces anything, as the leader has it: a
+// replica that lags would make a live worker absent.
+func (b *Bus) present(ctx context.Context, worker string) (bool, error) {
+	const stream = "KV_" + topology.BucketPresence
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	keys := "$KV." + topology.BucketPresence + "." + topology.PresenceKey("*", "*", worker)
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(keys))
+	if err != nil {
+		return false, fmt.Errorf("presence: %w", explainJetStream(err))
+	}
+	for subject := range info.State.Subjects {
+		last, err := b.lastFromLeader(ctx, stream, subject)
+		if err != nil {
+			return false, fmt.Errorf("presence: %w", err)
+		}
+		if last != nil && len(last.data) > 0 { // one without data was taken back
+			return true, nil
+		}
+	}
+	return false, nil
 }

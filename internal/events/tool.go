@@ -84,6 +84,7 @@ type ToolStarted struct {
 type ToolReleased struct {
 	Call    string `json:"call" jsonschema:"id of the call"`
 	Attempt string `json:"attempt" jsonschema:"id of the worker's try"`
+	Tool    string `json:"tool,omitempty" jsonschema:"name of the tool"`
 	Error   string `json:"error,omitempty" jsonschema:"why the attempt failed; absent when the worker was told to stop"`
 }
 

@@ -144,5 +144,6 @@ func working(kind string) []string {
 		"dead.jobs.>",
 		"$KV." + BucketPresence + "." + kind + ".>",
 		"$JS.API.STREAM.INFO.KV_" + BucketPresence, "$JS.API.DIRECT.GET.KV_" + BucketPresence + ".>",
+		"$JS.API.STREAM.MSG.GET.KV_" + BucketPresence, // whether another worker is there
 	}
 }

@@ -207,7 +207,7 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 
 // release gives a call back that was started, so that it runs again after a while.
 func (w *Tool) release(ctx context.Context, try *run, failure string, cause error, after time.Duration) error {
-	released := &events.ToolReleased{Call: try.job.Call, Attempt: try.attempt, Error: bus.Preview(failure, errorBytes)}
+	released := &events.ToolReleased{Call: try.job.Call, Attempt: try.attempt, Tool: try.job.Tool, Error: bus.Preview(failure, errorBytes)}
 	if _, err := try.append(ctx, released); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ class Sub:
 
 class Client:
     def jetstream(self): return jsmod.JetStreamContext(self)
-    async def connect(self, servers, user=None, password=None, name=None, inbox_prefix=b"_INBOX", max_reconnect_attempts=60):
+    async def connect(self, servers, user=None, password=None, name=None, inbox_prefix=b"_INBOX", max_reconnect_attempts=60, reconnected_cb=None):
         assert isinstance(inbox_prefix, bytes)
         self.prefix, self.subs, self.sid, self.n = inbox_prefix.decode(), {}, 0, 0
         host = servers.split("//")[-1]

@@ -22,11 +22,15 @@ class JetStreamContext:
         if not direct:
             r = (await self._api(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps({"last_by_subj": subject}).encode()))["message"]
             return NS(seq=r["seq"], data=base64.b64decode(r["data"]))
-        m = await self._nc.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout=5)
-        if not m.data:
+        return self._lift(await self._nc.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout=5))
+    async def get_msg(self, stream, seq=None, subject=None, direct=False, next=False):
+        assert direct and next
+        return self._lift(await self._nc.request(f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": seq, "next_by_subj": subject}).encode(), timeout=5))
+    def _lift(self, m):
+        if not m.data and m.headers.get("Status"):
             if m.headers.get("Status") == "404": raise errors.NotFoundError
             raise errors.APIError(m.headers)
-        return NS(seq=int(m.headers["Nats-Sequence"]), data=m.data)
+        return NS(seq=int(m.headers["Nats-Sequence"]), data=m.data, headers=m.headers)
     async def pull_subscribe_bind(self, consumer=None, stream=None):
         inbox = self._nc.new_inbox()
         return Pull(self._nc, await self._nc.subscribe(inbox), inbox, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
@@ -57,6 +61,11 @@ class Pull:
                 if end < time.monotonic(): raise
 class KV:
     def __init__(self, js, pre): self.js, self.pre = js, pre
+    async def get(self, key):
+        try: m = await self.js.get_last_msg("KV_" + self.pre.split(".")[1], self.pre + key, direct=True)
+        except errors.NotFoundError: raise errors.KeyNotFoundError
+        if m.headers.get("KV-Operation") in ("DEL", "PURGE"): raise errors.KeyNotFoundError
+        return NS(value=m.data, revision=m.seq)
     async def put(self, key, value): return (await self.js.publish(self.pre + key, value)).seq
     async def delete(self, key): await self.js.publish(self.pre + key, headers={"KV-Operation": "DEL"}); return True
 class Obj:
