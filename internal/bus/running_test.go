@@ -3,7 +3,9 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,4 +140,47 @@ func TestAWorkerIsGoneWhenNobodyCouldHaveMissedIt(t *testing.T) {
 		t.Errorf("a worker that was missed for the first time is gone for sure: %v", err)
 	}
 	until(t, func() bool { return gone(true) }, "it is never gone for sure")
+}
+
+func TestAJobThatIsHandedBackForeverIsReported(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	var said logged
+	b, err := bus.Connect(t.Context(), bus.Config{Log: slog.New(slog.NewTextHandler(&said, nil)), Options: []nats.Option{s.InProcess()}}, &topology.Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	q := queue(t, b, time.Minute, -1)
+	runs := make(chan int, 1000)
+	stop := q.work(t, 1, 0, func(_ context.Context, j bus.Job) error {
+		runs <- j.Delivery
+		return bus.RetryAfter(errors.New("the tool\nis missing"), 0)
+	})
+	call := q.put(t, 1)[0]
+	for take(t, runs) < 100 {
+	}
+	stop()
+	if text := said.String(); strings.Count(text, "handed back again and again") != 1 || !strings.Contains(text, call) || !strings.Contains(text, "the tool is missing") {
+		t.Errorf("it is said:\n%s", text)
+	}
+}
+
+// logged keeps what is logged.
+type logged struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+// Write implements [io.Writer].
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
 }

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,4 +154,28 @@ func (c *chat) babble(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// TestADelayIsMeasuredByTheServer gives a generation a delay. No clock but the
+// server's is asked: the job says how long, not until when.
+func TestADelayIsMeasuredByTheServer(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, topology.PresenceTTL)
+	m := newModel()
+	s.models("models", m)
+	c := s.chat()
+	job := c.request()
+	job.DelayMS = 700
+	frame, err := events.AppendFrame(nil, job)
+	if err != nil || !strings.Contains(string(frame), `"delay_ms":700`) || strings.Contains(string(frame), "not_before") {
+		t.Fatalf("the job is %s, %v", frame, err)
+	}
+	began := time.Now()
+	subject := s.publish(job)
+	next(t, m.calls)
+	if took := time.Since(began); took < 650*time.Millisecond || took > 5*time.Second {
+		t.Errorf("the model was called after %v", took)
+	}
+	m.end <- struct{}{}
+	s.gone(subject, soon)
 }
