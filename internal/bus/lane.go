@@ -12,7 +12,8 @@ import (
 )
 
 // A lane holds back its writer when this much waits for the acknowledgement,
-// and puts at most frameBytes into one message.
+// and puts at most frameBytes into one message: fewer lines than
+// [events.MaxLines], however short the events.
 const (
 	laneBuffer = 4 << 20
 	frameBytes = 64 << 10

@@ -44,8 +44,8 @@ type Unknown struct {
 func (u *Unknown) Type() string { return u.Name }
 
 // Prototypes returns a new zero value of every event and job, in the order of
-// the documentation. It is the one list from which decoder, schemas and docs
-// are made.
+// the documentation. It is the list from which schemas and docs are made; a test
+// holds [New] to it.
 func Prototypes() []Event {
 	return []Event{
 		new(Settings), new(UserMessage), new(Verdict), new(Cancel),
@@ -61,19 +61,81 @@ func Prototypes() []Event {
 }
 
 // New returns a zero event of the named type, or nil when the name is unknown.
+// It allocates that one: the decoder calls it for each event.
 func New(name string) Event {
 	switch name {
+	case "Settings":
+		return new(Settings)
+	case "UserMessage":
+		return new(UserMessage)
+	case "Verdict":
+		return new(Verdict)
+	case "Cancel":
+		return new(Cancel)
+	case "Decision":
+		return new(Decision)
+	case "TurnStarted":
+		return new(TurnStarted)
+	case "GenerationRequested":
+		return new(GenerationRequested)
+	case "AssistantMessage":
+		return new(AssistantMessage)
+	case "ToolCallRequested":
+		return new(ToolCallRequested)
+	case "ToolCallsQueued":
+		return new(ToolCallsQueued)
+	case "ToolCallRefused":
+		return new(ToolCallRefused)
+	case "ToolCallAnswered":
+		return new(ToolCallAnswered)
+	case "QuestionAnswered":
+		return new(QuestionAnswered)
+	case "Paused":
+		return new(Paused)
+	case "Resumed":
+		return new(Resumed)
+	case "InputAnswered":
+		return new(InputAnswered)
+	case "TurnEnded":
+		return new(TurnEnded)
+	case "HooksRequested":
+		return new(HooksRequested)
+	case "HookAnswered":
+		return new(HookAnswered)
+	case "GenerationStarted":
+		return new(GenerationStarted)
 	case "TextChunk":
 		return new(TextChunk)
 	case "ReasoningChunk":
 		return new(ReasoningChunk)
+	case "ToolCallStart":
+		return new(ToolCallStart)
 	case "ToolCallDelta":
 		return new(ToolCallDelta)
-	}
-	for _, e := range Prototypes() {
-		if e.Type() == name {
-			return e
-		}
+	case "ToolCallEnd":
+		return new(ToolCallEnd)
+	case "GenerationEnded":
+		return new(GenerationEnded)
+	case "GenerationReleased":
+		return new(GenerationReleased)
+	case "ToolStarted":
+		return new(ToolStarted)
+	case "ToolReleased":
+		return new(ToolReleased)
+	case "QuestionAsked":
+		return new(QuestionAsked)
+	case "ToolResult":
+		return new(ToolResult)
+	case "ToolOutput":
+		return new(ToolOutput)
+	case "GenerationJob":
+		return new(GenerationJob)
+	case "ToolJob":
+		return new(ToolJob)
+	case "HookCall":
+		return new(HookCall)
+	case "Claim":
+		return new(Claim)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -38,8 +39,15 @@ func (l *Line) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// DecodeFrame decodes the payload of a message: one event per line. The lines
-// refer to data. An error names the line; the lines before it are returned.
+// MaxLines is how many events a frame holds at most.
+const MaxLines = 4096
+
+// ErrTooManyLines means that a frame holds more than [MaxLines] events.
+var ErrTooManyLines = errors.New("the frame has too many lines")
+
+// DecodeFrame decodes the payload of a message: one event per line, at most
+// [MaxLines] of them. The lines refer to data. An error names the line; the
+// lines before it are returned.
 func DecodeFrame(data []byte) ([]Line, error) {
 	lines := make([]Line, 0, 1)
 	for n := 1; len(data) > 0; n++ {
@@ -47,6 +55,9 @@ func DecodeFrame(data []byte) ([]Line, error) {
 		data = rest
 		if len(bytes.TrimSpace(row)) == 0 {
 			continue
+		}
+		if len(lines) == MaxLines {
+			return lines, fmt.Errorf("line %d of the frame: %w: send at most %d events in one message", n, ErrTooManyLines, MaxLines)
 		}
 		l, err := DecodeLine(row)
 		if err != nil {
@@ -108,8 +119,12 @@ func DecodeLine(raw []byte) (Line, error) {
 	return Line{Event: e, Raw: raw}, nil
 }
 
-// AppendFrame appends events as a frame, one per line.
+// AppendFrame appends events as a frame, one per line, at most [MaxLines] of
+// them.
 func AppendFrame(dst []byte, es ...Event) ([]byte, error) {
+	if len(es) > MaxLines {
+		return dst, fmt.Errorf("%d events in one frame: %w: send at most %d in one message", len(es), ErrTooManyLines, MaxLines)
+	}
 	for i, e := range es {
 		if i > 0 {
 			dst = append(dst, '\n')

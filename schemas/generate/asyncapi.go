@@ -19,7 +19,7 @@ func asyncAPI(src *source, defs *definitions, examples map[string][]byte) ([]byt
 			{Key: "title", Value: "Parley"},
 			{Key: "version", Value: "1.0.0"},
 			{Key: "description", Value: "Conversations of people, language models and tools as ordered logs on NATS JetStream.\n" +
-				"A message carries one event or several, one compact JSON object per line (NDJSON); each line follows one of the messages' schemas here. " +
+				"A message carries one event or several, at most 4,096, one compact JSON object per line (NDJSON); each line follows one of the messages' schemas here. " +
 				"The first field is \"type\". Fields a program does not know are kept and passed on, events it does not know are skipped.\n"},
 		}},
 		{Key: "defaultContentType", Value: "application/json"},

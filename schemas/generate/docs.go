@@ -17,7 +17,7 @@ func document(src *source, defs *definitions, examples map[string][]byte) []byte
 
 Everything that happens in a conversation is an event: a compact JSON object
 whose first field is ` + "`type`" + `. A message carries one event or several, one per line
-(NDJSON). Fields a program does not know are kept and passed on; events it does
+(NDJSON) and at most 4,096. Fields a program does not know are kept and passed on; events it does
 not know are skipped. The JSON Schemas stand in [schemas/](../schemas), the
 subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
 
