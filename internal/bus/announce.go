@@ -37,7 +37,10 @@ func (b *Bus) NewPresence() *Presence { return &Presence{bus: b, stands: map[str
 
 // Set says what is offered from now on, also to say it again before it runs out
 // ([Presence.Beat]), and returns what stands. The errors are of those offers
-// that do not; a [TakenError] passes when the other worker has gone.
+// that do not; a [TakenError] passes when the other worker has gone. A tool that
+// is missing from offers is withdrawn: calls of it are refused from then on,
+// unless another worker serves it. A worker that ends calls [Presence.Leave]
+// instead: calls of its tools wait for the next one that serves them.
 func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
 	if err != nil {
@@ -59,9 +62,12 @@ func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 		now[o.key()] = o
 		stands = append(stands, o)
 	}
-	for key := range p.stands {
+	for key, o := range p.stands {
 		if _, ok := now[key]; !ok {
-			_ = kv.Delete(ctx, key) // runs out by itself otherwise
+			if err := withdraw(ctx, kv, o); err != nil {
+				problems = append(problems, err)
+				now[key] = o // withdrawn with the next Set
+			}
 		}
 	}
 	p.stands = now
@@ -80,11 +86,35 @@ func (p *Presence) Beat(ctx context.Context) time.Duration {
 	return ttl / 4
 }
 
-// Leave takes everything back.
+// Leave says that the worker ends.
 func (p *Presence) Leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
-	_, _ = p.Set(ctx, nil) // it runs out by itself otherwise
+	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
+	if err != nil {
+		return // it runs out by itself
+	}
+	for key := range p.stands {
+		_ = kv.Delete(ctx, key) // runs out by itself otherwise
+	}
+	p.stands = map[string]Offer{}
+}
+
+// withdraw says that a worker goes on without a tool. Its key holds that until it
+// expires, so that nobody takes it for a worker that ended.
+func withdraw(ctx context.Context, kv jetstream.KeyValue, o Offer) error {
+	if o.Kind != "tool" {
+		_ = kv.Delete(ctx, o.key()) // runs out by itself otherwise
+		return nil
+	}
+	raw, err := json.Marshal(Offer{Kind: o.Kind, Name: o.Name, Worker: o.Worker, Withdrawn: true})
+	if err == nil {
+		_, err = kv.Put(ctx, o.key(), raw)
+	}
+	if err != nil {
+		return fmt.Errorf("withdraw %s: %w", o.key(), explainJetStream(err))
+	}
+	return nil
 }
 
 // announce says that one thing is offered. A tool that is new here is compared
@@ -133,17 +163,18 @@ func compacted(raw json.RawMessage) []byte {
 	return out.Bytes()
 }
 
-// standing gives the entries under a pattern of keys. Each is read by itself: a
-// watch may take a key that is renewed meanwhile for the last one there is.
+// standing gives the entries of a bucket under a pattern of keys. Each is read by
+// itself: a watch may take a key that is renewed meanwhile for the last one there
+// is.
 func (b *Bus) standing(ctx context.Context, kv jetstream.KeyValue, keys string) ([]jetstream.KeyValueEntry, error) {
-	s, err := b.stream(ctx, "KV_"+topology.BucketPresence)
+	s, err := b.stream(ctx, "KV_"+kv.Bucket())
 	if err != nil {
 		return nil, err
 	}
-	prefix := "$KV." + topology.BucketPresence + "."
+	prefix := "$KV." + kv.Bucket() + "."
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+keys))
 	if err != nil {
-		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
+		return nil, fmt.Errorf("bucket %s: %w", kv.Bucket(), explainJetStream(err))
 	}
 	var all []jetstream.KeyValueEntry
 	for subject := range info.State.Subjects {
@@ -152,7 +183,7 @@ func (b *Bus) standing(ctx context.Context, kv jetstream.KeyValue, keys string) 
 			continue // it left in between
 		}
 		if err != nil {
-			return nil, fmt.Errorf("presence: %w", explainJetStream(err))
+			return nil, fmt.Errorf("bucket %s: %w", kv.Bucket(), explainJetStream(err))
 		}
 		all = append(all, e)
 	}

@@ -138,6 +138,12 @@ func (g *governedTurn) decide() {
 	if _, err := g.orchestrator.Checkpoint(g.ctx, 0); err != nil {
 		g.Error(err)
 	}
+	g.done(g.orchestrator.KeepTool(g.ctx, events.ToolSpec{Name: "old"}, time.Now()))
+	g.done(g.orchestrator.KeepTool(g.ctx, events.ToolSpec{Name: "clock"}, time.Now()))
+	g.done(g.orchestrator.DropTool(g.ctx, "old"))
+	if known, err := g.orchestrator.KnownTools(g.ctx); err != nil || len(known) != 1 || known["clock"].Tool.Name != "clock" {
+		g.Errorf("known tools: %+v, %v", known, err)
+	}
 	following, enough := context.WithCancel(g.ctx)
 	err := g.orchestrator.Follow(following, topology.ShardOf(g.conversation, 2), 0, func(m bus.Message) error {
 		g.done(g.orchestrator.Fetch(following, &m))
@@ -293,6 +299,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		"list streams": "$JS.API.STREAM.NAMES", "read": "$JS.API.CONSUMER.CREATE.CONV_1.x", "read one": "$JS.API.DIRECT.GET.CONV_0.x",
 		"take jobs": "$JS.API.CONSUMER.MSG.NEXT.JOBS.llm_x", "read jobs": "$JS.API.CONSUMER.CREATE.JOBS.x", "lease": "$KV.PARLEY_LEASES.shard.0",
 		"checkpoint": "$KV.PARLEY_CHECKPOINTS.shard.0", "be an llm": "$KV.PARLEY_PRESENCE.llm.x.y", "be a tool": "$KV.PARLEY_PRESENCE.tool.x.y",
+		"know a tool": "$KV.PARLEY_TOOLS.x", "read known tools": "$JS.API.DIRECT.GET.KV_PARLEY_TOOLS.x",
 		"ask a hook": "hooks.before.x", "fire": "due.0." + conversation, "see what waits": "$JS.API.STREAM.INFO.TIMERS",
 		"follow timers": "$JS.API.CONSUMER.CREATE.TIMERS.x.due.0.*", "read timers": "$JS.API.CONSUMER.CREATE.TIMERS.x.timer.>",
 		"take timers": "$JS.API.CONSUMER.MSG.NEXT.TIMERS.x", "stop a timer": "$JS.API.STREAM.PURGE.TIMERS", "delete a timer": "$JS.API.STREAM.MSG.DELETE.TIMERS",
@@ -304,7 +311,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		topology.App:        append([]string{"in", "call", "see what waits", "answer a hook"}, reads...),
 		topology.LLMWorker:  append([]string{"gen", "ack", "dead letter", "take jobs", "be an llm"}, reads...),
 		topology.ToolWorker: append([]string{"call", "out", "ack", "dead letter", "take jobs", "be a tool"}, reads...),
-		topology.Orchestrator: append([]string{"turn", "llm job", "tool job", "timer", "dead letter", "read jobs", "lease", "checkpoint",
+		topology.Orchestrator: append([]string{"turn", "llm job", "tool job", "timer", "dead letter", "read jobs", "lease", "checkpoint", "know a tool", "read known tools",
 			"ask a hook", "see what waits", "follow timers", "take timers", "stop a timer"}, reads...),
 	} {
 		t.Run(string(role)+" publishes what is its own only", func(t *testing.T) {

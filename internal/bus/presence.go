@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,8 @@ type Offer struct {
 	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
 	Tool    *events.ToolSpec `json:"tool,omitempty"`
 	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
+	// Withdrawn says that the worker goes on and offers this no more.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
 func (o Offer) key() string { return topology.PresenceKey(o.Kind, o.Name, o.Worker) }
@@ -63,19 +66,34 @@ type Roster struct {
 	ready  chan struct{}
 	filled sync.Once
 
-	mu     sync.Mutex
-	ttl    time.Duration
-	offers map[string]seen
+	mu      sync.Mutex
+	ttl     time.Duration
+	entries map[string]entry
+	keys    []string  // of entries, sorted
+	current *Snapshot // nil when entries changed since
+	check   time.Time // nothing in current expires before it
 }
 
-type seen struct {
+// entry is an offer, or one that was withdrawn, as it was announced last.
+type entry struct {
 	Offer
-	at time.Time
+	raw []byte
+	at  time.Time
+}
+
+// Snapshot is what is offered at a moment. It is shared: nobody changes it, and
+// as long as nothing changes a [Roster] returns the same one.
+type Snapshot struct {
+	Offers []Offer // sorted by kind and name
+	// Withdrawn are the tools that a worker took back while it went on, and when
+	// that was noticed.
+	Withdrawn map[string]time.Time
+	kinds     map[string][]Offer
 }
 
 // NewRoster returns an empty roster; Run fills it.
 func (b *Bus) NewRoster() *Roster {
-	return &Roster{bus: b, ready: make(chan struct{}), ttl: topology.PresenceTTL, offers: map[string]seen{}}
+	return &Roster{bus: b, ready: make(chan struct{}), ttl: topology.PresenceTTL, entries: map[string]entry{}}
 }
 
 // Run follows presence until ctx ends. It may run again after an error.
@@ -89,7 +107,7 @@ func (r *Roster) Run(ctx context.Context) error {
 		return err
 	}
 	r.mu.Lock()
-	r.ttl = ttl
+	r.ttl, r.check = ttl, time.Time{}
 	r.mu.Unlock()
 	w, err := kv.WatchAll(ctx)
 	if err != nil {
@@ -113,34 +131,110 @@ func (r *Roster) Run(ctx context.Context) error {
 	}
 }
 
+// note records an announcement. Most repeat the one before.
 func (r *Roster) note(e jetstream.KeyValueEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var o Offer
-	if e.Operation() != jetstream.KeyValuePut || json.Unmarshal(e.Value(), &o) != nil {
-		delete(r.offers, e.Key())
+	before, known := r.entries[e.Key()]
+	if known && e.Operation() == jetstream.KeyValuePut && bytes.Equal(before.raw, e.Value()) {
+		before.at = time.Now()
+		r.entries[e.Key()] = before
 		return
 	}
-	r.offers[e.Key()] = seen{o, time.Now()}
+	var o Offer
+	if e.Operation() != jetstream.KeyValuePut || json.Unmarshal(e.Value(), &o) != nil || o.Withdrawn && r.others(o) {
+		if known {
+			r.drop(e.Key())
+		}
+		return
+	}
+	if !known {
+		at, _ := slices.BinarySearch(r.keys, e.Key())
+		r.keys = slices.Insert(r.keys, at, e.Key())
+	}
+	r.entries[e.Key()] = entry{o, e.Value(), time.Now()}
+	r.current = nil
+}
+
+// others reports whether another worker offers the same: then that one is known
+// still, whoever withdraws it. r.mu is held.
+func (r *Roster) others(o Offer) bool {
+	prefix := topology.PresenceKey(o.Kind, o.Name, "")
+	at, _ := slices.BinarySearch(r.keys, prefix)
+	for _, key := range r.keys[at:] {
+		if !strings.HasPrefix(key, prefix) {
+			return false
+		}
+		if key != o.key() && !r.entries[key].Withdrawn {
+			return true
+		}
+	}
+	return false
+}
+
+// drop removes an entry; r.mu is held.
+func (r *Roster) drop(key string) {
+	if at, ok := slices.BinarySearch(r.keys, key); ok {
+		r.keys = slices.Delete(r.keys, at, at+1)
+	}
+	delete(r.entries, key)
+	r.current = nil
 }
 
 // Ready is closed when the roster is complete for the first time.
 func (r *Roster) Ready() <-chan struct{} { return r.ready }
 
-// Offers lists what is offered now, by kind ("" for all), sorted by name.
+// Offers lists what is offered now, by kind ("" for all), sorted by name. The
+// list is shared: it must not be changed.
 func (r *Roster) Offers(kind string) []Offer {
+	s := r.Snapshot()
+	if kind == "" {
+		return s.Offers
+	}
+	return s.kinds[kind]
+}
+
+// Snapshot is what is offered now. It is made anew only when that has changed.
+func (r *Roster) Snapshot() *Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var all []Offer
-	for key, s := range r.offers {
-		if time.Since(s.at) > r.ttl {
-			delete(r.offers, key)
-		} else if kind == "" || s.Kind == kind {
-			all = append(all, s.Offer)
+	if now := time.Now(); !now.Before(r.check) {
+		r.expire(now)
+	}
+	if r.current == nil {
+		r.current = r.snapshot()
+	}
+	return r.current
+}
+
+// expire drops what was not repeated in time; r.mu is held.
+func (r *Roster) expire(now time.Time) {
+	r.check = now.Add(r.ttl)
+	var expired []string
+	for key, e := range r.entries {
+		if end := e.at.Add(r.ttl); now.After(end) {
+			expired = append(expired, key)
+		} else if end.Before(r.check) {
+			r.check = end
 		}
 	}
-	sortOffers(all)
-	return all
+	for _, key := range expired {
+		r.drop(key)
+	}
+}
+
+func (r *Roster) snapshot() *Snapshot {
+	s := &Snapshot{Withdrawn: map[string]time.Time{}, kinds: map[string][]Offer{}}
+	for _, key := range r.keys {
+		switch e := r.entries[key]; {
+		case !e.Withdrawn:
+			s.Offers = append(s.Offers, e.Offer)
+			s.kinds[e.Kind] = append(s.kinds[e.Kind], e.Offer)
+		case e.Kind == "tool" && e.at.After(s.Withdrawn[e.Name]):
+			s.Withdrawn[e.Name] = e.at
+		}
+	}
+	return s
 }
 
 // Offers lists what is offered now, for a caller without a roster.
@@ -158,7 +252,7 @@ func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	var all []Offer
 	for _, e := range entries {
 		var o Offer
-		if json.Unmarshal(e.Value(), &o) == nil { // a stranger's key is not an offer
+		if json.Unmarshal(e.Value(), &o) == nil && !o.Withdrawn { // a stranger's key is not an offer
 			all = append(all, o)
 		}
 	}

@@ -63,7 +63,15 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return g.Wait()
 	}
-	offers := newOfferings(roster)
+	offers := newOfferings(o.Bus, roster)
+	g.Go(func() error {
+		return o.again(ctx, "the known tools are read again", func() error { return offers.run(ctx) })
+	})
+	select {
+	case <-offers.ready:
+	case <-ctx.Done():
+		return g.Wait()
+	}
 	for n := range o.Bus.Shards() {
 		g.Go(func() error { return o.own(ctx, n, offers) })
 	}

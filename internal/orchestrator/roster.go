@@ -1,6 +1,9 @@
 package orchestrator
 
 import (
+	"context"
+	"maps"
+	"reflect"
 	"sync"
 	"time"
 
@@ -10,67 +13,220 @@ import (
 )
 
 // offerings remembers what workers offer. Workers are restarted, and for a
-// moment nobody is there: what was offered a moment ago is offered still, and a
-// call of a tool that was ever offered waits in its queue instead of being
-// refused.
+// moment none is there: a tool that was offered a moment ago is offered still.
+// A call of a tool that was ever offered waits in its queue instead of being
+// refused, until a worker withdraws the tool. What is known is also kept in a
+// bucket, for the case that workers and orchestrators are restarted together.
 type offerings struct {
+	bus    *bus.Bus
 	roster *bus.Roster
+	ready  chan struct{} // closed when the bucket has been read
 
-	mu    sync.Mutex
-	route string // of the model asked when nobody names one
-	tools map[string]offered
+	mu     sync.Mutex
+	looked time.Time         // the last look at the roster
+	seen   *bus.Snapshot     // that view was made of
+	view   view              // what decisions get
+	until  time.Time         // view holds until then; zero when nothing in it expires
+	gone   map[string]absent // tools that no worker offers now
+	kept   map[string]kept   // what the bucket holds
+	saved  *bus.Snapshot     // what the bucket was last brought up to
+	again  time.Time         // when the bucket is looked through again
 }
 
-type offered struct {
+// view is what a decision knows of the workers. It is shared and not changed.
+type view struct {
+	route        string // of the model asked when nobody names one
+	tools, known map[string]events.ToolSpec
+	low          map[string]bool // tools whose workers all take the calls that can wait
+}
+
+// absent is a tool that no worker offers now.
+type absent struct {
 	spec events.ToolSpec
-	at   time.Time
-	low  bool // everybody who serves it also takes the calls that can wait
+	low  bool
+	at   time.Time // when it was there last
 }
 
-func newOfferings(r *bus.Roster) *offerings {
-	return &offerings{roster: r, tools: map[string]offered{}}
+// kept is a tool as the bucket holds it.
+type kept struct {
+	spec events.ToolSpec
+	at   time.Time // when a worker last offered it
 }
 
-// look takes note of who is there now.
-func (o *offerings) look(now time.Time) {
-	offers := o.roster.Offers("")
+const (
+	// keepAgain is how old the bucket's entry of a tool becomes that is offered.
+	keepAgain = time.Hour
+	// mostKnown bounds the tools that are known while no worker offers them.
+	mostKnown = 10_000
+)
+
+func newOfferings(b *bus.Bus, r *bus.Roster) *offerings {
+	return &offerings{bus: b, roster: r, ready: make(chan struct{}), gone: map[string]absent{}, kept: map[string]kept{}}
+}
+
+// look returns what is there now. It is made anew only when that has changed.
+func (o *offerings) look(now time.Time) view {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	first := true
-	slow := map[string]bool{} // tools of workers that know no priorities
-	for _, offer := range offers {
-		if offer.Kind == "tool" && !offer.Low {
-			slow[offer.Name] = true
-		}
+	before := o.looked
+	o.looked = time.Now()
+	current := o.roster.Snapshot()
+	if current != o.seen || !o.until.IsZero() && now.After(o.until) {
+		o.renew(current, before, now)
 	}
-	for _, offer := range offers {
+	return o.view
+}
+
+// renew makes the view of a snapshot; before is when the last one was looked at.
+// o.mu is held.
+func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
+	v := view{route: o.view.route, tools: map[string]events.ToolSpec{}, low: map[string]bool{}}
+	first := true
+	for _, offer := range current.Offers {
 		switch {
 		case offer.Kind == "llm" && (first || offer.Default):
-			o.route, first = offer.Model, false
+			v.route, first = offer.Model, false
 		case offer.Kind == "tool" && offer.Tool != nil:
-			o.tools[offer.Name] = offered{*offer.Tool, now, !slow[offer.Name]}
+			low, there := v.low[offer.Name]
+			v.low[offer.Name] = offer.Low && (low || !there)
+			v.tools[offer.Name] = *offer.Tool
+			delete(o.gone, offer.Name)
 		}
 	}
+	if o.seen != nil {
+		for _, offer := range o.seen.Offers {
+			if _, there := v.tools[offer.Name]; !there && offer.Kind == "tool" && offer.Tool != nil && len(o.gone) < mostKnown {
+				o.gone[offer.Name] = absent{*offer.Tool, o.view.low[offer.Name], before}
+			}
+		}
+	}
+	v.known, o.until = maps.Clone(v.tools), time.Time{}
+	for name, t := range o.gone {
+		// A tool that another worker offered after it was withdrawn is not.
+		if withdrawn, is := current.Withdrawn[name]; is && withdrawn.After(t.at) || now.Sub(t.at) > topology.ToolsTTL {
+			delete(o.gone, name)
+			continue
+		}
+		v.known[name], v.low[name] = t.spec, t.low
+		end := t.at.Add(topology.PresenceTTL)
+		if now.After(end) {
+			end = t.at.Add(topology.ToolsTTL)
+		} else {
+			v.tools[name] = t.spec
+		}
+		if o.until.IsZero() || end.Before(o.until) {
+			o.until = end
+		}
+	}
+	o.seen, o.view = current, v
 }
 
 // env is what a decision knows of the workers.
 func (o *offerings) env(now time.Time) Env {
-	o.look(now)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	e := Env{Tools: map[string]events.ToolSpec{}, Known: map[string]events.ToolSpec{}, Route: o.route}
-	for name, t := range o.tools {
-		e.Known[name] = t.spec
-		if now.Sub(t.at) <= topology.PresenceTTL {
-			e.Tools[name] = t.spec
-		}
-	}
-	return e
+	v := o.look(now)
+	return Env{Tools: v.tools, Known: v.known, Route: v.route}
 }
 
 // low reports whether a tool's calls may go to the queue of those that can wait.
 func (o *offerings) low(tool string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.tools[tool].low
+	return o.view.low[tool]
+}
+
+// run reads what the bucket holds, which comes before the first decision, and
+// keeps the bucket up to date until ctx ends. It may run again after an error.
+func (o *offerings) run(ctx context.Context) error {
+	select {
+	case <-o.ready:
+	default:
+		if err := o.load(ctx); err != nil {
+			return err
+		}
+		close(o.ready)
+	}
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		o.look(time.Now())
+		if err := o.save(ctx, time.Now()); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+func (o *offerings) load(ctx context.Context) error {
+	known, err := o.bus.KnownTools(ctx)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for name, t := range known {
+		at := time.UnixMilli(t.SeenMS)
+		o.kept[name] = kept{t.Tool, at}
+		o.gone[name] = absent{spec: t.Tool, at: at}
+	}
+	o.seen = nil
+	return nil
+}
+
+// save brings the bucket up to date: it writes tools that are new, changed or
+// were last seen long ago, and drops those that are not known any more.
+func (o *offerings) save(ctx context.Context, now time.Time) error {
+	o.mu.Lock()
+	seen := o.seen
+	if seen == o.saved && now.Before(o.again) {
+		o.mu.Unlock()
+		return nil
+	}
+	put, dropped := o.unsaved(now)
+	o.mu.Unlock()
+	for name, spec := range put {
+		if err := o.bus.KeepTool(ctx, spec, now); err != nil {
+			return err
+		}
+		o.mu.Lock()
+		o.kept[name] = kept{spec, now}
+		o.mu.Unlock()
+	}
+	for _, name := range dropped {
+		if err := o.bus.DropTool(ctx, name); err != nil {
+			return err
+		}
+		o.mu.Lock()
+		delete(o.kept, name)
+		o.mu.Unlock()
+	}
+	o.mu.Lock()
+	o.saved, o.again = seen, now.Add(keepAgain/4)
+	o.mu.Unlock()
+	return nil
+}
+
+// unsaved is what the bucket lacks, and what it holds that is not known any
+// more; o.mu is held.
+func (o *offerings) unsaved(now time.Time) (put map[string]events.ToolSpec, dropped []string) {
+	put = map[string]events.ToolSpec{}
+	for name, spec := range o.view.tools {
+		if _, gone := o.gone[name]; gone || topology.CheckToken("tool", name) != nil {
+			continue
+		}
+		k, is := o.kept[name]
+		if is && now.Sub(k.at) < keepAgain && reflect.DeepEqual(k.spec, spec) || !is && len(o.kept)+len(put) >= mostKnown {
+			continue
+		}
+		put[name] = spec
+	}
+	for name := range o.kept {
+		if _, known := o.view.known[name]; !known {
+			dropped = append(dropped, name)
+		}
+	}
+	return put, dropped
 }

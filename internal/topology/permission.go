@@ -62,10 +62,10 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 	case Orchestrator:
 		own := []string{
 			"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
-			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>",
+			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
 			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
 		}
-		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints))
+		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools))
 		return publish, []string{inbox}
 	case Admin:
 		return []string{">"}, []string{">"}

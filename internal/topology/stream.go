@@ -18,6 +18,7 @@ const (
 	BucketLeases      = "PARLEY_LEASES"
 	BucketCheckpoints = "PARLEY_CHECKPOINTS"
 	BucketPresence    = "PARLEY_PRESENCE"
+	BucketTools       = "PARLEY_TOOLS"
 	BucketObjects     = "PARLEY_OBJECTS"
 )
 
@@ -35,6 +36,9 @@ const (
 	LeaseTTL = 6 * time.Second
 	// PresenceTTL is how long a worker counts as there after its last word.
 	PresenceTTL = 12 * time.Second
+	// ToolsTTL is how long a tool is known after a worker last offered it: calls of
+	// it wait in its queue instead of being refused.
+	ToolsTTL = 30 * 24 * time.Hour
 	// JobAckWait is how long a job stays with a worker that went silent; workers
 	// say InProgress three times as often.
 	JobAckWait = 6 * time.Second
@@ -137,6 +141,7 @@ func (p Plan) Buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketLeases, Description: "who owns a shard", History: 1, TTL: LeaseTTL, Replicas: p.Replicas},
 		{Bucket: BucketCheckpoints, Description: "where a shard's owner starts to read", History: 1, Replicas: p.Replicas},
 		{Bucket: BucketPresence, Description: "workers that are there and what they serve", History: 1, TTL: PresenceTTL, Replicas: p.Replicas},
+		{Bucket: BucketTools, Description: "tools that workers offered, also those whose workers are not there", History: 1, TTL: ToolsTTL, Replicas: p.Replicas},
 	}
 }
 
