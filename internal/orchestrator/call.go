@@ -148,11 +148,11 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	// What the deployment denies stays denied, whatever a conversation's own
 	// policy says.
 	if d.env.Settings.Policy != nil {
-		if r := d.env.Judge.Judge(d.env.Policy, nil, asked); r.Action == events.ActionDeny {
+		if r := d.env.Judge.JudgeWithin(d.budget, d.env.Policy, nil, asked); r.Action == events.ActionDeny || r.Key == policy.KeyOverBudget {
 			return r
 		}
 	}
-	r := d.env.Judge.Judge(d.policy(), d.c.Grants, asked)
+	r := d.env.Judge.JudgeWithin(d.budget, d.policy(), d.c.Grants, asked)
 	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
 		return r
 	}

@@ -50,7 +50,7 @@ const tries = 4
 // Decide is what is to be done about a conversation now: the events of one
 // Decision, or none. It reads nothing but its arguments and changes nothing.
 func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event {
-	d := &decision{c: c.Clone(), said: c.Transcript, env: env, now: now, seed: seedOf(c)}
+	d := &decision{c: c.Clone(), said: c.Transcript, env: env, now: now, seed: seedOf(c), budget: policy.NewBudget()}
 	if d.said != nil {
 		d.document = d.said.Document
 	}
@@ -72,6 +72,8 @@ type decision struct {
 	now  time.Time
 	seed seed
 	out  []events.Event
+	// budget is what the policy's conditions may cost.
+	budget *policy.Budget
 	// waiting are UserMessages without an answer: the next turn is theirs.
 	waiting []string
 	// document is what env.Settings mean, as JSON.

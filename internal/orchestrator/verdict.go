@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
 )
 
 // verdict judges each call that a Verdict names by itself. What it says that is
@@ -136,6 +137,8 @@ func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
 	switch {
 	case w == events.WaitLimit:
 		return events.AnswerNotAllowed, "the turn waits for leave to go on past a limit: decide that first"
+	case call.Rule == policy.KeyOverBudget && v.Verdict.Verdict == events.RulingAlways:
+		return events.AnswerNotAllowed, "the policy's conditions were not evaluated on this call: approve this one call"
 	case call.Rule == afterUnknown && v.Verdict.Verdict == events.RulingAlways:
 		return events.AnswerNotAllowed, "somebody is asked because nobody knows what an earlier call did: approve this one call"
 	case w == events.WaitTime && !ends:

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
 )
 
 // pause says what the turn waits for; reminder counts from 1.
@@ -80,8 +81,11 @@ func (d *decision) awaiting() []events.Awaited {
 
 // reason is why a rule asks, if it still stands.
 func (d *decision) reason(c events.CallState) string {
-	if c.Rule == afterUnknown {
+	switch c.Rule {
+	case afterUnknown:
 		return reasonUnknown
+	case policy.KeyOverBudget:
+		return policy.ReasonOverBudget
 	}
 	if p := d.policy(); p != nil && c.Rule != "" {
 		for _, r := range p.Rules {

@@ -25,11 +25,19 @@ const (
 	maxNodes      = 5_000   // nodes of the expanded expression
 	maxCost       = 30_000  // of one evaluation
 	maxTotalCost  = 300_000 // of all conditions on one call, within one evaluation
+	maxBudget     = 600_000 // of all conditions on all calls of one decision
 )
+
+// Budget is what the conditions on all calls of one decision may cost together.
+type Budget struct{ left int64 }
+
+// NewBudget returns the budget of one decision.
+func NewBudget() *Budget { return &Budget{left: maxBudget} }
 
 // Why a condition is not evaluated, besides what CEL says.
 var (
 	errBudget = errors.New("the conditions before it have used up what one call may cost")
+	errShared = errors.New("the conditions on the calls before it have used up what one decision may cost")
 	errResult = errors.New("its result is not true or false")
 )
 
@@ -60,7 +68,11 @@ func (c *conditions) holds(text string, f *facts) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if f.budget <= 0 {
+	switch {
+	case f.budget <= 0 && f.shared:
+		f.skipped = true
+		return false, errShared
+	case f.budget <= 0:
 		return false, errBudget
 	}
 	out, details, err := compiled.program.Eval(vars)
@@ -167,6 +179,9 @@ func located(issues *cel.Issues) error {
 type facts struct {
 	call   Call
 	budget int64 // cost that is left
+	shared bool  // calls before it have used up a part of the budget
+	// skipped is set when a condition was not evaluated for that reason.
+	skipped bool
 
 	vars map[string]any
 	err  error

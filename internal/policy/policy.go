@@ -9,6 +9,7 @@
 package policy
 
 import (
+	"errors"
 	"path"
 
 	"github.com/parleybus/parley/internal/events"
@@ -46,12 +47,33 @@ type Judge struct {
 // one with action auto, which does not: a mistake asks or denies, it never runs.
 // An unknown action counts as approve.
 func (j *Judge) Judge(p *events.Policy, grants []events.Grant, call Call) Ruling {
+	return j.JudgeWithin(NewBudget(), p, grants, call)
+}
+
+// KeyOverBudget stands in the place of a rule's key, and ReasonOverBudget in that
+// of its reason, where a call is asked about because the calls before it have
+// used up the budget.
+const (
+	KeyOverBudget    = "over_budget"
+	ReasonOverBudget = "the policy's conditions on the calls before it used up what one decision may cost: they were not evaluated on this one"
+)
+
+// JudgeWithin rules on a call as Judge does, within a budget that several calls
+// share. A call for which too little of it is left is asked about, unless it is
+// denied without the conditions that were not evaluated: no grant lets it run.
+func (j *Judge) JudgeWithin(b *Budget, p *events.Policy, grants []events.Grant, call Call) Ruling {
 	if call.Effect == "" {
 		call.Effect = events.EffectOnce
 	}
-	rule, denied := j.decide(p, call)
-	if denied {
+	f := facts{call: call, budget: min(b.left, maxTotalCost), shared: b.left < maxTotalCost}
+	before := f.budget
+	rule, denied := j.decide(p, &f)
+	b.left -= before - f.budget
+	switch {
+	case denied:
 		return Ruling{Action: events.ActionDeny, Rule: *rule, Key: rule.Key()}
+	case f.skipped:
+		return Ruling{Action: events.ActionApprove, Rule: events.Rule{Reason: ReasonOverBudget}, Key: KeyOverBudget}
 	}
 	ruling := Ruling{Action: events.ActionApprove, Default: true}
 	if rule != nil {
@@ -73,15 +95,14 @@ func (j *Judge) Judge(p *events.Policy, grants []events.Grant, call Call) Ruling
 }
 
 // decide finds the first deny that matches, or else the first rule that does.
-func (j *Judge) decide(p *events.Policy, call Call) (first *events.Rule, denied bool) {
+func (j *Judge) decide(p *events.Policy, f *facts) (first *events.Rule, denied bool) {
 	if p == nil {
 		return nil, false
 	}
-	facts := facts{call: call, budget: maxTotalCost}
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		deny := r.Action == events.ActionDeny
-		if first != nil && !deny || !j.matches(r, &facts) {
+		if first != nil && !deny || !j.matches(r, f) {
 			continue
 		}
 		if deny {
@@ -111,7 +132,7 @@ func (j *Judge) matches(r *events.Rule, f *facts) bool {
 	}
 	if r.When != "" {
 		is, err := j.conditions.holds(r.When, f)
-		if err == nil && !is {
+		if err == nil && !is || errors.Is(err, errShared) {
 			return false
 		}
 		sure = sure && err == nil
