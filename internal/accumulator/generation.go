@@ -21,10 +21,20 @@ type Generation struct {
 
 	attempt string
 	next    int
-	count   int      // events of the attempt so far
-	old     []string // attempts that were superseded
+	count   int             // events of the attempt so far
+	old     map[string]bool // attempts that were superseded
 	parts   []part
+	blocks  map[block]int // where parts are, of an answer that has many
 }
+
+// block is what there is one part of.
+type block struct {
+	kind   events.PartKind
+	number int
+}
+
+// manyParts is from how many parts on they are not looked through one by one.
+const manyParts = 16
 
 type part struct {
 	kind   events.PartKind
@@ -100,14 +110,15 @@ func (g *Generation) start(s *events.GenerationStarted) bool {
 	if g.Ended != nil || s.Attempt == g.attempt && g.Started != nil {
 		return false
 	}
-	for _, a := range g.old {
-		if a == s.Attempt {
-			return false
-		}
+	if g.old[s.Attempt] {
+		return false
 	}
 	old := g.old
 	if g.Started != nil {
-		old = append(old, g.attempt)
+		if old == nil {
+			old = map[string]bool{}
+		}
+		old[g.attempt] = true
 	}
 	*g = Generation{Started: s, attempt: s.Attempt, next: s.Index + 1, count: 1, old: old}
 	return true
@@ -120,22 +131,45 @@ func (g *Generation) carry(p *part, carry json.RawMessage) {
 }
 
 // part finds the part of a block that holds a kind of content, or begins it.
-func (g *Generation) part(kind events.PartKind, block int) *part {
-	if p := g.find(kind, block); p != nil {
+func (g *Generation) part(kind events.PartKind, number int) *part {
+	if p := g.find(kind, number); p != nil {
 		return p
 	}
-	g.parts = append(g.parts, part{kind: kind, block: block})
+	g.parts = append(g.parts, part{kind: kind, block: number})
+	if g.blocks != nil {
+		g.blocks[block{kind, number}] = len(g.parts) - 1
+	}
 	return &g.parts[len(g.parts)-1]
 }
 
 // call finds a call that has started.
 func (g *Generation) call(block int) *part { return g.find(events.PartCall, block) }
 
-func (g *Generation) find(kind events.PartKind, block int) *part {
+func (g *Generation) find(kind events.PartKind, number int) *part {
+	if len(g.parts) >= manyParts {
+		return g.lookUp(kind, number)
+	}
 	for i := len(g.parts) - 1; i >= 0; i-- {
-		if p := &g.parts[i]; p.block == block && p.kind == kind {
+		if p := &g.parts[i]; p.block == number && p.kind == kind {
 			return p
 		}
+	}
+	return nil
+}
+
+// lookUp finds a part of an answer that has many.
+func (g *Generation) lookUp(kind events.PartKind, number int) *part {
+	if g.blocks == nil {
+		g.blocks = make(map[block]int, 2*len(g.parts))
+		for i, p := range g.parts {
+			g.blocks[block{p.kind, p.block}] = i
+		}
+	}
+	if last := &g.parts[len(g.parts)-1]; last.block == number && last.kind == kind {
+		return last
+	}
+	if i, ok := g.blocks[block{kind, number}]; ok {
+		return &g.parts[i]
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package accumulator
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -127,7 +126,7 @@ func (g *Generation) writes(attempt string) bool {
 
 // replaced reports whether another attempt took the lane from this one.
 func (g *Generation) replaced(attempt string) bool {
-	return g != nil && slices.Contains(g.old, attempt)
+	return g != nil && g.old[attempt]
 }
 
 // pass counts an event of a type that this version does not know.

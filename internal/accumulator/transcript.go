@@ -3,6 +3,7 @@ package accumulator
 import (
 	"cmp"
 	"encoding/json"
+	"iter"
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
@@ -18,6 +19,7 @@ type Transcript struct {
 	Document Document
 
 	entries []entry
+	index   index
 	inputs  map[string]*events.UserMessage // not part of a turn yet
 	results map[string]events.Part
 	turns   map[string]string // the turns that messages began, by the messages' ids
@@ -69,7 +71,13 @@ func (t *Transcript) input(in Input) {
 func (t *Transcript) result(call string, p events.Part) {
 	if _, ok := t.results[call]; !ok {
 		t.results[call] = p
+		t.endedAs(call, p.Status)
 	}
+}
+
+func (t *Transcript) enter(e entry) {
+	t.index.add(e, len(t.entries))
+	t.entries = append(t.entries, e)
 }
 
 func (t *Transcript) decided(e events.Event, at uint64) {
@@ -77,7 +85,7 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 	case *events.InputAnswered:
 		t.answered(e, at)
 	case *events.TurnStarted:
-		t.entries = append(t.entries, entry{message: events.Message{Role: events.RoleUser}, turn: e.Turn})
+		t.enter(entry{message: events.Message{Role: events.RoleUser}, turn: e.Turn})
 		for _, id := range e.Inputs {
 			t.join(id, e.Turn)
 		}
@@ -95,7 +103,7 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 		}
 	case *events.AssistantMessage:
 		if len(e.Message.Parts) > 0 {
-			t.entries = append(t.entries, entry{message: e.Message, turn: e.Turn, step: e.Step})
+			t.enter(entry{message: e.Message, turn: e.Turn, step: e.Step})
 		}
 	case *events.ToolCallRequested:
 		if len(e.Arguments) > 0 {
@@ -108,6 +116,7 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 		// Stands over a result that came while it was being decided: whoever
 		// decided did not know that result, and the model must not either.
 		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status}
+		t.endedAs(e.Call, e.Status)
 	case *events.ToolCallAnswered:
 		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: events.StatusOK}
 		t.hands[e.Call], t.answers[e.Call] = e.By, true
@@ -155,8 +164,8 @@ func (t *Transcript) join(id, turn string) {
 	if in == nil {
 		return
 	}
-	for i := len(t.entries) - 1; i >= 0; i-- {
-		if e := &t.entries[i]; e.turn == turn && e.message.Role == events.RoleUser {
+	for _, at := range t.index.turns[turn] {
+		if e := &t.entries[at]; e.message.Role == events.RoleUser {
 			e.message.Parts = append(e.message.Parts, events.Part{Kind: events.PartText, Text: in.Text})
 			delete(t.inputs, id)
 			return
@@ -261,16 +270,14 @@ func (t *Transcript) Part(id string) (events.Part, bool) {
 	return p, ok
 }
 
-// find looks for a call from the end on.
+// find finds the last call of an id.
 func (t *Transcript) find(id string) (events.Part, entry, bool) {
-	for _, e := range slices.Backward(t.entries) {
-		for _, p := range e.message.Parts {
-			if p.Kind == events.PartCall && p.Call == id {
-				return p, e, true
-			}
-		}
+	at, ok := t.index.calls[id]
+	if !ok {
+		return events.Part{}, entry{}, false
 	}
-	return events.Part{}, entry{}, false
+	e := t.entries[at.entry]
+	return e.message.Parts[at.part], e, true
 }
 
 // Calls are the calls of a turn, or with an empty turn of the conversation, in
@@ -280,14 +287,33 @@ func (t *Transcript) Calls(turn string) []Called {
 	if t == nil {
 		return nil
 	}
-	for _, e := range t.entries {
+	for e := range t.of(turn) {
 		for _, p := range e.message.Parts {
-			if p.Kind == events.PartCall && (turn == "" || e.turn == turn) {
-				all = append(all, t.called(p, e))
+			if p.Kind == events.PartCall {
+				all = append(all, t.called(p, *e))
 			}
 		}
 	}
 	return all
+}
+
+// of are the entries of a turn, or with an empty turn all.
+func (t *Transcript) of(turn string) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		if turn == "" {
+			for i := range t.entries {
+				if !yield(&t.entries[i]) {
+					return
+				}
+			}
+			return
+		}
+		for _, at := range t.index.turns[turn] {
+			if !yield(&t.entries[at]) {
+				return
+			}
+		}
+	}
 }
 
 func (t *Transcript) called(p events.Part, e entry) Called {
@@ -315,9 +341,10 @@ func (t *Transcript) Context(turn string) []string {
 
 // Said is what the person said to begin a turn; nil when it is not known.
 func (t *Transcript) Said(turn string) *events.Message {
-	for _, e := range t.entries {
+	for e := range t.of(turn) {
 		if e.turn == turn && e.message.Role == events.RoleUser {
-			return &e.message
+			m := e.message
+			return &m
 		}
 	}
 	return nil
@@ -326,7 +353,7 @@ func (t *Transcript) Said(turn string) *events.Message {
 // Ended is how a turn ended and the text of its last assistant message.
 func (t *Transcript) Ended(turn string) (*events.TurnEnded, string) {
 	var text string
-	for _, e := range t.entries {
+	for e := range t.of(turn) {
 		if e.turn != turn || e.message.Role != events.RoleAssistant {
 			continue
 		}

@@ -1,16 +1,13 @@
 package orchestrator
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/topology"
@@ -156,41 +153,10 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
 		return r
 	}
-	same := canonical(arguments)
-	if slices.ContainsFunc(d.said.Calls(""), func(c accumulator.Called) bool {
-		return c.Call != call.Call && c.Tool == call.Tool && inTheDark(c) && canonical(c.Arguments) == same
-	}) {
+	if d.said.OutcomeUnknown(call.Tool, arguments, call.Call) {
 		r = policy.Ruling{Action: events.ActionApprove, Key: afterUnknown, Rule: events.Rule{Reason: reasonUnknown}}
 	}
 	return r
-}
-
-// inTheDark reports whether nobody knows what a call did: it was begun, and how
-// it ended says nothing about that.
-func inTheDark(c accumulator.Called) bool {
-	switch c.Status {
-	case events.StatusUnknown:
-		return true
-	case events.StatusTimeout, events.StatusCancelled, events.StatusCrashed:
-		return c.Begun
-	}
-	return false
-}
-
-// canonical is the same for arguments that mean the same: names in order, no
-// white space.
-func canonical(arguments string) string {
-	var v any
-	dec := json.NewDecoder(bytes.NewReader(events.Arguments(arguments)))
-	dec.UseNumber()
-	if dec.Decode(&v) != nil {
-		return arguments
-	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return arguments
-	}
-	return string(raw)
 }
 
 // awaited is what a call waits for by a rule.
@@ -241,14 +207,14 @@ func (d *decision) arguments(call string) string {
 
 // tool is a tool offered in this conversation.
 func (d *decision) tool(name string) (events.ToolSpec, bool) {
-	if !chosen(d.env.Settings.Tools, name) {
-		return events.ToolSpec{}, false
-	}
 	spec, known := d.env.Tools[name]
 	if !known {
 		spec, known = d.env.Known[name]
 	}
-	return spec, known
+	if !known || !chosen(d.env.Settings.Tools, name) {
+		return events.ToolSpec{}, false
+	}
+	return spec, true
 }
 
 // classed is a tool whose effect class exists: a worker may announce any word.
@@ -259,12 +225,25 @@ func classed(spec events.ToolSpec) events.ToolSpec {
 	return spec
 }
 
+// mostNamed is how many tools a model is told of that calls one there is not.
+const mostNamed = 50
+
+// offered names the tools, for a model that calls one there is not. It is worked
+// out once: the model may have made many such calls.
 func (d *decision) offered() string {
-	names := slices.DeleteFunc(sortedNames(d.env.Tools), func(name string) bool { return !chosen(d.env.Settings.Tools, name) })
-	if len(names) == 0 {
-		return "no tools are offered here"
+	if d.names != "" {
+		return d.names
 	}
-	return "the tools are: " + strings.Join(names, ", ")
+	names := slices.DeleteFunc(sortedNames(d.env.Tools), func(name string) bool { return !chosen(d.env.Settings.Tools, name) })
+	switch n := len(names); {
+	case n == 0:
+		d.names = "no tools are offered here"
+	case n > mostNamed:
+		d.names = fmt.Sprintf("the tools are: %s and %d more", strings.Join(names[:mostNamed], ", "), n-mostNamed)
+	default:
+		d.names = "the tools are: " + strings.Join(names, ", ")
+	}
+	return d.names
 }
 
 // chosen reports whether a tool is among the patterns; no patterns mean all.

@@ -74,6 +74,9 @@ type decision struct {
 	out  []events.Event
 	// budget is what the policy's conditions may cost.
 	budget *policy.Budget
+	// changed are the calls that this decision brings or ends, as they are then.
+	changed map[string]accumulator.Called
+	names   string // the tools that are offered, for the model
 	// waiting are UserMessages without an answer: the next turn is theirs.
 	waiting []string
 	// document is what env.Settings mean, as JSON.
@@ -84,6 +87,7 @@ type decision struct {
 func (d *decision) emit(e events.Event) {
 	d.out = append(d.out, e)
 	d.c.Decided(e)
+	d.note(e)
 }
 
 func (d *decision) answer(input string, a events.Answer, turn, reason string) {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"path"
-	"regexp"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -114,7 +112,7 @@ func (d *decision) passed(limit string, n int64, next []events.Part) bool {
 		return l.TimeMS > 0 && (d.now.UnixMilli()-s.StartedMS-s.WaitedMS)/n >= l.TimeMS
 	case limitRepeats:
 		calls := d.calls()
-		return l.Repeats > 0 && int64(len(calls))/n >= int64(l.Repeats) && int64(repeats(calls))/n >= int64(l.Repeats)
+		return l.Repeats > 0 && int64(len(calls))/n >= int64(l.Repeats) && int64(d.repeats(calls))/n >= int64(l.Repeats)
 	case limitCalls:
 		return d.tooMany(l.Calls, n, next)
 	}
@@ -155,16 +153,31 @@ func (d *decision) portions(limit string) int {
 
 // tooMany reports whether with calls there are more of a tool than n portions.
 func (d *decision) tooMany(limits map[string]int, n int64, calls []events.Part) bool {
+	if len(limits) == 0 {
+		return false
+	}
+	made, asked := map[string]int64{}, map[string]bool{}
+	for _, c := range d.calls() {
+		if c.Status != events.StatusInvalidArguments && c.Status != events.StatusUnknownTool {
+			made[c.Tool]++
+		}
+	}
+	for _, p := range calls {
+		asked[p.Name] = true
+	}
 	for pattern, most := range limits {
 		fits := func(tool string) bool { ok, err := path.Match(pattern, tool); return ok && err == nil }
-		made := 0
-		for _, c := range d.calls() {
-			if fits(c.Tool) && c.Status != events.StatusInvalidArguments && c.Status != events.StatusUnknownTool {
-				made++
+		var sum int64
+		for tool, n := range made {
+			if fits(tool) {
+				sum += n
 			}
 		}
-		asked := slices.ContainsFunc(calls, func(p events.Part) bool { return fits(p.Name) })
-		if asked && most >= 0 && int64(made) > int64(most)*n {
+		is := false
+		for tool := range asked {
+			is = is || fits(tool)
+		}
+		if is && most >= 0 && sum > int64(most)*n {
 			return true
 		}
 	}
@@ -172,55 +185,70 @@ func (d *decision) tooMany(limits map[string]int, n int64, calls []events.Part) 
 }
 
 // calls are the calls of the turn, with what this decision adds.
-func (d *decision) calls() []accumulator.Called { return d.added(d.said.Calls(d.c.Turn)) }
-
-// called is a call of the conversation, with what this decision adds.
-func (d *decision) called(id string) (accumulator.Called, bool) {
-	for _, c := range slices.Backward(d.added(d.said.Calls(""))) {
-		if c.Call == id {
-			return c, true
+func (d *decision) calls() []accumulator.Called {
+	all := d.said.Calls(d.c.Turn)
+	for i, c := range all {
+		if now, ok := d.changed[c.Call]; ok {
+			all[i] = now
 		}
 	}
-	return accumulator.Called{}, false
-}
-
-// added adds to calls what this decision says of them, and those that it brings.
-func (d *decision) added(all []accumulator.Called) []accumulator.Called {
-	at := map[string]int{}
-	for i, c := range all {
-		at[c.Call] = i
-	}
 	for _, e := range d.out {
-		switch e := e.(type) {
-		case *events.AssistantMessage:
-			for _, p := range e.Message.Parts {
-				if p.Kind == events.PartCall {
-					at[p.Call] = len(all)
-					all = append(all, accumulator.Called{Turn: e.Turn, Step: e.Step, Call: p.Call, Tool: p.Name, Arguments: p.Arguments})
-				}
-			}
-		case *events.ToolCallRefused:
-			if i, ok := at[e.Call]; ok {
-				all[i].Status, all[i].Content = e.Status, e.Content
-			}
-		case *events.ToolCallAnswered:
-			if i, ok := at[e.Call]; ok {
-				all[i].Status, all[i].Content = events.StatusOK, e.Content
+		m, ok := e.(*events.AssistantMessage)
+		if !ok {
+			continue
+		}
+		for _, p := range m.Message.Parts {
+			if p.Kind == events.PartCall {
+				all = append(all, d.changed[p.Call])
 			}
 		}
 	}
 	return all
 }
 
+// called is a call of the conversation, with what this decision adds.
+func (d *decision) called(id string) (accumulator.Called, bool) {
+	if c, ok := d.changed[id]; ok {
+		return c, true
+	}
+	return d.said.Call(id)
+}
+
+// note takes in what an event of this decision says of calls.
+func (d *decision) note(e events.Event) {
+	ended := func(call string, status events.Status, content string) {
+		if c, ok := d.called(call); ok {
+			c.Status, c.Content = status, content
+			d.change(c)
+		}
+	}
+	switch e := e.(type) {
+	case *events.AssistantMessage:
+		for _, p := range e.Message.Parts {
+			if p.Kind == events.PartCall {
+				d.change(accumulator.Called{Turn: e.Turn, Step: e.Step, Call: p.Call, Tool: p.Name, Arguments: p.Arguments})
+			}
+		}
+	case *events.ToolCallRefused:
+		ended(e.Call, e.Status, e.Content)
+	case *events.ToolCallAnswered:
+		ended(e.Call, events.StatusOK, e.Content)
+	}
+}
+
+func (d *decision) change(c accumulator.Called) {
+	if d.changed == nil {
+		d.changed = map[string]accumulator.Called{}
+	}
+	d.changed[c.Call] = c
+}
+
 // repeats is in how many rounds of the turn the same call came to the same
-// result. A call whose result changes is a poll, not a loop; ids in either do
-// not make a difference.
-func repeats(calls []accumulator.Called) int {
-	ids := regexp.MustCompile(`[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b(?:call|toolu|fc|req|msg|resp)_[0-9A-Za-z_-]+`)
-	type round struct{ tool, arguments, status, content string }
-	rounds, last, most := map[round]int{}, map[round]int{}, 0
+// result. A call whose result changes is a poll, not a loop.
+func (d *decision) repeats(calls []accumulator.Called) int {
+	rounds, last, most := map[accumulator.Round]int{}, map[accumulator.Round]int{}, 0
 	for _, c := range calls {
-		r := round{c.Tool, canonical(ids.ReplaceAllString(c.Arguments, "")), string(c.Status), ids.ReplaceAllString(c.Content, "")}
+		r := d.said.Round(c)
 		if last[r] != c.Step { // twice in one answer is one round
 			rounds[r]++
 		}

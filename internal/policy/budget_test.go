@@ -23,12 +23,12 @@ func TestAllCallsOfADecisionShareABudget(t *testing.T) {
 		call        Call
 		first, last events.Action
 	}{
-		"a deny that was not evaluated asks":              {rules(when("deny"), auto), costlyCall(), events.ActionAuto, events.ActionApprove},
-		"so does an auto":                                 {rules(when("auto"), auto), costlyCall(), events.ActionAuto, events.ActionApprove},
-		"so does a defer":                                 {rules(when("defer"), auto), costlyCall(), events.ActionAuto, events.ActionApprove},
-		"so does a deny behind a rule that defers":        {rules(events.Rule{Action: "defer"}, when("deny")), costlyCall(), events.ActionDefer, events.ActionApprove},
-		"a deny without a condition still denies":         {rules(when("approve"), events.Rule{Action: "deny", Tool: "a"}), costlyCall(), events.ActionDeny, events.ActionDeny},
-		"a call that no condition is for still runs":      {rules(events.Rule{Action: "deny", Tool: "b", When: costlyWhen}, auto), Call{Tool: "a"}, events.ActionAuto, events.ActionAuto},
+		"a deny that was not evaluated asks":         {rules(when("deny"), auto), costlyCall(), events.ActionAuto, events.ActionApprove},
+		"so does an auto":                            {rules(when("auto"), auto), costlyCall(), events.ActionAuto, events.ActionApprove},
+		"so does a defer":                            {rules(when("defer"), auto), costlyCall(), events.ActionAuto, events.ActionApprove},
+		"so does a deny behind a rule that defers":   {rules(events.Rule{Action: "defer"}, when("deny")), costlyCall(), events.ActionDefer, events.ActionApprove},
+		"a deny without a condition still denies":    {rules(when("approve"), events.Rule{Action: "deny", Tool: "a"}), costlyCall(), events.ActionDeny, events.ActionDeny},
+		"a call that no condition is for still runs": {rules(events.Rule{Action: "deny", Tool: "b", When: costlyWhen}, auto), Call{Tool: "a"}, events.ActionAuto, events.ActionAuto},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var j Judge

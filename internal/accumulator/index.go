@@ -1,0 +1,107 @@
+package accumulator
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"regexp"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// index finds what a transcript holds without looking through all of it. The
+// zero value is that of a transcript without entries.
+type index struct {
+	calls map[string]place // the last call of an id
+	turns map[string][]int // the entries of a turn
+	// unsure are the calls whose outcome is, or may become, unknown, by tool and
+	// canonical arguments.
+	unsure map[[2]string][]string
+	rounds map[string]round // by call
+	ids    *regexp.Regexp
+}
+
+// place is where a call is: an entry of the transcript and a part of it.
+type place struct{ entry, part int }
+
+// add takes an entry in; at is its position.
+func (x *index) add(e entry, at int) {
+	if x.turns == nil {
+		x.calls, x.turns, x.unsure, x.rounds = map[string]place{}, map[string][]int{}, map[[2]string][]string{}, map[string]round{}
+	}
+	x.turns[e.turn] = append(x.turns[e.turn], at)
+	for i := len(e.message.Parts) - 1; i >= 0; i-- { // of an id that is there twice the first counts
+		if p := e.message.Parts[i]; p.Kind == events.PartCall {
+			x.calls[p.Call] = place{at, i}
+		}
+	}
+}
+
+// endedAs takes in that a call has a result: a call whose outcome that leaves
+// unknown is found by its arguments from now on.
+func (t *Transcript) endedAs(call string, status events.Status) {
+	switch status {
+	case events.StatusUnknown, events.StatusTimeout, events.StatusCancelled, events.StatusCrashed:
+	default:
+		return
+	}
+	if c, ok := t.Call(call); ok {
+		key := [2]string{c.Tool, events.Canonical(c.Arguments)}
+		t.index.unsure[key] = append(t.index.unsure[key], call)
+	}
+}
+
+// OutcomeUnknown reports whether nobody knows what a call did: a worker began it,
+// and how it ended says nothing about that.
+func (c *Called) OutcomeUnknown() bool {
+	switch c.Status {
+	case events.StatusUnknown:
+		return true
+	case events.StatusTimeout, events.StatusCancelled, events.StatusCrashed:
+		return c.Begun
+	}
+	return false
+}
+
+// OutcomeUnknown reports whether nobody knows what a call of a tool did that
+// means the same as these arguments; the call except is not looked at.
+func (t *Transcript) OutcomeUnknown(tool, arguments, except string) bool {
+	if t == nil || len(t.index.unsure) == 0 {
+		return false
+	}
+	for _, call := range t.index.unsure[[2]string{tool, events.Canonical(arguments)}] {
+		if c, ok := t.Call(call); ok && call != except && c.OutcomeUnknown() {
+			return true
+		}
+	}
+	return false
+}
+
+// Round is a digest of a call and how it ended. Two rounds of the same call with
+// the same result have the same one; ids in either do not make a difference.
+type Round [sha256.Size]byte
+
+// round is the Round of a call as it was worked out last.
+type round struct {
+	arguments, content string
+	status             events.Status
+	digest             Round
+}
+
+// Round is the round of a call. It is worked out once per call and result: a turn
+// compares all its calls before each step.
+func (t *Transcript) Round(c Called) Round {
+	if r, ok := t.index.rounds[c.Call]; ok && r.arguments == c.Arguments && r.status == c.Status && r.content == c.Content {
+		return r.digest
+	}
+	if t.index.ids == nil {
+		t.index.ids = regexp.MustCompile(`[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b(?:call|toolu|fc|req|msg|resp)_[0-9A-Za-z_-]+`)
+	}
+	without := func(text string) string { return t.index.ids.ReplaceAllString(text, "") }
+	// Strings always encode.
+	raw, _ := json.Marshal([]string{c.Tool, events.Canonical(without(c.Arguments)), string(c.Status), without(c.Content)})
+	r := round{c.Arguments, c.Content, c.Status, sha256.Sum256(raw)}
+	if _, known := t.index.calls[c.Call]; known {
+		t.index.rounds[c.Call] = r
+	}
+	return r.digest
+}
