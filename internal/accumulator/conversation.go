@@ -23,6 +23,7 @@ type Conversation struct {
 	Open *Generation
 	// Inputs wait for an answer, in log order.
 	Inputs []Input
+	inputs map[string]bool // their ids, where they are many
 	// Requested asked for the open generation, Asked for the step's calls; they
 	// are nil where the conversation was resumed later than that.
 	Requested *events.GenerationRequested
@@ -121,7 +122,7 @@ func (c *Conversation) Apply(m Message) {
 // inputs that stand before it and have no answer yet.
 func (c *Conversation) take(m Message) {
 	switch {
-	case len(c.behind) > 0, m.Channel == events.ChannelCall && len(c.Inputs) > 0:
+	case len(c.behind) > 0, !c.next(m):
 		c.behind = append(c.behind, m)
 	case m.Channel == events.ChannelIn:
 		c.input(m)
@@ -145,15 +146,22 @@ func (c *Conversation) Drain() {
 	}
 }
 
+// next reports whether a message can be folded in before the inputs that wait
+// have their answers.
+func (c *Conversation) next(m Message) bool {
+	return m.Channel == events.ChannelIn || len(c.Inputs) == 0
+}
+
 // catchUp folds in what came behind inputs that have been answered now.
 func (c *Conversation) catchUp() {
-	if len(c.Inputs) > 0 {
-		return
+	for len(c.behind) > 0 && c.next(c.behind[0]) {
+		behind := c.behind
+		c.behind = nil
+		c.take(behind[0])
+		c.behind = behind[1:]
 	}
-	behind := c.behind
-	c.behind = nil
-	for _, m := range behind {
-		c.take(m)
+	if len(c.behind) == 0 {
+		c.behind = nil
 	}
 }
 
@@ -275,7 +283,7 @@ func (c *Conversation) Clone() *Conversation {
 	d := *c
 	d.State = c.State.Clone()
 	d.Inputs, d.Asked, d.askedAt = slices.Clone(c.Inputs), maps.Clone(c.Asked), maps.Clone(c.askedAt)
-	d.behind = slices.Clone(c.behind)
-	d.Transcript = nil
+	d.behind = slices.Clip(c.behind) // both only take from its front and append
+	d.Transcript, d.inputs = nil, nil
 	return &d
 }

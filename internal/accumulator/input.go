@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -42,10 +41,10 @@ func (c *Conversation) input(m Message) {
 // await keeps an input until it is answered. One that was published twice is
 // answered once, if the answer comes after both.
 func (c *Conversation) await(in Input) {
-	if slices.ContainsFunc(c.Inputs, func(o Input) bool { return o.ID == in.ID }) || c.Transcript.answeredAfter(in.ID, in.Sequence) {
+	if c.hasInput(in.ID) || c.Transcript.answeredAfter(in.ID, in.Sequence) {
 		return
 	}
-	c.Inputs = append(c.Inputs, in)
+	c.addInput(in)
 	if c.Transcript != nil {
 		c.Transcript.input(in)
 	}

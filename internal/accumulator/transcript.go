@@ -148,6 +148,9 @@ func (t *Transcript) answered(e *events.InputAnswered, at uint64) {
 	if e.Answer == events.AnswerAccepted && e.Turn != "" && t.inputs[e.Input] != nil {
 		t.join(e.Input, e.Turn)
 	}
+	if e.Answer == events.AnswerRefused || e.Answer == events.AnswerInvalid {
+		delete(t.inputs, e.Input)
+	}
 	for _, id := range e.Dropped {
 		delete(t.inputs, id)
 	}

@@ -8,7 +8,7 @@ import (
 
 // answered folds in what became of an input.
 func (c *Conversation) answered(e *events.InputAnswered) {
-	c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return in.ID == e.Input })
+	c.dropInput(e.Input)
 	if e.Answer == events.AnswerQueued && !slices.Contains(c.Queue, e.Input) {
 		c.Queue = append(c.Queue, e.Input)
 	}
@@ -27,6 +27,47 @@ func (c *Conversation) answered(e *events.InputAnswered) {
 	if len(c.Grants) == 0 {
 		c.Grants = nil
 	}
+}
+
+// manyInputs is from how many inputs on they are not looked through one by one.
+const manyInputs = 32
+
+// hasInput reports whether an input waits for its answer.
+func (c *Conversation) hasInput(input string) bool {
+	if len(c.Inputs) < manyInputs {
+		return slices.ContainsFunc(c.Inputs, func(in Input) bool { return in.ID == input })
+	}
+	if c.inputs == nil {
+		c.inputs = make(map[string]bool, 2*len(c.Inputs))
+		for _, in := range c.Inputs {
+			c.inputs[in.ID] = true
+		}
+	}
+	return c.inputs[input]
+}
+
+func (c *Conversation) addInput(in Input) {
+	c.Inputs = append(c.Inputs, in)
+	if c.inputs != nil {
+		c.inputs[in.ID] = true
+	}
+}
+
+// dropInput removes an input that has its answer. Most are answered in their order:
+// what is before it is moved, not all that is behind it.
+func (c *Conversation) dropInput(input string) {
+	i := slices.IndexFunc(c.Inputs, func(in Input) bool { return in.ID == input })
+	switch {
+	case i < 0:
+		return
+	case i < len(c.Inputs)/2:
+		copy(c.Inputs[1:i+1], c.Inputs[:i])
+		c.Inputs[0] = Input{}
+		c.Inputs = c.Inputs[1:]
+	default:
+		c.Inputs = slices.Delete(c.Inputs, i, i+1)
+	}
+	delete(c.inputs, input)
 }
 
 // dequeue takes messages off the queue.

@@ -41,6 +41,113 @@ func TestCallsPastTheBudgetOfThePolicyAreAskedAbout(t *testing.T) {
 	}
 }
 
+func TestTheQueueOfMessagesHasACeiling(t *testing.T) {
+	s := newScene(t)
+	s.in(&events.Settings{ID: s.id(), Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionApprove}}}})
+	s.say("go")
+	call := s.part("g", "{}")
+	s.model("", call)
+	answers := map[events.Answer]int{}
+	for i := range 150 {
+		m := &events.UserMessage{ID: s.id(), Text: "and this"}
+		if i%3 == 0 && i > 0 {
+			m.Arrival = events.ArrivalQueue
+		}
+		a := only[*events.InputAnswered](s.in(m))[0]
+		if answers[a.Answer]++; a.Answer == events.AnswerRefused && !strings.Contains(a.Reason, "100 messages wait") {
+			t.Errorf("%+v", a)
+		}
+	}
+	if answers[events.AnswerQueued] != mostQueued || answers[events.AnswerRefused] != 50 || len(s.state.Queue) != mostQueued {
+		t.Errorf("%v, %d in the queue", answers, len(s.state.Queue))
+	}
+	if a := only[*events.InputAnswered](s.in(&events.UserMessage{ID: s.id(), Text: "instead", Arrival: events.ArrivalSupersede})); a[0].Answer != events.AnswerRefused {
+		t.Errorf("a message that supersedes: %+v", a[0])
+	}
+	s.in(s.ruling(events.RulingReject, call.Call))
+	es := s.model("Done.")
+	if started := only[*events.TurnStarted](es); len(started) != 1 || len(started[0].Inputs) != mostQueued || len(s.state.Queue) != 0 {
+		t.Errorf("the next turn: %v", started)
+	}
+}
+
+func TestAnAnswerWithTooManyCallsFailsItsTurn(t *testing.T) {
+	for calls, outcome := range map[int]events.Outcome{mostCalls: "", mostCalls + 1: events.OutcomeFailed} {
+		s := newScene(t)
+		s.say("go")
+		var parts []events.Part
+		for range calls {
+			parts = append(parts, s.part("g", "{}"))
+		}
+		es := s.model("", parts...)
+		ended := only[*events.TurnEnded](es)
+		switch {
+		case outcome == "" && (len(ended) > 0 || len(only[*events.ToolCallRequested](es)) == 0):
+			t.Errorf("%d calls: %v", calls, ended)
+		case outcome != "" && (len(ended) != 1 || ended[0].Outcome != outcome || ended[0].Reason != reasonTooManyCalls || len(only[*events.ToolCallRequested](es)) > 0):
+			t.Errorf("%d calls: %v", calls, ended)
+		case outcome != "" && len(only[*events.ToolCallRefused](es)) != mostCalls:
+			t.Errorf("%d calls have a result", len(only[*events.ToolCallRefused](es)))
+		}
+	}
+}
+
+func TestACancelledAnswerKeepsAsManyCallsAsOneMayMake(t *testing.T) {
+	s := newScene(t)
+	s.say("go")
+	var parts []events.Part
+	for range 3 * mostCalls {
+		parts = append(parts, s.part("g", "{}"))
+	}
+	s.write(events.ChannelGen, "", s.begin("", parts...)...)
+	es := s.in(&events.Cancel{ID: s.id()})
+	if m := only[*events.AssistantMessage](es); len(m) != 1 || !m[0].Partial || len(m[0].Message.Parts) != mostCalls {
+		t.Errorf("%d answers", len(m))
+	}
+}
+
+func TestAVerdictDecidesALimitedNumberOfCalls(t *testing.T) {
+	s := newScene(t)
+	v := &events.Verdict{ID: s.id(), Verdict: events.RulingApprove, Calls: make([]events.CallVerdict, mostRulings+1)}
+	if a := only[*events.InputAnswered](s.in(v))[0]; a.Answer != events.AnswerInvalid || !strings.Contains(a.Reason, "at most 512") {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestStandingApprovalsHaveACeiling(t *testing.T) {
+	s := newScene(t)
+	s.in(&events.Settings{ID: s.id(), Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionApprove}}}})
+	s.say("go")
+	call := s.part("g", "{}")
+	s.model("", call)
+	for range mostGrants {
+		s.state.Grants = append(s.state.Grants, events.Grant{ID: s.id(), Tool: "other"})
+	}
+	if a := only[*events.InputAnswered](s.in(s.ruling(events.RulingAlways, call.Call)))[0]; a.Answer != events.AnswerNotAllowed || !strings.Contains(a.Reason, "revoke some") {
+		t.Errorf("%+v", a)
+	}
+	if a := only[*events.InputAnswered](s.in(s.ruling(events.RulingApprove, call.Call)))[0]; a.Answer != events.AnswerAccepted {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestHooksThatDoNotAnswerHaveACeiling(t *testing.T) {
+	s := newScene(t)
+	s.env.Hooks = []events.Hook{{Name: "audit", When: events.HookAfter}}
+	unasked := 0
+	for range mostHooks + 5 {
+		s.say("go")
+		for _, a := range only[*events.HookAnswered](s.model("Done.")) {
+			if unasked++; !strings.Contains(a.Error, "it was not asked") {
+				t.Errorf("%+v", a)
+			}
+		}
+	}
+	if len(s.state.Hooks) != mostHooks || unasked != 5 {
+		t.Errorf("%d hooks have not answered, %d were not asked", len(s.state.Hooks), unasked)
+	}
+}
+
 // fastest is the shortest time of several, for the machine is shared.
 func fastest(run func()) time.Duration {
 	best := time.Duration(1<<63 - 1)
@@ -119,5 +226,69 @@ func TestADecisionDoesNotCostByTheLengthOfTheConversation(t *testing.T) {
 				t.Errorf("it takes %s, and %s after sixteen times as many calls", short, long)
 			}
 		})
+	}
+}
+
+// flood is a conversation that has got so many messages at once, each of so many
+// inputs.
+func flood(messages, inputs int) *accumulator.Conversation {
+	c := empty("00000000-0000-7000-8000-c00000000000")
+	for i := range messages {
+		m := accumulator.Message{Channel: events.ChannelIn, Sequence: uint64(i + 1)}
+		for j := range inputs {
+			m.Lines = append(m.Lines, events.Line{Event: &events.UserMessage{ID: callID(i*inputs + j), Text: "go"}})
+		}
+		c.Apply(m)
+	}
+	return c
+}
+
+// settle decides until nothing is left to decide, and returns the answers and how
+// many Decisions it took.
+func settle(c *accumulator.Conversation) (answers map[events.Answer]int, decisions int) {
+	answers = map[events.Answer]int{}
+	for {
+		es := Decide(c, testEnv(), time.UnixMilli(1000))
+		if len(es) == 0 {
+			return answers, decisions
+		}
+		decisions++
+		d := &events.Decision{}
+		for _, e := range es {
+			d.Events = append(d.Events, events.Line{Event: e})
+			if a, ok := e.(*events.InputAnswered); ok {
+				answers[a.Answer]++
+			}
+		}
+		c.Apply(accumulator.Message{Channel: events.ChannelTurn, Sequence: c.TurnLane + 1, Lines: []events.Line{{Event: d}}})
+	}
+}
+
+func TestAFloodOfInputsCostsByTheInput(t *testing.T) {
+	for name, of := range map[string]func(n int) *accumulator.Conversation{
+		"in messages of their own": func(n int) *accumulator.Conversation { return flood(n, 1) },
+		"64 in each message":       func(n int) *accumulator.Conversation { return flood(n/64, 64) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cost := func(n int) time.Duration {
+				return fastest(func() {
+					answers, decisions := settle(of(n))
+					want := map[events.Answer]int{events.AnswerAccepted: mostAtOnce, events.AnswerQueued: mostQueued, events.AnswerRefused: n - mostAtOnce - mostQueued}
+					if fmt.Sprint(answers) != fmt.Sprint(want) || decisions > n/mostAtOnce+2 {
+						t.Fatalf("%v in %d decisions, want %v", answers, decisions, want)
+					}
+				})
+			}
+			if few, many := cost(1024), cost(16*1024); many > 100*few {
+				t.Errorf("1,024 inputs take %s, sixteen times as many %s", few, many)
+			}
+		})
+	}
+}
+
+func TestAMessageHoldsALimitedNumberOfInputs(t *testing.T) {
+	answers, _ := settle(flood(1, events.MaxLines))
+	if answers[events.AnswerAccepted] != mostInputs || answers[events.AnswerRefused] != events.MaxLines-mostInputs {
+		t.Errorf("%v", answers)
 	}
 }

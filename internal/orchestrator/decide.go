@@ -160,9 +160,10 @@ func (d *decision) step() bool {
 func (d *decision) stop(outcome events.Outcome, reason string, status events.Status, why string, err *events.Error) {
 	c := d.c
 	if g := c.Open; g != nil && c.Phase == events.PhaseGenerating && !g.Empty() {
-		m := &events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: events.FinishCancelled, Partial: true}
+		message, cut := said(g)
+		m := &events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: message, Finish: events.FinishCancelled, Partial: true}
 		if g.Ended != nil {
-			m.Finish, m.Usage, m.Partial = g.Ended.Finish, g.Ended.Usage, failure(g.Ended) != nil
+			m.Finish, m.Usage, m.Partial = g.Ended.Finish, g.Ended.Usage, cut || failure(g.Ended) != nil
 		}
 		d.emit(m)
 	}

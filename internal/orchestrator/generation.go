@@ -50,6 +50,10 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 		return true
 	}
 	calls := g.Calls()
+	if n := len(calls); n > mostCalls {
+		d.stop(events.OutcomeFailed, reasonTooManyCalls, events.StatusRefused, "the answer made too many calls: none of them was run", tooManyCalls(n))
+		return true
+	}
 	more := len(calls) > 0 || end.Finish == events.FinishPause // of the provider's own tools
 	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: end.Usage})
 	if !more {

@@ -16,10 +16,18 @@ func (d *decision) askHooks(when events.HookTime, turn string) bool {
 			hooks = append(hooks, h)
 		}
 	}
-	if len(hooks) > 0 {
-		d.emit(&events.HooksRequested{Turn: turn, When: when, Hooks: hooks})
+	if len(hooks) == 0 {
+		return false
 	}
-	return len(hooks) > 0
+	full := when == events.HookAfter && len(d.c.Hooks) >= mostHooks
+	d.emit(&events.HooksRequested{Turn: turn, When: when, Hooks: hooks})
+	for _, h := range hooks {
+		if full {
+			d.emit(&events.HookAnswered{Turn: turn, When: when, Hook: h.Name,
+				Error: fmt.Sprintf("it was not asked: %d hooks of the conversation have not answered yet", mostHooks)})
+		}
+	}
+	return true
 }
 
 // hooked writes down what hooks answered, each once.

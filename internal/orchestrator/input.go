@@ -13,8 +13,21 @@ import (
 
 // inputs answers what people said, in log order.
 func (d *decision) inputs() {
-	for _, in := range slices.Clone(d.c.Inputs) {
+	var message uint64
+	lines := 0
+	for i, in := range slices.Clone(d.c.Inputs) {
+		if i >= mostAtOnce && in.Sequence != message {
+			break // the next Decision is on these
+		}
+		if in.Sequence != message {
+			message, lines = in.Sequence, 0
+		}
+		lines++
 		if d.repeated(in) {
+			continue
+		}
+		if lines > mostInputs {
+			d.answer(in.ID, events.AnswerRefused, "", fmt.Sprintf("a message holds at most %d inputs: send this one in another message, under another id", mostInputs))
 			continue
 		}
 		switch e := in.Event.(type) {
@@ -102,7 +115,7 @@ func (d *decision) checkSettings(e *events.Settings) error {
 	default:
 		return fmt.Errorf("priority %q is neither normal nor low", e.Priority)
 	}
-	return cmp.Or(d.env.Judge.Check(e.Policy), policy.CheckLimits(e.Limits),
+	return cmp.Or(d.env.Judge.Check(e.Policy), policy.CheckLimits(e.Limits), policy.CheckTools(e.Tools),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
 }
 
@@ -130,6 +143,8 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 		usual = d.env.Settings.WhileWaiting
 	}
 	switch arrival := cmp.Or(e.Arrival, usual, events.ArrivalQueue); {
+	case (arrival == events.ArrivalQueue || arrival == events.ArrivalSupersede) && len(d.c.Queue) >= mostQueued:
+		d.answer(input, events.AnswerRefused, turn, fmt.Sprintf("%d messages wait for the next turn already: say this again when the turn has ended, or cancel the queue", len(d.c.Queue)))
 	case arrival == events.ArrivalRefuse && waits:
 		d.answer(input, events.AnswerRefused, turn, "the turn waits for somebody: decide what it waits for, or cancel it, and say this again")
 	case arrival == events.ArrivalRefuse:

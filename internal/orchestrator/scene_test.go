@@ -117,7 +117,7 @@ func (s *scene) ended(calls bool) events.Event {
 	if calls {
 		e.Finish = events.FinishToolCalls
 	}
-	e.Stamp(fmt.Sprintf("00000000-0000-7000-8000-%012d", s.ids), 1000)
+	e.Stamp(fmt.Sprintf("00000000-0000-7000-8000-%012d", s.ids), 1_000_000)
 	return e
 }
 

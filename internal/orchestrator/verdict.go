@@ -26,6 +26,10 @@ func (d *decision) verdict(input string, e *events.Verdict) {
 		d.answer(input, events.AnswerInvalid, "", "the verdict names no call: name each with its id and the digest of its arguments, as Paused does")
 		return
 	}
+	if n := len(e.Calls); n > mostRulings {
+		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("the verdict names %d calls, at most %d can be decided at once: give several verdicts", n, mostRulings))
+		return
+	}
 	a := &events.InputAnswered{Input: input, Turn: d.c.Turn}
 	for _, c := range e.Calls {
 		v := verdict{Verdict: e, input: input, call: c}
@@ -86,6 +90,9 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 	default:
 		if r := d.judge(*call, d.arguments(call.Call)); r.Action == events.ActionDeny {
 			return events.AnswerDenied, "the policy denies this call, whoever approves it: " + r.Rule.Reason
+		}
+		if v.Verdict.Verdict == events.RulingAlways && len(d.c.Grants) >= mostGrants {
+			return events.AnswerNotAllowed, fmt.Sprintf("the conversation has %d standing approvals: revoke some, or approve this one call", len(d.c.Grants))
 		}
 		if v.Verdict.Verdict == events.RulingAlways {
 			v.grant = &events.Grant{Tool: call.Tool, Rule: call.Rule, From: v.From}

@@ -17,6 +17,10 @@ import (
 // far from the end of int64.
 const (
 	maxRules    = 200
+	maxHooks    = 20
+	maxPatterns = 100                         // of limits by tool
+	maxTools    = 1_000                       // names and patterns of tools that a conversation is offered
+	maxName     = 256                         // bytes of one of them
 	maxDuration = 10 * 365 * 24 * 3600 * 1000 // milliseconds: ten years
 	maxTime     = 253_402_300_799_999         // Unix milliseconds: the end of the year 9999
 )
@@ -117,6 +121,9 @@ func CheckHooks(hooks []events.Hook) error {
 const hookName = `^[A-Za-z0-9_-]{1,64}$`
 
 func checkHooks(hooks []events.Hook) (at string, err error) {
+	if len(hooks) > maxHooks {
+		return "", fmt.Errorf("there are %d hooks, at most %d are allowed", len(hooks), maxHooks)
+	}
 	name := regexp.MustCompile(hookName)
 	seen := map[events.Hook]bool{}
 	for i, h := range hooks {
@@ -147,12 +154,28 @@ func CheckLimits(l events.Limits) error {
 	if math.IsNaN(l.CostUSD) || math.IsInf(l.CostUSD, 0) {
 		return fmt.Errorf("cost_usd is %v: give a number of US dollars", l.CostUSD)
 	}
+	if len(l.Calls) > maxPatterns {
+		return fmt.Errorf("calls has %d tools, at most %d are allowed: use patterns such as fs_*", len(l.Calls), maxPatterns)
+	}
 	for _, tool := range slices.Sorted(maps.Keys(l.Calls)) {
 		if err := pattern("calls", tool); err != nil {
 			return err
 		}
 		if l.Calls[tool] < 0 {
 			return fmt.Errorf("calls of %q is %d: give 0 or more", tool, l.Calls[tool])
+		}
+	}
+	return nil
+}
+
+// CheckTools reports why names and patterns of tools cannot be used.
+func CheckTools(tools []string) error {
+	if len(tools) > maxTools {
+		return fmt.Errorf("tools has %d names, at most %d are allowed: use patterns such as fs_*", len(tools), maxTools)
+	}
+	for _, name := range tools {
+		if len(name) > maxName {
+			return fmt.Errorf("tools has a name of %d bytes, at most %d are allowed: %.60q…", len(name), maxName, name)
 		}
 	}
 	return nil

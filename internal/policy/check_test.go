@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -70,6 +71,7 @@ func TestHooksThatCannotBeUsed(t *testing.T) {
 		{"a name with a star", []events.Hook{{Name: "*", When: "before"}}, "letters, digits, _ or -"},
 		{"a name with a line", []events.Hook{{Name: "a\n", When: "before"}}, "letters, digits, _ or -"},
 		{"a long name", []events.Hook{{Name: strings.Repeat("a", 65), When: "before"}}, "1 to 64"},
+		{"too many", slices.Repeat([]events.Hook{{Name: "a", When: "before"}}, maxHooks+1), "21 hooks, at most 20"},
 		{"no time", []events.Hook{{Name: "a"}}, "give before or after"},
 		{"a negative deadline", []events.Hook{{Name: "a", When: "after", DeadlineMS: -1}}, "deadline_ms is -1"},
 	} {
@@ -91,6 +93,7 @@ func TestLimitsThatCannotBeUsed(t *testing.T) {
 		{"an empty name", events.Limits{Calls: map[string]int{"": 1}}, "empty name"},
 		{"a negative number of calls", events.Limits{Calls: map[string]int{"a": -1}}, `calls of "a" is -1`},
 		{"a cost that is no number", events.Limits{CostUSD: math.NaN()}, "cost_usd is NaN"},
+		{"too many tools", events.Limits{Calls: manyTools(maxPatterns + 1)}, "calls has 101 tools, at most 100"},
 		{"a cost for ever", events.Limits{CostUSD: math.Inf(1)}, "cost_usd is +Inf"},
 	} {
 		t.Run(c.name, func(t *testing.T) { says(t, CheckLimits(c.limits), c.want) })
@@ -111,5 +114,28 @@ func TestWaysToArrive(t *testing.T) {
 		if err := CheckArrival("", c.arrival); (err == nil) != c.waiting {
 			t.Errorf("while a turn waits %q: %v", c.arrival, err)
 		}
+	}
+}
+
+func manyTools(n int) map[string]int {
+	all := map[string]int{}
+	for i := range n {
+		all[fmt.Sprintf("tool-%d", i)] = 1
+	}
+	return all
+}
+
+func TestToolsThatCannotBeUsed(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		tools []string
+		want  string
+	}{
+		{"none", nil, ""},
+		{"as many as are allowed", slices.Repeat([]string{"fs_*"}, maxTools), ""},
+		{"more than that", slices.Repeat([]string{"fs_*"}, maxTools+1), "tools has 1001 names, at most 1000"},
+		{"a long name", []string{strings.Repeat("a", maxName+1)}, "a name of 257 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) { says(t, CheckTools(c.tools), c.want) })
 	}
 }
