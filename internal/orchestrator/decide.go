@@ -50,6 +50,7 @@ const tries = 4
 // Decide is what is to be done about a conversation now: the events of one
 // Decision, or none. It reads nothing but its arguments and changes nothing.
 func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event {
+	c = batch(c)
 	d := &decision{c: c.Clone(), said: c.Transcript, env: env, now: now, seed: seedOf(c), budget: policy.NewBudget()}
 	if d.said != nil {
 		d.document = d.said.Document

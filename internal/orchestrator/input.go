@@ -15,10 +15,7 @@ import (
 func (d *decision) inputs() {
 	var message uint64
 	lines := 0
-	for i, in := range slices.Clone(d.c.Inputs) {
-		if i >= mostAtOnce && in.Sequence != message {
-			break // the next Decision is on these
-		}
+	for _, in := range slices.Clone(d.c.Inputs) {
 		if in.Sequence != message {
 			message, lines = in.Sequence, 0
 		}

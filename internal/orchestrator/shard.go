@@ -35,6 +35,7 @@ type shard struct {
 	read          uint64
 	checkpoint    uint64
 	conversations map[string]*conversation
+	idle          map[string]idle // evicted a moment ago
 }
 
 // conversation is one that is under way. While busy, state and what is below it
@@ -56,7 +57,7 @@ type conversation struct {
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {
-	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), conversations: map[string]*conversation{}}
+	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), conversations: map[string]*conversation{}, idle: map[string]idle{}}
 }
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
@@ -92,7 +93,8 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 		s.strays.add(m) // nothing is under way that it could change
 		return
 	case c == nil && m.Bad == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall && !wantsDecision(m)):
-		return // late: nothing is under way that it could change
+		s.overhear(m) // late: nothing is under way that it could change
+		return
 	case c == nil:
 		c = s.remember(m.Conversation, m.Sequence)
 	case !c.busy && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
@@ -137,7 +139,8 @@ func (s *shard) wake(ctx context.Context, c *conversation) {
 // remember begins with a conversation that was quiet until a message; s.mu is
 // held.
 func (s *shard) remember(id string, since uint64) *conversation {
-	c := &conversation{id: id, since: since}
+	c := s.revive(id)
+	c.since = since
 	s.conversations[id] = c
 	s.o.Held.Add(1)
 	return c
@@ -150,6 +153,7 @@ func (s *shard) remember(id string, since uint64) *conversation {
 func (s *shard) forget(c *conversation) {
 	if s.holds(c) && c.state.Quiet() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		s.evict(c)
+		s.rest(c)
 	}
 }
 
@@ -258,6 +262,7 @@ func (s *shard) tend(ctx context.Context) {
 func (s *shard) survey(ctx context.Context) (uint64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.expire(time.Now())
 	to := min(s.read, s.strays.before())
 	now := s.o.Bus.Now().UnixMilli()
 	for _, c := range s.conversations {

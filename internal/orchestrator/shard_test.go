@@ -3,8 +3,12 @@ package orchestrator
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // A hook's answer that came after its turn had ended once let go of the
@@ -23,5 +27,37 @@ func TestWhatWasForgottenDoesNotEndWhatIsHereAnew(t *testing.T) {
 	s.forget(old)
 	if !s.holds(again) || held.Load() != 1 {
 		t.Errorf("the conversation that is here anew was let go of: %d are held", held.Load())
+	}
+}
+
+// A conversation that has just become quiet is not read again for its next
+// message; after a moment it is in no memory.
+func TestAConversationThatHasJustBecomeQuietIsNotReadAgain(t *testing.T) {
+	s := newShard(&Orchestrator{Held: new(atomic.Int64)}, 0, nil)
+	s.live = true
+	first := s.remember("c", 1)
+	first.state = &accumulator.Conversation{ID: "c"}
+	state := first.state
+	s.forget(first)
+	again := s.remember("c", 9)
+	if again == first || again.state != state || again.since != 9 {
+		t.Errorf("it is read again, or the same: %+v", again)
+	}
+	s.forget(again)
+	s.overhear(bus.Message{Address: topology.Address{Conversation: "c", Channel: events.ChannelGen}, Sequence: 7})
+	if state.GenLane != 7 {
+		t.Error("what came late is not known")
+	}
+	s.expire(time.Now().Add(idleFor))
+	if later := s.remember("c", 12); later.state != nil || len(s.idle) > 0 {
+		t.Error("it is kept for longer")
+	}
+	for i := range 2 * idleMost {
+		c := s.remember(callID(i), uint64(i))
+		c.state = &accumulator.Conversation{}
+		s.forget(c)
+	}
+	if len(s.idle) != idleMost {
+		t.Errorf("%d are kept", len(s.idle))
 	}
 }

@@ -1,0 +1,30 @@
+package daemon_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// A message to a turn that waits costs the same, however many came before it.
+func TestMessagesBehindAPauseCostTheSameHoweverManyCame(t *testing.T) {
+	s := play(t, callsScript("hold", `{"as":"ask"}`), &events.Settings{Policy: momentPolicy()})
+	s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	s.pause()
+	hundred := func() time.Duration {
+		begun := time.Now()
+		for range 100 {
+			s.tell(&events.UserMessage{Text: "and this"})
+		}
+		return time.Since(begun)
+	}
+	hundred() // fills the queue
+	first := hundred()
+	for range 10 {
+		hundred()
+	}
+	if last := min(hundred(), hundred()); last > 4*first {
+		t.Errorf("the first hundred took %s, the last %s", first, last)
+	}
+}
