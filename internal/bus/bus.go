@@ -54,7 +54,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	b := &Bus{log: cfg.Log}
 	opts, err := cfg.options(b)
 	if err != nil {
-		return nil, err
+		return nil, lastingError{err}
 	}
 	nc, err := nats.Connect(cfg.URL, opts...)
 	if err != nil {
@@ -67,9 +67,21 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	}
 	if err != nil {
 		nc.Close()
-		return nil, err
+		return nil, b.explainDenied(err)
 	}
 	return b, nil
+}
+
+// explainDenied replaces the timeout of a request to JetStream that was denied.
+func (b *Bus) explainDenied(err error) error {
+	b.denied.Range(func(subject, denied any) bool {
+		if strings.HasPrefix(subject.(string), "$JS.API.") {
+			err = fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied.(error))
+			return false
+		}
+		return true
+	})
+	return err
 }
 
 // note remembers a publish that was denied. The server says so apart from it;
@@ -103,54 +115,6 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	}
 	b.plan = topology.Plan{Shards: shards, Replicas: s.CachedInfo().Config.Replicas}.WithDefaults()
 	return nil
-}
-
-// electionPatience is how long a cluster may be without the leader of a stream:
-// nats-server elects another within 9 s (raft.go).
-const electionPatience = 12 * time.Second
-
-// history finds the stream that says that all are there. A cluster that has lost
-// a leader is waited for.
-func (b *Bus) history(ctx context.Context) (jetstream.Stream, error) {
-	for until := time.Now().Add(electionPatience); ; {
-		try, cancel := context.WithTimeout(ctx, 2*appendTimeout)
-		s, err := b.js.Stream(try, topology.StreamHistory)
-		cancel()
-		if err == nil {
-			return s, nil
-		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return nil, fmt.Errorf("%w: start an orchestrator or `parley up` once, it makes them", ErrNotSetUp)
-		}
-		if denied := b.denial("$JS.API.STREAM.INFO." + topology.StreamHistory); denied != nil {
-			return nil, fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied)
-		}
-		if !comesUp(ctx, err) || time.Now().After(until) {
-			return nil, explainJetStream(err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, explainJetStream(err)
-		case <-time.After(backoffMost / 4):
-		}
-	}
-}
-
-func explainJetStream(err error) error {
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("the NATS server has no JetStream: start it with `nats-server -js` and allow the account to use it: %w", err)
-	}
-	if isFull(err) {
-		return fmt.Errorf("the NATS server has no space left for JetStream: free the disk or raise max_file_store: %w", err)
-	}
-	return fmt.Errorf("JetStream: %w", err)
-}
-
-// isFull reports whether the server has no space left: insufficient resources,
-// storage resources exceeded, or a stream at its limit.
-func isFull(err error) bool {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077)
 }
 
 // setUp makes what does not exist yet. HISTORY comes last: where it is, all is,
@@ -188,7 +152,9 @@ func (b *Bus) setUp(ctx context.Context, plan topology.Plan) error {
 // found completes a plan with what the deployment fixed when it was made and,
 // where the plan says nothing, with what stands.
 func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, there bool, err error) {
-	s, err := b.js.Stream(ctx, topology.StreamHistory)
+	try, cancel := answer(ctx)
+	defer cancel()
+	s, err := b.js.Stream(try, topology.StreamHistory)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return plan.WithDefaults(), false, nil
 	}
@@ -216,7 +182,7 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 func shardsOf(history jetstream.Stream) (int, error) {
 	shards, err := strconv.Atoi(history.CachedInfo().Config.Metadata[topology.MetadataShards])
 	if err != nil || shards < 1 {
-		return 0, fmt.Errorf("stream %s is not Parley's: it has no %s metadata; give Parley an account of its own", topology.StreamHistory, topology.MetadataShards)
+		return 0, lastingError{fmt.Errorf("stream %s is not Parley's: it has no %s metadata; give Parley an account of its own", topology.StreamHistory, topology.MetadataShards)}
 	}
 	return shards, nil
 }
@@ -240,42 +206,4 @@ func (b *Bus) Close() {
 		_ = b.nc.FlushTimeout(2 * time.Second)
 	}
 	b.nc.Close()
-}
-
-// Wait connects like [Connect] and waits for a server that is not there yet, or
-// that nobody has set up yet.
-func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		b, err := Connect(ctx, cfg, setup)
-		if err == nil || !comesUp(ctx, err) {
-			return b, err
-		}
-		if cfg.Log != nil {
-			cfg.Log.Info("waiting for NATS", "why", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(err, context.Cause(ctx))
-		case <-time.After(wait):
-		}
-	}
-}
-
-// InProcess returns a configuration that connects inside the process.
-func (cfg Config) InProcess(server nats.Option) Config {
-	cfg.Options = append(cfg.Options, server)
-	return cfg
-}
-
-// comesUp reports whether what failed may go well in a moment: no server yet,
-// no streams yet, or a cluster that has not chosen its leader yet.
-func comesUp(ctx context.Context, err error) bool {
-	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, ErrNotSetUp) || errors.Is(err, nats.ErrTimeout) {
-		return true
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return ctx.Err() == nil // a request's own deadline, not the caller's
-	}
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.Code == 503 && !isFull(err) && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 }

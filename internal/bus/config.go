@@ -57,6 +57,9 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
+		// Refused credentials end [Connect]. Later they are a server that is being
+		// set up again: nats.go would close the connection for good.
+		nats.IgnoreAuthErrorAbort(),
 		// What is sent while disconnected fails at once and is retried by us,
 		// rather than sent later behind our back.
 		nats.ReconnectBufSize(-1),
@@ -130,4 +133,10 @@ func explainConnect(url string, err error) error {
 		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN: %w", url, err)
 	}
 	return fmt.Errorf("connect to NATS at %s: %w", url, err)
+}
+
+// InProcess returns a configuration that connects inside the process.
+func (cfg Config) InProcess(server nats.Option) Config {
+	cfg.Options = append(cfg.Options, server)
+	return cfg
 }

@@ -15,11 +15,13 @@ type proxy struct {
 	target   string
 	running  sync.WaitGroup
 
-	mu     sync.Mutex
-	open   map[net.Conn]bool
-	silent bool // swallow what the server says
-	down   bool // refuse new connections
-	ended  bool
+	mu      sync.Mutex
+	open    map[net.Conn]bool
+	silent  bool // swallow what the server says
+	down    bool // refuse new connections
+	ended   bool
+	instead func(client net.Conn) // answers new connections in the server's place
+	seen    chan struct{}         // receives once for each of them
 }
 
 // through starts a proxy to a server and returns it.
@@ -53,6 +55,9 @@ func (p *proxy) accept() {
 		client, err := p.listener.Accept()
 		if err != nil {
 			return
+		}
+		if p.misbehave(client) {
+			continue
 		}
 		server, err := net.Dial("tcp", p.target)
 		if err != nil {
@@ -121,4 +126,37 @@ func (p *proxy) refuse(down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.down = down
+}
+
+// answer has new connections answered by instead, or again by the server when it
+// is nil. The channel receives for each such connection.
+func (p *proxy) answer(instead func(client net.Conn)) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.instead = instead
+	if instead != nil {
+		p.seen = make(chan struct{}, 1000)
+	}
+	return p.seen
+}
+
+// misbehave answers a connection in the server's place; it reports false when
+// the server is to.
+func (p *proxy) misbehave(client net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.instead == nil || p.ended {
+		return false
+	}
+	instead, seen := p.instead, p.seen
+	p.open[client] = true
+	seen <- struct{}{}
+	p.running.Go(func() {
+		instead(client)
+		_ = client.Close()
+		p.mu.Lock()
+		delete(p.open, client)
+		p.mu.Unlock()
+	})
+	return true
 }
