@@ -94,7 +94,7 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 	if err := rememberServer(a.data, s.server.URL()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	var roles []daemon.Role
+	roles := []daemon.Role{daemon.Keeper(nil)}
 	// Those that announce something come first, so that the orchestrator knows
 	// them when it begins.
 	for _, name := range []string{"tool-worker", "llm-worker", "orchestrator"} {
@@ -269,11 +269,11 @@ const offersPatience = time.Second
 func (s *session) offersWith(ctx context.Context, there func([]bus.Offer) bool) (offers []bus.Offer, found bool, err error) {
 	for until := time.Now().Add(offersPatience); ; {
 		offers, err := s.Offers(ctx)
-		if err != nil {
-			return nil, false, err
+		if err == nil && there(offers) {
+			return offers, true, nil
 		}
-		if found := there(offers); found || time.Now().After(until) {
-			return offers, found, nil
+		if time.Now().After(until) {
+			return offers, false, err
 		}
 		if !pause(ctx, offersPatience/10) {
 			return nil, false, context.Cause(ctx)

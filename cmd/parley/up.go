@@ -134,11 +134,8 @@ func (u *deployment) run(ctx context.Context, portGiven bool) (err error) {
 		})
 	}
 	g.Go(func() error {
-		return daemon.RunRoles(run, s.Bus, roles, func() { u.banner(run, s) })
+		return daemon.RunRoles(run, s.Bus, append([]daemon.Role{daemon.Keeper(health)}, roles...), func() { u.banner(run, s) })
 	})
-	if len(roles) == 0 {
-		g.Go(func() error { <-run.Done(); return nil })
-	}
 	return g.Wait()
 }
 

@@ -128,6 +128,7 @@ func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, comp
 		return err
 	}
 	rev, err := kv.Put(ctx, o.key(), raw)
+	b.writes.wrote("KV_"+topology.BucketPresence, err)
 	if err != nil {
 		b.link.broken() // others cannot announce themselves either: see UntilGone
 		return fmt.Errorf("announce %s: %w", o.key(), explainJetStream(err))

@@ -86,6 +86,7 @@ func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data 
 	defer cancel()
 	ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data},
 		jetstream.WithExpectLastSequencePerSubject(after), jetstream.WithRetryAttempts(0))
+	b.writes.wrote(streamOf(subject), err)
 	if err == nil {
 		return ack.Sequence, nil
 	}

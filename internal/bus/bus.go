@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,9 +33,12 @@ type Bus struct {
 	js      jetstream.JetStream
 	log     *slog.Logger
 	plan    topology.Plan
-	payload int          // largest message that is sent, in bytes
-	streams sync.Map     // name to jetstream.Stream
-	queues  sync.Map     // queues known to exist
+	said    *topology.Plan // what this process may set up; nil when it may not
+	payload int            // largest message that is sent, in bytes
+	streams sync.Map       // name to jetstream.Stream
+	queues  sync.Map       // queues known to exist
+	writes  writeErrors
+	remade  remade
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
 	denied  sync.Map     // subject to the error that says it may not be published to
 	running sync.Map     // jobs that this process runs: subject to *runningJob
@@ -109,82 +111,12 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	if err != nil {
 		return err
 	}
-	shards, err := shardsOf(s)
+	shards, err := shardsOf(s.CachedInfo())
 	if err != nil {
 		return err
 	}
 	b.plan = topology.Plan{Shards: shards, Replicas: s.CachedInfo().Config.Replicas}.WithDefaults()
 	return nil
-}
-
-// setUp makes what does not exist yet. HISTORY comes last: where it is, all is,
-// and all is Parley's.
-func (b *Bus) setUp(ctx context.Context, plan topology.Plan) error {
-	plan, there, err := b.found(ctx, plan)
-	if err != nil {
-		return err
-	}
-	for _, cfg := range plan.Buckets() {
-		if _, err := b.js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
-			return fmt.Errorf("make bucket %s: %w", cfg.Bucket, explainJetStream(err))
-		}
-	}
-	if _, err := b.js.CreateOrUpdateObjectStore(ctx, plan.Objects()); err != nil {
-		return fmt.Errorf("make object store: %w", explainJetStream(err))
-	}
-	produce := b.js.CreateStream // which does nothing when one like it is there
-	if there {
-		produce = b.js.CreateOrUpdateStream
-	}
-	for _, cfg := range plan.Streams() {
-		_, err := produce(ctx, cfg)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return fmt.Errorf("stream %s is there and is not Parley's, or was made by a set-up with other settings that did not finish: give Parley an account of its own, or delete the stream: %w", cfg.Name, err)
-		}
-		if err != nil {
-			return fmt.Errorf("make stream %s: %w", cfg.Name, explainJetStream(err))
-		}
-	}
-	b.plan = plan
-	return nil
-}
-
-// found completes a plan with what the deployment fixed when it was made and,
-// where the plan says nothing, with what stands.
-func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, there bool, err error) {
-	try, cancel := answer(ctx)
-	defer cancel()
-	s, err := b.js.Stream(try, topology.StreamHistory)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return plan.WithDefaults(), false, nil
-	}
-	if err != nil {
-		return plan, false, explainJetStream(err)
-	}
-	// A conversation never moves: the shards stay.
-	if plan.Shards, err = shardsOf(s); err != nil {
-		return plan, false, err
-	}
-	if plan.Replicas == 0 {
-		plan.Replicas = s.CachedInfo().Config.Replicas
-	}
-	if plan.MaxAge == 0 {
-		conv, err := b.js.Stream(ctx, topology.ConvStream(0))
-		if err == nil {
-			plan.MaxAge = conv.CachedInfo().Config.MaxAge
-		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return plan, false, explainJetStream(err)
-		}
-	}
-	return plan.WithDefaults(), true, nil
-}
-
-func shardsOf(history jetstream.Stream) (int, error) {
-	shards, err := strconv.Atoi(history.CachedInfo().Config.Metadata[topology.MetadataShards])
-	if err != nil || shards < 1 {
-		return 0, lastingError{fmt.Errorf("stream %s is not Parley's: it has no %s metadata; give Parley an account of its own", topology.StreamHistory, topology.MetadataShards)}
-	}
-	return shards, nil
 }
 
 // Shards is the number of shards of the deployment.

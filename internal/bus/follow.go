@@ -137,7 +137,7 @@ func (f *follower) live() error {
 
 // take passes on one message.
 func (f *follower) take(r raw) error {
-	if isOutput(r.subject) {
+	if isOutput(r.subject) || r.subject == topology.Probe(f.shard) {
 		return nil
 	}
 	return f.fn(f.bus.unfetched(r, !f.pending))

@@ -161,17 +161,3 @@ func (b *Bus) PublishJob(ctx context.Context, conversation, subject, id string, 
 	_, err = b.publishOnce(ctx, conversation, subject, messageID(conversation, id), frame)
 	return err
 }
-
-// EnsureQueue makes a queue, so that its jobs wait visibly until a worker comes.
-func (b *Bus) EnsureQueue(ctx context.Context, q topology.Queue) error {
-	if _, ok := b.queues.Load(q); ok {
-		return nil
-	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	if _, err := b.js.CreateOrUpdateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig()); err != nil {
-		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
-	}
-	b.queues.Store(q, true)
-	return nil
-}

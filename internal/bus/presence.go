@@ -98,6 +98,7 @@ func (b *Bus) NewRoster() *Roster {
 
 // Run follows presence until ctx ends. It may run again after an error.
 func (r *Roster) Run(ctx context.Context) error {
+	remade := r.bus.Remade("KV_" + topology.BucketPresence)
 	kv, err := r.bus.js.KeyValue(ctx, topology.BucketPresence)
 	if err != nil {
 		return fmt.Errorf("presence: %w", explainJetStream(err))
@@ -118,6 +119,8 @@ func (r *Roster) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-remade:
+			return errors.New("the bucket of presence was made again")
 		case e, ok := <-w.Updates():
 			if !ok {
 				return errors.New("the watch on presence ended")

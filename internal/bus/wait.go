@@ -115,6 +115,9 @@ func explainJetStream(err error) error {
 	if isFull(err) {
 		return fmt.Errorf("the NATS server has no space left for JetStream: free the disk or raise max_file_store: %w", err)
 	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return fmt.Errorf("it is missing on the server; an orchestrator or `parley up` makes it again within seconds: %w", err)
+	}
 	return fmt.Errorf("JetStream: %w", err)
 }
 

@@ -142,7 +142,7 @@ func (s Service) run(ctx context.Context, cfg Config) error {
 			return health.Serve(run, cfg.HTTP, func(a net.Addr) { log.Info("health and metrics", "address", a.String()) })
 		})
 	}
-	g.Go(func() error { return RunRoles(run, b, []Role{role}, nil) })
+	g.Go(func() error { return RunRoles(run, b, []Role{Keeper(health), role}, nil) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 // Health tells the outside how a process is: alive, ready, and its metrics.
 type Health struct {
 	ready    atomic.Pointer[func() error]
+	required atomic.Pointer[func() error]
 	draining atomic.Bool
 	registry *prometheus.Registry
 }
@@ -30,6 +31,9 @@ func NewHealth() *Health {
 
 // Ready says how readiness is found out from now on.
 func (h *Health) Ready(check func() error) { h.ready.Store(&check) }
+
+// Require adds a check that must hold too, before and after [Health.Ready].
+func (h *Health) Require(check func() error) { h.required.Store(&check) }
 
 // Draining makes the process not ready for good.
 func (h *Health) Draining() { h.draining.Store(true) }
@@ -51,6 +55,11 @@ func (h *Health) check() error {
 	check := h.ready.Load()
 	if check == nil {
 		return errors.New("starting")
+	}
+	if required := h.required.Load(); required != nil {
+		if err := (*required)(); err != nil {
+			return err
+		}
 	}
 	return (*check)()
 }

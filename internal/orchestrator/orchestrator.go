@@ -14,6 +14,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // Orchestrator owns shards and decides for the conversations in them.
@@ -120,6 +121,7 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 		return err
 	}
 	s := newShard(o, n, offers)
+	conv, timers := o.Bus.Remade(topology.ConvStream(n)), o.Bus.Remade(topology.StreamTimers)
 	g, run := errgroup.WithContext(ctx)
 	work, stop := context.WithCancelCause(run)
 	defer stop(nil)
@@ -128,6 +130,16 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 		// The lease is given back when the work has stopped, not before.
 		defer release()
 		return s.run(work, stop)
+	})
+	g.Go(func() error {
+		select {
+		case <-work.Done():
+		case <-conv:
+			stop(fmt.Errorf("stream %s was made again", topology.ConvStream(n)))
+		case <-timers:
+			stop(fmt.Errorf("stream %s was made again", topology.StreamTimers))
+		}
+		return nil
 	})
 	g.Go(func() error {
 		err := lease.Keep(keep)

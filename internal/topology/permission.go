@@ -45,6 +45,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 	case App:
 		own := []string{
 			"conv.*.*.in", "conv.*.*.call.*",
+			"conv.*.probe",                        // whether the log can be written
 			"$JS.API.STREAM.INFO." + StreamTimers, // which conversations wait
 			Orchestrator.Inbox() + ".>",           // the answers of hooks
 		}
@@ -65,7 +66,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
 			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
 		}
-		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools))
+		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools), plan.making())
 		return publish, []string{inbox}
 	case Admin:
 		return []string{">"}, []string{">"}
@@ -79,6 +80,24 @@ func (p Plan) reading() []string {
 	for shard := range p.WithDefaults().Shards {
 		all = append(all, logOf(ConvStream(shard))...)
 	}
+	return all
+}
+
+// making is what it takes to make streams and buckets that are missing. The
+// server refuses to make one that exists otherwise.
+func (p Plan) making() []string {
+	const api = "$JS.API."
+	all := []string{api + "INFO"}
+	one := func(stream string) {
+		all = append(all, api+"STREAM.INFO."+stream, api+"STREAM.CREATE."+stream)
+	}
+	for _, cfg := range p.Streams() {
+		one(cfg.Name)
+	}
+	for _, cfg := range p.Buckets() {
+		one("KV_" + cfg.Bucket)
+	}
+	one("OBJ_" + p.Objects().Bucket)
 	return all
 }
 

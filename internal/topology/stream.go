@@ -22,8 +22,8 @@ const (
 	BucketObjects     = "PARLEY_OBJECTS"
 )
 
-// MetadataShards is the metadata key of HISTORY that fixes the number of shards
-// of a deployment.
+// MetadataShards is the metadata key of HISTORY and of each CONV stream that
+// fixes the number of shards of a deployment.
 const MetadataShards = "parley.shards"
 
 // MetadataEpoch is the metadata key of a CONV stream whose log lost its end: the
@@ -105,6 +105,7 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 		conv.Description = "conversations, everything, in order"
 		conv.MaxAge = p.MaxAge
 		conv.Duplicates = inputDedup
+		conv.Metadata = map[string]string{MetadataShards: strconv.Itoa(p.Shards)}
 		conv.MaxConsumers = consumersPerStream
 		conv.RePublish = &jetstream.RePublish{Source: fmt.Sprintf("conv.%d.>", shard), Destination: fmt.Sprintf("live.%d.>", shard)}
 		all = append(all, conv)

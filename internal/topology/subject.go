@@ -80,6 +80,10 @@ func (a Address) Subject(log Log) string {
 	return b.String()
 }
 
+// Probe is where a test of whether a shard's log can be written goes. It belongs to
+// no conversation.
+func Probe(shard int) string { return fmt.Sprintf("conv.%d.probe", shard) }
+
 // Everything is the pattern of all channels of a conversation.
 func Everything(log Log, shards int, conversation string) string {
 	return fmt.Sprintf("%s.%d.%s.>", log, ShardOf(conversation, shards), conversation)

@@ -1,0 +1,228 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// part is one stream of a deployment, or the stream under a bucket or the object
+// store.
+type part struct {
+	name  string // of the stream
+	want  func(have jetstream.StreamConfig) (next jetstream.StreamConfig, wrong []string)
+	make  func(context.Context) error
+	shard bool // a CONV stream
+}
+
+// parts are those of a plan in the order in which they are made: HISTORY, which
+// says that all are there, comes last.
+func (b *Bus) parts(plan topology.Plan) []part {
+	var all []part
+	for _, cfg := range plan.Buckets() {
+		all = append(all, part{name: "KV_" + cfg.Bucket,
+			want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) {
+				if cfg.TTL == 0 || have.MaxAge > 0 {
+					return have, nil
+				}
+				have.MaxAge = cfg.TTL
+				return have, []string{"time to live"}
+			},
+			make: func(ctx context.Context) error {
+				_, err := b.js.CreateKeyValue(ctx, cfg)
+				return err
+			}})
+	}
+	objects := plan.Objects()
+	all = append(all, part{name: "OBJ_" + objects.Bucket,
+		want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) { return have, nil },
+		make: func(ctx context.Context) error {
+			_, err := b.js.CreateObjectStore(ctx, objects)
+			return err
+		}})
+	for i, cfg := range plan.Streams() {
+		shard := i < plan.Shards // the CONV streams come first
+		all = append(all, part{name: cfg.Name, shard: shard,
+			want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) { return topology.Own(have, cfg) },
+			make: func(ctx context.Context) error {
+				if shard {
+					// A checkpoint of the log before would skip what is written to this one.
+					if err := b.SetCheckpoint(ctx, i, 0); err != nil {
+						return err
+					}
+				}
+				_, err := b.js.CreateStream(ctx, cfg)
+				return err
+			}})
+	}
+	return all
+}
+
+// setUp makes what is missing. Of what exists it changes what Parley cannot work
+// without and what the operator says: the rest is the administrator's.
+func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
+	plan, there, err := b.found(ctx, said)
+	if err != nil {
+		return err
+	}
+	for _, p := range b.parts(plan) {
+		if _, err := b.ensure(ctx, p, said, there); err != nil {
+			return err
+		}
+	}
+	b.plan, b.said = plan, &said
+	return nil
+}
+
+// ensure makes a part that is missing and corrects one that is wrong; change
+// says what was done. Where the deployment was not there before, a stream that
+// differs belongs to somebody else.
+func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool) (change string, err error) {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	s, err := b.js.Stream(ctx, p.name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err = p.make(ctx); err != nil {
+			return "", fmt.Errorf("make stream %s: %w", p.name, explainJetStream(err))
+		}
+		b.evict(p.name)
+		return "made again", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("stream %s: %w", p.name, explainJetStream(err))
+	}
+	b.saw(s.CachedInfo())
+	have := s.CachedInfo().Config
+	next, wrong := p.want(have)
+	if len(wrong) > 0 && !there {
+		return "", lastingError{fmt.Errorf("stream %s is there and is not Parley's (%s): give Parley an account of its own, or delete the stream", p.name, strings.Join(wrong, ", "))}
+	}
+	if said.Replicas > 0 && next.Replicas != said.Replicas {
+		next.Replicas, wrong = said.Replicas, append(wrong, "replicas")
+	}
+	if said.MaxAge > 0 && p.shard && next.MaxAge != said.MaxAge {
+		next.MaxAge, wrong = said.MaxAge, append(wrong, "age")
+		next.Duplicates = min(next.Duplicates, next.MaxAge)
+	}
+	if len(wrong) == 0 {
+		return "", nil
+	}
+	defer b.streams.Delete(p.name) // the handle has the configuration of before
+	if _, err := b.js.UpdateStream(ctx, next); err != nil {
+		return "", fmt.Errorf("stream %s differs from what Parley needs (%s) and cannot be changed; correct it, or delete it to have it made again: %w", p.name, strings.Join(wrong, ", "), explainJetStream(err))
+	}
+	return "corrected: " + strings.Join(wrong, ", "), nil
+}
+
+// found completes a plan with what the deployment fixed when it was made and,
+// where the plan says nothing, with what is there.
+func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, there bool, err error) {
+	shards, there, err := b.layout(ctx, plan.Shards)
+	if err != nil || shards == 0 {
+		return plan.WithDefaults(), false, err
+	}
+	// A conversation never moves: the shards stay.
+	plan.Shards = shards
+	for _, name := range []string{topology.StreamHistory, topology.ConvStream(0)} {
+		s, err := b.info(ctx, name)
+		if err != nil {
+			return plan, there, err
+		}
+		if s == nil {
+			continue
+		}
+		if plan.Replicas == 0 {
+			plan.Replicas = s.Config.Replicas
+		}
+		if plan.MaxAge == 0 && name != topology.StreamHistory {
+			plan.MaxAge = s.Config.MaxAge
+		}
+	}
+	return plan.WithDefaults(), there, nil
+}
+
+// info is the state of a stream; nil when it does not exist.
+func (b *Bus) info(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	s, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		b.evict(name)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))
+	}
+	b.saw(s.CachedInfo())
+	return s.CachedInfo(), nil
+}
+
+// layout is the number of shards of the deployment; 0 when there is none.
+// HISTORY says it or, where that is lost or was made anew, the CONV streams do.
+// there reports whether the deployment was complete once: a set-up that did not
+// finish may have met streams of somebody else.
+func (b *Bus) layout(ctx context.Context, said int) (shards int, there bool, err error) {
+	history, err := b.info(ctx, topology.StreamHistory)
+	if err != nil {
+		return 0, false, err
+	}
+	if history != nil {
+		if shards, err := shardsOf(history); err == nil {
+			return shards, true, nil
+		}
+	}
+	for shard := 0; ; shard++ {
+		s, err := b.info(ctx, topology.ConvStream(shard))
+		if err != nil {
+			return 0, false, err
+		}
+		if s == nil && shard >= max(said, shards) {
+			break
+		}
+		if s == nil {
+			continue
+		}
+		used := s.State.LastSeq > 0
+		there = there || used
+		if noted, err := shardsOf(s); err == nil {
+			shards = max(shards, noted)
+		} else if used { // made by a version that did not note the shards here
+			shards = max(shards, shard+1)
+		}
+	}
+	if history != nil && !there {
+		_, err := shardsOf(history)
+		return 0, false, err
+	}
+	return shards, there, nil
+}
+
+func shardsOf(s *jetstream.StreamInfo) (int, error) {
+	shards, err := strconv.Atoi(s.Config.Metadata[topology.MetadataShards])
+	if err != nil || shards < 1 {
+		return 0, lastingError{fmt.Errorf("stream %s is not Parley's: it has no %s metadata; give Parley an account of its own", s.Config.Name, topology.MetadataShards)}
+	}
+	return shards, nil
+}
+
+// EnsureQueue makes a queue if it is missing, so that its jobs wait visibly until
+// a worker comes. The limits of one that exists are the administrator's.
+func (b *Bus) EnsureQueue(ctx context.Context, q topology.Queue) error {
+	if _, ok := b.queues.Load(q); ok {
+		return nil
+	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	_, err := b.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
+	}
+	b.queues.Store(q, true)
+	return nil
+}

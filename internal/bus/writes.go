@@ -1,0 +1,103 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// writeErrorAge is how long a write that failed counts when no other followed.
+const writeErrorAge = 15 * time.Second
+
+// writeErrors keeps the last write to each stream that the server did not store.
+type writeErrors struct {
+	mu    sync.Mutex
+	tried map[string]writeError
+}
+
+type writeError struct {
+	err   error
+	first time.Time
+	last  time.Time
+}
+
+// wrote notes how a write to a stream ended. A refusal is an answer too: the
+// server reads and decides, so it can store.
+func (w *writeErrors) wrote(stream string, err error) {
+	api, answered := errors.AsType[*jetstream.APIError](err)
+	if answered && !isFull(api) && api.Code == 400 {
+		err = nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		delete(w.tried, stream)
+		return
+	}
+	if w.tried == nil {
+		w.tried = map[string]writeError{}
+	}
+	e, known := w.tried[stream]
+	if !known {
+		e.first = time.Now()
+	}
+	e.err, e.last = err, time.Now()
+	w.tried[stream] = e
+}
+
+// streamOf names the stream of a subject that this process writes to.
+func streamOf(subject string) string {
+	first, rest, _ := strings.Cut(subject, ".")
+	switch first {
+	case "conv":
+		shard, _, _ := strings.Cut(rest, ".")
+		return "CONV_" + shard
+	case "jobs":
+		return topology.StreamJobs
+	}
+	return first
+}
+
+// writeProblem is the write that fails now; nil when none does.
+func (b *Bus) writeProblem() error {
+	b.writes.mu.Lock()
+	defer b.writes.mu.Unlock()
+	for stream, e := range b.writes.tried {
+		if time.Since(e.last) < writeErrorAge {
+			return fmt.Errorf("%s cannot be written for %s: %w", stream, time.Since(e.first).Round(time.Second), explainWrite(e.err))
+		}
+	}
+	return nil
+}
+
+// explainWrite says what it can mean that a stream stores nothing. A server whose
+// disk was full once stops answering for the streams it could not write, until
+// it is restarted (nats-server 2.15).
+func explainWrite(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
+		return fmt.Errorf("the server does not store messages: its disk is full or was, see its log; free the disk, and restart a server that is not embedded: %w", err)
+	}
+	return explainJetStream(err)
+}
+
+// probe tests a write, in the bucket of leases.
+func (b *Bus) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	stream := "KV_" + topology.BucketLeases
+	_, err := b.js.Publish(ctx, "$KV."+topology.BucketLeases+".probe", []byte(strconv.FormatInt(time.Now().Unix(), 10)), jetstream.WithRetryAttempts(0))
+	b.writes.wrote(stream, err)
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", stream, explainWrite(err))
+	}
+	return nil
+}
