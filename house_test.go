@@ -40,6 +40,7 @@ var mayImport = map[string]string{
 	"examples/weather":             "tool",
 	"examples/conformance":         "", // tests only
 	"deploy/keda":                  "", // tests only
+	"internal/doctor":              "internal/llm/catalog internal/mcp " + lower,
 	"internal/orchestrator":        lower,
 	"internal/worker":              lower,
 	"internal/broker":              "internal/topology internal/events",

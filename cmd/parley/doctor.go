@@ -5,97 +5,133 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/doctor"
+	"github.com/parleybus/parley/internal/policy"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
+	fix := false
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what Parley needs, and say what to do about the rest",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context()) },
+		Long: `Check what Parley needs: keys, server, streams, space, clock, replicas,
+orchestrator, workers, queues, tools, MCP servers. Each line that fails names the
+remedy. --fix applies the remedies that lose nothing, such as making a missing
+stream again.
+
+Exit codes: 0 all is well, 1 something fails.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), fix) },
 	}
+	f := cmd.Flags()
+	f.BoolVar(&fix, "fix", false, "apply the remedies that lose nothing")
+	a.cfg.Asking(f)
+	a.cfg.Calling(f)
+	a.cfg.Deciding(f)
 	a.outputFlag(cmd)
 	return cmd
 }
 
-// finding is one check's result.
-type finding struct {
-	Check string `json:"check"`
-	OK    bool   `json:"ok"`
-	Says  string `json:"says"`
-}
-
-func (a *app) doctor(ctx context.Context) error {
+func (a *app) doctor(ctx context.Context, fix bool) error {
 	asJSON, err := a.json()
 	if err != nil {
 		return err
 	}
-	found := a.examine(ctx)
+	found := a.examine(ctx, fix)
 	failed := false
 	for _, f := range found {
 		failed = failed || !f.OK
-		if !asJSON {
-			mark := "ok  "
-			if !f.OK {
-				mark = "FAIL"
-			}
-			if _, err := fmt.Fprintf(os.Stdout, "%s  %-8s %s\n", mark, f.Check, f.Says); err != nil {
-				return outputError(err)
-			}
+		if asJSON {
+			continue
+		}
+		mark := "ok  "
+		if !f.OK {
+			mark = "FAIL"
+		}
+		line := fmt.Sprintf("%s  %-12s %s", mark, f.Check, plainLine(f.Says))
+		if f.Fixed != "" {
+			line += "\nfixed " + f.Check + ": " + plainLine(f.Fixed)
+		}
+		if _, err := fmt.Fprintln(os.Stdout, line); err != nil {
+			return outputError(err)
 		}
 	}
 	if asJSON {
 		err = printJSON(found)
 	}
 	if err == nil && failed {
-		err = &exitError{exitFailed, errors.New("something is missing; see above")}
+		err = &exitError{exitFailed, errors.New("something fails; see above")}
 	}
 	return err
 }
 
-func (a *app) examine(ctx context.Context) []finding {
-	var found []finding
+// examine makes every check that can be made from here.
+func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
+	var found []doctor.Finding
 	note := func(check string, err error, says string) {
 		if err != nil {
 			says = err.Error()
 		}
-		found = append(found, finding{check, err == nil, says})
+		found = append(found, doctor.Finding{Check: check, OK: err == nil, Says: says})
 	}
 	models, err := a.cfg.Catalog(ctx)
 	if err != nil {
 		note("models", err, "")
 	} else {
-		note("models", nil, fmt.Sprintf("%s would answer here (%s); configured: %s", models.Default, models.Why, strings.Join(models.Names(), ", ")))
+		found = append(found, doctor.Models(ctx, models, bus.Getenv)...)
+	}
+	x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
+	if a.cfg.Rules != "" {
+		if x.Rules, err = policy.Load(a.cfg.Rules); err != nil {
+			note("rules", err, "")
+		}
+	}
+	log, err := a.logger()
+	if err == nil {
+		_, x.Servers, err = a.cfg.Toolbox(log)
+	}
+	if err != nil {
+		note("tools-file", err, "")
 	}
 	s, err := a.client(ctx)
+	if errors.Is(err, bus.ErrNotSetUp) && fix {
+		if s, err = a.setUp(ctx); err == nil {
+			found = append(found, doctor.Finding{Check: "set-up", OK: true, Says: "the streams exist", Fixed: "made the streams that were missing"})
+		}
+	}
 	var nobody *exitError
-	if errors.As(err, &nobody) && a.cfg.NATS.URL == "" {
-		note("data", nil, a.data+" is empty: `parley ask` or `parley up` fills it")
+	if errors.As(err, &nobody) && errors.Is(err, errNoData) {
+		err := doctor.Writable(a.data)
+		note("data", err, a.data+" is empty: `parley ask` or `parley up` fills it")
 		return found
 	}
-	note("server", err, "")
 	if err != nil {
+		note("server", err, "")
 		return found
 	}
 	defer func() { _ = s.Close() }() // what was found is what counts
-	began := time.Now()
-	ids, err := s.ConversationIDs(ctx, 0)
-	found[len(found)-1].Says = fmt.Sprintf("%s answers in %s, %d shards", s.where(), time.Since(began).Round(100*time.Microsecond), s.Shards())
-	note("history", err, fmt.Sprintf("%d conversations", len(ids)))
-	waiting, err := s.Timers(ctx)
-	note("timers", err, fmt.Sprintf("%d conversations wait for somebody", len(waiting)))
-	offers, err := s.Offers(ctx)
-	kinds := map[string]int{}
-	for _, o := range offers {
-		kinds[o.Kind]++
+	x.Bus, x.Where, x.Alone = s.Bus, s.where(), s.server != nil
+	if a.cfg.NATS.URL == "" {
+		x.Dir = a.data
 	}
-	if err == nil && s.server == nil && kinds["llm"] == 0 {
-		err = errors.New("no llm-worker is connected: start one with `llm-worker` or `parley up --only llm-worker`")
+	return append(found, x.Run(ctx)...)
+}
+
+// setUp connects to the server that is named or runs here and makes the streams.
+func (a *app) setUp(ctx context.Context) (*session, error) {
+	cfg := a.cfg.NATS
+	if cfg.URL == "" {
+		cfg.URL = runningServer(a.data)
 	}
-	note("workers", err, fmt.Sprintf("%d routes and %d tools are offered now", kinds["llm"], kinds["tool"]))
-	return found
+	cfg.Name = "parley doctor " + daemon.Token(a.cfg.Name)
+	b, err := bus.Connect(ctx, cfg, &a.cfg.Plan)
+	if err != nil {
+		return nil, err
+	}
+	return &session{Bus: b, stop: func() {}}, nil
 }

@@ -54,6 +54,9 @@ func (s *session) Close() error {
 	return err
 }
 
+// errNoData says that a data directory has never been used.
+var errNoData = errors.New("there are no conversations")
+
 // client connects to what is there: the server of NATS_URL, the one that runs
 // on the data directory, or, to read what was left there, one of our own.
 func (a *app) client(ctx context.Context) (*session, error) {
@@ -65,7 +68,7 @@ func (a *app) client(ctx context.Context) (*session, error) {
 		return s, err
 	}
 	if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
-		return nil, &exitError{exitNobody, fmt.Errorf("there are no conversations in %s yet: ask something with `parley ask`, or set NATS_URL", a.data)}
+		return nil, &exitError{exitNobody, fmt.Errorf("%w in %s yet: ask something with `parley ask`, or set NATS_URL", errNoData, a.data)}
 	}
 	return a.embed(ctx, log, -1)
 }

@@ -15,11 +15,12 @@ import (
 func expire(t *testing.T, b *bus.Bus) {
 	t.Helper()
 	ctx := within(t, 20*time.Second)
-	for behind := uint64(1); behind > 0; {
-		var err error
-		if behind, err = b.HistoryBehind(ctx, 0); err != nil {
+	for copied := false; !copied; {
+		shards, err := b.HistoryBehind(ctx)
+		if err != nil {
 			t.Fatal(err)
 		}
+		copied = shards[0].Copied >= shards[0].Fact
 	}
 	_, js := b.Raw()
 	s, err := js.Stream(ctx, topology.ConvStream(0))

@@ -246,31 +246,3 @@ func (b *Bus) lastCopy(ctx context.Context, a topology.Address) (*raw, error) {
 	r, err := original(*last)
 	return &r, err
 }
-
-// HistoryBehind is by how many sequences HISTORY is behind the last fact of a
-// shard; 0 when it holds a copy of every fact.
-func (b *Bus) HistoryBehind(ctx context.Context, shard int) (uint64, error) {
-	last, err := b.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(shard))
-	if err != nil {
-		return 0, err
-	}
-	var copied uint64
-	if last != nil {
-		r, err := original(*last)
-		if err != nil {
-			return 0, err
-		}
-		copied = r.seq
-	}
-	var behind uint64
-	for _, channel := range topology.FactChannels() {
-		r, err := b.lastFromLeader(ctx, topology.ConvStream(shard), topology.OfShard(shard, channel))
-		if err != nil {
-			return 0, err
-		}
-		if r != nil && r.seq > copied {
-			behind = max(behind, r.seq-copied)
-		}
-	}
-	return behind, nil
-}

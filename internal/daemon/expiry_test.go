@@ -43,11 +43,11 @@ func (d *deployment) copied(shard int) {
 	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		behind, err := d.HistoryBehind(ctx, shard)
+		shards, err := d.HistoryBehind(ctx)
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		if behind == 0 {
+		if shards[shard].Copied >= shards[shard].Fact {
 			return
 		}
 	}

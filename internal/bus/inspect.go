@@ -1,0 +1,195 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// StreamState is what an examination wants to know of one stream of the
+// deployment.
+type StreamState struct {
+	Name    string
+	Missing bool
+	Wrong   []string // settings that differ from what Parley needs
+	Leader  bool     // a replicated stream has a leader, or the stream is not replicated
+	Offline []string // replicas that are not connected
+	Lagging []string // replicas that are behind
+}
+
+// States reads the state of every stream, bucket and object store.
+func (b *Bus) States(ctx context.Context) ([]StreamState, error) {
+	var all []StreamState
+	for _, p := range b.parts(b.plan) {
+		info, err := b.info(ctx, p.name)
+		if err != nil {
+			return nil, b.explainDenied(err)
+		}
+		state := StreamState{Name: p.name, Missing: info == nil, Leader: true}
+		if info != nil {
+			_, state.Wrong = p.want(info.Config)
+		}
+		if info != nil && info.Cluster != nil && info.Config.Replicas > 1 {
+			state.Leader = info.Cluster.Leader != ""
+			for _, r := range info.Cluster.Replicas {
+				switch {
+				case r.Offline:
+					state.Offline = append(state.Offline, r.Name)
+				case !r.Current:
+					state.Lagging = append(state.Lagging, fmt.Sprintf("%s by %d", r.Name, r.Lag))
+				}
+			}
+		}
+		all = append(all, state)
+	}
+	return all, nil
+}
+
+// Repair makes what is missing and corrects what is wrong, and returns what was
+// done. Nothing that is stored is lost by it.
+func (b *Bus) Repair(ctx context.Context) (done []string, err error) {
+	var problems []error
+	for _, p := range b.parts(b.plan) {
+		change, err := b.ensure(ctx, p, topology.Plan{}, true)
+		if err != nil {
+			problems = append(problems, b.explainDenied(err))
+		} else if change != "" {
+			done = append(done, p.name+" "+change)
+		}
+	}
+	return done, errors.Join(problems...)
+}
+
+// ClockSkew is by how much this machine's clock is ahead of the server's.
+func (b *Bus) ClockSkew(ctx context.Context) (time.Duration, error) {
+	best, skew := time.Hour, time.Duration(0)
+	for range 3 { // the quickest answer is the most exact one
+		sent := time.Now()
+		info, err := b.info(ctx, topology.StreamHistory)
+		if err != nil {
+			return 0, err
+		}
+		if info == nil || info.TimeStamp.IsZero() {
+			return 0, errors.New("the server does not say what time it is")
+		}
+		if took := time.Since(sent); took < best {
+			best, skew = took, sent.Add(took/2).Sub(info.TimeStamp)
+		}
+	}
+	return skew, nil
+}
+
+// Space is how much JetStream stores for this account and how much it may; zero
+// when there is no limit.
+func (b *Bus) Space(ctx context.Context) (used, most uint64, err error) {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	account, err := b.js.AccountInfo(ctx)
+	if err != nil {
+		return 0, 0, b.explainDenied(explainJetStream(err))
+	}
+	used = account.Store
+	if account.Limits.MaxStore > 0 {
+		most = uint64(account.Limits.MaxStore)
+	}
+	return used, most, nil
+}
+
+// TestWrites stores a message in the log of each shard and in the bucket of
+// presence, and returns why one is not stored. Followers skip these messages.
+func (b *Bus) TestWrites(ctx context.Context) error {
+	subjects := []string{"$KV." + topology.BucketPresence + ".probe"}
+	for shard := range b.Shards() {
+		subjects = append(subjects, topology.Probe(shard))
+	}
+	for _, subject := range subjects {
+		try, cancel := context.WithTimeout(ctx, appendTimeout)
+		_, err := b.js.Publish(try, subject, nil, jetstream.WithRetryAttempts(0))
+		cancel()
+		if denied := b.denial(subject); denied != nil {
+			continue // this user may not, which says nothing about the others
+		}
+		if err != nil {
+			return fmt.Errorf("a write to %s is not stored: %w", strings.TrimPrefix(subject, "$KV."), explainWrite(err))
+		}
+	}
+	return nil
+}
+
+// Behind is where HISTORY stands beside the log of a shard, in sequences of CONV.
+type Behind struct {
+	Shard     int
+	End       uint64 // last message of CONV
+	Fact      uint64 // last fact in CONV
+	FactAt    time.Time
+	Copied    uint64 // last fact that HISTORY has
+	Diverging bool   // HISTORY has what CONV has lost
+}
+
+// HistoryBehind compares the last fact of each shard with its last copy.
+func (b *Bus) HistoryBehind(ctx context.Context) ([]Behind, error) {
+	var all []Behind
+	for shard := range b.Shards() {
+		conv, err := b.info(ctx, topology.ConvStream(shard))
+		if err != nil || conv == nil {
+			return nil, err
+		}
+		at := Behind{Shard: shard, End: conv.State.LastSeq}
+		for _, channel := range topology.FactChannels() {
+			m, err := b.lastFromLeader(ctx, topology.ConvStream(shard), topology.OfShard(shard, channel))
+			if err != nil {
+				return nil, fmt.Errorf("last fact of shard %d: %w", shard, b.explainDenied(err))
+			}
+			if m != nil && m.seq > at.Fact {
+				at.Fact, at.FactAt = m.seq, m.at
+			}
+		}
+		copied, err := b.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(shard))
+		if err != nil {
+			return nil, fmt.Errorf("last copy of shard %d: %w", shard, b.explainDenied(err))
+		}
+		if copied != nil {
+			from, err := original(*copied)
+			if err != nil {
+				return nil, err
+			}
+			at.Copied = from.seq
+		}
+		at.Diverging = at.Copied > at.End
+		all = append(all, at)
+	}
+	return all, nil
+}
+
+// Ping asks the server for an answer, and JetStream for HISTORY.
+func (b *Bus) Ping(ctx context.Context) error {
+	_, err := b.info(ctx, topology.StreamHistory)
+	return b.explainDenied(err)
+}
+
+// StaleCheckpoint reports whether a shard's checkpoint is past the end of its log;
+// with reset it is set back, and the shard's next owner reads the whole log.
+func (b *Bus) StaleCheckpoint(ctx context.Context, shard int, end uint64, reset bool) (bool, error) {
+	at, err := b.Checkpoint(ctx, shard)
+	if err != nil || at <= end {
+		return false, err
+	}
+	if reset {
+		return true, b.SetCheckpoint(ctx, shard, 0)
+	}
+	return true, nil
+}
+
+// Denied reports whether an error says that this user may not do something.
+func Denied(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
+
+// SameTool reports whether two tools of a name take the same calls.
+func SameTool(a, b *events.ToolSpec) bool { return a == b || a != nil && b != nil && sameTool(a, b) }

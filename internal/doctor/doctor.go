@@ -1,0 +1,111 @@
+// Package doctor examines a deployment: it finds out why a question would not be
+// answered, names the remedy, and applies the remedies that lose nothing.
+//
+// A check that reports ok was made; one that this user may not make says so.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/mcp"
+	"github.com/parleybus/parley/internal/policy"
+)
+
+// Finding is the result of one check.
+type Finding struct {
+	Check string `json:"check"`
+	OK    bool   `json:"ok"`
+	Says  string `json:"says"`
+	Fixed string `json:"fixed,omitempty"` // what was done about it
+}
+
+// Examination is what to examine.
+type Examination struct {
+	Bus   *bus.Bus
+	Where string // names the server for people
+	// Alone: nothing else uses the server now. Who asks something runs the
+	// orchestrator and the workers in his own process.
+	Alone bool
+	// Fix applies the remedies that lose nothing.
+	Fix bool
+	// Dir is the data directory of the embedded server, if it is on this machine.
+	Dir string
+	// Rules are those of the deployment, as far as this process knows them.
+	Rules policy.Defaults
+	// Servers are the MCP servers that are configured here.
+	Servers []*mcp.Server
+	// Tolerance is what still counts as in order.
+	Tolerance Tolerance
+}
+
+// Tolerance bounds what counts as in order.
+type Tolerance struct {
+	ClockSkew  time.Duration // between this machine and the server
+	HistoryLag time.Duration // of HISTORY behind CONV
+	Overdue    time.Duration // of an answer or a timer
+	FreeBytes  uint64        // on the disk of the data directory
+}
+
+// DefaultTolerance is what `parley doctor` uses.
+func DefaultTolerance() Tolerance {
+	return Tolerance{ClockSkew: time.Second, HistoryLag: 5 * time.Second, Overdue: 2 * time.Minute, FreeBytes: 100 << 20}
+}
+
+const (
+	longestTurn  = 15 * time.Minute // unless the conversation's Settings say otherwise
+	fullPercent  = 90               // of the storage of the account
+	checkTimeout = 20 * time.Second
+)
+
+// Run makes every check, in an order in which the first failure is the most
+// likely cause of those that follow.
+func (x *Examination) Run(ctx context.Context) []Finding {
+	var all []Finding
+	for _, check := range []struct {
+		name string
+		make func(context.Context) (says, fixed string, err error)
+		skip bool
+	}{
+		{"server", x.server, false},
+		{"streams", x.streams, false},
+		{"disk", x.disk, false},
+		{"writes", x.writes, false},
+		{"clock", x.clock, false},
+		{"replicas", x.replicas, false},
+		{"history", x.history, false},
+		{"orchestrator", x.orchestrator, x.Alone},
+		{"workers", x.workers, false},
+		{"queues", x.queues, x.Alone},
+		{"tools", x.tools, x.Alone},
+		{"timers", x.timers, false},
+		{"stuck", x.stuck, x.Alone},
+		{"mcp", x.mcp, len(x.Servers) == 0},
+	} {
+		if check.skip {
+			continue
+		}
+		try, cancel := context.WithTimeout(ctx, checkTimeout)
+		says, fixed, err := check.make(try)
+		cancel()
+		f := Finding{Check: check.name, OK: err == nil, Says: says, Fixed: fixed}
+		switch {
+		case bus.Denied(err):
+			f.OK, f.Says = true, "not examined: this user may not"
+		case err != nil:
+			f.Says = err.Error()
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func (x *Examination) server(ctx context.Context) (says, fixed string, err error) {
+	began := time.Now()
+	if err := x.Bus.Ping(ctx); err != nil {
+		return "", "", err
+	}
+	return fmt.Sprintf("%s answers in %s, %d shards", x.Where, time.Since(began).Round(100*time.Microsecond), x.Bus.Shards()), "", nil
+}

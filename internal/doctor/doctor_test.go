@@ -1,0 +1,247 @@
+package doctor_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/doctor"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/mcp"
+	"github.com/parleybus/parley/internal/policy"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+func TestMain(m *testing.M) {
+	// The server waits some seconds for a source that went with it.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
+}
+
+// patient is a deployment with an owner of its shard, a model and a tool.
+type patient struct {
+	*testing.T
+	b   *bus.Bus
+	js  jetstream.JetStream
+	x   *doctor.Examination
+	one string // a conversation
+}
+
+func (p *patient) must(err error) {
+	p.Helper()
+	if err != nil {
+		p.Fatal(err)
+	}
+}
+
+func id() string { return uuid.Must(uuid.NewV7()).String() }
+
+func spec(effect events.Effect) *events.ToolSpec {
+	return &events.ToolSpec{Name: "clock", Schema: json.RawMessage(`{"type":"object"}`), Effect: effect}
+}
+
+func healthy(t *testing.T) *patient {
+	t.Helper()
+	s, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	b, err := bus.Connect(t.Context(), bus.Config{Options: []nats.Option{s.InProcess()}}, &topology.Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	_, js := b.Raw()
+	p := &patient{T: t, b: b, js: js, one: id(), x: &doctor.Examination{Bus: b, Where: "here", Tolerance: doctor.DefaultTolerance()}}
+	_, err = b.TakeLease(t.Context(), 0, "owner")
+	p.must(err)
+	p.must(b.Announce(t.Context(), []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/demo"},
+		{Kind: "tool", Name: "clock", Worker: "w", Tool: spec(events.EffectPure)}}))
+	return p
+}
+
+// say publishes an input that nobody answers.
+func (p *patient) say(e events.Event) {
+	_, err := p.b.Publish(p.Context(), p.one, id(), e)
+	p.must(err)
+}
+
+func (p *patient) job(tool string) {
+	q, err := topology.ToolQueue(tool)
+	p.must(err)
+	p.must(p.b.EnsureQueue(p.Context(), q))
+	call := id()
+	subject, err := topology.ToolJob(tool, call)
+	p.must(err)
+	p.must(p.b.PublishJob(p.Context(), p.one, subject, call, &events.ToolJob{Call: call, Tool: tool, Arguments: json.RawMessage("{}")}))
+}
+
+// change changes the configuration of a stream.
+func (p *patient) change(name string, to func(*jetstream.StreamConfig)) {
+	s, err := p.js.Stream(p.Context(), name)
+	p.must(err)
+	cfg := s.CachedInfo().Config
+	to(&cfg)
+	_, err = p.js.UpdateStream(p.Context(), cfg)
+	p.must(err)
+}
+
+// illness is one thing that is wrong, the check that finds it, and words of its
+// remedy.
+type illness struct {
+	upset func(*patient)
+	check string
+	says  string
+	cured bool // --fix removes it
+}
+
+func illnesses() map[string]illness {
+	return map[string]illness{
+		"nothing":                  {func(*patient) {}, "", "", false},
+		"no orchestrator":          {func(p *patient) { p.must(p.b.BreakLeases(p.Context())) }, "orchestrator", "parley up --only orchestrator", false},
+		"a stream is gone":         {func(p *patient) { p.must(p.js.DeleteStream(p.Context(), topology.StreamDead)) }, "streams", "DEAD is missing", true},
+		"a bucket is gone":         {func(p *patient) { p.must(p.js.DeleteStream(p.Context(), "KV_"+topology.BucketCheckpoints)) }, "streams", "KV_PARLEY_CHECKPOINTS is missing", true},
+		"the object store is gone": {func(p *patient) { p.must(p.js.DeleteStream(p.Context(), "OBJ_"+topology.BucketObjects)) }, "streams", "OBJ_PARLEY_OBJECTS is missing", true},
+		"a stream differs": {func(p *patient) {
+			p.change(topology.StreamTimers, func(c *jetstream.StreamConfig) { c.Subjects = []string{"timer.>"} })
+		}, "streams", "TIMERS differs (subjects)", true},
+		"the log is not republished": {func(p *patient) {
+			p.change(topology.ConvStream(0), func(c *jetstream.StreamConfig) { c.RePublish = nil })
+		}, "streams", "CONV_0 differs (republish)", true},
+		"the log is full": {func(p *patient) {
+			p.change(topology.ConvStream(0), func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1, jetstream.DiscardNew })
+		}, "writes", "no space left", false},
+		"the disk is nearly full": {func(p *patient) { p.x.Dir, p.x.Tolerance.FreeBytes = p.TempDir(), 1<<62 }, "disk", "free some", false},
+		"the clocks differ":       {func(p *patient) { p.x.Tolerance.ClockSkew = -1 }, "clock", "NTP", false},
+		"no model": {func(p *patient) {
+			p.must(p.js.DeleteStream(p.Context(), "KV_"+topology.BucketPresence))
+			_, err := p.b.Repair(p.Context())
+			p.must(err)
+		}, "workers", "parley up --only llm-worker", false},
+		"jobs of a tool that nobody serves": {func(p *patient) { p.job("gone") }, "queues", `"gone" wait and no worker serves it`, false},
+		"jobs that nobody takes":            {func(p *patient) { p.job("clock") }, "queues", `"clock" wait and its workers take none`, false},
+		"two tools of one name": {func(p *patient) {
+			raw, err := json.Marshal(bus.Offer{Kind: "tool", Name: "clock", Worker: "other", Tool: spec(events.EffectOnce)})
+			p.must(err)
+			_, err = p.js.Publish(p.Context(), "$KV.PARLEY_PRESENCE.tool.clock.other", raw)
+			p.must(err)
+		}, "tools", "rename one", false},
+		"rules for a tool that nobody serves": {func(p *patient) {
+			p.x.Rules = policy.Defaults{Policy: &events.Policy{Rules: []events.Rule{{Tool: "clok", Action: events.ActionAuto}}}}
+		}, "tools", `"clok", which no worker serves`, false},
+		"settings with a tool that nobody serves": {func(p *patient) { p.say(&events.Settings{Tools: []string{"c*", "clok"}}) }, "tools", oneOf, false},
+		"an input without an answer": {func(p *patient) {
+			p.x.Tolerance.Overdue = 0
+			p.say(&events.UserMessage{Text: "hello"})
+		}, "stuck", "parley cancel", false},
+		"a turn without an end": {func(p *patient) {
+			p.x.Tolerance.Overdue = 0
+			d := &events.Decision{Owner: "owner", State: events.State{Phase: events.PhaseGenerating, Turn: id(), Generation: id(), StartedMS: time.Now().Add(-time.Hour).UnixMilli()}}
+			frame, err := events.AppendFrame(nil, d)
+			p.must(err)
+			_, err = p.b.Append(p.Context(), topology.At(1, p.one, events.ChannelTurn), 0, frame)
+			p.must(err)
+		}, "stuck", "its turn has been open for 1h0m", false},
+		"a timer that nobody handles": {func(p *patient) {
+			p.x.Tolerance.Overdue = 0
+			_, err := p.js.Publish(p.Context(), topology.Due(1, p.one), nil)
+			p.must(err)
+		}, "stuck", "was not handled", false},
+		"a checkpoint past the end": {func(p *patient) { p.must(p.b.SetCheckpoint(p.Context(), 0, 1000)) }, "history", "checkpoint of shard 0", true},
+		"HISTORY behind": {func(p *patient) {
+			p.x.Tolerance.HistoryLag, p.x.Tolerance.Overdue = 0, time.Hour
+			p.change(topology.StreamHistory, func(c *jetstream.StreamConfig) { c.Sources = nil })
+			p.say(&events.UserMessage{Text: "hello"})
+		}, "history", "HISTORY is behind CONV_0", false},
+		"an MCP server that is down": {func(p *patient) { p.x.Servers = []*mcp.Server{{Name: "files", Command: []string{"false"}}} }, "mcp", `"files" does not list its tools`, false},
+	}
+}
+
+// oneOf stands for the conversation's id in what a check says.
+const oneOf = "conversation "
+
+func TestDoctorFindsWhatIsBroken(t *testing.T) {
+	t.Parallel()
+	for name, ill := range illnesses() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := healthy(t)
+			ill.upset(p)
+			found := p.x.Run(t.Context())
+			if got := failed(found); ill.check == "" && len(got) > 0 || ill.check != "" && !strings.Contains(got[ill.check], ill.says) {
+				t.Errorf("it says %v, want %q from %q", got, ill.says, ill.check)
+			}
+			p.x.Fix = true
+			found = p.x.Run(t.Context())
+			if got := failed(found)[ill.check]; ill.cured != (got == "" && ill.check != "") {
+				t.Errorf("after --fix %q says %q", ill.check, got)
+			}
+			for _, f := range found {
+				if ill.cured && f.Check == ill.check && f.Fixed == "" {
+					t.Errorf("%+v does not say what was done", f)
+				}
+			}
+		})
+	}
+}
+
+// failed are the checks that failed and what they say, without line breaks.
+func failed(found []doctor.Finding) map[string]string {
+	all := map[string]string{}
+	for _, f := range found {
+		if !f.OK {
+			all[f.Check] = strings.ReplaceAll(f.Says, "\n", " ")
+		}
+	}
+	return all
+}
+
+func TestDoctorNamesTheKeyThatIsRefused(t *testing.T) {
+	t.Parallel()
+	status := http.StatusUnauthorized
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/models" {
+			t.Errorf("asked for %s", r.URL.Path)
+		}
+		w.WriteHeader(status)
+	}))
+	defer s.Close()
+	env := map[string]string{"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": s.URL + "/v1", "ANTHROPIC_API_KEY": "x", "ANTHROPIC_BASE_URL": s.URL, "OLLAMA_HOST": "127.0.0.1:9"}
+	getenv := func(name string) string { return env[name] }
+	c, err := catalog.Open(t.Context(), catalog.Options{Getenv: getenv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := failed(doctor.Models(t.Context(), c, getenv))["keys"]
+	for _, name := range []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "401"} {
+		if !strings.Contains(keys, name) {
+			t.Errorf("%q does not name %s", keys, name)
+		}
+	}
+	if strings.Contains(keys, "sk-x") {
+		t.Errorf("%q has the key itself", keys)
+	}
+	status = http.StatusOK
+	if got := failed(doctor.Models(t.Context(), c, getenv)); len(got) > 0 {
+		t.Errorf("%v", got)
+	}
+	s.Close()
+	if got := failed(doctor.Models(t.Context(), c, getenv)); !strings.Contains(got["keys"], "cannot be reached") {
+		t.Errorf("%v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	doctor.Models(ctx, c, getenv) // returns
+}

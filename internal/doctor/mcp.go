@@ -1,0 +1,86 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parleybus/parley/internal/mcp"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+// mcpTimeout is how long a server may take to list its tools.
+const mcpTimeout = 8 * time.Second
+
+// mcp starts or connects to each MCP server and lists its tools.
+func (x *Examination) mcp(ctx context.Context) (says, fixed string, err error) {
+	var bad []string
+	tools := 0
+	for _, s := range x.Servers {
+		n, err := listTools(ctx, *s)
+		if err != nil {
+			bad = append(bad, fmt.Sprintf("MCP server %q does not list its tools: %v: correct its entry in the file of tools, or start it", s.Name, err))
+		}
+		tools += n
+	}
+	if len(bad) > 0 {
+		return "", "", errors.New(strings.Join(bad, "; "))
+	}
+	return fmt.Sprintf("%d servers list %d tools", len(x.Servers), tools), "", nil
+}
+
+func listTools(ctx context.Context, s mcp.Server) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, mcpTimeout)
+	defer cancel()
+	last := &lastError{Handler: slog.DiscardHandler}
+	s.Log = slog.New(last)
+	listed := false
+	err = s.Run(ctx, func(tools ...tool.Tool) error {
+		n, listed = len(tools), true
+		cancel()
+		return nil
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case listed:
+		return n, nil
+	}
+	last.mu.Lock()
+	defer last.mu.Unlock()
+	if last.err != "" {
+		return 0, errors.New(last.err)
+	}
+	return 0, fmt.Errorf("no answer within %s", mcpTimeout)
+}
+
+// lastError keeps the error of the last record: a server that cannot be reached
+// is tried again, and only the log says why.
+type lastError struct {
+	slog.Handler
+	mu  sync.Mutex
+	err string
+}
+
+// Enabled implements [slog.Handler].
+func (l *lastError) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// WithAttrs implements [slog.Handler].
+func (l *lastError) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+// Handle implements [slog.Handler].
+func (l *lastError) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "error" {
+			l.mu.Lock()
+			l.err = a.Value.String()
+			l.mu.Unlock()
+		}
+		return true
+	})
+	return nil
+}

@@ -1,0 +1,38 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parleybus/parley/internal/llm/catalog"
+)
+
+// Models checks the providers that are configured in this process: the keys, by
+// asking each for its list of models, and which one would answer.
+func Models(ctx context.Context, c *catalog.Catalog, getenv func(string) string) []Finding {
+	all := []Finding{{Check: "models", OK: true, Says: fmt.Sprintf("%s would answer here (%s); configured: %s", c.Default, c.Why, strings.Join(c.Names(), ", "))}}
+	provider, _, _ := strings.Cut(c.Default, "/")
+	var bad, good []string
+	for _, name := range c.Names() {
+		ctx, cancel := context.WithTimeout(ctx, mcpTimeout)
+		asked, err := c.Check(ctx, name, getenv)
+		cancel()
+		switch {
+		case !asked:
+		case err == nil:
+			good = append(good, name)
+		case name == provider || errors.Is(err, catalog.ErrKeyRefused):
+			bad = append(bad, err.Error())
+		}
+	}
+	f := Finding{Check: "keys", OK: len(bad) == 0, Says: "no key is configured"}
+	switch {
+	case !f.OK:
+		f.Says = strings.Join(bad, "; ")
+	case len(good) > 0:
+		f.Says = "accepted by " + strings.Join(good, ", ")
+	}
+	return append(all, f)
+}

@@ -1,0 +1,143 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+)
+
+// streams checks that every stream, bucket and queue is there and has the settings
+// that Parley needs.
+func (x *Examination) streams(ctx context.Context) (says, fixed string, err error) {
+	states, err := x.Bus.States(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	var bad []string
+	for _, s := range states {
+		if s.Missing {
+			bad = append(bad, s.Name+" is missing")
+		} else if len(s.Wrong) > 0 {
+			bad = append(bad, s.Name+" differs ("+strings.Join(s.Wrong, ", ")+")")
+		}
+	}
+	says = fmt.Sprintf("%d streams and buckets are as they must be", len(states))
+	if len(bad) == 0 {
+		return says, "", nil
+	}
+	if !x.Fix {
+		return "", "", fmt.Errorf("%s: an orchestrator or `parley up` corrects it within seconds, or use `parley doctor --fix`", strings.Join(bad, ", "))
+	}
+	done, err := x.Bus.Repair(ctx)
+	if err != nil {
+		return "", strings.Join(done, "; "), err
+	}
+	return says, strings.Join(done, "; "), nil
+}
+
+// writes tests that messages are stored.
+func (x *Examination) writes(ctx context.Context) (says, fixed string, err error) {
+	if err := x.Bus.TestWrites(ctx); err != nil {
+		return "", "", err
+	}
+	return "messages are stored", "", nil
+}
+
+// disk checks that there is space left, for the account and on the disk.
+func (x *Examination) disk(ctx context.Context) (says, fixed string, err error) {
+	if x.Dir != "" {
+		if free, known := freeBytes(x.Dir); known {
+			if free < x.Tolerance.FreeBytes {
+				return "", "", fmt.Errorf("%d MB are left on the disk of %s: free some, or move the data directory with --data", free>>20, x.Dir)
+			}
+			says = fmt.Sprintf("%d MB are free on the disk of %s", free>>20, x.Dir)
+		}
+	}
+	used, most, err := x.Bus.Space(ctx)
+	switch {
+	case bus.Denied(err) && says != "":
+		return says, "", nil
+	case err != nil:
+		return "", "", err
+	case most > 0 && used*100 > most*fullPercent:
+		return "", "", fmt.Errorf("JetStream stores %d of at most %d MB for this account: raise its max_file, lower --max-age, or delete conversations", used>>20, most>>20)
+	case most > 0:
+		return strings.TrimPrefix(fmt.Sprintf("%s; JetStream stores %d of at most %d MB", says, used>>20, most>>20), "; "), "", nil
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%s; JetStream stores %d MB", says, used>>20), "; "), "", nil
+}
+
+// clock compares this machine's clock with the server's.
+func (x *Examination) clock(ctx context.Context) (says, fixed string, err error) {
+	skew, err := x.Bus.ClockSkew(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	if skew.Abs() > x.Tolerance.ClockSkew {
+		return "", "", fmt.Errorf("the clock of this machine and that of the server differ by %s: let both synchronise their time (NTP)", skew.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("this clock and the server's differ by %s", skew.Abs().Round(time.Millisecond)), "", nil
+}
+
+// replicas checks that replicated streams have a leader and that their replicas
+// follow it.
+func (x *Examination) replicas(ctx context.Context) (says, fixed string, err error) {
+	states, err := x.Bus.States(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	var bad []string
+	for _, s := range states {
+		if !s.Leader {
+			bad = append(bad, s.Name+" has no leader")
+		}
+		for _, name := range s.Offline {
+			bad = append(bad, fmt.Sprintf("replica %s of %s is offline", name, s.Name))
+		}
+		for _, lag := range s.Lagging {
+			bad = append(bad, fmt.Sprintf("%s lags: %s", s.Name, lag))
+		}
+	}
+	if len(bad) > 0 {
+		return "", "", fmt.Errorf("%s: start the server that is down and let it catch up, see `nats server report jetstream`", strings.Join(bad, "; "))
+	}
+	return "no replica is offline or behind", "", nil
+}
+
+// history checks that HISTORY has what CONV has, and no more.
+func (x *Examination) history(ctx context.Context) (says, fixed string, err error) {
+	behind, err := x.Bus.HistoryBehind(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	var bad, done []string
+	for _, s := range behind {
+		if s.Diverging {
+			bad = append(bad, fmt.Sprintf("HISTORY has facts up to %d of CONV_%d, which ends at %d: CONV has lost its end or was made anew", s.Copied, s.Shard, s.End))
+		} else if s.Fact > s.Copied && time.Since(s.FactAt) > x.Tolerance.HistoryLag {
+			bad = append(bad, fmt.Sprintf("HISTORY is behind CONV_%d: it has facts up to %d of %d", s.Shard, s.Copied, s.Fact))
+		}
+		reset, err := x.Bus.StaleCheckpoint(ctx, s.Shard, s.End, x.Fix)
+		if err != nil {
+			return "", "", err
+		}
+		if reset && x.Fix {
+			done = append(done, fmt.Sprintf("the checkpoint of shard %d was reset", s.Shard))
+		} else if reset {
+			bad = append(bad, fmt.Sprintf("the checkpoint of shard %d is past the end of its log: use `parley doctor --fix`", s.Shard))
+		}
+	}
+	fixed = strings.Join(done, "; ")
+	if len(bad) > 0 {
+		return "", fixed, errors.New(strings.Join(bad, "; ") + ": if this lasts, restart the server that holds HISTORY; conversations continue from what both have")
+	}
+	ids, err := x.Bus.ConversationIDs(ctx, 0)
+	if err != nil {
+		return "", fixed, err
+	}
+	return fmt.Sprintf("%d conversations", len(ids)), fixed, nil
+}

@@ -1,0 +1,58 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// ErrKeyRefused is wrapped by the error of a provider that refuses its key.
+var ErrKeyRefused = errors.New("the key is refused")
+
+// Check asks a provider for its list of models, which costs nothing, and returns
+// why it would not answer. A host without such a list passes: its key cannot be
+// tested. Providers without a key are not asked: those that do not answer are found
+// when the catalog is opened.
+func (c *Catalog) Check(ctx context.Context, provider string, getenv func(string) string) (asked bool, err error) {
+	header := http.Header{}
+	var to, key string
+	switch provider {
+	case OpenAI, OpenAIResponses:
+		to, key = cmp.Or(getenv("OPENAI_BASE_URL"), "https://api.openai.com/v1"), "OPENAI_API_KEY"
+		if v := getenv(key); v != "" {
+			header.Set("Authorization", "Bearer "+v)
+		}
+	case Anthropic:
+		to = strings.TrimSuffix(strings.TrimRight(cmp.Or(getenv("ANTHROPIC_BASE_URL"), "https://api.anthropic.com"), "/"), "/v1") + "/v1"
+		header.Set("Anthropic-Version", "2023-06-01")
+		if key = "ANTHROPIC_API_KEY"; getenv(key) != "" {
+			header.Set("X-Api-Key", getenv(key))
+		} else {
+			key = "ANTHROPIC_AUTH_TOKEN"
+			header.Set("Authorization", "Bearer "+getenv(key))
+		}
+	default:
+		return false, nil
+	}
+	to = strings.TrimRight(to, "/") + "/models"
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
+	if err != nil {
+		return true, fmt.Errorf("%s: the base URL cannot be asked: %w", provider, err)
+	}
+	r.Header = header
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	defer client.CloseIdleConnections()
+	res, err := client.Do(r)
+	if err != nil {
+		return true, fmt.Errorf("%s cannot be reached: %w: check the network and the base URL", provider, err)
+	}
+	_ = res.Body.Close() // the status says enough
+	switch res.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return true, fmt.Errorf("%s answers HTTP %d at %s: %w: correct %s", provider, res.StatusCode, to, ErrKeyRefused, key)
+	}
+	return true, nil
+}
