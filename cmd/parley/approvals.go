@@ -62,10 +62,21 @@ func (a *app) approvals(ctx context.Context, follow bool) (err error) {
 	if err != nil {
 		return err
 	}
+	all = withoutOdd(all)
 	if asJSON {
 		return printJSON(things(all))
 	}
 	return printPending(all)
+}
+
+// withoutOdd drops the conversations that cannot be read, and names them.
+func withoutOdd(all []pending) []pending {
+	return slices.DeleteFunc(all, func(p pending) bool {
+		if p.Odd != nil {
+			fmt.Fprintf(os.Stderr, "conversation %s cannot be read: %v\n", p.Conversation, p.Odd)
+		}
+		return p.Odd != nil
+	})
 }
 
 // printPending lists what waits, or says that nothing does.
@@ -106,15 +117,25 @@ func (s *session) allPending(ctx context.Context) ([]pending, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for i, id := range ids {
-		g.Go(func() (err error) {
-			all[i], err = s.pending(ctx, id)
-			return err
+		g.Go(func() error {
+			p, err := s.pending(ctx, id)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil && !s.Connected() {
+				return err
+			}
+			if err != nil { // its own, and no reason to hide the others
+				p = pending{Conversation: id, Odd: err}
+			}
+			all[i] = p
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(p pending) bool { return len(p.Awaiting) == 0 })
+	all = slices.DeleteFunc(all, func(p pending) bool { return len(p.Awaiting) == 0 && p.Odd == nil })
 	slices.SortFunc(all, func(a, b pending) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Conversation, b.Conversation))
 	})

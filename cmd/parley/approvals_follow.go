@@ -61,6 +61,9 @@ func (b *board) resync(all []pending) error {
 	for i := range all {
 		p := &all[i]
 		stands[p.Conversation] = true
+		if p.Odd != nil {
+			continue // what it waited for is unchanged, as far as is known
+		}
 		if err := b.change(p, p.Since, nil); err != nil {
 			return err
 		}
@@ -97,6 +100,10 @@ func (b *board) see(ctx context.Context, m bus.Message) error {
 		told(d, said)
 		if !p.collect(said) {
 			whole, err := b.s.pending(ctx, m.Conversation) // it was not seen from its beginning
+			if err != nil && ctx.Err() == nil && b.s.Connected() {
+				fmt.Fprintf(os.Stderr, "conversation %s cannot be read: %v\n", m.Conversation, err)
+				return nil
+			}
 			if err != nil {
 				return err
 			}

@@ -15,19 +15,26 @@ import (
 )
 
 func (a *app) listCommand() *cobra.Command {
-	limit := 20
+	limit, after := 20, uint64(0)
 	cmd := &cobra.Command{
 		Use: "ls", Aliases: []string{"list"},
-		Short: "List conversations, newest first",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context(), limit) },
+		Short: "List conversations, last active first",
+		Long: `List conversations by their last activity, newest first, a page at a time. The
+position of a conversation (its "position" in JSON) is where --after goes on. One
+that cannot be read is listed with the reason.`,
+		Example: `  parley ls
+  parley ls --limit 100 --after 81243
+  parley ls -o json | jq -r '.[].id'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context(), limit, after) },
 	}
 	a.outputFlag(cmd)
 	cmd.Flags().IntVarP(&limit, "limit", "n", limit, "most conversations listed; 0 lists all")
+	cmd.Flags().Uint64Var(&after, "after", 0, "go on after the conversation with this position")
 	return cmd
 }
 
-func (a *app) list(ctx context.Context, limit int) (err error) {
+func (a *app) list(ctx context.Context, limit int, after uint64) (err error) {
 	asJSON, err := a.json()
 	if err != nil {
 		return err
@@ -40,26 +47,28 @@ func (a *app) list(ctx context.Context, limit int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	ids, err := s.ConversationIDs(ctx, limit)
+	page, more, err := s.Conversations(ctx, after, limit)
 	if err != nil {
 		return err
 	}
-	all := []bus.Conversation{}
-	for _, id := range ids {
-		c, err := s.Describe(ctx, id)
-		if err != nil {
-			return err
-		}
-		all = append(all, c)
-	}
 	if asJSON {
-		return printJSON(all)
+		return printJSON(append([]bus.Conversation{}, page...))
 	}
-	var rows [][]string
-	for _, c := range all {
-		rows = append(rows, []string{c.ID, age(c.Last), phase(&c.State), fmt.Sprint(c.State.Turns), c.First})
+	rows := make([][]string, len(page))
+	for i, c := range page {
+		begins := c.First
+		if c.Error != "" {
+			begins = "cannot be read: " + c.Error
+		}
+		rows[i] = []string{c.ID, age(c.Last), phase(&c.State), fmt.Sprint(c.State.Turns), begins}
 	}
-	return outputError(terminal.Table(os.Stdout, profile(), []string{"CONVERSATION", "LAST", "PHASE", "TURNS", "BEGINS WITH"}, rows))
+	if err := terminal.Table(os.Stdout, profile(), []string{"CONVERSATION", "LAST", "PHASE", "TURNS", "BEGINS WITH"}, rows); err != nil {
+		return outputError(err)
+	}
+	if more {
+		fmt.Fprintln(os.Stderr, "more: "+a.commandLine("ls", "--limit", fmt.Sprint(limit), "--after", fmt.Sprint(page[len(page)-1].Position)))
+	}
+	return nil
 }
 
 func age(t time.Time) string {
@@ -94,15 +103,13 @@ func (a *app) completeConversation(cmd *cobra.Command, args []string, _ string) 
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer func() { _ = s.Close() }() // nothing can be said while completing
-	ids, err := s.ConversationIDs(ctx, 30)
+	page, _, err := s.Conversations(ctx, 0, 30)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	var out []string
-	for _, id := range ids {
-		if c, err := s.Describe(ctx, id); err == nil {
-			out = append(out, id+"\t"+c.First)
-		}
+	for _, c := range page {
+		out = append(out, c.ID+"\t"+c.First)
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -57,6 +58,7 @@ func params(dir string) testscript.Params {
 			"sealed":    sealed,
 			"waits":     waits,
 			"until":     until,
+			"publish":   publish,
 		},
 	}
 }
@@ -345,4 +347,20 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	if code := c.end(ts); code != 0 {
 		ts.Fatalf("interrupted: exit code %d; stderr %q", code, c.stderr.String())
 	}
+}
+
+// publish URL SUBJECT DATA [HEADER=VALUE]: a message as any NATS client may send
+// it, which the server stores.
+func publish(ts *testscript.TestScript, _ bool, args []string) {
+	nc, err := nats.Connect(args[0])
+	ts.Check(err)
+	defer nc.Close()
+	m := nats.NewMsg(args[1])
+	m.Data = []byte(args[2])
+	if len(args) > 3 {
+		name, value, _ := strings.Cut(args[3], "=")
+		m.Header.Set(name, value)
+	}
+	_, err = nc.RequestMsg(m, 10*time.Second)
+	ts.Check(err)
 }

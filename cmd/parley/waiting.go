@@ -20,6 +20,7 @@ type pending struct {
 	Lane         uint64 // where the turn lane stood; 0 when nothing was decided yet
 	Since        time.Time
 	Awaiting     []events.Awaited // in the model's order, a question last
+	Odd          error            // why it cannot be read, in a list
 }
 
 // pending reads what a conversation waits for: that it does from the state of

@@ -2,14 +2,10 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -19,67 +15,89 @@ import (
 type Conversation struct {
 	ID    string       `json:"id"`
 	First string       `json:"first,omitempty"` // the beginning of the first message
-	Begun time.Time    `json:"begun"`
-	Last  time.Time    `json:"last"`
+	Begun time.Time    `json:"begun,omitzero"`
+	Last  time.Time    `json:"last,omitzero"`
 	State events.State `json:"state"`
+	// Position is where a list goes on after this conversation.
+	Position uint64 `json:"position,omitempty"`
+	Error    string `json:"error,omitempty"` // why it cannot be described
 }
 
-// ConversationIDs are the ids of the newest conversations, newest first: ids
-// are UUIDv7, which sort by time. limit 0 gives all.
-func (b *Bus) ConversationIDs(ctx context.Context, limit int) ([]string, error) {
-	seen := map[string]bool{}
-	if err := b.begun(ctx, topology.StreamHistory, "history.*.*.in", seen); err != nil {
-		return nil, err
-	}
-	// And what the copy has not reached yet.
-	for shard := range b.Shards() {
-		if err := b.begun(ctx, topology.ConvStream(shard), fmt.Sprintf("conv.%d.*.in", shard), seen); err != nil {
-			return nil, err
-		}
-	}
-	ids := slices.SortedFunc(maps.Keys(seen), func(a, b string) int { return strings.Compare(b, a) })
-	if limit > 0 && len(ids) > limit {
-		ids = ids[:limit]
-	}
-	return ids, nil
-}
+// describing is how many conversations of a list are read at once.
+const describing = 8
 
-// begun notes the conversations in which a stream holds something said.
-func (b *Bus) begun(ctx context.Context, stream, subjects string, seen map[string]bool) error {
-	s, err := b.stream(ctx, stream)
-	if err != nil {
+// Conversations lists conversations by last activity, newest first: the page
+// after the conversation whose Position is before, or the first one when it is
+// 0. limit 0 gives all. more: there may be another page. What HISTORY has not
+// copied yet is on the first page only. A conversation that cannot be described
+// is listed with its error.
+func (b *Bus) Conversations(ctx context.Context, before uint64, limit int) (page []Conversation, more bool, err error) {
+	var batch []Recent
+	full := func() bool { return limit > 0 && len(page) >= limit }
+	flush := func() error {
+		described, err := b.describeAll(ctx, batch)
+		page, batch = append(page, described...), batch[:0]
 		return err
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subjects))
-	if err != nil {
-		return fmt.Errorf("list conversations: %w", explainJetStream(err))
+	err = b.Recent(ctx, before, func(r Recent) (bool, error) {
+		batch = append(batch, r)
+		if limit == 0 && len(batch) < recentWindow || len(page)+len(batch) < limit {
+			return true, nil
+		}
+		err := flush()
+		more = full()
+		return !more, err
+	})
+	if err == nil {
+		err = flush()
 	}
-	for subject := range info.State.Subjects {
-		seen[strings.Split(subject, ".")[2]] = true
-	}
-	return nil
+	return page, more, err
 }
 
-// Describe says what a conversation is about and how it stands.
+func (b *Bus) describeAll(ctx context.Context, batch []Recent) ([]Conversation, error) {
+	all := make([]Conversation, len(batch))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(describing)
+	for i, r := range batch {
+		g.Go(func() error {
+			c, err := b.Describe(ctx, r.ID)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			c.Last, c.Position = r.Last, r.Position
+			if err != nil {
+				c.Error = err.Error()
+			}
+			all[i] = c
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// Describe says how a conversation begins and what it is doing. It reads its
+// first messages and its last Decision, however long it is. One that has no
+// message has no Last.
 func (b *Bus) Describe(ctx context.Context, id string) (Conversation, error) {
 	c := Conversation{ID: id}
-	a := topology.At(b.Shards(), id, events.ChannelIn)
-	err := b.opening(ctx, topology.StreamHistory, a.Subject(topology.History), &c)
-	if err == nil && c.Begun.IsZero() { // the copy has not come that far
-		err = b.opening(ctx, topology.ConvStream(a.Shard), a.Subject(topology.Conv), &c)
-	}
-	if err != nil {
+	if err := topology.CheckID("conversation", id); err != nil {
 		return c, err
 	}
-	last, err := b.LastOf(ctx, topology.At(b.Shards(), id, events.ChannelTurn))
-	if err != nil {
-		return c, err
+	if err := b.opening(ctx, &c); err != nil {
+		return c, fmt.Errorf("conversation %s: %w", id, err)
 	}
-	if len(last.Lines) > 0 {
-		if d, ok := last.Lines[0].Event.(*events.Decision); ok {
-			c.State, c.Last = d.State, last.Time
+	for _, log := range []topology.Log{topology.History, topology.Conv} {
+		stream := b.logOf(log, id)
+		last, err := b.lastFromLeader(ctx, stream, topology.Everything(log, b.Shards(), id))
+		if err != nil {
+			return c, fmt.Errorf("conversation %s: %w", id, err)
 		}
-		return c, nil
+		if last != nil {
+			c.Last = later(c.Last, last.at)
+		}
 	}
 	d, _, err := b.LastDecision(ctx, id, 0)
 	if d != nil {
@@ -88,33 +106,59 @@ func (b *Bus) Describe(ctx context.Context, id string) (Conversation, error) {
 	return c, err
 }
 
-// opening finds out how a conversation begins.
-func (b *Bus) opening(ctx context.Context, stream, subject string, c *Conversation) error {
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return err
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b.UTC()
 	}
-	for next := uint64(1); c.First == ""; {
-		m, err := s.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
+	return a
+}
+
+// openingInputs is how many inputs are looked at for the first that a person
+// said.
+const openingInputs = 4
+
+// opening finds out how a conversation begins: from HISTORY, or from CONV when
+// nothing of it was copied yet.
+func (b *Bus) opening(ctx context.Context, c *Conversation) error {
+	for _, log := range []topology.Log{topology.History, topology.Conv} {
+		stream := b.logOf(log, c.ID)
+		first, err := b.firstOf(ctx, stream, topology.Everything(log, b.Shards(), c.ID), 1)
 		if err != nil {
-			return fmt.Errorf("read conversation %s: %w", c.ID, explainJetStream(err))
+			return err
 		}
-		if c.Begun.IsZero() {
-			c.Begun, c.Last = m.Time, m.Time
+		if first == nil {
+			continue
 		}
-		next = m.Sequence + 1
-		lines, err := b.decode(ctx, m.Data)
-		if err != nil {
-			continue // it was answered as unreadable; the next one may do
-		}
-		for _, l := range lines {
-			if e, ok := l.Event.(*events.UserMessage); ok && c.First == "" {
-				c.First = Preview(oneLine(e.Text), 200)
+		c.Begun = first.at.UTC()
+		subject := topology.At(b.Shards(), c.ID, events.ChannelIn).Subject(log)
+		for n, next := 0, first.seq; n < openingInputs && c.First == ""; n++ {
+			m := first
+			if m.seq != next || m.subject != subject {
+				if m, err = b.firstOf(ctx, stream, subject, next); err != nil || m == nil {
+					return err
+				}
+			}
+			next = m.seq + 1
+			if c.First, err = b.saidIn(ctx, m.data); err != nil {
+				return err
 			}
 		}
+		return nil
 	}
 	return nil
+}
+
+// saidIn is the beginning of what a person says in an input; empty when it is
+// something else, or cannot be read.
+func (b *Bus) saidIn(ctx context.Context, data []byte) (string, error) {
+	lines, err := b.decode(ctx, data)
+	if err != nil {
+		return "", ctx.Err() // it was answered as unreadable; the next one may do
+	}
+	for _, l := range lines {
+		if e, ok := l.Event.(*events.UserMessage); ok {
+			return Preview(oneLine(e.Text), 200), nil
+		}
+	}
+	return "", nil
 }

@@ -53,10 +53,17 @@ type puller struct {
 // newPuller makes a consumer for what a stream holds under a filter (empty: all)
 // from a sequence on.
 func (b *Bus) newPuller(ctx context.Context, stream, filter string, from uint64) (*puller, error) {
-	cfg := jetstream.ConsumerConfig{
-		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle,
-	}
+	return b.pull(ctx, stream, from, jetstream.ConsumerConfig{FilterSubject: filter})
+}
+
+// newHeadPuller is a puller whose messages come without their payloads.
+func (b *Bus) newHeadPuller(ctx context.Context, stream string, from uint64) (*puller, error) {
+	return b.pull(ctx, stream, from, jetstream.ConsumerConfig{HeadersOnly: true})
+}
+
+func (b *Bus) pull(ctx context.Context, stream string, from uint64, cfg jetstream.ConsumerConfig) (*puller, error) {
+	cfg.AckPolicy, cfg.DeliverPolicy = jetstream.AckNonePolicy, jetstream.DeliverAllPolicy
+	cfg.MemoryStorage, cfg.Replicas, cfg.InactiveThreshold = true, 1, readerIdle
 	if from > 1 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
 	}
@@ -67,7 +74,7 @@ func (b *Bus) newPuller(ctx context.Context, stream, filter string, from uint64)
 		return nil, err
 	}
 	info := cons.CachedInfo()
-	p := &puller{bus: b, stream: stream, filter: cmp.Or(filter, ">"), next: max(from, 1), consumer: info.Name, pending: info.NumPending, in: make(chan *nats.Msg, pullBatch+64)}
+	p := &puller{bus: b, stream: stream, filter: cmp.Or(cfg.FilterSubject, ">"), next: max(from, 1), consumer: info.Name, pending: info.NumPending, in: make(chan *nats.Msg, pullBatch+64)}
 	if p.sub, err = b.nc.ChanSubscribe(b.nc.NewInbox(), p.in); err != nil {
 		p.drop(ctx)
 		return nil, err

@@ -140,19 +140,37 @@ func (a Address) Check() error {
 
 // CheckID reports why an id is not a UUID in its canonical lower-case form.
 func CheckID(what, id string) error {
-	ok := len(id) == 36
-	for i := 0; ok && i < 36; i++ {
+	if canonical(id) {
+		return nil
+	}
+	const example = "0198c0de-0000-7000-8000-000000000000"
+	switch lower := strings.ToLower(id); {
+	case canonical(lower):
+		return fmt.Errorf("%w: %s id %q has upper-case letters: write it as %s", ErrBadID, what, clip(id), lower)
+	case len(id) > 3 && len(id) < len(example) && canonical(lower+example[len(id):]):
+		return fmt.Errorf("%w: %s id %q is only %d of the 36 characters of a UUID such as %s: give all of them", ErrBadID, what, id, len(id), example)
+	}
+	return fmt.Errorf("%w: %s id %q is not a UUID such as %s", ErrBadID, what, clip(id), example)
+}
+
+// canonical reports whether an id is a UUID as it is written on the bus.
+func canonical(id string) bool {
+	if len(id) != 36 {
+		return false
+	}
+	for i := range len(id) {
 		switch c := id[i]; i {
 		case 8, 13, 18, 23:
-			ok = c == '-'
+			if c != '-' {
+				return false
+			}
 		default:
-			ok = c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+			if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
+				return false
+			}
 		}
 	}
-	if !ok {
-		return fmt.Errorf("%w: %s id %q is not a UUID such as 0198c0de-0000-7000-8000-000000000000", ErrBadID, what, clip(id))
-	}
-	return nil
+	return true
 }
 
 // CheckToken reports why a name cannot be a token of a subject: tools, routes.

@@ -86,6 +86,20 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
+func TestABadIDSaysWhatIsWrongWithIt(t *testing.T) {
+	for id, want := range map[string]string{
+		strings.ToUpper(conversation): "upper-case letters: write it as " + conversation,
+		conversation[:8]:              "only 8 of the 36 characters",
+		conversation[:35]:             "only 35 of the 36",
+		"chat42":                      "is not a UUID such as 0198c0de-",
+		"":                            "is not a UUID",
+	} {
+		if err := topology.CheckID("conversation", id); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", id, err, want)
+		}
+	}
+}
+
 func TestWaitingSubjects(t *testing.T) {
 	if got := topology.Timer(8, conversation); got != "timer.3."+conversation+".next" {
 		t.Error(got)

@@ -1,0 +1,89 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// heads passes on the messages of a stream from one sequence to another, both
+// included, in order and without payloads. It is complete: the leader confirms
+// that nothing is left of the range.
+func (b *Bus) heads(ctx context.Context, stream string, from, to uint64, fn func(raw)) error {
+	for again := b.newRetry(); ; {
+		next, err := b.headsOnce(ctx, stream, from, to, fn)
+		switch {
+		case err == nil && next > to:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case next > from:
+			from, again = next, b.newRetry()
+		}
+		if err == nil {
+			left, failed := b.fromLeader(ctx, stream, getRequest{Sequence: from, Next: ">"})
+			if failed != nil {
+				return failed
+			}
+			if left == nil || left.seq > to {
+				return nil
+			}
+			err = fmt.Errorf("%w: it ended before %d, the leader has %d", ErrShortRead, from, left.seq)
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+			return fmt.Errorf("list %s: %w", stream, explainJetStream(err))
+		}
+	}
+}
+
+// headsOnce reads through one consumer, as far as it goes, and returns the
+// sequence to go on from.
+func (b *Bus) headsOnce(ctx context.Context, stream string, from, to uint64, fn func(raw)) (uint64, error) {
+	next := max(from, 1)
+	p, err := b.newHeadPuller(ctx, stream, next)
+	if err != nil {
+		return next, err
+	}
+	defer p.close(ctx)
+	for p.pending > 0 && next <= to && err == nil {
+		before := p.read
+		err = p.batch(ctx, int(min(p.pending, to-next+1, pullBatch)), appendTimeout, 0, func(r raw) error {
+			if r.seq <= to {
+				fn(r)
+			}
+			next = r.seq + 1
+			return nil
+		})
+		if err == nil && p.read == before {
+			err = errReaderLost
+		}
+	}
+	return next, err
+}
+
+// endOf is the last sequence of a stream; 0 when it never held anything.
+func (b *Bus) endOf(ctx context.Context, stream string) (uint64, error) {
+	info, err := b.infoOf(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
+
+// firstOf reads the first message of a subject at or after a sequence; nil when
+// there is none.
+func (b *Bus) firstOf(ctx context.Context, stream, subject string, from uint64) (*raw, error) {
+	return b.fromLeader(ctx, stream, getRequest{Sequence: max(from, 1), Next: subject})
+}
+
+// logOf is the stream that holds a conversation's messages of a log.
+func (b *Bus) logOf(log topology.Log, id string) string {
+	if log == topology.History {
+		return topology.StreamHistory
+	}
+	return topology.ConvStream(topology.ShardOf(id, b.Shards()))
+}
