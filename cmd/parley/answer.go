@@ -25,6 +25,9 @@ func (a *app) on(ctx context.Context, conversation string, run func(s *session, 
 	if err != nil {
 		return err
 	}
+	if err := deletedError(conversation, &p.State); err != nil {
+		return err
+	}
 	if p.Lane == 0 {
 		// Nothing was decided; something may have been said.
 		c, err := s.Describe(ctx, conversation)

@@ -68,6 +68,9 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	if c == nil {
 		return noConversation(id)
 	}
+	if err := deletedError(id, &c.State); err != nil {
+		return err
+	}
 	p, err := s.pending(ctx, id)
 	if err != nil {
 		return err

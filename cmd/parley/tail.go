@@ -12,6 +12,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -145,7 +146,7 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace f
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	v := w.view()
-	p := &player{ctx: ctx, view: v, pace: pace}
+	p := &player{ctx: ctx, view: v, pace: pace, people: !w.json && !w.raw}
 	err = p.play(s.Attach(ctx, conversation, from))
 	var gone *bus.ExpiredError
 	if errors.As(err, &gone) && !gone.OtherLog && from.After.Sequence == 0 {
@@ -155,7 +156,7 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace f
 		err = p.play(s.Attach(ctx, conversation, from))
 	}
 	if err != nil {
-		return err
+		return errors.Join(v.Close(), err)
 	}
 	shown := p.shown
 	if shown == 0 && ended && ctx.Err() == nil && w.from == "" && w.since == 0 {
@@ -166,11 +167,12 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace f
 
 // player shows messages as they come, or at the pace of the log.
 type player struct {
-	ctx   context.Context
-	view  view
-	pace  func(context.Context, time.Duration) error
-	last  time.Time
-	shown int
+	ctx    context.Context
+	view   view
+	pace   func(context.Context, time.Duration) error
+	last   time.Time
+	shown  int
+	people bool // a deleted conversation is an error
 }
 
 func (p *player) play(messages iter.Seq2[bus.Message, error]) error {
@@ -190,6 +192,19 @@ func (p *player) play(messages iter.Seq2[bus.Message, error]) error {
 		p.shown++
 		if err := p.view.Show(m); err != nil {
 			return err
+		}
+		if err := deletedIn(m); err != nil && p.people {
+			return err
+		}
+	}
+	return nil
+}
+
+// deletedIn is an error when a message says that the conversation was deleted.
+func deletedIn(m bus.Message) error {
+	for _, l := range m.Lines {
+		if d, ok := l.Event.(*events.Decision); ok && m.Channel == events.ChannelTurn && d.State.Phase == events.PhaseDeleted {
+			return deletedError(m.Conversation, &d.State)
 		}
 	}
 	return nil

@@ -48,6 +48,9 @@ func (q *question) turn(ctx context.Context, s *session, v view, text string) (*
 		if p, err = s.pending(ctx, q.conversation); err != nil {
 			return nil, err
 		}
+		if err := deletedError(q.conversation, &p.State); err != nil {
+			return nil, err
+		}
 	}
 	t := &shownTurn{q: q, s: s, v: v}
 	seq, err := q.send(ctx, s, func(id string) events.Event {

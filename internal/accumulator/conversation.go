@@ -263,9 +263,24 @@ func (c *Conversation) Decided(e events.Event) {
 		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == events.HookBefore })
 		c.Open, c.Requested = nil, nil
 		c.forgetCalls()
+	case *events.DeletionStarted:
+		c.deleting(e)
+	case *events.ConversationDeleted:
+		c.State = events.State{Phase: events.PhaseDeleted, Deleted: e, GenLane: c.GenLane}
 	}
 	if c.Transcript != nil {
 		c.Transcript.decided(e, c.TurnLane)
+	}
+}
+
+// deleting drops all state and all that was said: nothing of it is used again.
+func (c *Conversation) deleting(e *events.DeletionStarted) {
+	c.State = events.State{Phase: events.PhaseDeleting, Deletes: e.Inputs, GenLane: c.GenLane}
+	c.Open, c.Requested = nil, nil
+	c.forgetCalls()
+	c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return slices.Contains(e.Inputs, in.ID) })
+	if c.Transcript != nil {
+		*c.Transcript = *NewTranscript()
 	}
 }
 

@@ -73,6 +73,8 @@ func eventID(l events.Line) string {
 		return e.ID
 	case *events.Cancel:
 		return e.ID
+	case *events.Delete:
+		return e.ID
 	}
 	return events.ID(l.Raw)
 }

@@ -29,14 +29,19 @@ const describing = 8
 // Conversations lists conversations by last activity, newest first: the page
 // after the conversation whose Position is before, or the first one when it is
 // 0. limit 0 gives all. more: there may be another page. What HISTORY has not
-// copied yet is on the first page only. A conversation that cannot be described
-// is listed with its error.
+// copied yet is on the first page only. A conversation that was deleted is not
+// listed; one that cannot be described is, with its error.
 func (b *Bus) Conversations(ctx context.Context, before uint64, limit int) (page []Conversation, more bool, err error) {
 	var batch []Recent
 	full := func() bool { return limit > 0 && len(page) >= limit }
 	flush := func() error {
 		described, err := b.describeAll(ctx, batch)
-		page, batch = append(page, described...), batch[:0]
+		for _, c := range described {
+			if c.State.Phase != events.PhaseDeleted {
+				page = append(page, c)
+			}
+		}
+		batch = batch[:0]
 		return err
 	}
 	err = b.Recent(ctx, before, func(r Recent) (bool, error) {

@@ -312,7 +312,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		topology.LLMWorker:  append([]string{"gen", "ack", "dead letter", "take jobs", "be an llm"}, reads...),
 		topology.ToolWorker: append([]string{"call", "out", "ack", "dead letter", "take jobs", "be a tool"}, reads...),
 		topology.Orchestrator: append([]string{"turn", "llm job", "tool job", "timer", "dead letter", "read jobs", "lease", "checkpoint", "know a tool", "read known tools",
-			"ask a hook", "see what waits", "follow timers", "take timers", "stop a timer"}, reads...),
+			"ask a hook", "see what waits", "follow timers", "take timers", "stop a timer", "purge"}, reads...),
 	} {
 		t.Run(string(role)+" publishes what is its own only", func(t *testing.T) {
 			violations := make(chan error, 1)
@@ -377,6 +377,9 @@ func TestDeniedRolesAreTold(t *testing.T) {
 		}
 		if err := b.StopTimer(within(t, 20*time.Second), conversation); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("stop: %v", err)
+		}
+		if _, err := b.PurgeConversation(within(t, 20*time.Second), conversation, 1); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("purge: %v", err)
 		}
 		if _, err := b.AskHook(t.Context(), before(20*time.Second)); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("ask: %v", err)

@@ -90,25 +90,6 @@ func (t *tale) tell(ctx context.Context, e events.Event) error {
 	return t.until("the answer to a "+e.Type(), func(events.Event) bool { return t.answers[id] != nil })
 }
 
-// identify is an input's id; one without gets one.
-func identify(d *deployment, e events.Event) string {
-	id := new(string)
-	switch e := e.(type) {
-	case *events.Settings:
-		id = &e.ID
-	case *events.UserMessage:
-		id = &e.ID
-	case *events.Verdict:
-		id = &e.ID
-	case *events.Cancel:
-		id = &e.ID
-	}
-	if *id == "" {
-		*id = newID(d.t)
-	}
-	return *id
-}
-
 // each gives the events of a message, those of a Decision one by one. A Decision
 // in another channel than its own decides nothing.
 func each(m bus.Message, fn func(events.Event)) {

@@ -353,12 +353,19 @@ func TestWhatModelsAndToolsSayIsOnlyText(t *testing.T) {
 // governed is a server whose users are the roles.
 func governed(t *testing.T) (url string, as func(topology.Role) *deployment) {
 	t.Helper()
+	return governedWith(t, func(topology.Role, *server.Permissions) {})
+}
+
+// governedWith lets change what a role may do.
+func governedWith(t *testing.T, change func(topology.Role, *server.Permissions)) (url string, as func(topology.Role) *deployment) {
+	t.Helper()
 	opts := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir()}
 	allow := func(subjects []string) *server.SubjectPermission { return &server.SubjectPermission{Allow: subjects} }
 	for _, r := range []topology.Role{topology.App, topology.LLMWorker, topology.ToolWorker, topology.Orchestrator, topology.Admin} {
 		publish, subscribe := topology.Permissions(r, topology.Plan{})
-		opts.Users = append(opts.Users, &server.User{Username: string(r), Password: "p",
-			Permissions: &server.Permissions{Publish: allow(publish), Subscribe: allow(subscribe)}})
+		p := &server.Permissions{Publish: allow(publish), Subscribe: allow(subscribe)}
+		change(r, p)
+		opts.Users = append(opts.Users, &server.User{Username: string(r), Password: "p", Permissions: p})
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {

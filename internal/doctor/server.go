@@ -135,9 +135,12 @@ func (x *Examination) history(ctx context.Context) (says, fixed string, err erro
 	if len(bad) > 0 {
 		return "", fixed, errors.New(strings.Join(bad, "; ") + ": if this lasts, restart the server that holds HISTORY; conversations continue from what both have")
 	}
-	ids, err := x.Bus.ConversationIDs(ctx, 0)
-	if err != nil {
+	last, _, err := x.Bus.Conversations(ctx, 0, 1)
+	switch {
+	case err != nil:
 		return "", fixed, err
+	case len(last) == 0:
+		return "there are no conversations yet", fixed, nil
 	}
-	return fmt.Sprintf("%d conversations", len(ids)), fixed, nil
+	return fmt.Sprintf("conversation %s was active last, at %s", last[0].ID, last[0].Last.UTC().Format(time.RFC3339)), fixed, nil
 }

@@ -48,11 +48,11 @@ func (u *Unknown) Type() string { return u.Name }
 // holds [New] to it.
 func Prototypes() []Event {
 	return []Event{
-		new(Settings), new(UserMessage), new(Verdict), new(Cancel),
+		new(Settings), new(UserMessage), new(Verdict), new(Cancel), new(Delete),
 		new(Decision),
 		new(TurnStarted), new(GenerationRequested), new(AssistantMessage), new(ToolCallRequested),
 		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(QuestionAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
-		new(HooksRequested), new(HookAnswered),
+		new(HooksRequested), new(HookAnswered), new(DeletionStarted), new(ConversationDeleted),
 		new(GenerationStarted), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
 		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded), new(GenerationReleased),
 		new(ToolStarted), new(ToolReleased), new(QuestionAsked), new(ToolResult), new(ToolOutput),

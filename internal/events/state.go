@@ -47,6 +47,9 @@ type State struct {
 	Extended map[string]int `json:"extended,omitempty" jsonschema:"how often a person extended a limit of this turn"`
 	Grants   []Grant        `json:"grants,omitempty" jsonschema:"standing approvals of the conversation"`
 	Hooks    []PendingHook  `json:"hooks,omitempty" jsonschema:"hooks that have not answered"`
+
+	Deletes []string             `json:"deletes,omitempty" jsonschema:"ids of the Deletes that are answered when all is purged"`
+	Deleted *ConversationDeleted `json:"deleted,omitempty" jsonschema:"receipt of the deletion"`
 }
 
 // Clone is a copy that shares nothing that is written to.
@@ -55,6 +58,7 @@ func (s *State) Clone() State {
 	c.Calls, c.Queue = slices.Clone(s.Calls), slices.Clone(s.Queue)
 	c.Spent, c.Extended = maps.Clone(s.Spent), maps.Clone(s.Extended)
 	c.Grants, c.Hooks = slices.Clone(s.Grants), slices.Clone(s.Hooks)
+	c.Deletes = slices.Clone(s.Deletes)
 	return c
 }
 
@@ -111,7 +115,7 @@ type PendingHook struct {
 // somebody is not busy.
 func (s *State) Busy() bool {
 	switch s.Phase {
-	case PhaseGenerating, PhaseCalling, PhasePreparing:
+	case PhaseGenerating, PhaseCalling, PhasePreparing, PhaseDeleting:
 		return true
 	}
 	return len(s.Hooks) > 0 || slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Running() })

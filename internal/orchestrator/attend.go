@@ -128,6 +128,9 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 			return err
 		}
 		if !decided {
+			if t.live {
+				s.purge(ctx, c)
+			}
 			return nil
 		}
 	}
@@ -194,7 +197,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 		now = due
 	}
 	env := s.env(c.state.Transcript.Settings)
-	env.Hooked, env.Fault = hooked, c.fault
+	env.Hooked, env.Fault, env.Purged = hooked, c.fault, s.receiptOf(c)
 	es := Decide(c.state, env, now)
 	if len(es) == 0 {
 		return false, nil

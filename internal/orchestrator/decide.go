@@ -42,6 +42,9 @@ type Env struct {
 	Hooked []*events.HookAnswered
 	// Fault is why the turn cannot go on, if so.
 	Fault error
+	// Purged is how much was purged of a conversation that is being deleted; nil
+	// until all is.
+	Purged *events.ConversationDeleted
 }
 
 // tries is how often a step's model is asked before the turn fails.
@@ -59,6 +62,7 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event 
 	d.inputs()
 	d.fault()
 	d.unreadable()
+	d.purged()
 	for d.turn() {
 	}
 	return d.out
@@ -100,6 +104,8 @@ func (d *decision) answer(input string, a events.Answer, turn, reason string) {
 func (d *decision) turn() bool {
 	c := d.c
 	switch {
+	case c.Gone():
+		return false
 	case c.Phase == events.PhaseGenerating && c.Open != nil && c.Open.Ended != nil:
 		return d.generated(c.Open, c.Open.Ended)
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fill():

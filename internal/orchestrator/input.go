@@ -20,6 +20,10 @@ func (d *decision) inputs() {
 			message, lines = in.Sequence, 0
 		}
 		lines++
+		if d.c.Gone() {
+			d.gone(in)
+			continue
+		}
 		if d.repeated(in) {
 			continue
 		}
@@ -36,12 +40,14 @@ func (d *decision) inputs() {
 			d.message(in.ID, e)
 		case *events.Cancel:
 			d.cancel(in.ID, e)
+		case *events.Delete:
+			d.delete(in.ID, e)
 		case *events.Verdict:
 			d.verdict(in.ID, e)
 		case *events.Unknown:
 			d.answer(in.ID, events.AnswerInvalid, "", fmt.Sprintf("inputs of type %q are not known to this version", e.Name))
 		default:
-			d.answer(in.ID, events.AnswerInvalid, "", fmt.Sprintf("a %s is not an input: people and apps write Settings, UserMessage, Verdict and Cancel", e.Type()))
+			d.answer(in.ID, events.AnswerInvalid, "", fmt.Sprintf("a %s is not an input: people and apps write Settings, UserMessage, Verdict, Cancel and Delete", e.Type()))
 		}
 	}
 	if d.joined && d.fresh() && d.c.Phase == events.PhaseGenerating {

@@ -30,12 +30,15 @@ type shard struct {
 	fail   context.CancelCauseFunc
 	work   sync.WaitGroup
 
+	purging chan struct{} // one place per conversation that is purged
+
 	mu            sync.Mutex
 	live          bool // the log has been read to its end: decide and publish
 	read          uint64
 	checkpoint    uint64
 	conversations map[string]*conversation
 	idle          map[string]idle // evicted a moment ago
+	graves        map[string]grave
 }
 
 // conversation is one that is under way. While busy, state and what is below it
@@ -54,10 +57,12 @@ type conversation struct {
 	fault       error  // why the turn cannot go on
 	failures    int    // in a row
 	asking      map[events.PendingHook]context.CancelFunc
+	deletion    deletion
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {
-	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), conversations: map[string]*conversation{}, idle: map[string]idle{}}
+	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), conversations: map[string]*conversation{}, idle: map[string]idle{},
+		graves: map[string]grave{}, purging: make(chan struct{}, purging)}
 }
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
@@ -151,7 +156,7 @@ func (s *shard) remember(id string, since uint64) *conversation {
 // One that waits for somebody is kept until its timer has been set again: the
 // owner before may have died before it set it. s.mu is held.
 func (s *shard) forget(c *conversation) {
-	if s.holds(c) && c.state.Quiet() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
+	if s.holds(c) && c.state.Quiet() && !c.unpurged() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		s.evict(c)
 		s.rest(c)
 	}
@@ -264,6 +269,7 @@ func (s *shard) survey(ctx context.Context) (uint64, bool) {
 	defer s.mu.Unlock()
 	s.expire(time.Now())
 	to := min(s.read, s.strays.before())
+	s.revisit(ctx, time.Now())
 	now := s.o.Bus.Now().UnixMilli()
 	for _, c := range s.conversations {
 		to = min(to, c.since-1)

@@ -66,7 +66,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
 			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
 		}
-		publish = slices.Concat(own, timers(), plan.reading(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools), plan.making())
+		publish = slices.Concat(own, timers(), plan.reading(), plan.purging(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools), plan.making())
 		return publish, []string{inbox}
 	case Admin:
 		return []string{">"}, []string{">"}
@@ -111,6 +111,17 @@ func logOf(stream string) []string {
 		api + "CONSUMER.MSG.NEXT." + stream + ".*",
 		api + "CONSUMER.DELETE." + stream + ".*",
 	}
+}
+
+// purging is what it takes to delete conversations. The API names the stream
+// only, not what is purged of it.
+func (p Plan) purging() []string {
+	const purge = "$JS.API.STREAM.PURGE."
+	all := []string{purge + StreamHistory, purge + StreamJobs, purge + "OBJ_" + BucketObjects}
+	for shard := range p.WithDefaults().Shards {
+		all = append(all, purge+ConvStream(shard))
+	}
+	return all
 }
 
 // timers is what it takes to follow the timers that fired and to take back

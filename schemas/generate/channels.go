@@ -35,7 +35,7 @@ func channels() []channel {
 	log := []channel{
 		{"in", "in", "What people and apps say and order. Many writers; an input is known by its id for good; the header Nats-Msg-Id is <conversation>/<id>.",
 			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
-			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Claim"}, ""},
+			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "Claim"}, ""},
 		{"turn", "turn", "What the orchestrator decided." + lane,
 			[]string{orchestrator}, []string{orchestrator, viewer},
 			[]string{"Decision", "Claim"}, ""},
@@ -88,7 +88,7 @@ const hookAnswers = "hook-answers"
 // decided are the events that stand inside a Decision only.
 func decided() []string {
 	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested", "ToolCallsQueued",
-		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested"}
+		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested", "DeletionStarted", "ConversationDeleted"}
 }
 
 // recorded are the events that come on a channel which nothing keeps, and whose

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// deleting is what delete is asked for.
+type deleting struct {
+	app          *app
+	olderThan    time.Duration
+	yes          bool
+	wait         time.Duration
+	reason, from string
+}
+
+// deleteParallel is how many conversations are deleted at once.
+const deleteParallel = 8
+
+func (a *app) deleteCommand() *cobra.Command {
+	c := &deleting{app: a, wait: time.Minute}
+	cmd := &cobra.Command{
+		Use:   "delete [CONVERSATION...]",
+		Short: "Delete conversations and all that is stored of them",
+		Long: `Delete conversations: stop what runs, purge their messages, jobs, timers and
+objects, and print how much there was. What is left is a tombstone without
+content, so that messages that come later are answered "deleted". It cannot be
+undone; backups and what applications copied are not reached.`,
+		Example: `  parley delete 0198c0de-0000-7000-8000-000000000000
+  parley delete --older-than 720h --yes -o json`,
+		ValidArgsFunction: a.completeConversations,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 0) == (c.olderThan == 0) {
+				return &exitError{exitUsage, errors.New("name the conversations to delete, or give --older-than")}
+			}
+			if c.olderThan < 0 {
+				return &exitError{exitUsage, fmt.Errorf("--older-than %s must be above 0", c.olderThan)}
+			}
+			return c.run(cmd.Context(), args)
+		},
+	}
+	f := cmd.Flags()
+	f.DurationVar(&c.olderThan, "older-than", 0, "delete the conversations whose last activity is longer ago than this, such as 720h")
+	f.BoolVarP(&c.yes, "yes", "y", false, "do not ask first")
+	f.DurationVar(&c.wait, "wait", c.wait, "how long to wait for each deletion; it goes on afterwards")
+	f.StringVar(&c.reason, "reason", "", "why; viewers see it while the conversation is deleted")
+	f.StringVar(&c.from, "from", userName(), "who deletes it")
+	a.outputFlag(cmd)
+	return cmd
+}
+
+// deletedOne is what became of one conversation, as programs read it.
+type deletedOne struct {
+	Conversation string                      `json:"conversation"`
+	Deleted      *events.ConversationDeleted `json:"deleted,omitempty"`
+	Error        string                      `json:"error,omitempty"`
+}
+
+func (c *deleting) run(ctx context.Context, ids []string) (err error) {
+	asJSON, err := c.app.json()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := topology.CheckID("conversation", id); err != nil {
+			return &exitError{exitUsage, err}
+		}
+	}
+	if err := c.app.anything(); err != nil {
+		return err
+	}
+	s, err := c.app.everything(ctx) // somebody has to decide it
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if c.olderThan > 0 {
+		if ids, err = s.olderThan(ctx, time.Now().Add(-c.olderThan)); err != nil {
+			return err
+		}
+	}
+	if err := c.confirm(ids); err != nil || len(ids) == 0 {
+		return err
+	}
+	all, failed := make([]deletedOne, len(ids)), make([]error, len(ids))
+	var g errgroup.Group
+	g.SetLimit(deleteParallel)
+	for i, id := range ids {
+		g.Go(func() error {
+			all[i].Conversation = id
+			if all[i].Deleted, failed[i] = c.one(ctx, s, id); failed[i] != nil {
+				all[i].Error = failed[i].Error()
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // each has its own error
+	if asJSON {
+		return errors.Join(printJSON(all), errors.Join(failed...))
+	}
+	for _, d := range all {
+		if d.Deleted != nil {
+			if _, err := fmt.Fprintf(os.Stdout, "deleted %s: %s\n", d.Conversation, receipt(d.Deleted)); err != nil {
+				return outputError(err)
+			}
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// receipt says how much was deleted.
+func receipt(d *events.ConversationDeleted) string {
+	return fmt.Sprintf("%s and %s in HISTORY, %s, %s, %s", count(d.Messages, "message"), fmt.Sprint(d.History),
+		count(d.Jobs, "job"), count(d.Timers, "timer"), count(d.Objects, "object"))
+}
+
+func count(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// anything reports as an error that there is nothing that could be deleted.
+func (a *app) anything() error {
+	if a.cfg.NATS.URL != "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
+		return &exitError{exitNobody, fmt.Errorf("there are no conversations in %s", a.data)}
+	}
+	return nil
+}
+
+// olderThan lists the conversations that were active last before a time.
+func (s *session) olderThan(ctx context.Context, before time.Time) ([]string, error) {
+	var old []string
+	err := s.Recent(ctx, 0, func(r bus.Recent) (bool, error) {
+		if r.Last.Before(before) {
+			old = append(old, r.ID)
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	gone := make([]bool, len(old))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for i, id := range old {
+		g.Go(func() error {
+			d, _, err := s.LastDecision(ctx, id, 0)
+			// One that cannot be read can still be deleted.
+			gone[i] = err == nil && d != nil && d.State.Gone()
+			return context.Cause(ctx)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var there []string
+	for i, id := range old {
+		if !gone[i] {
+			there = append(there, id)
+		}
+	}
+	slices.Reverse(there) // the oldest first
+	return there, nil
+}
+
+// confirm asks whether to go on.
+func (c *deleting) confirm(ids []string) error {
+	if len(ids) == 0 {
+		fmt.Fprintln(os.Stderr, "nothing to delete")
+		return nil
+	}
+	if c.yes {
+		return nil
+	}
+	what := "conversation " + ids[0]
+	if len(ids) > 1 {
+		what = fmt.Sprintf("%d conversations, from %s to %s", len(ids), ids[0], ids[len(ids)-1])
+	}
+	if !isatty.IsTerminal(os.Stdin.Fd()) {
+		return &exitError{exitUsage, fmt.Errorf("this would delete %s for good: give --yes", what)}
+	}
+	fmt.Fprintf(os.Stderr, "delete %s for good? [y/N] ", what)
+	line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // an end of input is a no
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return errors.New("nothing was deleted")
+	}
+	return nil
+}
+
+// one deletes a conversation and waits until it is done. It looks at the last
+// decision instead of following the log, which is purged meanwhile.
+func (c *deleting) one(ctx context.Context, s *session, id string) (*events.ConversationDeleted, error) {
+	known, err := s.Describe(ctx, id)
+	switch {
+	case known.State.Phase == events.PhaseDeleted:
+		return nil, deletedError(id, &known.State)
+	case err == nil && known.Last.IsZero():
+		return nil, noConversation(id)
+	}
+	if _, _, err := s.say(ctx, id, func(input string) events.Event {
+		return &events.Delete{ID: input, Reason: c.reason, From: c.from}
+	}); err != nil {
+		return nil, err
+	}
+	until := time.Now().Add(c.wait)
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		if !pause(ctx, wait) {
+			return nil, context.Cause(ctx)
+		}
+		d, _, err := s.LastDecision(ctx, id, 0)
+		if err != nil {
+			return nil, err
+		}
+		if d != nil && d.State.Phase == events.PhaseDeleted {
+			return d.State.Deleted, nil
+		}
+		if time.Now().After(until) {
+			return nil, &exitError{exitNobody, fmt.Errorf("conversation %s is not deleted after %s: the request is in its log and is carried out when an orchestrator runs", id, c.wait)}
+		}
+	}
+}
+
+// deletedError says that a conversation was deleted; nil when it was not.
+func deletedError(id string, state *events.State) error {
+	switch state.Phase {
+	case events.PhaseDeleting:
+		return fmt.Errorf("conversation %s is being deleted", id)
+	case events.PhaseDeleted:
+		when := ""
+		if state.Deleted != nil {
+			when = " on " + time.UnixMilli(state.Deleted.AtMS).Local().Format(time.DateTime)
+		}
+		return fmt.Errorf("conversation %s was deleted%s", id, when)
+	}
+	return nil
+}
+
+// completeConversations completes several conversation ids.
+func (a *app) completeConversations(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	all, directive := a.completeConversation(cmd, nil, word)
+	return slices.DeleteFunc(all, func(line string) bool {
+		id, _, _ := strings.Cut(line, "\t")
+		return slices.Contains(args, id)
+	}), directive
+}

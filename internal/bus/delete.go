@@ -1,0 +1,281 @@
+package bus
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// copyTimeout is how long a purge waits for HISTORY to catch up before it fails,
+// to be tried again.
+const copyTimeout = 30 * time.Second
+
+// PurgeConversation purges everything that is stored of a conversation but its
+// last Decision, which is at sequence keep of CONV or later, and the inputs after
+// it. It returns how much there was. It can be repeated after a failure: what the
+// next steps need to know, such as the ids of jobs, is purged last.
+func (b *Bus) PurgeConversation(ctx context.Context, conversation string, keep uint64) (*events.ConversationDeleted, error) {
+	if err := topology.CheckID("conversation", conversation); err != nil {
+		return nil, fmt.Errorf("purge a conversation: %w", err)
+	}
+	if keep == 0 {
+		return nil, fmt.Errorf("purge conversation %s: it has no decision that says so", conversation)
+	}
+	p := purge{bus: b, id: conversation, shard: topology.ShardOf(conversation, b.Shards())}
+	for _, step := range []func(context.Context) error{
+		p.awaitCopies, p.jobs, p.timers, p.objects,
+		func(ctx context.Context) error { return p.log(ctx, keep) }, p.history,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, fmt.Errorf("purge conversation %s: %w", conversation, err)
+		}
+	}
+	return &p.found, nil
+}
+
+// purge is one purge of a conversation.
+type purge struct {
+	bus   *Bus
+	id    string
+	shard int
+	found events.ConversationDeleted
+}
+
+func (p *purge) subject(log topology.Log, channel string) string {
+	return fmt.Sprintf("%s.%d.%s.%s", log, p.shard, p.id, channel)
+}
+
+// awaitCopies waits until HISTORY holds all facts: a copy that came after the
+// purge would stay.
+func (p *purge) awaitCopies(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, copyTimeout, errors.New("HISTORY has not copied it yet"))
+	defer cancel()
+	var last *raw
+	for _, channel := range topology.FactChannels() {
+		m, err := p.bus.lastFromLeader(ctx, topology.ConvStream(p.shard), p.subject(topology.Conv, channel))
+		if err != nil {
+			return err
+		}
+		if m != nil && (last == nil || m.seq > last.seq) {
+			last = m
+		}
+	}
+	for wait := time.Millisecond; last != nil; wait = min(2*wait, backoffMost) {
+		copied, err := p.bus.copied(ctx, raw{subject: last.subject, seq: last.seq})
+		if err != nil || copied {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+// jobs purges the jobs of all generations and calls that the facts name.
+func (p *purge) jobs(ctx context.Context) error {
+	var subjects []string
+	add := func(subject string, err error) {
+		if err == nil { // with a name that is none there was no job
+			subjects = append(subjects, subject)
+		}
+	}
+	err := p.bus.Facts(ctx, p.id, 0, func(m Message) error {
+		for _, l := range m.Lines {
+			d, ok := l.Event.(*events.Decision)
+			if !ok {
+				continue
+			}
+			for _, l := range d.Events {
+				switch e := l.Event.(type) {
+				case *events.GenerationRequested:
+					add(topology.GenerationJob(e.Route, e.Generation))
+				case *events.ToolCallRequested:
+					add(topology.ToolJob(e.Tool, e.Call))
+					add(topology.LowToolJob(e.Tool, e.Call))
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, subject := range subjects {
+		if err := p.bus.purgeSubject(ctx, topology.StreamJobs, subject, 0, &p.found.Jobs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *purge) timers(ctx context.Context) error {
+	for _, subject := range []string{topology.Timer(p.bus.Shards(), p.id), topology.Due(p.bus.Shards(), p.id)} {
+		if err := p.bus.purgeSubject(ctx, topology.StreamTimers, subject, 0, &p.found.Timers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// objects purges the objects whose names begin with the conversation's id.
+func (p *purge) objects(ctx context.Context) error {
+	names, err := p.bus.objectNames(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, p.id+"/") {
+			continue
+		}
+		there, err := p.bus.DropObject(ctx, name)
+		if err != nil {
+			return err
+		}
+		if there {
+			p.found.Objects++
+		}
+	}
+	return nil
+}
+
+// log purges CONV. Inputs after the Decision that stays may not be answered yet;
+// of the other channels nothing is needed.
+func (p *purge) log(ctx context.Context, keep uint64) error {
+	stream := topology.ConvStream(p.shard)
+	if err := p.bus.purgeSubject(ctx, stream, p.subject(topology.Conv, ">"), keep, &p.found.Messages); err != nil {
+		return err
+	}
+	for _, channel := range []string{"gen", "call.*", "out.*"} {
+		if err := p.bus.purgeSubject(ctx, stream, p.subject(topology.Conv, channel), 0, &p.found.Messages); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// history purges HISTORY but the last Decision and what follows it.
+func (p *purge) history(ctx context.Context) error {
+	last, err := p.bus.lastFromLeader(ctx, topology.StreamHistory, p.subject(topology.History, "turn"))
+	if err != nil {
+		return err
+	}
+	if last == nil {
+		return errors.New("HISTORY does not hold its last decision")
+	}
+	if err := p.bus.purgeSubject(ctx, topology.StreamHistory, p.subject(topology.History, ">"), last.seq, &p.found.History); err != nil {
+		return err
+	}
+	return p.bus.purgeSubject(ctx, topology.StreamHistory, p.subject(topology.History, "call.*"), 0, &p.found.History)
+}
+
+// purgeSubject purges the messages of a subject before a sequence (0: all of
+// them) and adds their number to n.
+func (b *Bus) purgeSubject(ctx context.Context, stream, subject string, before uint64, n *uint64) error {
+	req, err := json.Marshal(struct {
+		Filter string `json:"filter"`
+		Before uint64 `json:"seq,omitempty"`
+	}{subject, before})
+	if err != nil {
+		return err
+	}
+	api := b.api("STREAM.PURGE." + stream)
+	for again := b.newRetry(); ; {
+		purged, err := b.purgeOnce(ctx, api, req)
+		if err == nil {
+			*n += purged
+			return nil
+		}
+		if denied := b.denial(api); denied != nil {
+			return fmt.Errorf("purge %s: %w", subject, denied)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if permanent(err) || !again.wait(ctx) {
+			return fmt.Errorf("purge %s: %w", subject, explainJetStream(err))
+		}
+	}
+}
+
+func (b *Bus) purgeOnce(ctx context.Context, api string, req []byte) (uint64, error) {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	msg, err := b.nc.RequestWithContext(ctx, api, req)
+	if err != nil {
+		return 0, err
+	}
+	var resp struct {
+		Error  *jetstream.APIError `json:"error"`
+		Purged uint64              `json:"purged"`
+	}
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return 0, fmt.Errorf("the server's answer cannot be read: %w", err)
+	}
+	if resp.Error != nil {
+		return 0, resp.Error
+	}
+	return resp.Purged, nil
+}
+
+// Where the object store keeps an object: its description under its name, its
+// chunks under an id that the description names (ADR-20 of NATS).
+const (
+	objectMeta   = "$O." + topology.BucketObjects + ".M."
+	objectChunks = "$O." + topology.BucketObjects + ".C."
+)
+
+// objectNames lists the objects by name, those that were deleted and left a
+// marker as well.
+func (b *Bus) objectNames(ctx context.Context) ([]string, error) {
+	s, err := b.stream(ctx, objectStream)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*answerTime) // pages of 100,000
+	defer cancel()
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(objectMeta+">"))
+	if err != nil {
+		return nil, fmt.Errorf("list the objects: %w", explainJetStream(err))
+	}
+	names := make([]string, 0, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		if name, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(subject, objectMeta)); err == nil {
+			names = append(names, string(name))
+		}
+	}
+	return names, nil
+}
+
+// DropObject purges an object and whatever marks it; it reports whether there
+// was one. The store's own Delete would leave a marker for good.
+func (b *Bus) DropObject(ctx context.Context, name string) (bool, error) {
+	subject := objectMeta + base64.URLEncoding.EncodeToString([]byte(name))
+	m, err := b.lastFromLeader(ctx, objectStream, subject)
+	if err != nil || m == nil {
+		return false, err
+	}
+	var info struct {
+		ID      string `json:"nuid"`
+		Deleted bool   `json:"deleted"`
+	}
+	var chunks, metas uint64
+	// A description that cannot be read is a stranger's: it names no chunks.
+	if err := json.Unmarshal(m.data, &info); err == nil && topology.CheckToken("object", info.ID) == nil {
+		if err := b.purgeSubject(ctx, objectStream, objectChunks+info.ID, 0, &chunks); err != nil {
+			return false, err
+		}
+	}
+	return !info.Deleted, b.purgeSubject(ctx, objectStream, subject, 0, &metas)
+}

@@ -1,0 +1,270 @@
+package daemon_test
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// stored counts what is stored of a conversation, by stream.
+func (d *deployment) stored(id string, calls ...string) map[string]int {
+	d.t.Helper()
+	found := map[string]int{}
+	_, js := d.Raw()
+	for _, stream := range []string{topology.ConvStream(0), topology.StreamHistory, topology.StreamJobs, topology.StreamTimers, "OBJ_" + topology.BucketObjects} {
+		s, err := js.Stream(d.t.Context(), stream)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		info, err := s.Info(d.t.Context(), jetstream.WithSubjectFilter(">"))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		for subject, n := range info.State.Subjects {
+			name := subject
+			if at := strings.LastIndex(subject, "."); strings.HasPrefix(subject, "$O.") {
+				raw, err := base64.URLEncoding.DecodeString(subject[at+1:])
+				if err != nil {
+					continue
+				}
+				name = string(raw)
+			}
+			ours := strings.Contains(name, id) || slices.ContainsFunc(calls, func(c string) bool { return strings.Contains(name, c) })
+			if ours {
+				found[stream] += int(n)
+			}
+		}
+	}
+	return found
+}
+
+// buried waits until nothing is stored of a conversation but its tombstone.
+func (d *deployment) buried(id string, calls ...string) {
+	d.t.Helper()
+	want := map[string]int{topology.ConvStream(0): 1, topology.StreamHistory: 1}
+	var got map[string]int
+	for end := time.Now().Add(20 * time.Second); ; {
+		if got = d.stored(id, calls...); maps.Equal(got, want) {
+			break
+		}
+		if time.Now().After(end) {
+			d.t.Fatalf("of conversation %s there is %v, want %v", id, got, want)
+		}
+		select {
+		case <-d.t.Context().Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	last, _, err := d.LastDecision(d.t.Context(), id, 0)
+	if err != nil || last == nil || last.State.Phase != events.PhaseDeleted || last.State.Deleted == nil {
+		d.t.Fatalf("the tombstone of %s is %+v, %v", id, last, err)
+	}
+}
+
+// finished runs a turn in a new conversation.
+func (d *deployment) finished(question string) (id string) {
+	d.t.Helper()
+	id = newID(d.t)
+	if _, end := d.turn(id, question); end.Outcome != events.OutcomeCompleted {
+		d.t.Fatalf("%+v", end)
+	}
+	return id
+}
+
+func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
+	d := start(t, scriptFile(t, threeSteps), builtins(t))
+	other := d.finished("hello")
+	id := d.finished(strings.Repeat("a large text ", 200_000))
+	had := d.stored(id)
+	if had["OBJ_"+topology.BucketObjects] == 0 || had[topology.StreamHistory] == 0 {
+		t.Fatalf("the conversation has %v", had)
+	}
+	before := d.stored(other)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	tale := d.tale(ctx, id)
+	defer tale.stop()
+	del := &events.Delete{From: "ann"}
+	if err := tale.tell(ctx, del); err != nil {
+		t.Fatal(err)
+	}
+	answered(t, tale.answers[del.ID], events.AnswerAccepted)
+	receipt := tale.state.Deleted
+	if receipt == nil || receipt.Messages == 0 || receipt.History == 0 || receipt.Objects == 0 || receipt.AtMS == 0 {
+		t.Errorf("the receipt is %+v", receipt)
+	}
+	d.buried(id)
+
+	// What comes later is answered, changes nothing, and is purged.
+	late := &events.UserMessage{Text: "anybody?"}
+	again := &events.Delete{}
+	for _, in := range []events.Event{late, again} {
+		if err := tale.tell(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		answered(t, tale.answers[identify(d, in)], events.AnswerDeleted)
+		d.buried(id)
+	}
+	call := newID(t)
+	if err := d.Show(topology.OfCall(1, id, events.ChannelOut, call), &events.ToolOutput{Call: call, Text: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.resultFrom(ctx, id, call, "late"); err != nil {
+		t.Fatal(err)
+	}
+	d.buried(id, call)
+
+	page, _, err := d.Conversations(ctx, 0, 0)
+	if err != nil || len(page) != 1 || page[0].ID != other {
+		t.Errorf("listed: %+v, %v", page, err)
+	}
+	if got := d.stored(other); !maps.Equal(got, before) {
+		t.Errorf("of the other conversation there is %v, was %v", got, before)
+	}
+	if _, end := d.turn(other, "and you?"); end.Outcome != events.OutcomeCompleted {
+		t.Errorf("%+v", end)
+	}
+}
+
+func TestAConversationIsDeletedInTheMiddleOfATurn(t *testing.T) {
+	for name, policy := range map[string]*events.Policy{"running": nil, "waiting": askAboutEverything()} {
+		t.Run(name, func(t *testing.T) {
+			s := setStage(t, callsScript("hold", `{"as":"run"}`))
+			s.begin(&events.Settings{Policy: policy})
+			s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+			s.reach("a call", func() bool {
+				return len(s.state.Calls) > 0 && (policy != nil && s.state.Phase == events.PhasePaused || policy == nil && s.state.Begun[s.state.Calls[0].Call])
+			})
+			call := s.state.Calls[0].Call
+			queued := s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "next"} })
+			answered(t, s.tell(&events.Delete{Reason: "asked to"}), events.AnswerAccepted)
+			s.hold.wait(t)
+			s.buried(s.conversation, call)
+			var seen string
+			for _, m := range s.seen {
+				seen += string(m.Data) + "\n"
+			}
+			for _, want := range []string{`"ToolCallRefused"`, `"reason":"asked to"`, `"dropped":["` + queued} {
+				if !strings.Contains(seen, want) {
+					t.Errorf("the viewer did not see %s in\n%s", want, seen)
+				}
+			}
+		})
+	}
+}
+
+// An orchestrator may do with its permissions all that a deletion takes.
+func TestAnOrchestratorMayDelete(t *testing.T) {
+	_, as := governed(t)
+	app, owner, model, tools := as(topology.App), as(topology.Orchestrator), as(topology.LLMWorker), as(topology.ToolWorker)
+	model.run(model.models("models", scriptFile(t, threeSteps)))
+	tools.run(tools.tools("tools", builtins(t)))
+	owner.run(owner.orchestrator("owner"))
+	id := app.finished(strings.Repeat("a large text ", 200_000))
+	app.say(id, func(input string) events.Event { return &events.Delete{ID: input} })
+	as(topology.Admin).buried(id)
+}
+
+// TestADeletionIsFinishedByTheNextOwner stops the deletion at each step: the
+// first owner may not take it. Others are answered meanwhile.
+func TestADeletionIsFinishedByTheNextOwner(t *testing.T) {
+	for _, stream := range []string{topology.StreamJobs, topology.StreamTimers, "OBJ_" + topology.BucketObjects, topology.ConvStream(0), topology.StreamHistory} {
+		t.Run(stream, func(t *testing.T) {
+			_, as := governedBut(t, "$JS.API.STREAM.PURGE."+stream)
+			app, model, tools := as(topology.App), as(topology.LLMWorker), as(topology.ToolWorker)
+			model.run(model.models("models", scriptFile(t, threeSteps)))
+			tools.run(tools.tools("tools", builtins(t)))
+			first := as(topology.Orchestrator)
+			stop := first.run(first.orchestrator("first"))
+			id := app.finished(strings.Repeat("a large text ", 200_000))
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			tale := app.tale(ctx, id)
+			defer tale.stop()
+			del := &events.Delete{}
+			if err := tale.publish(ctx, del); err != nil {
+				t.Fatal(err)
+			}
+			if err := tale.until("the deletion", func(events.Event) bool { return tale.state.Phase == events.PhaseDeleting }); err != nil {
+				t.Fatal(err)
+			}
+			app.finished("hello")
+			stop()
+			next := as(topology.Admin)
+			next.run(next.orchestrator("next"))
+			if err := tale.until("the answer", func(events.Event) bool { return tale.answers[del.ID] != nil }); err != nil {
+				t.Fatal(err)
+			}
+			next.buried(id)
+		})
+	}
+}
+
+// TestADeletionSurvivesOwnersThatDieAtAnyMoment stops the owner at a random
+// moment of each deletion.
+func TestADeletionSurvivesOwnersThatDieAtAnyMoment(t *testing.T) {
+	d := serve(t)
+	d.run(d.tools("tools", builtins(t)))
+	d.run(d.models("models", scriptFile(t, threeSteps)))
+	stop := d.run(d.orchestrator("first"))
+	ids := make([]string, 20)
+	for i := range ids {
+		ids[i] = d.finished("hello")
+	}
+	for i, id := range ids {
+		d.say(id, func(input string) events.Event { return &events.Delete{ID: input} })
+		select {
+		case <-t.Context().Done():
+		case <-time.After(rand.N(12 * time.Millisecond)):
+		}
+		stop()
+		stop = d.run(d.orchestrator(fmt.Sprintf("next-%d", i)))
+	}
+	for _, id := range ids {
+		d.buried(id)
+	}
+}
+
+// governedBut is a server whose users are the roles; the orchestrator may not
+// publish to one subject.
+func governedBut(t *testing.T, denied string) (url string, as func(topology.Role) *deployment) {
+	t.Helper()
+	return governedWith(t, func(r topology.Role, p *server.Permissions) {
+		if r == topology.Orchestrator {
+			p.Publish.Allow = slices.DeleteFunc(p.Publish.Allow, func(s string) bool { return s == denied })
+		}
+	})
+}
+
+// identify is an input's id; one without gets one.
+func identify(d *deployment, e events.Event) string {
+	id := new(string)
+	switch e := e.(type) {
+	case *events.Settings:
+		id = &e.ID
+	case *events.UserMessage:
+		id = &e.ID
+	case *events.Verdict:
+		id = &e.ID
+	case *events.Cancel:
+		id = &e.ID
+	case *events.Delete:
+		id = &e.ID
+	}
+	if *id == "" {
+		*id = newID(d.t)
+	}
+	return *id
+}

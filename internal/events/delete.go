@@ -1,0 +1,52 @@
+package events
+
+// The phases of a conversation that a person deletes. In PhaseDeleting its
+// messages, jobs, timers and objects are being purged; of one in PhaseDeleted
+// the last Decision is left, and nothing changes any more.
+const (
+	PhaseDeleting Phase = "deleting"
+	PhaseDeleted  Phase = "deleted"
+)
+
+// AnswerDeleted answers an input of a conversation that was deleted.
+const AnswerDeleted Answer = "deleted"
+
+// Delete deletes a conversation: it stops what runs and drops what is queued, as
+// a Cancel with scope all does, and purges what was stored.
+type Delete struct {
+	ID     string `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	Reason string `json:"reason,omitempty" jsonschema:"why"`
+	From   string `json:"from,omitempty" jsonschema:"who deletes it"`
+}
+
+// DeletionStarted says that a conversation is deleted from here on. Its messages,
+// jobs, timers and objects are purged; then ConversationDeleted follows.
+type DeletionStarted struct {
+	Inputs  []string `json:"inputs" jsonschema:"ids of the Deletes that are answered when all is purged"`
+	Dropped []string `json:"dropped,omitempty" jsonschema:"ids of the queued messages that it dropped"`
+	AtMS    int64    `json:"at_ms" jsonschema:"when it was decided, Unix milliseconds"`
+}
+
+// ConversationDeleted is the receipt of a deletion: how much was purged. After a
+// crash in between it counts what was left for the second try. Every Decision of
+// a deleted conversation has it: the last one is all that is left to fold.
+type ConversationDeleted struct {
+	Messages uint64 `json:"messages" jsonschema:"messages of the conversation's log"`
+	History  uint64 `json:"history" jsonschema:"copies in HISTORY"`
+	Jobs     uint64 `json:"jobs" jsonschema:"jobs that waited or ran"`
+	Timers   uint64 `json:"timers" jsonschema:"timers, set or fired"`
+	Objects  uint64 `json:"objects" jsonschema:"objects of the object store"`
+	AtMS     int64  `json:"at_ms" jsonschema:"when it was done, Unix milliseconds"`
+}
+
+// Gone reports whether the conversation was deleted or is being deleted.
+func (s *State) Gone() bool { return s.Phase == PhaseDeleting || s.Phase == PhaseDeleted }
+
+// Type implements [Event].
+func (*Delete) Type() string { return "Delete" }
+
+// Type implements [Event].
+func (*DeletionStarted) Type() string { return "DeletionStarted" }
+
+// Type implements [Event].
+func (*ConversationDeleted) Type() string { return "ConversationDeleted" }

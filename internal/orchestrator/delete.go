@@ -1,0 +1,62 @@
+package orchestrator
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// delete starts the deletion of the conversation: what runs is stopped, as by a
+// Cancel with scope all, and everything that waits is dropped. The Delete is
+// answered when all is purged.
+func (d *decision) delete(input string, e *events.Delete) {
+	for _, id := range d.waiting {
+		d.answer(id, events.AnswerDeleted, "", deletedReason)
+	}
+	dropped := slices.Clone(d.c.Queue)
+	d.waiting, d.joined = nil, false
+	if d.c.Turn != "" {
+		d.stop(events.OutcomeCancelled, cmp.Or(e.Reason, "deleted"), events.StatusCancelled, "the conversation was deleted before the call had a result", nil)
+	}
+	d.emit(&events.DeletionStarted{Inputs: []string{input}, Dropped: dropped, AtMS: d.now.UnixMilli()})
+}
+
+const deletedReason = "the conversation was deleted: say it in another one"
+
+// gone answers an input of a conversation that was deleted, or is being deleted:
+// another Delete is answered with the first.
+func (d *decision) gone(in accumulator.Input) {
+	if _, again := in.Event.(*events.Delete); again && d.c.Phase == events.PhaseDeleting {
+		deletes := slices.Clone(d.c.Deletes)
+		if !slices.Contains(deletes, in.ID) { // not published twice
+			deletes = append(deletes, in.ID)
+		}
+		d.emit(&events.DeletionStarted{Inputs: deletes, AtMS: d.now.UnixMilli()})
+		return
+	}
+	// The Decision before is purged after this one, which must be enough by itself.
+	switch {
+	case len(d.out) > 0:
+	case d.c.Deleted != nil:
+		d.emit(d.c.Deleted)
+	default:
+		d.emit(&events.DeletionStarted{Inputs: slices.Clone(d.c.Deletes), AtMS: d.now.UnixMilli()})
+	}
+	d.answer(in.ID, events.AnswerDeleted, "", deletedReason)
+}
+
+// purged ends the deletion once everything is purged.
+func (d *decision) purged() {
+	if d.env.Purged == nil || d.c.Phase != events.PhaseDeleting {
+		return
+	}
+	deletes := d.c.Deletes
+	receipt := *d.env.Purged
+	receipt.AtMS = d.now.UnixMilli()
+	d.emit(&receipt)
+	for _, id := range deletes {
+		d.answer(id, events.AnswerAccepted, "", "")
+	}
+}

@@ -1,0 +1,149 @@
+package orchestrator
+
+import (
+	"context"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// purging is how many conversations of a shard are purged at once.
+const purging = 4
+
+// Backoff of a purge that failed.
+const (
+	purgeBackoff     = 500 * time.Millisecond
+	purgeBackoffMost = 30 * time.Second
+)
+
+// revisits are when a deleted conversation is purged again: a worker that did
+// not hear of the deletion may write after it.
+func revisits() []time.Duration {
+	return []time.Duration{5 * time.Second, time.Minute, 15 * time.Minute}
+}
+
+// deletion is the purge of a conversation; the shard's lock guards it.
+type deletion struct {
+	running bool
+	again   bool   // something came while it ran
+	upTo    uint64 // the Decision up to which all was purged; 0 when not by this owner
+	receipt *events.ConversationDeleted
+}
+
+// grave is a deleted conversation that is purged again at a time.
+type grave struct {
+	id   string
+	next time.Time
+	left []time.Duration // after that
+}
+
+// purge starts to purge a conversation that was deleted, all but its last
+// Decision, in a goroutine of its own: it waits for HISTORY, and one that fails
+// is tried again. A second owner does it again from the beginning; what is gone
+// already costs nothing. Called by the conversation's goroutine when there is
+// nothing more to decide, so each message that comes late is purged too.
+func (s *shard) purge(ctx context.Context, c *conversation) {
+	if !c.state.Gone() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.deletion.running {
+		c.deletion.again = true
+		return
+	}
+	c.deletion.running = true
+	keep, last := c.state.TurnLane, c.state.Phase == events.PhaseDeleted
+	s.work.Go(func() {
+		if receipt := s.purgeUntilDone(ctx, c.id, keep); receipt != nil {
+			s.purgedUpTo(ctx, c, keep, last, receipt)
+		}
+	})
+}
+
+// purgeUntilDone returns nil when ctx has ended.
+func (s *shard) purgeUntilDone(ctx context.Context, id string, keep uint64) *events.ConversationDeleted {
+	select {
+	case s.purging <- struct{}{}:
+		defer func() { <-s.purging }()
+	case <-ctx.Done():
+		return nil
+	}
+	for wait := purgeBackoff; ; wait = min(2*wait, purgeBackoffMost) {
+		receipt, err := s.o.Bus.PurgeConversation(ctx, id, keep)
+		if err == nil {
+			return receipt
+		}
+		if ctx.Err() == nil {
+			s.o.Log.Warn("a deleted conversation is not purged yet, trying again", "conversation", id, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// purgedUpTo notes a purge that is done: the first one is decided on, the ones
+// after that Decision end with the conversation evicted.
+func (s *shard) purgedUpTo(ctx context.Context, c *conversation, keep uint64, last bool, receipt *events.ConversationDeleted) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := c.deletion.again
+	c.deletion.running, c.deletion.again = false, false
+	if !s.holds(c) {
+		return
+	}
+	switch {
+	case !last:
+		c.deletion.receipt = receipt
+		c.resume = true
+		s.wake(ctx, c)
+		return
+	case again:
+		c.resume = true
+		s.wake(ctx, c)
+	}
+	c.deletion.upTo = keep
+	if _, there := s.graves[c.id]; !there {
+		later := revisits()
+		s.graves[c.id] = grave{c.id, time.Now().Add(later[0]), later[1:]}
+	}
+	if !c.busy {
+		s.forget(c)
+	}
+}
+
+// receiptOf is what the purge of a conversation found, once it is done.
+func (s *shard) receiptOf(c *conversation) *events.ConversationDeleted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.deletion.receipt
+}
+
+// unpurged reports whether the purge after the last Decision of a deleted
+// conversation is not done; the shard's lock is held.
+func (c *conversation) unpurged() bool {
+	return c.state.Phase == events.PhaseDeleted && (c.deletion.running || c.deletion.upTo < c.state.TurnLane)
+}
+
+// revisit purges deleted conversations again whose time has come; s.mu is held.
+func (s *shard) revisit(ctx context.Context, now time.Time) {
+	for id, g := range s.graves {
+		if now.Before(g.next) {
+			continue
+		}
+		if len(g.left) == 0 {
+			delete(s.graves, id)
+		} else {
+			s.graves[id] = grave{id, now.Add(g.left[0]), g.left[1:]}
+		}
+		c := s.conversations[id]
+		if c == nil {
+			c = s.remember(id, s.read+1)
+		}
+		c.resume = true
+		s.wake(ctx, c)
+	}
+}
