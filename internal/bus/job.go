@@ -157,7 +157,11 @@ func (b *Bus) PublishJob(ctx context.Context, conversation, subject, id string, 
 	if err != nil {
 		return err
 	}
+	data, err := b.fitAs(ctx, conversation, jobObject(id), frame)
+	if err != nil {
+		return err
+	}
 	// A duplicate is the same job: its id has the conversation in it.
-	_, err = b.publishOnce(ctx, conversation, subject, messageID(conversation, id), frame)
+	_, err = b.publishData(ctx, subject, messageID(conversation, id), data)
 	return err
 }

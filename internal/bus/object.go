@@ -62,6 +62,12 @@ var ErrUnavailable = errors.New("the server cannot do this now")
 // Put stores bytes that belong to a conversation. While the server cannot be
 // reached it tries again until ctx ends.
 func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
+	return b.putAs(ctx, conversation, "", data)
+}
+
+// putAs stores an object whose name begins with a prefix, after the
+// conversation's id.
+func (b *Bus) putAs(ctx context.Context, conversation, prefix string, data []byte) (*events.Object, error) {
 	if len(data) > maxObject {
 		return nil, fmt.Errorf("%w: %d bytes, an object may have %d", ErrTooLarge, len(data), maxObject)
 	}
@@ -69,7 +75,7 @@ func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*event
 	if err != nil {
 		return nil, err
 	}
-	name := conversation + "/" + id.String()
+	name := conversation + "/" + prefix + id.String()
 	for again := b.newRetry(); ; {
 		err := b.put(ctx, name, data)
 		if err == nil {
@@ -222,6 +228,11 @@ func transferTime(size int64) time.Duration {
 
 // fit returns a frame as it can be sent: itself, or a Claim for it.
 func (b *Bus) fit(ctx context.Context, conversation string, frame []byte) ([]byte, error) {
+	return b.fitAs(ctx, conversation, "", frame)
+}
+
+// fitAs is fit with a prefix for the object's name.
+func (b *Bus) fitAs(ctx context.Context, conversation, prefix string, frame []byte) ([]byte, error) {
 	if len(frame) <= b.payload {
 		return frame, nil
 	}
@@ -229,7 +240,7 @@ func (b *Bus) fit(ctx context.Context, conversation string, frame []byte) ([]byt
 	if l, err := events.DecodeFrame(frame); err == nil {
 		of = l[0].Event.Type()
 	}
-	o, err := b.Put(ctx, conversation, frame)
+	o, err := b.putAs(ctx, conversation, prefix, frame)
 	if err != nil {
 		return nil, err
 	}

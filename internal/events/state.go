@@ -153,3 +153,8 @@ func (s *State) NextMS() int64 {
 	}
 	return next
 }
+
+// Awaits reports whether a call of the running step has no result yet.
+func (s *State) Awaits(call string) bool {
+	return slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Call == call && c.Status == "" })
+}

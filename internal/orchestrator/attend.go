@@ -218,11 +218,12 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 		return false, err
 	}
 	c.fault = nil // it is decided on
-	timer := c.state.NextMS()
+	timer, open := c.state.NextMS(), c.undone()
 	c.apply(bus.Message{Address: addressOf(s, c.id), Sequence: seq, Lines: []events.Line{{Event: d}}})
 	if err := s.publish(ctx, c, d.Events); err != nil {
 		return false, err
 	}
+	s.dropJobs(ctx, c, open)
 	s.askHooks(ctx, c)
 	if next := c.state.NextMS(); next != timer {
 		return true, s.setTimer(ctx, c, next)

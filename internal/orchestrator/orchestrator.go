@@ -33,6 +33,8 @@ type Orchestrator struct {
 	// Check reports why arguments do not fit a tool's schema. It is called from
 	// several goroutines.
 	Check func(spec events.ToolSpec, arguments string) error
+	// Sweep says how leftovers are removed.
+	Sweep Sweep
 	// Owned is told when a shard is owned and caught up; may be nil.
 	Owned func(shard int)
 

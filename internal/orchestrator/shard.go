@@ -73,6 +73,7 @@ func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	}
 	s.read, s.checkpoint = after, after
 	s.work.Go(func() { s.tend(ctx) })
+	s.work.Go(func() { s.sweep(ctx) })
 	s.work.Go(func() { s.strays.run(ctx) })
 	err = s.o.Bus.Follow(ctx, s.n, after,
 		func(m bus.Message) error { s.take(ctx, m); return nil },

@@ -65,6 +65,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 			"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
 			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
+			"$JS.API.CONSUMER.DELETE.JOBS.*", "$JS.API.STREAM.MSG.GET.JOBS", // what nobody needs any more
 		}
 		publish = slices.Concat(own, timers(), plan.reading(), plan.purging(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools), plan.making())
 		return publish, []string{inbox}

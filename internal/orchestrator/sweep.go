@@ -1,0 +1,80 @@
+package orchestrator
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Sweep says how leftovers are removed: queues of tools and routes that nobody
+// offers any more, objects of jobs that are done, jobs of turns that have ended.
+// The zero value is the usual way.
+type Sweep struct {
+	Every     time.Duration // 5 minutes when zero
+	Unoffered time.Duration // how long a queue stays without a worker; an hour when zero
+	Grace     time.Duration // how old a job and its object must be; 15 minutes when zero
+}
+
+// sweep removes leftovers, again and again. The owner of shard 0 does it for all.
+func (s *shard) sweep(ctx context.Context) {
+	cfg := s.o.Sweep
+	sweeper := &bus.Sweeper{Bus: s.o.Bus, Unoffered: cmp.Or(cfg.Unoffered, time.Hour), Grace: cmp.Or(cfg.Grace, 15*time.Minute)}
+	t := time.NewTicker(cmp.Or(cfg.Every, 5*time.Minute))
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		// Another orchestrator may have deleted queues.
+		s.o.Bus.ForgetQueues()
+		if s.n != 0 {
+			continue
+		}
+		n, err := sweeper.Sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.o.Log.Warn("leftovers are not all removed, trying again later", "error", err)
+		}
+		if n != (bus.Swept{}) {
+			s.o.Log.Info("leftovers removed", "queues", n.Queues, "jobs", n.Jobs, "objects", n.Objects)
+		}
+	}
+}
+
+// dropJobs purges the jobs that were asked for and not started, and that a
+// Decision ended. What fails here is left to the sweep, or to the worker, which
+// finds the job stale.
+func (s *shard) dropJobs(ctx context.Context, c *conversation, open []events.Line) {
+	if c.state.Gone() {
+		return // the purge counts them
+	}
+	for _, l := range open {
+		var subjects []string
+		add := func(subject string, err error) {
+			if err == nil {
+				subjects = append(subjects, subject)
+			}
+		}
+		switch e := l.Event.(type) {
+		case *events.GenerationRequested:
+			if c.state.Generation != e.Generation {
+				add(topology.GenerationJob(e.Route, e.Generation))
+			}
+		case *events.ToolCallRequested:
+			if !c.state.Awaits(e.Call) {
+				add(topology.ToolJob(e.Tool, e.Call))
+				add(topology.LowToolJob(e.Tool, e.Call))
+			}
+		}
+		for _, subject := range subjects {
+			if err := s.o.Bus.DropJob(ctx, subject); err != nil && ctx.Err() == nil {
+				s.o.Log.Warn("a job that nobody waits for stays in its queue for now", "job", subject, "error", err)
+			}
+		}
+	}
+}
