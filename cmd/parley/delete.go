@@ -125,7 +125,7 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 
 // receipt says how much was deleted.
 func receipt(d *events.ConversationDeleted) string {
-	return fmt.Sprintf("%s and %s in HISTORY, %s, %s, %s", count(d.Messages, "message"), fmt.Sprint(d.History),
+	return fmt.Sprintf("%s, %d copies in HISTORY, %s, %s, %s", count(d.Messages, "message"), d.History,
 		count(d.Jobs, "job"), count(d.Timers, "timer"), count(d.Objects, "object"))
 }
 
