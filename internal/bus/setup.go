@@ -1,11 +1,13 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -64,10 +66,27 @@ func (b *Bus) parts(plan topology.Plan) []part {
 	return all
 }
 
+// age is how long the operator says a part keeps what it holds; 0 when the
+// operator does not say.
+func (p part) age(said topology.Plan) time.Duration {
+	switch {
+	case p.shard:
+		return said.MaxAge
+	case p.name == topology.StreamHistory:
+		return said.HistoryMaxAge
+	case p.name == objectStream:
+		return said.ObjectsMaxAge
+	}
+	return 0
+}
+
 // setUp makes what is missing. Of what exists it changes what Parley cannot work
 // without and what the operator says: the rest is the administrator's.
 func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
 	plan, there, err := b.found(ctx, said)
+	if err == nil {
+		err = plan.Check()
+	}
 	if err != nil {
 		return err
 	}
@@ -106,8 +125,8 @@ func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool
 	if said.Replicas > 0 && next.Replicas != said.Replicas {
 		next.Replicas, wrong = said.Replicas, append(wrong, "replicas")
 	}
-	if said.MaxAge > 0 && p.shard && next.MaxAge != said.MaxAge {
-		next.MaxAge, wrong = said.MaxAge, append(wrong, "age")
+	if age := p.age(said); age > 0 && next.MaxAge != age {
+		next.MaxAge, wrong = age, append(wrong, "age")
 		next.Duplicates = min(next.Duplicates, next.MaxAge)
 	}
 	if len(wrong) == 0 {
@@ -129,7 +148,7 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 	}
 	// A conversation never moves: the shards stay.
 	plan.Shards = shards
-	for _, name := range []string{topology.StreamHistory, topology.ConvStream(0)} {
+	for name, age := range map[string]*time.Duration{topology.StreamHistory: &plan.HistoryMaxAge, topology.ConvStream(0): &plan.MaxAge, objectStream: &plan.ObjectsMaxAge} {
 		s, err := b.info(ctx, name)
 		if err != nil {
 			return plan, there, err
@@ -137,12 +156,10 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 		if s == nil {
 			continue
 		}
-		if plan.Replicas == 0 {
+		if plan.Replicas == 0 && name == topology.StreamHistory {
 			plan.Replicas = s.Config.Replicas
 		}
-		if plan.MaxAge == 0 && name != topology.StreamHistory {
-			plan.MaxAge = s.Config.MaxAge
-		}
+		*age = cmp.Or(*age, s.Config.MaxAge)
 	}
 	return plan.WithDefaults(), there, nil
 }

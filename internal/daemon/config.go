@@ -103,6 +103,8 @@ func Defaults(getenv func(string) string) (Config, error) {
 	number("PARLEY_SLOTS", &cfg.Slots)
 	number("PARLEY_MAX_CALLS", &cfg.MaxCalls)
 	duration("PARLEY_MAX_AGE", &cfg.Plan.MaxAge, 0)
+	duration("PARLEY_HISTORY_MAX_AGE", &cfg.Plan.HistoryMaxAge, 0)
+	duration("PARLEY_OBJECTS_MAX_AGE", &cfg.Plan.ObjectsMaxAge, 0)
 	duration("PARLEY_DRAIN", &cfg.Drain, 10*time.Second)
 	duration("PARLEY_IDLE", &cfg.Idle, 2*time.Minute)
 	if len(problems) > 0 {
@@ -159,6 +161,8 @@ func (cfg *Config) Layout(f *pflag.FlagSet) {
 	f.IntVar(&cfg.Plan.Shards, "shards", cfg.Plan.Shards, "shards of a new deployment, fixed for good; 1 when 0 (PARLEY_SHARDS)")
 	f.IntVar(&cfg.Plan.Replicas, "stream-replicas", cfg.Plan.Replicas, "replicas of each stream; 1 when 0 (PARLEY_REPLICAS)")
 	f.DurationVar(&cfg.Plan.MaxAge, "max-age", cfg.Plan.MaxAge, "how long token streams are kept; 7 days when 0 (PARLEY_MAX_AGE)")
+	f.DurationVar(&cfg.Plan.HistoryMaxAge, "history-max-age", cfg.Plan.HistoryMaxAge, "how long what was said and decided is kept; until deleted when 0 (PARLEY_HISTORY_MAX_AGE)")
+	f.DurationVar(&cfg.Plan.ObjectsMaxAge, "objects-max-age", cfg.Plan.ObjectsMaxAge, "how long objects are kept; until deleted when 0 (PARLEY_OBJECTS_MAX_AGE)")
 }
 
 // Deciding adds the flags of a process that decides.

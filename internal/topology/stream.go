@@ -65,6 +65,25 @@ type Plan struct {
 	Shards   int           // CONV streams; 1 when zero
 	Replicas int           // of each stream; 1 when zero
 	MaxAge   time.Duration // of CONV; 7 days when zero
+	// HistoryMaxAge and ObjectsMaxAge are those of HISTORY and of the object store;
+	// kept until deleted when zero.
+	HistoryMaxAge, ObjectsMaxAge time.Duration
+}
+
+// Check reports why a plan cannot work: what CONV holds refers to HISTORY and to
+// objects.
+func (p Plan) Check() error {
+	p = p.WithDefaults()
+	for _, kept := range []struct {
+		flag, what string
+		age        time.Duration
+	}{{"--history-max-age", "facts", p.HistoryMaxAge}, {"--objects-max-age", "objects", p.ObjectsMaxAge}} {
+		if kept.age != 0 && kept.age < p.MaxAge {
+			return fmt.Errorf("%s %s is shorter than the %s that token streams are kept (--max-age): they refer to %s; give at least that, or leave it out to keep %s until they are deleted",
+				kept.flag, kept.age, p.MaxAge, kept.what, kept.what)
+		}
+	}
+	return nil
 }
 
 // WithDefaults fills in what was not said.
@@ -100,6 +119,7 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 	history.Description = "what was said, decided and answered, for good"
 	history.Metadata = map[string]string{MetadataShards: strconv.Itoa(p.Shards)}
 	history.MaxConsumers = consumersPerStream
+	history.MaxAge = p.HistoryMaxAge
 	for shard := range p.Shards {
 		conv := base(ConvStream(shard), fmt.Sprintf("conv.%d.>", shard))
 		conv.Description = "conversations, everything, in order"
@@ -147,7 +167,7 @@ func (p Plan) Buckets() []jetstream.KeyValueConfig {
 }
 
 // Objects is the object store for what exceeds a message. Objects live as long
-// as the conversation they belong to.
+// as the conversation they belong to, unless the plan says otherwise.
 func (p Plan) Objects() jetstream.ObjectStoreConfig {
-	return jetstream.ObjectStoreConfig{Bucket: BucketObjects, Description: "what exceeds a message", Replicas: p.WithDefaults().Replicas, Compression: true}
+	return jetstream.ObjectStoreConfig{Bucket: BucketObjects, Description: "what exceeds a message", TTL: p.ObjectsMaxAge, Replicas: p.WithDefaults().Replicas, Compression: true}
 }

@@ -1,0 +1,52 @@
+package bus_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+func TestHowLongHistoryAndObjectsAreKept(t *testing.T) {
+	t.Parallel()
+	url := foreign(t, &server.Options{JetStream: true})
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		name             string
+		plan             topology.Plan
+		history, objects time.Duration
+		refused          string
+	}{
+		{name: "until they are deleted, unless the plan says otherwise"},
+		{name: "as the plan says, also where they are there already", plan: topology.Plan{HistoryMaxAge: 90 * day, ObjectsMaxAge: 30 * day}, history: 90 * day, objects: 30 * day},
+		{name: "as before, when a plan says nothing", history: 90 * day, objects: 30 * day},
+		{name: "one without the other", plan: topology.Plan{ObjectsMaxAge: 40 * day}, history: 90 * day, objects: 40 * day},
+		{name: "not shorter than the log", plan: topology.Plan{HistoryMaxAge: day}, history: 90 * day, objects: 40 * day, refused: "--history-max-age 24h0m0s is shorter than the 168h0m0s"},
+		{name: "nor are objects", plan: topology.Plan{MaxAge: 60 * day, ObjectsMaxAge: 50 * day}, history: 90 * day, objects: 40 * day, refused: "--objects-max-age"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, err := bus.Connect(t.Context(), bus.Config{URL: url}, &c.plan)
+			if c.refused != "" {
+				if err == nil || !strings.Contains(err.Error(), c.refused) {
+					t.Fatalf("%v; want %q", err, c.refused)
+				}
+				b, err = bus.Connect(t.Context(), bus.Config{URL: url}, nil)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			_, js := b.Raw()
+			for stream, want := range map[string]time.Duration{topology.StreamHistory: c.history, "OBJ_" + topology.BucketObjects: c.objects, topology.ConvStream(0): 7 * day} {
+				s, err := js.Stream(t.Context(), stream)
+				if err != nil || s.CachedInfo().Config.MaxAge != want {
+					t.Errorf("%s keeps for %s, %v; want %s", stream, s.CachedInfo().Config.MaxAge, err, want)
+				}
+			}
+		})
+	}
+}
