@@ -72,6 +72,8 @@ func New(name string) Event {
 		return new(Verdict)
 	case "Cancel":
 		return new(Cancel)
+	case "Delete":
+		return new(Delete)
 	case "Decision":
 		return new(Decision)
 	case "TurnStarted":
@@ -102,6 +104,10 @@ func New(name string) Event {
 		return new(HooksRequested)
 	case "HookAnswered":
 		return new(HookAnswered)
+	case "DeletionStarted":
+		return new(DeletionStarted)
+	case "ConversationDeleted":
+		return new(ConversationDeleted)
 	case "GenerationStarted":
 		return new(GenerationStarted)
 	case "TextChunk":
