@@ -206,10 +206,12 @@ func (o *observer) frame() *frame {
 // nobody's concern here.
 func together(queues []bus.QueueInfo) []bus.QueueInfo {
 	var all []bus.QueueInfo
+	at := map[[2]string]int{}
 	for _, q := range queues {
-		i := slices.IndexFunc(all, func(o bus.QueueInfo) bool { return o.Kind == q.Kind && o.Name == q.Name })
-		if i < 0 {
+		i, found := at[[2]string{q.Kind, q.Name}]
+		if !found {
 			i = len(all)
+			at[[2]string{q.Kind, q.Name}] = i
 			all = append(all, bus.QueueInfo{Kind: q.Kind, Name: q.Name})
 		}
 		all[i] = all[i].And(q)
@@ -221,13 +223,16 @@ func together(queues []bus.QueueInfo) []bus.QueueInfo {
 // serves and that holds nothing is left out: it stays when its tool is gone.
 func queueFrames(queues []bus.QueueInfo, offers []bus.Offer) []queueFrame {
 	all := []queueFrame{}
-	for _, q := range together(queues) {
+	at := map[[2]string]int{}
+	for i, q := range together(queues) {
+		at[[2]string{q.Kind, q.Name}] = i
 		all = append(all, queueFrame{QueueInfo: q})
 	}
 	for _, o := range offers {
-		i := slices.IndexFunc(all, func(q queueFrame) bool { return q.Kind == o.Kind && q.Name == o.Name })
-		if i < 0 {
+		i, found := at[[2]string{o.Kind, o.Name}]
+		if !found {
 			i = len(all)
+			at[[2]string{o.Kind, o.Name}] = i
 			all = append(all, queueFrame{QueueInfo: bus.QueueInfo{Kind: o.Kind, Name: o.Name}})
 		}
 		all[i].Workers++

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
@@ -88,25 +90,32 @@ func consequence(e *events.Error) bool {
 	return false
 }
 
-// openCalls are the blocks of the calls without an end, in order.
-type openCalls []int
+// openCalls are the blocks of the calls without an end, and their order.
+type openCalls struct {
+	at      map[int]int
+	started int
+}
 
 func (o *openCalls) see(e events.Event) {
 	switch e := e.(type) {
 	case *events.ToolCallStart:
-		*o = append(*o, e.Block)
-	case *events.ToolCallEnd:
-		for i, block := range *o {
-			if block == e.Block {
-				*o = append((*o)[:i], (*o)[i+1:]...)
-				return
-			}
+		if o.at == nil {
+			o.at = map[int]int{}
 		}
+		o.at[e.Block] = o.started
+		o.started++
+	case *events.ToolCallEnd:
+		delete(o.at, e.Block)
 	}
 }
 
+// blocks are those that are open, in the order in which they began.
+func (o *openCalls) blocks() []int {
+	return slices.SortedFunc(maps.Keys(o.at), func(a, b int) int { return o.at[a] - o.at[b] })
+}
+
 // finish closes what is open and yields the end.
-func (o openCalls) finish(yield func(events.Event, error) bool, end *events.GenerationEnded) {
+func (o *openCalls) finish(yield func(events.Event, error) bool, end *events.GenerationEnded) {
 	end.Error = cutOff(end)
 	switch {
 	case end.Error != nil:
@@ -114,7 +123,7 @@ func (o openCalls) finish(yield func(events.Event, error) bool, end *events.Gene
 	case end.Finish == "":
 		end.Finish = events.FinishOther
 	}
-	for _, block := range o {
+	for _, block := range o.blocks() {
 		if !yield(&events.ToolCallEnd{Block: block, Invalid: "the answer ended before the call was complete"}, nil) {
 			return
 		}

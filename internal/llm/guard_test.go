@@ -209,3 +209,32 @@ func TestAConsumerThatStopsCancelsTheRequest(t *testing.T) {
 		t.Error("the request goes on")
 	}
 }
+
+// An answer with many open calls costs by the call.
+func TestGuardCostsByTheCall(t *testing.T) {
+	cost := func(calls int) time.Duration {
+		p := llm.Guard(provider{answer: func(_ context.Context, _ llm.Request, yield func(events.Event, error) bool) {
+			for i := range calls {
+				yield(&events.ToolCallStart{Block: i}, nil)
+			}
+			for i := range calls {
+				yield(&events.ToolCallEnd{Block: i}, nil)
+			}
+			yield(&events.GenerationEnded{Terminated: true}, nil)
+		}}, 0)
+		best := time.Duration(1<<63 - 1)
+		for range 3 {
+			begun, n := time.Now(), 0
+			for range p.Stream(t.Context(), llm.Request{}) {
+				n++
+			}
+			if best = min(best, time.Since(begun)); n != 2*calls+1 {
+				t.Fatalf("%d events of %d calls", n, calls)
+			}
+		}
+		return best
+	}
+	if few, many := cost(4000), cost(64_000); many > 100*few {
+		t.Errorf("4,000 calls take %s, sixteen times as many %s", few, many)
+	}
+}

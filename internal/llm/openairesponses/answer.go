@@ -2,7 +2,6 @@ package openairesponses
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +17,7 @@ type answer struct {
 	items   []*item
 	byIndex map[int]*item
 	byID    map[string]*item
+	byKind  map[kind]*ofKind
 
 	closed     bool // the terminal event was seen
 	terminated bool // a terminal sign was seen; an error event is one, and more may follow
@@ -30,7 +30,14 @@ type answer struct {
 }
 
 func newAnswer(w *llm.Writer) *answer {
-	return &answer{w: w, byIndex: map[int]*item{}, byID: map[string]*item{}}
+	return &answer{w: w, byIndex: map[int]*item{}, byID: map[string]*item{}, byKind: map[kind]*ofKind{}}
+}
+
+// ofKind are the items of a kind: the last one, and those that may be open, of
+// which the last is the last.
+type ofKind struct {
+	last *item
+	open []*item
 }
 
 // fail keeps the first error.
@@ -55,6 +62,12 @@ func (a *answer) end() {
 func (a *answer) open(k kind, index *int, id string) *item {
 	it := &item{key: strconv.Itoa(len(a.items)), kind: k, id: id, parts: map[partID]*part{}}
 	a.items = append(a.items, it)
+	of := a.byKind[k]
+	if of == nil {
+		of = new(ofKind)
+		a.byKind[k] = of
+	}
+	of.last, of.open = it, append(of.open, it)
 	if index != nil {
 		a.byIndex[*index] = it
 	}
@@ -80,10 +93,18 @@ func (a *answer) find(k kind, index *int, id string) *item {
 }
 
 func (a *answer) last(k kind, open bool) *item {
-	for _, it := range slices.Backward(a.items) {
-		if it.kind == k && !(open && it.done) {
-			return it
-		}
+	of := a.byKind[k]
+	switch {
+	case of == nil:
+		return nil
+	case !open:
+		return of.last
+	}
+	for n := len(of.open); n > 0 && of.open[n-1].done; n-- { // what is done stays so
+		of.open = of.open[:n-1]
+	}
+	if n := len(of.open); n > 0 {
+		return of.open[n-1]
 	}
 	return nil
 }
