@@ -22,7 +22,7 @@ func (r *Renderer) answered(e *events.InputAnswered) {
 			continue
 		}
 		label := r.p.line(c.Call)
-		if known := r.calls[c.Call]; known != nil && known.label != "" {
+		if known := r.calls.get(c.Call); known != nil && known.label != "" {
 			label = known.label
 		}
 		r.remark(dim, label+": "+cmp.Or(r.p.line(c.Reason), r.p.line(text)))

@@ -30,12 +30,12 @@ type call struct {
 // call returns the call of an id, or a new one. Its name may become known later.
 // Calls of a step that name the same tool are told apart by a number.
 func (r *Renderer) call(id, name string) *call {
-	c := r.calls[id]
+	c := r.calls.get(id)
 	if c == nil || id == "" {
 		c = &call{last: -1}
 	}
 	if id != "" {
-		r.calls[id] = c
+		r.calls.set(id, c)
 	}
 	if c.label == "" && name != "" {
 		c.label = r.label(name)

@@ -36,7 +36,7 @@ func (r *Renderer) input(e events.Event) {
 func (r *Renderer) verdict(e *events.Verdict) string {
 	var on []string
 	for _, c := range e.Calls {
-		if known := r.calls[c.Call]; known != nil && known.label != "" {
+		if known := r.calls.get(c.Call); known != nil && known.label != "" {
 			on = append(on, known.label)
 		} else {
 			on = append(on, c.Call)
@@ -60,7 +60,7 @@ func (r *Renderer) cancel(e *events.Cancel) string {
 	case events.ScopeTurn:
 		return "cancel"
 	case events.ScopeCall:
-		if known := r.calls[e.Call]; known != nil && known.label != "" {
+		if known := r.calls.get(e.Call); known != nil && known.label != "" {
 			return "cancel " + known.label
 		}
 		return "cancel call " + cmp.Or(e.Call, "?")

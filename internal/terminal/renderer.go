@@ -39,9 +39,9 @@ type Renderer struct {
 	o   Options
 	out *sheet
 	gen generation
-	// calls by id. A call that ended stays, so that a late result of it is
-	// known for what it is.
-	calls map[string]*call
+	// calls by id. A call that ended stays for a while, so that a late result of
+	// it is known for what it is.
+	calls recent
 	names map[string]int // how often a tool was called in the step
 	// people are those who gave the turn's verdicts, by the verdicts' ids.
 	people map[string]string
@@ -54,7 +54,7 @@ type Renderer struct {
 func New(w io.Writer, p Profile, o Options) *Renderer {
 	return &Renderer{
 		p: p, m: p.marks(), o: o, out: newSheet(w, p),
-		calls: map[string]*call{}, names: map[string]int{}, people: map[string]string{},
+		names: map[string]int{}, people: map[string]string{},
 		gen: generation{lost: map[string]bool{}, open: map[int]*call{}},
 	}
 }

@@ -100,8 +100,8 @@ func (r *Renderer) queued(e *events.ToolCallsQueued) {
 func (r *Renderer) awaitedLabel(a *events.Awaited) string {
 	if a.For == events.WaitLimit {
 		label := "limit " + cmp.Or(r.p.line(a.Reason), "?")
-		if r.calls[a.Call] == nil {
-			r.calls[a.Call] = &call{label: label} // verdicts name it as they do a call
+		if r.calls.get(a.Call) == nil {
+			r.calls.set(a.Call, &call{label: label}) // verdicts name it as they do a call
 		}
 		return label
 	}
