@@ -177,10 +177,26 @@ func newFleet(t *testing.T, script string, slots int, tools ...tool.Tool) *fleet
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Bus.Close)
+	d.presence(3 * time.Second)
 	f := &fleet{d, s, registry(t, tools...), slots}
 	d.run(d.models("models", scriptFile(t, script)))
 	d.run(d.orchestrator("orchestrator"))
 	return f
+}
+
+// presence sets how long an announcement lives, and so how soon a worker that was
+// killed is known to be dead.
+func (d *deployment) presence(ttl time.Duration) {
+	d.t.Helper()
+	_, js := d.Raw()
+	for _, cfg := range (topology.Plan{}).Buckets() {
+		if cfg.Bucket == topology.BucketPresence {
+			cfg.TTL = ttl
+			if _, err := js.UpdateKeyValue(d.t.Context(), cfg); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+	}
 }
 
 // worker starts one; kill cuts its connection, so that it can say nothing more.
