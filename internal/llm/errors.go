@@ -268,7 +268,12 @@ func retryAfter(h http.Header) time.Duration {
 		return seconds(s)
 	}
 	if t, err := http.ParseTime(v); err == nil {
-		return seconds(max(0, time.Until(t).Seconds()))
+		// By the clock that the time is of: ours may show another.
+		now, err := http.ParseTime(h.Get("Date"))
+		if err != nil {
+			now = time.Now()
+		}
+		return seconds(max(0, t.Sub(now).Seconds()))
 	}
 	return 0
 }

@@ -167,3 +167,11 @@ func FuzzFromPayload(f *testing.F) {
 		}
 	})
 }
+
+func TestATimeToRetryAtIsReadByTheProvidersClock(t *testing.T) {
+	const date, later = "Fri, 01 Jan 2010 00:00:00 GMT", "Fri, 01 Jan 2010 00:00:07 GMT"
+	header := http.Header{"Retry-After": {later}, "Date": {date}}
+	if got := FromHTTP(http.StatusTooManyRequests, header, nil).RetryAfter(); got != 7*time.Second {
+		t.Errorf("it is to be asked again after %v", got)
+	}
+}
