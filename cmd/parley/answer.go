@@ -87,7 +87,7 @@ func (s *session) tell(ctx context.Context, conversation string, make func(id st
 	var answer *events.InputAnswered
 	for m, err := range s.Attach(ctx, conversation, bus.From{After: bus.Cursor{Sequence: seq, Index: bus.Whole}}) {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, &exitError{exitNobody, fmt.Errorf("nobody answered within %s: the %s stands in the log and will be answered when an orchestrator runs", answerPatience, what)}
+			return nil, s.unanswered(ctx, conversation, what)
 		}
 		if err != nil {
 			return nil, err

@@ -29,10 +29,13 @@ const (
 	exitLimit     = 3 // the turn ended at a limit
 	exitCancelled = 4 // the turn was cancelled
 	exitNobody    = 5 // no server, or no workers to answer
+	exitUnowned   = 6 // no orchestrator
+	exitNotStored = 7 // the server stores nothing, or the orchestrator cannot write
 )
 
 const exitCodes = `Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 ended at a limit,
-4 cancelled, 5 no server or no workers.`
+4 cancelled, 5 no server or no workers, 6 no orchestrator, 7 messages cannot be
+stored.`
 
 // exitError is an error with an exit code of its own.
 type exitError struct {
@@ -88,6 +91,9 @@ func run(args []string) int {
 	fmt.Fprintln(os.Stderr, "parley: "+strings.TrimSpace(err.Error()))
 	if !a.ran {
 		return exitUsage
+	}
+	if bus.NotStored(err) {
+		return exitNotStored
 	}
 	return exitFailed
 }

@@ -131,7 +131,7 @@ func (q *question) model(s *session, offers []bus.Offer) (model, why string) {
 		return s.Models.Default, s.Models.Why
 	}
 	for _, o := range offers {
-		if o.Kind == "llm" && (model == "" || o.Default) {
+		if o.Kind == "llm" && !strings.HasSuffix(o.Model, "/") && (model == "" || o.Default) {
 			model = o.Model
 		}
 	}

@@ -29,10 +29,11 @@ type shownTurn struct {
 	s      *session
 	v      view
 	desk   *desk
-	input  string      // the message that it answers
-	turn   string      // empty until it has begun
-	queued atomic.Bool // it waits for the turn before
-	nobody *time.Timer
+	input  string       // the message that it answers
+	turn   string       // empty until it has begun
+	queued atomic.Bool  // it waits for the turn before
+	taken  atomic.Bool  // the orchestrator answered the message
+	heard  atomic.Int64 // when the last message came, Unix nanoseconds
 	end    *events.TurnEnded
 	// answered says that it is known what became of the message.
 	answered bool
@@ -95,12 +96,8 @@ func (t *shownTurn) watch(ctx context.Context, from bus.From, p pending) (*event
 	defer leave(nil)
 	others.Go(func() { t.interrupted(ctx, interrupts, leave) })
 	others.Go(func() { t.desk.run(ctx) })
-	if t.input != "" {
-		t.nobody = time.AfterFunc(answerPatience, func() {
-			leave(&exitError{exitNobody, fmt.Errorf("no orchestrator took the question within %s: it stands in the log and is answered when one runs; start `orchestrator` or `parley up --only orchestrator`, then see `parley tail %s`", answerPatience, q.conversation)})
-		})
-		defer t.nobody.Stop()
-	}
+	t.heard.Store(time.Now().UnixNano())
+	others.Go(func() { t.doubt(ctx, leave) })
 	t.desk.seed(p.Awaiting)
 	if t.answered = t.input == ""; t.answered {
 		t.desk.begins()
@@ -112,6 +109,7 @@ func (t *shownTurn) watch(ctx context.Context, from bus.From, p pending) (*event
 		if err != nil {
 			return nil, err
 		}
+		t.heard.Store(time.Now().UnixNano())
 		if m.Sequence > p.Lane {
 			t.desk.see(m)
 		}
@@ -166,7 +164,7 @@ func (t *shownTurn) note(e events.Event) {
 		if e.Input != t.input {
 			return
 		}
-		t.nobody.Stop()
+		t.taken.Store(true)
 		t.answered = true
 		switch e.Answer {
 		case events.AnswerAccepted:

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -36,8 +37,13 @@ type Config struct {
 
 // Broker is a running server.
 type Broker struct {
-	server *server.Server
-	lock   *os.File
+	server  *server.Server
+	lock    *os.File
+	log     *logger
+	stop    chan struct{} // closed by Stop
+	revived chan struct{} // closed when revive has ended
+
+	revivals atomic.Int64 // how often JetStream was started again
 }
 
 // Start starts a server and waits until it serves. The caller stops it.
@@ -59,14 +65,19 @@ func Start(cfg Config) (*Broker, error) {
 	if err := b.start(cfg); err != nil {
 		return nil, errors.Join(err, held.Close())
 	}
+	b.stop, b.revived = make(chan struct{}), make(chan struct{})
+	go b.revive(cfg)
 	return b, nil
 }
+
+// syncInterval is how far the disk may lag behind what was acknowledged.
+const syncInterval = time.Second
 
 func (b *Broker) start(cfg Config) error {
 	opts := &server.Options{
 		ServerName: "parley", Host: "127.0.0.1", NoSigs: true, NoLog: false,
 		JetStream: true, StoreDir: cfg.Dir,
-		SyncAlways: cfg.SyncAlways, SyncInterval: time.Second,
+		SyncAlways: cfg.SyncAlways, SyncInterval: syncInterval,
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		DontListen:      cfg.Port < 0,
 	}
@@ -84,7 +95,7 @@ func (b *Broker) start(cfg Config) error {
 	log := &logger{log: cfg.Log, fatal: make(chan string, 1)}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
-	b.server = s
+	b.server, b.log = s, log
 	deadline := time.Now().Add(30 * time.Second)
 	for !s.ReadyForConnections(100 * time.Millisecond) {
 		select {
@@ -144,6 +155,8 @@ func (b *Broker) InProcess() nats.Option { return nats.InProcessServer(b.server)
 
 // Stop ends the server. What was acknowledged is on disk.
 func (b *Broker) Stop() error {
+	close(b.stop)
+	<-b.revived
 	b.shutdown()
 	return b.lock.Close()
 }
@@ -158,17 +171,33 @@ func (b *Broker) shutdown() {
 type logger struct {
 	log   *slog.Logger
 	fatal chan string
+	// failed is set when the server could not store something, full when it stores
+	// as much as it may.
+	failed, full atomic.Bool
 }
 
 func (l *logger) Noticef(string, ...any) {}
 func (l *logger) Debugf(string, ...any)  {}
 func (l *logger) Tracef(string, ...any)  {}
 func (l *logger) Warnf(format string, v ...any) {
-	l.log.Debug("nats-server: " + fmt.Sprintf(format, v...))
+	line := fmt.Sprintf(format, v...)
+	l.note(line)
+	l.log.Debug("nats-server: " + line)
+}
+
+func (l *logger) note(line string) {
+	if writeFailed(line) {
+		l.failed.Store(true)
+	}
+	if atLimit(line) {
+		l.full.Store(true)
+	}
 }
 
 func (l *logger) Errorf(format string, v ...any) {
-	l.log.Warn("nats-server: " + fmt.Sprintf(format, v...))
+	line := fmt.Sprintf(format, v...)
+	l.note(line)
+	l.log.Warn("nats-server: " + line)
 }
 
 func (l *logger) Fatalf(format string, v ...any) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,17 @@ func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 	var stands []Offer
 	var problems []error
 	now := map[string]Offer{}
+	// The default first: whoever sees only the first offers must not take another.
+	offers = slices.Clone(offers)
+	slices.SortStableFunc(offers, func(a, b Offer) int {
+		switch {
+		case a.Default == b.Default:
+			return 0
+		case a.Default:
+			return -1
+		}
+		return 1
+	})
 	for _, o := range offers {
 		_, known := p.stands[o.key()]
 		if err := p.bus.announce(ctx, kv, o, !known); err != nil {

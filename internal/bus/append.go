@@ -235,10 +235,12 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 }
 
 func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (*jetstream.PubAck, error) {
+	var silence silence
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
 		try, cancel := context.WithTimeout(ctx, appendTimeout)
 		ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
 		cancel()
+		b.writes.wrote(streamOf(subject), err)
 		if err == nil {
 			return ack, nil
 		}
@@ -247,6 +249,9 @@ func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) 
 		}
 		if permanent(err) || isFull(err) {
 			return nil, fmt.Errorf("publish to %s: %w", subject, explainJetStream(err))
+		}
+		if silence.lasts(ctx, b, subject, err) {
+			return nil, fmt.Errorf("publish to %s: %w", subject, explainWrite(err))
 		}
 		select {
 		case <-ctx.Done():

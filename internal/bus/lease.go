@@ -115,17 +115,22 @@ func (b *Bus) BreakLeases(ctx context.Context) error {
 	return nil
 }
 
-// Owners is who holds each shard; one that nobody holds now is not among them.
+// Owners is who holds each shard; one that no orchestrator holds now is left out.
 // When ctx ends on the way, those seen so far are given with its error.
 func (b *Bus) Owners(ctx context.Context) (map[int]string, error) {
 	kv, err := b.js.KeyValue(ctx, topology.BucketLeases)
 	if err != nil {
 		return nil, err
 	}
+	ttl, err := ttlOf(ctx, kv)
+	if err != nil {
+		return nil, err
+	}
 	owners := map[int]string{}
 	for shard := range b.Shards() {
 		e, err := kv.Get(ctx, shardKey(shard))
-		if err == nil { // else nobody owns it now
+		// A server that cannot write does not remove what has expired either.
+		if err == nil && b.Now().Sub(e.Created()) < 2*ttl {
 			owners[shard] = string(e.Value())
 		}
 	}

@@ -79,14 +79,46 @@ func (b *Bus) writeProblem() error {
 	return nil
 }
 
+// ErrNotStored is wrapped by the error of a message that the server takes and does
+// not store.
+var ErrNotStored = errors.New("the server does not store messages")
+
+// NotStored reports whether an error says that the server has no space, or cannot
+// write for another reason.
+func NotStored(err error) bool { return errors.Is(err, ErrNotStored) || isFull(err) }
+
 // explainWrite says what it can mean that a stream stores nothing. A server whose
 // disk was full once stops answering for the streams it could not write, until
 // it is restarted (nats-server 2.15).
 func explainWrite(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
-		return fmt.Errorf("the server does not store messages: its disk is full or was, see its log; free the disk, and restart a server that is not embedded: %w", err)
+	if unanswered(err) {
+		return fmt.Errorf("%w: its disk is full or was, see its log; free the disk, and restart a server that is not embedded: %w", ErrNotStored, err)
 	}
 	return explainJetStream(err)
+}
+
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
+}
+
+// silence counts the tries at one publish that had no answer.
+type silence int
+
+// silentTries at a publish to a stream that answers otherwise mean that it stores
+// nothing: a server that is only busy answers one of them.
+const silentTries = 2
+
+// lasts reports whether an input had no answer because its stream stores nothing.
+// A replicated stream may be without a leader for some seconds: it is tried again.
+func (s *silence) lasts(ctx context.Context, b *Bus, subject string, err error) bool {
+	if !unanswered(err) || ctx.Err() != nil || !strings.HasPrefix(subject, "conv.") {
+		return false
+	}
+	if *s++; *s < silentTries {
+		return false
+	}
+	info, err := b.info(ctx, streamOf(subject))
+	return err == nil && info != nil && info.Config.Replicas <= 1
 }
 
 // probe tests a write, in the bucket of leases.

@@ -123,6 +123,9 @@ func illnesses() map[string]illness {
 		"the log is full": {func(p *patient) {
 			p.change(topology.ConvStream(0), func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1, jetstream.DiscardNew })
 		}, "writes", "no space left", false},
+		"messages are not stored": {func(p *patient) {
+			p.change("KV_"+topology.BucketPresence, func(c *jetstream.StreamConfig) { c.NoAck = true })
+		}, "writes", "its disk is full or was", false},
 		"the disk is nearly full": {func(p *patient) { p.x.Dir, p.x.Tolerance.FreeBytes = p.TempDir(), 1<<62 }, "disk", "free some", false},
 		"the clocks differ":       {func(p *patient) { p.x.Tolerance.ClockSkew = -1 }, "clock", "NTP", false},
 		"no model": {func(p *patient) {

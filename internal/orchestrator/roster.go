@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 	first := true
 	for _, offer := range current.Offers {
 		switch {
-		case offer.Kind == "llm" && (first || offer.Default):
+		case offer.Kind == "llm" && (first || offer.Default || strings.HasSuffix(v.route, "/")): // rather one that names a model
 			v.route, first = offer.Model, false
 		case offer.Kind == "tool" && offer.Tool != nil:
 			low, there := v.low[offer.Name]

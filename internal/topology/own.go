@@ -20,6 +20,7 @@ func Own(have, want jetstream.StreamConfig) (next jetstream.StreamConfig, wrong 
 		}
 	}
 	check("retention", have.Retention == want.Retention, func() { next.Retention = want.Retention })
+	check("acknowledgements", !have.NoAck, func() { next.NoAck = false })
 	check("subjects", slices.Equal(have.Subjects, want.Subjects), func() { next.Subjects = want.Subjects })
 	check("sources", slices.EqualFunc(have.Sources, want.Sources, sameSource), func() { next.Sources = want.Sources })
 	check("republish", sameRePublish(have.RePublish, want.RePublish), func() { next.RePublish = want.RePublish })

@@ -49,7 +49,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 			"$JS.API.STREAM.INFO." + StreamTimers, // which conversations wait
 			Orchestrator.Inbox() + ".>",           // the answers of hooks
 		}
-		publish = slices.Concat(own, plan.reading(), objects(), roster())
+		publish = slices.Concat(own, plan.reading(), objects(), roster(), entries(BucketLeases))
 		return publish, []string{"live.*.*.>", "hooks.>", inbox}
 	case Caller:
 		publish, _ = Permissions(App, plan)

@@ -1,0 +1,96 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	// reviveEvery is how often the server is looked at.
+	reviveEvery = 500 * time.Millisecond
+	// reviveFull is how often JetStream is started again because it is at its limit:
+	// the limit comes from the space that was free when it started.
+	reviveFull = 30 * time.Second
+	// reviveSpace must be free before JetStream is started again, in bytes: each
+	// stream writes a little when it is recovered.
+	reviveSpace = 1 << 20
+)
+
+// revive starts JetStream again after it stopped storing messages, once the disk
+// can be written. nats-server 2.15 does not do so by itself: a stream that could
+// not write a message never stores another one, and for some errors the server
+// disables JetStream as a whole. Connections stay, and what was acknowledged is
+// read from the disk.
+func (b *Broker) revive(cfg Config) {
+	defer close(b.revived)
+	tick := time.NewTicker(reviveEvery)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		select {
+		case <-b.stop:
+			return
+		case <-tick.C:
+		}
+		enabled := b.server.JetStreamEnabled()
+		full := b.log.full.Load() && time.Since(began) > reviveFull
+		if enabled && !full && !b.log.failed.Load() {
+			continue
+		}
+		began = time.Now()
+		if err := tryWrite(cfg.Dir); err != nil {
+			cfg.Log.Debug("JetStream stays stopped: the data directory cannot be written", "dir", cfg.Dir, "error", err)
+			continue
+		}
+		b.log.failed.Store(false)
+		b.log.full.Store(false)
+		if enabled {
+			// It only fails for a server that shuts down.
+			_ = b.server.ShutdownJetStream()
+		}
+		err := b.server.EnableJetStream(&server.JetStreamConfig{StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, SyncInterval: syncInterval})
+		if err != nil {
+			cfg.Log.Warn("JetStream cannot be started again, trying again", "dir", cfg.Dir, "error", err)
+			continue
+		}
+		b.revivals.Add(1)
+		cfg.Log.Warn("JetStream was started again after messages could not be stored", "dir", cfg.Dir)
+	}
+}
+
+// atLimit reports whether a line of the server's log says that JetStream stores as
+// much as it may.
+func atLimit(line string) bool { return strings.Contains(line, "resource limits exceeded for server") }
+
+// tryWrite reports why a directory cannot take some more data.
+func tryWrite(dir string) error {
+	f, err := os.Create(filepath.Join(dir, "space"))
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, reviveSpace))
+	if err == nil {
+		err = f.Sync()
+	}
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if removing := os.Remove(f.Name()); err == nil {
+		err = removing
+	}
+	return err
+}
+
+// writeFailed reports whether a line of the server's log says that something is
+// not stored.
+func writeFailed(line string) bool {
+	for _, words := range []string{"no space left", "critical write error", "failed to store a msg", "input/output error", "disk quota exceeded", "read-only file system"} {
+		if strings.Contains(line, words) {
+			return true
+		}
+	}
+	return false
+}
