@@ -30,6 +30,7 @@ type session struct {
 	dir    string
 	roles  chan error // the roles' end; nil when none run here
 	stop   context.CancelFunc
+	heir   *heir // what this process runs when the one that has the server ends
 }
 
 // where names the server for people.
@@ -48,6 +49,9 @@ func (s *session) Close() error {
 		err = <-s.roles
 	}
 	s.Bus.Close()
+	if s.heir != nil {
+		err = errors.Join(err, s.heir.close())
+	}
 	if s.server != nil {
 		err = errors.Join(err, forgetServer(s.dir), s.server.Stop())
 	}
@@ -80,6 +84,9 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	if s, err := a.join(ctx, log); s != nil || err != nil {
+		if s != nil && a.cfg.NATS.URL == "" {
+			a.inherit(ctx, s, log)
+		}
 		return s, err
 	}
 	models, err := a.cfg.Catalog(ctx)
@@ -89,28 +96,22 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 	if err := a.checkRules(); err != nil {
 		return nil, err
 	}
-	s, err := a.embed(ctx, log, 0)
-	if err != nil {
-		return nil, err
-	}
-	s.Models = models
-	if err := rememberServer(a.data, s.server.URL()); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	roles := []daemon.Role{daemon.Keeper(nil)}
-	// Those that announce something come first, so that the orchestrator knows
-	// them when it begins.
-	for _, name := range []string{"tool-worker", "llm-worker", "orchestrator"} {
-		r, err := a.role(name, a.cfg, log, models)
-		if err != nil {
-			return nil, errors.Join(err, s.Close())
+	for until := time.Now().Add(startTimeout); ; {
+		s, err := a.host(ctx, log, models, 0)
+		if !errors.Is(err, broker.ErrInUse) || time.Now().After(until) {
+			return s, err
 		}
-		roles = append(roles, r)
+		// Another process was quicker: join it as soon as it says where it is.
+		if s, err := a.join(ctx, log); s != nil {
+			a.inherit(ctx, s, log)
+			return s, nil
+		} else if err != nil {
+			log.Debug("the server that starts cannot be joined yet", "error", err)
+		}
+		if !pause(ctx, takeoverEvery) {
+			return nil, err
+		}
 	}
-	if err := s.run(ctx, roles); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
 }
 
 // checkRules reads the file of rules before anything starts without it.
@@ -172,6 +173,7 @@ func (a *app) join(ctx context.Context, log *slog.Logger) (*session, error) {
 		if cfg.URL = runningServer(a.data); cfg.URL == "" {
 			return nil, nil
 		}
+		cfg.Dial = a.dial
 	}
 	b, err := bus.Connect(ctx, cfg, nil)
 	if err != nil {
@@ -199,16 +201,20 @@ func (a *app) embed(ctx context.Context, log *slog.Logger, port int) (*session, 
 	return &session{Bus: b, server: server, dir: a.data, stop: func() {}}, nil
 }
 
+// startTimeout is how long another process may have the data directory without
+// running a server that can be joined.
+const startTimeout = 3 * time.Second
+
 // startServer starts a server; a command that only reads the data directory,
 // such as ls, is waited for.
 func (a *app) startServer(ctx context.Context, log *slog.Logger, port int) (*broker.Broker, error) {
-	for until := time.Now().Add(3 * time.Second); ; {
+	for until := time.Now().Add(startTimeout); ; {
 		s, err := broker.Start(broker.Config{Dir: a.data, Port: port, SyncAlways: a.sync == "always", Log: log})
 		var path *os.PathError
 		if !errors.Is(err, broker.ErrInUse) && errors.As(err, &path) {
 			err = fmt.Errorf("the data directory %s cannot be used: %w: give another with --data or PARLEY_DATA", a.data, err)
 		}
-		if !errors.Is(err, broker.ErrInUse) || time.Now().After(until) {
+		if !errors.Is(err, broker.ErrInUse) || time.Now().After(until) || runningServer(a.data) != "" {
 			return s, err
 		}
 		select {
@@ -233,7 +239,12 @@ func rememberServer(dir, url string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, serverFile), raw, 0o600)
+	// Whole at any moment: others read it while it changes.
+	name := filepath.Join(dir, serverFile)
+	if err := os.WriteFile(name+".new", raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }
 
 func forgetServer(dir string) error {
@@ -246,13 +257,9 @@ func forgetServer(dir string) error {
 // runningServer is the URL of the server that runs on a data directory; empty
 // when there is none, also when one died and left its file behind.
 func runningServer(dir string) string {
-	raw, err := os.ReadFile(filepath.Join(dir, serverFile))
-	var info serverInfo
-	if err != nil || json.Unmarshal(raw, &info) != nil {
-		return ""
-	}
-	u, err := url.Parse(info.URL)
-	if err != nil {
+	at := serverOf(dir)
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" {
 		return ""
 	}
 	conn, err := net.DialTimeout("tcp", u.Host, time.Second)
@@ -260,6 +267,17 @@ func runningServer(dir string) string {
 		return ""
 	}
 	_ = conn.Close() // it was only to see whether somebody answers
+	return at
+}
+
+// serverOf is the URL that the server of a data directory left there; empty when
+// there is none.
+func serverOf(dir string) string {
+	raw, err := os.ReadFile(filepath.Join(dir, serverFile))
+	var info serverInfo
+	if err != nil || json.Unmarshal(raw, &info) != nil {
+		return ""
+	}
 	return info.URL
 }
 

@@ -151,6 +151,7 @@ func (u *deployment) open(ctx context.Context, log *slog.Logger, portGiven bool)
 			if cfg.URL = runningServer(a.data); cfg.URL == "" {
 				return nil, &exitError{exitNobody, fmt.Errorf("no server runs on %s: start one with `parley up --only broker`, or set NATS_URL", a.data)}
 			}
+			cfg.Dial = a.dial
 		}
 		cfg.Name, cfg.Log = "parley up "+a.cfg.Name, log
 		b, err := bus.Connect(ctx, cfg, &a.cfg.Plan)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type Config struct {
 	Name string
 	// Log receives connection losses and returns; discarded when nil.
 	Log *slog.Logger
+	// Dial connects in the place of [net.Dial], when it is set.
+	Dial func(network, address string) (net.Conn, error)
 	// Options are added, for connections inside the process.
 	Options []nats.Option
 }
@@ -83,6 +86,9 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 			}
 		}),
 	}
+	if cfg.Dial != nil {
+		opts = append(opts, nats.SetCustomDialer(dialer(cfg.Dial)))
+	}
 	if cfg.InboxPrefix != "" {
 		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
 	}
@@ -110,6 +116,12 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 	}
 	return append(opts, cfg.Options...), nil
 }
+
+// dialer is a function as a [nats.CustomDialer].
+type dialer func(network, address string) (net.Conn, error)
+
+// Dial implements [nats.CustomDialer].
+func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
 // withoutSecrets is a list of servers as it may be shown and logged.
 func withoutSecrets(urls string) string {
