@@ -30,7 +30,7 @@ func TestNewKnowsThePrototypesAndNoOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	ast.Inspect(file.Scope.Lookup("New").Decl.(ast.Node), func(n ast.Node) bool {
+	cases := func(n ast.Node) bool {
 		if c, ok := n.(*ast.CaseClause); ok {
 			for _, e := range c.List {
 				name, err := strconv.Unquote(e.(*ast.BasicLit).Value)
@@ -40,7 +40,10 @@ func TestNewKnowsThePrototypesAndNoOthers(t *testing.T) {
 			}
 		}
 		return true
-	})
+	}
+	for _, name := range []string{"New", "newDecided"} {
+		ast.Inspect(file.Scope.Lookup(name).Decl.(ast.Node), cases)
+	}
 	if found != len(want) {
 		t.Errorf("New knows %d names, the prototypes are %d", found, len(want))
 	}

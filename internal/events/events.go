@@ -76,38 +76,6 @@ func New(name string) Event {
 		return new(Delete)
 	case "Decision":
 		return new(Decision)
-	case "TurnStarted":
-		return new(TurnStarted)
-	case "GenerationRequested":
-		return new(GenerationRequested)
-	case "AssistantMessage":
-		return new(AssistantMessage)
-	case "ToolCallRequested":
-		return new(ToolCallRequested)
-	case "ToolCallsQueued":
-		return new(ToolCallsQueued)
-	case "ToolCallRefused":
-		return new(ToolCallRefused)
-	case "ToolCallAnswered":
-		return new(ToolCallAnswered)
-	case "QuestionAnswered":
-		return new(QuestionAnswered)
-	case "Paused":
-		return new(Paused)
-	case "Resumed":
-		return new(Resumed)
-	case "InputAnswered":
-		return new(InputAnswered)
-	case "TurnEnded":
-		return new(TurnEnded)
-	case "HooksRequested":
-		return new(HooksRequested)
-	case "HookAnswered":
-		return new(HookAnswered)
-	case "DeletionStarted":
-		return new(DeletionStarted)
-	case "ConversationDeleted":
-		return new(ConversationDeleted)
 	case "GenerationStarted":
 		return new(GenerationStarted)
 	case "TextChunk":
@@ -142,6 +110,45 @@ func New(name string) Event {
 		return new(HookCall)
 	case "Claim":
 		return new(Claim)
+	}
+	return newDecided(name)
+}
+
+// newDecided is [New] for the events of Decisions.
+func newDecided(name string) Event {
+	switch name {
+	case "TurnStarted":
+		return new(TurnStarted)
+	case "GenerationRequested":
+		return new(GenerationRequested)
+	case "AssistantMessage":
+		return new(AssistantMessage)
+	case "ToolCallRequested":
+		return new(ToolCallRequested)
+	case "ToolCallsQueued":
+		return new(ToolCallsQueued)
+	case "ToolCallRefused":
+		return new(ToolCallRefused)
+	case "ToolCallAnswered":
+		return new(ToolCallAnswered)
+	case "QuestionAnswered":
+		return new(QuestionAnswered)
+	case "Paused":
+		return new(Paused)
+	case "Resumed":
+		return new(Resumed)
+	case "InputAnswered":
+		return new(InputAnswered)
+	case "TurnEnded":
+		return new(TurnEnded)
+	case "HooksRequested":
+		return new(HooksRequested)
+	case "HookAnswered":
+		return new(HookAnswered)
+	case "DeletionStarted":
+		return new(DeletionStarted)
+	case "ConversationDeleted":
+		return new(ConversationDeleted)
 	}
 	return nil
 }
