@@ -23,8 +23,9 @@ type idle struct {
 
 // rest keeps the state of a conversation that was evicted; s.mu is held. It is
 // another conversation from here on: who knows the old one has no part in it.
+// Nothing is kept of one that was deleted.
 func (s *shard) rest(c *conversation) {
-	if len(s.idle) < idleMost {
+	if len(s.idle) < idleMost && !c.state.Gone() {
 		s.idle[c.id] = idle{&conversation{id: c.id, state: c.state, requestedAt: c.requestedAt}, time.Now()}
 	}
 }
