@@ -43,12 +43,13 @@ type walk struct {
 // gives, however many conversations there are. Subjects that no conversation can
 // have are passed over.
 func (b *Bus) Recent(ctx context.Context, before uint64, fn func(Recent) (more bool, err error)) error {
-	end, err := b.endOf(ctx, topology.StreamHistory)
+	w := walk{bus: b, seen: map[string]bool{}, fn: fn}
+	uncopied, err := b.uncopied(ctx)
 	if err != nil {
 		return err
 	}
-	w := walk{bus: b, seen: map[string]bool{}, fn: fn}
-	uncopied, err := b.uncopied(ctx)
+	// Afterwards: what is copied in between would be in neither.
+	end, err := b.endOf(ctx, topology.StreamHistory)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package bus_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,6 +131,49 @@ func TestAListIsNotBrokenByOneEntry(t *testing.T) {
 			t.Errorf("%s the copy: %s", when, strings.Join(ids, "\n"))
 		}
 		copied(t, b, 2+4+5+2)
+	}
+}
+
+// What is copied while a list is made is not missed.
+func TestAListIsCompleteWhileConversationsBegin(t *testing.T) {
+	t.Parallel()
+	b := inProcess(t)
+	var mu sync.Mutex
+	var begun []string
+	var talking sync.WaitGroup
+	defer talking.Wait()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	talking.Go(func() {
+		often := time.NewTicker(time.Millisecond)
+		defer often.Stop()
+		for ctx.Err() == nil {
+			<-often.C
+			c, input := id(), id()
+			if _, err := b.Publish(ctx, c, input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
+				return
+			}
+			mu.Lock()
+			begun = append(begun, c)
+			mu.Unlock()
+		}
+	})
+	for range 60 {
+		mu.Lock()
+		newest := slices.Clone(begun[max(len(begun)-5, 0):])
+		mu.Unlock()
+		var got []string
+		if err := b.Recent(t.Context(), 0, func(r bus.Recent) (bool, error) {
+			got = append(got, r.ID)
+			return len(got) < 60, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range newest {
+			if !slices.Contains(got, c) {
+				t.Fatalf("of %d conversations listed none is %s, which had begun before", len(got), c)
+			}
+		}
 	}
 }
 
