@@ -84,11 +84,11 @@ func (p part) age(said topology.Plan) time.Duration {
 // without and what the operator says: the rest is the administrator's.
 func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
 	plan, there, err := b.found(ctx, said)
-	if err == nil {
-		err = plan.Check()
-	}
 	if err != nil {
 		return err
+	}
+	if err := plan.Check(); err != nil {
+		return lastingError{err}
 	}
 	for _, p := range b.parts(plan) {
 		if _, err := b.ensure(ctx, p, said, there); err != nil {
