@@ -103,37 +103,38 @@ func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data 
 // expect is the sequence that the server expects of a writer that follows after,
 // given the lane's last message (nil: none), or [ErrFenced].
 //
-// Messages expire oldest first. So an empty lane whose message after lies before
-// the beginning of the log has expired; the server expects 0 there. That after
-// was also the lane's last message is known from HISTORY, which keeps facts for
-// good: a writer whose message is the last copy may go on, and the server lets
-// only the first one do so, because the lane is not empty after it. The gen lane
-// has no copy: which generation counts is decided on the turn lane, and the fold
-// ignores what a superseded attempt wrote.
+// The server may not have after any more: messages expire oldest first, so that
+// a lane becomes empty, where 0 is expected; and a log that has lost its end has
+// an older last message. That after was the lane's last message is known from
+// HISTORY then, which keeps facts for good: a writer whose message is the last
+// copy may go on, and the server lets only the first one do so, because the lane
+// has moved after it. The gen lane has no copy: when it has expired the writer
+// goes on, because which generation counts is decided on the turn lane, and the
+// fold ignores what a superseded attempt wrote; when its end is lost the attempt
+// has lost events and must start again.
 func (b *Bus) expect(ctx context.Context, a topology.Address, after uint64, last *raw) (uint64, error) {
+	var at uint64
+	if last != nil {
+		at = last.seq
+	}
 	switch {
-	case last != nil && last.seq > after:
+	case at > after:
 		return 0, ErrFenced
-	case last != nil && last.seq == after:
+	case at == after:
 		return after, nil // a try of ours is in flight, look again
-	case last == nil && after == 0:
-		return 0, nil
-	}
-	info, err := b.infoOf(ctx, topology.ConvStream(a.Shard))
-	if err != nil {
-		return 0, err
-	}
-	if last != nil || after >= info.State.FirstSeq {
-		return 0, fmt.Errorf("%w: its message %d was deleted, or is of another log", ErrFenced, after)
 	}
 	if a.Channel == events.ChannelGen {
-		return 0, nil
+		info, err := b.infoOf(ctx, topology.ConvStream(a.Shard))
+		if err == nil && (last != nil || after >= info.State.FirstSeq) {
+			err = fmt.Errorf("%w: its message %d was deleted or lost, or is of another log", ErrFenced, after)
+		}
+		return 0, err
 	}
 	copied, err := b.lastCopy(ctx, a)
 	if err == nil && (copied == nil || copied.seq != after) {
-		err = fmt.Errorf("%w: it has expired, and %d was not its last message", ErrFenced, after)
+		err = fmt.Errorf("%w: %d is not its last message", ErrFenced, after)
 	}
-	return 0, err
+	return at, err
 }
 
 // Lasting reports whether an error comes from what was to be written, so that

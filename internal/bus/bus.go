@@ -40,6 +40,7 @@ type Bus struct {
 	writes  writeErrors
 	remade  remade
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
+	gaps    sync.Map     // ends of what shards' logs have lost, by shard
 	denied  sync.Map     // subject to the error that says it may not be published to
 	running sync.Map     // jobs that this process runs: subject to *runningJob
 

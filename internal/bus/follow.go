@@ -67,7 +67,7 @@ func (f *follower) expired(ctx context.Context) error {
 		return fmt.Errorf("follow shard %d: %w", f.shard, err)
 	}
 	f.end = info.State.LastSeq
-	first := max(info.State.FirstSeq, 1)
+	first := max(info.State.FirstSeq, 1, f.bus.gapEnd(f.shard)+1)
 	if f.next >= first {
 		return nil
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -82,7 +84,7 @@ func (b *Bus) ReadConversation(ctx context.Context, conversation string, after u
 	if err != nil {
 		return err
 	}
-	if first := info.State.FirstSeq; after+1 < first {
+	if first := max(info.State.FirstSeq, b.gapEnd(shard)+1); after+1 < first {
 		err := b.Facts(ctx, conversation, first-1, func(m Message) error {
 			if m.Sequence <= after {
 				return nil
@@ -216,11 +218,11 @@ func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*r
 	if err == nil && last != nil && upTo > 0 && last.seq > upTo {
 		last, err = b.lastUpTo(ctx, a, upTo)
 	}
-	if err != nil || last != nil {
+	if err != nil || last != nil && last.seq > b.gapEnd(a.Shard) {
 		return last, err
 	}
-	// It has expired in CONV, or there was none. HISTORY numbers its messages
-	// otherwise: a bound has to be looked for, unless the last will do.
+	// It has expired in CONV or is lost, or there was none. HISTORY numbers its
+	// messages otherwise: a bound has to be looked for, unless the last will do.
 	last, err = b.lastCopy(ctx, a)
 	if err != nil || last == nil || upTo == 0 || last.seq <= upTo {
 		return last, err
@@ -245,4 +247,18 @@ func (b *Bus) lastCopy(ctx context.Context, a topology.Address) (*raw, error) {
 	}
 	r, err := original(*last)
 	return &r, err
+}
+
+// lastCopyOf is the last sequence of a shard that HISTORY has a copy of; 0 when it
+// has none, or does not exist.
+func (b *Bus) lastCopyOf(ctx context.Context, shard int) (uint64, error) {
+	r, err := b.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(shard))
+	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && r == nil {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	o, err := original(*r)
+	return o.seq, err
 }

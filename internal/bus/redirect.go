@@ -2,11 +2,15 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
+
+// errDuplicate reports that the server takes a message for one that it has.
+var errDuplicate = errors.New("dropped as a duplicate")
 
 // Redirect publishes an input that was sent to a shard other than its
 // conversation's to the right one. Its id stays, or is made from where it was
@@ -21,11 +25,14 @@ func (b *Bus) Redirect(ctx context.Context, m Message) error {
 	if err != nil || !ack.Duplicate {
 		return err
 	}
+	// Dropped by the server. The id must stay, it is what the input is answered
+	// under: it goes through when the server's window for duplicates has passed.
+	if to.Shard == m.Shard && ack.Sequence == m.Sequence {
+		return fmt.Errorf("%w: it is the one that is to be published again", errDuplicate)
+	}
 	r, err := b.fromLeader(ctx, topology.ConvStream(to.Shard), getRequest{Sequence: ack.Sequence})
 	if err == nil && r != nil && r.subject != to.Subject(topology.Conv) {
-		// Dropped by the server. The id must stay, it is what the input is answered
-		// under: it goes through when the server's window for duplicates has passed.
-		err = fmt.Errorf("an input of another conversation has the message id %q too", id)
+		err = fmt.Errorf("%w: an input of another conversation has the message id %q", errDuplicate, id)
 	}
 	return err
 }

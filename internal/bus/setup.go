@@ -58,6 +58,12 @@ func (b *Bus) parts(plan topology.Plan) []part {
 					if err := b.SetCheckpoint(ctx, i, 0); err != nil {
 						return err
 					}
+					// Sequences go on: HISTORY copies nothing at or before its last copy.
+					last, err := b.lastCopyOf(ctx, i)
+					if err != nil {
+						return err
+					}
+					cfg.FirstSeq = last + 1
 				}
 				_, err := b.js.CreateStream(ctx, cfg)
 				return err

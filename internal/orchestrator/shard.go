@@ -67,7 +67,7 @@ func newShard(o *Orchestrator, n int, offers *offerings) *shard {
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	s.fail = fail
-	after, err := s.o.Bus.Checkpoint(ctx, s.n)
+	after, err := s.o.Bus.Restore(ctx, s.n)
 	if err != nil {
 		return err
 	}
@@ -209,6 +209,7 @@ func (s *shard) base(ctx context.Context, c *conversation) error {
 		said.Apply(m.Folded())
 		return nil
 	})
+	said.Drain()
 	c.state.Settled(said)
 	return err
 }
@@ -233,6 +234,7 @@ func (s *shard) caughtUp(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	s.work.Go(func() { s.followDues(ctx) })
+	s.work.Go(func() { s.restoreTimers(ctx) })
 	if s.o.Owned != nil {
 		s.o.Owned(s.n)
 	}

@@ -53,6 +53,20 @@ func (s *shard) followDues(ctx context.Context) {
 	}
 }
 
+// restoreTimers sets timers again that were lost, until it has.
+func (s *shard) restoreTimers(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.o.Bus.RestoreTimers(ctx, s.n)
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			s.o.Log.Warn("timers that were lost cannot be set again yet", "shard", s.n, "error", err)
+		}
+		s.o.backoff(ctx)
+	}
+}
+
 // latest is the time of the last timer that fired; zero when none did.
 func latest(dues []bus.Due) time.Time {
 	var at time.Time

@@ -95,6 +95,11 @@ func OfShard(shard int, channel string) string { return fmt.Sprintf("conv.%d.*.%
 // HistoryOf is the pattern of all that HISTORY holds of a shard.
 func HistoryOf(shard int) string { return fmt.Sprintf("history.%d.>", shard) }
 
+// HistoryOfChannel is the pattern of a channel of a shard in HISTORY.
+func HistoryOfChannel(shard int, channel string) string {
+	return fmt.Sprintf("history.%d.*.%s", shard, channel)
+}
+
 // Parse reads a subject of any of the three logs.
 func Parse(subject string) (Address, error) {
 	t := strings.Split(subject, ".")

@@ -1,0 +1,193 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// gap is what a shard's log has lost at its end: CONV is not to be decided on up
+// to UpTo, where HISTORY has what counts.
+type gap struct {
+	UpTo  uint64    `json:"up_to"`
+	Since time.Time `json:"since"` // what CONV holds up to UpTo and stored later is new
+}
+
+// fillMost is how many messages a log is brought forward by, one by one. Past
+// that what CONV holds is given up for HISTORY.
+const fillMost = 200_000
+
+// Restore finds out whether a shard's log has lost its end (power failed between
+// two syncs, or an older copy of the volume is used), and repairs what can be
+// repaired. It returns the sequence after which the shard's owner begins to read.
+//
+// The log is lost past its end when HISTORY or the checkpoint knows a later
+// sequence. New messages would get sequences that were used before: HISTORY would
+// not copy them, readers would skip them, and cursors would lie. So the log is
+// brought forward past everything that is known, its cursors get another epoch,
+// and what came in meanwhile is published again. Facts that HISTORY has count;
+// what was streamed and not copied is lost, and so is what neither has.
+func (b *Bus) Restore(ctx context.Context, shard int) (after uint64, err error) {
+	if after, err = b.Checkpoint(ctx, shard); err != nil {
+		return 0, err
+	}
+	info, err := b.infoOf(ctx, topology.ConvStream(shard))
+	if err != nil {
+		return 0, err
+	}
+	copied, err := b.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(shard))
+	if err != nil {
+		return 0, err
+	}
+	var last raw
+	if copied != nil {
+		if last, err = original(*copied); err != nil {
+			return 0, err
+		}
+	}
+	g, err := b.gapOf(ctx, shard)
+	if err != nil {
+		return 0, err
+	}
+	if known := max(last.seq, after); known > info.State.LastSeq {
+		g = &gap{UpTo: known, Since: last.at}
+		b.log.Error("the log of a shard has lost its end: what HISTORY has counts, what was streamed since is lost. Was an older copy of the volume restored, or did the power fail? (--sync always loses nothing)",
+			"shard", shard, "ends_at", info.State.LastSeq, "history_has", last.seq, "checkpoint", after)
+		if err := b.setGap(ctx, shard, *g); err != nil {
+			return 0, err
+		}
+		b.newEpoch(ctx, info.Config)
+	}
+	if g == nil {
+		return after, nil
+	}
+	b.gaps.Store(shard, g.UpTo)
+	if after > g.UpTo && info.State.LastSeq > g.UpTo {
+		return after, nil // repaired before
+	}
+	if after > last.seq {
+		after = 0 // what it knew as ended may be open again
+	}
+	if err := b.forward(ctx, shard, *g); err != nil {
+		return 0, err
+	}
+	if err := b.sayAgain(ctx, shard, *g); err != nil {
+		return 0, err
+	}
+	return after, b.SetCheckpoint(ctx, shard, after)
+}
+
+// forward brings a log to the end of a gap.
+func (b *Bus) forward(ctx context.Context, shard int, g gap) error {
+	info, err := b.infoOf(ctx, topology.ConvStream(shard))
+	if err != nil || info.State.LastSeq >= g.UpTo {
+		return err
+	}
+	if g.UpTo-info.State.LastSeq > fillMost {
+		s, err := b.stream(ctx, topology.ConvStream(shard))
+		if err == nil {
+			err = s.Purge(ctx, jetstream.WithPurgeSequence(g.UpTo+1))
+		}
+		if err != nil {
+			return fmt.Errorf("bring shard %d forward to %d: %w", shard, g.UpTo, explainJetStream(err))
+		}
+		return nil
+	}
+	for at := info.State.LastSeq; at < g.UpTo; {
+		ack, err := b.js.Publish(ctx, topology.Probe(shard), nil)
+		if err != nil {
+			return fmt.Errorf("bring shard %d forward to %d: %w", shard, g.UpTo, explainWrite(err))
+		}
+		at = ack.Sequence
+	}
+	return nil
+}
+
+// sayAgain publishes the inputs again that were written into a gap: HISTORY does
+// not copy them. Their ids make it harmless to do that twice.
+func (b *Bus) sayAgain(ctx context.Context, shard int, g gap) error {
+	return ended(b.read(ctx, topology.ConvStream(shard), topology.OfShard(shard, "in"), 1, false, func(r raw) error {
+		m := b.unfetched(r, false)
+		switch {
+		case m.Sequence > g.UpTo:
+			return errEnd
+		case m.Time.Before(g.Since) || m.Conversation == "":
+			return nil
+		}
+		b.log.Warn("an input is published again, past the gap in its log", "conversation", m.Conversation, "sequence", m.Sequence)
+		for again := b.newRetry(); ; {
+			err := b.Redirect(ctx, m)
+			if !errors.Is(err, errDuplicate) || !again.wait(ctx) {
+				return err
+			}
+		}
+	}))
+}
+
+// newEpoch gives the cursors of a stream another epoch. A user that may not do so
+// leaves them as they are: a cursor into the gap is not recognized then.
+func (b *Bus) newEpoch(ctx context.Context, cfg jetstream.StreamConfig) {
+	metadata := map[string]string{}
+	for key, value := range cfg.Metadata {
+		metadata[key] = value
+	}
+	metadata[topology.MetadataEpoch] = strconv.FormatInt(time.Now().UnixMilli(), 36)
+	cfg.Metadata = metadata
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
+		b.log.Warn("the cursors of a log that has lost its end keep their epoch", "stream", cfg.Name, "error", err)
+	}
+}
+
+func gapKey(shard int) string { return "gap." + strconv.Itoa(shard) }
+
+func (b *Bus) gapOf(ctx context.Context, shard int) (*gap, error) {
+	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoints: %w", explainJetStream(err))
+	}
+	e, err := kv.Get(ctx, gapKey(shard))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gap of shard %d: %w", shard, explainJetStream(err))
+	}
+	var g gap
+	if err := json.Unmarshal(e.Value(), &g); err != nil {
+		return nil, fmt.Errorf("gap of shard %d: %w", shard, err)
+	}
+	return &g, nil
+}
+
+func (b *Bus) setGap(ctx context.Context, shard int, g gap) error {
+	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
+	if err != nil {
+		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
+	}
+	raw, err := json.Marshal(g)
+	if err == nil {
+		_, err = kv.Put(ctx, gapKey(shard), raw)
+	}
+	if err != nil {
+		return fmt.Errorf("gap of shard %d: %w", shard, explainJetStream(err))
+	}
+	return nil
+}
+
+// gapEnd is the end of a shard's gap; 0 when it has none that [Bus.Restore] of
+// this process has found.
+func (b *Bus) gapEnd(shard int) uint64 {
+	if at, ok := b.gaps.Load(shard); ok {
+		return at.(uint64)
+	}
+	return 0
+}

@@ -1,0 +1,80 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// RestoreTimers sets the timers of a shard's conversations again when TIMERS was
+// made anew since they were set: their last Decisions say when something happens
+// by itself. It reads every Decision that HISTORY has of the shard, once for each
+// time that TIMERS was lost. A timer that is set twice is harmless.
+func (b *Bus) RestoreTimers(ctx context.Context, shard int) error {
+	info, err := b.infoOf(ctx, topology.StreamTimers)
+	if err != nil {
+		return err
+	}
+	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
+	if err != nil {
+		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
+	}
+	key, epoch := "timers."+strconv.Itoa(shard), epochOf(info)
+	e, err := kv.Get(ctx, key)
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return fmt.Errorf("timers of shard %d: %w", shard, explainJetStream(err))
+	}
+	if err == nil && string(e.Value()) == epoch {
+		return nil
+	}
+	waiting, err := b.waitingIn(ctx, shard)
+	if err != nil {
+		return err
+	}
+	for conversation, ms := range waiting {
+		if err := b.SetTimer(ctx, conversation, time.UnixMilli(ms)); err != nil {
+			return err
+		}
+	}
+	if len(waiting) > 0 {
+		b.log.Warn("the timers of a shard were lost and are set again", "shard", shard, "timers", len(waiting))
+	}
+	if _, err := kv.PutString(ctx, key, epoch); err != nil {
+		return fmt.Errorf("timers of shard %d: %w", shard, explainJetStream(err))
+	}
+	return nil
+}
+
+// waitingIn is when something happens by itself in the conversations of a shard
+// that wait, by their last Decisions, in Unix milliseconds.
+func (b *Bus) waitingIn(ctx context.Context, shard int) (map[string]int64, error) {
+	waiting := map[string]int64{}
+	err := b.read(ctx, topology.StreamHistory, topology.HistoryOfChannel(shard, string(events.ChannelTurn)), 1, false, func(r raw) error {
+		r, err := original(r)
+		if err != nil {
+			return err
+		}
+		m, err := b.message(ctx, r, false)
+		if err != nil || m.Bad != nil || len(m.Lines) == 0 {
+			return err
+		}
+		d, ok := m.Lines[0].Event.(*events.Decision)
+		if !ok {
+			return nil
+		}
+		if ms := d.State.NextMS(); ms > 0 {
+			waiting[m.Conversation] = ms
+		} else {
+			delete(waiting, m.Conversation)
+		}
+		return nil
+	})
+	return waiting, err
+}
