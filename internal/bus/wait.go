@@ -118,8 +118,25 @@ func explainJetStream(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) {
 		return fmt.Errorf("it is missing on the server; an orchestrator or `parley up` makes it again within seconds: %w", err)
 	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		switch api.ErrorCode {
+		case codeStreamsExhausted:
+			return fmt.Errorf("the account may not have as many streams as Parley needs: raise its max_streams: %w", err)
+		case codeConsumersExhausted:
+			return fmt.Errorf("the account may not have as many consumers as Parley needs: raise its max_consumers, or remove the limit: %w", err)
+		case codeBytesRequired:
+			return fmt.Errorf("the account wants a limit on every stream: turn max_bytes_required off for Parley's account: %w", err)
+		}
+	}
 	return fmt.Errorf("JetStream: %w", err)
 }
+
+// JetStream's answers when a limit of the account keeps a stream from being made.
+const (
+	codeConsumersExhausted = 10026
+	codeStreamsExhausted   = 10027
+	codeBytesRequired      = 10113
+)
 
 // isFull reports whether the server has no space left: insufficient resources,
 // storage resources exceeded, or a stream at its limit.
