@@ -285,6 +285,10 @@ func serverOf(dir string) string {
 // that repeats its announcement while the list is read can fall out of it.
 const offersPatience = time.Second
 
+// refillTimeout is how much longer a list without any offer is waited for: a bucket
+// that was deleted is made again within a second and filled within three more.
+const refillTimeout = 3500 * time.Millisecond
+
 // offersWith is what workers offer, when what is looked for is there, or has been
 // waited for.
 func (s *session) offersWith(ctx context.Context, there func([]bus.Offer) bool) (offers []bus.Offer, found bool, err error) {
@@ -293,7 +297,7 @@ func (s *session) offersWith(ctx context.Context, there func([]bus.Offer) bool) 
 		if err == nil && there(offers) {
 			return offers, true, nil
 		}
-		if time.Now().After(until) {
+		if late := time.Since(until); late > refillTimeout || late > 0 && err == nil && len(offers) > 0 {
 			return offers, false, err
 		}
 		if !pause(ctx, offersPatience/10) {

@@ -40,14 +40,16 @@ func (b *Bus) saw(s *jetstream.StreamInfo) {
 	name := s.Config.Name
 	b.remade.mu.Lock()
 	before, known := b.remade.created[name]
-	if b.remade.created == nil {
-		b.remade.created = map[string]time.Time{}
-	}
-	b.remade.created[name] = s.Created
 	b.remade.mu.Unlock()
 	if known && !before.Equal(s.Created) {
 		b.evict(name)
 	}
+	b.remade.mu.Lock()
+	defer b.remade.mu.Unlock()
+	if b.remade.created == nil {
+		b.remade.created = map[string]time.Time{}
+	}
+	b.remade.created[name] = s.Created
 }
 
 // evict drops what this process keeps in memory of a stream that is gone or was
@@ -59,6 +61,7 @@ func (b *Bus) evict(stream string) {
 	}
 	b.remade.mu.Lock()
 	defer b.remade.mu.Unlock()
+	delete(b.remade.created, stream) // the next one of the name is known from its first sight
 	if c, ok := b.remade.waiting[stream]; ok {
 		close(c)
 		delete(b.remade.waiting, stream)

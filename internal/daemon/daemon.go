@@ -108,16 +108,33 @@ func (s Service) run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	cfg.NATS.Name, cfg.NATS.Log = s.Name+" "+cfg.Name, log
+	health := NewHealth()
+	g, run := errgroup.WithContext(ctx)
+	if cfg.HTTP != "" { // also while NATS is waited for
+		g.Go(func() error {
+			return health.Serve(run, cfg.HTTP, func(a net.Addr) { log.Info("health and metrics", "address", a.String()) })
+		})
+	}
+	g.Go(func() error { return s.serve(run, cfg, log, health) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// serve connects and runs the role until ctx ends.
+func (s Service) serve(ctx context.Context, cfg Config, log *slog.Logger, health *Health) error {
 	var plan *topology.Plan
 	if s.Setup {
 		plan = &cfg.Plan
 	}
+	health.Require(func() error { return errors.New("waiting for NATS, see the log") })
 	b, err := bus.Wait(ctx, cfg.NATS, plan)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	health := NewHealth()
+	health.Require(func() error { return nil })
 	if s.Setup {
 		health.Queues(b, log)
 	}
@@ -136,15 +153,5 @@ func (s Service) run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	g, run := errgroup.WithContext(ctx)
-	if cfg.HTTP != "" {
-		g.Go(func() error {
-			return health.Serve(run, cfg.HTTP, func(a net.Addr) { log.Info("health and metrics", "address", a.String()) })
-		})
-	}
-	g.Go(func() error { return RunRoles(run, b, []Role{Keeper(health), role}, nil) })
-	if err := g.Wait(); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return nil
+	return RunRoles(ctx, b, []Role{Keeper(health), role}, nil)
 }

@@ -52,14 +52,14 @@ func (h *Health) check() error {
 	if h.draining.Load() {
 		return errors.New("draining")
 	}
-	check := h.ready.Load()
-	if check == nil {
-		return errors.New("starting")
-	}
 	if required := h.required.Load(); required != nil {
 		if err := (*required)(); err != nil {
 			return err
 		}
+	}
+	check := h.ready.Load()
+	if check == nil {
+		return errors.New("starting")
 	}
 	return (*check)()
 }
