@@ -131,8 +131,9 @@ func (b *Bus) sayAgain(ctx context.Context, shard int, g gap) error {
 	}))
 }
 
-// newEpoch gives the cursors of a stream another epoch. A user that may not do so
-// leaves them as they are: a cursor into the gap is not recognized then.
+// newEpoch gives the cursors of a stream another epoch, where this user may change
+// streams. With the permissions of a role alone they keep theirs, and a cursor of
+// the end that is lost is taken for one of this log.
 func (b *Bus) newEpoch(ctx context.Context, cfg jetstream.StreamConfig) {
 	metadata := map[string]string{}
 	for key, value := range cfg.Metadata {

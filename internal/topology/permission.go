@@ -95,10 +95,6 @@ func (p Plan) making() []string {
 	for _, cfg := range p.Streams() {
 		one(cfg.Name)
 	}
-	for shard := range p.WithDefaults().Shards {
-		// To give the cursors of a log that has lost its end another epoch.
-		all = append(all, api+"STREAM.UPDATE."+ConvStream(shard))
-	}
 	for _, cfg := range p.Buckets() {
 		one("KV_" + cfg.Bucket)
 	}
