@@ -84,10 +84,6 @@ func TestBenchBodyIsAnAnswerThatTheDecoderReads(t *testing.T) {
 	row := newBenchRow(time.Now(), 0)
 	pace := newBenchPace(row, 0, 0, 200)
 	close(row.begin)
-	go func() {
-		<-pace.room // what saw puts there when all 200 have come
-		close(row.over)
-	}()
 	var texts int
 	var end *events.GenerationEnded
 	for e, err := range openai.Decode(iotest.OneByteReader(&benchBody{ctx: t.Context(), pace: pace})) {
@@ -100,7 +96,7 @@ func TestBenchBodyIsAnAnswerThatTheDecoderReads(t *testing.T) {
 				t.Fatalf("time %d in %q: %v", at, e.Text, err)
 			}
 			if texts++; texts == 200 {
-				pace.saw(0)
+				close(row.over)
 			}
 		case *events.GenerationEnded:
 			end = e
