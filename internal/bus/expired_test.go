@@ -125,3 +125,66 @@ func TestACursorOfAnotherLogIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestAnExpiredLaneIsAnEmptyLane: the writer of a lane's last message goes on when
+// that has expired; whoever knows an older one, or comes later, is fenced.
+func TestAnExpiredLaneIsAnEmptyLane(t *testing.T) {
+	for _, channel := range []events.Channel{events.ChannelTurn, events.ChannelCall, events.ChannelGen} {
+		t.Run(string(channel), func(t *testing.T) {
+			b := inProcess(t)
+			lane := topology.At(b.Shards(), id(), channel)
+			if channel == events.ChannelCall {
+				lane = topology.OfCall(b.Shards(), lane.Conversation, channel, id())
+			}
+			appended := func(after uint64) (uint64, error) {
+				return b.Append(within(t, 20*time.Second), lane, after, []byte(`{"type":"Nonsense","id":"`+id()+`"}`))
+			}
+			old, err := appended(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last, err := appended(old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expire(t, b)
+			if channel != events.ChannelGen { // which HISTORY has no copy of
+				if _, err := appended(old); !errors.Is(err, bus.ErrFenced) {
+					t.Errorf("a writer that knows the message before the last got %v", err)
+				}
+			}
+			next, err := appended(last)
+			if err != nil {
+				t.Fatalf("the writer of the last message: %v", err)
+			}
+			for _, position := range []uint64{0, old, last} {
+				if _, err := appended(position); !errors.Is(err, bus.ErrFenced) {
+					t.Errorf("a writer that follows %d, where %d is the last, got %v", position, next, err)
+				}
+			}
+		})
+	}
+}
+
+// TestADeletedLaneFencesItsWriter: a message that was deleted by hand lies within
+// the log, so the lane has not expired.
+func TestADeletedLaneFencesItsWriter(t *testing.T) {
+	b := inProcess(t)
+	says(t, b, id(), "before")
+	lane := topology.At(b.Shards(), id(), events.ChannelTurn)
+	last, err := b.Append(t.Context(), lane, 0, []byte(`{"type":"Nonsense"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, js := b.Raw()
+	s, err := js.Stream(t.Context(), topology.ConvStream(0))
+	if err == nil {
+		err = s.DeleteMsg(t.Context(), last)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Append(within(t, 20*time.Second), lane, last, []byte(`{"type":"Nonsense"}`)); !errors.Is(err, bus.ErrFenced) {
+		t.Errorf("its writer got %v", err)
+	}
+}

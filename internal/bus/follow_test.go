@@ -355,3 +355,61 @@ func TestLastDecision(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodysHeadersHoldUpAReader: stored messages that look like the server's own
+// answers to a client, and headers that only the server sets. Every reader gets
+// them where they are, and goes on.
+func TestNobodysHeadersHoldUpAReader(t *testing.T) {
+	t.Parallel()
+	b := inProcess(t)
+	_, js := b.Raw()
+	conversation, f := id(), followShard(t, b, 0)
+	take(t, f.caught)
+	subject := topology.At(b.Shards(), conversation, events.ChannelIn).Subject(topology.Conv)
+	var want []uint64
+	for _, status := range []string{"100", "404", "408", "409", "503", "204"} {
+		for _, header := range []nats.Header{
+			{"Status": {status}, "Description": {"Consumer Deleted"}},
+			{"Status": {status}, "Nats-Sequence": {"1"}, "Nats-Time-Stamp": {"x"}, "Nats-Subject": {"conv.0.x.in"}, "Nats-Stream": {"X"}, "Nats-Last-Sequence": {"9"}, "Nats-Num-Pending": {"0"}},
+		} {
+			ack, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: header})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, ack.Sequence)
+		}
+	}
+	want = append(want, say(t, b, conversation, "hello"))
+	for _, sequence := range want {
+		if m := take(t, f.got); m.Sequence != sequence || m.Subject != subject {
+			t.Fatalf("the follower got %d on %s where %d is due", m.Sequence, m.Subject, sequence)
+		}
+	}
+	f.end(t)
+	again := followShard(t, b, 0)
+	for _, sequence := range want {
+		if m := take(t, again.got); m.Sequence != sequence {
+			t.Fatalf("the next follower got %d where %d is due", m.Sequence, sequence)
+		}
+	}
+	take(t, again.caught)
+	again.end(t)
+	var read []uint64
+	for m, err := range b.Attach(within(t, 20*time.Second), conversation, bus.From{Ended: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read = append(read, m.Sequence)
+	}
+	if !slices.Equal(read, want) {
+		t.Errorf("a viewer got %v, not %v", read, want)
+	}
+	copied(t, b, len(want))
+	var facts []uint64
+	if err := b.Facts(t.Context(), conversation, 0, func(m bus.Message) error { facts = append(facts, m.Sequence); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(facts, want) {
+		t.Errorf("the facts are %v, not %v", facts, want)
+	}
+}
