@@ -80,3 +80,20 @@ func TestWriteFailures(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsOnTheDiskWhenItIsAcknowledged: a test cannot cut the power; it checks
+// what nats-server is told.
+func TestWhatIsOnTheDiskWhenItIsAcknowledged(t *testing.T) {
+	for _, always := range []bool{false, true} {
+		b, err := Start(Config{Dir: t.TempDir(), SyncAlways: always})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if js := b.server.JetStreamConfig(); js.SyncAlways != always || js.SyncInterval != time.Second {
+			t.Errorf("with SyncAlways %t the server syncs always (%t) or each %s", always, js.SyncAlways, js.SyncInterval)
+		}
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
