@@ -1,8 +1,10 @@
 package daemon_test
 
 import (
+	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -32,7 +34,9 @@ func TestAnInputOfAnotherShardReachesItsConversationOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			v := d.view(t.Context(), conversation)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			v := d.view(ctx, conversation)
 			v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
 			stop()
 			stop = d.run(d.orchestrator("another"))

@@ -14,7 +14,7 @@ const AnswerDeleted Answer = "deleted"
 // Delete deletes a conversation: it stops what runs and drops what is queued, as
 // a Cancel with scope all does, and purges what was stored.
 type Delete struct {
-	ID     string `json:"id" jsonschema:"id of the input (UUIDv7), also its Nats-Msg-Id"`
+	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
 	Reason string `json:"reason,omitempty" jsonschema:"why"`
 	From   string `json:"from,omitempty" jsonschema:"who deletes it"`
 }
