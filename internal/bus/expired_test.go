@@ -166,12 +166,12 @@ func TestAnExpiredLaneIsAnEmptyLane(t *testing.T) {
 	}
 }
 
-// TestADeletedLaneFencesItsWriter: a message that was deleted by hand lies within
-// the log, so the lane has not expired.
-func TestADeletedLaneFencesItsWriter(t *testing.T) {
+// TestADeletedMessageFencesAnAttempt: a message of the gen lane that was deleted by
+// hand lies within the log, so the lane has not expired.
+func TestADeletedMessageFencesAnAttempt(t *testing.T) {
 	b := inProcess(t)
 	says(t, b, id(), "before")
-	lane := topology.At(b.Shards(), id(), events.ChannelTurn)
+	lane := topology.At(b.Shards(), id(), events.ChannelGen)
 	last, err := b.Append(t.Context(), lane, 0, []byte(`{"type":"Nonsense"}`))
 	if err != nil {
 		t.Fatal(err)
