@@ -162,13 +162,19 @@ func (s *shard) step(ctx context.Context, c *conversation, t waiting) (rest []bu
 	if !t.live {
 		return nil, false, nil
 	}
-	if t.resume {
+	faulty := c.fault != nil // what cannot be done is not tried once more before the turn has ended
+	if t.resume && !faulty {
 		if err := s.resume(ctx, c); err != nil {
 			return nil, false, err
 		}
 	}
 	if decided, err = s.decide(ctx, c, latest(t.dues), t.hooked); err != nil {
 		return nil, false, err
+	}
+	if faulty && decided {
+		s.mu.Lock()
+		c.resume = c.resume || t.resume
+		s.mu.Unlock()
 	}
 	return nil, decided, s.settleDues(ctx, c, t.dues)
 }
