@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // start starts a server that listens on the loopback interface.
-func start(t *testing.T) *broker.Broker {
+func start(t testing.TB) *broker.Broker {
 	t.Helper()
 	s, err := broker.Start(broker.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -48,7 +48,7 @@ func join(t *testing.T, url string) *bus.Bus {
 }
 
 // inProcess is a deployment of its own and a connection to it.
-func inProcess(t *testing.T) *bus.Bus {
+func inProcess(t testing.TB) *bus.Bus {
 	t.Helper()
 	s := start(t)
 	b, err := bus.Connect(t.Context(), bus.Config{Name: t.Name(), Options: []nats.Option{s.InProcess()}}, &topology.Plan{})
