@@ -51,18 +51,13 @@ func newID(t testing.TB) string {
 // serve starts a server.
 func serve(t *testing.T) *deployment {
 	t.Helper()
-	return serveShards(t, 1)
-}
-
-func serveShards(t *testing.T, shards int) *deployment {
-	t.Helper()
 	s, err := broker.Start(broker.Config{Dir: t.TempDir(), Port: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Stop() })
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	b, err := bus.Connect(t.Context(), bus.Config{Log: log}.InProcess(s.InProcess()), &topology.Plan{Shards: shards})
+	b, err := bus.Connect(t.Context(), bus.Config{Log: log}.InProcess(s.InProcess()), &topology.Plan{})
 	if err != nil {
 		t.Fatal(err)
 	}
