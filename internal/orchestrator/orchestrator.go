@@ -123,7 +123,8 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 		return err
 	}
 	s := newShard(o, n, offers)
-	conv, timers := o.Bus.Remade(topology.ConvStream(n)), o.Bus.Remade(topology.StreamTimers)
+	// Who takes the shard again reads, sets timers and publishes jobs again.
+	conv, timers, jobs := o.Bus.Remade(topology.ConvStream(n)), o.Bus.Remade(topology.StreamTimers), o.Bus.Remade(topology.StreamJobs)
 	g, run := errgroup.WithContext(ctx)
 	work, stop := context.WithCancelCause(run)
 	defer stop(nil)
@@ -140,6 +141,8 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 			stop(fmt.Errorf("stream %s was made again", topology.ConvStream(n)))
 		case <-timers:
 			stop(fmt.Errorf("stream %s was made again", topology.StreamTimers))
+		case <-jobs:
+			stop(fmt.Errorf("stream %s was made again", topology.StreamJobs))
 		}
 		return nil
 	})
