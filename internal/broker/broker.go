@@ -46,6 +46,11 @@ type Broker struct {
 	revivals atomic.Int64 // how often JetStream was started again
 }
 
+// maxStore is the bound of what JetStream stores, in bytes: none but the disk. Left
+// to itself the server takes three quarters of what is free when it starts, and
+// stays with that when space is freed.
+const maxStore = 1 << 50
+
 // Start starts a server and waits until it serves. The caller stops it.
 func Start(cfg Config) (*Broker, error) {
 	if cfg.Log == nil {
@@ -76,7 +81,7 @@ const syncInterval = time.Second
 func (b *Broker) start(cfg Config) error {
 	opts := &server.Options{
 		ServerName: "parley", Host: "127.0.0.1", NoSigs: true, NoLog: false,
-		JetStream: true, StoreDir: cfg.Dir,
+		JetStream: true, StoreDir: cfg.Dir, JetStreamMaxStore: maxStore,
 		SyncAlways: cfg.SyncAlways, SyncInterval: syncInterval,
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		DontListen:      cfg.Port < 0,

@@ -51,7 +51,7 @@ func (b *Broker) revive(cfg Config) {
 			// It only fails for a server that shuts down.
 			_ = b.server.ShutdownJetStream()
 		}
-		err := b.server.EnableJetStream(&server.JetStreamConfig{StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, SyncInterval: syncInterval})
+		err := b.server.EnableJetStream(&server.JetStreamConfig{StoreDir: cfg.Dir, MaxStore: maxStore, SyncAlways: cfg.SyncAlways, SyncInterval: syncInterval})
 		if err != nil {
 			cfg.Log.Warn("JetStream cannot be started again, trying again", "dir", cfg.Dir, "error", err)
 			continue
