@@ -39,6 +39,7 @@ e2e: ## the real commands, by scripts
 chaos: ## COUNT (5) times the tests that cut connections and stop processes in the middle, and 10,000 conversations that wait
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew' ./internal/bus ./internal/daemon
 	PARLEY_WAITING=10000 go test -count=1 -v -run ConversationsThatWait ./internal/daemon
+	PARLEY_LAG=full go test -count=1 -v -timeout 20m -run ReplicaThatLags ./internal/bus ./internal/daemon
 
 ci: ## what CI runs
 	.ci/run

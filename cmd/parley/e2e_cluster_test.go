@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,56 +10,26 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/events"
 )
 
-// cluster is three NATS servers that replicate every stream.
+// cluster is Parley beside three NATS servers that replicate every stream.
 type cluster struct {
 	*separate
-	clients, routes [3]string // host:port
-	servers         [3]*process
-}
-
-// freePorts are ports that the system picked and nobody has yet.
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	var all []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }() // all are held until all are known
-		all = append(all, l.Addr().String())
-	}
-	return all
+	servers *brokertest.Cluster
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{separate: prepare(t)}
-	ports := freePorts(t, 6)
-	copy(c.clients[:], ports[:3])
-	copy(c.routes[:], ports[3:])
-	c.url = "nats://" + strings.Join(c.clients[:], ",nats://")
-	for i := range c.servers {
-		c.serve(i)
-	}
-	for _, s := range c.servers {
-		s.await(1, "Server is ready")
-	}
+	c.servers = brokertest.Start(t, brokertest.Config{Binary: filepath.Join(c.bin, "nats-server")})
+	c.url = c.servers.URL()
 	c.orch = c.start("orchestrator", "--stream-replicas", "3")
 	c.orch.await(1, "owns a shard")
 	c.restart("llm-worker")
 	c.restart("tool-worker")
 	return c
-}
-
-func (c *cluster) serve(i int) {
-	c.t.Helper()
-	_, port, _ := strings.Cut(c.clients[i], ":")
-	c.servers[i] = c.start("nats-server", "-js", "-sd", filepath.Join(c.dir, fmt.Sprintf("store%d", i)), "--name", fmt.Sprintf("n%d", i),
-		"-a", "127.0.0.1", "-p", port, "--cluster_name", "parley", "--cluster", "nats://"+c.routes[i], "--routes", "nats://"+strings.Join(c.routes[:], ",nats://"))
 }
 
 // leader is the server that leads the conversation's stream.
@@ -83,11 +51,7 @@ func (c *cluster) leader() int {
 	if n := s.CachedInfo().Config.Replicas; n != 3 {
 		c.t.Fatalf("the stream has %d replicas", n)
 	}
-	var i int
-	if _, err := fmt.Sscanf(s.CachedInfo().Cluster.Leader, "n%d", &i); err != nil {
-		c.t.Fatalf("leader %q: %v", s.CachedInfo().Cluster.Leader, err)
-	}
-	return i
+	return c.servers.Number(s.CachedInfo().Cluster.Leader)
 }
 
 // textOf is the text of the one answer that a viewer saw, folded: an attempt
@@ -119,7 +83,7 @@ func TestE2EClusterLosesItsLeaderInTheMiddleOfAnAnswer(t *testing.T) {
 	c.streaming(a)
 	tail := c.command("tail", "--json", c.conversation)
 	tail.await(1, `"type":"TextChunk"`)
-	c.servers[leader].kill()
+	c.servers.Kill(leader)
 	saw := a.finish()
 	if n := strings.Count(saw, "TurnEnded"); n != 1 {
 		t.Errorf("the turn ended %d times:\n%s", n, saw)
@@ -130,7 +94,6 @@ func TestE2EClusterLosesItsLeaderInTheMiddleOfAnAnswer(t *testing.T) {
 	tail.await(1, `"type":"TurnEnded"`)
 	tail.stop()
 	c.same("tail", tail.output(), saw)
-	c.serve(leader)
-	c.servers[leader].await(1, "Server is ready")
+	c.servers.Serve(leader)
 	c.same("replay with the server back", c.command("replay", "--json", c.conversation).finish(), saw)
 }

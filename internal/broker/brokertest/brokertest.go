@@ -1,0 +1,255 @@
+// Package brokertest runs three nats-server processes that replicate every
+// stream, for tests that stop one of them and start it again.
+package brokertest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startMost is how long a server may take to start or to stop.
+const startMost = 30 * time.Second
+
+// Config says how a cluster runs.
+type Config struct {
+	Binary string // of nats-server; built from the module's own version when empty
+	// Catchup bounds what a server sends ahead to one that was away, in bytes: a
+	// low bound makes it catch up slowly. 0 is the server's default, 64 MiB.
+	Catchup int
+}
+
+// Cluster is three servers, n0 to n2.
+type Cluster struct {
+	t                        *testing.T
+	cfg                      Config
+	dir                      string
+	clients, routes, monitor []string // host:port
+	servers                  [3]*server
+}
+
+type server struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+
+	mu    sync.Mutex
+	said  []string
+	ready chan struct{}
+}
+
+// Start starts a cluster and ends it with the test.
+func Start(t *testing.T, cfg Config) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, cfg: cfg, dir: t.TempDir()}
+	if c.cfg.Binary == "" {
+		c.cfg.Binary = filepath.Join(c.dir, "nats-server")
+		build := exec.CommandContext(t.Context(), "go", "build", "-o", c.cfg.Binary, "github.com/nats-io/nats-server/v2")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build nats-server: %v\n%s", err, out)
+		}
+	}
+	ports := freePorts(t, 9)
+	c.clients, c.routes, c.monitor = ports[:3], ports[3:6], ports[6:]
+	for i := range c.servers {
+		c.begin(i)
+	}
+	for i := range c.servers {
+		c.await(i)
+	}
+	return c
+}
+
+// freePorts are addresses whose ports the system picked and nobody has yet.
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	var all []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }() // all are held until all are known
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+// URL names all servers.
+func (c *Cluster) URL() string { return "nats://" + strings.Join(c.clients, ",nats://") }
+
+// Node is the URL of one server.
+func (c *Cluster) Node(i int) string { return "nats://" + c.clients[i] }
+
+// Number is the number of the server with a name, as JetStream reports it.
+func (c *Cluster) Number(name string) int {
+	c.t.Helper()
+	var i int
+	if _, err := fmt.Sscanf(name, "n%d", &i); err != nil {
+		c.t.Fatalf("server %q: %v", name, err)
+	}
+	return i
+}
+
+const configuration = `
+server_name: n%d
+listen: %s
+http: %s
+jetstream { store_dir: %q, max_outstanding_catchup: %d }
+cluster { name: parley, listen: %s, routes: [%s] }
+`
+
+func (c *Cluster) begin(i int) {
+	c.t.Helper()
+	config := filepath.Join(c.dir, fmt.Sprintf("n%d.conf", i))
+	text := fmt.Sprintf(configuration, i, c.clients[i], c.monitor[i], filepath.Join(c.dir, fmt.Sprintf("store%d", i)),
+		c.cfg.Catchup, c.routes[i], "nats://"+strings.Join(c.routes, ", nats://"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	s := &server{cmd: exec.Command(c.cfg.Binary, "-c", config), done: make(chan struct{}), ready: make(chan struct{})}
+	out, err := s.cmd.StderrPipe()
+	if err == nil {
+		err = s.cmd.Start()
+	}
+	if err != nil {
+		c.t.Fatalf("start nats-server: %v", err)
+	}
+	go s.collect(out)
+	c.servers[i] = s
+	c.t.Cleanup(func() {
+		_ = s.cmd.Process.Kill() // it has ended where the test went well
+		<-s.done
+		if c.t.Failed() {
+			c.t.Logf("n%d said:\n%s", i, s.output())
+		}
+	})
+}
+
+func (s *server) collect(out io.Reader) {
+	defer close(s.done)
+	ready := sync.OnceFunc(func() { close(s.ready) })
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		s.mu.Lock()
+		s.said = append(s.said, lines.Text())
+		s.mu.Unlock()
+		if strings.Contains(lines.Text(), "Server is ready") {
+			ready()
+		}
+	}
+	_ = s.cmd.Wait() // a server that is killed ends with an error
+}
+
+func (s *server) output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.said, "\n")
+}
+
+func (c *Cluster) await(i int) {
+	c.t.Helper()
+	s := c.servers[i]
+	select {
+	case <-s.ready:
+	case <-s.done:
+		c.t.Fatalf("server n%d ended:\n%s", i, s.output())
+	case <-time.After(startMost):
+		c.t.Fatalf("server n%d does not start:\n%s", i, s.output())
+	}
+}
+
+// Serve starts a server again, with the store and the address that it had, and
+// waits until it answers for JetStream.
+func (c *Cluster) Serve(i int) {
+	c.t.Helper()
+	c.begin(i)
+	c.await(i)
+	js, done := c.connect(c.Node(i))
+	defer done()
+	for until := time.Now().Add(startMost); ; {
+		// What is asked before the server has joined the others is never answered.
+		try, cancel := context.WithTimeout(c.t.Context(), 200*time.Millisecond)
+		_, err := js.AccountInfo(try)
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(until) {
+			c.t.Fatalf("server n%d does not join the others: %v", i, err)
+		}
+	}
+}
+
+// Kill ends a server as a crash does.
+func (c *Cluster) Kill(i int) {
+	c.t.Helper()
+	if err := c.servers[i].cmd.Process.Kill(); err != nil {
+		c.t.Fatalf("kill n%d: %v", i, err)
+	}
+	<-c.servers[i].done
+}
+
+// Stop ends a server in order: it gives up what it leads, so that the others
+// elect new leaders at once.
+func (c *Cluster) Stop(i int) {
+	c.t.Helper()
+	s := c.servers[i]
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		c.t.Fatalf("stop n%d: %v", i, err)
+	}
+	select {
+	case <-s.done:
+	case <-time.After(startMost):
+		c.t.Fatalf("server n%d does not stop:\n%s", i, s.output())
+	}
+}
+
+// Holds is the last sequence of a stream that a server holds itself, whatever
+// its leader has.
+func (c *Cluster) Holds(i int, stream string) uint64 {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), startMost)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.monitor[i]+"/jsz?streams=true", http.NoBody)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Close = true // a connection that is kept would outlive the test
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatalf("ask n%d what it holds: %v", i, err)
+	}
+	defer func() { _ = res.Body.Close() }() // it was read to its end
+	var answer struct {
+		Accounts []struct {
+			Streams []struct {
+				Name  string `json:"name"`
+				State struct {
+					Last uint64 `json:"last_seq"`
+				} `json:"state"`
+			} `json:"stream_detail"`
+		} `json:"account_details"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		c.t.Fatalf("ask n%d what it holds: %v", i, err)
+	}
+	for _, a := range answer.Accounts {
+		for _, s := range a.Streams {
+			if s.Name == stream {
+				return s.State.Last
+			}
+		}
+	}
+	return 0
+}

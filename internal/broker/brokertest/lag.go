@@ -1,0 +1,93 @@
+package brokertest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+)
+
+// Full reports whether the environment asks for the full form of the tests with
+// a server that lags, PARLEY_LAG=full: it has missed 900 MB. In the short form it
+// is 12 MB.
+func Full() bool { return os.Getenv("PARLEY_LAG") == "full" }
+
+// Slow is a cluster whose servers catch up slowly.
+func Slow() Config { return Config{Catchup: 1} }
+
+// Lagging is a cluster of which one server is stopped, misses what is written,
+// and is started again.
+type Lagging struct {
+	*Cluster
+	Leader int // leads the stream that is read
+	Away   int // the server to stop
+}
+
+// Behind picks the server that falls behind: one that does not lead a stream.
+func (c *Cluster) Behind(stream string) *Lagging {
+	c.t.Helper()
+	js, done := c.connect(c.URL())
+	defer done()
+	s, err := js.Stream(c.t.Context(), stream)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	leader := c.Number(s.CachedInfo().Cluster.Leader)
+	return &Lagging{Cluster: c, Leader: leader, Away: (leader + 1) % 3}
+}
+
+func (c *Cluster) connect(url string) (jetstream.JetStream, func()) {
+	c.t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return js, nc.Close
+}
+
+// Write writes what the server that is away has to catch up with, to each of the
+// subjects in turn. One that ends in "#" is many: their last token is a number.
+func (l *Lagging) Write(subjects ...string) {
+	l.t.Helper()
+	messages, size := 24_000, 400
+	if Full() {
+		messages, size = 90_000, 10<<10
+	}
+	// Nothing follows from it, and it can be read.
+	data := fmt.Appendf(nil, `{"type":"ToolStarted","call":"0198c0de-0000-7000-8000-00000000000c","attempt":"0198c0de-0000-7000-8000-00000000000d","tool":"%s"}`, strings.Repeat("x", size))
+	js, done := l.connect(l.Node(l.Leader))
+	defer done()
+	writing, cancel := context.WithTimeout(l.t.Context(), 5*time.Minute)
+	defer cancel()
+	g, ctx := errgroup.WithContext(writing)
+	g.SetLimit(min(256, 4<<20/len(data))) // what is in flight
+	for i := range messages {
+		subject := subjects[i%len(subjects)]
+		if many, is := strings.CutSuffix(subject, "#"); is {
+			subject = many + strconv.Itoa(i)
+		}
+		g.Go(func() error {
+			for {
+				try, cancel := context.WithTimeout(ctx, 5*time.Second)
+				_, err := js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data})
+				cancel()
+				if err == nil || ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+			}
+		})
+	}
+	if err := g.Wait(); err != nil {
+		l.t.Fatal(err)
+	}
+}
