@@ -148,13 +148,13 @@ func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, comp
 	if !compare || o.Tool == nil {
 		return nil
 	}
-	others, err := b.standing(ctx, kv, topology.PresenceKey(o.Kind, o.Name, "*"))
+	others, err := b.standing(ctx, topology.BucketPresence, topology.PresenceKey(o.Kind, o.Name, "*"))
 	if err != nil {
 		return err
 	}
 	for _, e := range others {
 		var other Offer
-		if e.Key() == o.key() || e.Revision() > rev || json.Unmarshal(e.Value(), &other) != nil || other.Tool == nil || sameTool(o.Tool, other.Tool) {
+		if e.subject == o.key() || e.seq > rev || json.Unmarshal(e.data, &other) != nil || other.Tool == nil || sameTool(o.Tool, other.Tool) {
 			continue
 		}
 		_ = kv.Delete(ctx, o.key()) // runs out by itself otherwise
@@ -176,29 +176,31 @@ func compacted(raw json.RawMessage) []byte {
 	return out.Bytes()
 }
 
-// standing gives the entries of a bucket under a pattern of keys. Each is read by
-// itself: a watch may take a key that is renewed meanwhile for the last one there
-// is.
-func (b *Bus) standing(ctx context.Context, kv jetstream.KeyValue, keys string) ([]jetstream.KeyValueEntry, error) {
-	s, err := b.stream(ctx, "KV_"+kv.Bucket())
+// standing gives the entries of a bucket under a pattern of keys, as its leader
+// has them; their subjects are the keys. Each is read by itself: a watch may take
+// a key that is renewed meanwhile for the last one there is.
+func (b *Bus) standing(ctx context.Context, bucket, keys string) ([]raw, error) {
+	s, err := b.stream(ctx, "KV_"+bucket)
 	if err != nil {
 		return nil, err
 	}
-	prefix := "$KV." + kv.Bucket() + "."
+	prefix := "$KV." + bucket + "."
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+keys))
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", kv.Bucket(), explainJetStream(err))
+		return nil, fmt.Errorf("bucket %s: %w", bucket, explainJetStream(err))
 	}
-	var all []jetstream.KeyValueEntry
+	var all []raw
 	for subject := range info.State.Subjects {
-		e, err := kv.Get(ctx, strings.TrimPrefix(subject, prefix))
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
+		key := strings.TrimPrefix(subject, prefix)
+		r, err := b.kvFromLeader(ctx, bucket, key)
+		if err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", bucket, err)
+		}
+		if r == nil {
 			continue // it left in between
 		}
-		if err != nil {
-			return nil, fmt.Errorf("bucket %s: %w", kv.Bucket(), explainJetStream(err))
-		}
-		all = append(all, e)
+		r.subject = key
+		all = append(all, *r)
 	}
 	return all, nil
 }

@@ -21,19 +21,15 @@ type KnownTool struct {
 // KnownTools are the tools that are known, by name. The server drops those that
 // nobody has offered for [topology.ToolsTTL].
 func (b *Bus) KnownTools(ctx context.Context) (map[string]KnownTool, error) {
-	kv, err := b.js.KeyValue(ctx, topology.BucketTools)
-	if err != nil {
-		return nil, fmt.Errorf("known tools: %w", explainJetStream(err))
-	}
-	entries, err := b.standing(ctx, kv, ">")
+	entries, err := b.standing(ctx, topology.BucketTools, ">")
 	if err != nil {
 		return nil, fmt.Errorf("known tools: %w", err)
 	}
 	all := map[string]KnownTool{}
 	for _, e := range entries {
 		var t KnownTool
-		if json.Unmarshal(e.Value(), &t) == nil && t.Tool.Name == e.Key() { // else it is not ours
-			all[e.Key()] = t
+		if json.Unmarshal(e.data, &t) == nil && t.Tool.Name == e.subject { // else it is not ours
+			all[e.subject] = t
 		}
 	}
 	return all, nil

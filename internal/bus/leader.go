@@ -98,6 +98,22 @@ func (b *Bus) lastFromLeader(ctx context.Context, stream, filter string) (*raw, 
 	return b.fromLeader(ctx, stream, getRequest{Last: cmp.Or(filter, ">")})
 }
 
+// kvFromLeader reads the value of a key from the bucket's leader; nil when it has
+// none. A bucket's own Get may be answered by a replica that lags.
+func (b *Bus) kvFromLeader(ctx context.Context, bucket, key string) (*raw, error) {
+	r, err := b.lastFromLeader(ctx, "KV_"+bucket, "$KV."+bucket+"."+key)
+	if err != nil || r == nil || removed(*r) {
+		return nil, err
+	}
+	return r, nil
+}
+
+// removed reports whether the last message of a key says that the key was deleted
+// or has expired.
+func removed(r raw) bool {
+	return r.header.Get("KV-Operation") != "" || r.header.Get(jetstream.MarkerReasonHeader) != ""
+}
+
 // api is the subject of a JetStream API operation.
 func (b *Bus) api(operation string) string {
 	return cmp.Or(b.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + operation

@@ -128,10 +128,10 @@ func (b *Bus) Owners(ctx context.Context) (map[int]string, error) {
 	}
 	owners := map[int]string{}
 	for shard := range b.Shards() {
-		e, err := kv.Get(ctx, shardKey(shard))
+		r, err := b.kvFromLeader(ctx, topology.BucketLeases, shardKey(shard))
 		// A server that cannot write does not remove what has expired either.
-		if err == nil && b.Now().Sub(e.Created()) < 2*ttl {
-			owners[shard] = string(e.Value())
+		if err == nil && r != nil && b.Now().Sub(r.at) < 2*ttl {
+			owners[shard] = string(r.data)
 		}
 	}
 	return owners, ctx.Err()
@@ -142,18 +142,14 @@ func shardKey(shard int) string { return "shard." + strconv.Itoa(shard) }
 
 // Checkpoint is the sequence after which a shard's owner begins to read.
 func (b *Bus) Checkpoint(ctx context.Context, shard int) (uint64, error) {
-	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
-	if err != nil {
-		return 0, fmt.Errorf("checkpoints: %w", explainJetStream(err))
-	}
-	e, err := kv.Get(ctx, shardKey(shard))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return 0, nil
-	}
+	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, shardKey(shard))
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint of shard %d: %w", shard, err)
 	}
-	seq, err := strconv.ParseUint(string(e.Value()), 10, 64)
+	if r == nil {
+		return 0, nil
+	}
+	seq, err := strconv.ParseUint(string(r.data), 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint of shard %d: %w", shard, err)
 	}

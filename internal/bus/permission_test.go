@@ -97,6 +97,9 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 	kept := make(chan error, 1)
 	go func() { kept <- lease.Keep(keeping) }()
 	g.decide()
+	if owners, err := g.app.Owners(ctx); err != nil || owners[0] != "o" {
+		t.Errorf("owners: %v, %v", owners, err)
+	}
 	g.work()
 	release()
 	if err := take(t, kept); !errors.Is(err, context.Canceled) {
@@ -118,6 +121,7 @@ func (g *governedTurn) announce() {
 		if offers, err := b.Offers(g.ctx); err != nil || len(offers) != 2 {
 			g.Errorf("%d offers, %v", len(offers), err)
 		}
+		g.done(roster(g.ctx, b, 1))
 	}
 }
 

@@ -110,52 +110,79 @@ func (r *Roster) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.ttl, r.check = ttl, time.Time{}
 	r.mu.Unlock()
-	w, err := kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch presence: %w", explainJetStream(err))
-	}
-	defer func() { _ = w.Stop() }() // it is gone with the connection otherwise
-	for {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
 		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
 		case <-remade:
-			return errors.New("the bucket of presence was made again")
-		case e, ok := <-w.Updates():
-			if !ok {
-				return errors.New("the watch on presence ended")
-			}
-			if e == nil { // everything that stood at the start has been given
-				r.filled.Do(func() { close(r.ready) })
-				continue
-			}
-			r.note(e)
+			stop(errors.New("the bucket of presence was made again"))
+		case <-ctx.Done():
+		}
+	}()
+	next := uint64(1)
+	for again := r.bus.newRetry(); ; {
+		before := next
+		err := r.follow(ctx, &next)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if next > before {
+			again = r.bus.newRetry()
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+			return fmt.Errorf("follow presence: %w", explainJetStream(err))
 		}
 	}
 }
 
+// follow reads the bucket from a sequence on, first to the end that its leader
+// names, which a replica that lags does not know, then as it grows, until ctx
+// ends or the consumer is lost or lags.
+func (r *Roster) follow(ctx context.Context, next *uint64) error {
+	const stream = "KV_" + topology.BucketPresence
+	note := func(m raw) error {
+		r.note(m)
+		*next = m.seq + 1
+		return nil
+	}
+	if err := r.bus.read(ctx, stream, "", *next, false, note); err != nil {
+		return err
+	}
+	r.filled.Do(func() { close(r.ready) })
+	p, err := r.bus.newPuller(ctx, stream, "", *next)
+	if err != nil {
+		return err
+	}
+	defer p.close(ctx)
+	for err == nil {
+		err = p.batch(ctx, pullBatch, pullExpires, readerHeartbeat, note)
+	}
+	return err
+}
+
 // note records an announcement. Most repeat the one before.
-func (r *Roster) note(e jetstream.KeyValueEntry) {
+func (r *Roster) note(m raw) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before, known := r.entries[e.Key()]
-	if known && e.Operation() == jetstream.KeyValuePut && bytes.Equal(before.raw, e.Value()) {
+	key := strings.TrimPrefix(m.subject, "$KV."+topology.BucketPresence+".")
+	before, known := r.entries[key]
+	if known && !removed(m) && bytes.Equal(before.raw, m.data) {
 		before.at = time.Now()
-		r.entries[e.Key()] = before
+		r.entries[key] = before
 		return
 	}
 	var o Offer
-	if e.Operation() != jetstream.KeyValuePut || json.Unmarshal(e.Value(), &o) != nil || o.Withdrawn && r.others(o) {
+	if removed(m) || json.Unmarshal(m.data, &o) != nil || o.Withdrawn && r.others(o) {
 		if known {
-			r.drop(e.Key())
+			r.drop(key)
 		}
 		return
 	}
 	if !known {
-		at, _ := slices.BinarySearch(r.keys, e.Key())
-		r.keys = slices.Insert(r.keys, at, e.Key())
+		at, _ := slices.BinarySearch(r.keys, key)
+		r.keys = slices.Insert(r.keys, at, key)
 	}
-	r.entries[e.Key()] = entry{o, e.Value(), time.Now()}
+	r.entries[key] = entry{o, m.data, time.Now()}
 	r.current = nil
 }
 
@@ -244,18 +271,14 @@ func (r *Roster) snapshot() *Snapshot {
 func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
-	if err != nil {
-		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
-	}
-	entries, err := b.standing(ctx, kv, ">")
+	entries, err := b.standing(ctx, topology.BucketPresence, ">")
 	if err != nil {
 		return nil, err
 	}
 	var all []Offer
 	for _, e := range entries {
 		var o Offer
-		if json.Unmarshal(e.Value(), &o) == nil && !o.Withdrawn { // a stranger's key is not an offer
+		if json.Unmarshal(e.data, &o) == nil && !o.Withdrawn { // a stranger's key is not an offer
 			all = append(all, o)
 		}
 	}

@@ -147,7 +147,10 @@ func objects() []string {
 }
 
 // roster is what it takes to know who is there.
-func roster() []string { return watching("KV_" + BucketPresence) }
+func roster() []string {
+	const stream = "KV_" + BucketPresence
+	return append(watching(stream), "$JS.API.STREAM.MSG.GET."+stream, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*")
+}
 
 func watching(stream string) []string {
 	return []string{
@@ -160,7 +163,8 @@ func watching(stream string) []string {
 }
 
 func entries(bucket string) []string {
-	return []string{"$JS.API.STREAM.INFO.KV_" + bucket, "$JS.API.DIRECT.GET.KV_" + bucket + ".>"}
+	const api = "$JS.API."
+	return []string{api + "STREAM.INFO.KV_" + bucket, api + "STREAM.MSG.GET.KV_" + bucket, api + "DIRECT.GET.KV_" + bucket + ".>"}
 }
 
 // working is what it takes to run the jobs of a kind.
