@@ -176,16 +176,16 @@ func (b *Bus) Ping(ctx context.Context) error {
 }
 
 // StaleCheckpoint reports whether a shard's checkpoint is past the end of its log;
-// with reset it is set back, and the shard's next owner reads the whole log.
-func (b *Bus) StaleCheckpoint(ctx context.Context, shard int, end uint64, reset bool) (bool, error) {
+// with repair the log is repaired as its next owner would do, see [Bus.Restore].
+func (b *Bus) StaleCheckpoint(ctx context.Context, shard int, end uint64, repair bool) (bool, error) {
 	at, err := b.Checkpoint(ctx, shard)
 	if err != nil || at <= end {
 		return false, err
 	}
-	if reset {
-		return true, b.SetCheckpoint(ctx, shard, 0)
+	if repair {
+		_, err = b.Restore(ctx, shard)
 	}
-	return true, nil
+	return true, err
 }
 
 // Denied reports whether an error says that this user may not do something.

@@ -151,19 +151,12 @@ func (b *Bus) newEpoch(ctx context.Context, cfg jetstream.StreamConfig) {
 func gapKey(shard int) string { return "gap." + strconv.Itoa(shard) }
 
 func (b *Bus) gapOf(ctx context.Context, shard int) (*gap, error) {
-	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
-	if err != nil {
-		return nil, fmt.Errorf("checkpoints: %w", explainJetStream(err))
-	}
-	e, err := kv.Get(ctx, gapKey(shard))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("gap of shard %d: %w", shard, explainJetStream(err))
+	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, gapKey(shard))
+	if err != nil || r == nil {
+		return nil, err
 	}
 	var g gap
-	if err := json.Unmarshal(e.Value(), &g); err != nil {
+	if err := json.Unmarshal(r.data, &g); err != nil {
 		return nil, fmt.Errorf("gap of shard %d: %w", shard, err)
 	}
 	return &g, nil

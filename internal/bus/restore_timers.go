@@ -2,12 +2,9 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -22,17 +19,10 @@ func (b *Bus) RestoreTimers(ctx context.Context, shard int) error {
 	if err != nil {
 		return err
 	}
-	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
-	if err != nil {
-		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
-	}
 	key, epoch := "timers."+strconv.Itoa(shard), epochOf(info)
-	e, err := kv.Get(ctx, key)
-	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return fmt.Errorf("timers of shard %d: %w", shard, explainJetStream(err))
-	}
-	if err == nil && string(e.Value()) == epoch {
-		return nil
+	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, key)
+	if err != nil || r != nil && string(r.data) == epoch {
+		return err
 	}
 	waiting, err := b.waitingIn(ctx, shard)
 	if err != nil {
@@ -46,7 +36,11 @@ func (b *Bus) RestoreTimers(ctx context.Context, shard int) error {
 	if len(waiting) > 0 {
 		b.log.Warn("the timers of a shard were lost and are set again", "shard", shard, "timers", len(waiting))
 	}
-	if _, err := kv.PutString(ctx, key, epoch); err != nil {
+	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
+	if err == nil {
+		_, err = kv.PutString(ctx, key, epoch)
+	}
+	if err != nil {
 		return fmt.Errorf("timers of shard %d: %w", shard, explainJetStream(err))
 	}
 	return nil

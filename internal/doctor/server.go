@@ -126,7 +126,7 @@ func (x *Examination) history(ctx context.Context) (says, fixed string, err erro
 			return "", "", err
 		}
 		if reset && x.Fix {
-			done = append(done, fmt.Sprintf("the checkpoint of shard %d was reset", s.Shard))
+			done = append(done, fmt.Sprintf("the log of shard %d was repaired", s.Shard))
 		} else if reset {
 			bad = append(bad, fmt.Sprintf("the checkpoint of shard %d is past the end of its log: use `parley doctor --fix`", s.Shard))
 		}
