@@ -30,7 +30,7 @@ func (r *process) becomes(status int, says string) {
 }
 
 // TestE2EServicesWaitForAServer: a server accepts connections and says nothing. The
-// services live, are not ready, end well when they are told to, and work as soon as
+// services live, are not ready, end cleanly when they are stopped, and work as soon as
 // there is a server.
 func TestE2EServicesWaitForAServer(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ func (r *process) ends() (code int, complaint string) {
 }
 
 // TestE2EAskSaysWhyThereIsNoAnswer: no server, no orchestrator, and an
-// orchestrator that cannot write are told apart. A stream without acknowledgements
+// orchestrator that cannot write are distinguished. A stream without acknowledgements
 // looks like one whose disk is full.
 func TestE2EAskSaysWhyThereIsNoAnswer(t *testing.T) {
 	t.Parallel()
@@ -55,7 +55,7 @@ func TestE2EAskSaysWhyThereIsNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	workers.stop()
-	// Only a worker: the streams are nobody's to correct.
+	// Only a worker: no process here may correct the streams.
 	llm := s.start("llm-worker", "--http", "127.0.0.1:0")
 	llm.await(1, "msg=ready")
 	want("no orchestrator", exitUnowned, "no orchestrator took the question", s.command("ask", "-q", "hello"))

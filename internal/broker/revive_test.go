@@ -82,7 +82,7 @@ func TestWriteFailures(t *testing.T) {
 }
 
 // TestWhatIsOnTheDiskWhenItIsAcknowledged: a test cannot cut the power; it checks
-// what nats-server is told.
+// what nats-server is configured with.
 func TestWhatIsOnTheDiskWhenItIsAcknowledged(t *testing.T) {
 	for _, always := range []bool{false, true} {
 		b, err := Start(Config{Dir: t.TempDir(), SyncAlways: always})

@@ -56,7 +56,7 @@ func TestACallEndsByTheResultOfTheAttemptThatRuns(t *testing.T) {
 	lane := topology.OfCall(b.Shards(), job.Conversation, events.ChannelCall, job.Call)
 	var at uint64
 	for _, e := range []events.Event{
-		&events.ToolResult{Call: job.Call, Status: events.StatusOK, Content: "nobody's"},
+		&events.ToolResult{Call: job.Call, Status: events.StatusOK, Content: "unasked"},
 		&events.ToolStarted{Call: job.Call, Attempt: "a"},
 		&events.ToolResult{Call: job.Call, Attempt: "stranger", Status: events.StatusOK, Content: "a stranger's"},
 		&events.ToolStarted{Call: job.Call, Attempt: "b"},

@@ -17,7 +17,7 @@ import (
 // ends: all channels but the output of tools, which nothing decides on. What
 // CONV no longer holds of them comes from HISTORY: the facts, not the chunks.
 //
-// A payload that stands in the object store is not fetched here, see
+// A payload in the object store is not fetched here, see
 // [Message.Claim]: one large object would hold up every conversation.
 //
 // fn runs on one goroutine; its error ends Follow. caughtUp is called once, when

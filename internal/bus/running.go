@@ -7,7 +7,7 @@ import (
 )
 
 // runningJob is a job that this process runs, and its latest delivery, by which
-// the server is told what becomes of it.
+// the job is acknowledged or handed back.
 type runningJob struct {
 	bus *Bus
 

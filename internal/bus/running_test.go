@@ -162,7 +162,7 @@ func TestAJobThatIsHandedBackForeverIsReported(t *testing.T) {
 	}
 	stop()
 	if text := said.String(); strings.Count(text, "handed back again and again") != 1 || !strings.Contains(text, call) || !strings.Contains(text, "the tool is missing") {
-		t.Errorf("it is said:\n%s", text)
+		t.Errorf("it printed:\n%s", text)
 	}
 }
 

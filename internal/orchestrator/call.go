@@ -225,7 +225,7 @@ func classed(spec events.ToolSpec) events.ToolSpec {
 	return spec
 }
 
-// mostNamed is how many tools a model is told of that calls one there is not.
+// mostNamed is how many tools are named to a model that calls an unknown one.
 const mostNamed = 50
 
 // offered names the tools, for a model that calls one there is not. It is worked

@@ -24,7 +24,7 @@ func (w *walk) odds() (events.Channel, string, events.Event) {
 	if a := w.lane; a != nil && !a.ended && choose(w, false, true) {
 		switch w.pick(4) {
 		case 0:
-			return events.ChannelGen, "", &events.TextChunk{Text: "nobody's"}
+			return events.ChannelGen, "", &events.TextChunk{Text: "unasked"}
 		case 1:
 			e := &events.ToolCallStart{Block: 90, Name: "f"}
 			e.Stamp(a.id, a.index)

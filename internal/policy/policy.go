@@ -50,7 +50,7 @@ func (j *Judge) Judge(p *events.Policy, grants []events.Grant, call Call) Ruling
 	return j.JudgeWithin(NewBudget(), p, grants, call)
 }
 
-// KeyOverBudget stands in the place of a rule's key, and ReasonOverBudget in that
+// KeyOverBudget takes the place of a rule's key, and ReasonOverBudget in that
 // of its reason, where a call is asked about because the calls before it have
 // used up the budget.
 const (

@@ -90,7 +90,7 @@ func UniqueName(name string) string {
 }
 
 // outlive returns a context that ends so much later than ctx does: what is done
-// is written also when the worker is told to stop.
+// is written also when the worker is stopped.
 func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

@@ -87,7 +87,7 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 		return err
 	}
 	// What the tool did is done: its result is written also when the server is away
-	// for a while, and when the worker is told to stop.
+	// for a while, and when the worker is stopped.
 	writing, written := outlive(ctx, releaseTime)
 	defer written()
 	err = w.call(ctx, watched, writing, t, try, past, j)

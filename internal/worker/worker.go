@@ -31,7 +31,7 @@ var errCancelled = &events.Error{Class: events.ErrCancelled, Message: "the turn 
 // away from the job: by then the one that took the lane has ended it, or died.
 const yieldTo = topology.JobAckWait
 
-// releaseTime is how long a worker that is told to stop may take to write what it
+// releaseTime is how long a worker that is being stopped may take to write what it
 // has: a result, or that it gives the job back.
 const releaseTime = 2 * time.Second
 
