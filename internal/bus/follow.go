@@ -27,24 +27,31 @@ func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Messa
 	if err := f.expired(ctx); err != nil {
 		return err
 	}
+	return b.keepReading(ctx, fmt.Sprintf("shard %d", shard), &f.next, f.follow)
+}
+
+// keepReading calls read again, from next on, each time its consumer is lost: for
+// as long as the server cannot be reached, and up to [retryTries] times in a row
+// without progress while it can. what names the reader in errors.
+func (b *Bus) keepReading(ctx context.Context, what string, next *uint64, read func(context.Context) error) error {
 	for again := b.newRetry(); ; {
-		before := f.next
-		err := f.follow(ctx)
+		before := *next
+		err := read(ctx)
 		var stop *stopError
 		switch {
 		case errors.As(err, &stop):
 			return stop.err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case f.next > before:
+		case *next > before:
 			again = b.newRetry()
 		}
-		b.log.Debug("reader of a shard starts again", "shard", shard, "after", f.next-1, "error", err)
+		b.log.Debug("a reader starts again", "reader", what, "after", *next-1, "error", err)
 		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return fmt.Errorf("follow shard %d: %w", shard, explainJetStream(err))
+			return fmt.Errorf("follow %s: %w", what, explainJetStream(err))
 		}
 	}
 }

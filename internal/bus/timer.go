@@ -130,26 +130,7 @@ func (b *Bus) insist(ctx context.Context, what, subject string, do func(context.
 // cannot be read goes to the dead letters and is dropped.
 func (b *Bus) FollowDue(ctx context.Context, shard int, fn func(Due) error) error {
 	f := dueFollower{bus: b, shard: shard, fn: fn, next: 1}
-	for again := b.newRetry(); ; {
-		before := f.next
-		err := f.follow(ctx)
-		var stop *stopError
-		switch {
-		case errors.As(err, &stop):
-			return stop.err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case f.next > before:
-			again = b.newRetry()
-		}
-		b.log.Debug("reader of timers starts again", "shard", shard, "error", err)
-		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return fmt.Errorf("follow the timers of shard %d: %w", shard, explainJetStream(err))
-		}
-	}
+	return b.keepReading(ctx, fmt.Sprintf("the timers of shard %d", shard), &f.next, f.follow)
 }
 
 // dueFollower is one follower's way through what fired in a shard.
