@@ -56,7 +56,7 @@ func (c *Cluster) connect(url string) (jetstream.JetStream, func()) {
 }
 
 // Write writes what the server that is away has to catch up with, to each of the
-// subjects in turn. One that ends in "#" is many: their last token is a number.
+// subjects in turn. One that ends in "#" is hundreds: their last token is a number.
 func (l *Lagging) Write(subjects ...string) {
 	l.t.Helper()
 	messages, size := 24_000, 400
@@ -74,7 +74,7 @@ func (l *Lagging) Write(subjects ...string) {
 	for i := range messages {
 		subject := subjects[i%len(subjects)]
 		if many, is := strings.CutSuffix(subject, "#"); is {
-			subject = many + strconv.Itoa(i)
+			subject = many + strconv.Itoa(i%1600)
 		}
 		g.Go(func() error {
 			for {
