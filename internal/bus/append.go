@@ -130,7 +130,7 @@ func (b *Bus) expect(ctx context.Context, a topology.Address, after uint64, last
 		}
 		return 0, err
 	}
-	copied, err := b.lastCopy(ctx, a)
+	copied, err := b.lastCopy(ctx, a.Subject(topology.History))
 	if err == nil && (copied == nil || copied.seq != after) {
 		err = fmt.Errorf("%w: %d is not its last message", ErrFenced, after)
 	}

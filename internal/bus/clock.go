@@ -11,10 +11,6 @@ const skewLeast = 100 * time.Millisecond
 // them, and the next owner may run on a machine whose clock differs.
 func (b *Bus) Now() time.Time { return time.Now().Add(time.Duration(b.skew.Load())) }
 
-// Skew is how far the server's clock is ahead of this machine's; 0 when they
-// differ by less than a measurement can tell.
-func (b *Bus) Skew() time.Duration { return time.Duration(b.skew.Load()) }
-
 // measure notes the server's clock from an answer that took from asked until now.
 func (b *Bus) measure(server, asked time.Time) {
 	if server.IsZero() {

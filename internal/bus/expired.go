@@ -70,15 +70,12 @@ func (v *viewer) wholeIn(ctx context.Context, info *jetstream.StreamInfo) error 
 // fact, an answer may have been on its way.
 func (v *viewer) gone(ctx context.Context, at, next, first uint64, given bool) (bool, error) {
 	if at > 0 {
-		r, err := v.bus.lastFromLeader(ctx, topology.StreamHistory, topology.Everything(topology.History, v.bus.Shards(), v.conversation))
+		last, err := v.bus.lastCopy(ctx, topology.Everything(topology.History, v.bus.Shards(), v.conversation))
 		if err != nil {
 			return false, err
 		}
-		var last raw
-		if r != nil {
-			if last, err = original(*r); err != nil {
-				return false, err
-			}
+		if last == nil {
+			return true, nil
 		}
 		if last.seq <= at || !given {
 			return last.seq != at, nil

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -223,7 +221,7 @@ func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*r
 	}
 	// It has expired in CONV or is lost, or there was none. HISTORY numbers its
 	// messages otherwise: a bound has to be looked for, unless the last will do.
-	last, err = b.lastCopy(ctx, a)
+	last, err = b.lastCopy(ctx, a.Subject(topology.History))
 	if err != nil || last == nil || upTo == 0 || last.seq <= upTo {
 		return last, err
 	}
@@ -238,27 +236,13 @@ func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*r
 	return last, err
 }
 
-// lastCopy is the last message of a lane as HISTORY holds it, with the sequence
-// of CONV; nil when it holds none.
-func (b *Bus) lastCopy(ctx context.Context, a topology.Address) (*raw, error) {
-	last, err := b.lastFromLeader(ctx, topology.StreamHistory, a.Subject(topology.History))
+// lastCopy is the last message under a filter of HISTORY's subjects as the one of
+// CONV that it is a copy of; nil when there is none.
+func (b *Bus) lastCopy(ctx context.Context, filter string) (*raw, error) {
+	last, err := b.lastFromLeader(ctx, topology.StreamHistory, filter)
 	if err != nil || last == nil {
 		return nil, err
 	}
 	r, err := original(*last)
 	return &r, err
-}
-
-// lastCopyOf is the last sequence of a shard that HISTORY has a copy of; 0 when it
-// has none, or does not exist.
-func (b *Bus) lastCopyOf(ctx context.Context, shard int) (uint64, error) {
-	r, err := b.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(shard))
-	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && r == nil {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	o, err := original(*r)
-	return o.seq, err
 }

@@ -152,16 +152,12 @@ func (b *Bus) HistoryBehind(ctx context.Context) ([]Behind, error) {
 				at.Fact, at.FactAt = m.seq, m.at
 			}
 		}
-		copied, err := b.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(shard))
+		copied, err := b.lastCopy(ctx, topology.HistoryOf(shard))
 		if err != nil {
 			return nil, fmt.Errorf("last copy of shard %d: %w", shard, b.explainDenied(err))
 		}
 		if copied != nil {
-			from, err := original(*copied)
-			if err != nil {
-				return nil, err
-			}
-			at.Copied = from.seq
+			at.Copied = copied.seq
 		}
 		at.Diverging = at.Copied > at.End
 		all = append(all, at)

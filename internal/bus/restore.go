@@ -42,15 +42,13 @@ func (b *Bus) Restore(ctx context.Context, shard int) (after uint64, err error) 
 	if err != nil {
 		return 0, err
 	}
-	copied, err := b.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(shard))
+	copied, err := b.lastCopy(ctx, topology.HistoryOf(shard))
 	if err != nil {
 		return 0, err
 	}
 	var last raw
 	if copied != nil {
-		if last, err = original(*copied); err != nil {
-			return 0, err
-		}
+		last = *copied
 	}
 	g, err := b.gapOf(ctx, shard)
 	if err != nil {

@@ -59,11 +59,13 @@ func (b *Bus) parts(plan topology.Plan) []part {
 						return err
 					}
 					// Sequences go on: HISTORY copies nothing at or before its last copy.
-					last, err := b.lastCopyOf(ctx, i)
-					if err != nil {
+					last, err := b.lastCopy(ctx, topology.HistoryOf(i))
+					switch {
+					case err == nil && last != nil:
+						cfg.FirstSeq = last.seq + 1
+					case err != nil && !errors.Is(err, jetstream.ErrStreamNotFound):
 						return err
 					}
-					cfg.FirstSeq = last + 1
 				}
 				_, err := b.js.CreateStream(ctx, cfg)
 				return err
