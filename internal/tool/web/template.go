@@ -185,11 +185,8 @@ func (t *Template) whole(text string) (*url.URL, error) {
 
 // joint is what stands before the next part of a query.
 func joint(address string) string {
-	switch {
-	case !strings.Contains(address, "?"):
+	if !strings.Contains(address, "?") {
 		return "?"
-	case strings.HasSuffix(address, "?"), strings.HasSuffix(address, "&"):
-		return ""
 	}
 	return "&"
 }

@@ -120,6 +120,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("http://a.example{?id,q}", "/", "\r\n")
 	f.Add("https://a.example:1/.{id}{q}", "./", "é\xff")
 	f.Add("https://[::1]/%2e{id}", ".", "@b.example")
+	f.Add("http://0/{id}/0?{a}{&a}", " ", "")
 	f.Fuzz(func(t *testing.T, template, id, q string) {
 		it, err := web.NewTemplate(template)
 		if err != nil {
