@@ -33,7 +33,7 @@ func (b *Bus) RestoreTimers(ctx context.Context, shard int) error {
 			return err
 		}
 	}
-	if len(waiting) > 0 {
+	if len(waiting) > 0 && r != nil { // without a record this is the first time that anybody looks
 		b.log.Warn("the timers of a shard were lost and are set again", "shard", shard, "timers", len(waiting))
 	}
 	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
