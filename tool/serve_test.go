@@ -456,7 +456,7 @@ func TestTheEnvironmentSaysWhatTheServerDoesNot(t *testing.T) {
 			t.Errorf("%s is %q where the server says it", name, got)
 		}
 	}
-	if got := (Server{}).config(bus.Config{}).URL; got != localURL {
+	if got := (Server{}).config(bus.Config{}).URL; got != bus.LocalURL {
 		t.Errorf("without anything it is %q", got)
 	}
 	if a, b := worker.UniqueName(ownName()), worker.UniqueName(ownName()); a == b || topology.CheckToken("worker", a) != nil {

@@ -10,14 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/parleybus/parley/internal/bus"
 	contract "github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
 	"github.com/parleybus/parley/internal/worker"
 )
-
-// localURL is where `parley up` serves.
-const localURL = "nats://127.0.0.1:4222"
 
 // Server serves tools. The zero value is ready: it finds the NATS server and the
 // credentials in the environment, under the names that Parley's own programs
@@ -45,6 +44,8 @@ type Server struct {
 	Drain time.Duration
 	// Log receives what happens; slog.Default() when nil.
 	Log *slog.Logger
+	// Options are passed to [nats.Connect], such as [nats.InProcessServer].
+	Options []nats.Option
 }
 
 // Serve serves tools on the NATS server at url, with everything else as
@@ -116,14 +117,9 @@ func registry(tools []Tool) (*contract.Registry, error) {
 // environment says.
 func (s Server) config(environment bus.Config) bus.Config {
 	return bus.Config{
-		URL:   cmp.Or(s.URL, environment.URL, localURL),
-		Creds: cmp.Or(s.Creds, environment.Creds), NKey: cmp.Or(s.NKey, environment.NKey),
-		Token: cmp.Or(s.Token, environment.Token),
-		User:  cmp.Or(s.User, environment.User), Password: cmp.Or(s.Password, environment.Password),
-		CA: cmp.Or(s.CA, environment.CA), Cert: cmp.Or(s.Cert, environment.Cert), Key: cmp.Or(s.Key, environment.Key),
-		InboxPrefix: cmp.Or(s.InboxPrefix, environment.InboxPrefix),
-		Name:        "tool-worker " + s.Name, Log: s.Log,
-	}
+		URL: s.URL, Creds: s.Creds, NKey: s.NKey, Token: s.Token, User: s.User, Password: s.Password, CA: s.CA, Cert: s.Cert, Key: s.Key,
+		InboxPrefix: s.InboxPrefix, Name: "tool-worker " + s.Name, Log: s.Log, Options: s.Options,
+	}.Or(environment)
 }
 
 // ownName is a name from host and process.

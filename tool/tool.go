@@ -24,6 +24,9 @@ type Tool struct {
 // [Serve] returns the same. It is nil for a tool that can be.
 func (t Tool) Err() error { return t.err }
 
+// Name is the name that models call the tool by; empty if the definition is wrong.
+func (t Tool) Name() string { return t.spec.Name }
+
 // Schemas are the JSON Schemas of the tool's arguments and of its result as data;
 // output is nil when the result is text only.
 func (t Tool) Schemas() (input, output json.RawMessage) { return t.spec.Schema, t.spec.Output }

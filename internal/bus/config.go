@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,23 @@ func Environment(getenv func(string) string) Config {
 		CA: getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
 		InboxPrefix: getenv("NATS_INBOX_PREFIX"),
 	}
+}
+
+// LocalURL is where `parley up` serves.
+const LocalURL = "nats://127.0.0.1:4222"
+
+// Or returns the configuration with its empty fields taken from another one, and
+// [LocalURL] where both have no URL.
+func (cfg Config) Or(other Config) Config {
+	for _, f := range []struct{ to, from *string }{
+		{&cfg.URL, &other.URL}, {&cfg.Creds, &other.Creds}, {&cfg.NKey, &other.NKey}, {&cfg.Token, &other.Token},
+		{&cfg.User, &other.User}, {&cfg.Password, &other.Password}, {&cfg.CA, &other.CA}, {&cfg.Cert, &other.Cert},
+		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.Name, &other.Name},
+	} {
+		*f.to = cmp.Or(*f.to, *f.from)
+	}
+	cfg.URL = cmp.Or(cfg.URL, LocalURL)
+	return cfg
 }
 
 // Getenv looks up an environment variable; the customary NAME_FILE gives the

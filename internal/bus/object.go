@@ -145,6 +145,9 @@ func (b *Bus) Get(ctx context.Context, o *events.Object) ([]byte, error) {
 
 const objectStream = "OBJ_" + topology.BucketObjects
 
+// ErrNoObject reports that the object store has no such object.
+var ErrNoObject = errors.New("there is no object")
+
 // describe reads what the leader knows of an object.
 func (b *Bus) describe(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
 	subject := "$O." + topology.BucketObjects + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
@@ -155,7 +158,7 @@ func (b *Bus) describe(ctx context.Context, name string) (*jetstream.ObjectInfo,
 	var info jetstream.ObjectInfo
 	switch {
 	case r == nil:
-		return nil, fmt.Errorf("there is no object %q", Preview(name, 200))
+		return nil, fmt.Errorf("%w %q", ErrNoObject, Preview(name, 200))
 	case json.Unmarshal(r.data, &info) != nil || info.NUID == "" || strings.ContainsAny(info.NUID, ".*> \t\r\n"):
 		return nil, fmt.Errorf("object %q cannot be read: its description is not that of an object", Preview(name, 200))
 	case info.Deleted:
