@@ -2,14 +2,14 @@
 # One image, all four binaries: pick one with --entrypoint, as docker-compose.yml
 # does. The default is the command line.
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
-ARG TARGETOS TARGETARCH
+ARG TARGETOS TARGETARCH VERSION
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags="-s -w" -o /out/ ./cmd/... && mkdir /data
+    go build -trimpath -ldflags="-s -w ${VERSION:+-X github.com/parleybus/parley/internal/daemon.Version=$VERSION}" -o /out/ ./cmd/... && mkdir /data
 
 # static: CA certificates, time zones and a user, nothing else.
 FROM gcr.io/distroless/static-debian12:nonroot

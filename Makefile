@@ -1,15 +1,19 @@
 # One verb per job; .ci/run calls what a fresh machine can do.
 FUZZTIME ?= 30s
 COUNT    ?= 5
+LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build test check lint fuzz recordings bench e2e chaos ci
+.PHONY: help build sizes test check lint fuzz recordings bench e2e chaos ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## the four binaries, in bin/
-	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+build: ## the four binaries, in bin/; VERSION=1.2.3 sets what --version prints
+	CGO_ENABLED=0 go build -trimpath $(LDFLAGS) -o bin/ ./cmd/...
+
+sizes: ## bytes and modules of each stripped binary
+	@.ci/sizes
 
 test: ## all tests, as go test ./... runs them
 	go test ./...

@@ -31,10 +31,13 @@ const lower = "internal/bus internal/llm internal/tool internal/policy internal/
 var mayImport = map[string]string{
 	".":                            "",
 	"cmd/parley":                   "internal/...",
-	"cmd/orchestrator":             "internal/daemon",
-	"cmd/llm-worker":               "internal/daemon",
-	"cmd/tool-worker":              "internal/daemon",
-	"internal/daemon":              "internal/gateway internal/orchestrator internal/worker internal/llm/catalog internal/mcp internal/tool/manifest " + lower,
+	"cmd/orchestrator":             "internal/daemon internal/daemon/orchestrator",
+	"cmd/llm-worker":               "internal/daemon internal/daemon/llmworker",
+	"cmd/tool-worker":              "internal/daemon internal/daemon/toolworker",
+	"internal/daemon":              "internal/bus internal/topology internal/events",
+	"internal/daemon/orchestrator": "internal/daemon internal/orchestrator internal/policy internal/tool internal/bus",
+	"internal/daemon/llmworker":    "internal/daemon internal/worker internal/llm/catalog internal/bus",
+	"internal/daemon/toolworker":   "internal/daemon internal/worker internal/mcp internal/tool internal/tool/manifest internal/bus",
 	"internal/gateway":             "schemas " + lower,
 	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
 	"examples/weather":             "tool",
@@ -85,7 +88,7 @@ var onlyImportedBy = map[string]string{
 	"github.com/modelcontextprotocol/":      "internal/mcp",
 	module + "internal/broker":              "cmd/parley",
 	module + "internal/terminal":            "cmd/...",
-	module + "internal/daemon":              "cmd/...",
+	module + "internal/daemon":              "cmd/... internal/daemon/...",
 	module + "internal/llm/recording":       "internal/llm/recording/... internal/llm/conformance",
 	module + "internal/llm/anthropic":       "internal/llm/...",
 	module + "internal/llm/ollama":          "internal/llm/...",
@@ -95,8 +98,9 @@ var onlyImportedBy = map[string]string{
 // tables are the package-level variables that are neither errors, embedded files
 // nor compile-time checks, and why: constants that Go cannot write as such.
 var tables = map[string]string{
-	"internal/bus.quiet":   "map from level to level",
-	"cmd/parley.roleNames": "list of roles",
+	"internal/bus.quiet":      "map from level to level",
+	"internal/daemon.Version": "set by the linker, which cannot set a constant",
+	"cmd/parley.roleNames":    "list of roles",
 }
 
 // Bounds in lines.

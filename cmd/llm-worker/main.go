@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
 )
 
-func main() { os.Exit(daemon.Main(daemon.LLMWorkerService())) }
+func main() { os.Exit(daemon.Main(llmworker.Service())) }

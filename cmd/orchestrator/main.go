@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/orchestrator"
 )
 
-func main() { os.Exit(daemon.Main(daemon.OrchestratorService())) }
+func main() { os.Exit(daemon.Main(orchestrator.Service())) }

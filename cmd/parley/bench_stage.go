@@ -16,6 +16,8 @@ import (
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
+	"github.com/parleybus/parley/internal/daemon/orchestrator"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/catalog"
@@ -74,8 +76,8 @@ func (s *benchStage) runRoles(ctx context.Context, log *slog.Logger, slots int) 
 	cfg := daemon.Config{Name: "bench", Slots: slots}
 	owned := make(chan struct{}, 1)
 	roles := []daemon.Role{
-		daemon.LLMWorker(cfg, log, models, nil),
-		daemon.Orchestrator(cfg, log, func(int) {
+		llmworker.Role(cfg, log, models, nil),
+		orchestrator.Role(cfg, log, func(int) {
 			select {
 			case owned <- struct{}{}:
 			default:

@@ -10,6 +10,8 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/doctor"
 	"github.com/parleybus/parley/internal/policy"
 )
@@ -79,7 +81,7 @@ func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
 		}
 		found = append(found, doctor.Finding{Check: check, OK: err == nil, Says: says})
 	}
-	models, err := a.cfg.Catalog(ctx)
+	models, err := llmworker.Catalog(ctx, a.cfg)
 	if err != nil {
 		note("models", err, "")
 	} else {
@@ -93,7 +95,7 @@ func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
 	}
 	log, err := a.logger()
 	if err == nil {
-		_, x.Servers, err = a.cfg.Toolbox(log)
+		_, x.Servers, err = toolworker.Toolbox(a.cfg, log)
 	}
 	if err != nil {
 		note("tools-file", err, "")

@@ -18,6 +18,9 @@ import (
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
+	"github.com/parleybus/parley/internal/daemon/orchestrator"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/policy"
 )
@@ -89,7 +92,7 @@ func (a *app) everything(ctx context.Context) (*session, error) {
 		}
 		return s, err
 	}
-	models, err := a.cfg.Catalog(ctx)
+	models, err := llmworker.Catalog(ctx, a.cfg)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
@@ -137,15 +140,15 @@ func (a *app) logger() (*slog.Logger, error) {
 func (a *app) role(name string, cfg daemon.Config, log *slog.Logger, models *catalog.Catalog) (daemon.Role, error) {
 	switch name {
 	case "orchestrator":
-		return daemon.Orchestrator(cfg, log, nil, nil), nil
+		return orchestrator.Role(cfg, log, nil, nil), nil
 	case "llm-worker":
-		return daemon.LLMWorker(cfg, log, models, nil), nil
+		return llmworker.Role(cfg, log, models, nil), nil
 	}
-	tools, servers, err := cfg.Toolbox(log)
+	tools, servers, err := toolworker.Toolbox(cfg, log)
 	if err != nil {
 		return daemon.Role{}, &exitError{exitUsage, err}
 	}
-	return daemon.ToolWorker(cfg, log, tools, servers, nil), nil
+	return toolworker.Role(cfg, log, tools, servers, nil), nil
 }
 
 // run runs roles until the session is closed.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
 	"github.com/parleybus/parley/internal/llm/catalog"
 )
 
@@ -69,7 +70,7 @@ func (h *heir) run(ctx context.Context, s *session, port int) {
 
 // take starts the server, on the port of before if it is free.
 func (h *heir) take(ctx context.Context, port int) (*session, error) {
-	models, err := h.app.cfg.Catalog(ctx)
+	models, err := llmworker.Catalog(ctx, h.app.cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
@@ -59,7 +60,7 @@ func serveTools(t *testing.T, s *session) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	started, ended := make(chan struct{}), make(chan error, 1)
-	role := daemon.ToolWorker(daemon.Config{Name: "worker"}, slog.New(slog.DiscardHandler), tools, nil, nil)
+	role := toolworker.Role(daemon.Config{Name: "worker"}, slog.New(slog.DiscardHandler), tools, nil, nil)
 	go func() { ended <- daemon.RunRoles(ctx, s.Bus, []daemon.Role{role}, func() { close(started) }) }()
 	t.Cleanup(func() {
 		stop()

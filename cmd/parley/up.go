@@ -18,6 +18,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
 )
 
 // answerPatience is how long a command waits for an orchestrator's answer.
@@ -181,7 +182,7 @@ func (u *deployment) open(ctx context.Context, log *slog.Logger, portGiven bool)
 // orchestrator knows them when it begins.
 func (u *deployment) roles(ctx context.Context, s *session, log *slog.Logger) ([]daemon.Role, error) {
 	a := u.app
-	models, err := a.cfg.Catalog(ctx)
+	models, err := llmworker.Catalog(ctx, a.cfg)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 )
 
-func main() { os.Exit(daemon.Main(daemon.ToolWorkerService())) }
+func main() { os.Exit(daemon.Main(toolworker.Service())) }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
@@ -56,7 +57,7 @@ func work() error {
 	}
 	defer b.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	role := daemon.ToolWorker(daemon.Config{Name: os.Getenv("PARLEY_NAME")}, log, tools, nil, nil)
+	role := toolworker.Role(daemon.Config{Name: os.Getenv("PARLEY_NAME")}, log, tools, nil, nil)
 	return daemon.RunRoles(ctx, b, []daemon.Role{role}, func() {})
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
+	"github.com/parleybus/parley/internal/daemon/orchestrator"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm/catalog"
 )
@@ -52,8 +54,8 @@ func (s *stage) serve(script string) {
 	models, err := catalog.Open(s.t.Context(), catalog.Options{Getenv: func(string) string { return "" }, Script: script, Idle: time.Minute})
 	s.done(err)
 	roles := []daemon.Role{
-		daemon.Orchestrator(daemon.Config{Name: "orchestrator"}, log, nil, nil),
-		daemon.LLMWorker(daemon.Config{Name: "models", Slots: 4}, log, models, nil),
+		orchestrator.Role(daemon.Config{Name: "orchestrator"}, log, nil, nil),
+		llmworker.Role(daemon.Config{Name: "models", Slots: 4}, log, models, nil),
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done, started := make(chan error, 1), make(chan struct{})

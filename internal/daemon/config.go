@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,8 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/llm/catalog"
-	"github.com/parleybus/parley/internal/orchestrator"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -57,14 +54,6 @@ type Config struct {
 	// Rules is a file with the policy, limits, prices and hooks that stand where
 	// a conversation's Settings say nothing.
 	Rules string
-	// Hooks are those of a program that holds an orchestrator itself.
-	Hooks []orchestrator.Hook
-}
-
-// Catalog opens the providers that are configured.
-func (cfg Config) Catalog(ctx context.Context) (*catalog.Catalog, error) {
-	return catalog.Open(ctx, catalog.Options{Getenv: bus.Getenv, Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
-		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream})
 }
 
 // Defaults is the configuration that the environment gives.

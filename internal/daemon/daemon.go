@@ -1,5 +1,6 @@
 // Package daemon is the frame of every binary: flags and environment, log,
-// signals, health and metrics, and the roles put together. A process that is
+// signals, health and metrics, and the running of roles; the packages below it
+// each put one role together. A process that is
 // told to stop by SIGINT or SIGTERM says so on /readyz, takes no more work, lets
 // what runs end within the drain timeout, and exits with 0; a second signal ends
 // it at once.
@@ -25,8 +26,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Version of the binaries; set by the linker.
-const Version = "0.1.0"
+// Version of the binaries. The linker may set it: make build VERSION=1.2.3.
+var Version = "0.1.0"
 
 // Logger writes what the configuration asks for.
 func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {

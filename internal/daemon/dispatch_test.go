@@ -16,6 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
@@ -209,7 +210,7 @@ func (f *fleet) worker(name string) (stop, kill func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	started, done := make(chan struct{}), make(chan error, 1)
 	tools := registry(f.t, toolsOf(f.tools)...)
-	role := daemon.ToolWorker(daemon.Config{Name: name, Slots: f.slots}, f.log, tools, nil, nil)
+	role := toolworker.Role(daemon.Config{Name: name, Slots: f.slots}, f.log, tools, nil, nil)
 	go func() { done <- daemon.RunRoles(ctx, b, []daemon.Role{role}, func() { close(started) }) }()
 	<-started
 	stop = sync.OnceFunc(func() { cancel(); <-done; b.Close() })

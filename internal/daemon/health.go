@@ -39,14 +39,16 @@ func (h *Health) Require(check func() error) { h.required.Store(&check) }
 func (h *Health) Draining() { h.draining.Store(true) }
 
 // Count publishes a number that only grows.
-func (h *Health) Count(name, help string, value func() float64) {
-	h.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "parley", Name: name, Help: help}, value))
+func (h *Health) Count(name, help string, n *atomic.Int64) {
+	h.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "parley", Name: name, Help: help}, value(n)))
 }
 
 // Gauge publishes a number.
-func (h *Health) Gauge(name, help string, value func() float64) {
-	h.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "parley", Name: name, Help: help}, value))
+func (h *Health) Gauge(name, help string, n *atomic.Int64) {
+	h.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "parley", Name: name, Help: help}, value(n)))
 }
+
+func value(n *atomic.Int64) func() float64 { return func() float64 { return float64(n.Load()) } }
 
 func (h *Health) check() error {
 	if h.draining.Load() {

@@ -16,6 +16,8 @@ import (
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
+	orchestratorrole "github.com/parleybus/parley/internal/daemon/orchestrator"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/catalog"
@@ -261,12 +263,12 @@ func (d *deployment) recorded(name, script string) (daemon.Role, *recorder) {
 	r := &recorder{Provider: e.Provider}
 	e.Provider = r
 	c.Entries[catalog.Scripted] = e
-	return daemon.LLMWorker(daemon.Config{Name: name, Slots: 256}, d.log, c, nil), r
+	return llmworker.Role(daemon.Config{Name: name, Slots: 256}, d.log, c, nil), r
 }
 
 // hooking is an orchestrator with hooks of its own.
 func (d *deployment) hooking(hooks ...orchestrator.Hook) daemon.Role {
-	return daemon.Orchestrator(daemon.Config{Name: "owner-" + newID(d.t)[24:], Hooks: hooks}, d.log, nil, nil)
+	return orchestratorrole.Role(daemon.Config{Name: "owner-" + newID(d.t)[24:]}, d.log, nil, nil, hooks...)
 }
 
 // asks counts how often hooks were asked, by time, name and turn.

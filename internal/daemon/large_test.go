@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/catalog"
@@ -50,7 +51,7 @@ func TestFiveMegabytesOfArgumentsPassThroughATurn(t *testing.T) {
 	d := serve(t)
 	d.run(d.tools("tools", registry(t, slow{"slow", events.EffectPure, newRuns()})))
 	models := &catalog.Catalog{Default: "wordy/w", Entries: map[string]catalog.Entry{"wordy": {Provider: w, Model: "w"}}}
-	d.run(daemon.LLMWorker(daemon.Config{Name: "models", Slots: 4}, d.log, models, nil))
+	d.run(llmworker.Role(daemon.Config{Name: "models", Slots: 4}, d.log, models, nil))
 	stop := d.run(d.orchestrator("orchestrator"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

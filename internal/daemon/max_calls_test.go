@@ -13,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
 )
@@ -90,7 +91,7 @@ func TestAWorkerRunsNoMoreThanItMay(t *testing.T) {
 	let := make(chan struct{})
 	one, two := newCrowd(let), newCrowd(let)
 	work := func(name string, c *crowd) {
-		d.run(daemon.ToolWorker(daemon.Config{Name: name, MaxCalls: most}, d.log, registry(t, c.tools(tools)...), nil, nil))
+		d.run(toolworker.Role(daemon.Config{Name: name, MaxCalls: most}, d.log, registry(t, c.tools(tools)...), nil, nil))
 		for range most {
 			c.wait(t)
 		}
@@ -135,7 +136,7 @@ func TestWhatCanWaitTakesAQuarterOfAWorker(t *testing.T) {
 	c := newCrowd(let)
 	tools := registry(t, c.tools(3)...)
 	specs := tools.Specs()
-	d.run(daemon.ToolWorker(daemon.Config{Name: "tools", MaxCalls: 4}, d.log, tools, nil, nil))
+	d.run(toolworker.Role(daemon.Config{Name: "tools", MaxCalls: 4}, d.log, tools, nil, nil))
 	script := "rules:\n  - steps:\n      - calls: [{tool: tool_0}, {tool: tool_1}, {tool: tool_2}]\n      - text: done\n"
 	d.run(d.models("models", scriptFile(t, script)))
 	d.run(d.orchestrator("orchestrator"))

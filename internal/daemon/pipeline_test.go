@@ -17,6 +17,9 @@ import (
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/llmworker"
+	"github.com/parleybus/parley/internal/daemon/orchestrator"
+	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/tool"
@@ -76,11 +79,11 @@ func start(t *testing.T, script string, tools *tool.Registry) *deployment {
 }
 
 func (d *deployment) orchestrator(name string) daemon.Role {
-	return daemon.Orchestrator(daemon.Config{Name: name}, d.log, nil, nil)
+	return orchestrator.Role(daemon.Config{Name: name}, d.log, nil, nil)
 }
 
 func (d *deployment) tools(name string, tools *tool.Registry) daemon.Role {
-	return daemon.ToolWorker(daemon.Config{Name: name, Slots: 64}, d.log, tools, nil, nil)
+	return toolworker.Role(daemon.Config{Name: name, Slots: 64}, d.log, tools, nil, nil)
 }
 
 func (d *deployment) models(name, script string) daemon.Role {
@@ -88,7 +91,7 @@ func (d *deployment) models(name, script string) daemon.Role {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return daemon.LLMWorker(daemon.Config{Name: name, Slots: 256}, d.log, c, nil)
+	return llmworker.Role(daemon.Config{Name: name, Slots: 256}, d.log, c, nil)
 }
 
 // run runs a role until it is stopped, at the latest with the test.

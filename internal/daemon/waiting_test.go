@@ -17,6 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/daemon/orchestrator"
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -47,7 +48,7 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, held := serve(t), new(atomic.Int64)
-	for _, r := range []daemon.Role{d.tools("tools", builtins(t)), d.models("models", scriptFile(t, oneCall)), daemon.Orchestrator(daemon.Config{Name: "orchestrator"}, d.log, nil, held)} {
+	for _, r := range []daemon.Role{d.tools("tools", builtins(t)), d.models("models", scriptFile(t, oneCall)), orchestrator.Role(daemon.Config{Name: "orchestrator"}, d.log, nil, held)} {
 		d.run(r)
 	}
 	const tries = 9

@@ -1,8 +1,9 @@
-package daemon
+package toolworker
 
 import (
 	"log/slog"
 
+	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/tool/manifest"
@@ -10,7 +11,7 @@ import (
 
 // Toolbox opens the tools that are configured: those built in and those of the
 // file. The MCP servers are run by the worker; their tools come when they do.
-func (cfg Config) Toolbox(log *slog.Logger) (*tool.Registry, []*mcp.Server, error) {
+func Toolbox(cfg daemon.Config, log *slog.Logger) (*tool.Registry, []*mcp.Server, error) {
 	tools, err := tool.Builtins(tool.Config{AllowHosts: cfg.AllowHosts, Root: cfg.Root})
 	if err != nil || cfg.ToolsFile == "" {
 		return tools, nil, err

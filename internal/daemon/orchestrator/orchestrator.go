@@ -1,0 +1,65 @@
+// Package orchestrator puts together the role that decides what happens next in
+// conversations, for cmd/orchestrator and for processes that run several roles.
+package orchestrator
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/orchestrator"
+	"github.com/parleybus/parley/internal/policy"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+// Role returns the role that decides. It calls owned for each shard that it
+// takes and keeps the number of conversations in memory in held; both may be
+// nil. Hooks run beside those of cfg.Rules, whose file is read when the role
+// starts.
+func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atomic.Int64, hooks ...orchestrator.Hook) daemon.Role {
+	return daemon.Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
+		rules, err := rules(cfg)
+		if err != nil {
+			return nil, err
+		}
+		var v tool.Validator
+		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: owned, Held: held,
+			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Hooks: hooks}
+		for _, h := range rules.Hooks {
+			o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
+		}
+		return o.Run, nil
+	}}
+}
+
+// rules reads the rules of the deployment; none without a file.
+func rules(cfg daemon.Config) (policy.Defaults, error) {
+	if cfg.Rules == "" {
+		return policy.Defaults{}, nil
+	}
+	return policy.Load(cfg.Rules)
+}
+
+// Service is cmd/orchestrator.
+func Service() daemon.Service {
+	return daemon.Service{
+		Name: "orchestrator", Short: "Decides what happens next in Parley's conversations", Setup: true,
+		Flags: func(cfg *daemon.Config, cmd *cobra.Command) { cfg.Layout(cmd.Flags()); cfg.Deciding(cmd.Flags()) },
+		Role: func(_ context.Context, cfg daemon.Config, log *slog.Logger, health *daemon.Health, ready func()) (daemon.Role, error) {
+			var taken atomic.Int64
+			health.Gauge("shards_taken_total", "Shards this process has taken since it started.", &taken)
+			held := new(atomic.Int64)
+			health.Gauge("conversations_held", "Conversations in memory: those in which something is under way, not those that wait for somebody.", held)
+			role := Role(cfg, log, func(shard int) {
+				taken.Add(1)
+				log.Info("owns a shard", "shard", shard)
+			}, held)
+			ready() // one without a shard waits for one: it is ready to take over
+			return role, nil
+		},
+	}
+}

@@ -1,0 +1,101 @@
+// Package toolworker puts together the role that runs tools, for cmd/tool-worker
+// and for processes that run several roles.
+package toolworker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/mcp"
+	"github.com/parleybus/parley/internal/tool"
+	"github.com/parleybus/parley/internal/worker"
+)
+
+// Role returns the role that runs tools, those of MCP servers among them. The
+// log reports a tool whose name another worker serves with another definition;
+// it is not served. The role counts in stats, which may be nil.
+func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*mcp.Server, stats *worker.Stats) daemon.Role {
+	return daemon.Role{Name: "tool-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
+		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
+			return nil, err
+		}
+		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats}
+		ctx, stop := context.WithCancel(ctx)
+		wait := serveMCP(ctx, tools, servers)
+		err := b.Announce(ctx, w.Offers())
+		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
+			stop()
+			return nil, errors.Join(err, wait())
+		}
+		return func(ctx context.Context) error {
+			defer stop()
+			g, ctx := errgroup.WithContext(ctx)
+			defer context.AfterFunc(ctx, stop)() // also when the worker fails
+			g.Go(wait)                           // an error ends the worker
+			g.Go(func() error { return w.Run(ctx) })
+			return g.Wait()
+		}, nil
+	}}
+}
+
+// listTimeout is how long a worker waits at its start for MCP servers to list
+// their tools. The tools of a slower server are added when it lists them.
+const listTimeout = 5 * time.Second
+
+// serveMCP runs servers until ctx ends and waits for them to list their tools.
+// The function it returns waits for their end.
+func serveMCP(ctx context.Context, tools *tool.Registry, servers []*mcp.Server) (wait func() error) {
+	g, ctx := errgroup.WithContext(ctx)
+	listed := make(chan struct{}, len(servers))
+	for _, s := range servers {
+		once := sync.OnceFunc(func() { listed <- struct{}{} })
+		g.Go(func() error {
+			return s.Run(ctx, func(t ...tool.Tool) error {
+				defer once()
+				return tools.Set("mcp "+s.Name, t...)
+			})
+		})
+	}
+	enough := time.NewTimer(listTimeout)
+	defer enough.Stop()
+	for range servers {
+		select {
+		case <-listed:
+		case <-enough.C:
+			return g.Wait
+		case <-ctx.Done():
+			return g.Wait
+		}
+	}
+	return g.Wait
+}
+
+// Service is cmd/tool-worker.
+func Service() daemon.Service {
+	return daemon.Service{
+		Name: "tool-worker", Short: "Runs the tools that models call in Parley's conversations",
+		Flags: func(cfg *daemon.Config, cmd *cobra.Command) { cfg.Calling(cmd.Flags()); cfg.Working(cmd.Flags()) },
+		Role: func(_ context.Context, cfg daemon.Config, log *slog.Logger, health *daemon.Health, ready func()) (daemon.Role, error) {
+			tools, servers, err := Toolbox(cfg, log)
+			if err != nil {
+				return daemon.Role{}, err
+			}
+			for _, spec := range tools.Specs() {
+				log.Info("serves", "tool", spec.Name, "effect", spec.Effect)
+			}
+			stats := new(worker.Stats)
+			health.Count("calls_total", "Calls ended.", &stats.Calls)
+			health.Count("calls_failed_total", "Calls that did not end well.", &stats.CallsFailed)
+			ready()
+			return Role(cfg, log, tools, servers, stats), nil
+		},
+	}
+}
