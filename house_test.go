@@ -29,7 +29,10 @@ const lower = "internal/bus internal/llm internal/tool internal/policy internal/
 // mayImport lists for each package which of ours it may import. "dir/..." means
 // the package and those under it. A package that is not here does not exist.
 var mayImport = map[string]string{
-	".":                            "",
+	".":                            "internal/bus internal/accumulator internal/topology internal/events",
+	"embedded":                     ". model tool internal/broker internal/bus internal/daemon/...",
+	"hook":                         ". internal/bus internal/events",
+	"model":                        ". internal/bus internal/llm internal/topology internal/worker internal/events",
 	"cmd/parley":                   "internal/...",
 	"cmd/orchestrator":             "internal/daemon internal/daemon/orchestrator",
 	"cmd/llm-worker":               "internal/daemon internal/daemon/llmworker",
@@ -80,15 +83,15 @@ var mayImport = map[string]string{
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
-	"github.com/nats-io/":                   "internal/bus internal/topology internal/broker/...",
+	"github.com/nats-io/":                   "internal/bus internal/topology internal/broker/... . tool embedded", // the public packages pass options on
 	"github.com/ThreeDotsLabs/watermill":    "internal/bus internal/worker",
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",
 	"github.com/anthropics/":                "internal/llm/...",
 	"github.com/modelcontextprotocol/":      "internal/mcp",
-	module + "internal/broker":              "cmd/parley",
+	module + "internal/broker":              "cmd/parley embedded",
 	module + "internal/terminal":            "cmd/...",
-	module + "internal/daemon":              "cmd/... internal/daemon/...",
+	module + "internal/daemon":              "cmd/... internal/daemon/... embedded",
 	module + "internal/llm/recording":       "internal/llm/recording/... internal/llm/conformance",
 	module + "internal/llm/anthropic":       "internal/llm/...",
 	module + "internal/llm/ollama":          "internal/llm/...",

@@ -1,0 +1,94 @@
+package parley
+
+import (
+	"context"
+	"strings"
+)
+
+// SendOption changes what [Conversation.Send] sends.
+type SendOption func(*sending)
+
+// sending is a message and the settings that go before it.
+type sending struct {
+	message  UserMessage
+	settings Settings
+	changed  bool // settings hold something
+}
+
+func configured(change func(*Settings)) SendOption {
+	return func(s *sending) { change(&s.settings); s.changed = true }
+}
+
+// WithModel sets the conversation's model, as "provider/model", from this message
+// on. The deployment's default is used when no message ever set one.
+func WithModel(model string) SendOption {
+	return configured(func(s *Settings) { s.Route = model })
+}
+
+// WithSystem sets the conversation's system prompt from this message on.
+func WithSystem(prompt string) SendOption {
+	return configured(func(s *Settings) { s.System = prompt })
+}
+
+// WithTools sets which tools the model is offered from this message on: names or
+// patterns such as "get_*". Without any, none; all are offered when no message
+// ever set them.
+func WithTools(names ...string) SendOption {
+	if len(names) == 0 {
+		names = []string{"-"}
+	}
+	return configured(func(s *Settings) { s.Tools = names })
+}
+
+// WithSettings merges settings into those of the conversation from this message on.
+// It replaces what options before it set.
+func WithSettings(settings Settings) SendOption {
+	return configured(func(s *Settings) { *s = settings })
+}
+
+// WithArrival says what happens to the message while a turn runs or waits, in place
+// of the conversation's settings, which queue it by default.
+func WithArrival(a Arrival) SendOption {
+	return func(s *sending) { s.message.Arrival = a }
+}
+
+// WithFrom says who sends the message, as the app knows them.
+func WithFrom(name string) SendOption {
+	return func(s *sending) { s.message.From = name }
+}
+
+// WithInputID sets the message's id, a UUID, in place of a new one. The same id is
+// the same message for good: sending it again after an error does not repeat it.
+func WithInputID(id string) SendOption {
+	return func(s *sending) { s.message.ID = id }
+}
+
+// Send sends a message and returns when it is stored, which takes a round trip to
+// the server. The turn that answers it runs from then on, whether or not anybody
+// follows it. Settings of options are sent before it. Send fails with
+// [CodeNotStored] when the message is not stored within 15 s, and with
+// [CodeInvalid] when text is empty.
+func (v *Conversation) Send(ctx context.Context, text string, options ...SendOption) (*Turn, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, errorf(CodeInvalid, "the message is empty")
+	}
+	s := sending{message: UserMessage{Text: text}}
+	for _, o := range options {
+		o(&s)
+	}
+	t := &Turn{conversation: v}
+	var err error
+	if s.changed {
+		if t.settings, t.first, err = v.publish(ctx, &s.settings); err != nil {
+			return nil, err
+		}
+	}
+	var sequence uint64
+	if t.input, sequence, err = v.publish(ctx, &s.message); err != nil {
+		return nil, err
+	}
+	if t.first == 0 {
+		t.first = sequence
+	}
+	return t, nil
+}

@@ -1,0 +1,199 @@
+package parley
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+const (
+	// storeTimeout is how long an input may take to be stored.
+	storeTimeout = 15 * time.Second
+	// answerTimeout is how long the answer to an input may take.
+	answerTimeout = 10 * time.Second
+	// diagnosisTimeout bounds finding out why there is no answer.
+	diagnosisTimeout = 8 * time.Second
+)
+
+// Submit publishes an input, one of *[UserMessage], *[Settings], *[Verdict],
+// *[Cancel] and *[Delete], and returns the orchestrator's answer, whatever it is.
+// An input without an id gets one; the same id is the same input for good, so an
+// input may be submitted again after an error. It fails with [CodeNotStored],
+// [CodeNoOrchestrator] or [CodeNoAnswer] when there is no answer within 10 s: the
+// input may be in the log then, and is answered there later.
+func (v *Conversation) Submit(ctx context.Context, input Body) (*InputAnswered, error) {
+	id, sequence, err := v.publish(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	return v.answerTo(ctx, id, sequence, input.Type())
+}
+
+// publish stores an input and returns its id and sequence.
+func (v *Conversation) publish(ctx context.Context, input Body) (id string, sequence uint64, err error) {
+	if err := v.check(); err != nil {
+		return "", 0, err
+	}
+	field := inputID(input)
+	if field == nil {
+		return "", 0, errorf(CodeInvalid, "a %s is no input: submit a UserMessage, Settings, a Verdict, a Cancel or a Delete", input.Type())
+	}
+	if *field == "" {
+		made, err := uuid.NewV7()
+		if err != nil {
+			return "", 0, fmt.Errorf("make an id for the %s: %w", input.Type(), err)
+		}
+		*field = made.String()
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	sequence, err = v.client.bus.Publish(ctx, v.id, *field, input)
+	return *field, sequence, err
+}
+
+// inputID is the field with an input's id; nil for what is no input.
+func inputID(input Body) *string {
+	switch e := input.(type) {
+	case *UserMessage:
+		return &e.ID
+	case *Settings:
+		return &e.ID
+	case *Verdict:
+		return &e.ID
+	case *Cancel:
+		return &e.ID
+	case *Delete:
+		return &e.ID
+	}
+	return nil
+}
+
+// answerTo waits for the answer to the input at a sequence.
+func (v *Conversation) answerTo(ctx context.Context, id string, sequence uint64, what string) (*InputAnswered, error) {
+	waiting, stop := context.WithTimeout(ctx, answerTimeout)
+	defer stop()
+	for e, err := range v.Events(waiting, From{After: Cursor{Sequence: sequence, Index: WholeMessage}}) {
+		if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+			return nil, v.unanswered(ctx, what)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if a, ok := e.Body.(*InputAnswered); ok && a.Input == id {
+			return a, nil
+		}
+	}
+	return nil, errLogEnded
+}
+
+// unanswered returns why an input had no answer: messages are not stored, no
+// orchestrator runs, or the one that runs does not get to it.
+func (v *Conversation) unanswered(ctx context.Context, what string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diagnosisTimeout)
+	defer cancel()
+	if err := v.unwritable(ctx, what); err != nil {
+		return err
+	}
+	b := v.client.bus
+	owners, err := b.Owners(ctx)
+	owner, owned := owners[topology.ShardOf(v.id, b.Shards())]
+	if err == nil && owned {
+		return errorf(CodeNoAnswer, "orchestrator %s owns the conversation and did not answer the %s within %s: see its log and its /readyz, or use `parley doctor`; the %s is in the log, see `parley tail %s`",
+			owner, what, answerTimeout, what, v.id)
+	}
+	return errorf(CodeNoOrchestrator, "no orchestrator took the %s within %s: it is in the log and is answered when one runs; start `orchestrator` or `parley up --only orchestrator`, then see `parley tail %s`",
+		what, answerTimeout, v.id)
+}
+
+// unwritable returns an error if no answer can be stored.
+func (v *Conversation) unwritable(ctx context.Context, what string) error {
+	if err := v.client.testWrites(ctx); err != nil {
+		return &Error{CodeNotStored, fmt.Errorf("the %s is in the log and the orchestrator cannot write its answer: %w", what, err)}
+	}
+	return nil
+}
+
+// testWrites returns why messages are not stored; nil if they are, or if it cannot
+// be found out.
+func (c *Client) testWrites(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
+	defer cancel()
+	if err := c.bus.TestWrites(ctx); bus.NotStored(err) {
+		return err
+	}
+	return nil
+}
+
+// Configure changes the conversation's settings from the next turn on. A zero
+// field changes nothing. It fails with an [AnswerError] if they are refused.
+func (v *Conversation) Configure(ctx context.Context, settings Settings) error {
+	answer, err := v.Submit(ctx, &settings)
+	if err != nil {
+		return err
+	}
+	return accepted(answer)
+}
+
+// Cancel submits a cancellation: by default of the turn that runs or waits. It
+// returns what was stopped, and an [AnswerError] with [AnswerAlreadyEnded] when
+// there was nothing to stop.
+func (v *Conversation) Cancel(ctx context.Context, cancel Cancel) (*InputAnswered, error) {
+	answer, err := v.Submit(ctx, &cancel)
+	if err != nil {
+		return nil, err
+	}
+	return answer, accepted(answer)
+}
+
+// Revoke revokes standing approvals: those with the given ids, or all of the
+// conversation. Calls that run already continue.
+func (v *Conversation) Revoke(ctx context.Context, grants ...string) (*InputAnswered, error) {
+	answer, err := v.Submit(ctx, &Verdict{Verdict: RulingRevoke, Grants: grants})
+	if err != nil {
+		return nil, err
+	}
+	return answer, accepted(answer)
+}
+
+// Delete deletes the conversation: the orchestrator stops what runs and purges its
+// messages, jobs, timers and objects. Delete returns the receipt when all is done;
+// the request is in the log and is carried out also if ctx ends before. It cannot
+// be undone. It fails with [CodeNotFound] or [CodeDeleted] if there is nothing to
+// delete. Fields of request may be left out.
+func (v *Conversation) Delete(ctx context.Context, request Delete) (*ConversationDeleted, error) {
+	if err := v.check(); err != nil {
+		return nil, err
+	}
+	// One that is being deleted is waited for; one that cannot be read can still be
+	// deleted.
+	b := v.client.bus
+	known, err := b.Describe(ctx, v.id)
+	switch {
+	case known.State.Phase == PhaseDeleted:
+		return nil, v.deleted(&known.State)
+	case err == nil && known.Last.IsZero():
+		return nil, v.exists(ctx)
+	}
+	if _, _, err := v.publish(ctx, &request); err != nil {
+		return nil, err
+	}
+	// The log is purged meanwhile: look at the last decision in place of following it.
+	for backoff := 5 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
+		if !wait(ctx, backoff) {
+			return nil, &Error{CodeNoAnswer, errors.Join(fmt.Errorf("conversation %s is not deleted yet: the request is in its log and is carried out when an orchestrator runs", v.id), context.Cause(ctx))}
+		}
+		d, _, err := b.LastDecision(ctx, v.id, 0)
+		if err != nil && ctx.Err() == nil {
+			return nil, err
+		}
+		if d != nil && d.State.Phase == PhaseDeleted {
+			return d.State.Deleted, nil
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package parley
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+)
+
+// Offer is what a worker serves: a route to models (Kind "llm") or a tool (Kind
+// "tool").
+type Offer = bus.Offer
+
+// Offers returns what all workers serve now, by kind and name. A worker that
+// stopped without saying so drops out after 10 s.
+func (c *Client) Offers(ctx context.Context) ([]Offer, error) { return c.bus.Offers(ctx) }
+
+const (
+	// offersTimeout is how long a worker may be missing from a list of offers: one
+	// that repeats its announcement while the list is read can fall out of it.
+	offersTimeout = time.Second
+	// emptyTimeout is how much longer a list without any offer is waited for: a bucket
+	// that was deleted is created within a second and filled within three more.
+	emptyTimeout = 3500 * time.Millisecond
+)
+
+// AwaitOffers returns what all workers serve, as soon as there accepts it, and
+// whether it did. It waits up to a second for what there does not find, and 4.5 s
+// while no worker serves anything.
+func (c *Client) AwaitOffers(ctx context.Context, there func([]Offer) bool) (offers []Offer, found bool, err error) {
+	for until := time.Now().Add(offersTimeout); ; {
+		offers, err := c.bus.Offers(ctx)
+		if err == nil && there(offers) {
+			return offers, true, nil
+		}
+		if late := time.Since(until); late > emptyTimeout || late > 0 && err == nil && len(offers) > 0 {
+			return offers, false, err
+		}
+		if !wait(ctx, offersTimeout/10) {
+			return nil, false, context.Cause(ctx)
+		}
+	}
+}
+
+// AwaitTool waits until a worker serves a tool, or ctx ends.
+func (c *Client) AwaitTool(ctx context.Context, name string) error {
+	for {
+		_, found, err := c.AwaitOffers(ctx, func(offers []Offer) bool { return SpecOf(offers, name) != nil })
+		if found || err != nil {
+			return err
+		}
+	}
+}
+
+// Tool is a tool of the deployment and the state of its queue. Lag, Running and
+// Retried are nil where this user may not see queues.
+type Tool struct {
+	ToolSpec
+	// Workers serve it; none when only its queue is left.
+	Workers []string `json:"workers"`
+	// Lag counts the calls that no worker has taken, Running those that one has, and
+	// Retried those of them that were handed out more than once.
+	Lag     *uint64 `json:"lag,omitempty"`
+	Running *int    `json:"running,omitempty"`
+	Retried *int    `json:"retried,omitempty"`
+}
+
+// Tools returns the tools that workers serve, and those of which only calls are
+// left, by name. The error, if there is one beside tools, says why queues are not
+// shown.
+func (c *Client) Tools(ctx context.Context) ([]Tool, error) {
+	offers, err := c.bus.Offers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queues, err := c.bus.Queues(ctx)
+	return toolsOf(offers, queues, err == nil), err
+}
+
+// ToolsIn returns the tools of a list of offers, by name, without queues.
+func ToolsIn(offers []Offer) []Tool { return toolsOf(offers, nil, false) }
+
+func toolsOf(offers []Offer, queues []bus.QueueInfo, known bool) []Tool {
+	var all []Tool
+	at := func(name string) *Tool {
+		i, found := slices.BinarySearchFunc(all, name, func(t Tool, name string) int { return strings.Compare(t.Name, name) })
+		if !found {
+			t := Tool{ToolSpec: ToolSpec{Name: name}, Workers: []string{}}
+			if known {
+				t.Lag, t.Running, t.Retried = new(uint64), new(int), new(int)
+			}
+			all = slices.Insert(all, i, t)
+		}
+		return &all[i]
+	}
+	for _, o := range offers {
+		if o.Kind != "tool" || o.Tool == nil {
+			continue
+		}
+		t := at(o.Name)
+		if len(t.Workers) == 0 {
+			t.ToolSpec = *o.Tool
+			t.Name, t.Effect = o.Name, cmp.Or(o.Tool.Effect, events.EffectOnce)
+		}
+		t.Workers = append(t.Workers, o.Worker)
+	}
+	for _, q := range joinQueues(queues) {
+		if q.Kind != "tool" || q.Lag == 0 && q.Running == 0 && SpecOf(offers, q.Name) == nil {
+			continue // a queue stays when its tool is gone
+		}
+		t := at(q.Name)
+		t.Lag, t.Running, t.Retried = &q.Lag, &q.Running, &q.Retried
+	}
+	return all
+}
+
+// SpecOf returns the specification of a tool in a list of offers; nil when no
+// worker serves it.
+func SpecOf(offers []Offer, name string) *ToolSpec {
+	for _, o := range offers {
+		if o.Kind == "tool" && o.Name == name && o.Tool != nil {
+			return o.Tool
+		}
+	}
+	return nil
+}
+
+// ToolCall is a call that a program makes without a model.
+type ToolCall struct {
+	// Tool is the tool's name, Arguments a JSON object; {} when nil.
+	Tool      string
+	Arguments json.RawMessage
+	// Conversation is the conversation with the call; a new one when empty.
+	Conversation string
+	// Output receives what the tool prints while it runs; may be nil.
+	Output func(text string)
+}
+
+// CallTool runs a call without a model and without policy, and returns its result,
+// whatever its status. It needs the permissions of a caller. When ctx ends, the call
+// is cancelled. It fails with [CodeNoWorker] if no worker serves the tool.
+func (c *Client) CallTool(ctx context.Context, call ToolCall) (*ToolResult, error) {
+	offers, found, err := c.AwaitOffers(ctx, func(offers []Offer) bool { return SpecOf(offers, call.Tool) != nil })
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, NoSuchTool(call.Tool, c.URL(), offers)
+	}
+	if len(call.Arguments) == 0 {
+		call.Arguments = json.RawMessage("{}")
+	}
+	if err := events.CheckArguments(string(call.Arguments)); err != nil {
+		return nil, &Error{CodeInvalid, err}
+	}
+	return c.bus.Call(ctx, bus.Call{Conversation: call.Conversation, Tool: *SpecOf(offers, call.Tool), Arguments: call.Arguments, Output: call.Output})
+}
+
+// NoSuchTool returns the error that no worker at a server serves a tool: it names
+// the tools that are served.
+func NoSuchTool(name, server string, offers []Offer) error {
+	var names []string
+	for _, t := range ToolsIn(offers) {
+		names = append(names, t.Name)
+	}
+	return errorf(CodeNoWorker, "nobody serves a tool %q on %s; served are: %s", name, server, cmp.Or(strings.Join(names, ", "), "none"))
+}

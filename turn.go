@@ -1,0 +1,233 @@
+package parley
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Turn is the turn that answers a message. It is safe for concurrent use.
+type Turn struct {
+	conversation *Conversation
+	input        string // id of the message
+	settings     string // id of the Settings that were sent before it; may be empty
+	first        uint64 // sequence of what was sent first
+
+	mu     sync.Mutex
+	id     string
+	queued bool
+}
+
+// Input is the id of the message.
+func (t *Turn) Input() string { return t.input }
+
+// ID is the id of the turn; empty until [Turn.Events] or [Turn.Wait] has seen it
+// start.
+func (t *Turn) ID() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.id
+}
+
+// Events yields the turn's events: the message, then what happens in the turn,
+// last its [TurnEnded]. Each call starts again from the message. It waits while
+// another turn runs before it, and while the turn waits for a person.
+//
+// The error, as the last pair, is an [AnswerError] when the message or its settings
+// are refused or dropped from the queue; it has [CodeNoOrchestrator],
+// [CodeNoAnswer] or [CodeNotStored] when nobody answers the message for 10 s or
+// answers cannot be stored. The message is in the log then, and Events may be
+// called again.
+func (t *Turn) Events(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		ctx, stop := context.WithCancelCause(ctx)
+		f := newFollower(t)
+		var watching sync.WaitGroup
+		defer watching.Wait()
+		defer stop(nil)
+		watching.Go(func() { f.watch(ctx, stop) })
+		after := From{After: Cursor{Sequence: t.first - 1, Index: WholeMessage}}
+		for e, err := range t.conversation.Events(ctx, after) {
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			mine, err := f.see(e)
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			if mine && !yield(e, nil) || f.ended {
+				return
+			}
+		}
+	}
+}
+
+// Result is how a turn ended.
+type Result struct {
+	*TurnEnded
+	// Text is the text of the turn's last answer; empty if there was none.
+	Text string
+}
+
+// Wait waits for the turn's end. A turn that ended otherwise than completed is no
+// error: see [TurnEnded.Outcome]. It fails as [Turn.Events] does.
+func (t *Turn) Wait(ctx context.Context) (Result, error) {
+	var r Result
+	for e, err := range t.Events(ctx) {
+		if err != nil {
+			return r, err
+		}
+		switch body := e.Body.(type) {
+		case *AssistantMessage:
+			r.Text = TextOf(body.Message)
+		case *TurnEnded:
+			r.TurnEnded = body
+		}
+	}
+	if r.TurnEnded == nil {
+		return r, errLogEnded
+	}
+	return r, nil
+}
+
+// Cancel stops the turn, or takes the message off the queue if its turn has not
+// started. It returns an [AnswerError] with [AnswerAlreadyEnded] if the turn has
+// ended.
+func (t *Turn) Cancel(ctx context.Context) error {
+	if t.ID() == "" && !t.isQueued() {
+		// Without the turn's id the Cancel could stop another turn.
+		if err := t.find(ctx); err != nil {
+			return err
+		}
+	}
+	cancel := Cancel{Turn: t.ID(), Scope: ScopeTurn}
+	if t.ID() == "" {
+		cancel.Scope = ScopeQueue
+	}
+	_, err := t.conversation.Cancel(ctx, cancel)
+	return err
+}
+
+func (t *Turn) isQueued() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queued
+}
+
+// find reads the log until the message is answered.
+func (t *Turn) find(ctx context.Context) error {
+	for e, err := range t.Events(ctx) {
+		if err != nil {
+			return err
+		}
+		if a, ok := e.Body.(*InputAnswered); ok && a.Input == t.input {
+			return nil
+		}
+	}
+	return nil
+}
+
+// follower follows one turn through the events of its conversation.
+type follower struct {
+	turn  *Turn
+	doubt doubt
+	mine  bool // what comes is of the turn
+	ended bool
+}
+
+func newFollower(t *Turn) *follower {
+	f := &follower{turn: t}
+	f.doubt.heard()
+	return f
+}
+
+// see reports whether an event is one of the turn's, and an error when there is no
+// turn to follow.
+func (f *follower) see(e Event) (mine bool, err error) {
+	f.doubt.heard()
+	t := f.turn
+	switch body := e.Body.(type) {
+	case *UserMessage:
+		return body.ID == t.input, nil
+	case *TurnStarted:
+		if slices.Contains(body.Inputs, t.input) {
+			f.started(body.Turn)
+		}
+	case *TurnEnded:
+		f.ended = f.mine && body.Turn == t.ID()
+	case *InputAnswered:
+		return f.answered(body)
+	case *Decision:
+		// It comes after its events: f.ended says that they ended the turn.
+		return f.mine, nil
+	}
+	return f.mine, nil
+}
+
+// started notes that the turn runs.
+func (f *follower) started(id string) {
+	t := f.turn
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.id, t.queued, f.mine = cmp.Or(id, t.id), false, true
+}
+
+func (f *follower) answered(a *InputAnswered) (mine bool, err error) {
+	t := f.turn
+	switch {
+	case slices.Contains(a.Dropped, t.input):
+		return false, &AnswerError{&InputAnswered{Input: t.input, Answer: AnswerSuperseded, Reason: "the message was taken off the queue"}}
+	case a.Input == t.settings && t.settings != "":
+		return true, accepted(a)
+	case a.Input != t.input:
+		return f.mine, nil
+	}
+	f.doubt.taken()
+	switch a.Answer {
+	case AnswerAccepted:
+		f.started(a.Turn) // it may join one that runs
+	case AnswerQueued:
+		t.mu.Lock()
+		t.queued = true
+		t.mu.Unlock()
+	default:
+		return false, accepted(a)
+	}
+	return true, nil
+}
+
+// watch ends the iteration when nobody answers the message, or nothing can be
+// stored any more.
+func (f *follower) watch(ctx context.Context, stop context.CancelCauseFunc) {
+	v := f.turn.conversation
+	err := f.doubt.run(ctx, doubts{
+		unanswered: func(ctx context.Context) error { return v.unanswered(ctx, "message") },
+		unwritable: func(ctx context.Context) error { return v.unwritable(ctx, "message") },
+		lost: func(ctx context.Context) error {
+			if err := v.client.testWrites(ctx); err != nil {
+				return &Error{CodeNotStored, fmt.Errorf("the turn stops here and continues when messages can be stored again, see `parley tail %s`: %w", v.id, err)}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		stop(err)
+	}
+}
+
+// TextOf returns the text of a message, without reasoning, refusals and calls.
+func TextOf(m Message) string {
+	var b strings.Builder
+	for _, p := range m.Parts {
+		if p.Kind == PartText {
+			b.WriteString(p.Text)
+		}
+	}
+	return b.String()
+}
