@@ -77,6 +77,8 @@ var mayImport = map[string]string{
 	"internal/events":              "",
 	"schemas":                      "",
 	"schemas/generate":             "internal/events",
+
+	"internal/orchestrator/logtest": "internal/orchestrator " + lower, // imported by tests only
 }
 
 // onlyImportedBy lists what few may import: packages of ours and the libraries

@@ -36,6 +36,7 @@ type stage struct {
 	stop         func()
 	start        func(daemon.Role) (stop func())
 	orchestrator func() daemon.Role
+	restartTools func() // lets another tool worker take over; of a recorded log
 }
 
 // setStage is a stage before its orchestrator is there.

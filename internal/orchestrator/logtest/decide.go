@@ -1,0 +1,163 @@
+package logtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/orchestrator"
+	"github.com/parleybus/parley/internal/policy"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+// faultPrefix begins the message of an error that ended a turn as a fault of the
+// orchestrator.
+const faultPrefix = "the orchestrator cannot go on with this turn: "
+
+// Decision is the Decision of a message; nil when it holds none.
+func (l *Log) Decision(i int) (*events.Decision, error) {
+	f, err := l.Messages[i].Folded()
+	if err != nil || f.Channel != events.ChannelTurn || len(f.Lines) != 1 {
+		return nil, err
+	}
+	d, _ := f.Lines[0].Event.(*events.Decision)
+	return d, nil
+}
+
+// Before folds what the owner knew when it made the Decision at i: the messages
+// up to the sequence known, and its own Decisions.
+func (l *Log) Before(i int, known uint64) (*accumulator.Conversation, error) {
+	c := &accumulator.Conversation{ID: l.Conversation, Transcript: accumulator.NewTranscript()}
+	for j := range l.Messages[:i] {
+		m, err := l.Messages[j].Folded()
+		if err != nil {
+			return nil, err
+		}
+		if m.Sequence <= known || m.Channel == events.ChannelTurn {
+			c.Apply(m)
+		}
+	}
+	return c, nil
+}
+
+// Again makes the Decision at i again from what the owner knew, and returns its
+// frame. What the log does not hold is taken from the Decision itself: the time,
+// what hooks answered, what was purged, and the error of a fault.
+func (l *Log) Again(i int, known uint64) ([]byte, error) {
+	made, err := l.Decision(i)
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.Before(i, known)
+	if err != nil {
+		return nil, err
+	}
+	env, now := l.env(made), l.Messages[i].Time
+	env.Settings = c.Transcript.Settings
+	if at := timeOf(made); !at.IsZero() {
+		now = at
+	}
+	d := &events.Decision{Owner: made.Owner}
+	after := c.Clone()
+	for _, e := range orchestrator.Decide(c, env, now) {
+		d.Events = append(d.Events, events.Line{Event: e})
+		after.Decided(e)
+	}
+	d.State = after.State
+	return events.AppendFrame(nil, d)
+}
+
+// FindKnown sets Known of the Decision at i: the last sequence, not before that of
+// the Decision before, from which the same bytes are decided.
+func (l *Log) FindKnown(i int) error {
+	want, err := l.Messages[i].Frame()
+	if err != nil {
+		return err
+	}
+	var least uint64
+	for _, m := range l.Messages[:i] {
+		least = max(least, m.Known)
+	}
+	var nearest []byte
+	for j := i; j >= 0; j-- {
+		var known uint64
+		if j > 0 {
+			known = l.Messages[j-1].Sequence
+		}
+		if known < least {
+			break
+		}
+		got, err := l.Again(i, known)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(got, want) {
+			l.Messages[i].Known = known
+			return nil
+		}
+		if nearest == nil {
+			nearest = got
+		}
+	}
+	return fmt.Errorf("log %s: the Decision at %d does not follow from what precedes it\nthe log has %s\ndecided is  %s", l.Name, l.Messages[i].Sequence, want, nearest)
+}
+
+func (l *Log) env(made *events.Decision) orchestrator.Env {
+	var v tool.Validator
+	env := orchestrator.Env{Check: v.Validate, Judge: new(policy.Judge), Route: l.Route, Limits: l.Limits, Policy: l.Policy, Prices: l.Prices, Hooks: l.Hooks,
+		Tools: map[string]events.ToolSpec{}}
+	for _, spec := range l.Tools {
+		env.Tools[spec.Name] = spec
+	}
+	env.Known = env.Tools
+	for _, line := range made.Events {
+		switch e := line.Event.(type) {
+		case *events.HookAnswered:
+			env.Hooked = append(env.Hooked, e)
+		case *events.ConversationDeleted:
+			env.Purged = e
+		case *events.TurnEnded:
+			if e.Error != nil {
+				if why, is := strings.CutPrefix(e.Error.Message, faultPrefix); is {
+					env.Fault = errors.New(why)
+				}
+			}
+		}
+	}
+	return env
+}
+
+// timeOf is when a Decision was made, in whole milliseconds; zero when it does not
+// say.
+func timeOf(d *events.Decision) time.Time {
+	for _, line := range d.Events {
+		var ms int64
+		switch e := line.Event.(type) {
+		case *events.TurnStarted:
+			ms = e.AtMS
+		case *events.Paused:
+			ms = e.AtMS
+		case *events.Resumed:
+			ms = e.AtMS
+		case *events.DeletionStarted:
+			ms = e.AtMS
+		case *events.ConversationDeleted:
+			ms = e.AtMS
+		case *events.GenerationRequested:
+			if id, err := uuid.Parse(e.Generation); err == nil {
+				sec, nsec := id.Time().UnixTime()
+				ms = sec*1000 + nsec/1e6
+			}
+		}
+		if ms != 0 {
+			return time.UnixMilli(ms)
+		}
+	}
+	return time.Time{}
+}
