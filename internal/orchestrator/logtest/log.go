@@ -7,6 +7,7 @@ package logtest
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -156,4 +157,17 @@ func (l *Log) Write(dir string) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, l.Name+".ndjson"), buf.Bytes(), 0o644)
+}
+
+// Elide cuts lines of more than 1,000 bytes and says the digest of what they were:
+// for golden files that people read.
+func Elide(text string) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if whole := strings.TrimSuffix(line, "\n"); len(whole) > 1000 {
+			line = fmt.Sprintf("%s… %d bytes, %x\n", whole[:500], len(whole), sha256.Sum256([]byte(whole)))
+		}
+		out.WriteString(line)
+	}
+	return out.String()
 }

@@ -67,7 +67,7 @@ func TestFoldAndEncodingAreTheSame(t *testing.T) {
 				fmt.Fprintf(&out, "%d known %d state %x\n", m.Sequence, l.Messages[i].Known, sha256.Sum256(view(t, c)))
 			}
 		}
-		out.WriteString(elided(view(t, c)) + "\n")
+		out.WriteString(logtest.Elide(string(view(t, c))))
 		file := "testdata/" + l.Name + ".golden"
 		if *update {
 			if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
@@ -182,17 +182,4 @@ func view(t *testing.T, c *accumulator.Conversation) []byte {
 		t.Fatal(err)
 	}
 	return buf.Bytes()
-}
-
-// elided cuts long lines, whose digest says the rest.
-func elided(text []byte) string {
-	var lines []string
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSuffix(line, "\n")
-		if len(line) > 1000 {
-			line = fmt.Sprintf("%s… %d bytes, %x", line[:500], len(line), sha256.Sum256([]byte(line)))
-		}
-		lines = append(lines, line)
-	}
-	return strings.Join(lines, "\n")
 }
