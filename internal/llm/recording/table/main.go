@@ -3,12 +3,15 @@
 // from what independent parsers found. "make recordings" runs it.
 //
 // A difference that is right stands in justified.tsv with its reason. There are
-// at most three.
+// at most three. The events themselves are compared by the digests in decoded.tsv;
+// with -write they are written there.
 package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -43,13 +46,15 @@ func suites() []suite {
 }
 
 func main() {
-	if err := run(os.Stdout); err != nil {
+	write := flag.Bool("write", false, "write the digests of the decoded events to "+decodedFile)
+	flag.Parse()
+	if err := run(os.Stdout, *write); err != nil {
 		fmt.Fprintln(os.Stderr, "recordings: "+err.Error())
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer) error {
+func run(out io.Writer, write bool) error {
 	root, err := recording.Root()
 	if err != nil {
 		return err
@@ -58,6 +63,11 @@ func run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	before, err := parseDecoded(decoded)
+	if err != nil {
+		return err
+	}
+	now := digests{}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	say := func(columns ...any) { _, _ = fmt.Fprintf(w, strings.Repeat("%v\t", len(columns))+"\n", columns...) } // Flush returns its errors
 	say("RECORDING", "TEXT", "REASONING", "CALLS", "FINISH", "TERMINATED", "ERROR", "AS EXPECTED")
@@ -76,9 +86,14 @@ func run(out io.Writer) error {
 			all++
 			name := s.folder + "/" + r.Name
 			var g accumulator.Generation
+			var frame []byte
 			for e := range decode(bytes.NewReader(r.Body)) {
 				g.Apply(e)
+				if frame, err = events.Append(append(frame, '\n'), e); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
 			}
+			now[name] = fmt.Sprintf("%x", sha256.Sum256(frame))
 			got := g.Result()
 			differences := r.Differences(answerOf(&g, got))
 			verdict := judge(name, differences, reasons)
@@ -96,6 +111,13 @@ func run(out io.Writer) error {
 	for name := range reasons {
 		wrong++
 		fmt.Fprintf(&details, "%s stands in justified.tsv, but there is no such recording\n", name)
+	}
+	if write {
+		return os.WriteFile(decodedFile, []byte(now.String()), 0o644)
+	}
+	if changed := now.changed(before); len(changed) > 0 {
+		wrong += len(changed)
+		fmt.Fprintf(&details, "these are decoded otherwise than decoded.tsv says: %s\n", strings.Join(changed, ", "))
 	}
 	if wrong > 0 {
 		return fmt.Errorf("%d of %d recordings are not as expected\n%s", wrong, all, details.String())

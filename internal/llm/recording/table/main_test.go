@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,4 +54,18 @@ func TestParseJustified(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestDecoded(t *testing.T) {
+	before, err := parseDecoded(decoded)
+	if err != nil || before.String() != decoded {
+		t.Fatalf("decoded.tsv of the project is not well-formed: %v", err)
+	}
+	if _, err := parseDecoded("a\n"); err == nil {
+		t.Error("a line without a digest is accepted")
+	}
+	now, changed := digests{"same": "1", "other": "2", "new": "3"}, []string{"gone", "new", "other"}
+	if got := now.changed(digests{"same": "1", "other": "1", "gone": "1"}); !slices.Equal(got, changed) {
+		t.Errorf("changed are %v, want %v", got, changed)
+	}
 }
