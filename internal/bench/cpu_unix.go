@@ -1,14 +1,14 @@
 //go:build unix
 
-package main
+package bench
 
 import (
 	"syscall"
 	"time"
 )
 
-// benchCPU is the processor time that this process has taken.
-func benchCPU() time.Duration {
+// processCPU is the processor time that this process has taken.
+func processCPU() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0 // cannot happen with these arguments

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// benchRow steers one row of the table: all its streams begin together, what
+// rowRun steers one row of the table: all its streams begin together, what
 // arrives in the window between from and to is measured, then they end.
-type benchRow struct {
+type rowRun struct {
 	clock time.Time     // times are nanoseconds since
 	ready chan struct{} // one token from each party that begin waits for
 	begin chan struct{} // closed when the streams begin
@@ -24,39 +24,39 @@ type benchRow struct {
 	to    atomic.Int64
 }
 
-func newBenchRow(clock time.Time, parties int) *benchRow {
-	r := &benchRow{clock: clock, ready: make(chan struct{}, parties), begin: make(chan struct{}), over: make(chan struct{})}
+func newRowRun(clock time.Time, parties int) *rowRun {
+	r := &rowRun{clock: clock, ready: make(chan struct{}, parties), begin: make(chan struct{}), over: make(chan struct{})}
 	r.from.Store(math.MaxInt64)
 	r.to.Store(math.MaxInt64)
 	return r
 }
 
-func (r *benchRow) now() int64 { return int64(time.Since(r.clock)) }
+func (r *rowRun) now() int64 { return int64(time.Since(r.clock)) }
 
 // measure waits for the parties, lets the streams run through a warm-up and the
 // window, and ends them. It returns what the window cost.
-func (r *benchRow) measure(ctx context.Context, parties int, window time.Duration) (benchCost, error) {
+func (r *rowRun) measure(ctx context.Context, parties int, window time.Duration) (usage, error) {
 	defer close(r.over)
 	for range parties {
 		select {
 		case <-r.ready:
 		case <-ctx.Done():
-			return benchCost{}, context.Cause(ctx)
+			return usage{}, context.Cause(ctx)
 		}
 	}
 	r.start = r.now()
 	close(r.begin)
-	if err := benchPause(ctx, min(window/2, 300*time.Millisecond)); err != nil {
-		return benchCost{}, err
+	if err := pause(ctx, min(window/2, 300*time.Millisecond)); err != nil {
+		return usage{}, err
 	}
-	meter := startBenchMeter()
+	meter := startMeter()
 	r.from.Store(r.now())
-	err := benchPause(ctx, window)
+	err := pause(ctx, window)
 	r.to.Store(r.now())
 	return meter.stop(), err
 }
 
-func benchPause(ctx context.Context, d time.Duration) error {
+func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -67,10 +67,10 @@ func benchPause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// benchPace says when a stream's events are due: at a rate, whatever becomes of
+// pacer says when a stream's events are due: at a rate, whatever becomes of
 // them, or as long as no more than window of them are under way to the viewer.
-type benchPace struct {
-	row    *benchRow
+type pacer struct {
+	row    *rowRun
 	rate   float64 // events per second; 0 for as many as the window allows
 	phase  float64 // part of an event that the stream is ahead, so that streams do not march in step
 	window int64
@@ -79,13 +79,13 @@ type benchPace struct {
 	room   chan struct{} // holds a token when seen has grown
 }
 
-func newBenchPace(row *benchRow, rate, phase float64, window int64) *benchPace {
-	return &benchPace{row: row, rate: rate, phase: phase, window: window, room: make(chan struct{}, 1)}
+func newPacer(row *rowRun, rate, phase float64, window int64) *pacer {
+	return &pacer{row: row, rate: rate, phase: phase, window: window, room: make(chan struct{}, 1)}
 }
 
 // take waits until events are due and says how many, at most most; 0 when the
 // row is over.
-func (p *benchPace) take(ctx context.Context, most int64) int64 {
+func (p *pacer) take(ctx context.Context, most int64) int64 {
 	select {
 	case <-p.row.begin:
 	case <-p.row.over:
@@ -109,14 +109,14 @@ func (p *benchPace) take(ctx context.Context, most int64) int64 {
 	}
 }
 
-func (p *benchPace) due() int64 {
+func (p *pacer) due() int64 {
 	if p.rate > 0 {
 		return int64(float64(p.row.now()-p.row.start)/1e9*p.rate+p.phase) - p.sent
 	}
 	return p.window - (p.sent - p.seen.Load())
 }
 
-func (p *benchPace) wait(ctx context.Context) bool {
+func (p *pacer) wait(ctx context.Context) bool {
 	var next <-chan time.Time
 	if p.rate > 0 {
 		at := p.row.start + int64((float64(p.sent+1)-p.phase)/p.rate*1e9)
@@ -136,7 +136,7 @@ func (p *benchPace) wait(ctx context.Context) bool {
 }
 
 // saw tells the pace that a viewer has events of it.
-func (p *benchPace) saw(events int64) {
+func (p *pacer) saw(events int64) {
 	p.seen.Add(events)
 	select {
 	case p.room <- struct{}{}:
@@ -146,62 +146,62 @@ func (p *benchPace) saw(events int64) {
 
 // An event's text begins with the time it was handed over, in hexadecimal
 // nanoseconds of the row's clock.
-const benchStamp = 12
+const stampLength = 12
 
-func benchText(dst []byte, now int64) []byte {
+func appendText(dst []byte, now int64) []byte {
 	const hex = "0123456789abcdef"
-	for shift := (benchStamp - 1) * 4; shift >= 0; shift -= 4 {
+	for shift := (stampLength - 1) * 4; shift >= 0; shift -= 4 {
 		dst = append(dst, hex[now>>shift&0xf])
 	}
 	return append(dst, " quick fox"...)
 }
 
-// benchRead is when a text was handed over.
-func benchRead(text string) (int64, error) {
-	if len(text) < benchStamp {
+// textTime is when a text was handed over.
+func textTime(text string) (int64, error) {
+	if len(text) < stampLength {
 		return 0, fmt.Errorf("the text %q has no time in it", text)
 	}
-	return strconv.ParseInt(text[:benchStamp], 16, 64)
+	return strconv.ParseInt(text[:stampLength], 16, 64)
 }
 
 // Chunks as OpenAI sends them.
 const (
-	benchChunkHead = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","service_tier":"default","system_fingerprint":"fp_bench","choices":[{"index":0,"delta":{"content":"`
-	benchChunkTail = `"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abcdefgh"}` + "\n\n"
-	benchChunkStop = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n"
+	chunkHead = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","service_tier":"default","system_fingerprint":"fp_bench","choices":[{"index":0,"delta":{"content":"`
+	chunkTail = `"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abcdefgh"}` + "\n\n"
+	chunkStop = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n"
 )
 
-func benchChunk(dst []byte, now int64) []byte {
-	return append(benchText(append(dst, benchChunkHead...), now), benchChunkTail...)
+func appendChunk(dst []byte, now int64) []byte {
+	return append(appendText(append(dst, chunkHead...), now), chunkTail...)
 }
 
-// benchBody is the body of a provider's answer: chunks at a pace, each stamped
+// answerBody is the body of a provider's answer: chunks at a pace, each stamped
 // when it is handed to the reader.
-type benchBody struct {
+type answerBody struct {
 	ctx   context.Context
-	pace  *benchPace
+	pace  *pacer
 	buf   []byte
 	rest  []byte
 	ended bool
 }
 
-// benchBurst is how many chunks one read hands over at most, as a socket would
+// burst is how many chunks one read hands over at most, as a socket would
 // that was not read for a while.
-const benchBurst = 64
+const burst = 64
 
-func (b *benchBody) Read(p []byte) (int, error) {
+func (b *answerBody) Read(p []byte) (int, error) {
 	if len(b.rest) == 0 {
 		if b.ended {
 			return 0, io.EOF
 		}
-		n := b.pace.take(b.ctx, benchBurst)
+		n := b.pace.take(b.ctx, burst)
 		now := b.pace.row.now()
 		b.buf = b.buf[:0]
 		for range n {
-			b.buf = benchChunk(b.buf, now)
+			b.buf = appendChunk(b.buf, now)
 		}
 		if b.ended = n == 0; b.ended {
-			b.buf = append(b.buf, benchChunkStop...)
+			b.buf = append(b.buf, chunkStop...)
 		}
 		b.rest = b.buf
 	}
@@ -210,15 +210,15 @@ func (b *benchBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// benchSamples are the delays that one viewer saw inside the window.
-type benchSamples struct {
+// viewerSamples are the delays that one viewer saw inside the window.
+type viewerSamples struct {
 	mu       sync.Mutex
 	delays   []int64 // nanoseconds
 	messages int
 }
 
-// benchDelays sorts the delays of all viewers.
-func benchDelays(all []*benchSamples) (delays []int64, messages int) {
+// sortedDelays sorts the delays of all viewers.
+func sortedDelays(all []*viewerSamples) (delays []int64, messages int) {
 	for _, s := range all {
 		s.mu.Lock()
 		delays = append(delays, s.delays...)
@@ -229,9 +229,9 @@ func benchDelays(all []*benchSamples) (delays []int64, messages int) {
 	return delays, messages
 }
 
-// benchQuantile is a quantile of sorted delays in milliseconds; 0 when there are
+// quantile is a quantile of sorted delays in milliseconds; 0 when there are
 // none.
-func benchQuantile(sorted []int64, q float64) float64 {
+func quantile(sorted []int64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0
 	}

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -25,12 +25,12 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// benchStage is a deployment in this process, in a directory of its own: server,
+// stage is a deployment in this process, in a directory of its own: server,
 // orchestrator and llm-worker as everybody runs them, and a connection each for
 // the viewers and for the publisher that publishes without Parley.
-type benchStage struct {
+type stage struct {
 	clock    time.Time
-	provider *benchProvider
+	provider *provider
 	viewers  *bus.Bus
 	raw      *bus.Bus
 
@@ -41,12 +41,12 @@ type benchStage struct {
 	done   chan error
 }
 
-const benchProviderName = "bench"
+const providerName = "bench"
 
-// openBenchStage starts it. slots is how many conversations generate at once at
+// openStage starts it. slots is how many conversations generate at once at
 // most.
-func openBenchStage(ctx context.Context, slots int) (s *benchStage, err error) {
-	s = &benchStage{clock: time.Now(), provider: &benchProvider{}, stop: func() {}}
+func openStage(ctx context.Context, slots int) (s *stage, err error) {
+	s = &stage{clock: time.Now(), provider: &provider{}, stop: func() {}}
 	if s.dir, err = os.MkdirTemp("", "parley-bench-"); err != nil {
 		return nil, fmt.Errorf("make a directory for the server: %w", err)
 	}
@@ -68,10 +68,10 @@ func openBenchStage(ctx context.Context, slots int) (s *benchStage, err error) {
 	return s, s.runRoles(ctx, log, slots)
 }
 
-func (s *benchStage) runRoles(ctx context.Context, log *slog.Logger, slots int) error {
-	models := &catalog.Catalog{Default: benchProviderName + "/stream", Entries: map[string]catalog.Entry{
+func (s *stage) runRoles(ctx context.Context, log *slog.Logger, slots int) error {
+	models := &catalog.Catalog{Default: providerName + "/stream", Entries: map[string]catalog.Entry{
 		// Wrapped as catalog.Open wraps its providers.
-		benchProviderName: {Provider: llm.Guard(llm.Fallback(s.provider), 2*time.Minute), Model: "stream"},
+		providerName: {Provider: llm.Guard(llm.Fallback(s.provider), 2*time.Minute), Model: "stream"},
 	}}
 	cfg := daemon.Config{Name: "bench", Slots: slots}
 	owned := make(chan struct{}, 1)
@@ -97,7 +97,7 @@ func (s *benchStage) runRoles(ctx context.Context, log *slog.Logger, slots int) 
 }
 
 // stopRoles ends orchestrator and worker; it may be called again.
-func (s *benchStage) stopRoles() error {
+func (s *stage) stopRoles() error {
 	s.stop()
 	if s.done == nil {
 		return nil
@@ -108,7 +108,7 @@ func (s *benchStage) stopRoles() error {
 }
 
 // Close ends everything and removes the directory.
-func (s *benchStage) Close() error {
+func (s *stage) Close() error {
 	err := s.stopRoles()
 	for _, b := range []*bus.Bus{s.roles, s.viewers, s.raw} {
 		if b != nil {
@@ -122,7 +122,7 @@ func (s *benchStage) Close() error {
 }
 
 // say publishes a user's message.
-func (s *benchStage) say(ctx context.Context, conversation, text string) error {
+func (s *stage) say(ctx context.Context, conversation, text string) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -131,40 +131,40 @@ func (s *benchStage) say(ctx context.Context, conversation, text string) error {
 	return err
 }
 
-// benchProvider answers in OpenAI's wire format, decoded by the adapter that
+// provider answers in OpenAI's wire format, decoded by the adapter that
 // decodes OpenAI. What it answers is named by the user's message.
-type benchProvider struct {
-	paces sync.Map // text of a user's message to *benchPace
+type provider struct {
+	paces sync.Map // text of a user's message to *pacer
 }
 
 // Name implements [llm.Provider].
-func (*benchProvider) Name() string { return benchProviderName }
+func (*provider) Name() string { return providerName }
 
 // Capabilities implements [llm.Provider].
-func (*benchProvider) Capabilities(string) llm.Capabilities {
+func (*provider) Capabilities(string) llm.Capabilities {
 	return llm.Capabilities{Tools: true, StreamTools: true}
 }
 
 // Stream implements [llm.Provider].
-func (p *benchProvider) Stream(ctx context.Context, req llm.Request) llm.Stream {
+func (p *provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	last := req.Messages[len(req.Messages)-1]
 	if last.Role == events.RoleTool {
-		return openai.Decode(strings.NewReader(string(benchChunk(nil, 0)) + benchChunkStop))
+		return openai.Decode(strings.NewReader(string(appendChunk(nil, 0)) + chunkStop))
 	}
 	if v, ok := p.paces.Load(last.Parts[0].Text); ok {
-		pace := v.(*benchPace)
+		pace := v.(*pacer)
 		select {
 		case pace.row.ready <- struct{}{}:
 		default: // asked again: the row has its tokens
 		}
-		return openai.Decode(&benchBody{ctx: ctx, pace: pace})
+		return openai.Decode(&answerBody{ctx: ctx, pace: pace})
 	}
-	return openai.Decode(benchCall())
+	return openai.Decode(toolCallAnswer())
 }
 
-// benchCall is an answer that calls the tool.
-func benchCall() io.Reader {
-	return strings.NewReader(`data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","model":"bench","choices":[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"call_bench","type":"function","function":{"name":"` + benchTool + `","arguments":""}}]},"finish_reason":null}]}
+// toolCallAnswer is an answer that calls the tool.
+func toolCallAnswer() io.Reader {
+	return strings.NewReader(`data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","model":"bench","choices":[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"call_bench","type":"function","function":{"name":"` + toolName + `","arguments":""}}]},"finish_reason":null}]}
 
 data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","model":"bench","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"n\":"}}]},"finish_reason":null}]}
 

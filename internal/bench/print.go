@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 
 // What is printed is for people; a failure to print shows in the last write.
 
-func (r *benchReport) printHead(w io.Writer) {
+func (r *Report) printHead(w io.Writer) {
 	load := ""
 	if r.LoadBefore != "" {
 		load = ", load " + r.LoadBefore
@@ -26,10 +26,10 @@ figures say.
   raw+reader  the same with one consumer that follows the log, as an orchestrator does
 
 conv.  asked/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev   cpu  others
-`, r.Go, r.CPUs, load, benchRawWindow)
+`, r.Go, r.CPUs, load, rawWindow)
 }
 
-func (res benchResult) print(w io.Writer) {
+func (res Result) print(w io.Writer) {
 	asked := "max"
 	if res.Asked > 0 {
 		asked = strconv.FormatFloat(res.Asked, 'f', 0, 64)
@@ -42,8 +42,8 @@ func (res benchResult) print(w io.Writer) {
 		res.EventsPerSecond, res.P50MS, res.P99MS, res.MaxMS, res.EventsPerMessage, res.CPUMicros, 100*res.CPUShare, others)
 }
 
-func (r *benchReport) printRest(w io.Writer) {
-	fmt.Fprintf(w, "\nAs fast as it goes, at most %d events (%d of each conversation) on their way:\n", benchWindow, benchWindowEach)
+func (r *Report) printRest(w io.Writer) {
+	fmt.Fprintf(w, "\nAs fast as it goes, at most %d events (%d of each conversation) on their way:\n", maxUnderWay, maxUnderWayEach)
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(w, "  %d conversations: parley/raw %.2f, parley/raw+reader %.2f\n", ratio.Conversations, ratio.OverRaw, ratio.OverReader)
 	}
@@ -56,7 +56,7 @@ Decisions, %d turns one after the other, by the server's times:
 	}
 	fmt.Fprintf(w, "\nProcessor time of each part alone, µs per event, with 1 event and with %d in a frame:\n", r.EventsInFrame)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	var sum benchPart
+	var sum Part
 	for _, p := range r.Parts {
 		if p.Within {
 			fmt.Fprintf(t, "  sum\t%.2f\t%.2f\tthe whole is in the column µs/ev\n", sum.Alone, sum.Frame)
@@ -75,7 +75,7 @@ Decisions, %d turns one after the other, by the server's times:
 
 // printBudgets says what became of the budgets this was built to, as far as the run
 // measured them.
-func (r *benchReport) printBudgets(w io.Writer) {
+func (r *Report) printBudgets(w io.Writer) {
 	fmt.Fprint(w, "\nBudgets, for two cores that do nothing else:\n")
 	line := func(met bool, format string, args ...any) {
 		verdict := "missed"
@@ -85,7 +85,7 @@ func (r *benchReport) printBudgets(w io.Writer) {
 		fmt.Fprintf(w, "  %-6s  %s\n", verdict, fmt.Sprintf(format, args...))
 	}
 	for _, row := range r.Rows {
-		if row.Path != benchParley {
+		if row.Path != pathParley {
 			continue
 		}
 		if row.Asked == 5000 {

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// benchCPU is the processor time that this process has taken.
-func benchCPU() time.Duration {
+// processCPU is the processor time that this process has taken.
+func processCPU() time.Duration {
 	var created, exited, kernel, user windows.Filetime
 	if windows.GetProcessTimes(windows.CurrentProcess(), &created, &exited, &kernel, &user) != nil {
 		return 0

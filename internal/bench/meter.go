@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"os"
@@ -8,41 +8,41 @@ import (
 	"time"
 )
 
-// benchCost is what a stretch of time cost.
-type benchCost struct {
+// usage is what a stretch of time cost.
+type usage struct {
 	Wall   time.Duration
 	CPU    time.Duration // of this process
 	Others float64       // share of the machine that other processes and the hypervisor took; -1 where it is not known
 }
 
 // share is the part of the machine's processors that this process took.
-func (c benchCost) share() float64 {
+func (c usage) share() float64 {
 	return float64(c.CPU) / float64(c.Wall) / float64(runtime.NumCPU())
 }
 
-// benchMeter measures a stretch of time.
-type benchMeter struct {
+// costMeter measures a stretch of time.
+type costMeter struct {
 	at   time.Time
 	cpu  time.Duration
 	busy time.Duration
 }
 
-func startBenchMeter() benchMeter {
-	return benchMeter{at: time.Now(), cpu: benchCPU(), busy: benchBusy()}
+func startMeter() costMeter {
+	return costMeter{at: time.Now(), cpu: processCPU(), busy: machineBusy()}
 }
 
-func (m benchMeter) stop() benchCost {
-	c := benchCost{Wall: time.Since(m.at), CPU: benchCPU() - m.cpu, Others: -1}
-	if busy := benchBusy(); busy > 0 && m.busy > 0 {
+func (m costMeter) stop() usage {
+	c := usage{Wall: time.Since(m.at), CPU: processCPU() - m.cpu, Others: -1}
+	if busy := machineBusy(); busy > 0 && m.busy > 0 {
 		others := busy - m.busy - c.CPU
 		c.Others = max(0, float64(others)/float64(c.Wall)/float64(runtime.NumCPU()))
 	}
 	return c
 }
 
-// benchBusy is the time that the machine's processors have been busy or stolen
+// machineBusy is the time that the machine's processors have been busy or stolen
 // since it was started, from Linux's /proc/stat; 0 elsewhere.
-func benchBusy() time.Duration {
+func machineBusy() time.Duration {
 	raw, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
@@ -63,9 +63,9 @@ func benchBusy() time.Duration {
 	return time.Duration(ticks) * (time.Second / 100)
 }
 
-// benchLoad is the machine's load average over a minute; empty where the system
+// loadAverage is the machine's load average over a minute; empty where the system
 // does not say.
-func benchLoad() string {
+func loadAverage() string {
 	raw, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return ""

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bytes"
@@ -17,9 +17,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// benchPart is the processor time of one part alone, of all threads and the
+// Part is the processor time of one part alone, of all threads and the
 // collector, in microseconds per event.
-type benchPart struct {
+type Part struct {
 	Name  string  `json:"name"`
 	Alone float64 `json:"cpu_us_per_event"`        // a frame for each event
 	Frame float64 `json:"cpu_us_per_event_framed"` // many events in a frame
@@ -28,12 +28,12 @@ type benchPart struct {
 	Within bool `json:"within,omitempty"`
 }
 
-// benchLanes is how many conversations the parts that need the server use.
-const benchLanes = 32
+// laneCount is how many conversations the parts that need the server use.
+const laneCount = 32
 
-// benchParts measures parts one after the other, with frames of the same length.
-type benchParts struct {
-	stage  *benchStage
+// partRunner measures parts one after the other, with frames of the same length.
+type partRunner struct {
+	stage  *stage
 	frame  int // events
 	budget time.Duration
 	lines  []byte // a frame
@@ -42,7 +42,7 @@ type benchParts struct {
 
 // parts measures every part for the given time each, with one event in a frame
 // and with many. The roles must have been stopped.
-func (s *benchStage) parts(ctx context.Context, frame int, budget time.Duration) ([]benchPart, error) {
+func (s *stage) parts(ctx context.Context, frame int, budget time.Duration) ([]Part, error) {
 	parts, err := s.partsOf(ctx, 1, budget)
 	if err != nil {
 		return nil, err
@@ -54,10 +54,10 @@ func (s *benchStage) parts(ctx context.Context, frame int, budget time.Duration)
 	return parts, err
 }
 
-func (s *benchStage) partsOf(ctx context.Context, frame int, budget time.Duration) ([]benchPart, error) {
-	p := &benchParts{stage: s, frame: frame, budget: budget}
+func (s *stage) partsOf(ctx context.Context, frame int, budget time.Duration) ([]Part, error) {
+	p := &partRunner{stage: s, frame: frame, budget: budget}
 	for i := range frame {
-		e := &events.TextChunk{Origin: events.Origin{Attempt: "01938a5c-7c1e-7000-8000-000000000001", Index: i + 1}, Text: string(benchText(nil, 1))}
+		e := &events.TextChunk{Origin: events.Origin{Attempt: "01938a5c-7c1e-7000-8000-000000000001", Index: i + 1}, Text: string(appendText(nil, 1))}
 		p.events = append(p.events, e)
 	}
 	var err error
@@ -72,7 +72,7 @@ func (s *benchStage) partsOf(ctx context.Context, frame int, budget time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	watched, err := p.publish(ctx, benchLanes)
+	watched, err := p.publish(ctx, laneCount)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s *benchStage) partsOf(ctx context.Context, frame int, budget time.Duratio
 		return nil, err
 	}
 	encode := p.encode()
-	return []benchPart{
+	return []Part{
 		{Name: "decode", Alone: p.decode(), How: "openai.Decode over chunks in memory"},
 		{Name: "encode", Alone: encode, How: "events.Append"},
 		{Name: "lane, publish", Alone: max(0, lane-encode-store), How: "bus.Lane: gather, publish, wait for the acknowledgement (lanes on the server, less encode and store)"},
@@ -98,25 +98,25 @@ func (s *benchStage) partsOf(ctx context.Context, frame int, budget time.Duratio
 }
 
 // cost runs a part until its time is up and returns its cost per event.
-func (p *benchParts) cost(run func() int) float64 {
-	meter := startBenchMeter()
+func (p *partRunner) cost(run func() int) float64 {
+	meter := startMeter()
 	n := 0
 	for time.Since(meter.at) < p.budget {
 		n += run()
 	}
-	return benchMicros(meter.stop(), n)
+	return microsPerEvent(meter.stop(), n)
 }
 
-func benchMicros(c benchCost, events int) float64 {
+func microsPerEvent(c usage, events int) float64 {
 	return float64(c.CPU.Nanoseconds()) / 1e3 / float64(max(events, 1))
 }
 
-func (p *benchParts) decode() float64 {
+func (p *partRunner) decode() float64 {
 	var body []byte
 	for i := range 2000 {
-		body = benchChunk(body, int64(i))
+		body = appendChunk(body, int64(i))
 	}
-	body = append(body, benchChunkStop...)
+	body = append(body, chunkStop...)
 	return p.cost(func() int {
 		n := 0
 		for range openai.Decode(bytes.NewReader(body)) {
@@ -126,7 +126,7 @@ func (p *benchParts) decode() float64 {
 	})
 }
 
-func (p *benchParts) encode() float64 {
+func (p *partRunner) encode() float64 {
 	var dst []byte
 	return p.cost(func() int {
 		dst = dst[:0]
@@ -138,7 +138,7 @@ func (p *benchParts) encode() float64 {
 	})
 }
 
-func (p *benchParts) decodeFrame() float64 {
+func (p *partRunner) decodeFrame() float64 {
 	return p.cost(func() int {
 		lines, err := events.DecodeFrame(p.lines)
 		if err != nil {
@@ -149,7 +149,7 @@ func (p *benchParts) decodeFrame() float64 {
 }
 
 // fold folds answers of 1,000 frames.
-func (p *benchParts) fold() float64 {
+func (p *partRunner) fold() float64 {
 	lines := make([]events.Line, len(p.events))
 	chunks := make([]events.TextChunk, len(p.events))
 	return p.cost(func() int {
@@ -170,13 +170,13 @@ func (p *benchParts) fold() float64 {
 }
 
 // lane writes lanes, a frame at a time.
-func (p *benchParts) lane(ctx context.Context) (float64, error) {
+func (p *partRunner) lane(ctx context.Context) (float64, error) {
 	g, run := errgroup.WithContext(ctx)
-	counts := make([]int, benchLanes)
-	meter := startBenchMeter()
-	for i := range benchLanes {
+	counts := make([]int, laneCount)
+	meter := startMeter()
+	for i := range laneCount {
 		g.Go(func() error {
-			a, err := benchLane()
+			a, err := newLane()
 			if err != nil {
 				return err
 			}
@@ -197,32 +197,32 @@ func (p *benchParts) lane(ctx context.Context) (float64, error) {
 		})
 	}
 	err := g.Wait()
-	return benchMicros(meter.stop(), benchSum(counts)), err
+	return microsPerEvent(meter.stop(), sum(counts)), err
 }
 
-func benchSum(counts []int) (n int) {
+func sum(counts []int) (n int) {
 	for _, c := range counts {
 		n += c
 	}
 	return n
 }
 
-func benchLane() (topology.Address, error) {
+func newLane() (topology.Address, error) {
 	id, err := uuid.NewV7()
 	return topology.At(1, id.String(), events.ChannelGen), err
 }
 
 // publish publishes frames round-robin to lanes, without acknowledgement but
 // for the last of a round, while viewers watch as many of them.
-func (p *benchParts) publish(ctx context.Context, viewers int) (float64, error) {
+func (p *partRunner) publish(ctx context.Context, viewers int) (float64, error) {
 	nc, js := p.stage.raw.Raw()
 	var subjects []string
 	g, run := errgroup.WithContext(ctx)
 	run, done := context.WithCancelCause(run)
 	defer done(nil)
 	seen := make(chan struct{}, 1<<16)
-	for i := range benchLanes {
-		a, err := benchLane()
+	for i := range laneCount {
+		a, err := newLane()
 		if err != nil {
 			return 0, err
 		}
@@ -251,22 +251,22 @@ func (p *benchParts) publish(ctx context.Context, viewers int) (float64, error) 
 	}
 	err := round() // the viewers are attached when they have seen it
 	n := 0
-	meter := startBenchMeter()
+	meter := startMeter()
 	for err == nil && time.Since(meter.at) < p.budget {
 		err = round()
 		n += len(subjects) * p.frame
 	}
-	micros := benchMicros(meter.stop(), n)
-	done(errBenchDone)
+	micros := microsPerEvent(meter.stop(), n)
+	done(errMeasured)
 	return micros, errors.Join(err, g.Wait())
 }
 
-// errBenchDone ends viewers.
-var errBenchDone = errors.New("the part is measured")
+// errMeasured ends viewers.
+var errMeasured = errors.New("the part is measured")
 
-func (p *benchParts) watch(ctx context.Context, conversation string, seen chan<- struct{}) error {
+func (p *partRunner) watch(ctx context.Context, conversation string, seen chan<- struct{}) error {
 	for _, err := range p.stage.viewers.Attach(ctx, conversation, bus.From{}) {
-		if errors.Is(err, errBenchDone) {
+		if errors.Is(err, errMeasured) {
 			return nil
 		}
 		if err != nil {
@@ -278,27 +278,27 @@ func (p *benchParts) watch(ctx context.Context, conversation string, seen chan<-
 }
 
 // follow reads what the other parts wrote after a sequence.
-func (p *benchParts) follow(ctx context.Context, after uint64) (float64, error) {
+func (p *partRunner) follow(ctx context.Context, after uint64) (float64, error) {
 	last, _, err := p.stage.raw.EndOf(ctx, 0)
 	if err != nil {
 		return 0, err
 	}
 	n := 0
-	var meter benchMeter
-	var cost benchCost
+	var meter costMeter
+	var cost usage
 	err = p.stage.roles.Follow(ctx, 0, after, func(m bus.Message) error {
 		if n == 0 { // what it takes to begin is not of the events
-			meter = startBenchMeter()
+			meter = startMeter()
 		}
 		n += len(m.Lines)
 		if m.Sequence >= last || time.Since(meter.at) > p.budget {
 			cost = meter.stop()
-			return errBenchDone
+			return errMeasured
 		}
 		return m.Bad
 	}, func() error { return nil })
-	if !errors.Is(err, errBenchDone) {
+	if !errors.Is(err, errMeasured) {
 		return 0, fmt.Errorf("follow the log: %w", err)
 	}
-	return benchMicros(cost, n), nil
+	return microsPerEvent(cost, n), nil
 }

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -17,15 +17,15 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// benchTool is the tool that the turns call.
-const benchTool = "bench_tool"
+// toolName is the tool that the turns call.
+const toolName = "bench_tool"
 
-// benchTurns is how many turns are taken in one conversation.
-const benchTurns = 25
+// turnsPerConversation is how many turns are taken in one conversation.
+const turnsPerConversation = 25
 
-// benchDecisions are the delays of decisions, one turn at a time on an otherwise
+// Decisions are the delays of decisions, one turn at a time on an otherwise
 // idle deployment, between the times at which the server stored the messages.
-type benchDecisions struct {
+type Decisions struct {
 	Turns       int     `json:"turns"`
 	Calls       int     `json:"calls"`
 	CallP50MS   float64 `json:"call_p50_ms"` // GenerationEnded in the log to ToolJob in its queue
@@ -36,8 +36,8 @@ type benchDecisions struct {
 	AnswerMaxMS float64 `json:"answer_max_ms"`
 }
 
-// benchTimes are when the server stored what.
-type benchTimes struct {
+// storeTimes are when the server stored what.
+type storeTimes struct {
 	asked   []time.Time // UserMessage
 	started []time.Time // the turn's first GenerationStarted
 	ended   map[string]time.Time
@@ -46,36 +46,36 @@ type benchTimes struct {
 
 // decisions takes turns with one call each. The calls are answered here, so that
 // the time of a job in its queue can be read.
-func (s *benchStage) decisions(ctx context.Context, turns int) (benchDecisions, error) {
-	ctx, cancel := context.WithTimeout(ctx, benchPatience)
+func (s *stage) decisions(ctx context.Context, turns int) (Decisions, error) {
+	ctx, cancel := context.WithTimeout(ctx, rowTimeout)
 	defer cancel()
-	offer := bus.Offer{Kind: "tool", Name: benchTool, Worker: "bench", Tool: &events.ToolSpec{Name: benchTool, Effect: events.EffectPure,
+	offer := bus.Offer{Kind: "tool", Name: toolName, Worker: "bench", Tool: &events.ToolSpec{Name: toolName, Effect: events.EffectPure,
 		Schema: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`)}}
 	if err := s.viewers.Announce(ctx, []bus.Offer{offer}); err != nil {
-		return benchDecisions{}, err
+		return Decisions{}, err
 	}
-	times := &benchTimes{ended: map[string]time.Time{}, queued: map[string]time.Time{}}
+	times := &storeTimes{ended: map[string]time.Time{}, queued: map[string]time.Time{}}
 	g, run := errgroup.WithContext(ctx)
 	work, done := context.WithCancel(run)
 	g.Go(func() error { return s.answerCalls(work, times) })
 	g.Go(func() error {
 		defer done()
-		for left := turns; left > 0; left -= benchTurns {
-			if err := s.turns(run, min(left, benchTurns), times); err != nil {
+		for left := turns; left > 0; left -= turnsPerConversation {
+			if err := s.turns(run, min(left, turnsPerConversation), times); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err := g.Wait(); err != nil {
-		return benchDecisions{}, fmt.Errorf("turns with calls: %w", err)
+		return Decisions{}, fmt.Errorf("turns with calls: %w", err)
 	}
 	return times.sum(turns), nil
 }
 
 // answerCalls takes the tool's jobs and answers them until ctx ends.
-func (s *benchStage) answerCalls(ctx context.Context, times *benchTimes) error {
-	queue, err := topology.ToolQueue(benchTool)
+func (s *stage) answerCalls(ctx context.Context, times *storeTimes) error {
+	queue, err := topology.ToolQueue(toolName)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *benchStage) answerCalls(ctx context.Context, times *benchTimes) error {
 	}
 }
 
-func (s *benchStage) answerCall(ctx context.Context, msg jetstream.Msg, times *benchTimes) error {
+func (s *stage) answerCall(ctx context.Context, msg jetstream.Msg, times *storeTimes) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func (s *benchStage) answerCall(ctx context.Context, msg jetstream.Msg, times *b
 }
 
 // turns takes turns in a new conversation, one after the other.
-func (s *benchStage) turns(ctx context.Context, n int, times *benchTimes) error {
+func (s *stage) turns(ctx context.Context, n int, times *storeTimes) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -167,11 +167,11 @@ func (s *benchStage) turns(ctx context.Context, n int, times *benchTimes) error 
 					times.ended[call] = m.Time
 				}
 			case *events.Decision:
-				end := benchEnd(e)
+				end := turnEnd(e)
 				if end == nil {
 					continue
 				}
-				if err := benchOutcome(end); err != nil {
+				if err := checkOutcome(end); err != nil {
 					return err
 				}
 				if n--; n == 0 {
@@ -186,7 +186,7 @@ func (s *benchStage) turns(ctx context.Context, n int, times *benchTimes) error 
 	return errors.New("the viewer's log ended before the turns did")
 }
 
-func (t *benchTimes) sum(turns int) benchDecisions {
+func (t *storeTimes) sum(turns int) Decisions {
 	var calls, answers []int64
 	for call, at := range t.queued {
 		if ended, ok := t.ended[call]; ok {
@@ -198,7 +198,7 @@ func (t *benchTimes) sum(turns int) benchDecisions {
 	}
 	slices.Sort(calls)
 	slices.Sort(answers)
-	return benchDecisions{Turns: turns, Calls: len(calls),
-		CallP50MS: benchQuantile(calls, 0.5), CallP99MS: benchQuantile(calls, 0.99), CallMaxMS: benchQuantile(calls, 1),
-		AnswerP50MS: benchQuantile(answers, 0.5), AnswerP99MS: benchQuantile(answers, 0.99), AnswerMaxMS: benchQuantile(answers, 1)}
+	return Decisions{Turns: turns, Calls: len(calls),
+		CallP50MS: quantile(calls, 0.5), CallP99MS: quantile(calls, 0.99), CallMaxMS: quantile(calls, 1),
+		AnswerP50MS: quantile(answers, 0.5), AnswerP99MS: quantile(answers, 0.99), AnswerMaxMS: quantile(answers, 1)}
 }

@@ -1,0 +1,201 @@
+// Package bench measures events per second and latency on this machine: from a
+// provider's byte to a viewer's callback, beside raw JetStream publishing on the
+// same streams in the same run, what each part costs, and how long decisions
+// take. Everything runs in this process, on a server of its own in a temporary
+// directory that is removed.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Options say what is measured.
+type Options struct {
+	// Conversations at once, 1 to 5,000, and Rates, events per second of all
+	// together, 1 to 1,000,000 or "max" for as fast as it goes: a row for each
+	// pair, 40 rows at most.
+	Conversations []int
+	Rates         []string
+	// Seconds that each row is measured, 0.1 to 60.
+	Seconds float64
+	// Turns to measure decisions on, 10,000 at most; none when 0.
+	Turns int
+	// Raw measures raw publishing beside each row.
+	Raw bool
+	// Part is how long each part is measured alone.
+	Part time.Duration
+	// Profile is a file for a CPU profile of the rows; none when empty.
+	Profile string
+}
+
+// Report is what was measured.
+type Report struct {
+	Go            string     `json:"go"`
+	CPUs          int        `json:"cpus"`
+	LoadBefore    string     `json:"load_before,omitempty"`
+	Rows          []Result   `json:"rows"`
+	Ratios        []Ratio    `json:"ratios"`
+	Decisions     *Decisions `json:"decisions,omitempty"`
+	EventsInFrame int        `json:"parts_events_per_frame"`
+	Parts         []Part     `json:"parts"`
+	OthersShare   float64    `json:"others_cpu_share"`
+	Seconds       float64    `json:"seconds"`
+}
+
+// Ratio compares the rows that go as fast as they can.
+type Ratio struct {
+	Conversations int     `json:"conversations"`
+	OverRaw       float64 `json:"parley_over_raw"`
+	OverReader    float64 `json:"parley_over_raw_reader"`
+}
+
+// Bounds of what can be asked for.
+const (
+	maxConversations = 5000
+	maxRate          = 1_000_000
+	maxSeconds       = 60
+	maxTurns         = 10_000
+	maxRows          = 40
+)
+
+// Check reports what is out of bounds, by the names of the command's flags.
+func (o Options) Check() error {
+	if !(o.Seconds >= 0.1 && o.Seconds <= maxSeconds) {
+		return fmt.Errorf("--seconds %g must be from 0.1 to %d", o.Seconds, maxSeconds)
+	}
+	if o.Turns < 0 || o.Turns > maxTurns {
+		return fmt.Errorf("--turns %d must be from 0 to %d", o.Turns, maxTurns)
+	}
+	if rows := len(o.Conversations) * len(o.Rates); rows == 0 || rows > maxRows {
+		return fmt.Errorf("--conversations and --rate ask for %d rows; give 1 to %d", rows, maxRows)
+	}
+	for _, n := range o.Conversations {
+		if n < 1 || n > maxConversations {
+			return fmt.Errorf("--conversations %d must be from 1 to %d", n, maxConversations)
+		}
+	}
+	for _, r := range o.Rates {
+		if _, err := perSecond(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// perSecond reads a rate; 0 is as fast as it goes.
+func perSecond(rate string) (float64, error) {
+	if rate == "max" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(rate)
+	if err != nil || n < 1 || n > maxRate {
+		return 0, fmt.Errorf("--rate %q must be max or from 1 to %d", rate, maxRate)
+	}
+	return float64(n), nil
+}
+
+// Run measures, and prints the text for people to text as it goes. It fails on
+// options that [Options.Check] refuses. An error beside a report is one of
+// cleaning up.
+func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	meter := startMeter()
+	s, err := openStage(ctx, slices.Max(o.Conversations)+8)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	r := &Report{Go: runtime.Version(), CPUs: runtime.NumCPU(), LoadBefore: loadAverage()}
+	r.printHead(text)
+	if err := o.rows(ctx, s, r, text); err != nil {
+		return nil, err
+	}
+	if o.Turns > 0 {
+		d, err := s.decisions(ctx, o.Turns)
+		if err != nil {
+			return nil, err
+		}
+		r.Decisions = &d
+	}
+	if err := s.stopRoles(); err != nil {
+		return nil, err
+	}
+	r.EventsInFrame = frameLength(r.Rows)
+	if r.Parts, err = s.parts(ctx, r.EventsInFrame, o.Part); err != nil {
+		return nil, err
+	}
+	cost := meter.stop()
+	r.OthersShare, r.Seconds = cost.Others, cost.Wall.Seconds()
+	r.printRest(text)
+	return r, nil
+}
+
+// rows measures each row with Parley and without, one right after the other.
+func (o Options) rows(ctx context.Context, s *stage, r *Report, text io.Writer) error {
+	if o.Profile != "" {
+		f, err := os.Create(o.Profile)
+		if err != nil {
+			return fmt.Errorf("write the profile: %w", err)
+		}
+		defer func() {
+			pprof.StopCPUProfile()
+			_ = f.Close() // what is missing of the profile shows when it is read
+		}()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+	}
+	window := time.Duration(o.Seconds * float64(time.Second))
+	for _, n := range o.Conversations {
+		for _, asked := range o.Rates {
+			rate, err := perSecond(asked)
+			if err != nil {
+				return err
+			}
+			var row []Result
+			for _, measure := range []func() (Result, error){
+				func() (Result, error) { return s.parley(ctx, n, rate, window) },
+				func() (Result, error) { return s.publishRaw(ctx, n, rate, window, false) },
+				func() (Result, error) { return s.publishRaw(ctx, n, rate, window, true) },
+			} {
+				if !o.Raw && len(row) == 1 || rate > 0 && len(row) == 2 {
+					break // the reader matters where the machine is full
+				}
+				res, err := measure()
+				if err != nil {
+					return err
+				}
+				row = append(row, res)
+				res.print(text)
+			}
+			r.Rows = append(r.Rows, row...)
+			if len(row) == 3 {
+				r.Ratios = append(r.Ratios, Ratio{n, row[0].over(row[1]), row[0].over(row[2])})
+			}
+		}
+	}
+	return nil
+}
+
+// frameLength is how many events a frame held where most was going on.
+func frameLength(rows []Result) int {
+	frame := 1.0
+	for _, r := range rows {
+		if r.Path == pathParley {
+			frame = r.EventsPerMessage
+		}
+	}
+	return int(math.Round(min(max(frame, 1), 256)))
+}
