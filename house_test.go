@@ -87,6 +87,7 @@ var mayImport = map[string]string{
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
 	"github.com/nats-io/":                   "internal/bus internal/topology internal/broker/... internal/bench . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/ThreeDotsLabs/watermill":    "internal/bus internal/worker",
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",

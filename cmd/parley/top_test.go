@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mattn/go-runewidth"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -45,7 +45,7 @@ func TestAFrameFitsTheTerminal(t *testing.T) {
 					t.Errorf("%d lines", len(lines))
 				}
 				for _, l := range lines {
-					if runewidth.StringWidth(l) > width || strings.Contains(l, "\x1b") {
+					if ansi.StringWidth(l) > width || strings.Contains(l, "\x1b") {
 						t.Errorf("line %q", l)
 					}
 				}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -167,21 +169,9 @@ func (k *asked) lines(p Profile, margin string, most int) (shown []string, hidde
 // lost but those at which a line ends.
 func (p Profile) behind(margin, hang, text string) []string {
 	room := max(2, p.columns()-cells(margin)-cells(hang))
-	var lines []string
-	line, begun := "", false
-	for word := range strings.SplitSeq(text, " ") {
-		switch {
-		case !begun:
-			line, begun = word, true
-		case cells(line)+1+cells(word) > room && line != "":
-			lines, line = append(lines, line), word
-		default:
-			line += " " + word
-		}
-	}
 	var shown []string
-	for _, line := range append(lines, line) {
-		for part := range strings.SplitSeq(widths().Wrap(line, room), "\n") {
+	for _, line := range fill(strings.Split(text, " "), " ", room) {
+		for part := range strings.SplitSeq(ansi.Hardwrap(line, room, true), "\n") {
 			if len(shown) > 0 {
 				part = hang + part
 			}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -149,7 +151,7 @@ func (q *question) asks(most int) {
 // inside puts a margin before each line of a text, and breaks lines that do not
 // fit beside it.
 func (q *question) inside(margin, text string) string {
-	return indented(margin, widths().Wrap(text, max(2, q.p.columns()-cells(margin))))
+	return indented(margin, ansi.Hardwrap(text, max(2, q.p.columns()-cells(margin)), true))
 }
 
 // compact is the arguments on one line, whole, as exact writes them.

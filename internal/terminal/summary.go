@@ -176,22 +176,7 @@ func written(u *events.Usage) (int64, bool) {
 
 // flow joins pieces by dots into dim lines that fit.
 func (p Profile) flow(pieces []string) string {
-	dot := " " + p.marks().dot + " "
-	var lines []string
-	line := ""
-	for _, piece := range pieces {
-		switch {
-		case line == "":
-			line = piece
-		case p.Width > 0 && cells(line+dot+piece) > p.Width:
-			lines, line = append(lines, line), piece
-		default:
-			line += dot + piece
-		}
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
+	lines := fill(pieces, " "+p.marks().dot+" ", p.Width)
 	for i, l := range lines {
 		lines[i] = p.paint(dim, l)
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mattn/go-runewidth"
+	"github.com/charmbracelet/x/ansi"
 )
 
 // lineBytes bounds what is looked at to make one line of a text, which may be
@@ -84,11 +84,9 @@ func (p Profile) line(s string) string {
 	return s
 }
 
-// widths counts terminal cells. The locale of the process does not change them.
-func widths() *runewidth.Condition { return &runewidth.Condition{StrictEmojiNeutral: true} }
-
-// cells is the number of columns that s takes.
-func cells(s string) int { return widths().StringWidth(s) }
+// cells is the number of columns that s takes in a terminal, counted in grapheme
+// clusters: an emoji sequence takes what its sign takes.
+func cells(s string) int { return ansi.StringWidth(s) }
 
 // cut shortens s to at most width columns, with an ellipsis where it was cut.
 func (p Profile) cut(s string, width int) string {
@@ -96,32 +94,35 @@ func (p Profile) cut(s string, width int) string {
 	if cells(tail) >= width {
 		tail = ""
 	}
-	return widths().Truncate(s, width, tail)
+	return ansi.Truncate(s, width, tail)
 }
 
-// wrap breaks a line of ours between words. What others said is never wrapped,
-// so that it can be copied.
+// wrap breaks a line of ours between words, never inside one: ids are copied
+// whole. What others said is never wrapped, so that it can be copied.
 func (p Profile) wrap(line string) string {
 	if p.Width <= 0 || cells(line) <= p.Width {
 		return line
 	}
-	var b strings.Builder
-	used := 0
-	for i, word := range strings.Fields(line) {
-		w := cells(word)
+	return strings.Join(fill(strings.Fields(line), " ", p.Width), "\n")
+}
+
+// fill joins words by a separator into lines of at most width columns; 0 is one
+// line. A word that is wider has a line of its own. The word wrap of x/ansi also
+// breaks at hyphens, which would tear ids apart.
+func fill(words []string, separator string, width int) []string {
+	var lines []string
+	line := ""
+	for i, word := range words {
 		switch {
 		case i == 0:
-		case used+1+w > p.Width:
-			b.WriteByte('\n')
-			used = 0
+			line = word
+		case width > 0 && line != "" && cells(line+separator+word) > width:
+			lines, line = append(lines, line), word
 		default:
-			b.WriteByte(' ')
-			used++
+			line += separator + word
 		}
-		b.WriteString(word)
-		used += w
 	}
-	return b.String()
+	return append(lines, line)
 }
 
 // took writes a duration for people: 3 ms, 1.2 s, 2 m 5 s.

@@ -151,3 +151,35 @@ func TestLongTextsMakeShortLines(t *testing.T) {
 		}
 	}
 }
+
+func TestWidthsAreThoseOfTheTerminal(t *testing.T) {
+	for text, want := range map[string]int{
+		"abc": 3, "e\u0301": 1, "漢字": 4, "한": 2, "שלום": 4, "क्षि": 1,
+		"👍🏽": 2, "👨\u200d👩\u200d👧": 2, "🇩🇪": 2, "1\ufe0f\u20e3": 2, "⚠": 1, "⚠\ufe0f": 2, "\u200f": 0,
+	} {
+		if got := cells(text); got != want {
+			t.Errorf("%q takes %d columns, want %d", text, got, want)
+		}
+	}
+}
+
+func TestIdsAreNeverBrokenWhereALineIs(t *testing.T) {
+	const id = "0197f3a2-7c1e-7000-8000-000000000001"
+	for _, width := range []int{20, 40, 80} {
+		p := Profile{Width: width}
+		for name, got := range map[string]string{
+			"a note":  p.wrap("the conversation " + id + " was deleted by somebody else"),
+			"facts":   p.flow([]string{"2 steps", id, "first token 0.1 s"}),
+			"nothing": p.flow(nil) + p.wrap(""),
+		} {
+			if name != "nothing" && !strings.Contains(got, id) || name == "nothing" && got != "" {
+				t.Errorf("%s at %d columns: %q", name, width, got)
+			}
+			for line := range strings.SplitSeq(got, "\n") {
+				if cells(line) > width && line != id {
+					t.Errorf("%s: %q takes %d columns of %d", name, line, cells(line), width)
+				}
+			}
+		}
+	}
+}
