@@ -168,27 +168,13 @@ func longestRun(text string) int {
 	return longest
 }
 
-// openFence returns the fence of a code block that text leaves open, as
-// CommonMark 0.31 section 4.5 reads it; empty when there is none.
+// openFence returns the fence of a code block that text leaves open; empty when
+// there is none. Code in a list needs none: it ends with its item.
 func openFence(text string) string {
-	open := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
-		rest := strings.TrimLeft(line, " ")
-		if len(line)-len(rest) > 3 || rest == "" || rest[0] != '`' && rest[0] != '~' {
-			continue
-		}
-		info := strings.TrimLeft(rest, rest[:1])
-		fence := rest[:len(rest)-len(info)]
-		switch {
-		case len(fence) < 3:
-		case open == "":
-			if fence[0] == '~' || !strings.Contains(info, "`") {
-				open = fence
-			}
-		case fence[0] == open[0] && len(fence) >= len(open) && strings.TrimSpace(info) == "":
-			open = ""
-		}
+	var b blocks
+	b.add(strings.TrimSuffix(text, "\n") + "\n")
+	if b.kind == blockList {
+		return ""
 	}
-	return open
+	return b.fence
 }

@@ -104,6 +104,10 @@ func TestCodeBlocksLeftOpen(t *testing.T) {
 		{"backticks in the info string make no block", "```a`b\n", ""},
 		{"indented by four it is no fence", "    ```\n", ""},
 		{"a closing fence has no info string", "```\n```go\n", "```"},
+		{"a fence in the last line, without its end", "see\n```", "```"},
+		{"a block in a list that is closed", "- a:\n  ```\n  x\n  ```\n", ""},
+		{"a block that begins an item and is closed", "- ```go\n  x\n  ```\n", ""},
+		{"a block in a list that is open ends with the list", "1. a\n   ```\n   x\n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := openFence(c.text); got != c.want {
