@@ -228,3 +228,37 @@ func TestWatchFoldsTheConversationAsItChanges(t *testing.T) {
 	}
 	t.Fatal("the iteration ended")
 }
+
+func TestFollowedOffersShowWhoComesAndGoes(t *testing.T) {
+	done := make(chan string, 1)
+	p := start(t, echo)
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	served := make(chan error, 1)
+	steps := 0
+	for offers, err := range p.FollowOffers(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := parley.SpecOf(offers, "transfer") != nil
+		switch {
+		case steps == 0 && !there:
+			if models := parley.Models(offers); len(models) != 1 || models[0] != "test/test-1" {
+				t.Fatalf("the models are %v", models)
+			}
+			go func() {
+				served <- tool.Server{Options: p.Options()}.Serve(ctx, transfer(done))
+			}()
+			steps++
+		case steps == 1 && there:
+			leave()
+			steps++
+		case steps == 2 && !there:
+			if err := <-served; err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("the iteration ended")
+}

@@ -83,6 +83,32 @@ func (v *Conversation) Events(ctx context.Context, from From) iter.Seq2[Event, e
 	}
 }
 
+// RawMessage is a message of the log as it is on the bus.
+type RawMessage struct {
+	Subject  string
+	Sequence uint64
+	Time     time.Time
+	// Data is the payload: one JSON object per line, or a claim for what is in the
+	// object store.
+	Data []byte
+}
+
+// RawMessages yields the messages of the log as they are on the bus. It starts,
+// ends and fails as [Conversation.Events] does.
+func (v *Conversation) RawMessages(ctx context.Context, from From) iter.Seq2[RawMessage, error] {
+	return func(yield func(RawMessage, error) bool) {
+		if err := v.check(); err != nil {
+			yield(RawMessage{}, err)
+			return
+		}
+		for m, err := range v.client.bus.Attach(ctx, v.id, from.bus()) {
+			if !yield(RawMessage{m.Subject, m.Sequence, m.Time, m.Data}, err) {
+				return
+			}
+		}
+	}
+}
+
 // Pace is how fast [Conversation.Replay] is.
 type Pace struct {
 	// Speed is the factor to the original speed; 1 when zero.
@@ -170,9 +196,12 @@ func (v *Conversation) Where() (Place, error) {
 	}, nil
 }
 
-// exists returns an error with [CodeDeleted] or [CodeNotFound] if the conversation
-// was deleted or nothing was ever said in it.
-func (v *Conversation) exists(ctx context.Context) error {
+// Exists returns an error with [CodeDeleted] or [CodeNotFound] if the conversation
+// was deleted, or nothing was ever published to it.
+func (v *Conversation) Exists(ctx context.Context) error {
+	if err := v.check(); err != nil {
+		return err
+	}
 	d, _, err := v.client.bus.LastDecision(ctx, v.id, 0)
 	if err != nil {
 		return err

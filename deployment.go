@@ -28,6 +28,32 @@ type Deployment struct {
 	Waiting int `json:"waiting"`
 }
 
+// Shards is the number of shards of the deployment.
+func (c *Client) Shards() int { return c.bus.Shards() }
+
+// Owners returns the orchestrators that own shards, by shard.
+func (c *Client) Owners(ctx context.Context) (map[int]string, error) { return c.bus.Owners(ctx) }
+
+// LogEnd returns the sequence of the last message in a shard's log, of all its
+// conversations together; 0 for an empty one.
+func (c *Client) LogEnd(ctx context.Context, shard int) (uint64, error) {
+	end, _, err := c.bus.EndOf(ctx, shard)
+	return end, err
+}
+
+// Queues returns all queues of jobs, also those without jobs and workers, by kind and
+// name.
+func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
+	queues, err := c.bus.Queues(ctx)
+	return joinQueues(queues), err
+}
+
+// WaitingCount counts the conversations that wait for somebody.
+func (c *Client) WaitingCount(ctx context.Context) (int, error) {
+	ids, err := c.bus.Timers(ctx)
+	return len(ids), err
+}
+
 // Deployment returns the state of the deployment. What this user may not read, or
 // what cannot be read, is left empty and joined into the error.
 func (c *Client) Deployment(ctx context.Context) (Deployment, error) {
@@ -40,7 +66,7 @@ func (c *Client) Deployment(ctx context.Context) (Deployment, error) {
 	var waiting []string
 	waiting, errs[3] = c.bus.Timers(ctx)
 	d.Waiting = len(waiting)
-	d.Queues = usedQueues(queues, d.Offers)
+	d.Queues = UsedQueues(queues, d.Offers)
 	return d, errors.Join(errs[:]...)
 }
 
@@ -61,9 +87,9 @@ func joinQueues(queues []Queue) []Queue {
 	return all
 }
 
-// usedQueues returns the queues with jobs or workers, by kind and name. A queue
-// stays when its tool is gone.
-func usedQueues(queues []Queue, offers []Offer) []Queue {
+// UsedQueues returns the queues with jobs or with workers among offers, by kind and
+// name. A queue stays when its tool is gone.
+func UsedQueues(queues []Queue, offers []Offer) []Queue {
 	all := joinQueues(queues)
 	for _, o := range offers {
 		if !slices.ContainsFunc(all, func(q Queue) bool { return q.Kind == o.Kind && q.Name == o.Name }) {

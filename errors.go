@@ -62,6 +62,8 @@ func errorf(code Code, format string, args ...any) error {
 type AnswerError struct {
 	// Answer has the reason, and the answers for each call of a [Verdict].
 	Answer *InputAnswered
+	// Dropped reports that a Cancel took the message off the queue.
+	Dropped bool
 }
 
 // Error implements error.
@@ -128,7 +130,7 @@ func accepted(a *InputAnswered, also ...Answer) error {
 		}
 	}
 	if a.Answer == events.AnswerDeleted {
-		return &Error{CodeDeleted, &AnswerError{a}}
+		return &Error{CodeDeleted, &AnswerError{Answer: a}}
 	}
-	return &AnswerError{a}
+	return &AnswerError{Answer: a}
 }

@@ -35,6 +35,13 @@ func (v *Conversation) Submit(ctx context.Context, input Body) (*InputAnswered, 
 	return v.answerTo(ctx, id, sequence, input.Type())
 }
 
+// Publish publishes an input as [Conversation.Submit] does, and returns when it is
+// stored, with the position after it.
+func (v *Conversation) Publish(ctx context.Context, input Body) (Cursor, error) {
+	_, sequence, err := v.publish(ctx, input)
+	return Cursor{Sequence: sequence, Index: WholeMessage}, err
+}
+
 // publish stores an input and returns its id and sequence.
 func (v *Conversation) publish(ctx context.Context, input Body) (id string, sequence uint64, err error) {
 	if err := v.check(); err != nil {
@@ -178,7 +185,7 @@ func (v *Conversation) Delete(ctx context.Context, request Delete) (*Conversatio
 	case known.State.Phase == PhaseDeleted:
 		return nil, v.deleted(&known.State)
 	case err == nil && known.Last.IsZero():
-		return nil, v.exists(ctx)
+		return nil, v.Exists(ctx)
 	}
 	if _, _, err := v.publish(ctx, &request); err != nil {
 		return nil, err

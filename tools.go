@@ -6,56 +6,10 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 )
-
-// Offer is what a worker serves: a route to models (Kind "llm") or a tool (Kind
-// "tool").
-type Offer = bus.Offer
-
-// Offers returns what all workers serve now, by kind and name. A worker that
-// stopped without saying so drops out after 10 s.
-func (c *Client) Offers(ctx context.Context) ([]Offer, error) { return c.bus.Offers(ctx) }
-
-const (
-	// offersTimeout is how long a worker may be missing from a list of offers: one
-	// that repeats its announcement while the list is read can fall out of it.
-	offersTimeout = time.Second
-	// emptyTimeout is how much longer a list without any offer is waited for: a bucket
-	// that was deleted is created within a second and filled within three more.
-	emptyTimeout = 3500 * time.Millisecond
-)
-
-// AwaitOffers returns what all workers serve, as soon as there accepts it, and
-// whether it did. It waits up to a second for what there does not find, and 4.5 s
-// while no worker serves anything.
-func (c *Client) AwaitOffers(ctx context.Context, there func([]Offer) bool) (offers []Offer, found bool, err error) {
-	for until := time.Now().Add(offersTimeout); ; {
-		offers, err := c.bus.Offers(ctx)
-		if err == nil && there(offers) {
-			return offers, true, nil
-		}
-		if late := time.Since(until); late > emptyTimeout || late > 0 && err == nil && len(offers) > 0 {
-			return offers, false, err
-		}
-		if !wait(ctx, offersTimeout/10) {
-			return nil, false, context.Cause(ctx)
-		}
-	}
-}
-
-// AwaitTool waits until a worker serves a tool, or ctx ends.
-func (c *Client) AwaitTool(ctx context.Context, name string) error {
-	for {
-		_, found, err := c.AwaitOffers(ctx, func(offers []Offer) bool { return SpecOf(offers, name) != nil })
-		if found || err != nil {
-			return err
-		}
-	}
-}
 
 // Tool is a tool of the deployment and the state of its queue. Lag, Running and
 // Retried are nil where this user may not see queues.
@@ -135,6 +89,8 @@ type ToolCall struct {
 	// Tool is the tool's name, Arguments a JSON object; {} when nil.
 	Tool      string
 	Arguments json.RawMessage
+	// Spec, if it is set, is the tool's specification; it is looked up otherwise.
+	Spec *ToolSpec
 	// Conversation is the conversation with the call; a new one when empty.
 	Conversation string
 	// Output receives what the tool prints while it runs; may be nil.
@@ -145,12 +101,15 @@ type ToolCall struct {
 // whatever its status. It needs the permissions of a caller. When ctx ends, the call
 // is cancelled. It fails with [CodeNoWorker] if no worker serves the tool.
 func (c *Client) CallTool(ctx context.Context, call ToolCall) (*ToolResult, error) {
-	offers, found, err := c.AwaitOffers(ctx, func(offers []Offer) bool { return SpecOf(offers, call.Tool) != nil })
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, NoSuchTool(call.Tool, c.URL(), offers)
+	if call.Spec == nil {
+		offers, found, err := c.AwaitOffers(ctx, func(offers []Offer) bool { return SpecOf(offers, call.Tool) != nil })
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, NoSuchTool(call.Tool, c.URL(), offers)
+		}
+		call.Spec = SpecOf(offers, call.Tool)
 	}
 	if len(call.Arguments) == 0 {
 		call.Arguments = json.RawMessage("{}")
@@ -158,7 +117,7 @@ func (c *Client) CallTool(ctx context.Context, call ToolCall) (*ToolResult, erro
 	if err := events.CheckArguments(string(call.Arguments)); err != nil {
 		return nil, &Error{CodeInvalid, err}
 	}
-	return c.bus.Call(ctx, bus.Call{Conversation: call.Conversation, Tool: *SpecOf(offers, call.Tool), Arguments: call.Arguments, Output: call.Output})
+	return c.bus.Call(ctx, bus.Call{Conversation: call.Conversation, Tool: *call.Spec, Arguments: call.Arguments, Output: call.Output})
 }
 
 // NoSuchTool returns the error that no worker at a server serves a tool: it names

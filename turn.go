@@ -22,8 +22,21 @@ type Turn struct {
 	queued bool
 }
 
-// Input is the id of the message.
+// Turn returns the turn with an id, which runs or waits, for a program that did not
+// send its message.
+func (v *Conversation) Turn(id string) *Turn { return &Turn{conversation: v, id: id} }
+
+// Input is the id of the message; empty for a turn of [Conversation.Turn].
 func (t *Turn) Input() string { return t.input }
+
+// Start is the position before the message, and before the settings sent with it;
+// the zero value for a turn of [Conversation.Turn].
+func (t *Turn) Start() Cursor {
+	if t.first <= 1 {
+		return Cursor{}
+	}
+	return Cursor{Sequence: t.first - 1, Index: WholeMessage}
+}
 
 // ID is the id of the turn; empty until [Turn.Events] or [Turn.Wait] has seen it
 // start.
@@ -43,6 +56,18 @@ func (t *Turn) ID() string {
 // answers cannot be stored. The message is in the log then, and Events may be
 // called again.
 func (t *Turn) Events(ctx context.Context) iter.Seq2[Event, error] {
+	return t.follow(ctx, From{After: t.Start()}, false)
+}
+
+// EventsFrom yields all events of the conversation from a position on, those of other
+// turns too, until the [Decision] that ends the turn. It fails as [Turn.Events] does.
+func (t *Turn) EventsFrom(ctx context.Context, from From) iter.Seq2[Event, error] {
+	return t.follow(ctx, from, true)
+}
+
+// follow yields events until the turn ends. all is whether it yields those of other
+// turns, and the Decision behind the last event.
+func (t *Turn) follow(ctx context.Context, from From, all bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, stop := context.WithCancelCause(ctx)
 		f := newFollower(t)
@@ -50,18 +75,24 @@ func (t *Turn) Events(ctx context.Context) iter.Seq2[Event, error] {
 		defer watching.Wait()
 		defer stop(nil)
 		watching.Go(func() { f.watch(ctx, stop) })
-		after := From{After: Cursor{Sequence: t.first - 1, Index: WholeMessage}}
-		for e, err := range t.conversation.Events(ctx, after) {
+		var refused error
+		for e, err := range t.conversation.Events(ctx, from) {
 			if err != nil {
 				yield(Event{}, err)
 				return
 			}
 			mine, err := f.see(e)
 			if err != nil {
-				yield(Event{}, err)
+				refused = err
+			}
+			if (mine || all) && !yield(e, nil) {
 				return
 			}
-			if mine && !yield(e, nil) || f.ended {
+			switch end := !all || !e.Decided; {
+			case end && refused != nil:
+				yield(Event{}, refused)
+				return
+			case end && f.ended:
 				return
 			}
 		}
@@ -100,7 +131,7 @@ func (t *Turn) Wait(ctx context.Context) (Result, error) {
 // started. It returns an [AnswerError] with [AnswerAlreadyEnded] if the turn has
 // ended.
 func (t *Turn) Cancel(ctx context.Context) error {
-	if t.ID() == "" && !t.isQueued() {
+	if t.ID() == "" && !t.Queued() {
 		// Without the turn's id the Cancel could stop another turn.
 		if err := t.find(ctx); err != nil {
 			return err
@@ -114,7 +145,9 @@ func (t *Turn) Cancel(ctx context.Context) error {
 	return err
 }
 
-func (t *Turn) isQueued() bool {
+// Queued reports whether the message waits for its turn, as far as [Turn.Events] has
+// seen.
+func (t *Turn) Queued() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.queued
@@ -144,6 +177,9 @@ type follower struct {
 func newFollower(t *Turn) *follower {
 	f := &follower{turn: t}
 	f.doubt.heard()
+	if t.input == "" {
+		f.doubt.taken()
+	}
 	return f
 }
 
@@ -154,13 +190,13 @@ func (f *follower) see(e Event) (mine bool, err error) {
 	t := f.turn
 	switch body := e.Body.(type) {
 	case *UserMessage:
-		return body.ID == t.input, nil
+		return t.input != "" && body.ID == t.input, nil
 	case *TurnStarted:
-		if slices.Contains(body.Inputs, t.input) {
+		if body.Turn == t.ID() || slices.Contains(body.Inputs, t.input) {
 			f.started(body.Turn)
 		}
 	case *TurnEnded:
-		f.ended = f.mine && body.Turn == t.ID()
+		f.ended = body.Turn == t.ID()
 	case *InputAnswered:
 		return f.answered(body)
 	case *Decision:
@@ -181,8 +217,10 @@ func (f *follower) started(id string) {
 func (f *follower) answered(a *InputAnswered) (mine bool, err error) {
 	t := f.turn
 	switch {
+	case t.input == "":
+		return f.mine, nil
 	case slices.Contains(a.Dropped, t.input):
-		return false, &AnswerError{&InputAnswered{Input: t.input, Answer: AnswerSuperseded, Reason: "the message was taken off the queue"}}
+		return false, &AnswerError{Dropped: true, Answer: &InputAnswered{Input: t.input, Answer: AnswerSuperseded, Reason: "the message was taken off the queue"}}
 	case a.Input == t.settings && t.settings != "":
 		return true, accepted(a)
 	case a.Input != t.input:

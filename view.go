@@ -179,7 +179,7 @@ func (v *Conversation) View(ctx context.Context) (View, error) {
 		return View{}, err
 	}
 	if !f.found {
-		if err := v.exists(ctx); err != nil {
+		if err := v.Exists(ctx); err != nil {
 			return View{}, err
 		}
 	}

@@ -105,7 +105,7 @@ func (p *Parley) start(ctx context.Context, o Options) error {
 	if err := p.run(ctx, o, cfg, b); err != nil {
 		return err
 	}
-	connection := parley.Config{Name: "parley embedded client", Log: o.Log, Options: []nats.Option{p.server.InProcess()}}
+	connection := parley.Config{Name: "parley embedded client", Log: o.Log, Options: p.Options()}
 	if p.Client, err = parley.Connect(ctx, connection); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (p *Parley) run(ctx context.Context, o Options, cfg daemon.Config, b *bus.B
 		ended <- err
 		return err
 	})
-	inProcess := []nats.Option{p.server.InProcess()}
+	inProcess := p.Options()
 	if len(o.Tools) > 0 {
 		p.roles.Go(func() error {
 			return tool.Server{Options: inProcess, Log: o.Log}.Serve(running, o.Tools...)
@@ -213,6 +213,10 @@ func (p *Parley) offered(ctx context.Context, o Options) error {
 
 // Server is the URL of the server for other programs; empty when it listens nowhere.
 func (p *Parley) Server() string { return p.server.URL() }
+
+// Options connect other parts of this program to the server without a socket: give
+// them to [tool.Server] or [parley.Config].
+func (p *Parley) Options() []nats.Option { return []nats.Option{p.server.InProcess()} }
 
 // Close stops the roles, which hand their jobs back, then the client and the server.
 // Turns that were running continue at the next Start on the same directory.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -22,12 +22,12 @@ type question struct {
 	fresh         bool // nothing was said in the conversation before
 	system        string
 	tools         []string
-	limits        events.Limits
+	limits        parley.Limits
 	onLimit       string
 	maxTime       time.Duration
 	yes           bool     // every call runs without asking
 	approve, deny []string // patterns of tools
-	arrival       events.Arrival
+	arrival       parley.Arrival
 	from          string // who says it
 	json, quiet   bool
 	reasoning     bool

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 )
 
 // stopping is what cancel is told.
@@ -34,7 +34,7 @@ queued for the next one, and say what was found.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.on(cmd.Context(), args[0], func(s *session, p *pending) error { return c.run(cmd, s, p) })
+			return a.on(cmd.Context(), args[0], func(s *session, at *standing) error { return c.run(cmd, s, at) })
 		},
 	}
 	f := cmd.Flags()
@@ -48,41 +48,41 @@ queued for the next one, and say what was found.`,
 	return cmd
 }
 
-func (c *stopping) run(cmd *cobra.Command, s *session, p *pending) error {
+func (c *stopping) run(cmd *cobra.Command, s *session, at *standing) error {
 	asJSON, err := c.app.json()
 	if err != nil {
 		return err
 	}
-	e := &events.Cancel{Reason: c.reason, From: c.from}
+	e := &parley.Cancel{Reason: c.reason, From: c.from}
 	switch {
 	case c.call != "":
-		open := slices.DeleteFunc(slices.Clone(p.State.Calls), func(c events.CallState) bool { return c.Status != "" })
-		if e.Call, err = pick(c.call, open, func(c events.CallState) (string, string) { return c.Call, c.Tool }); err != nil {
+		open := slices.DeleteFunc(slices.Clone(at.State.Calls), func(c parley.CallState) bool { return c.Status != "" })
+		if e.Call, err = pick(c.call, open, func(c parley.CallState) (string, string) { return c.Call, c.Tool }); err != nil {
 			return err
 		}
 	case c.queue:
-		e.Scope = events.ScopeQueue
+		e.Scope = parley.ScopeQueue
 	case c.all:
-		e.Scope = events.ScopeAll
+		e.Scope = parley.ScopeAll
 	}
-	if s.server != nil && cmp.Or(p.State.Phase, events.PhaseIdle) == events.PhaseIdle && len(p.State.Queue) == 0 {
-		return fmt.Errorf("no turn runs in conversation %s", p.Conversation)
+	if s.server != nil && cmp.Or(at.State.Phase, parley.PhaseIdle) == parley.PhaseIdle && len(at.State.Queue) == 0 {
+		return fmt.Errorf("no turn runs in conversation %s", at.conv.ID())
 	}
-	answer, err := s.tell(cmd.Context(), p.Conversation, func(id string) events.Event { e.ID = id; return e })
+	answer, err := s.submit(cmd.Context(), at, e)
 	if err != nil {
 		return err
 	}
 	if asJSON {
 		err = printJSON(answer)
-	} else if answer.Answer == events.AnswerAccepted {
-		_, err = fmt.Fprintln(os.Stdout, found(e, answer, &p.State))
+	} else if answer.Answer == parley.AnswerAccepted {
+		_, err = fmt.Fprintln(os.Stdout, found(e, answer, &at.State))
 	}
 	return errors.Join(outputError(err), notTaken(answer))
 }
 
 // found says what a Cancel stopped. before is the state as it was seen before,
 // which may have gone on meanwhile.
-func found(e *events.Cancel, a *events.InputAnswered, before *events.State) string {
+func found(e *parley.Cancel, a *parley.InputAnswered, before *parley.State) string {
 	var stopped []string
 	switch {
 	case e.Call != "":
@@ -98,7 +98,7 @@ func found(e *events.Cancel, a *events.InputAnswered, before *events.State) stri
 		if len(stopped) == 0 {
 			stopped = append(stopped, "call "+e.Call)
 		}
-	case e.Scope != events.ScopeQueue && a.Turn != "":
+	case e.Scope != parley.ScopeQueue && a.Turn != "":
 		text := "turn " + a.Turn
 		if a.Turn == before.Turn {
 			text += " (" + phase(before) + ")"

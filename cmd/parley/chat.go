@@ -14,8 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -91,26 +90,28 @@ func (q *question) goOn(ctx context.Context, s *session) error {
 	if q.fresh {
 		return nil
 	}
-	p, err := s.pending(ctx, q.conversation)
-	if err != nil || len(p.Awaiting) == 0 {
+	conv := s.Conversation(q.conversation)
+	before, err := conv.Standing(ctx)
+	if err != nil || len(before.Waiting) == 0 {
 		return err
 	}
 	if !q.keys.person() {
-		for _, a := range p.Awaiting {
-			fmt.Fprintln(os.Stderr, q.app.howToDecide(q.conversation, a))
+		for _, w := range before.Waiting {
+			fmt.Fprintln(os.Stderr, q.app.howToDecide(q.conversation, w.Awaited))
 		}
 		return nil
 	}
 	v := q.chatView()
-	timed := slices.DeleteFunc(slices.Clone(p.Awaiting), func(a events.Awaited) bool { return a.For != events.WaitTime })
+	timed := slices.DeleteFunc(awaited(before.Waiting), func(a parley.Awaited) bool { return a.For != parley.WaitTime })
 	if len(timed) > 0 { // the others are asked about
-		paused := &events.Paused{Turn: p.State.Turn, AtMS: time.Now().UnixMilli(), Awaiting: timed}
-		if err := v.Show(bus.Message{Lines: []events.Line{{Event: paused}}}); err != nil {
+		paused := &parley.Paused{Turn: before.State.Turn, AtMS: time.Now().UnixMilli(), Awaiting: timed}
+		if err := v.Show(parley.Event{Body: paused}); err != nil {
 			return err
 		}
 	}
-	t := &shownTurn{q: q, s: s, v: v, turn: p.State.Turn}
-	_, err = t.watch(ctx, bus.From{After: bus.Cursor{Sequence: p.Lane, Index: bus.Whole}}, p)
+	t := &shownTurn{q: q, v: v, turn: conv.Turn(before.State.Turn)}
+	from := parley.From{After: parley.Cursor{Sequence: before.Sequence, Index: parley.WholeMessage}}
+	_, err = t.watch(ctx, s, from, before)
 	return err
 }
 

@@ -15,9 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
-	"github.com/parleybus/parley/internal/topology"
+	"github.com/parleybus/parley"
 )
 
 // deleting is what delete is asked for.
@@ -67,7 +65,7 @@ undone; backups and what applications copied are not reached.`,
 // deletedOne is what became of one conversation, as programs read it.
 type deletedOne struct {
 	Conversation string                      `json:"conversation"`
-	Deleted      *events.ConversationDeleted `json:"deleted,omitempty"`
+	Deleted      *parley.ConversationDeleted `json:"deleted,omitempty"`
 	Error        string                      `json:"error,omitempty"`
 }
 
@@ -77,8 +75,8 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 		return err
 	}
 	for _, id := range ids {
-		if err := topology.CheckID("conversation", id); err != nil {
-			return &exitError{exitUsage, err}
+		if err := parley.CheckID(id); err != nil {
+			return err
 		}
 	}
 	if err := c.app.anything(); err != nil {
@@ -90,7 +88,7 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if c.olderThan > 0 {
-		if ids, err = s.olderThan(ctx, time.Now().Add(-c.olderThan)); err != nil {
+		if ids, err = s.OlderThan(ctx, time.Now().Add(-c.olderThan)); err != nil {
 			return err
 		}
 	}
@@ -124,7 +122,7 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 }
 
 // receipt says how much was deleted.
-func receipt(d *events.ConversationDeleted) string {
+func receipt(d *parley.ConversationDeleted) string {
 	return fmt.Sprintf("%s, %d copies in HISTORY, %s, %s, %s", count(d.Messages, "message"), d.History,
 		count(d.Jobs, "job"), count(d.Timers, "timer"), count(d.Objects, "object"))
 }
@@ -142,45 +140,9 @@ func (a *app) anything() error {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
-		return &exitError{exitNobody, fmt.Errorf("there are no conversations in %s", a.data)}
+		return &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("there are no conversations in %s", a.data)}
 	}
 	return nil
-}
-
-// olderThan lists the conversations that were active last before a time.
-func (s *session) olderThan(ctx context.Context, before time.Time) ([]string, error) {
-	var old []string
-	err := s.Recent(ctx, 0, func(r bus.Recent) (bool, error) {
-		if r.Last.Before(before) {
-			old = append(old, r.ID)
-		}
-		return true, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	gone := make([]bool, len(old))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(readers)
-	for i, id := range old {
-		g.Go(func() error {
-			d, _, err := s.LastDecision(ctx, id, 0)
-			// One that cannot be read can still be deleted.
-			gone[i] = err == nil && d != nil && d.State.Gone()
-			return context.Cause(ctx)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	var there []string
-	for i, id := range old {
-		if !gone[i] {
-			there = append(there, id)
-		}
-	}
-	slices.Reverse(there) // the oldest first
-	return there, nil
 }
 
 // confirm asks whether to go on.
@@ -207,52 +169,16 @@ func (c *deleting) confirm(ids []string) error {
 	return nil
 }
 
-// one deletes a conversation and waits until it is done. It looks at the last
-// decision instead of following the log, which is purged meanwhile.
-func (c *deleting) one(ctx context.Context, s *session, id string) (*events.ConversationDeleted, error) {
-	known, err := s.Describe(ctx, id)
-	switch {
-	case known.State.Phase == events.PhaseDeleted:
-		return nil, deletedError(id, &known.State)
-	case err == nil && known.Last.IsZero():
-		return nil, noConversation(id)
+// one deletes a conversation and waits until it is done.
+func (c *deleting) one(ctx context.Context, s *session, id string) (*parley.ConversationDeleted, error) {
+	late := fmt.Errorf("conversation %s is not deleted after %s: the request is in its log and is carried out when an orchestrator runs", id, c.wait)
+	waiting, stop := context.WithTimeoutCause(ctx, c.wait, late)
+	defer stop()
+	receipt, err := s.Conversation(id).Delete(waiting, parley.Delete{Reason: c.reason, From: c.from})
+	if err != nil && errors.Is(context.Cause(waiting), late) {
+		return nil, &parley.Error{Code: parley.CodeNoServer, Err: late}
 	}
-	if _, _, err := s.say(ctx, id, func(input string) events.Event {
-		return &events.Delete{ID: input, Reason: c.reason, From: c.from}
-	}); err != nil {
-		return nil, err
-	}
-	until := time.Now().Add(c.wait)
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		if !pause(ctx, wait) {
-			return nil, context.Cause(ctx)
-		}
-		d, _, err := s.LastDecision(ctx, id, 0)
-		if err != nil {
-			return nil, err
-		}
-		if d != nil && d.State.Phase == events.PhaseDeleted {
-			return d.State.Deleted, nil
-		}
-		if time.Now().After(until) {
-			return nil, &exitError{exitNobody, fmt.Errorf("conversation %s is not deleted after %s: the request is in its log and is carried out when an orchestrator runs", id, c.wait)}
-		}
-	}
-}
-
-// deletedError says that a conversation was deleted; nil when it was not.
-func deletedError(id string, state *events.State) error {
-	switch state.Phase {
-	case events.PhaseDeleting:
-		return fmt.Errorf("conversation %s is being deleted", id)
-	case events.PhaseDeleted:
-		when := ""
-		if state.Deleted != nil {
-			when = " on " + time.UnixMilli(state.Deleted.AtMS).Local().Format(time.DateTime)
-		}
-		return fmt.Errorf("conversation %s was deleted%s", id, when)
-	}
-	return nil
+	return receipt, err
 }
 
 // completeConversations completes several conversation ids.

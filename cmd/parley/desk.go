@@ -7,8 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 )
 
 // desk puts what a conversation waits for before a person while the conversation
@@ -16,14 +15,14 @@ import (
 // what is awaited and which commands decide.
 type desk struct {
 	q      *question
-	s      *session
+	conv   *parley.Conversation
 	screen *screen
 	begin  func() error // ends the line of what is shown
 	rests  func()       // called when something was put off
 	asks   bool         // somebody sits here who can be asked
 
 	mu      sync.Mutex
-	waits   []events.Awaited  // in the order in which it came
+	waits   []parley.Awaited  // in the order in which it came
 	past    map[string]bool   // was asked or said; by matter
 	later   map[string]bool   // was put off; by matter
 	runs    map[string]bool   // calls that run
@@ -39,17 +38,17 @@ type desk struct {
 	moved   chan struct{} // something was shown
 }
 
-func newDesk(q *question, s *session, begin func() error, rests func()) *desk {
-	return &desk{q: q, s: s, screen: q.screen, begin: begin, rests: rests, asks: !q.json && !q.quiet && q.keys.person(),
+func newDesk(q *question, conv *parley.Conversation, begin func() error, rests func()) *desk {
+	return &desk{q: q, conv: conv, screen: q.screen, begin: begin, rests: rests, asks: !q.json && !q.quiet && q.keys.person(),
 		past: map[string]bool{}, later: map[string]bool{}, runs: map[string]bool{}, tries: map[string]string{}, sent: map[string]bool{},
 		people: map[string]string{}, more: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 }
 
 // seed takes over what waited before anything was shown.
-func (d *desk) seed(awaiting []events.Awaited) {
+func (d *desk) seed(waiting []parley.Waiting) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.add(awaiting)
+	d.add(awaited(waiting))
 }
 
 // begins lets people be asked.
@@ -62,30 +61,28 @@ func (d *desk) begins() {
 	}
 }
 
-// see takes note of what a message changes. It comes before the message is shown.
-func (d *desk) see(m bus.Message) {
+// see takes note of what an event changes. It comes before the event is shown.
+func (d *desk) see(e parley.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, l := range m.Lines[min(m.Skip, len(m.Lines)):] {
-		switch e := l.Event.(type) {
-		case *events.Verdict:
-			d.people[e.ID] = e.From
-		case *events.ToolStarted:
-			d.tries[m.Call] = e.Attempt
-		case *events.ToolResult:
-			if d.counts(m.Call, e.Attempt) {
-				delete(d.runs, m.Call)
-				d.gone(m.Call, "its result has come")
-			}
-		case *events.Decision:
-			for _, l := range e.Events {
-				d.decided(l.Event)
-			}
-			clear(d.runs)
-			for _, c := range e.State.Calls {
-				if c.Running() {
-					d.runs[c.Call] = true
-				}
+	switch body := e.Body.(type) {
+	case *parley.Verdict:
+		d.people[body.ID] = body.From
+	case *parley.ToolStarted:
+		d.tries[e.Call] = body.Attempt
+	case *parley.ToolResult:
+		if d.counts(e.Call, body.Attempt) {
+			delete(d.runs, e.Call)
+			d.gone(e.Call, "its result has come")
+		}
+	case *parley.Decision:
+		for _, l := range body.Events {
+			d.decided(l.Event)
+		}
+		clear(d.runs)
+		for _, c := range body.State.Calls {
+			if c.Running() {
+				d.runs[c.Call] = true
 			}
 		}
 	}
@@ -95,17 +92,17 @@ func (d *desk) see(m bus.Message) {
 // a person by writing its result.
 func (d *desk) counts(call, attempt string) bool {
 	for _, a := range d.waits {
-		if a.Call == call && a.For != events.WaitAnswer {
-			return a.For == events.WaitResult
+		if a.Call == call && a.For != parley.WaitAnswer {
+			return a.For == parley.WaitResult
 		}
 	}
 	runs, known := d.tries[call]
 	return !known || attempt == runs
 }
 
-func (d *desk) decided(e events.Event) {
+func (d *desk) decided(e parley.Body) {
 	switch e := e.(type) {
-	case *events.Paused:
+	case *parley.Paused:
 		if e.Reminder > 0 {
 			for matter := range d.later {
 				delete(d.past, matter)
@@ -113,7 +110,7 @@ func (d *desk) decided(e events.Event) {
 			clear(d.later)
 		}
 		d.add(e.Awaiting)
-	case *events.ToolCallRequested:
+	case *parley.ToolCallRequested:
 		switch {
 		case e.By == "":
 			d.gone(e.Call, "it runs: its time has come")
@@ -122,9 +119,9 @@ func (d *desk) decided(e events.Event) {
 		default:
 			d.gone(e.Call, d.who(e.By)+" approved it: it runs")
 		}
-	case *events.QuestionAnswered:
+	case *parley.QuestionAnswered:
 		switch {
-		case !slices.ContainsFunc(d.waits, func(a events.Awaited) bool { return a.Question == e.Question }):
+		case !slices.ContainsFunc(d.waits, func(a parley.Awaited) bool { return a.Question == e.Question }):
 		case e.By == "":
 			d.gone(e.Call, "nobody answered it")
 		case e.Declined:
@@ -132,22 +129,22 @@ func (d *desk) decided(e events.Event) {
 		default:
 			d.gone(e.Call, d.who(e.By)+" answered it")
 		}
-	case *events.ToolCallAnswered:
+	case *parley.ToolCallAnswered:
 		d.gone(e.Call, d.who(e.By)+" gave its result")
-	case *events.ToolCallRefused:
+	case *parley.ToolCallRefused:
 		d.gone(e.Call, endOf(e.Status))
-	case *events.Resumed:
+	case *parley.Resumed:
 		d.end("the turn goes on")
-	case *events.TurnEnded:
+	case *parley.TurnEnded:
 		d.end("the turn has ended")
 		d.closed = false
-	case *events.InputAnswered:
+	case *parley.InputAnswered:
 		if !d.sent[e.Input] {
 			return
 		}
 		delete(d.sent, e.Input)
 		for _, c := range e.Calls {
-			if c.Answer != events.AnswerAccepted {
+			if c.Answer != parley.AnswerAccepted {
 				d.again(c.Call)
 			}
 		}
@@ -165,18 +162,18 @@ func (d *desk) again(call string) {
 }
 
 // matter names what is decided: a call may ask several things while it runs.
-func matter(a events.Awaited) string { return a.Call + " " + a.Question }
+func matter(a parley.Awaited) string { return a.Call + " " + a.Question }
 
 // endOf says how a call ended that nobody waits for any longer.
-func endOf(s events.Status) string {
+func endOf(s parley.Status) string {
 	switch s {
-	case events.StatusRefused:
+	case parley.StatusRefused:
 		return "it was rejected"
-	case events.StatusExpired:
+	case parley.StatusExpired:
 		return "nobody decided in time"
-	case events.StatusCancelled:
+	case parley.StatusCancelled:
 		return "it was cancelled"
-	case events.StatusSuperseded:
+	case parley.StatusSuperseded:
 		return "a new message took its place"
 	}
 	return "it ended as " + string(s)
@@ -190,12 +187,12 @@ func (d *desk) who(verdict string) string {
 }
 
 // add takes what is awaited and was not before.
-func (d *desk) add(awaiting []events.Awaited) {
+func (d *desk) add(awaiting []parley.Awaited) {
 	for _, a := range awaiting {
-		if slices.ContainsFunc(d.waits, func(o events.Awaited) bool { return o.Call == a.Call && o.Question != a.Question }) {
+		if slices.ContainsFunc(d.waits, func(o parley.Awaited) bool { return o.Call == a.Call && o.Question != a.Question }) {
 			d.gone(a.Call, "the tool asks anew") // another worker runs it
 		}
-		if !slices.ContainsFunc(d.waits, func(o events.Awaited) bool { return o.Call == a.Call }) {
+		if !slices.ContainsFunc(d.waits, func(o parley.Awaited) bool { return o.Call == a.Call }) {
 			d.waits = append(d.waits, a)
 		}
 		if !d.asks && !d.past[matter(a)] {
@@ -208,7 +205,7 @@ func (d *desk) add(awaiting []events.Awaited) {
 
 // gone takes a call off, and calls a question about it off.
 func (d *desk) gone(call, why string) {
-	d.waits = slices.DeleteFunc(d.waits, func(a events.Awaited) bool { return a.Call == call })
+	d.waits = slices.DeleteFunc(d.waits, func(a parley.Awaited) bool { return a.Call == call })
 	if d.asked == call && call != "" {
 		d.callOff(why)
 	}
@@ -255,8 +252,8 @@ func (d *desk) resting() bool {
 	if !d.asks || d.closed || !d.open || d.asked != "" || len(d.waits) == 0 || len(d.sent) > 0 || len(d.runs) > 0 {
 		return false
 	}
-	if slices.ContainsFunc(d.waits, func(a events.Awaited) bool {
-		return a.For == events.WaitTime && time.Until(time.UnixMilli(a.DueMS)) < soon
+	if slices.ContainsFunc(d.waits, func(a parley.Awaited) bool {
+		return a.For == parley.WaitTime && time.Until(time.UnixMilli(a.DueMS)) < soon
 	}) {
 		return false
 	}
@@ -264,15 +261,15 @@ func (d *desk) resting() bool {
 	return !more
 }
 
-func (d *desk) nextToAsk() (events.Awaited, bool) {
+func (d *desk) nextToAsk() (parley.Awaited, bool) {
 	if d.closed || !d.open {
-		return events.Awaited{}, false
+		return parley.Awaited{}, false
 	}
 	for _, a := range d.waits {
 		// What waits for its time needs nobody.
-		if !d.past[matter(a)] && a.For != events.WaitTime {
+		if !d.past[matter(a)] && a.For != parley.WaitTime {
 			return a, true
 		}
 	}
-	return events.Awaited{}, false
+	return parley.Awaited{}, false
 }

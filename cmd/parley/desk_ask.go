@@ -10,8 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -34,7 +33,7 @@ func (d *desk) run(ctx context.Context) {
 }
 
 // next is what to ask about now, with the context of the question.
-func (d *desk) next(ctx context.Context) (events.Awaited, context.Context, bool) {
+func (d *desk) next(ctx context.Context) (parley.Awaited, context.Context, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a, ok := d.nextToAsk()
@@ -48,7 +47,7 @@ func (d *desk) next(ctx context.Context) (events.Awaited, context.Context, bool)
 }
 
 // ask asks about one thing and publishes what was decided.
-func (d *desk) ask(ctx, asking context.Context, a events.Awaited) {
+func (d *desk) ask(ctx, asking context.Context, a parley.Awaited) {
 	defer d.off(nil)
 	d.settle(asking)
 	err := d.screen.show(d.begin)
@@ -128,7 +127,7 @@ func (w questioning) Write(p []byte) (int, error) {
 
 // edit lets the person edit a text. Nothing is shown meanwhile: the editor has
 // the screen.
-func (d *desk) edit(asking context.Context, a events.Awaited, text string) (string, error) {
+func (d *desk) edit(asking context.Context, a parley.Awaited, text string) (string, error) {
 	editor, ok := editorCommand(os.Getenv)
 	if !ok {
 		return d.editLine(asking, a)
@@ -141,9 +140,9 @@ func (d *desk) edit(asking context.Context, a events.Awaited, text string) (stri
 }
 
 // editLine reads the arguments, or an answer, where there is no editor.
-func (d *desk) editLine(asking context.Context, a events.Awaited) (string, error) {
+func (d *desk) editLine(asking context.Context, a parley.Awaited) (string, error) {
 	what := "arguments"
-	if a.For == events.WaitAnswer {
+	if a.For == parley.WaitAnswer {
 		what = "answer"
 	}
 	w := questioning{d, asking}
@@ -156,7 +155,7 @@ func (d *desk) editLine(asking context.Context, a events.Awaited) (string, error
 }
 
 // putOff leaves a thing for later.
-func (d *desk) putOff(a events.Awaited) {
+func (d *desk) putOff(a parley.Awaited) {
 	d.mu.Lock()
 	d.later[matter(a)] = true
 	d.mu.Unlock()
@@ -166,16 +165,14 @@ func (d *desk) putOff(a events.Awaited) {
 }
 
 // send publishes what was decided.
-func (d *desk) send(ctx context.Context, a events.Awaited, c terminal.Choice) {
-	v := &events.Verdict{Verdict: c.Verdict, Reason: c.Reason, From: userName(),
-		Calls: []events.CallVerdict{{Call: a.Call, Digest: a.Digest, Arguments: c.Arguments, Content: c.Content}}}
-	err := d.q.publish(ctx, d.s, func(id string) events.Event {
-		v.ID = id
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.sent[id] = true
-		return v
-	})
+func (d *desk) send(ctx context.Context, a parley.Awaited, c terminal.Choice) {
+	v := &parley.Verdict{Verdict: c.Verdict, Reason: c.Reason, From: userName(),
+		Calls: []parley.CallVerdict{{Call: a.Call, Digest: a.Digest, Arguments: c.Arguments, Content: c.Content}}}
+	v.ID = parley.NewID()
+	d.mu.Lock()
+	d.sent[v.ID] = true
+	d.mu.Unlock()
+	_, err := d.conv.Publish(ctx, v)
 	if err == nil || ctx.Err() != nil {
 		return
 	}
@@ -201,32 +198,26 @@ func userName() string {
 // errorProfile is what can be shown on standard error, where questions are asked.
 func errorProfile() terminal.Profile { return terminal.Detect(os.Stderr, os.Getenv) }
 
-// shown is a message as it is shown where people are asked: a question says all
-// that Paused does.
-func (d *desk) shown(m bus.Message) bus.Message {
-	if !d.asks {
-		return m
+// shown is an event as it is shown where people are asked: a question says all that
+// Paused does.
+func (d *desk) shown(e parley.Event) parley.Event {
+	decision, ok := e.Body.(*parley.Decision)
+	if !ok || !d.asks {
+		return e
 	}
-	m.Lines = slices.Clone(m.Lines)
-	for i, l := range m.Lines {
-		decision, ok := l.Event.(*events.Decision)
-		if !ok {
-			continue
-		}
-		rest := *decision
-		rest.Events = nil
-		for _, l := range decision.Events {
-			if e, ok := l.Event.(*events.Paused); ok && e.Reminder == 0 {
-				unasked := *e
-				unasked.Awaiting = slices.DeleteFunc(slices.Clone(e.Awaiting), func(a events.Awaited) bool { return a.For != events.WaitTime })
-				if len(unasked.Awaiting) == 0 {
-					continue
-				}
-				l.Event = &unasked
+	rest := *decision
+	rest.Events = nil
+	for _, l := range decision.Events {
+		if paused, ok := l.Event.(*parley.Paused); ok && paused.Reminder == 0 {
+			unasked := *paused
+			unasked.Awaiting = slices.DeleteFunc(slices.Clone(paused.Awaiting), func(a parley.Awaited) bool { return a.For != parley.WaitTime })
+			if len(unasked.Awaiting) == 0 {
+				continue
 			}
-			rest.Events = append(rest.Events, l)
+			l.Event = &unasked
 		}
-		m.Lines[i].Event = &rest
+		rest.Events = append(rest.Events, l)
 	}
-	return m
+	e.Body = &rest
+	return e
 }

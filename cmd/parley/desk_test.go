@@ -3,16 +3,15 @@ package main
 import (
 	"testing"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/events"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 func TestAResultThatDoesNotCountTakesNoQuestionOffTheDesk(t *testing.T) {
 	d := newDesk(&question{quiet: true}, nil, nil, nil)
 	d.waits = []events.Awaited{{For: events.WaitApproval, Call: "approval"}, {For: events.WaitResult, Call: "outside"}, {For: events.WaitAnswer, Call: "asks"}}
-	write := func(call string, e events.Event) {
-		d.see(bus.Message{Address: topology.Address{Channel: events.ChannelCall, Call: call}, Lines: []events.Line{{Event: e}}})
+	write := func(call string, body parley.Body) {
+		d.see(parley.Event{Channel: parley.ChannelCall, Call: call, Body: body})
 	}
 	write("asks", &events.ToolStarted{Call: "asks", Attempt: "a"})
 	for _, call := range []string{"approval", "outside", "asks"} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/daemon/llmworker"
@@ -101,13 +102,12 @@ func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
 		note("tools-file", err, "")
 	}
 	s, err := a.client(ctx)
-	if errors.Is(err, bus.ErrNotSetUp) && fix {
+	if parley.CodeOf(err) == parley.CodeNotSetUp && fix {
 		if s, err = a.setUp(ctx); err == nil {
 			found = append(found, doctor.Finding{Check: "set-up", OK: true, Says: "the streams exist", Fixed: "made the streams that were missing"})
 		}
 	}
-	var nobody *exitError
-	if errors.As(err, &nobody) && errors.Is(err, errNoData) {
+	if errors.Is(err, errNoData) {
 		err := doctor.Writable(a.data)
 		note("data", err, a.data+" is empty: `parley ask` or `parley up` fills it")
 		return found
@@ -117,7 +117,13 @@ func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
 		return found
 	}
 	defer func() { _ = s.Close() }() // what was found is what counts
-	x.Bus, x.Where, x.Alone = s.Bus, s.where(), s.server != nil
+	if s.bus == nil {
+		if s.bus, err = bus.Connect(ctx, bus.Config(s.config), nil); err != nil {
+			note("server", err, "")
+			return found
+		}
+	}
+	x.Bus, x.Where, x.Alone = s.bus, s.where(), s.server != nil
 	if a.cfg.NATS.URL == "" {
 		x.Dir = a.data
 	}
@@ -126,14 +132,10 @@ func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
 
 // setUp connects to the server that is named or runs here and makes the streams.
 func (a *app) setUp(ctx context.Context) (*session, error) {
-	cfg := a.cfg.NATS
+	cfg := parley.Config(a.cfg.NATS)
 	if cfg.URL == "" {
 		cfg.URL = runningServer(a.data)
 	}
 	cfg.Name = "parley doctor " + daemon.Token(a.cfg.Name)
-	b, err := bus.Connect(ctx, cfg, &a.cfg.Plan)
-	if err != nil {
-		return nil, err
-	}
-	return &session{Bus: b, stop: func() {}}, nil
+	return a.roleSession(ctx, cfg)
 }

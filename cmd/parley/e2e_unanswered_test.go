@@ -58,7 +58,7 @@ func TestE2EAskSaysWhyThereIsNoAnswer(t *testing.T) {
 	// Only a worker: no process here may correct the streams.
 	llm := s.start("llm-worker", "--http", "127.0.0.1:0")
 	llm.await(1, "msg=ready")
-	want("no orchestrator", exitUnowned, "no orchestrator took the question", s.command("ask", "-q", "hello"))
+	want("no orchestrator", exitUnowned, "no orchestrator took the message", s.command("ask", "-q", "hello"))
 	cfg := conv.CachedInfo().Config
 	cfg.NoAck = true
 	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {

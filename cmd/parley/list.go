@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -47,12 +47,12 @@ func (a *app) list(ctx context.Context, limit int, after uint64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	page, more, err := s.Conversations(ctx, after, limit)
+	page, more, err := s.List(ctx, after, limit)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return printJSON(append([]bus.Conversation{}, page...))
+		return printJSON(append([]parley.Summary{}, page...))
 	}
 	rows := make([][]string, len(page))
 	for i, c := range page {
@@ -103,7 +103,7 @@ func (a *app) completeConversation(cmd *cobra.Command, args []string, _ string) 
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer func() { _ = s.Close() }() // nothing can be said while completing
-	page, _, err := s.Conversations(ctx, 0, 30)
+	page, _, err := s.List(ctx, 0, 30)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -21,18 +21,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/mcp"
 )
 
-const (
-	// mcpPath is where MCP is served over HTTP.
-	mcpPath = "/mcp"
-	// rosterLook is how often the roster is looked at for tools that came or went.
-	rosterLook = time.Second
-)
+// mcpPath is where MCP is served over HTTP.
+const mcpPath = "/mcp"
 
 // mcpServer is what "mcp" is told.
 type mcpServer struct {
@@ -86,7 +81,7 @@ func (m *mcpServer) check() error {
 		}
 	}
 	for _, e := range m.effects {
-		if !events.Effect(e).Known() {
+		if !parley.Effect(e).Known() {
 			return &exitError{exitUsage, fmt.Errorf("--allow-effects %q is none of pure, idempotent, once", e)}
 		}
 	}
@@ -127,16 +122,14 @@ func (m *mcpServer) run(ctx context.Context) (err error) {
 	g, run := errgroup.WithContext(ctx)
 	run, done := context.WithCancel(run)
 	defer done()
-	roster := s.NewRoster()
-	g.Go(func() error { return follow(run, roster, log) })
+	known := make(chan struct{})
+	g.Go(func() error { show.follow(run, log, sync.OnceFunc(func() { close(known) })); return nil })
 	select {
-	case <-roster.Ready():
+	case <-known:
 	case <-run.Done():
 		return ended(run, g.Wait())
 	}
-	show.look(roster)
-	g.Go(func() error { return show.follow(run, roster) })
-	gateway := &mcp.Gateway{Tools: show.tools, Changed: show.change, Call: show.call, Fetch: s.Get, Log: log}
+	gateway := &mcp.Gateway{Tools: show.tools, Changed: show.change, Call: show.call, Fetch: s.Fetch, Log: log}
 	g.Go(func() error {
 		defer done() // the client has left
 		if m.address == "" {
@@ -153,20 +146,6 @@ func ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// follow keeps a roster up to date, also over an end of its watch.
-func follow(ctx context.Context, roster *bus.Roster, log *slog.Logger) error {
-	for {
-		err := roster.Run(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		log.Warn("cannot see who serves tools, trying again", "error", err)
-		if !pause(ctx, rosterLook) {
-			return nil
-		}
-	}
 }
 
 // serveHTTP serves until ctx ends, and then ends what its clients have open.
@@ -205,28 +184,26 @@ type showcase struct {
 	m *mcpServer
 
 	mu      sync.Mutex
-	specs   []events.ToolSpec
+	specs   []parley.ToolSpec
 	changed chan struct{} // closed at the next change
 }
 
-// follow looks at the roster until ctx ends.
-func (c *showcase) follow(ctx context.Context, roster *bus.Roster) error {
-	tick := time.NewTicker(rosterLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			c.look(roster)
+// follow takes in what workers serve until ctx ends. known is called after each list.
+func (c *showcase) follow(ctx context.Context, log *slog.Logger, known func()) {
+	for offers, err := range c.s.FollowOffers(ctx) {
+		if err != nil {
+			log.Warn("cannot see who serves tools, trying again", "error", err)
+			continue
 		}
+		c.take(offers)
+		known()
 	}
 }
 
-// look takes in what the roster says.
-func (c *showcase) look(roster *bus.Roster) {
-	var specs []events.ToolSpec
-	for _, t := range servedTools(roster.Offers("tool"), nil, false) {
+// take takes in a list of offers.
+func (c *showcase) take(offers []parley.Offer) {
+	var specs []parley.ToolSpec
+	for _, t := range parley.ToolsIn(offers) {
 		if c.m.serves(t.ToolSpec) {
 			specs = append(specs, t.ToolSpec)
 		}
@@ -242,16 +219,16 @@ func (c *showcase) look(roster *bus.Roster) {
 }
 
 // serves reports whether a tool is among those that were asked for.
-func (m *mcpServer) serves(spec events.ToolSpec) bool {
+func (m *mcpServer) serves(spec parley.ToolSpec) bool {
 	named := func(pattern string) bool {
 		ok, err := path.Match(pattern, spec.Name)
 		return ok && err == nil
 	}
 	return (len(m.patterns) == 0 || slices.ContainsFunc(m.patterns, named)) &&
-		(len(m.effects) == 0 || slices.Contains(m.effects, string(cmp.Or(spec.Effect, events.EffectOnce))))
+		(len(m.effects) == 0 || slices.Contains(m.effects, string(cmp.Or(spec.Effect, parley.EffectOnce))))
 }
 
-func (c *showcase) tools() []events.ToolSpec {
+func (c *showcase) tools() []parley.ToolSpec {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.specs
@@ -264,12 +241,12 @@ func (c *showcase) change() <-chan struct{} {
 }
 
 // call runs a call of a tool that is served now.
-func (c *showcase) call(ctx context.Context, name string, arguments json.RawMessage, progress func(string)) (*events.ToolResult, error) {
+func (c *showcase) call(ctx context.Context, name string, arguments json.RawMessage, progress func(string)) (*parley.ToolResult, error) {
 	specs := c.tools()
-	i := slices.IndexFunc(specs, func(s events.ToolSpec) bool { return s.Name == name })
+	i := slices.IndexFunc(specs, func(s parley.ToolSpec) bool { return s.Name == name })
 	if i < 0 {
-		return &events.ToolResult{Tool: name, Status: events.StatusUnknownTool,
+		return &parley.ToolResult{Tool: name, Status: parley.StatusUnknownTool,
 			Content: fmt.Sprintf("nobody serves a tool %q any more: ask for the list of tools again", strings.ToValidUTF8(name, "\uFFFD"))}, nil
 	}
-	return c.s.Call(ctx, bus.Call{Tool: specs[i], Arguments: arguments, Output: progress})
+	return c.s.CallTool(ctx, parley.ToolCall{Spec: &specs[i], Arguments: arguments, Output: progress})
 }

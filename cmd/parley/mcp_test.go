@@ -34,8 +34,8 @@ type message struct {
 	} `json:"error"`
 }
 
-// parley is the command, with a data directory and no providers.
-func parley(t *testing.T, data string, args ...string) *exec.Cmd {
+// parleyCommand is the command, with a data directory and no providers.
+func parleyCommand(t *testing.T, data string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "parley", args...) // testscript puts it into PATH
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + data, "PARLEY_DATA=" + data, "OLLAMA_HOST=http://127.0.0.1:1"}
@@ -196,7 +196,7 @@ const moreTools = `tools:
 func TestMCPOverStdio(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	h := startHost(t, parley(t, data, "mcp", "--tools", "[cfs]*,now"))
+	h := startHost(t, parleyCommand(t, data, "mcp", "--tools", "[cfs]*,now"))
 	if got := h.names(); got != "calculate now" {
 		t.Fatalf("the tools are %q", got)
 	}
@@ -214,7 +214,7 @@ func TestMCPOverStdio(t *testing.T) {
 	if err := os.WriteFile(file, []byte(moreTools), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	worker := parley(t, data, "up", "--only", "tool-worker", "--tools-file", file)
+	worker := parleyCommand(t, data, "up", "--only", "tool-worker", "--tools-file", file)
 	worker.Stderr = t.Output()
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ func TestMCPOverStdio(t *testing.T) {
 
 func TestMCPServesTheEffectsThatAreAllowed(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, parley(t, t.TempDir(), "mcp", "--allow-effects", "once,idempotent"))
+	h := startHost(t, parleyCommand(t, t.TempDir(), "mcp", "--allow-effects", "once,idempotent"))
 	if got := h.names(); got != "" {
 		t.Errorf("pure tools are served: %q", got)
 	}
@@ -274,7 +274,7 @@ func TestMCPServesTheEffectsThatAreAllowed(t *testing.T) {
 
 func TestMCPOverHTTP(t *testing.T) {
 	t.Parallel()
-	cmd := parley(t, t.TempDir(), "mcp", "--http", "localhost:0")
+	cmd := parleyCommand(t, t.TempDir(), "mcp", "--http", "localhost:0")
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

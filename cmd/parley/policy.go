@@ -13,9 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 func (a *app) policyCommand() *cobra.Command {
@@ -36,12 +35,12 @@ deployment's rules stand, which its orchestrators have from --rules.`,
 // shownPolicy is what "policy -o json" prints.
 type shownPolicy struct {
 	Conversation string         `json:"conversation"`
-	Policy       *events.Policy `json:"policy"` // null: the deployment's
-	Limits       events.Limits  `json:"limits"`
-	Grants       []events.Grant `json:"grants"`
-	WhileRunning events.Arrival `json:"while_running,omitempty"`
-	WhileWaiting events.Arrival `json:"while_waiting,omitempty"`
-	Hooks        []events.Hook  `json:"hooks,omitempty"`
+	Policy       *parley.Policy `json:"policy"` // null: the deployment's
+	Limits       parley.Limits  `json:"limits"`
+	Grants       []parley.Grant `json:"grants"`
+	WhileRunning parley.Arrival `json:"while_running,omitempty"`
+	WhileWaiting parley.Arrival `json:"while_waiting,omitempty"`
+	Hooks        []parley.Hook  `json:"hooks,omitempty"`
 }
 
 func (a *app) policy(cmd *cobra.Command, id string) (err error) {
@@ -49,23 +48,17 @@ func (a *app) policy(cmd *cobra.Command, id string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := topology.CheckID("conversation", id); err != nil {
-		return &exitError{exitUsage, err}
-	}
 	s, err := a.client(cmd.Context())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	c, err := s.folded(cmd.Context(), id)
+	v, err := s.Conversation(id).View(cmd.Context())
 	if err != nil {
 		return err
 	}
-	if c == nil {
-		return noConversation(id)
-	}
-	set := &c.Transcript.Settings
-	shown := shownPolicy{Conversation: id, Policy: set.Policy, Limits: set.Limits, Grants: append([]events.Grant{}, c.Grants...),
+	set := &v.Settings
+	shown := shownPolicy{Conversation: id, Policy: set.Policy, Limits: set.Limits, Grants: append([]parley.Grant{}, v.State.Grants...),
 		WhileRunning: set.WhileRunning, WhileWaiting: set.WhileWaiting, Hooks: set.Hooks}
 	if asJSON {
 		return printJSON(shown)
@@ -92,7 +85,7 @@ func (s *shownPolicy) text(a *app) error {
 		rows = append(rows, []string{"limit", "", l, ""})
 	}
 	if s.WhileRunning != "" || s.WhileWaiting != "" {
-		rows = append(rows, []string{"messages", "", fmt.Sprintf("%s while a turn runs, %s while it waits", cmp.Or(s.WhileRunning, events.ArrivalQueue), cmp.Or(s.WhileWaiting, events.ArrivalQueue)), ""})
+		rows = append(rows, []string{"messages", "", fmt.Sprintf("%s while a turn runs, %s while it waits", cmp.Or(s.WhileRunning, parley.ArrivalQueue), cmp.Or(s.WhileWaiting, parley.ArrivalQueue)), ""})
 	}
 	for _, h := range s.Hooks {
 		rows = append(rows, []string{"hook", string(h.When), h.Name, ""})
@@ -101,7 +94,7 @@ func (s *shownPolicy) text(a *app) error {
 }
 
 // ruleMatch says which calls a rule is for.
-func ruleMatch(r events.Rule) string {
+func ruleMatch(r parley.Rule) string {
 	parts := []string{cmp.Or(r.Tool, "every tool")}
 	if r.Effect != "" {
 		parts = append(parts, "of effect "+string(r.Effect))
@@ -113,7 +106,7 @@ func ruleMatch(r events.Rule) string {
 }
 
 // ruleSays says what else a rule holds.
-func ruleSays(r events.Rule) string {
+func ruleSays(r parley.Rule) string {
 	var parts []string
 	if r.DelayMS > 0 {
 		parts = append(parts, "after "+milliseconds(r.DelayMS))
@@ -130,7 +123,7 @@ func ruleSays(r events.Rule) string {
 	return strings.Join(parts, "; ")
 }
 
-func limitsOf(l events.Limits) []string {
+func limitsOf(l parley.Limits) []string {
 	var all []string
 	add := func(set bool, format string, v ...any) {
 		if set {
@@ -145,7 +138,7 @@ func limitsOf(l events.Limits) []string {
 	for _, tool := range slices.Sorted(maps.Keys(l.Calls)) {
 		all = append(all, fmt.Sprintf("%d calls of %s a turn", l.Calls[tool], tool))
 	}
-	add(l.OnLimit == events.LimitAsk, "at a limit a person is asked")
+	add(l.OnLimit == parley.LimitAsk, "at a limit a person is asked")
 	return all
 }
 

@@ -17,40 +17,8 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
 )
-
-// Exit codes. They are part of the interface: scripts depend on them.
-const (
-	exitOK        = 0
-	exitFailed    = 1 // the turn failed, or the command did
-	exitUsage     = 2 // wrong flags or arguments
-	exitLimit     = 3 // the turn ended at a limit
-	exitCancelled = 4 // the turn was cancelled
-	exitNobody    = 5 // no server, or no workers to answer
-	exitUnowned   = 6 // no orchestrator
-	exitNotStored = 7 // the server stores nothing, or the orchestrator cannot write
-)
-
-const exitCodes = `Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 ended at a limit,
-4 cancelled, 5 no server or no workers, 6 no orchestrator, 7 messages cannot be
-stored.`
-
-// exitError is an error with an exit code of its own.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
 
 // app is what all commands share.
 type app struct {
@@ -78,24 +46,16 @@ func run(args []string) int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	err = cmd.ExecuteContext(ctx)
-	var code *exitError
-	switch {
-	case err == nil, errors.Is(err, errBrokenPipe):
+	if err == nil || errors.Is(err, errBrokenPipe) {
 		return exitOK
-	case errors.As(err, &code):
-		if code.err != nil {
-			fmt.Fprintln(os.Stderr, "parley: "+strings.TrimSpace(code.err.Error()))
-		}
-		return code.code
 	}
-	fmt.Fprintln(os.Stderr, "parley: "+strings.TrimSpace(err.Error()))
+	if text := strings.TrimSpace(err.Error()); text != "" {
+		fmt.Fprintln(os.Stderr, "parley: "+text)
+	}
 	if !a.ran {
 		return exitUsage
 	}
-	if bus.NotStored(err) {
-		return exitNotStored
-	}
-	return exitFailed
+	return codeOf(err)
 }
 
 func (a *app) root() *cobra.Command {
@@ -169,33 +129,3 @@ func (a *app) json() (bool, error) {
 }
 
 func profile() terminal.Profile { return terminal.Detect(os.Stdout, os.Getenv) }
-
-// exitOf is how a turn's end shows in the exit code. The renderer has said what
-// happened, unless it was told to be quiet.
-func exitOf(end *events.TurnEnded, quiet bool) error {
-	code := exitCodeOf(end.Outcome)
-	if code == exitOK {
-		return nil
-	}
-	e := &exitError{code: code}
-	if quiet {
-		why := end.Reason
-		if end.Error != nil {
-			why = end.Error.Error()
-		}
-		e.err = fmt.Errorf("the turn ended as %s: %s", end.Outcome, why)
-	}
-	return e
-}
-
-func exitCodeOf(o events.Outcome) int {
-	switch o {
-	case events.OutcomeCompleted:
-		return exitOK
-	case events.OutcomeLimit:
-		return exitLimit
-	case events.OutcomeCancelled:
-		return exitCancelled
-	}
-	return exitFailed
-}

@@ -19,6 +19,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/parleybus/parley"
 )
 
 // scriptPatience is when a script's process counts as hanging.
@@ -314,7 +316,7 @@ func waits(ts *testscript.TestScript, _ bool, args []string) {
 	c := begin(ts, []string{"parley", "approvals", "--follow", "--output", "json"})
 	seen := 0
 	ok := c.until(func(line string) bool {
-		var w change
+		var w parley.WaitingChange
 		ts.Check(json.Unmarshal([]byte(line), &w))
 		if w.Change == "waits" {
 			seen++

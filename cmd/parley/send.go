@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 )
 
 // sending is what send is told.
@@ -61,15 +61,15 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 	}
 	switch {
 	case c.queue:
-		c.q.arrival = events.ArrivalQueue
+		c.q.arrival = parley.ArrivalQueue
 	case c.interrupt:
-		c.q.arrival = events.ArrivalInterrupt
+		c.q.arrival = parley.ArrivalInterrupt
 	case c.supersede:
-		c.q.arrival = events.ArrivalSupersede
+		c.q.arrival = parley.ArrivalSupersede
 	case c.refuse:
-		c.q.arrival = events.ArrivalRefuse
+		c.q.arrival = parley.ArrivalRefuse
 	}
-	return c.app.on(cmd.Context(), conversation, func(s *session, _ *pending) error {
+	return c.app.on(cmd.Context(), conversation, func(s *session, at *standing) error {
 		if c.follow && s.server == nil {
 			c.q.conversation, c.q.json = conversation, asJSON
 			end, err := c.q.turn(cmd.Context(), s, c.q.view(), text)
@@ -78,8 +78,7 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 			}
 			return exitOf(end, false)
 		}
-		m := &events.UserMessage{Text: text, Arrival: c.q.arrival, From: c.q.from}
-		answer, err := s.tell(cmd.Context(), conversation, func(id string) events.Event { m.ID = id; return m })
+		answer, err := s.submit(cmd.Context(), at, &parley.UserMessage{Text: text, Arrival: c.q.arrival, From: c.q.from})
 		if err != nil {
 			return err
 		}
@@ -88,16 +87,16 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 }
 
 // printSent says what became of a message.
-func printSent(asJSON bool, a *events.InputAnswered) error {
+func printSent(asJSON bool, a *parley.InputAnswered) error {
 	line := string(a.Answer)
 	var err error
 	switch a.Answer {
-	case events.AnswerAccepted:
+	case parley.AnswerAccepted:
 		line += ": turn " + a.Turn
-	case events.AnswerQueued:
+	case parley.AnswerQueued:
 		line += ": " + plainLine(a.Reason)
 	default:
-		err = fmt.Errorf("%s: %s", a.Answer, a.Reason)
+		err = notTaken(a)
 	}
 	switch {
 	case asJSON:

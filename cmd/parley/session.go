@@ -15,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
@@ -25,9 +28,11 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// session is a bus and whatever this process runs to have one.
+// session is a client and whatever this process runs to have one.
 type session struct {
-	*bus.Bus
+	*parley.Client
+	config parley.Config    // of the client
+	bus    *bus.Bus         // of the roles in this process, and of the doctor; nil otherwise
 	Models *catalog.Catalog // of the workers in this process; nil when they are elsewhere
 	server *broker.Broker   // nil when it is elsewhere
 	dir    string
@@ -51,7 +56,10 @@ func (s *session) Close() error {
 	if s.roles != nil {
 		err = <-s.roles
 	}
-	s.Bus.Close()
+	s.Client.Close()
+	if s.bus != nil {
+		s.bus.Close()
+	}
 	if s.heir != nil {
 		err = errors.Join(err, s.heir.close())
 	}
@@ -75,7 +83,7 @@ func (a *app) client(ctx context.Context) (*session, error) {
 		return s, err
 	}
 	if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
-		return nil, &exitError{exitNobody, fmt.Errorf("%w in %s yet: ask something with `parley ask`, or set NATS_URL", errNoData, a.data)}
+		return nil, &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("%w in %s yet: ask something with `parley ask`, or set NATS_URL", errNoData, a.data)}
 	}
 	return a.embed(ctx, log, -1)
 }
@@ -158,7 +166,7 @@ func (s *session) run(ctx context.Context, roles []daemon.Role) error {
 	s.stop = func() { stop(); closeBus() }
 	started := make(chan struct{})
 	s.roles = make(chan error, 1)
-	go func() { s.roles <- daemon.RunRoles(ctx, s.Bus, roles, func() { close(started) }) }()
+	go func() { s.roles <- daemon.RunRoles(ctx, s.bus, roles, func() { close(started) }) }()
 	select {
 	case <-started:
 		return nil
@@ -170,7 +178,7 @@ func (s *session) run(ctx context.Context, roles []daemon.Role) error {
 
 // join connects to a server that runs already; nil when there is none.
 func (a *app) join(ctx context.Context, log *slog.Logger) (*session, error) {
-	cfg := a.cfg.NATS
+	cfg := parley.Config(a.cfg.NATS)
 	cfg.Name, cfg.Log = "parley "+a.cfg.Name, log
 	if cfg.URL == "" {
 		if cfg.URL = runningServer(a.data); cfg.URL == "" {
@@ -178,30 +186,44 @@ func (a *app) join(ctx context.Context, log *slog.Logger) (*session, error) {
 		}
 		cfg.Dial = a.dial
 	}
-	b, err := bus.Connect(ctx, cfg, nil)
+	c, err := parley.Connect(ctx, cfg)
 	if err != nil {
-		return nil, &exitError{exitNobody, err}
+		return nil, err
 	}
-	return &session{Bus: b, stop: func() {}}, nil
+	return &session{Client: c, config: cfg, stop: func() {}}, nil
 }
 
 // embed starts a server on the data directory and connects to it inside the
-// process. The leases of before are broken: their owners died with their
-// server.
+// process. The leases of before are broken: their owners died with their server.
 func (a *app) embed(ctx context.Context, log *slog.Logger, port int) (*session, error) {
 	server, err := a.startServer(ctx, log, port)
 	if err != nil {
 		return nil, err
 	}
-	cfg := bus.Config{Name: "parley " + a.cfg.Name, Log: log}.InProcess(server.InProcess())
-	b, err := bus.Connect(ctx, cfg, &a.cfg.Plan)
+	cfg := parley.Config{Name: "parley " + a.cfg.Name, Log: log, Options: []nats.Option{server.InProcess()}}
+	s, err := a.roleSession(ctx, cfg)
 	if err == nil {
-		err = b.BreakLeases(ctx)
+		err = s.bus.BreakLeases(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, server.Stop())
 	}
-	return &session{Bus: b, server: server, dir: a.data, stop: func() {}}, nil
+	s.server, s.dir = server, a.data
+	return s, nil
+}
+
+// roleSession connects for roles, which make the streams, and a client beside them.
+func (a *app) roleSession(ctx context.Context, cfg parley.Config) (*session, error) {
+	b, err := bus.Connect(ctx, bus.Config(cfg), &a.cfg.Plan)
+	if err != nil {
+		return nil, err
+	}
+	c, err := parley.Connect(ctx, cfg)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return &session{Client: c, config: cfg, bus: b, stop: func() {}}, nil
 }
 
 // startTimeout is how long another process may have the data directory without
@@ -284,48 +306,23 @@ func serverOf(dir string) string {
 	return info.URL
 }
 
-// offersPatience is how long a worker may be missing from a list of offers: one
-// that repeats its announcement while the list is read can fall out of it.
-const offersPatience = time.Second
-
-// refillTimeout is how much longer a list without any offer is waited for: a bucket
-// that was deleted is made again within a second and filled within three more.
-const refillTimeout = 3500 * time.Millisecond
-
-// offersWith is what workers offer, when what is looked for is there, or has been
-// waited for.
-func (s *session) offersWith(ctx context.Context, there func([]bus.Offer) bool) (offers []bus.Offer, found bool, err error) {
-	for until := time.Now().Add(offersPatience); ; {
-		offers, err := s.Offers(ctx)
-		if err == nil && there(offers) {
-			return offers, true, nil
-		}
-		if late := time.Since(until); late > refillTimeout || late > 0 && err == nil && len(offers) > 0 {
-			return offers, false, err
-		}
-		if !pause(ctx, offersPatience/10) {
-			return nil, false, context.Cause(ctx)
-		}
-	}
-}
-
 // offered is what workers offer; an error when nobody asks the provider, or,
 // when it is empty, any.
-func (s *session) offered(ctx context.Context, provider string) ([]bus.Offer, error) {
-	offers, found, err := s.offersWith(ctx, func(offers []bus.Offer) bool {
-		return slices.ContainsFunc(offers, func(o bus.Offer) bool { return o.Kind == "llm" && (provider == "" || o.Name == provider) })
+func (s *session) offered(ctx context.Context, provider string) ([]parley.Offer, error) {
+	offers, found, err := s.AwaitOffers(ctx, func(offers []parley.Offer) bool {
+		return slices.ContainsFunc(offers, func(o parley.Offer) bool { return o.Kind == "llm" && (provider == "" || o.Name == provider) })
 	})
 	if err != nil || found {
 		return offers, err
 	}
-	if err := s.Full(ctx); err != nil {
-		return nil, &exitError{exitNobody, err}
+	if err := s.Writable(ctx); err != nil {
+		return nil, err
 	}
 	return nil, s.unserved(provider, offers)
 }
 
 // unserved says that a question would wait for a worker that is not there.
-func (s *session) unserved(provider string, offers []bus.Offer) error {
+func (s *session) unserved(provider string, offers []parley.Offer) error {
 	var routes []string
 	for _, o := range offers {
 		if o.Kind == "llm" && !slices.Contains(routes, o.Name) {
@@ -333,7 +330,7 @@ func (s *session) unserved(provider string, offers []bus.Offer) error {
 		}
 	}
 	if len(routes) == 0 {
-		return &exitError{exitNobody, fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.where(), s.where())}
+		return &parley.Error{Code: parley.CodeNoWorker, Err: fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.where(), s.where())}
 	}
 	return &exitError{exitUsage, fmt.Errorf("no worker asks %q; the workers ask %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "))}
 }

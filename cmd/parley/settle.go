@@ -7,14 +7,9 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/google/uuid"
-
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/policy"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 // open connects, finds out which model answers, says so, and settles what was
@@ -24,11 +19,7 @@ func (q *question) open(ctx context.Context) (*session, error) {
 		return nil, &exitError{exitUsage, err}
 	}
 	if q.fresh = q.conversation == ""; q.fresh {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return nil, err
-		}
-		q.conversation = id.String()
+		q.conversation = parley.NewID()
 	}
 	q.app.logTo = logs{q.screen}
 	s, err := q.app.everything(ctx)
@@ -51,31 +42,31 @@ func (q *question) check() error {
 	if q.limits.Steps < 0 || q.limits.Tokens < 0 || q.maxTime < 0 {
 		return errors.New("--max-steps, --max-tokens and --max-time must not be below 0")
 	}
-	q.limits.TimeMS, q.limits.OnLimit = q.maxTime.Milliseconds(), events.LimitAction(q.onLimit)
+	q.limits.TimeMS, q.limits.OnLimit = q.maxTime.Milliseconds(), parley.LimitAction(q.onLimit)
 	if err := policy.CheckLimits(q.limits); err != nil {
 		return fmt.Errorf("--on-limit: %w", err)
 	}
 	var judge policy.Judge
-	if err := judge.Check(&events.Policy{Rules: q.rules()}); err != nil {
+	if err := judge.Check(&parley.Policy{Rules: q.rules()}); err != nil {
 		return fmt.Errorf("--approve and --deny: %w", err)
 	}
 	if q.conversation == "" {
 		return nil
 	}
-	return topology.CheckID("conversation", q.conversation)
+	return parley.CheckID(q.conversation)
 }
 
 // rules are those that flags ask for.
-func (q *question) rules() []events.Rule {
-	var rules []events.Rule
+func (q *question) rules() []parley.Rule {
+	var rules []parley.Rule
 	for _, tool := range q.deny {
-		rules = append(rules, events.Rule{Tool: tool, Action: events.ActionDeny})
+		rules = append(rules, parley.Rule{Tool: tool, Action: parley.ActionDeny})
 	}
 	for _, tool := range q.approve {
-		rules = append(rules, events.Rule{Tool: tool, Action: events.ActionApprove})
+		rules = append(rules, parley.Rule{Tool: tool, Action: parley.ActionApprove})
 	}
 	if q.yes {
-		rules = append(rules, events.Rule{Action: events.ActionAuto})
+		rules = append(rules, parley.Rule{Action: parley.ActionAuto})
 	}
 	return rules
 }
@@ -100,7 +91,7 @@ func (q *question) settle(ctx context.Context, s *session) error {
 	}
 	// Only what this command was given: the conversation keeps the rest, deny rules
 	// above all.
-	settings := &events.Settings{System: q.system, Tools: q.tools, Limits: q.limits, AddRules: q.rules()}
+	settings := &parley.Settings{System: q.system, Tools: q.tools, Limits: q.limits, AddRules: q.rules()}
 	if slices.Equal(q.tools, []string{"none"}) {
 		settings.Tools = []string{"-"}
 	}
@@ -111,11 +102,12 @@ func (q *question) settle(ctx context.Context, s *session) error {
 	if !said {
 		return nil // what the conversation has, or the deployment's defaults
 	}
-	return q.publish(ctx, s, func(id string) events.Event { settings.ID = id; return settings })
+	_, err = s.Conversation(q.conversation).Publish(ctx, settings)
+	return err
 }
 
 // model is the full name of the model that will answer, and why it is that one.
-func (q *question) model(s *session, offers []bus.Offer) (model, why string) {
+func (q *question) model(s *session, offers []parley.Offer) (model, why string) {
 	if len(q.app.cfg.Models) > 0 {
 		model = q.app.cfg.Models[0]
 		if provider, rest, _ := strings.Cut(model, "/"); rest == "" {
@@ -136,26 +128,4 @@ func (q *question) model(s *session, offers []bus.Offer) (model, why string) {
 		}
 	}
 	return model, "the default of the workers at " + s.URL()
-}
-
-func (q *question) publish(ctx context.Context, s *session, make func(id string) events.Event) error {
-	_, err := q.send(ctx, s, make)
-	return err
-}
-
-func (q *question) send(ctx context.Context, s *session, make func(id string) events.Event) (seq uint64, err error) {
-	_, seq, err = s.say(ctx, q.conversation, make)
-	return seq, err
-}
-
-// say publishes an input under a new id.
-func (s *session) say(ctx context.Context, conversation string, make func(id string) events.Event) (input string, seq uint64, err error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	seq, err = s.Publish(ctx, conversation, id.String(), make(id.String()))
-	return id.String(), seq, err
 }

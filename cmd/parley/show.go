@@ -9,11 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/accumulator"
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 func (a *app) showCommand() *cobra.Command {
@@ -40,15 +37,15 @@ func (a *app) showCommand() *cobra.Command {
 // shown is what "show --format json" prints.
 type shown struct {
 	Conversation string           `json:"conversation"`
-	State        events.State     `json:"state"`
-	Settings     *events.Settings `json:"settings,omitempty"`
-	Messages     []events.Message `json:"messages"`
-	Awaiting     []events.Awaited `json:"awaiting,omitempty"`
+	State        parley.State     `json:"state"`
+	Settings     *parley.Settings `json:"settings,omitempty"`
+	Messages     []parley.Message `json:"messages"`
+	Awaiting     []parley.Awaited `json:"awaiting,omitempty"`
 }
 
 func (a *app) show(ctx context.Context, id, format string, full bool, one only) (err error) {
-	if err := topology.CheckID("conversation", id); err != nil {
-		return &exitError{exitUsage, err}
+	if err := parley.CheckID(id); err != nil {
+		return err
 	}
 	switch format {
 	case "text", "md", "json":
@@ -60,24 +57,18 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	people := newHands()
-	c, err := s.foldedWith(ctx, id, people.see)
+	conv := s.Conversation(id)
+	v, err := conv.View(ctx)
 	if err != nil {
 		return err
 	}
-	if c == nil {
-		return noConversation(id)
-	}
-	if err := deletedError(id, &c.State); err != nil {
-		return err
-	}
-	p, err := s.pending(ctx, id)
+	waiting, err := conv.Waiting(ctx)
 	if err != nil {
 		return err
 	}
-	messages := slices.DeleteFunc(c.Transcript.Messages(), func(m events.Message) bool {
+	messages := slices.DeleteFunc(slices.Clone(v.Messages), func(m parley.Message) bool {
 		// A model must not be asked without a result; a person is told what waits.
-		return m.Role == events.RoleTool && len(m.Parts) == 1 && isOpen(&c.State, m.Parts[0].Call)
+		return m.Role == parley.RoleTool && len(m.Parts) == 1 && v.State.Awaits(m.Parts[0].Call)
 	})
 	switch {
 	case one.result != "":
@@ -91,30 +82,38 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 		}
 	}
 	if format == "json" {
-		out := shown{Conversation: id, State: c.State, Messages: messages, Awaiting: p.Awaiting}
-		if c.Transcript.Settings.ID != "" {
-			out.Settings = &c.Transcript.Settings
+		out := shown{Conversation: id, State: v.State, Messages: messages, Awaiting: awaited(waiting)}
+		if v.Settings.ID != "" {
+			out.Settings = &v.Settings
 		}
 		return printJSON(out)
+	}
+	people, err := handsOf(ctx, conv)
+	if err != nil {
+		return err
 	}
 	entries := make([]terminal.TranscriptEntry, len(messages))
 	for i, m := range messages {
 		entries[i].Message = m
-		entries[i].People = people.of(c.Transcript, m)
+		entries[i].People = people.of(&v, m)
 	}
 	if err := terminal.Transcript(os.Stdout, profile(), terminal.Format(format), id, entries); err != nil {
 		return outputError(err)
 	}
-	return printAwaited(format, p.Awaiting)
+	return printAwaited(format, waiting)
 }
 
-// isOpen reports whether a call has no result yet.
-func isOpen(s *events.State, call string) bool {
-	return slices.ContainsFunc(s.Calls, func(c events.CallState) bool { return c.Call == call && c.Status == "" })
+// awaited is what waits, as the wire has it.
+func awaited(all []parley.Waiting) []parley.Awaited {
+	var out []parley.Awaited
+	for _, w := range all {
+		out = append(out, w.Awaited)
+	}
+	return out
 }
 
 // printAwaited says below a transcript what the conversation waits for.
-func printAwaited(format string, awaiting []events.Awaited) error {
+func printAwaited(format string, awaiting []parley.Waiting) error {
 	if len(awaiting) == 0 {
 		return nil
 	}
@@ -125,7 +124,7 @@ func printAwaited(format string, awaiting []events.Awaited) error {
 	_, err := fmt.Fprint(os.Stdout, head)
 	for _, a := range awaiting {
 		if err == nil {
-			_, err = fmt.Fprintf(os.Stdout, item, waitsFor(a.For), awaitedLine(a), a.Call)
+			_, err = fmt.Fprintf(os.Stdout, item, waitsFor(a.For), terminal.AwaitedLine(a.Awaited), a.Call)
 		}
 	}
 	return outputError(err)
@@ -137,31 +136,29 @@ type hands struct {
 	did  map[string]terminal.Hand
 }
 
-func newHands() *hands { return &hands{from: map[string]string{}, did: map[string]terminal.Hand{}} }
-
-// see takes note of verdicts and what came of them.
-func (h *hands) see(m bus.Message) {
-	for _, l := range m.Lines {
-		switch e := l.Event.(type) {
-		case *events.Verdict:
-			h.from[e.ID] = e.From
-		case *events.Decision:
-			for _, l := range e.Events {
-				switch e := l.Event.(type) {
-				case *events.ToolCallRequested:
-					if len(e.Arguments) > 0 {
-						h.did[e.Call] = terminal.Hand{By: h.from[e.By], Edited: string(e.Arguments)}
-					}
-				case *events.ToolCallAnswered:
-					h.did[e.Call] = terminal.Hand{By: h.from[e.By], Answered: true}
-				}
+// handsOf reads what people did to the calls of a conversation.
+func handsOf(ctx context.Context, conv *parley.Conversation) (*hands, error) {
+	h := &hands{from: map[string]string{}, did: map[string]terminal.Hand{}}
+	for e, err := range conv.Facts(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		switch body := e.Body.(type) {
+		case *parley.Verdict:
+			h.from[body.ID] = body.From
+		case *parley.ToolCallRequested:
+			if len(body.Arguments) > 0 {
+				h.did[body.Call] = terminal.Hand{By: h.from[body.By], Edited: string(body.Arguments)}
 			}
+		case *parley.ToolCallAnswered:
+			h.did[body.Call] = terminal.Hand{By: h.from[body.By], Answered: true}
 		}
 	}
+	return h, nil
 }
 
 // of is what people did to the calls of a message.
-func (h *hands) of(t *accumulator.Transcript, m events.Message) map[string]terminal.Hand {
+func (h *hands) of(v *parley.View, m parley.Message) map[string]terminal.Hand {
 	people := map[string]terminal.Hand{}
 	for _, p := range m.Parts {
 		hand, ok := h.did[p.Call]
@@ -169,7 +166,7 @@ func (h *hands) of(t *accumulator.Transcript, m events.Message) map[string]termi
 			continue
 		}
 		if hand.Edited != "" {
-			if original, ok := t.Part(p.Call); ok {
+			if original, ok := v.Proposed(p.Call); ok {
 				hand.Edited = original.Arguments
 			}
 		}

@@ -7,19 +7,19 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 )
 
 // fetchWhole puts whole results in the place of those of which a message holds
 // the beginning.
-func (s *session) fetchWhole(ctx context.Context, messages []events.Message) error {
+func (s *session) fetchWhole(ctx context.Context, messages []parley.Message) error {
 	for i := range messages {
 		for j := range messages[i].Parts {
 			p := &messages[i].Parts[j]
 			if p.Object == nil {
 				continue
 			}
-			whole, err := s.Get(ctx, p.Object)
+			whole, err := s.Fetch(ctx, p.Object)
 			if err != nil {
 				return err
 			}
@@ -33,8 +33,8 @@ func (s *session) fetchWhole(ctx context.Context, messages []events.Message) err
 type only struct{ result, attachment string }
 
 // printAttachment writes the bytes of one attachment and nothing else.
-func (s *session) printAttachment(ctx context.Context, messages []events.Message, name string) error {
-	var found []events.Attachment
+func (s *session) printAttachment(ctx context.Context, messages []parley.Message, name string) error {
+	var found []parley.Attachment
 	for _, m := range messages {
 		for _, p := range m.Parts {
 			for _, f := range p.Attachments {
@@ -54,7 +54,7 @@ func (s *session) printAttachment(ctx context.Context, messages []events.Message
 		}
 		return &exitError{exitUsage, fmt.Errorf("%d attachments are called %q: name one by its object: %s", len(found), name, strings.Join(objects, ", "))}
 	}
-	data, err := s.Get(ctx, found[0].Object)
+	data, err := s.Fetch(ctx, found[0].Object)
 	if err != nil {
 		return err
 	}
@@ -76,11 +76,11 @@ func printBytes(data []byte) error {
 
 // printResult prints the whole result of one call, named by its id or by the end
 // or beginning of it, and nothing else.
-func (s *session) printResult(ctx context.Context, messages []events.Message, call string) error {
-	var found []events.Part
+func (s *session) printResult(ctx context.Context, messages []parley.Message, call string) error {
+	var found []parley.Part
 	for _, m := range messages {
 		for _, p := range m.Parts {
-			if p.Kind == events.PartResult && (strings.HasPrefix(p.Call, call) || strings.HasSuffix(p.Call, call)) {
+			if p.Kind == parley.PartResult && (strings.HasPrefix(p.Call, call) || strings.HasSuffix(p.Call, call)) {
 				found = append(found, p)
 			}
 		}
@@ -93,7 +93,7 @@ func (s *session) printResult(ctx context.Context, messages []events.Message, ca
 	}
 	text := []byte(found[0].Text)
 	if o := found[0].Object; o != nil {
-		whole, err := s.Get(ctx, o)
+		whole, err := s.Fetch(ctx, o)
 		if err != nil {
 			return err
 		}

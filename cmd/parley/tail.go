@@ -10,11 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 // watch is what tail and replay are told.
@@ -82,62 +80,48 @@ with pauses cut to two seconds, elsewhere flat out.`,
 // original speed is asked for.
 const longestPause = 2 * time.Second
 
-// pace waits as long as the log did between two messages, scaled. It is nil for
-// flat out.
-func (w *watch) pace() (func(ctx context.Context, gap time.Duration) error, error) {
-	speed, longest := w.speed, longestPause
+// pace is the pace of a replay; nil is as fast as the log can be read.
+func (w *watch) pace() (*parley.Pace, error) {
+	pace := &parley.Pace{Speed: w.speed, LongestPause: longestPause}
 	switch {
 	case w.speed < 0:
 		return nil, &exitError{exitUsage, fmt.Errorf("--speed %g must be above 0", w.speed)}
-	case w.flat, speed == 0 && !w.original && (w.json || w.raw || !profile().Interactive):
+	case w.flat, w.speed == 0 && !w.original && (w.json || w.raw || !profile().Interactive):
 		return nil, nil
 	case w.original:
-		speed, longest = 1, 1<<62
-	case speed == 0:
-		speed = 1
+		return &parley.Pace{}, nil
 	}
-	return func(ctx context.Context, gap time.Duration) error {
-		if !pause(ctx, min(time.Duration(float64(gap)/speed), longest)) {
-			return context.Cause(ctx)
-		}
-		return nil
-	}, nil
+	return pace, nil
 }
 
-func (w *watch) start() (bus.From, error) {
-	var from bus.From
+func (w *watch) start() (parley.From, error) {
+	var from parley.From
+	var err error
 	if w.from != "" {
-		c, err := bus.ParseCursor(w.from)
-		if err != nil {
-			return from, &exitError{exitUsage, err}
-		}
-		from.After = c
+		from.After, err = parley.ParseCursor(w.from)
 	}
 	if w.since > 0 {
 		from.Since = time.Now().Add(-w.since)
 	}
-	return from, nil
+	return from, err
 }
 
 func (w *watch) view() view {
-	switch {
-	case w.json:
+	if w.json {
 		return &lines{os.Stdout}
-	case w.raw:
-		return &raw{os.Stdout}
 	}
 	return newPeople(os.Stdout, terminal.Options{Reasoning: w.reasoning, ShowUser: true})
 }
 
-func (w *watch) run(ctx context.Context, conversation string, ended bool, pace func(context.Context, time.Duration) error) (err error) {
-	if err := topology.CheckID("conversation", conversation); err != nil {
-		return &exitError{exitUsage, err}
+func (w *watch) run(ctx context.Context, conversation string, ended bool, pace *parley.Pace) (err error) {
+	if err := parley.CheckID(conversation); err != nil {
+		return err
 	}
 	from, err := w.start()
 	if err != nil {
 		return err
 	}
-	from.Ended = ended
+	from.NoFollow = ended
 	ctx, stop := daemon.Signals(ctx)
 	defer stop()
 	s, err := w.app.client(ctx)
@@ -146,65 +130,70 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace f
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	v := w.view()
-	p := &player{ctx: ctx, view: v, pace: pace, people: !w.json && !w.raw}
-	err = p.play(s.Attach(ctx, conversation, from))
-	var gone *bus.ExpiredError
-	if errors.As(err, &gone) && !gone.OtherLog && from.After.Sequence == 0 {
+	p := &player{watch: w, ctx: ctx, conv: s.Conversation(conversation), view: v, pace: pace}
+	err = p.play(from)
+	gone, expired := errors.AsType[*parley.CursorExpiredError](err)
+	if expired && !gone.OtherLog && from.After.Sequence == 0 {
 		// What is left is shown all the same, after a word on what is not.
 		fmt.Fprintln(os.Stderr, err)
 		from.After = gone.Resume
-		err = p.play(s.Attach(ctx, conversation, from))
+		err = p.play(from)
 	}
 	if err != nil {
 		return errors.Join(v.Close(), err)
 	}
-	shown := p.shown
-	if shown == 0 && ended && ctx.Err() == nil && w.from == "" && w.since == 0 {
+	if p.shown == 0 && ended && ctx.Err() == nil && w.from == "" && w.since == 0 {
 		return fmt.Errorf("the log holds nothing of conversation %s: `parley ls` lists what there is, `parley show` what was said before the log's beginning", conversation)
 	}
 	return v.Close()
 }
 
-// player shows messages as they come, or at the pace of the log.
+// player shows a conversation as it comes, or at a pace.
 type player struct {
-	ctx    context.Context
-	view   view
-	pace   func(context.Context, time.Duration) error
-	last   time.Time
-	shown  int
-	people bool // a deleted conversation is an error
+	*watch
+	ctx   context.Context
+	conv  *parley.Conversation
+	view  view
+	pace  *parley.Pace
+	shown int
 }
 
-func (p *player) play(messages iter.Seq2[bus.Message, error]) error {
-	for m, err := range messages {
+// play shows events, or messages as they are on the bus, until the log ends or the
+// command is told to stop.
+func (p *player) play(from parley.From) error {
+	if p.raw {
+		return each(p, p.conv.RawMessages(p.ctx, from), func(m parley.RawMessage) error {
+			_, err := fmt.Printf("[#%d] %s\n%s\n", m.Sequence, m.Subject, m.Data)
+			return outputError(err)
+		})
+	}
+	all := p.conv.Events(p.ctx, from)
+	if p.pace != nil {
+		all = p.conv.Replay(p.ctx, from, *p.pace)
+	}
+	return each(p, all, func(e parley.Event) error {
+		if err := p.view.Show(e); err != nil || p.json {
+			return err
+		}
+		if d, ok := e.Body.(*parley.Decision); ok && d.State.Phase == parley.PhaseDeleted {
+			return p.conv.Exists(p.ctx)
+		}
+		return nil
+	})
+}
+
+// each shows what an iterator yields.
+func each[T any](p *player, all iter.Seq2[T, error], show func(T) error) error {
+	for one, err := range all {
 		if err != nil && p.ctx.Err() != nil {
 			return nil // told to stop
 		}
+		if err == nil {
+			p.shown++
+			err = show(one)
+		}
 		if err != nil {
 			return err
-		}
-		if p.pace != nil && !p.last.IsZero() && m.Time.After(p.last) {
-			if p.pace(p.ctx, m.Time.Sub(p.last)) != nil {
-				return nil // told to stop
-			}
-		}
-		p.last = m.Time
-		p.shown++
-		if err := p.view.Show(m); err != nil {
-			return err
-		}
-		if err := deletedIn(m); err != nil && p.people {
-			return err
-		}
-	}
-	return nil
-}
-
-// deletedIn is an error when a message says that the conversation was deleted.
-func deletedIn(m bus.Message) error {
-	for _, l := range m.Lines {
-		if d, ok := l.Event.(*events.Decision); ok && m.Channel == events.ChannelTurn && d.State.Phase == events.PhaseDeleted {
-			return deletedError(m.Conversation, &d.State)
 		}
 	}
 	return nil

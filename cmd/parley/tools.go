@@ -14,8 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -49,16 +48,6 @@ Tool names are for models: letters, digits, _ and -. ` + "`parley tools call`" +
 	return cmd
 }
 
-// served is a tool and how it stands, as programs read it. Lag, Running and
-// Retried are absent where this user may not see the queues.
-type served struct {
-	events.ToolSpec
-	Workers []string `json:"workers"`
-	Lag     *uint64  `json:"lag,omitempty"`
-	Running *int     `json:"running,omitempty"`
-	Retried *int     `json:"retried,omitempty"`
-}
-
 func (a *app) tools(ctx context.Context, name string) (err error) {
 	asJSON, err := a.json()
 	if err != nil {
@@ -73,18 +62,17 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	queues, err := s.Queues(ctx)
+	all, err := s.Tools(ctx)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "how the queues stand is not shown: %v\n", unanswered(err))
 	}
-	all := servedTools(offers, queues, err == nil)
 	if name == "" {
 		return printTools(all, asJSON)
 	}
-	i := slices.IndexFunc(all, func(t served) bool { return t.Name == name })
+	i := slices.IndexFunc(all, func(t parley.Tool) bool { return t.Name == name })
 	switch {
 	case i < 0:
-		return s.nobodyServes(name, offers)
+		return parley.NoSuchTool(name, s.where(), offers)
 	case asJSON:
 		return printJSON(all[i])
 	}
@@ -92,72 +80,17 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 }
 
 // offersOf lists what is offered. A tool that is asked for by name is waited for
-// a moment, as its worker can fall out of a list that is read while it says
-// again that it is there.
-func (s *session) offersOf(ctx context.Context, name string) ([]bus.Offer, error) {
-	offers, _, err := s.offersWith(ctx, func(offers []bus.Offer) bool { return name == "" || specOf(offers, name) != nil })
+// a moment, as its worker can fall out of a list that is read while it repeats its
+// announcement.
+func (s *session) offersOf(ctx context.Context, name string) ([]parley.Offer, error) {
+	offers, _, err := s.AwaitOffers(ctx, func(offers []parley.Offer) bool { return name == "" || parley.SpecOf(offers, name) != nil })
 	return offers, err
 }
 
-// specOf is what a tool says about itself; nil when nobody serves it.
-func specOf(offers []bus.Offer, name string) *events.ToolSpec {
-	for _, o := range offers {
-		if o.Kind == "tool" && o.Name == name && o.Tool != nil {
-			return o.Tool
-		}
-	}
-	return nil
-}
-
-// nobodyServes says that a call of a tool would wait for a worker that is not
-// there.
-func (s *session) nobodyServes(name string, offers []bus.Offer) error {
-	var names []string
-	for _, t := range servedTools(offers, nil, false) {
-		names = append(names, t.Name)
-	}
-	return &exitError{exitNobody, fmt.Errorf("nobody serves a tool %q on %s; served are: %s", name, s.where(), cmp.Or(strings.Join(names, ", "), "none"))}
-}
-
-// servedTools puts what workers offer beside how the queues stand, by name.
-func servedTools(offers []bus.Offer, queues []bus.QueueInfo, known bool) []served {
-	var all []served
-	at := func(name string) *served {
-		i, found := slices.BinarySearchFunc(all, name, func(t served, name string) int { return strings.Compare(t.Name, name) })
-		if !found {
-			t := served{ToolSpec: events.ToolSpec{Name: name}, Workers: []string{}}
-			if known {
-				t.Lag, t.Running, t.Retried = new(uint64), new(int), new(int)
-			}
-			all = slices.Insert(all, i, t)
-		}
-		return &all[i]
-	}
-	for _, o := range offers {
-		if o.Kind != "tool" || o.Tool == nil {
-			continue
-		}
-		t := at(o.Name)
-		if len(t.Workers) == 0 {
-			t.ToolSpec = *o.Tool
-			t.Name, t.Effect = o.Name, cmp.Or(o.Tool.Effect, events.EffectOnce)
-		}
-		t.Workers = append(t.Workers, o.Worker)
-	}
-	for _, q := range together(queues) {
-		if q.Kind != "tool" || q.Lag == 0 && q.Running == 0 && specOf(offers, q.Name) == nil {
-			continue // a queue stays when its tool is gone
-		}
-		t := at(q.Name)
-		t.Lag, t.Running, t.Retried = &q.Lag, &q.Running, &q.Retried
-	}
-	return all
-}
-
-func printTools(all []served, asJSON bool) error {
+func printTools(all []parley.Tool, asJSON bool) error {
 	if asJSON {
 		if all == nil {
-			all = []served{}
+			all = []parley.Tool{}
 		}
 		return printJSON(all)
 	}
@@ -171,12 +104,12 @@ func printTools(all []served, asJSON bool) error {
 		if len(t.Workers) == 0 {
 			about = "nobody serves it"
 		}
-		rows = append(rows, []string{t.Name, cmp.Or(string(t.Effect), "-"), t.timeout(), fmt.Sprint(len(t.Workers)), number(t.Lag), number(t.Running), about})
+		rows = append(rows, []string{t.Name, cmp.Or(string(t.Effect), "-"), timeoutOf(t), fmt.Sprint(len(t.Workers)), number(t.Lag), number(t.Running), about})
 	}
 	return outputError(terminal.Table(os.Stdout, profile(), []string{"TOOL", "EFFECT", "TIMEOUT", "WORKERS", "LAG", "RUNNING", "DESCRIPTION"}, rows))
 }
 
-func (t *served) timeout() string {
+func timeoutOf(t parley.Tool) string {
 	switch {
 	case len(t.Workers) == 0:
 		return "-"
@@ -202,7 +135,7 @@ func orDefault[N int | int64](n N, unit string) string {
 }
 
 // printTool shows a tool whole.
-func printTool(t served) error {
+func printTool(t parley.Tool) error {
 	queue := fmt.Sprintf("%s wait, %s run", number(t.Lag), number(t.Running))
 	if t.Retried != nil && *t.Retried > 0 {
 		queue += fmt.Sprintf(", %d of them again", *t.Retried)
@@ -213,7 +146,7 @@ func printTool(t served) error {
 		{"queue", queue},
 	}
 	if len(t.Workers) > 0 {
-		timeout := t.timeout()
+		timeout := timeoutOf(t)
 		if t.TimeoutMS == 0 {
 			timeout = "the worker's default"
 		}
@@ -256,7 +189,7 @@ func indented(raw json.RawMessage) string {
 func printText(text string) error {
 	p := profile()
 	if p.Width > 0 {
-		said := events.Message{Role: events.RoleAssistant, Parts: []events.Part{{Kind: events.PartText, Text: text}}}
+		said := parley.Message{Role: parley.RoleAssistant, Parts: []parley.Part{{Kind: parley.PartText, Text: text}}}
 		return outputError(terminal.Transcript(os.Stdout, p, terminal.FormatText, "", []terminal.TranscriptEntry{{Message: said}}))
 	}
 	if text != "" && !strings.HasSuffix(text, "\n") {
@@ -287,7 +220,7 @@ func (a *app) completeTool(cmd *cobra.Command, args []string, _ string) ([]strin
 		return nil, cobra.ShellCompDirectiveError
 	}
 	var out []string
-	for _, t := range servedTools(offers, nil, false) {
+	for _, t := range parley.ToolsIn(offers) {
 		about, _, _ := strings.Cut(t.Description, "\n")
 		out = append(out, t.Name+"\t"+about)
 	}

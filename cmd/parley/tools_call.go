@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
@@ -84,9 +85,9 @@ func (c *toolCall) run(ctx context.Context, name, raw string) (err error) {
 	if err != nil {
 		return err
 	}
-	spec := specOf(offers, name)
+	spec := parley.SpecOf(offers, name)
 	if spec == nil {
-		return s.nobodyServes(name, offers)
+		return parley.NoSuchTool(name, s.where(), offers)
 	}
 	if err := checkArguments(*spec, raw); err != nil {
 		return err
@@ -96,7 +97,7 @@ func (c *toolCall) run(ctx context.Context, name, raw string) (err error) {
 		return err
 	}
 	if c.full && result.Object != nil {
-		whole, err := s.Get(ctx, result.Object)
+		whole, err := s.Fetch(ctx, result.Object)
 		if err != nil {
 			return fmt.Errorf("fetch the whole result of %s: %w", name, err)
 		}
@@ -107,14 +108,14 @@ func (c *toolCall) run(ctx context.Context, name, raw string) (err error) {
 	} else {
 		err = c.print(result)
 	}
-	if err == nil && result.Status != events.StatusOK {
+	if err == nil && result.Status != parley.StatusOK {
 		err = &exitError{exitFailed, fmt.Errorf("the call of %s ended as %s", name, result.Status)}
 	}
 	return err
 }
 
 // checkArguments refuses what the tool would refuse.
-func checkArguments(spec events.ToolSpec, raw string) error {
+func checkArguments(spec parley.ToolSpec, raw string) error {
 	var v tool.Validator
 	err := v.Validate(spec, raw)
 	switch {
@@ -127,7 +128,7 @@ func checkArguments(spec events.ToolSpec, raw string) error {
 }
 
 // call runs the call, and shows what the tool prints on its way.
-func (c *toolCall) call(ctx context.Context, s *session, spec events.ToolSpec, raw string) (*events.ToolResult, error) {
+func (c *toolCall) call(ctx context.Context, s *session, spec parley.ToolSpec, raw string) (*parley.ToolResult, error) {
 	late := fmt.Errorf("the call of %s was cancelled: it had not ended after %s; --timeout gives it longer", spec.Name, c.timeout)
 	timed, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
 	defer cancel()
@@ -138,10 +139,10 @@ func (c *toolCall) call(ctx context.Context, s *session, spec events.ToolSpec, r
 			return
 		}
 		// Nobody is told of an error: there is nowhere else to say so.
-		_ = out.Show(terminal.Entry{Line: events.Line{Event: &events.ToolOutput{Call: spec.Name, Index: shown, Text: text}}})
+		_ = out.Show(terminal.Entry{Line: events.Line{Event: &parley.ToolOutput{Call: spec.Name, Index: shown, Text: text}}})
 		shown++
 	}
-	result, err := s.Call(timed, bus.Call{Tool: spec, Arguments: events.Arguments(raw), Output: show})
+	result, err := s.CallTool(timed, parley.ToolCall{Spec: &spec, Arguments: json.RawMessage(raw), Output: show})
 	_ = out.Close() // as above
 	if ctx.Err() != nil && err != nil {
 		return nil, &exitError{exitCancelled, fmt.Errorf("the call of %s was cancelled", spec.Name)}
@@ -150,7 +151,7 @@ func (c *toolCall) call(ctx context.Context, s *session, spec events.ToolSpec, r
 }
 
 // print shows a result to people: the text, and below it what else there is.
-func (c *toolCall) print(r *events.ToolResult) error {
+func (c *toolCall) print(r *parley.ToolResult) error {
 	text := r.Content
 	if text == "" && len(r.Structured) > 0 {
 		text = indented(r.Structured)

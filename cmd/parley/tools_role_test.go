@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/daemon/toolworker"
@@ -42,12 +44,18 @@ func governed(t *testing.T, roles ...topology.Role) func(topology.Role) *session
 		if r == topology.Admin {
 			plan = &topology.Plan{}
 		}
-		b, err := bus.Connect(t.Context(), bus.Config{URL: s.ClientURL(), User: string(r), Password: "p", InboxPrefix: r.Inbox()}, plan)
+		cfg := parley.Config{URL: s.ClientURL(), User: string(r), Password: "p", InboxPrefix: r.Inbox()}
+		b, err := bus.Connect(t.Context(), bus.Config(cfg), plan)
 		if err != nil {
 			t.Fatalf("%s: %v", r, err)
 		}
 		t.Cleanup(b.Close)
-		return &session{Bus: b, stop: func() {}}
+		c, err := parley.Connect(t.Context(), cfg)
+		if err != nil {
+			t.Fatalf("%s: %v", r, err)
+		}
+		t.Cleanup(c.Close)
+		return &session{Client: c, bus: b, stop: func() {}}
 	}
 }
 
@@ -61,7 +69,7 @@ func serveTools(t *testing.T, s *session) {
 	ctx, stop := context.WithCancel(t.Context())
 	started, ended := make(chan struct{}), make(chan error, 1)
 	role := toolworker.Role(daemon.Config{Name: "worker"}, slog.New(slog.DiscardHandler), tools, nil, nil)
-	go func() { ended <- daemon.RunRoles(ctx, s.Bus, []daemon.Role{role}, func() { close(started) }) }()
+	go func() { ended <- daemon.RunRoles(ctx, s.bus, []daemon.Role{role}, func() { close(started) }) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -91,7 +99,7 @@ func TestWithThePermissionsOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := s.Call(t.Context(), bus.Call{Tool: *specOf(offers, "calculate"), Arguments: json.RawMessage(`{"expression":"6*7"}`)})
+		r, err := s.CallTool(t.Context(), parley.ToolCall{Spec: parley.SpecOf(offers, "calculate"), Arguments: json.RawMessage(`{"expression":"6*7"}`)})
 		if err != nil || r.Status != events.StatusOK || r.Content != "42" {
 			t.Fatalf("the call came to %+v, %v", r, err)
 		}
@@ -100,11 +108,14 @@ func TestWithThePermissionsOf(t *testing.T) {
 	t.Run("an app top shows what may be read, and says what may not", func(t *testing.T) {
 		s := as(topology.App)
 		ctx, stop := context.WithCancel(t.Context())
-		roster, ended := s.NewRoster(), make(chan error, 1)
-		go func() { ended <- roster.Run(ctx) }()
+		o, known, ended := newObserver(s), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			o.follow(ctx, slog.New(slog.DiscardHandler), sync.OnceFunc(func() { close(known) }))
+		}()
 		defer func() { stop(); <-ended }()
-		<-roster.Ready()
-		f := newObserver(s, roster).look(ctx)
+		<-known
+		f := o.look(ctx)
 		said := strings.Join(f.Problems, "\n")
 		if len(f.Workers) != 1 || len(f.Shards) != 1 || !strings.Contains(said, "queues: no answer") {
 			t.Fatalf("the frame is %+v", f)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/daemon"
 )
 
@@ -69,7 +71,7 @@ func (a *app) top(ctx context.Context, once bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if s.server != nil {
-		return &exitError{exitNobody, errors.New("nothing runs on this data directory, so there is nothing to watch: start `parley up`, or set NATS_URL")}
+		return &parley.Error{Code: parley.CodeNoServer, Err: errors.New("nothing runs on this data directory, so there is nothing to watch: start `parley up`, or set NATS_URL")}
 	}
 	log, err := a.logger()
 	if err != nil {
@@ -78,17 +80,16 @@ func (a *app) top(ctx context.Context, once bool) (err error) {
 	g, run := errgroup.WithContext(ctx)
 	run, done := context.WithCancel(run)
 	defer done()
-	roster := s.NewRoster()
-	g.Go(func() error { return follow(run, roster, log) })
+	o, known := newObserver(s), make(chan struct{})
+	g.Go(func() error { o.follow(run, log, sync.OnceFunc(func() { close(known) })); return nil })
 	g.Go(func() error {
 		defer done()
 		select {
-		case <-roster.Ready():
-		case <-time.After(offersPatience): // the view says who is missing, not why
+		case <-known:
+		case <-time.After(knownTimeout): // the view says who is missing, not why
 		case <-run.Done():
 			return nil
 		}
-		o := newObserver(s, roster)
 		if live {
 			return watchLive(run, o)
 		}

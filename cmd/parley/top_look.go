@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 )
 
 const (
 	// lookPatience is how long one look waits for the server.
 	lookPatience = 2 * time.Second
+	// knownTimeout is how long a list of workers is waited for at the start.
+	knownTimeout = time.Second
 	// askAgain is when something is asked again that could not be read.
 	askAgain = 15 * time.Second
 	// restFactor bounds what looking costs the server: what took long to read
@@ -34,8 +37,11 @@ type frame struct {
 	Problems []string      `json:"problems,omitempty"` // what could not be read, and why
 }
 
+// QueueInfo is how a queue stands.
+type QueueInfo = parley.Queue
+
 type queueFrame struct {
-	bus.QueueInfo
+	QueueInfo
 	Workers int `json:"workers"`
 }
 
@@ -61,7 +67,6 @@ type shardFrame struct {
 type observer struct {
 	s      *session
 	server string
-	roster *bus.Roster
 	began  time.Time
 	seen   map[string]time.Time // since when, by worker
 
@@ -69,17 +74,32 @@ type observer struct {
 	last    frame
 	next    map[string]time.Time // when something is read again, by its name
 	problem map[string]string    // why it could not be read, by its name
-	queues  []bus.QueueInfo
+	queues  []parley.Queue
+	offers  []parley.Offer
 	owners  map[int]string
 }
 
-func newObserver(s *session, roster *bus.Roster) *observer {
-	o := &observer{s: s, server: s.where(), roster: roster, began: time.Now(),
+func newObserver(s *session) *observer {
+	o := &observer{s: s, server: s.where(), began: time.Now(),
 		seen: map[string]time.Time{}, next: map[string]time.Time{}, problem: map[string]string{}, owners: map[int]string{}}
 	for shard := range s.Shards() {
 		o.last.Shards = append(o.last.Shards, shardFrame{Shard: shard})
 	}
 	return o
+}
+
+// follow takes in what workers serve until ctx ends. known is called after each list.
+func (o *observer) follow(ctx context.Context, log *slog.Logger, known func()) {
+	for offers, err := range o.s.FollowOffers(ctx) {
+		if err != nil {
+			log.Warn("cannot see who serves tools, trying again", "error", err)
+			continue
+		}
+		o.mu.Lock()
+		o.offers = offers
+		o.mu.Unlock()
+		known()
+	}
 }
 
 // look reads how everything stands now. What could not be read stands as it was.
@@ -106,11 +126,11 @@ func (o *observer) look(ctx context.Context) *frame {
 		return err
 	})
 	ask("what waits", func(ctx context.Context) error {
-		ids, err := o.s.Timers(ctx)
+		n, err := o.s.WaitingCount(ctx)
 		if err == nil {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.last.Waiting = len(ids)
+			o.last.Waiting = n
 		}
 		return err
 	})
@@ -152,7 +172,7 @@ func unanswered(err error) error {
 
 // shard reads the end of a shard's log, and how fast it grew since.
 func (o *observer) shard(ctx context.Context, shard int) error {
-	end, _, err := o.s.EndOf(ctx, shard)
+	end, err := o.s.LogEnd(ctx, shard)
 	if err != nil {
 		return err
 	}
@@ -181,10 +201,9 @@ func (o *observer) leases(ctx context.Context) error {
 
 // frame puts together what was read.
 func (o *observer) frame() *frame {
-	offers := o.roster.Offers("")
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f := o.last
+	f, offers := o.last, o.offers
 	f.Time, f.Server, f.Shards = time.Now(), o.server, slices.Clone(o.last.Shards)
 	for i := range f.Shards {
 		f.Shards[i].Owner = o.owners[i]
@@ -202,48 +221,24 @@ func (o *observer) frame() *frame {
 	return &f
 }
 
-// together adds up the queues of one tool: that of the calls that can wait is
-// nobody's concern here.
-func together(queues []bus.QueueInfo) []bus.QueueInfo {
-	var all []bus.QueueInfo
-	at := map[[2]string]int{}
-	for _, q := range queues {
-		i, found := at[[2]string{q.Kind, q.Name}]
-		if !found {
-			i = len(all)
-			at[[2]string{q.Kind, q.Name}] = i
-			all = append(all, bus.QueueInfo{Kind: q.Kind, Name: q.Name})
-		}
-		all[i] = all[i].And(q)
-	}
-	return all
-}
-
 // queueFrames puts the queues beside those who serve them. A queue that nobody
 // serves and that holds nothing is left out: it stays when its tool is gone.
-func queueFrames(queues []bus.QueueInfo, offers []bus.Offer) []queueFrame {
+func queueFrames(queues []parley.Queue, offers []parley.Offer) []queueFrame {
 	all := []queueFrame{}
-	at := map[[2]string]int{}
-	for i, q := range together(queues) {
-		at[[2]string{q.Kind, q.Name}] = i
-		all = append(all, queueFrame{QueueInfo: q})
-	}
-	for _, o := range offers {
-		i, found := at[[2]string{o.Kind, o.Name}]
-		if !found {
-			i = len(all)
-			at[[2]string{o.Kind, o.Name}] = i
-			all = append(all, queueFrame{QueueInfo: bus.QueueInfo{Kind: o.Kind, Name: o.Name}})
+	for _, q := range parley.UsedQueues(queues, offers) {
+		f := queueFrame{QueueInfo: q}
+		for _, o := range offers {
+			if o.Kind == q.Kind && o.Name == q.Name {
+				f.Workers++
+			}
 		}
-		all[i].Workers++
+		all = append(all, f)
 	}
-	all = slices.DeleteFunc(all, func(q queueFrame) bool { return q.Workers == 0 && q.Lag == 0 && q.Running == 0 })
-	slices.SortFunc(all, func(a, b queueFrame) int { return strings.Compare(a.Kind+"."+a.Name, b.Kind+"."+b.Name) })
 	return all
 }
 
 // workers lists who is there, and since when.
-func (o *observer) workers(offers []bus.Offer, now time.Time) []workerFrame {
+func (o *observer) workers(offers []parley.Offer, now time.Time) []workerFrame {
 	all := []workerFrame{}
 	there := map[string]bool{}
 	for _, offer := range offers {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
 )
@@ -19,7 +19,7 @@ import (
 func busyFrame() *frame {
 	f := &frame{Time: time.Unix(0, 0), Server: "nats://127.0.0.1:4222", Messages: 12.34, Waiting: 2}
 	for i := range 30 {
-		f.Queues = append(f.Queues, queueFrame{QueueInfo: bus.QueueInfo{Kind: "tool", Name: fmt.Sprintf("tool_%d", i), Lag: uint64(i / 29), Running: i / 29}, Workers: 1})
+		f.Queues = append(f.Queues, queueFrame{QueueInfo: parley.Queue{Kind: "tool", Name: fmt.Sprintf("tool_%d", i), Lag: uint64(i / 29), Running: i / 29}, Workers: 1})
 	}
 	f.Queues[29].Workers = 0
 	for i := range 12 {
@@ -91,12 +91,12 @@ func TestAFrameForProgramsIsALineForEachThing(t *testing.T) {
 func TestQueuesStandBesideThoseWhoServeThem(t *testing.T) {
 	t.Parallel()
 	spec := func(name string) *events.ToolSpec { return &events.ToolSpec{Name: name} }
-	offers := []bus.Offer{
+	offers := []parley.Offer{
 		{Kind: "llm", Name: "openai", Worker: "l"},
 		{Kind: "tool", Name: "a", Worker: "v", Tool: spec("a")}, {Kind: "tool", Name: "a", Worker: "w", Tool: spec("a")},
 		{Kind: "tool", Name: "new", Worker: "w", Tool: spec("new")},
 	}
-	queues := []bus.QueueInfo{
+	queues := []parley.Queue{
 		{Kind: "tool", Name: "a", Lag: 3, Running: 2}, {Kind: "tool", Name: "gone"}, {Kind: "tool", Name: "lost", Lag: 7}, {Kind: "llm", Name: "openai"},
 	}
 	t.Run("in top", func(t *testing.T) {
@@ -108,23 +108,19 @@ func TestQueuesStandBesideThoseWhoServeThem(t *testing.T) {
 			t.Errorf("the queues are %q, want %q", got, want)
 		}
 	})
-	t.Run("in tools", func(t *testing.T) {
-		var got []string
-		for _, s := range servedTools(offers, queues, true) {
-			got = append(got, fmt.Sprintf("%s %s %d %s %q", s.Name, s.Effect, *s.Lag, s.Workers, s.timeout()))
+	for tool, want := range map[string]parley.Tool{"default": {Workers: []string{"w"}}, "-": {}} {
+		if got := timeoutOf(want); got != tool {
+			t.Errorf("the timeout of %+v is %q, want %q", want, got, tool)
 		}
-		if want := []string{`a once 3 [v w] "default"`, `lost  7 [] "-"`, `new once 0 [w] "default"`}; !slices.Equal(got, want) {
-			t.Errorf("the tools are %q, want %q", got, want)
-		}
-	})
+	}
 }
 
 func TestAWorkerIsSeenSinceItCame(t *testing.T) {
 	t.Parallel()
 	began := time.Unix(1000, 0)
 	o := &observer{began: began, seen: map[string]time.Time{}}
-	offer := func(worker string) bus.Offer { return bus.Offer{Kind: "tool", Name: "a", Worker: worker} }
-	seen := func(after time.Duration, offers ...bus.Offer) (out []string) {
+	offer := func(worker string) parley.Offer { return parley.Offer{Kind: "tool", Name: "a", Worker: worker} }
+	seen := func(after time.Duration, offers ...parley.Offer) (out []string) {
 		for _, w := range o.workers(offers, began.Add(after)) {
 			out = append(out, fmt.Sprintf("%s %g %t", w.Name, w.SeenSeconds, w.Before))
 		}

@@ -1,20 +1,16 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"time"
 
-	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 )
 
 // errRests says that a turn is left while it waits.
@@ -25,61 +21,51 @@ type untakenError struct{ error }
 
 // shownTurn is a turn that is shown until it has ended.
 type shownTurn struct {
-	q      *question
-	s      *session
-	v      view
-	desk   *desk
-	input  string       // the message that it answers
-	turn   string       // empty until it has begun
-	queued atomic.Bool  // it waits for the turn before
-	taken  atomic.Bool  // the orchestrator answered the message
-	heard  atomic.Int64 // when the last message came, Unix nanoseconds
-	end    *events.TurnEnded
-	// answered says that it is known what became of the message.
-	answered bool
-	err      error // why there is nothing to wait for
+	q    *question
+	v    view
+	desk *desk
+	turn *parley.Turn
+	end  *parley.TurnEnded
 }
 
 // turn says something and shows what comes of it until its turn has ended. The
 // end is nil when a chat goes on while the turn waits.
-func (q *question) turn(ctx context.Context, s *session, v view, text string) (*events.TurnEnded, error) {
-	var p pending
-	var err error
+func (q *question) turn(ctx context.Context, s *session, v view, text string) (*parley.TurnEnded, error) {
+	var before parley.Standing
+	conv := s.Conversation(q.conversation)
 	if !q.fresh {
-		if p, err = s.pending(ctx, q.conversation); err != nil {
+		if err := conv.Exists(ctx); err != nil && parley.CodeOf(err) != parley.CodeNotFound {
 			return nil, err
 		}
-		if err := deletedError(q.conversation, &p.State); err != nil {
+		var err error
+		if before, err = conv.Standing(ctx); err != nil {
 			return nil, err
 		}
 	}
-	t := &shownTurn{q: q, s: s, v: v}
-	seq, err := q.send(ctx, s, func(id string) events.Event {
-		t.input = id
-		return &events.UserMessage{ID: id, Text: text, Arrival: q.arrival, From: q.from}
-	})
+	turn, err := conv.Send(ctx, text, parley.WithArrival(q.arrival), parley.WithFrom(q.from))
 	if err != nil {
 		return nil, err
 	}
 	q.fresh = false
-	from := bus.From{}
+	from := parley.From{}
 	if !q.json {
-		after := seq - 1
+		after := turn.Start().Sequence
 		if q.seen > 0 {
 			after = q.seen // a chat left the turn before while it waited
 		}
-		if len(p.Awaiting) > 0 {
-			after = min(after, p.Lane)
+		if len(before.Waiting) > 0 {
+			after = min(after, before.Sequence)
 		}
 		if after > 0 {
-			from.After = bus.Cursor{Sequence: after, Index: bus.Whole}
+			from.After = parley.Cursor{Sequence: after, Index: parley.WholeMessage}
 		}
 	}
-	return t.watch(ctx, from, p)
+	t := &shownTurn{q: q, v: v, turn: turn}
+	return t.watch(ctx, s, from, before)
 }
 
-// watch shows the turn until it has ended. p is what waited before.
-func (t *shownTurn) watch(ctx context.Context, from bus.From, p pending) (*events.TurnEnded, error) {
+// watch shows the turn until it has ended. before is what waited before.
+func (t *shownTurn) watch(ctx context.Context, s *session, from parley.From, before parley.Standing) (*parley.TurnEnded, error) {
 	q := t.q
 	interrupts := make(chan os.Signal, 2)
 	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
@@ -90,96 +76,89 @@ func (t *shownTurn) watch(ctx context.Context, from bus.From, p pending) (*event
 			leave(errRests)
 		}
 	}
-	t.desk = newDesk(q, t.s, t.v.Close, rest)
+	t.desk = newDesk(q, s.Conversation(q.conversation), t.v.Close, rest)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer leave(nil)
-	others.Go(func() { t.interrupted(ctx, interrupts, leave) })
+	others.Go(func() { t.interrupted(ctx, s, interrupts, leave) })
 	others.Go(func() { t.desk.run(ctx) })
-	t.heard.Store(time.Now().UnixNano())
-	others.Go(func() { t.doubt(ctx, leave) })
-	t.desk.seed(p.Awaiting)
-	if t.answered = t.input == ""; t.answered {
+	t.desk.seed(before.Waiting)
+	if t.turn.ID() != "" {
 		t.desk.begins()
 	}
-	for m, err := range t.attach(ctx, from) {
-		if errors.Is(err, errRests) {
+	var failed error
+	for e, err := range t.attach(ctx, from) {
+		switch {
+		case errors.Is(err, errRests):
 			return nil, nil
+		case err != nil:
+			failed = untaken(err)
+			continue // it is the last
+		case e.Decided:
+			t.note(e.Body)
+			continue // the Decision shows it
 		}
-		if err != nil {
-			return nil, err
+		if e.Cursor.Sequence > before.Sequence {
+			t.desk.see(e)
 		}
-		t.heard.Store(time.Now().UnixNano())
-		if m.Sequence > p.Lane {
-			t.desk.see(m)
-		}
-		q.seen = max(q.seen, m.Sequence)
-		if err := q.screen.show(func() error { return t.v.Show(t.desk.shown(m)) }); err != nil {
+		q.seen = max(q.seen, e.Cursor.Sequence)
+		if err := q.screen.show(func() error { return t.v.Show(t.desk.shown(e)) }); err != nil {
 			return nil, err
 		}
 		t.desk.showed()
-		if decided(m, t.note); t.answered {
+		if t.turn.ID() != "" || t.turn.Queued() {
 			t.desk.begins()
 		}
-		if t.err != nil || t.end != nil {
-			return t.end, errors.Join(t.err, q.screen.show(func() error { return t.v.Turn(q.conversation) }))
-		}
-		rest()
-	}
-	return nil, errors.New("the conversation's log ended before the turn did")
-}
-
-// attach follows the conversation. What waited so long that the log let go of it
-// is followed from what is left.
-func (t *shownTurn) attach(ctx context.Context, from bus.From) func(func(bus.Message, error) bool) {
-	return func(yield func(bus.Message, error) bool) {
-		for m, err := range t.s.Attach(ctx, t.q.conversation, from) {
-			if errors.Is(err, bus.ErrCursorExpired) {
-				t.s.Attach(ctx, t.q.conversation, bus.From{Left: true})(yield)
-				return
-			}
-			if !yield(m, err) {
-				return
-			}
+		if t.end == nil {
+			rest()
 		}
 	}
+	if failed != nil {
+		if _, ok := errors.AsType[*untakenError](failed); !ok {
+			return nil, failed
+		}
+	}
+	return t.end, errors.Join(failed, q.screen.show(func() error { return t.v.Turn(q.conversation) }))
 }
 
-// note finds the turn of the message, and its end.
-func (t *shownTurn) note(e events.Event) {
-	switch e := e.(type) {
-	case *events.TurnStarted:
-		if slices.Contains(e.Inputs, t.input) {
-			t.turn = e.Turn
-			t.queued.Store(false)
+// untaken is an error of a message that is no part of any turn, in words for the one
+// who sent it; other errors as they are.
+func untaken(err error) error {
+	refused, ok := errors.AsType[*parley.AnswerError](err)
+	switch {
+	case !ok:
+		return err
+	case refused.Dropped:
+		return &untakenError{errors.New(refused.Answer.Reason)}
+	}
+	return &untakenError{fmt.Errorf("the message was not taken (%s): %s", refused.Answer.Answer, refused.Answer.Reason)}
+}
+
+// attach follows the conversation until the turn has ended. What waited so long that
+// it has expired from the log is followed from what is left.
+func (t *shownTurn) attach(ctx context.Context, from parley.From) iter.Seq2[parley.Event, error] {
+	return func(yield func(parley.Event, error) bool) {
+		for e, err := range t.turn.EventsFrom(ctx, from) {
+			if parley.CodeOf(err) == parley.CodeCursorExpired {
+				t.turn.EventsFrom(ctx, parley.From{Remaining: true})(yield)
+				return
+			}
+			if !yield(e, err) {
+				return
+			}
 		}
-	case *events.TurnEnded:
-		if e.Turn == t.turn {
-			t.end = e
-		}
-	case *events.InputAnswered:
-		if slices.Contains(e.Dropped, t.input) {
-			t.err = &untakenError{errors.New("the message was taken off the queue")}
-		}
-		if e.Input != t.input {
-			return
-		}
-		t.taken.Store(true)
-		t.answered = true
-		switch e.Answer {
-		case events.AnswerAccepted:
-			t.turn = cmp.Or(e.Turn, t.turn) // it may join one that runs
-		case events.AnswerQueued:
-			t.queued.Store(true)
-		default:
-			t.err = &untakenError{fmt.Errorf("the message was not taken (%s): %s", e.Answer, e.Reason)}
-		}
+	}
+}
+
+// note finds the turn's end.
+func (t *shownTurn) note(body parley.Body) {
+	if e, ok := body.(*parley.TurnEnded); ok && e.Turn == t.turn.ID() {
+		t.end = e
 	}
 }
 
 // interrupted turns the first interrupt into a Cancel, the second into leaving.
-func (t *shownTurn) interrupted(ctx context.Context, interrupts <-chan os.Signal, leave context.CancelCauseFunc) {
-	q := t.q
+func (t *shownTurn) interrupted(ctx context.Context, s *session, interrupts <-chan os.Signal, leave context.CancelCauseFunc) {
 	for n := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -190,16 +169,16 @@ func (t *shownTurn) interrupted(ctx context.Context, interrupts <-chan os.Signal
 			continue // it is for the editor
 		}
 		if n++; n > 1 {
-			leave(&exitError{exitCancelled, errors.New("left; the turn's end is in the log: parley tail " + q.conversation)})
+			leave(&exitError{exitCancelled, errors.New("left; the turn's end is in the log: parley tail " + t.q.conversation)})
 			return
 		}
-		cancel := events.Cancel{Reason: "interrupted"}
+		cancel := &parley.Cancel{Reason: "interrupted"}
 		what := "cancelling the turn"
-		if t.queued.Load() {
-			cancel.Scope, what = events.ScopeQueue, "taking the message off the queue"
+		if t.turn.Queued() {
+			cancel.Scope, what = parley.ScopeQueue, "taking the message off the queue"
 		}
 		t.desk.close("\n" + what + "; press Ctrl-C again to leave at once")
-		if err := q.publish(ctx, t.s, func(id string) events.Event { cancel.ID = id; return &cancel }); err != nil {
+		if _, err := s.Conversation(t.q.conversation).Publish(ctx, cancel); err != nil {
 			leave(err)
 			return
 		}

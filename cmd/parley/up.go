@@ -11,18 +11,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/daemon/llmworker"
 )
-
-// answerPatience is how long a command waits for an orchestrator's answer.
-const answerPatience = 10 * time.Second
 
 // deployment is what up is told.
 type deployment struct {
@@ -135,7 +132,7 @@ func (u *deployment) run(ctx context.Context, portGiven bool) (err error) {
 		})
 	}
 	g.Go(func() error {
-		return daemon.RunRoles(run, s.Bus, append([]daemon.Role{daemon.Keeper(health)}, roles...), func() { u.banner(run, s) })
+		return daemon.RunRoles(run, s.bus, append([]daemon.Role{daemon.Keeper(health)}, roles...), func() { u.banner(run, s) })
 	})
 	return g.Wait()
 }
@@ -147,25 +144,25 @@ func (u *deployment) open(ctx context.Context, log *slog.Logger, portGiven bool)
 		if slices.Contains(u.only, "broker") {
 			return nil, &exitError{exitUsage, errors.New("NATS_URL names a server, and --only broker would start another: unset one of them")}
 		}
-		cfg := a.cfg.NATS
+		cfg := parley.Config(a.cfg.NATS)
 		if cfg.URL == "" {
 			if cfg.URL = runningServer(a.data); cfg.URL == "" {
-				return nil, &exitError{exitNobody, fmt.Errorf("no server runs on %s: start one with `parley up --only broker`, or set NATS_URL", a.data)}
+				return nil, &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("no server runs on %s: start one with `parley up --only broker`, or set NATS_URL", a.data)}
 			}
 			cfg.Dial = a.dial
 		}
 		cfg.Name, cfg.Log = "parley up "+a.cfg.Name, log
-		b, err := bus.Connect(ctx, cfg, &a.cfg.Plan)
+		s, err := a.roleSession(ctx, cfg)
 		if err != nil {
-			return nil, &exitError{exitNobody, err}
+			return nil, &parley.Error{Code: parley.CodeNoServer, Err: err}
 		}
-		return &session{Bus: b, stop: func() {}}, nil
+		return s, nil
 	}
 	if url := runningServer(a.data); url != "" {
 		return nil, fmt.Errorf("a server runs on %s already, at %s: use it, stop it, or give another --data", a.data, url)
 	}
 	s, err := a.embed(ctx, log, u.port)
-	if err != nil && !portGiven && strings.Contains(err.Error(), "cannot be had") {
+	if errors.Is(err, broker.ErrPort) && !portGiven {
 		// Nobody asked for this very port.
 		s, err = a.embed(ctx, log, 0)
 	}
@@ -244,16 +241,9 @@ func (u *deployment) banner(ctx context.Context, s *session) {
 	}
 	var models, tools []string
 	if offers, err := s.Offers(ctx); err == nil {
-		for _, o := range offers {
-			switch {
-			case o.Kind == "llm":
-				// A route without a default model has none to name.
-				if model := strings.TrimSuffix(o.Model, "/"); !slices.Contains(models, model) {
-					models = append(models, model)
-				}
-			case o.Kind == "tool" && !slices.Contains(tools, o.Name):
-				tools = append(tools, o.Name)
-			}
+		models = parley.Models(offers)
+		for _, t := range parley.ToolsIn(offers) {
+			tools = append(tools, t.Name)
 		}
 	}
 	if s.Models != nil && u.wants("llm-worker") {

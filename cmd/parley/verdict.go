@@ -11,6 +11,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
 )
@@ -18,7 +19,7 @@ import (
 // ruling is what approve, reject, edit and answer are told.
 type ruling struct {
 	app       *app
-	verdict   events.Ruling
+	verdict   parley.Ruling
 	all       bool
 	always    bool
 	reason    string
@@ -48,7 +49,7 @@ somebody else was first.`,
 }
 
 func (a *app) approveCommand() *cobra.Command {
-	r := &ruling{verdict: events.RulingApprove}
+	r := &ruling{verdict: parley.RulingApprove}
 	cmd := a.verdictCommand(r, "approve CONVERSATION [CALL...]", "Let calls run that wait for approval, or a turn go on past a limit",
 		`A tool that asks for yes or no is told yes. With --always calls of the same tool,
 asked about by the same rule, run without asking in this conversation from now
@@ -56,7 +57,7 @@ on; "parley revoke" takes that back.`)
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if r.always {
-			r.verdict = events.RulingAlways
+			r.verdict = parley.RulingAlways
 		}
 		return r.run(cmd.Context(), args[0], args[1:])
 	}
@@ -66,7 +67,7 @@ on; "parley revoke" takes that back.`)
 }
 
 func (a *app) rejectCommand() *cobra.Command {
-	r := &ruling{verdict: events.RulingReject}
+	r := &ruling{verdict: parley.RulingReject}
 	cmd := a.verdictCommand(r, "reject CONVERSATION [CALL...]", "Do not run calls that wait; the model is told",
 		`A call that waits for its time or for an app's result can be rejected too, and a
 turn that waits at a limit ends. A tool that asks something is told that nobody
@@ -79,7 +80,7 @@ answers; its call goes on.`)
 }
 
 func (a *app) editCommand() *cobra.Command {
-	r := &ruling{verdict: events.RulingEdit}
+	r := &ruling{verdict: parley.RulingEdit}
 	cmd := a.verdictCommand(r, "edit CONVERSATION [CALL]", "Let a call run with other arguments",
 		`Without --arguments the arguments are opened in VISUAL or EDITOR. What is left is
 checked against the tool's schema before it runs.`)
@@ -90,7 +91,7 @@ checked against the tool's schema before it runs.`)
 }
 
 func (a *app) answerCommand() *cobra.Command {
-	r := &ruling{verdict: events.RulingAnswer}
+	r := &ruling{verdict: parley.RulingAnswer}
 	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call in the place of its tool, or what the tool asks for",
 		`The model reads TEXT as the call's result; "-" reads it from standard input. Where
 a tool asks something in the middle of its call, TEXT is a JSON object that fits
@@ -119,22 +120,22 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 			return &exitError{exitUsage, fmt.Errorf("--arguments: %w", err)}
 		}
 	}
-	return r.app.on(ctx, conversation, func(s *session, p *pending) error {
-		chosen, err := r.choose(p, words)
+	return r.app.on(ctx, conversation, func(s *session, c *standing) error {
+		chosen, err := r.choose(c, words)
 		if err != nil {
 			return err
 		}
-		v := &events.Verdict{Verdict: r.verdict, Reason: r.reason, From: r.from}
+		v := &parley.Verdict{Verdict: r.verdict, Reason: r.reason, From: r.from}
 		for _, a := range chosen {
-			c := events.CallVerdict{Call: a.Call, Digest: a.Digest, Content: r.content}
-			if r.verdict == events.RulingEdit {
-				if c.Arguments, err = r.edited(a); err != nil {
+			one := parley.CallVerdict{Call: a.Call, Digest: a.Digest, Content: r.content}
+			if r.verdict == parley.RulingEdit {
+				if one.Arguments, err = r.edited(a); err != nil {
 					return err
 				}
 			}
-			v.Calls = append(v.Calls, c)
+			v.Calls = append(v.Calls, one)
 		}
-		answer, err := s.tell(ctx, conversation, func(id string) events.Event { v.ID = id; return v })
+		answer, err := s.submit(ctx, c, v)
 		if err != nil {
 			return err
 		}
@@ -143,31 +144,31 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 }
 
 // fits reports whether this is a verdict that can decide a thing.
-func (r *ruling) fits(a events.Awaited) bool {
+func (r *ruling) fits(a parley.Waiting) bool {
 	switch r.verdict {
-	case events.RulingReject:
+	case parley.RulingReject:
 		return true
-	case events.RulingApprove, events.RulingAlways:
+	case parley.RulingApprove, parley.RulingAlways:
 		// What a tool asks is answered one by one, and every time it asks.
-		yes := r.verdict == events.RulingApprove && !r.all && terminal.YesOrNo(&a)
-		return yes || a.For == events.WaitApproval || a.For == events.WaitLimit
-	case events.RulingAnswer:
-		return a.For != events.WaitLimit && !terminal.YesOrNo(&a)
+		yes := r.verdict == parley.RulingApprove && !r.all && terminal.YesOrNo(&a.Awaited)
+		return yes || a.For == parley.WaitApproval || a.For == parley.WaitLimit
+	case parley.RulingAnswer:
+		return a.For != parley.WaitLimit && !terminal.YesOrNo(&a.Awaited)
 	}
-	return a.For == events.WaitApproval
+	return a.For == parley.WaitApproval
 }
 
 // choose finds what the words mean, or what can be decided so when there are
 // none.
-func (r *ruling) choose(p *pending, words []string) ([]events.Awaited, error) {
-	var chosen []events.Awaited
+func (r *ruling) choose(c *standing, words []string) ([]parley.Waiting, error) {
+	var chosen []parley.Waiting
 	for _, word := range words {
-		id, err := pick(word, p.Awaiting, func(a events.Awaited) (string, string) { return a.Call, a.Tool })
+		id, err := pick(word, c.Waiting, func(a parley.Waiting) (string, string) { return a.Call, a.Tool })
 		if err != nil {
 			return nil, err
 		}
-		a := events.Awaited{Call: id}
-		for _, one := range p.Awaiting {
+		a := parley.Waiting{Awaited: parley.Awaited{Call: id}}
+		for _, one := range c.Waiting {
 			if one.Call == id {
 				a = one
 			}
@@ -177,36 +178,36 @@ func (r *ruling) choose(p *pending, words []string) ([]events.Awaited, error) {
 	if len(words) > 0 {
 		return chosen, nil
 	}
-	for _, a := range p.Awaiting {
+	for _, a := range c.Waiting {
 		if r.fits(a) {
 			chosen = append(chosen, a)
 		}
 	}
 	switch {
-	case len(p.Awaiting) == 0:
-		return nil, fmt.Errorf("nothing waits in conversation %s: it is %s", p.Conversation, phase(&p.State))
+	case len(c.Waiting) == 0:
+		return nil, fmt.Errorf("nothing waits in conversation %s: it is %s", c.conv.ID(), phase(&c.State))
 	case len(chosen) == 0:
-		return nil, fmt.Errorf("nothing that waits in conversation %s can be decided so; it waits for:\n%s", p.Conversation, listed(p.Awaiting))
+		return nil, fmt.Errorf("nothing that waits in conversation %s can be decided so; it waits for:\n%s", c.conv.ID(), listed(c.Waiting))
 	case len(chosen) > 1 && !r.all:
 		how := "name one of them"
-		if r.verdict == events.RulingReject || r.verdict == events.RulingApprove || r.verdict == events.RulingAlways {
+		if r.verdict == parley.RulingReject || r.verdict == parley.RulingApprove || r.verdict == parley.RulingAlways {
 			how = "name those that are meant, or give --all"
 		}
-		return nil, &exitError{exitUsage, fmt.Errorf("%d things wait in conversation %s; %s:\n%s", len(chosen), p.Conversation, how, listed(chosen))}
+		return nil, &exitError{exitUsage, fmt.Errorf("%d things wait in conversation %s; %s:\n%s", len(chosen), c.conv.ID(), how, listed(chosen))}
 	}
 	return chosen, nil
 }
 
-func listed(all []events.Awaited) string {
+func listed(all []parley.Waiting) string {
 	var b strings.Builder
 	for _, a := range all {
-		fmt.Fprintf(&b, "  %s  %s\n", a.Call, awaitedLine(a))
+		fmt.Fprintf(&b, "  %s  %s\n", a.Call, terminal.AwaitedLine(a.Awaited))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // edited is what a call is to run with.
-func (r *ruling) edited(a events.Awaited) (json.RawMessage, error) {
+func (r *ruling) edited(a parley.Waiting) (json.RawMessage, error) {
 	if r.arguments != "" {
 		return json.RawMessage(r.arguments), nil
 	}

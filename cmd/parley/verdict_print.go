@@ -8,16 +8,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
 // print says what became of a verdict, call by call, and makes an error of what
 // was not accepted.
-func (r *ruling) print(asJSON bool, conversation string, chosen []events.Awaited, a *events.InputAnswered) error {
-	refused := len(a.Calls) == 0 && a.Answer != events.AnswerAccepted
+func (r *ruling) print(asJSON bool, conversation string, chosen []parley.Waiting, a *parley.InputAnswered) error {
+	refused := len(a.Calls) == 0 && a.Answer != parley.AnswerAccepted
 	for _, c := range a.Calls {
-		refused = refused || c.Answer != events.AnswerAccepted
+		refused = refused || c.Answer != parley.AnswerAccepted
 	}
 	failure := error(nil)
 	if refused {
@@ -30,15 +30,15 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []events.Awaited
 		return failure
 	}
 	if len(a.Calls) == 0 && refused {
-		return fmt.Errorf("%s: %s", a.Answer, a.Reason)
+		return notTaken(a)
 	}
 	for i, c := range a.Calls {
 		what, asked := c.Call, false
 		if i < len(chosen) && chosen[i].For != "" {
-			what, asked = awaitedLine(chosen[i]), chosen[i].For == events.WaitAnswer
+			what, asked = terminal.AwaitedLine(chosen[i].Awaited), chosen[i].For == parley.WaitAnswer
 		}
 		line := r.done(asked) + " " + what
-		if c.Answer != events.AnswerAccepted {
+		if c.Answer != parley.AnswerAccepted {
 			line = string(c.Answer) + " " + what + ": " + plainLine(c.Reason)
 		}
 		if _, err := fmt.Fprintln(os.Stdout, line); err != nil {
@@ -58,14 +58,14 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []events.Awaited
 // a tool asks.
 func (r *ruling) done(asked bool) string {
 	switch r.verdict {
-	case events.RulingReject:
+	case parley.RulingReject:
 		if asked {
 			return "declined"
 		}
 		return "rejected"
-	case events.RulingEdit:
+	case parley.RulingEdit:
 		return "edited"
-	case events.RulingAnswer:
+	case parley.RulingAnswer:
 		return "answered"
 	}
 	if asked {
@@ -89,16 +89,16 @@ or an end of them, or the tool's name) or all. Calls that run already go on.
 			if err != nil {
 				return err
 			}
-			return a.on(cmd.Context(), args[0], func(s *session, p *pending) error {
-				v := &events.Verdict{Verdict: events.RulingRevoke, From: from}
+			return a.on(cmd.Context(), args[0], func(s *session, c *standing) error {
+				v := &parley.Verdict{Verdict: parley.RulingRevoke, From: from}
 				for _, word := range args[1:] {
-					id, err := pick(word, p.State.Grants, func(g events.Grant) (string, string) { return g.ID, g.Tool })
+					id, err := pick(word, c.State.Grants, func(g parley.Grant) (string, string) { return g.ID, g.Tool })
 					if err != nil {
-						return fmt.Errorf("%q is no standing approval of this conversation: `parley policy %s` lists them", word, p.Conversation)
+						return fmt.Errorf("%q is no standing approval of this conversation: `parley policy %s` lists them", word, c.conv.ID())
 					}
 					v.Grants = append(v.Grants, id)
 				}
-				answer, err := s.tell(cmd.Context(), p.Conversation, func(id string) events.Event { v.ID = id; return v })
+				answer, err := s.submit(cmd.Context(), c, v)
 				if err != nil {
 					return err
 				}
@@ -111,7 +111,7 @@ or an end of them, or the tool's name) or all. Calls that run already go on.
 				if err != nil || asJSON {
 					return err
 				}
-				return printRevoked(answer, p.State.Grants)
+				return printRevoked(answer, c.State.Grants)
 			})
 		},
 	}
@@ -120,7 +120,7 @@ or an end of them, or the tool's name) or all. Calls that run already go on.
 	return cmd
 }
 
-func printRevoked(a *events.InputAnswered, grants []events.Grant) error {
+func printRevoked(a *parley.InputAnswered, grants []parley.Grant) error {
 	for _, id := range a.Revoked {
 		what := ""
 		for _, g := range grants {
@@ -145,35 +145,23 @@ func (a *app) completeCall(cmd *cobra.Command, args []string, _ string) ([]strin
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer func() { _ = s.Close() }() // nothing can be said while completing
-	var all []pending
+	var all []parley.Waiting
 	if len(args) == 0 {
-		all, err = s.allPending(ctx)
+		all, err = s.Waiting(ctx)
 	} else {
-		var p pending
-		p, err = s.pending(ctx, args[0])
-		all = append(all, p)
+		all, err = s.Conversation(args[0]).Waiting(ctx)
 	}
-	if err != nil {
+	if err != nil && len(all) == 0 {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	var out []string
-	for _, p := range all {
-		for _, w := range p.Awaiting {
-			if len(args) > 0 {
-				out = append(out, w.Call+"\t"+awaitedLine(w))
-			} else if w.Call == p.Awaiting[0].Call {
-				out = append(out, p.Conversation+"\t"+awaitedLine(w))
-			}
+	for i, w := range all {
+		line := terminal.AwaitedLine(w.Awaited)
+		if len(args) > 0 {
+			out = append(out, w.Call+"\t"+line)
+		} else if i == 0 || all[i-1].Conversation != w.Conversation {
+			out = append(out, w.Conversation+"\t"+line)
 		}
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-}
-
-// rowsOf are the rows of all that waits.
-func rowsOf(all []pending) []terminal.ApprovalRow {
-	var rows []terminal.ApprovalRow
-	for i := range all {
-		rows = append(rows, all[i].rows()...)
-	}
-	return rows
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/terminal"
 )
@@ -19,9 +19,9 @@ import (
 // complain about.
 var errBrokenPipe = errors.New("output closed")
 
-// view shows messages of a conversation, in one of three forms.
+// view shows events of a conversation, in one of two forms.
 type view interface {
-	Show(m bus.Message) error
+	Show(e parley.Event) error
 	// Turn is called when a turn has ended, and gives a line about it to the
 	// forms that are for people.
 	Turn(conversation string) error
@@ -43,15 +43,12 @@ func newPeople(w io.Writer, o terminal.Options) *people {
 	return &people{w: w, p: p, r: terminal.New(w, p, o), quiet: o.TextOnly}
 }
 
-func (v *people) Show(m bus.Message) error {
-	for i, l := range m.Lines[min(m.Skip, len(m.Lines)):] {
-		e := terminal.Entry{Cursor: m.Cursor(m.Skip + i).String(),
-			Channel: m.Channel, Time: m.Time, Live: m.Live, Line: l}
-		if err := v.r.Show(e); err != nil {
-			return outputError(err)
-		}
+func (v *people) Show(e parley.Event) error {
+	if e.Decided || e.Err != nil {
+		return nil // the Decision shows them; what cannot be read is in the dead letters
 	}
-	return nil
+	return outputError(v.r.Show(terminal.Entry{Cursor: e.Cursor.String(), Channel: e.Channel, Time: e.Time, Live: e.Live,
+		Line: events.Line{Event: e.Body, Raw: e.Raw}}))
 }
 
 func (v *people) Turn(conversation string) error {
@@ -79,40 +76,25 @@ type entry struct {
 	Cursor       string          `json:"cursor"`
 	Time         time.Time       `json:"time"`
 	Conversation string          `json:"conversation"`
-	Channel      events.Channel  `json:"channel"`
+	Channel      parley.Channel  `json:"channel"`
 	Call         string          `json:"call,omitempty"`
 	Event        json.RawMessage `json:"event"`
 }
 
-func (v *lines) Show(m bus.Message) error {
-	for i, l := range m.Lines {
-		if i < m.Skip {
-			continue
-		}
-		raw, err := json.Marshal(entry{Cursor: m.Cursor(i).String(), Time: m.Time, Conversation: m.Conversation, Channel: m.Channel, Call: m.Call, Event: l.Raw})
-		if err != nil {
-			return fmt.Errorf("event %d-%d: %w", m.Sequence, i, err)
-		}
-		if _, err := v.w.Write(append(raw, '\n')); err != nil {
-			return outputError(err)
-		}
+func (v *lines) Show(e parley.Event) error {
+	if e.Decided || e.Err != nil {
+		return nil // they are in the Decision; what cannot be read is in the dead letters
 	}
-	return nil
+	raw, err := json.Marshal(entry{Cursor: e.Cursor.String(), Time: e.Time, Conversation: e.Conversation, Channel: e.Channel, Call: e.Call, Event: e.Raw})
+	if err != nil {
+		return fmt.Errorf("event %s: %w", e.Cursor, err)
+	}
+	_, err = v.w.Write(append(raw, '\n'))
+	return outputError(err)
 }
 
 func (v *lines) Turn(string) error { return nil }
 func (v *lines) Close() error      { return nil }
-
-// raw shows messages as they are on the bus: subject and payload.
-type raw struct{ w io.Writer }
-
-func (v *raw) Show(m bus.Message) error {
-	_, err := fmt.Fprintf(v.w, "[#%d] %s\n%s\n", m.Sequence, m.Subject, m.Data)
-	return outputError(err)
-}
-
-func (v *raw) Turn(string) error { return nil }
-func (v *raw) Close() error      { return nil }
 
 func outputError(err error) error {
 	if errors.Is(err, syscall.EPIPE) {
@@ -137,15 +119,4 @@ func wrapped(text string, indent, width int) string {
 		line = strings.TrimLeft(line+" "+word, " ")
 	}
 	return strings.Join(append(out, pad+line), "\n")
-}
-
-// decided calls fn with each event that a message decides.
-func decided(m bus.Message, fn func(events.Event)) {
-	for i, l := range m.Lines {
-		if d, ok := l.Event.(*events.Decision); ok && i >= m.Skip {
-			for _, l := range d.Events {
-				fn(l.Event)
-			}
-		}
-	}
 }

@@ -21,6 +21,9 @@ import (
 // ErrInUse says that another process runs a server on the data directory.
 var ErrInUse = errors.New("data directory is in use")
 
+// ErrPort says that another program listens on the port.
+var ErrPort = errors.New("cannot be had")
+
 // Config of a server.
 type Config struct {
 	// Dir is the data directory; it is made when it does not exist.
@@ -126,7 +129,7 @@ func (b *Broker) start(cfg Config) error {
 func freePort(port int) (int, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return 0, fmt.Errorf("port %d on 127.0.0.1 cannot be had (%w): another server runs there; stop it, or use --port 0 for a free one", port, err)
+		return 0, fmt.Errorf("port %d on 127.0.0.1 %w (%w): another server runs there; stop it, or use --port 0 for a free one", port, ErrPort, err)
 	}
 	port = l.Addr().(*net.TCPAddr).Port
 	return port, l.Close()
