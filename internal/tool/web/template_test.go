@@ -30,6 +30,7 @@ func TestTemplatesAreExpanded(t *testing.T) {
 		{"an object is JSON", "https://a.example{?o}", `{"o":{"a":[1]}}`, "https://a.example?o=%7B%22a%22%3A%5B1%5D%7D"},
 		{"nothing in it, nothing done", "http://a.example:8080/x%20y", `{}`, "http://a.example:8080/x%20y"},
 		{"a placeholder in a value stays text", "https://a.example/{a}/{b}", `{"a":"{b}","b":1}`, "https://a.example/%7Bb%7D/1"},
+		{"names may have a hyphen", "https://a.example/{user-id}{?per-page}", `{"user-id":7,"per-page":20}`, "https://a.example/7?per-page=20"},
 		{"three dots are a name", "https://a.example/{a}", `{"a":"..."}`, "https://a.example/..."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
