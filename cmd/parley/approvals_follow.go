@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/parleybus/parley"
-	"github.com/parleybus/parley/internal/terminal"
 )
 
 func (a *app) followApprovals(ctx context.Context, s *session, asJSON bool) error {
@@ -61,12 +60,12 @@ func printChange(c parley.WaitingChange) error {
 	p := profile()
 	var line string
 	if p.Width == 0 {
-		line = strings.Join([]string{c.Time.Format(time.RFC3339), c.Change, c.Conversation, c.Call, string(c.For), terminal.AwaitedLine(c.Awaited)}, "\t")
+		line = strings.Join([]string{c.Time.Format(time.RFC3339), c.Change, c.Conversation, c.Call, string(c.For), awaitedLine(c.Awaited)}, "\t")
 	} else {
 		const least, end = 12, 8
 		head := fmt.Sprintf("%s  %-11s  ", c.Time.Local().Format("15:04:05"), c.Change)
 		ids := c.Conversation + " " + c.Call[max(0, len(c.Call)-end):]
-		what := terminal.CutLine(p, terminal.AwaitedLine(c.Awaited), max(least, p.Width-len(head)-len(ids)-2))
+		what := p.Line(awaitedLine(c.Awaited), max(least, p.Width-len(head)-len(ids)-2))
 		line = head + what + "  " + p.Dim(ids)
 	}
 	_, err := fmt.Fprintln(os.Stdout, line)

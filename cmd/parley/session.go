@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
@@ -200,7 +198,7 @@ func (a *app) embed(ctx context.Context, log *slog.Logger, port int) (*session, 
 	if err != nil {
 		return nil, err
 	}
-	cfg := parley.Config{Name: "parley " + a.cfg.Name, Log: log, Options: []nats.Option{server.InProcess()}}
+	cfg := parley.Config(bus.Config{Name: "parley " + a.cfg.Name, Log: log}.InProcess(server.InProcess()))
 	s, err := a.roleSession(ctx, cfg)
 	if err == nil {
 		err = s.bus.BreakLeases(ctx)

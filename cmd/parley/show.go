@@ -124,7 +124,7 @@ func printAwaited(format string, awaiting []parley.Waiting) error {
 	_, err := fmt.Fprint(os.Stdout, head)
 	for _, a := range awaiting {
 		if err == nil {
-			_, err = fmt.Fprintf(os.Stdout, item, waitsFor(a.For), terminal.AwaitedLine(a.Awaited), a.Call)
+			_, err = fmt.Fprintf(os.Stdout, item, waitsFor(a.For), awaitedLine(a.Awaited), a.Call)
 		}
 	}
 	return outputError(err)

@@ -201,7 +201,7 @@ func (r *ruling) choose(c *standing, words []string) ([]parley.Waiting, error) {
 func listed(all []parley.Waiting) string {
 	var b strings.Builder
 	for _, a := range all {
-		fmt.Fprintf(&b, "  %s  %s\n", a.Call, terminal.AwaitedLine(a.Awaited))
+		fmt.Fprintf(&b, "  %s  %s\n", a.Call, awaitedLine(a.Awaited))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
-	"github.com/parleybus/parley/internal/terminal"
 )
 
 // print says what became of a verdict, call by call, and makes an error of what
@@ -35,7 +34,7 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []parley.Waiting
 	for i, c := range a.Calls {
 		what, asked := c.Call, false
 		if i < len(chosen) && chosen[i].For != "" {
-			what, asked = terminal.AwaitedLine(chosen[i].Awaited), chosen[i].For == parley.WaitAnswer
+			what, asked = awaitedLine(chosen[i].Awaited), chosen[i].For == parley.WaitAnswer
 		}
 		line := r.done(asked) + " " + what
 		if c.Answer != parley.AnswerAccepted {
@@ -156,7 +155,7 @@ func (a *app) completeCall(cmd *cobra.Command, args []string, _ string) ([]strin
 	}
 	var out []string
 	for i, w := range all {
-		line := terminal.AwaitedLine(w.Awaited)
+		line := awaitedLine(w.Awaited)
 		if len(args) > 0 {
 			out = append(out, w.Call+"\t"+line)
 		} else if i == 0 || all[i-1].Conversation != w.Conversation {

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/events"
@@ -106,17 +104,5 @@ func outputError(err error) error {
 // wrapped breaks a notice between words, each line indented; width 0 is no
 // terminal, and breaks nothing.
 func wrapped(text string, indent, width int) string {
-	pad := strings.Repeat(" ", indent)
-	if width == 0 {
-		return pad + text
-	}
-	var out []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && utf8.RuneCountInString(pad+line)+1+utf8.RuneCountInString(word) > width {
-			out, line = append(out, pad+line), ""
-		}
-		line = strings.TrimLeft(line+" "+word, " ")
-	}
-	return strings.Join(append(out, pad+line), "\n")
+	return terminal.Profile{Width: width}.Wrap(text, indent)
 }

@@ -57,7 +57,10 @@ func waitsFor(w parley.Wait) string {
 }
 
 // plainLine makes a text of others one harmless line.
-func plainLine(text string) string { return terminal.Line(text) }
+func plainLine(text string) string { return terminal.Profile{Unicode: true}.Line(text, 0) }
+
+// awaitedLine is one awaited thing as one harmless line.
+func awaitedLine(a parley.Awaited) string { return terminal.Profile{Unicode: true}.Awaited(&a) }
 
 // commandLine is a command of parley that works on the same data as this one.
 func (a *app) commandLine(words ...string) string {
@@ -70,7 +73,7 @@ func (a *app) commandLine(words ...string) string {
 
 // howToDecide says what is awaited and which command decides it.
 func (a *app) howToDecide(conversation string, w parley.Awaited) string {
-	text := "waiting for " + waitsFor(w.For) + ": " + terminal.AwaitedLine(w)
+	text := "waiting for " + waitsFor(w.For) + ": " + awaitedLine(w)
 	switch w.For {
 	case parley.WaitTime:
 		return text

@@ -64,6 +64,15 @@ func (p Profile) stacked(w io.Writer, now time.Time, rows []ApprovalRow) error {
 	return nil
 }
 
+// Awaited names one awaited thing in a harmless line: the tool and the arguments
+// it would run with, the question of a tool in quotes, or the limit.
+func (p Profile) Awaited(a *events.Awaited) string {
+	if a.For == events.WaitLimit {
+		return "may it go on past " + p.line(toolOf(a)) + "?"
+	}
+	return strings.TrimSuffix(p.line(toolOf(a))+" "+p.argumentsOf(a), " ")
+}
+
 // toolOf names the tool, or the limit of a question.
 func toolOf(a *events.Awaited) string {
 	if a.For == events.WaitLimit {

@@ -54,3 +54,24 @@ func TestAListOfApprovalsThatCannotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestOneAwaitedThingIsOneHarmlessLine(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		a    events.Awaited
+		want string
+	}{
+		{"a call has its arguments, every space of them", events.Awaited{For: events.WaitApproval, Tool: "shell", Arguments: json.RawMessage(`{"cmd": "rm  -rf"}`)}, `shell {"cmd":"rm  -rf"}`},
+		{"what does not show is escaped", events.Awaited{For: events.WaitApproval, Tool: "a\x1b[2J\nb", Arguments: json.RawMessage("{\"a\":\"\u202e\"}")}, `a^[[2J b {"a":"\u202e"}`},
+		{"no arguments", events.Awaited{For: events.WaitTime, Tool: "later"}, "later"},
+		{"a limit", events.Awaited{For: events.WaitLimit, Reason: "steps"}, "may it go on past steps?"},
+		{"nothing that is known", events.Awaited{For: "x"}, "?"},
+		{"a question", events.Awaited{For: events.WaitAnswer, Tool: "book", Arguments: json.RawMessage(`{"message":"Which\nday?"}`)}, `book "Which day?"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := (Profile{Unicode: true}).Awaited(&c.a); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}

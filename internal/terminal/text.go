@@ -84,6 +84,16 @@ func (p Profile) line(s string) string {
 	return s
 }
 
+// Line makes a text of others harmless and one line of at most columns columns;
+// 0 is any number.
+func (p Profile) Line(text string, columns int) string {
+	line := p.line(text)
+	if columns > 0 {
+		line = p.cut(line, columns)
+	}
+	return line
+}
+
 // cells is the number of columns that s takes in a terminal, counted in grapheme
 // clusters: an emoji sequence takes what its sign takes.
 func cells(s string) int { return ansi.StringWidth(s) }
@@ -95,6 +105,12 @@ func (p Profile) cut(s string, width int) string {
 		tail = ""
 	}
 	return ansi.Truncate(s, width, tail)
+}
+
+// Wrap breaks a line of ours between words and puts indent spaces before each
+// line of it.
+func (p Profile) Wrap(line string, indent int) string {
+	return indented(strings.Repeat(" ", indent), p.narrower(indent).wrap(line))
 }
 
 // wrap breaks a line of ours between words, never inside one: ids are copied

@@ -123,6 +123,32 @@ func TestLinesOfEventsWithoutContentAreShownOrIgnoredNeverFatal(t *testing.T) {
 	}
 }
 
+func TestANoticeIsWrappedBehindItsIndent(t *testing.T) {
+	for _, c := range []struct {
+		width, indent int
+		want          string
+	}{
+		{0, 4, "    one two 漢字漢字 three"},
+		{20, 0, "one two 漢字漢字\nthree"},
+		{20, 4, "    one two 漢字漢字\n    three"},
+		{19, 4, "    one two\n    漢字漢字 three"},
+		{80, 2, "  one two 漢字漢字 three"},
+	} {
+		if got := (Profile{Width: c.width}).Wrap("one two 漢字漢字 three", c.indent); got != c.want {
+			t.Errorf("in %d columns, indented by %d: got %q, want %q", c.width, c.indent, got, c.want)
+		}
+	}
+}
+
+func TestALineIsCutWhereItIsToBe(t *testing.T) {
+	p := Profile{Unicode: true}
+	for columns, want := range map[int]string{0: "a ^[[2J b 漢字", 100: "a ^[[2J b 漢字", 11: "a ^[[2J b …", 5: "a ^[…", 1: "a"} {
+		if got := p.Line("a \x1b[2J\r\n b\t漢字 ", columns); got != want {
+			t.Errorf("in %d columns: got %q, want %q", columns, got, want)
+		}
+	}
+}
+
 func TestDurationsAndSizesForPeople(t *testing.T) {
 	for want, got := range map[string]string{
 		"3 ms": took(3 * time.Millisecond), "1.2 s": took(1240 * time.Millisecond), "2 m 5 s": took(125 * time.Second),
