@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -10,6 +11,32 @@ import (
 type Queue struct {
 	Consumer string // durable name on JOBS
 	Filter   string // subjects it takes
+}
+
+// Subject is the subject of the job with an id in this queue. It does not check
+// the id.
+func (q Queue) Subject(id string) string { return strings.TrimSuffix(q.Filter, "*") + id }
+
+// JobID returns the id of the generation or call that a job is for: the last
+// token of the job's subject.
+func JobID(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
+// QueueNamed returns the queue with a durable name, such as "tool_clock".
+func QueueNamed(consumer string) (Queue, error) {
+	kind, name, _ := strings.Cut(consumer, "_")
+	q, err := Queue{}, ErrBadID
+	switch kind {
+	case "llm":
+		q, err = LLMQueue(name)
+	case "tool":
+		q, err = ToolQueue(name)
+	case "toollow":
+		q, err = LowQueue(name)
+	}
+	if err != nil || q.Consumer != consumer {
+		return Queue{}, fmt.Errorf("%w: queue %q is not named llm_<route>, tool_<tool> or toollow_<tool>", ErrBadID, clip(consumer))
+	}
+	return q, nil
 }
 
 // RouteToken is the queue of a route: what stands before the first slash of

@@ -173,6 +173,24 @@ func TestJobSubjects(t *testing.T) {
 	}
 }
 
+func TestQueuesAreFoundByTheirNames(t *testing.T) {
+	for name, subject := range map[string]string{
+		"llm_ollama":    "jobs.llm.ollama." + call,
+		"tool_a_b-c":    "jobs.tool.a_b-c." + call,
+		"toollow_clock": "jobs.tool.clock.low." + call,
+	} {
+		q, err := topology.QueueNamed(name)
+		if err != nil || q.Consumer != name || q.Subject(call) != subject || topology.JobID(subject) != call {
+			t.Errorf("%s: %+v, %v", name, q, err)
+		}
+	}
+	for _, name := range []string{"", "llm", "llm_", "llm_a/b", "tool_a.b", "other_x", "tool_*"} {
+		if q, err := topology.QueueNamed(name); !errors.Is(err, topology.ErrBadID) {
+			t.Errorf("%q is taken for %+v, %v", name, q, err)
+		}
+	}
+}
+
 // A conversation never moves: these values stand for all time.
 func TestShardOfIsFixed(t *testing.T) {
 	for id, want := range map[string][3]int{ // of 3, 8 and 16 shards
