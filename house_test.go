@@ -22,7 +22,7 @@ import (
 const module = "github.com/parleybus/parley/"
 
 // lower are the layers under the services; imports go one way, downwards:
-// cmd -> daemon gateway orchestrator worker -> bus llm tool policy ->
+// cmd -> daemon gateway orchestrator worker -> jobs -> bus llm tool policy ->
 // accumulator topology -> events.
 const lower = "internal/bus internal/llm internal/tool internal/policy internal/accumulator internal/topology internal/events"
 
@@ -49,7 +49,8 @@ var mayImport = map[string]string{
 	"internal/bench":               "internal/broker internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/llm/catalog internal/llm/openai " + lower,
 	"internal/doctor":              "internal/llm/catalog internal/mcp " + lower,
 	"internal/orchestrator":        lower,
-	"internal/worker":              lower,
+	"internal/worker":              "internal/jobs " + lower,
+	"internal/jobs":                "internal/bus internal/topology internal/events",
 	"internal/broker":              "internal/topology internal/events",
 	"internal/broker/brokertest":   "", // tests only
 	"internal/terminal":            "internal/accumulator internal/events",
@@ -86,9 +87,9 @@ var mayImport = map[string]string{
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
-	"github.com/nats-io/":                   "internal/bus internal/topology internal/broker/... internal/bench . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/broker/... internal/bench . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/charmbracelet/":             "internal/terminal",
-	"github.com/ThreeDotsLabs/watermill":    "internal/bus internal/worker",
+	"github.com/ThreeDotsLabs/watermill":    "internal/jobs",
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",
 	"github.com/anthropics/":                "internal/llm/...",
@@ -106,7 +107,6 @@ var onlyImportedBy = map[string]string{
 // tables are the package-level variables that are neither errors, embedded files
 // nor compile-time checks, and why: constants that Go cannot write as such.
 var tables = map[string]string{
-	"internal/bus.quiet":      "map from level to level",
 	"internal/daemon.Version": "set by the linker, which cannot set a constant",
 	"cmd/parley.roleNames":    "list of roles",
 }

@@ -1,6 +1,6 @@
 // Package bus is how Parley's parts reach NATS: lanes (compare-and-append),
-// attach (replay, splice, follow), jobs (Watermill over JetStream), objects,
-// leases and presence.
+// attach (replay, splice, follow), the publishing of jobs, objects, leases and
+// presence.
 //
 // Order: a conversation's messages are read in the order of their stream
 // sequence, without doubles or holes, by everyone. Loss: what a call reported
@@ -42,7 +42,6 @@ type Bus struct {
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
 	gaps    sync.Map     // ends of what shards' logs have lost, by shard
 	denied  sync.Map     // subject to the error that says it may not be published to
-	running sync.Map     // jobs that this process runs: subject to *runningJob
 
 	link     link
 	absences absences
@@ -129,7 +128,8 @@ func (b *Bus) URL() string { return b.nc.ConnectedUrlRedacted() }
 // Connected reports whether the server can be reached now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 
-// Raw is the connection itself, for benchmarks that compare with it.
+// Raw is the connection itself, for package jobs and for benchmarks that compare
+// with it.
 func (b *Bus) Raw() (*nats.Conn, jetstream.JetStream) { return b.nc, b.js }
 
 // Close sends what is buffered and closes the connection.

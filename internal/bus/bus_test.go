@@ -116,3 +116,31 @@ func within(t *testing.T, d time.Duration) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// until asks again and again, and fails the test after ten seconds.
+func until(t testing.TB, ok func() bool, otherwise string) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
+func take[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	return takeIn(t, c, 10*time.Second)
+}
+
+func takeIn[T any](t *testing.T, c <-chan T, patience time.Duration) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("nothing came in %s", patience)
+		panic("unreachable")
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -134,19 +136,47 @@ func TestServerInItsOwnProcess(t *testing.T) {
 		t.Errorf("a late first append: %v", err)
 	}
 
-	q := queue(t, writer, 5*time.Second, 20)
-	calls := q.put(t, 3)
-	ran := make(chan string, 9)
-	q.work(t, 2, 0, func(_ context.Context, j bus.Job) error { ran <- j.Subject; return nil })
-	p.kill()
-	p.start()
-	calls = append(calls, q.put(t, 2)...)
-	for range calls {
-		take(t, ran)
-	}
-	q.settled(t)
+	p.jobs(writer)
 	saw := decide(t, writer, id(), 0, "o")
 	if d, seq, err := reader.LastDecision(ctx, id(), saw); d != nil || seq != 0 || err != nil {
 		t.Errorf("%v at %d, %v", d, seq, err)
+	}
+}
+
+// jobs runs jobs while the server dies and comes back.
+func (p *process) jobs(b *bus.Bus) {
+	t := p.t
+	t.Helper()
+	const tool = "clock"
+	q, err := topology.ToolQueue(tool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func() {
+		call := id()
+		subject, err := topology.ToolJob(tool, call)
+		if err == nil {
+			err = b.PublishJob(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: tool})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	ran, ended := make(chan string, 9), make(chan error, 1)
+	working, stop := context.WithCancel(t.Context())
+	pool := jobs.WorkerPool{Bus: b, Queues: map[topology.Queue]jobs.Work{q: {Slots: 2, Handle: func(_ context.Context, j jobs.Job) error { ran <- j.Subject; return nil }}}}
+	go func() { ended <- pool.Run(working) }()
+	p.kill()
+	p.start()
+	put()
+	for range 2 {
+		take(t, ran)
+	}
+	_, js := b.Raw()
+	until(t, func() bool { return stored(t.Context(), js, topology.StreamJobs) == 0 }, "the jobs are not acknowledged")
+	stop()
+	if err := take(t, ended); err != nil {
+		t.Error(err)
 	}
 }

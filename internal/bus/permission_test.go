@@ -13,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -175,28 +176,28 @@ func (g *governedTurn) decide() {
 // work: the workers work, one on the gen lane, one on the call's.
 func (g *governedTurn) work() {
 	worked := make(chan error, 9)
-	run := func(b *bus.Bus, q topology.Queue, handle bus.JobHandler) (wait func()) {
+	run := func(b *bus.Bus, q topology.Queue, handle jobs.Handler) (wait func()) {
 		ctx, stop := context.WithCancel(g.ctx)
 		ended := make(chan error, 1)
-		w := bus.Workforce{Bus: b, Slots: 1, Queues: map[topology.Queue]bus.JobHandler{q: func(ctx context.Context, j bus.Job) error {
+		w := jobs.WorkerPool{Bus: b, Queues: map[topology.Queue]jobs.Work{q: {Handle: func(ctx context.Context, j jobs.Job) error {
 			err := handle(ctx, j)
 			worked <- err
 			return err
-		}}}
+		}}}}
 		go func() { ended <- w.Run(ctx) }()
 		return func() { stop(); g.done(take(g.T, ended)) }
 	}
 	result := topology.OfCall(2, g.conversation, events.ChannelCall, g.call)
-	stopLLM := run(g.llm, g.llmQueue, func(ctx context.Context, j bus.Job) error {
+	stopLLM := run(g.llm, g.llmQueue, func(ctx context.Context, j jobs.Job) error {
 		if j.Event.(*events.GenerationJob).System != g.large {
 			return errors.New("the job is not what was published")
 		}
 		return g.write(ctx, g.llm, topology.At(2, g.conversation, events.ChannelGen), chunk("a", 0))
 	})
-	stopTools := run(g.tools, g.toolQueue, func(ctx context.Context, _ bus.Job) error {
+	stopTools := run(g.tools, g.toolQueue, func(ctx context.Context, _ jobs.Job) error {
 		g.done(g.tools.Show(topology.OfCall(2, g.conversation, events.ChannelOut, g.call), &events.ToolOutput{Call: g.call, Text: "…"}))
 		err := g.write(ctx, g.tools, result, &events.ToolResult{Call: g.call, Content: g.large})
-		return errors.Join(err, bus.Reject(errors.New("to see that it can")))
+		return errors.Join(err, jobs.Reject(errors.New("to see that it can")))
 	})
 	for range 2 {
 		if err := take(g.T, worked); err != nil && !strings.Contains(err.Error(), "see that it can") {

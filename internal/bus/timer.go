@@ -166,7 +166,7 @@ func (f *dueFollower) give(ctx context.Context, r raw) error {
 	d, err := readDue(f.bus.Shards(), f.shard, r.subject, r.data)
 	if err != nil {
 		// The same id for the same message, should dropping it fail.
-		if err := f.bus.Bury(ctx, r.subject, r.data, err.Error(), topology.StreamTimers+"-"+strconv.FormatUint(r.seq, 10)); err != nil {
+		if err := f.bus.DeadLetter(ctx, r.subject, r.data, err.Error(), topology.StreamTimers+"-"+strconv.FormatUint(r.seq, 10)); err != nil {
 			return err
 		}
 		return f.bus.dropDue(ctx, r.subject, r.seq)

@@ -121,7 +121,7 @@ func (s *strays) handle(ctx context.Context, item stray) error {
 // the in channel is also answered in its conversation.
 func (s *strays) letter(ctx context.Context, m bus.Message) {
 	id := fmt.Sprintf("%s %d", topology.ConvStream(s.n), m.Sequence)
-	if err := s.o.Bus.Bury(ctx, m.Subject, m.Data, m.Bad.Error(), id); err != nil && ctx.Err() == nil {
+	if err := s.o.Bus.DeadLetter(ctx, m.Subject, m.Data, m.Bad.Error(), id); err != nil && ctx.Err() == nil {
 		s.o.Log.Warn("a dead letter could not be written; the message stays in the log", "subject", m.Subject, "sequence", m.Sequence, "error", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 )
 
 // attempt is one worker's try at a job, as the job's lane has it.
@@ -77,7 +78,7 @@ func claim(ctx context.Context, b *bus.Bus, own string, h history, sure bool) er
 		return err
 	}
 	if wait > 0 {
-		return bus.RetryAfter(fmt.Errorf("worker %s has started this job and may still run it", last.worker), wait+50*time.Millisecond)
+		return jobs.RetryAfter(fmt.Errorf("worker %s has started this job and may still run it", last.worker), wait+50*time.Millisecond)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -62,28 +63,28 @@ func (w *LLM) Run(ctx context.Context) error {
 	if w.Slots == 0 {
 		w.Slots = 64
 	}
-	force := bus.Workforce{Bus: w.Bus, Slots: w.Slots, Queues: map[topology.Queue]bus.JobHandler{}}
+	pool := jobs.WorkerPool{Bus: w.Bus, Log: w.Log, Queues: map[topology.Queue]jobs.Work{}}
 	for token := range w.Routes {
 		queue, err := topology.LLMQueue(token)
 		if err != nil {
 			return err
 		}
-		force.Queues[queue] = w.handle
+		pool.Queues[queue] = jobs.Work{Handle: w.handle, Slots: w.Slots}
 	}
-	return force.Run(ctx)
+	return pool.Run(ctx)
 }
 
-func (w *LLM) handle(ctx context.Context, j bus.Job) error {
+func (w *LLM) handle(ctx context.Context, j jobs.Job) error {
 	job, ok := j.Event.(*events.GenerationJob)
 	if !ok {
-		return bus.Reject(fmt.Errorf("a %s is no job for an llm-worker", j.Event.Type()))
+		return jobs.Reject(fmt.Errorf("a %s is no job for an llm-worker", j.Event.Type()))
 	}
 	a, err := address(job.Subject, job.Conversation, events.ChannelGen)
 	if err != nil {
-		return bus.Reject(err)
+		return jobs.Reject(err)
 	}
 	if job.DelayMS > 0 && j.Delivery == 1 {
-		return bus.RetryAfter(errors.New("the job is for later"), time.Duration(job.DelayMS)*time.Millisecond)
+		return jobs.RetryAfter(errors.New("the job is for later"), time.Duration(job.DelayMS)*time.Millisecond)
 	}
 	has := func(s events.State) bool { return s.Generation == job.Generation }
 	// Watch first: what is decided after the lane was read must not be missed.
@@ -113,7 +114,7 @@ func (w *LLM) handle(ctx context.Context, j bus.Job) error {
 		err = closeErr
 	}
 	if errors.Is(err, bus.ErrFenced) {
-		return bus.RetryAfter(err, yieldTo)
+		return jobs.RetryAfter(err, yieldTo)
 	}
 	return err
 }
@@ -302,7 +303,7 @@ func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error
 			if err := g.append(&events.GenerationReleased{Generation: g.job.Generation}); err != nil {
 				return err
 			}
-			return bus.RetryAfter(fmt.Errorf("the worker stops: %w", end.Error), 0)
+			return jobs.RetryAfter(fmt.Errorf("the worker stops: %w", end.Error), 0)
 		}
 		end.Finish = events.FinishCancelled
 	}

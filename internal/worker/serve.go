@@ -11,6 +11,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -22,10 +23,10 @@ import (
 func (w *Tool) Run(ctx context.Context) error {
 	w.defaults()
 	g, ctx := errgroup.WithContext(ctx)
-	s := serving{w: w, g: g, presence: w.Bus.NewPresence(), queues: map[string]queue{}}
+	s := serving{w: w, g: g, presence: w.Bus.NewPresence(), queues: map[string]queue{}, running: new(jobs.Running)}
 	if n := w.MaxCalls; n > 0 {
-		all, low := bus.NewRoom(n), bus.NewRoom(max(1, n/4))
-		s.rooms, s.low = []bus.Room{all}, []bus.Room{low, all}
+		all, low := jobs.NewSemaphore(n), jobs.NewSemaphore(max(1, n/4))
+		s.normal, s.low = []jobs.Semaphore{all}, []jobs.Semaphore{low, all}
 	}
 	g.Go(func() error { return s.run(ctx) })
 	return g.Wait()
@@ -47,8 +48,9 @@ type serving struct {
 	presence *bus.Presence
 	queues   map[string]queue // by tool
 	told     string           // the last problem, to be said once
-	// What all tools share; those calls that can wait have a quarter at most.
-	rooms, low []bus.Room
+	// What all tools share; the calls that can wait have a quarter at most.
+	normal, low []jobs.Semaphore
+	running     *jobs.Running // a tool that changes has a new pool while the one before drains
 }
 
 // queue is one that calls are taken from.
@@ -142,32 +144,28 @@ func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
 	own, stop := context.WithCancel(ctx)
 	s.queues[spec.Name] = queue{spec, stop}
 	run := together(slots, s.w.handle)
-	for _, force := range []bus.Workforce{
-		{Slots: slots, Rooms: s.rooms, Queues: map[topology.Queue]bus.JobHandler{normal: run}},
-		{Slots: max(1, slots/4), Rooms: s.low, Queues: map[topology.Queue]bus.JobHandler{low: run}},
-	} {
-		force.Bus, force.Drain = s.w.Bus, s.w.Drain
-		s.g.Go(func() error {
-			defer stop()
-			if err := force.Run(own); err != nil && own.Err() == nil {
-				return err
-			}
-			return nil
-		})
-	}
+	pool := jobs.WorkerPool{Bus: s.w.Bus, Log: s.w.Log, Drain: s.w.Drain, Running: s.running, Queues: map[topology.Queue]jobs.Work{
+		normal: {Handle: run, Slots: slots, Semaphores: s.normal},
+		low:    {Handle: run, Slots: max(1, slots/4), Semaphores: s.low},
+	}}
+	s.g.Go(func() error {
+		defer stop()
+		if err := pool.Run(own); err != nil && own.Err() == nil {
+			return err
+		}
+		return nil
+	})
 	return nil
 }
 
 // together lets so many jobs run at once, whichever queue they come from.
-func together(slots int, run bus.JobHandler) bus.JobHandler {
-	free := make(chan struct{}, slots)
-	return func(ctx context.Context, j bus.Job) error {
-		select {
-		case free <- struct{}{}:
-		case <-ctx.Done():
-			return bus.RetryAfter(context.Cause(ctx), 0)
+func together(slots int, run jobs.Handler) jobs.Handler {
+	free := jobs.NewSemaphore(slots)
+	return func(ctx context.Context, j jobs.Job) error {
+		if err := free.Acquire(ctx); err != nil {
+			return jobs.RetryAfter(err, 0)
 		}
-		defer func() { <-free }()
+		defer free.Release()
 		return run(ctx, j)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -48,22 +49,22 @@ func (w *Tool) Offers() []bus.Offer {
 	return offers
 }
 
-func (w *Tool) handle(ctx context.Context, j bus.Job) error {
+func (w *Tool) handle(ctx context.Context, j jobs.Job) error {
 	job, ok := j.Event.(*events.ToolJob)
 	if !ok {
-		return bus.Reject(fmt.Errorf("a %s is no job for a tool-worker", j.Event.Type()))
+		return jobs.Reject(fmt.Errorf("a %s is no job for a tool-worker", j.Event.Type()))
 	}
 	a, err := address(job.Subject, job.Conversation, events.ChannelCall)
 	if err == nil && a.Call != job.Call {
 		err = fmt.Errorf("%w: subject %q is not the lane of call %q", topology.ErrBadID, job.Subject, job.Call)
 	}
 	if err != nil {
-		return bus.Reject(err)
+		return jobs.Reject(err)
 	}
 	t, ok := w.Tools.Lookup(job.Tool)
 	if !ok {
 		// It went a moment ago, and comes back or is served by others.
-		return bus.RetryAfter(fmt.Errorf("tool %q is not served here any more", job.Tool), missing(j.Delivery))
+		return jobs.RetryAfter(fmt.Errorf("tool %q is not served here any more", job.Tool), missing(j.Delivery))
 	}
 	has := func(s events.State) bool {
 		for _, c := range s.Calls {
@@ -92,7 +93,7 @@ func (w *Tool) handle(ctx context.Context, j bus.Job) error {
 	defer written()
 	err = w.call(ctx, watched, writing, t, try, past, j)
 	if errors.Is(err, bus.ErrFenced) {
-		return bus.RetryAfter(err, yieldTo)
+		return jobs.RetryAfter(err, yieldTo)
 	}
 	return err
 }
@@ -163,7 +164,7 @@ func (w *Tool) position(ctx context.Context, a topology.Address, job *events.Too
 // call runs the tool and writes its one result, or gives the call back. ctx ends
 // when the worker must stop, watched also when the call is cancelled, writing when
 // nothing can be written any more.
-func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run, past history, j bus.Job) error {
+func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run, past history, j jobs.Job) error {
 	job, tried := try.job, past.failures()
 	result := &events.ToolResult{Call: job.Call, Attempt: try.attempt, Tool: job.Tool}
 	if len(past) > 0 && once(job) {
@@ -199,7 +200,7 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 		result.Status, result.Content = status(ctx, watched, err), err.Error()
 		if passes && !once(job) && tried >= attempts {
 			result.Content = fmt.Sprintf("tried %d times, the last time: %s", tried, result.Content)
-			w.bury(writing, j, job, err)
+			w.deadLetter(writing, j, job, err)
 		}
 	}
 	return w.write(writing, try, result)
@@ -211,7 +212,7 @@ func (w *Tool) release(ctx context.Context, try *run, failure string, cause erro
 	if _, err := try.append(ctx, released); err != nil {
 		return err
 	}
-	return bus.RetryAfter(cause, after)
+	return jobs.RetryAfter(cause, after)
 }
 
 // attempts is how often a call is run whose tool says that its error may pass.
@@ -229,12 +230,12 @@ func rest(after time.Duration, tried int) time.Duration {
 	return after + rand.N(after/4+1)
 }
 
-// bury puts a call that was tried too often with the dead letters, for those who
-// look after the tool; the model is told by the result.
-func (w *Tool) bury(ctx context.Context, j bus.Job, job *events.ToolJob, cause error) {
+// deadLetter stores a call that was tried too often in DEAD, for whoever operates
+// the tool; the model reads the result.
+func (w *Tool) deadLetter(ctx context.Context, j jobs.Job, job *events.ToolJob, cause error) {
 	frame, err := events.AppendFrame(nil, job)
 	if err == nil {
-		err = w.Bus.Bury(ctx, j.Subject, frame, cause.Error(), "tries "+job.Call)
+		err = w.Bus.DeadLetter(ctx, j.Subject, frame, cause.Error(), "tries "+job.Call)
 	}
 	if err != nil {
 		w.Log.Warn("a dead letter could not be written", "tool", job.Tool, "call", job.Call, "error", err)

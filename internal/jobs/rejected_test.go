@@ -1,4 +1,4 @@
-package bus_test
+package jobs_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -40,7 +41,7 @@ func job(t *testing.T, b *bus.Bus, subject, id, payload string) {
 
 func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 	b := inProcess(t)
-	rejects := func(context.Context, bus.Job) error { return bus.Reject(errors.New("it is not for this worker")) }
+	rejects := func(context.Context, jobs.Job) error { return jobs.Reject(errors.New("it is not for this worker")) }
 
 	t.Run("a generation", func(t *testing.T) {
 		conversation, generation := id(), id()

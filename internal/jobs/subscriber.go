@@ -1,0 +1,246 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+const (
+	// fetchTimeout is how long the server holds a request for jobs.
+	fetchTimeout = 5 * time.Second
+	// fetchBackoff is the wait after a request that failed.
+	fetchBackoff = 200 * time.Millisecond
+	// requestTimeout bounds the wait for an answer of the server.
+	requestTimeout = 5 * time.Second
+)
+
+// ErrClosed reports the use of a subscriber or publisher that is closed.
+var ErrClosed = errors.New("closed")
+
+// SubscriberConfig holds the options of a [Subscriber].
+type SubscriberConfig struct {
+	// Slots is how many messages of each topic are out at once, without Ack or
+	// Nack; 1 when zero. No more are taken from the server.
+	Slots int
+	// Semaphores are shared with other subscribers: a message is given out when
+	// all of them have been acquired. With any, messages are taken one at a time
+	// and when the semaphores are free, so that at most one of each topic waits
+	// here instead of going to another worker.
+	Semaphores []Semaphore
+	// Drain is how long messages may stay out after the subscription has ended;
+	// then their contexts end. Zero ends them at once.
+	Drain time.Duration
+	// Release is how long after that an Ack or a Nack still counts; then the
+	// message is handed back. 30 s when zero.
+	Release time.Duration
+	// Running is shared by the subscribers of a queue in one process; an empty
+	// set when nil.
+	Running *Running
+	// Log is for what the server could not be told; discarded when nil.
+	Log *slog.Logger
+}
+
+// Subscriber is a [message.Subscriber] over the work queues of JOBS. It keeps the
+// messages that are out alive (InProgress) until their Ack or Nack. A Nack hands
+// a message back at once, or after the delay that its metadata names
+// (Watermill's components/delay).
+type Subscriber struct {
+	bus *bus.Bus
+	cfg SubscriberConfig
+
+	mu     sync.Mutex
+	closed bool
+	stops  []context.CancelFunc // of the subscriptions
+	active sync.WaitGroup
+}
+
+var _ message.Subscriber = (*Subscriber)(nil)
+
+// NewSubscriber returns a subscriber on a connection, which stays the caller's.
+func NewSubscriber(b *bus.Bus, cfg SubscriberConfig) *Subscriber {
+	cfg.Slots, cfg.Release = max(cfg.Slots, 1), cmp.Or(cfg.Release, 30*time.Second)
+	if cfg.Running == nil {
+		cfg.Running = new(Running)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Subscriber{bus: b, cfg: cfg}
+}
+
+// Subscribe implements [message.Subscriber]. A queue that is missing is made. The
+// subscription ends with ctx: then no more messages are taken, those that are out
+// have [SubscriberConfig.Drain], and the channel is closed.
+func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	queue, err := topology.QueueNamed(topic)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	ctx, stop := context.WithCancel(ctx)
+	s.stops = append(s.stops, stop)
+	sub := &subscription{Subscriber: s, queue: queue, slots: NewSemaphore(s.cfg.Slots), out: make(chan *message.Message)}
+	s.active.Go(func() {
+		defer stop()
+		sub.run(ctx)
+	})
+	return sub.out, nil
+}
+
+// Close implements [message.Subscriber]: it ends all subscriptions and returns
+// when no message is out.
+func (s *Subscriber) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for _, stop := range s.stops {
+		stop()
+	}
+	s.mu.Unlock()
+	s.active.Wait()
+	return nil
+}
+
+// subscription takes the messages of one queue.
+type subscription struct {
+	*Subscriber
+	queue topology.Queue
+	slots Semaphore
+	out   chan *message.Message
+}
+
+func (s *subscription) run(ctx context.Context) {
+	defer close(s.out)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for ctx.Err() == nil {
+		err := s.take(ctx, &running)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		s.cfg.Log.Debug("jobs cannot be fetched, trying again", "queue", s.queue.Consumer, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(fetchBackoff):
+		}
+	}
+}
+
+// take fetches as many messages as slots are free, again and again.
+func (s *subscription) take(ctx context.Context, running *sync.WaitGroup) error {
+	cons, err := s.consumer(ctx)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err := s.bus.RemakeQueue(ctx, s.queue); err != nil {
+			return err
+		}
+		cons, err = s.consumer(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	// The queue's own limits: an administrator may have changed them.
+	limits := cons.CachedInfo().Config
+	for ctx.Err() == nil {
+		most, err := s.room(ctx)
+		if err != nil {
+			return nil // the subscription has ended
+		}
+		if err := s.fetch(ctx, cons, most, limits, running); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room waits until a message may be taken and returns how many may be.
+func (s *subscription) room(ctx context.Context) (int, error) {
+	if err := s.slots.wait(ctx); err != nil {
+		return 0, err
+	}
+	for _, shared := range s.cfg.Semaphores {
+		if err := shared.wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if len(s.cfg.Semaphores) > 0 {
+		return 1, nil
+	}
+	return s.slots.free(), nil
+}
+
+// fetch takes messages from the server once and gives them out.
+func (s *subscription) fetch(ctx context.Context, cons jetstream.Consumer, most int, limits jetstream.ConsumerConfig, running *sync.WaitGroup) error {
+	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	batch, err := cons.Fetch(most, jetstream.FetchContext(fetching))
+	if err != nil {
+		return err
+	}
+	for msg := range batch.Messages() {
+		leave, err := s.acquire(ctx, msg, limits.AckWait)
+		if err != nil {
+			s.resolved(msg, msg.Nak())
+			continue
+		}
+		s.slots <- struct{}{}
+		running.Go(func() {
+			defer func() { s.slots.Release(); leave() }()
+			s.handle(ctx, msg, limits)
+		})
+	}
+	err = batch.Error()
+	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (s *subscription) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, js := s.bus.Raw()
+	return js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
+}
+
+// acquire acquires the shared semaphores for a message, which it keeps alive
+// meanwhile.
+func (s *subscription) acquire(ctx context.Context, msg jetstream.Msg, ackWait time.Duration) (release func(), err error) {
+	acquired, shared := 0, s.cfg.Semaphores
+	release = func() {
+		for _, one := range shared[:acquired] {
+			one.Release()
+		}
+	}
+	beat := time.NewTicker(ackWait / 3)
+	defer beat.Stop()
+	again := s.bus.Reconnected()
+	for acquired < len(shared) {
+		select {
+		case shared[acquired] <- struct{}{}:
+			acquired++
+		case <-beat.C:
+			s.progress(msg)
+		case <-again:
+			again = s.bus.Reconnected()
+			s.progress(msg)
+		case <-ctx.Done():
+			release()
+			return nil, context.Cause(ctx)
+		}
+	}
+	return release, nil
+}
