@@ -19,6 +19,7 @@ const (
 	providerSDKs = "github.com/openai/ github.com/ollama/ github.com/anthropics/"
 	mcpSDK       = "github.com/modelcontextprotocol/"
 	cel          = "cel.dev/"
+	watermill    = "github.com/ThreeDotsLabs/"
 )
 
 // roles lists each command and public package with what it must not link, by prefix, and how many
@@ -28,14 +29,14 @@ var roles = map[string]struct {
 	modules int
 	without string
 }{
-	"cmd/orchestrator": {36, providerSDKs + " " + mcpSDK},
-	"cmd/tool-worker":  {36, providerSDKs + " " + cel},
-	"cmd/llm-worker":   {41, mcpSDK + " " + cel},
+	"cmd/orchestrator": {28, providerSDKs + " " + mcpSDK + " " + watermill},
+	"cmd/tool-worker":  {34, providerSDKs + " " + cel},
+	"cmd/llm-worker":   {39, mcpSDK + " " + cel},
 	"cmd/parley":       {64, ""},
-	".":                {16, providerSDKs + " " + mcpSDK + " " + cel},
-	"tool":             {19, providerSDKs + " " + mcpSDK + " " + cel},
-	"model":            {18, providerSDKs + " " + mcpSDK + " " + cel},
-	"hook":             {16, providerSDKs + " " + mcpSDK + " " + cel},
+	".":                {8, providerSDKs + " " + mcpSDK + " " + cel + " " + watermill},
+	"tool":             {17, providerSDKs + " " + mcpSDK + " " + cel},
+	"model":            {16, providerSDKs + " " + mcpSDK + " " + cel},
+	"hook":             {8, providerSDKs + " " + mcpSDK + " " + cel + " " + watermill},
 }
 
 // linksServer are the packages that may link the NATS server, besides internal
