@@ -143,20 +143,6 @@ func TestLargeArgumentsResultsAndErrorsPassThrough(t *testing.T) {
 	}
 }
 
-func TestALargeArgumentPassesThrough(t *testing.T) {
-	d := serve(t)
-	d.run(d.tools("tools", registry(t, slow{"slow", events.EffectPure, newRuns()})))
-	text := strings.Repeat("long ", 1<<20)
-	raw, err := json.Marshal(map[string]string{"text": text})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := d.Call(t.Context(), bus.Call{Tool: slow{name: "slow", effect: events.EffectPure}.Spec(), Arguments: raw})
-	if err != nil || got.Status != events.StatusOK || got.Content != fmt.Sprintf("0 ms, %d bytes", len(text)) {
-		t.Errorf("%+v %v", got, err)
-	}
-}
-
 // fleet is a server, an orchestrator, a model, and tool-workers that each have a
 // connection of their own and can be killed.
 type fleet struct {

@@ -183,4 +183,3 @@ func (s *stage) takeOver(a topology.Address, e events.Event) {
 	s.done(err)
 	s.write(a, last.Sequence, e)
 }
-
