@@ -219,6 +219,9 @@ func (s *subscription) consumer(ctx context.Context) (jetstream.Consumer, error)
 // acquire acquires the shared semaphores for a message, which it keeps alive
 // meanwhile.
 func (s *subscription) acquire(ctx context.Context, msg jetstream.Msg, ackWait time.Duration) (release func(), err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	acquired, shared := 0, s.cfg.Semaphores
 	release = func() {
 		for _, one := range shared[:acquired] {
