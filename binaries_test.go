@@ -30,9 +30,9 @@ var roles = map[string]struct {
 	without string
 }{
 	"cmd/orchestrator": {28, providerSDKs + " " + mcpSDK + " " + watermill},
-	"cmd/tool-worker":  {34, providerSDKs + " " + cel},
-	"cmd/llm-worker":   {39, mcpSDK + " " + cel},
-	"cmd/parley":       {64, ""},
+	"cmd/tool-worker":  {35, providerSDKs + " " + cel},
+	"cmd/llm-worker":   {40, mcpSDK + " " + cel},
+	"cmd/parley":       {65, ""},
 	".":                {8, providerSDKs + " " + mcpSDK + " " + cel + " " + watermill},
 	"tool":             {17, providerSDKs + " " + mcpSDK + " " + cel},
 	"model":            {16, providerSDKs + " " + mcpSDK + " " + cel},

@@ -39,8 +39,8 @@ var mayImport = map[string]string{
 	"cmd/tool-worker":              "internal/daemon internal/daemon/toolworker",
 	"internal/daemon":              "internal/bus internal/topology internal/events",
 	"internal/daemon/orchestrator": "internal/daemon internal/orchestrator internal/policy internal/tool internal/bus",
-	"internal/daemon/llmworker":    "internal/daemon internal/worker internal/llm/catalog internal/bus",
-	"internal/daemon/toolworker":   "internal/daemon internal/worker internal/mcp internal/tool internal/tool/manifest internal/bus",
+	"internal/daemon/llmworker":    "internal/daemon internal/worker internal/jobs/metrics internal/llm/catalog internal/bus",
+	"internal/daemon/toolworker":   "internal/daemon internal/worker internal/jobs/metrics internal/mcp internal/tool internal/tool/manifest internal/bus",
 	"internal/gateway":             "schemas " + lower,
 	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
 	"examples/weather":             "tool",
@@ -51,6 +51,7 @@ var mayImport = map[string]string{
 	"internal/orchestrator":        lower,
 	"internal/worker":              "internal/jobs " + lower,
 	"internal/jobs":                "internal/bus internal/topology internal/events",
+	"internal/jobs/metrics":        "internal/jobs",
 	"internal/broker":              "internal/topology internal/events",
 	"internal/broker/brokertest":   "", // tests only
 	"internal/terminal":            "internal/accumulator internal/events",
@@ -89,7 +90,7 @@ var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
 	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/broker/... internal/bench . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/charmbracelet/":             "internal/terminal",
-	"github.com/ThreeDotsLabs/watermill":    "internal/jobs",
+	"github.com/ThreeDotsLabs/watermill":    "internal/jobs/...",
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",
 	"github.com/anthropics/":                "internal/llm/...",

@@ -43,6 +43,9 @@ func (h *Health) Count(name, help string, n *atomic.Int64) {
 	h.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "parley", Name: name, Help: help}, value(n)))
 }
 
+// Registry takes metrics of a library.
+func (h *Health) Registry() prometheus.Registerer { return h.registry }
+
 // Gauge publishes a number.
 func (h *Health) Gauge(name, help string, n *atomic.Int64) {
 	h.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "parley", Name: name, Help: help}, value(n)))

@@ -28,6 +28,13 @@ type Work struct {
 	Semaphores []Semaphore
 }
 
+// Metrics counts jobs; the zero value counts nothing. Package jobs/metrics has
+// those for Prometheus.
+type Metrics struct {
+	Subscriber message.SubscriberDecorator
+	Handler    message.HandlerMiddleware // around the handler, a panic of which is an error
+}
+
 // WorkerPool runs the jobs of queues until its context ends: Watermill's router
 // over a [Subscriber] for each queue.
 type WorkerPool struct {
@@ -39,6 +46,7 @@ type WorkerPool struct {
 	// Running is shared by pools of one process that may serve the same queue;
 	// an empty set when nil.
 	Running *Running
+	Metrics Metrics
 	Queues  map[topology.Queue]Work
 }
 
@@ -61,7 +69,14 @@ func (w *WorkerPool) Run(ctx context.Context) error {
 	}
 	pause := middleware.DelayOnError{InitialInterval: retryDelay, MaxInterval: retryDelay, Multiplier: 1}
 	steer := &steering{log: log, reported: map[string]time.Time{}}
-	router.AddMiddleware(steer.handBack, pause.Middleware, poison, w.endRejected, giveUp, middleware.Recoverer)
+	router.AddMiddleware(steer.handBack, pause.Middleware, poison, w.endRejected, giveUp)
+	if w.Metrics.Handler != nil {
+		router.AddMiddleware(w.Metrics.Handler)
+	}
+	if w.Metrics.Subscriber != nil {
+		router.AddSubscriberDecorators(w.Metrics.Subscriber)
+	}
+	router.AddMiddleware(middleware.Recoverer)
 	running := w.Running
 	if running == nil {
 		running = new(Running)

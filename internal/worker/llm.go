@@ -63,7 +63,7 @@ func (w *LLM) Run(ctx context.Context) error {
 	if w.Slots == 0 {
 		w.Slots = 64
 	}
-	pool := jobs.WorkerPool{Bus: w.Bus, Log: w.Log, Queues: map[topology.Queue]jobs.Work{}}
+	pool := jobs.WorkerPool{Bus: w.Bus, Log: w.Log, Metrics: w.Stats.jobs(), Queues: map[topology.Queue]jobs.Work{}}
 	for token := range w.Routes {
 		queue, err := topology.LLMQueue(token)
 		if err != nil {

@@ -144,7 +144,7 @@ func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
 	own, stop := context.WithCancel(ctx)
 	s.queues[spec.Name] = queue{spec, stop}
 	run := together(slots, s.w.handle)
-	pool := jobs.WorkerPool{Bus: s.w.Bus, Log: s.w.Log, Drain: s.w.Drain, Running: s.running, Queues: map[topology.Queue]jobs.Work{
+	pool := jobs.WorkerPool{Bus: s.w.Bus, Log: s.w.Log, Drain: s.w.Drain, Running: s.running, Metrics: s.w.Stats.jobs(), Queues: map[topology.Queue]jobs.Work{
 		normal: {Handle: run, Slots: slots, Semaphores: s.normal},
 		low:    {Handle: run, Slots: max(1, slots/4), Semaphores: s.low},
 	}}

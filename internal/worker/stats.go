@@ -4,12 +4,23 @@ import (
 	"sync/atomic"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/jobs"
 )
 
 // Stats counts what a worker did since it started. A nil Stats counts nothing.
 type Stats struct {
 	Generations, GenerationsFailed, Events, TokensIn, TokensOut atomic.Int64
 	Calls, CallsFailed                                          atomic.Int64
+
+	Jobs jobs.Metrics // set before the worker runs
+}
+
+// jobs returns what counts jobs.
+func (s *Stats) jobs() jobs.Metrics {
+	if s == nil {
+		return jobs.Metrics{}
+	}
+	return s.Jobs
 }
 
 func (s *Stats) generation(end *events.GenerationEnded, chunks int) {

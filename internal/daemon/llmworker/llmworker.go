@@ -11,6 +11,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/jobs/metrics"
 	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/worker"
 )
@@ -54,7 +55,7 @@ func Service() daemon.Service {
 				return daemon.Role{}, err
 			}
 			log.Info("models", "providers", c.Names(), "default", c.Default, "why", c.Why)
-			stats := new(worker.Stats)
+			stats := &worker.Stats{Jobs: metrics.Prometheus(health.Registry())}
 			health.Count("generations_total", "Generations ended.", &stats.Generations)
 			health.Count("generations_failed_total", "Generations that ended in an error.", &stats.GenerationsFailed)
 			health.Count("events_total", "Events published.", &stats.Events)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/jobs/metrics"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/worker"
@@ -91,7 +92,7 @@ func Service() daemon.Service {
 			for _, spec := range tools.Specs() {
 				log.Info("serves", "tool", spec.Name, "effect", spec.Effect)
 			}
-			stats := new(worker.Stats)
+			stats := &worker.Stats{Jobs: metrics.Prometheus(health.Registry())}
 			health.Count("calls_total", "Calls ended.", &stats.Calls)
 			health.Count("calls_failed_total", "Calls that did not end well.", &stats.CallsFailed)
 			ready()
