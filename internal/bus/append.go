@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,11 +25,7 @@ const (
 	codeInFlight          = 10164
 )
 
-const (
-	appendTimeout = 2 * time.Second
-	backoffFirst  = 20 * time.Millisecond
-	backoffMost   = time.Second
-)
+const appendTimeout = 2 * time.Second
 
 // Append appends a frame to a lane that stands at sequence after (0: empty) and
 // returns the new position. While the server cannot be reached it tries again,
@@ -48,7 +43,7 @@ func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, fram
 		return 0, err
 	}
 	subject, expect := a.Subject(topology.Conv), after
-	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
+	for again := writeBackoff(); ; {
 		seq, err := b.tryAppend(ctx, subject, expect, data)
 		if err == nil {
 			return seq, nil
@@ -69,10 +64,8 @@ func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, fram
 			return 0, fmt.Errorf("append to %s after %d: %w", subject, after, err)
 		}
 		b.log.Debug("append undecided, trying again", "subject", subject, "error", err)
-		select {
-		case <-ctx.Done():
+		if !again.wait(ctx) {
 			return 0, fmt.Errorf("append to %s after %d: %w (last try: %v)", subject, after, context.Cause(ctx), err)
-		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 	}
 }
@@ -235,31 +228,17 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 	return b.publishData(ctx, subject, id, data)
 }
 
-func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (*jetstream.PubAck, error) {
+func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (ack *jetstream.PubAck, err error) {
 	var silence silence
-	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
-		try, cancel := context.WithTimeout(ctx, appendTimeout)
-		ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
-		cancel()
+	err = b.retryWrite(ctx, "publish to "+subject, subject, func(try context.Context) error {
+		ack, err = b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
 		b.writes.wrote(streamOf(subject), err)
-		if err == nil {
-			return ack, nil
-		}
-		if denied := b.denial(subject); denied != nil {
-			err = denied
-		}
-		if permanent(err) || isFull(err) {
-			return nil, fmt.Errorf("publish to %s: %w", subject, explainJetStream(err))
-		}
 		if silence.lasts(ctx, b, subject, err) {
-			return nil, fmt.Errorf("publish to %s: %w", subject, explainWrite(err))
+			return &stopError{explainWrite(err)}
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("publish to %s: %w (last try: %v)", subject, context.Cause(ctx), err)
-		case <-time.After(wait/2 + rand.N(wait/2)):
-		}
-	}
+		return err
+	})
+	return ack, err
 }
 
 // Show publishes something for display only: without acknowledgement, so that

@@ -193,7 +193,7 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 		}
 		// A replica that lags does not have it yet. One that never gets it (the
 		// conversation was deleted meanwhile) must not hold up the rest.
-		if v.seen.last(subject) >= before || again.backoff > lagMost || !again.wait(ctx) {
+		if v.seen.last(subject) >= before || again.next > lagMost || !again.wait(ctx) {
 			break
 		}
 	}

@@ -69,15 +69,13 @@ func (p *purge) awaitCopies(ctx context.Context) error {
 			last = m
 		}
 	}
-	for wait := time.Millisecond; last != nil; wait = min(2*wait, backoffMost) {
+	for again := (backoff{next: time.Millisecond, most: backoffMost}); last != nil; {
 		copied, err := p.bus.copied(ctx, raw{subject: last.subject, seq: last.seq})
 		if err != nil || copied {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !again.wait(ctx) {
 			return context.Cause(ctx)
-		case <-time.After(wait):
 		}
 	}
 	return nil

@@ -47,7 +47,7 @@ func (b *Bus) keepReading(ctx context.Context, what string, next *uint64, read f
 			again = b.newRetry()
 		}
 		b.log.Debug("a reader starts again", "reader", what, "after", *next-1, "error", err)
-		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+		if !again.after(ctx, err) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -169,18 +169,7 @@ func (b *Bus) EndOf(ctx context.Context, shard int) (uint64, time.Time, error) {
 
 // infoOf asks the leader of a stream about it.
 func (b *Bus) infoOf(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	for again := b.newRetry(); ; {
-		info, err := b.askInfo(ctx, stream)
-		if err == nil {
-			return info, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
-			return nil, fmt.Errorf("stream %s: %w", stream, explainJetStream(err))
-		}
-	}
+	return retryRequest(ctx, b, "stream "+stream, func() (*jetstream.StreamInfo, error) { return b.askInfo(ctx, stream) })
 }
 
 func (b *Bus) askInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {

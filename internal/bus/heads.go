@@ -2,10 +2,7 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -34,7 +31,7 @@ func (b *Bus) heads(ctx context.Context, stream string, from, to uint64, fn func
 			}
 			err = fmt.Errorf("%w: it ended before %d, the leader has %d", ErrShortRead, from, left.seq)
 		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+		if !again.after(ctx, err) {
 			return fmt.Errorf("list %s: %w", stream, explainJetStream(err))
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -116,7 +115,7 @@ func (b *Bus) ask(ctx context.Context, request *nats.Msg, payload func() ([]byte
 	reconnected := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer b.nc.RemoveStatusListener(reconnected)
 	why := errLate
-	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
+	for wait := writeBackoff(); ; {
 		if ctx.Err() != nil {
 			return nil, why
 		}
@@ -129,7 +128,7 @@ func (b *Bus) ask(ctx context.Context, request *nats.Msg, payload func() ([]byte
 		}
 		again := time.After(appendTimeout) // to see whether it was denied
 		if why != nil {
-			again = time.After(wait/2 + rand.N(wait/2))
+			again = time.After(wait.delay())
 		} else {
 			why = errSilent
 		}
@@ -143,7 +142,7 @@ func (b *Bus) ask(ctx context.Context, request *nats.Msg, payload func() ([]byte
 				if m.Header.Get("Status") != "503" || len(m.Data) > 0 {
 					return m, nil
 				}
-				why, again = errNobody, time.After(wait/2+rand.N(wait/2))
+				why, again = errNobody, time.After(wait.delay())
 			case <-again:
 				if denied := b.denial(request.Subject); denied != nil {
 					return nil, denied

@@ -38,18 +38,7 @@ type getResponse struct {
 // Only the leader's "there is none" is final: a direct get or a consumer may be
 // served by a replica that lags. An election is waited for, see [Bus.newRetry].
 func (b *Bus) fromLeader(ctx context.Context, stream string, get getRequest) (*raw, error) {
-	for again := b.newRetry(); ; {
-		r, err := b.askLeader(ctx, stream, get)
-		if err == nil {
-			return r, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
-			return nil, fmt.Errorf("read from the leader of %s: %w", stream, explainJetStream(err))
-		}
-	}
+	return retryRequest(ctx, b, "read from the leader of "+stream, func() (*raw, error) { return b.askLeader(ctx, stream, get) })
 }
 
 func (b *Bus) askLeader(ctx context.Context, stream string, get getRequest) (*raw, error) {

@@ -47,10 +47,8 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 		if !errors.Is(err, jetstream.ErrKeyExists) {
 			b.log.Debug("lease cannot be taken, trying again", "shard", shard, "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, ttl/8) {
 			return nil, context.Cause(ctx)
-		case <-time.After(ttl / 8):
 		}
 	}
 }

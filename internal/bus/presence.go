@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -120,19 +118,7 @@ func (r *Roster) Run(ctx context.Context) error {
 		}
 	}()
 	next := uint64(1)
-	for again := r.bus.newRetry(); ; {
-		before := next
-		err := r.follow(ctx, &next)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if next > before {
-			again = r.bus.newRetry()
-		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
-			return fmt.Errorf("follow presence: %w", explainJetStream(err))
-		}
-	}
+	return r.bus.keepReading(ctx, "presence", &next, func(ctx context.Context) error { return r.follow(ctx, &next) })
 }
 
 // follow reads the bucket from a sequence on, first to the end that its leader

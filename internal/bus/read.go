@@ -60,7 +60,7 @@ func (b *Bus) read(ctx context.Context, stream, filter string, from uint64, boun
 			}
 			err = fmt.Errorf("%w: it ended before %d, the leader's is at %d", ErrShortRead, from, last.seq)
 		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) || permanent(err) || !again.wait(ctx) {
+		if !again.after(ctx, err) {
 			return fmt.Errorf("read %s: %w", stream, explainJetStream(err))
 		}
 	}

@@ -3,9 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -58,7 +56,7 @@ func (b *Bus) SetTimer(ctx context.Context, conversation string, at time.Time) e
 	m.Header.Set(jetstream.ScheduleTargetHeader, topology.Due(b.Shards(), conversation))
 	// What fired twice while nobody followed is given once.
 	m.Header.Set(jetstream.ScheduleRollupHeader, jetstream.MsgRollupSubject)
-	return b.insist(ctx, "set the timer of conversation "+conversation, m.Subject, func(ctx context.Context) error {
+	return b.retryWrite(ctx, "set the timer of conversation "+conversation, m.Subject, func(ctx context.Context) error {
 		_, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 		return err
 	})
@@ -90,37 +88,13 @@ func (b *Bus) dropDue(ctx context.Context, subject string, seq uint64) error {
 }
 
 func (b *Bus) purgeTimers(ctx context.Context, what string, opts ...jetstream.StreamPurgeOpt) error {
-	return b.insist(ctx, what, "$JS.API.STREAM.PURGE."+topology.StreamTimers, func(ctx context.Context) error {
+	return b.retryWrite(ctx, what, "$JS.API.STREAM.PURGE."+topology.StreamTimers, func(ctx context.Context) error {
 		s, err := b.stream(ctx, topology.StreamTimers)
 		if err != nil {
 			return err
 		}
 		return s.Purge(ctx, opts...)
 	})
-}
-
-// insist does what may be done twice until it is done, cannot be done, or ctx
-// ends. subject is what it publishes to.
-func (b *Bus) insist(ctx context.Context, what, subject string, do func(context.Context) error) error {
-	for wait := backoffFirst; ; wait = min(2*wait, backoffMost) {
-		try, cancel := context.WithTimeout(ctx, appendTimeout)
-		err := do(try)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if denied := b.denial(subject); denied != nil {
-			err = denied
-		}
-		if permanent(err) || isFull(err) || errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("%s: %w", what, explainJetStream(err))
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w (last try: %v)", what, context.Cause(ctx), err)
-		case <-time.After(wait/2 + rand.N(wait/2)):
-		}
-	}
 }
 
 // FollowDue gives the timers of a shard that have fired, those from before

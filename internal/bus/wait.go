@@ -26,7 +26,7 @@ func (e lastingError) Unwrap() error { return e.error }
 // credentials, a certificate that does not verify, missing permissions.
 func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
 	var logged string
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	for again := (backoff{next: 100 * time.Millisecond, most: 2 * time.Second}); ; {
 		b, err := Connect(ctx, cfg, setup)
 		if err == nil || lasting(err) {
 			return b, err
@@ -35,10 +35,8 @@ func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
 			logged = err.Error()
 			cfg.Log.Warn("waiting for NATS", "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !again.wait(ctx) {
 			return nil, errors.Join(err, context.Cause(ctx))
-		case <-time.After(wait):
 		}
 	}
 }
@@ -84,13 +82,8 @@ func (b *Bus) history(ctx context.Context) (jetstream.Stream, error) {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, fmt.Errorf("%w: start an orchestrator or `parley up` once, it makes them", ErrNotSetUp)
 		}
-		if !electing(ctx, err) || b.explainDenied(err) != err || time.Now().After(until) {
+		if !electing(ctx, err) || b.explainDenied(err) != err || time.Now().After(until) || !pause(ctx, backoffMost/4) {
 			return nil, explainJetStream(err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, explainJetStream(err)
-		case <-time.After(backoffMost / 4):
 		}
 	}
 }
