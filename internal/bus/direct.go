@@ -5,11 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -57,23 +52,9 @@ func (b *Bus) directUpTo(ctx context.Context, stream, subject string, upTo uint6
 	if err != nil {
 		return nil, fmt.Errorf("read the last message of %s: %w", subject, explainJetStream(err))
 	}
-	// The server appends its headers to the stored ones: the last value is its own.
-	seq, err := strconv.ParseUint(lastValue(msg.Header, jetstream.SequenceHeader), 10, 64)
+	seq, at, err := storedAt(msg.Header)
 	if err != nil {
-		return nil, errNotHeld // an answer without a message has no sequence
-	}
-	at, err := time.Parse(time.RFC3339Nano, lastValue(msg.Header, jetstream.TimeStampHeaer))
-	if err != nil {
-		return nil, fmt.Errorf("read the last message of %s: %w", subject, err)
+		return nil, errNotHeld // an answer without a message has no position
 	}
 	return &raw{subject: subject, header: msg.Header, seq: seq, at: at, data: msg.Data}, nil
-}
-
-// lastValue is the last value of a header.
-func lastValue(h nats.Header, name string) string {
-	values := h.Values(name)
-	if len(values) == 0 {
-		return ""
-	}
-	return values[len(values)-1]
 }

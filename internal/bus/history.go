@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"strconv"
-	"strings"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -115,31 +113,6 @@ func ended(err error) error {
 		return nil
 	}
 	return err
-}
-
-// original turns a message of HISTORY into the one of CONV that it is a copy of.
-// The header is the server's: it refuses a publish that has one.
-func original(r raw) (raw, error) {
-	values := r.header.Values("Nats-Stream-Source")
-	if len(values) == 0 {
-		return raw{}, fmt.Errorf("message %d of %s is no copy: it has no header Nats-Stream-Source", r.seq, topology.StreamHistory)
-	}
-	seq, err := originSequence(values[len(values)-1])
-	if err != nil {
-		return raw{}, fmt.Errorf("message %d of %s: %w", r.seq, topology.StreamHistory, err)
-	}
-	r.seq, r.subject = seq, string(topology.Conv)+strings.TrimPrefix(r.subject, string(topology.History))
-	return r, nil
-}
-
-// originSequence reads the sequence of the original from the header that the
-// server puts on a copy: "CONV_0 812 conv.> history.> conv.0.….in".
-func originSequence(source string) (uint64, error) {
-	f := strings.Fields(source)
-	if len(f) < 2 {
-		return 0, fmt.Errorf("header Nats-Stream-Source %q names no sequence", source)
-	}
-	return strconv.ParseUint(f[1], 10, 64)
 }
 
 // expiredFacts passes on the facts of a shard that CONV no longer holds: those

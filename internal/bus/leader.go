@@ -97,12 +97,6 @@ func (b *Bus) kvFromLeader(ctx context.Context, bucket, key string) (*raw, error
 	return r, nil
 }
 
-// removed reports whether the last message of a key says that the key was deleted
-// or has expired.
-func removed(r raw) bool {
-	return r.header.Get("KV-Operation") != "" || r.header.Get(jetstream.MarkerReasonHeader) != ""
-}
-
 // api is the subject of a JetStream API operation.
 func (b *Bus) api(operation string) string {
 	return cmp.Or(b.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + operation

@@ -7,20 +7,16 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // raw is a stored message before it is decoded.
 type raw struct {
 	subject string
-	header  nats.Header // as the publisher set it: only [raw.id] and [raw.origin] read it
+	header  nats.Header // as the publisher set it: only header.go reads it
 	seq     uint64
 	at      time.Time
 	data    []byte
 }
-
-// id is the message id that the publisher gave, empty when it gave none.
-func (r raw) id() string { return r.header.Get(jetstream.MsgIDHeader) }
 
 // ErrShortRead reports that a log could not be read up to the position that its
 // leader named: the replicas that answered lag behind it.
