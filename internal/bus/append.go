@@ -19,12 +19,6 @@ import (
 // writer any more and must stop.
 var ErrFenced = errors.New("the lane has another writer")
 
-// JetStream's answers to an append that does not follow the lane's last message.
-const (
-	codeWrongLastSequence = 10071
-	codeInFlight          = 10164
-)
-
 const appendTimeout = 2 * time.Second
 
 // Append appends a frame to a lane that stands at sequence after (0: empty) and
@@ -87,7 +81,7 @@ func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data 
 		return 0, denied
 	}
 	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeInFlight) {
+	if errors.As(err, &api) && isWrongLast(api) {
 		return 0, fmt.Errorf("%w: %w", errMoved, err)
 	}
 	return 0, err
@@ -128,22 +122,6 @@ func (b *Bus) expect(ctx context.Context, a topology.Address, after uint64, last
 		err = fmt.Errorf("%w: %d is not its last message", ErrFenced, after)
 	}
 	return at, err
-}
-
-// Lasting reports whether an error comes from what was to be written, so that
-// trying again is useless.
-func Lasting(err error) bool {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return errors.Is(err, ErrTooLarge) || errors.Is(err, topology.ErrBadID) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) ||
-		ok && api.Code == 400 && api.ErrorCode != codeWrongLastSequence && api.ErrorCode != codeInFlight && !isFull(err)
-}
-
-// permanent reports whether trying the same publish again is useless.
-func permanent(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) ||
-		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrPermissionViolation) ||
-		errors.As(err, &api) && api.Code == 400 && api.ErrorCode != codeWrongLastSequence && api.ErrorCode != codeInFlight
 }
 
 // Last is the last message of a lane.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
@@ -183,9 +182,6 @@ func (b *Bus) StaleCheckpoint(ctx context.Context, shard int, end uint64, repair
 	}
 	return true, err
 }
-
-// Denied reports whether an error says that this user may not do something.
-func Denied(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
 
 // SameTool reports whether two tools of a name take the same calls.
 func SameTool(a, b *events.ToolSpec) bool { return a == b || a != nil && b != nil && sameTool(a, b) }

@@ -2,11 +2,8 @@ package bus
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,12 +11,6 @@ import (
 
 	"github.com/parleybus/parley/internal/topology"
 )
-
-// lastingError marks what no further try gets past: a wrong configuration, or a
-// permission that is missing.
-type lastingError struct{ error }
-
-func (e lastingError) Unwrap() error { return e.error }
 
 // Wait connects like [Connect] and tries again until it succeeds or ctx ends.
 // Only what cannot pass ends it earlier: a wrong configuration, refused
@@ -39,30 +30,6 @@ func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
 			return nil, errors.Join(err, context.Cause(ctx))
 		}
 	}
-}
-
-// lasting reports whether connecting again is useless.
-func lasting(err error) bool {
-	for _, refused := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
-		nats.ErrPermissionViolation, nats.ErrSecureConnRequired, nats.ErrSecureConnWanted, jetstream.ErrStreamNameAlreadyInUse} {
-		if errors.Is(err, refused) {
-			return true
-		}
-	}
-	if _, ok := errors.AsType[lastingError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*url.Error](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*fs.PathError](err); ok {
-		return true
-	}
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.Code == 400
 }
 
 // electionTimeout is how long a cluster may be without the leader of a stream:
@@ -99,41 +66,4 @@ func electing(ctx context.Context, err error) bool {
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.Code == 503 && !isFull(err) && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
-}
-
-func explainJetStream(err error) error {
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("the NATS server has no JetStream: start it with `nats-server -js` and allow the account to use it: %w", err)
-	}
-	if isFull(err) {
-		return fmt.Errorf("the NATS server has no space left for JetStream: free the disk or raise max_file_store: %w", err)
-	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) {
-		return fmt.Errorf("it is missing on the server; an orchestrator or `parley up` makes it again within seconds: %w", err)
-	}
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch api.ErrorCode {
-		case codeStreamsExhausted:
-			return fmt.Errorf("the account may not have as many streams as Parley needs: raise its max_streams: %w", err)
-		case codeConsumersExhausted:
-			return fmt.Errorf("the account may not have as many consumers as Parley needs: raise its max_consumers, or remove the limit: %w", err)
-		case codeBytesRequired:
-			return fmt.Errorf("the account wants a limit on every stream: turn max_bytes_required off for Parley's account: %w", err)
-		}
-	}
-	return fmt.Errorf("JetStream: %w", err)
-}
-
-// JetStream's answers when a limit of the account keeps a stream from being made.
-const (
-	codeConsumersExhausted = 10026
-	codeStreamsExhausted   = 10027
-	codeBytesRequired      = 10113
-)
-
-// isFull reports whether the server has no space left: insufficient resources,
-// storage resources exceeded, or a stream at its limit.
-func isFull(err error) bool {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077)
 }
