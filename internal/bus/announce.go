@@ -204,3 +204,6 @@ func (b *Bus) standing(ctx context.Context, bucket, keys string) ([]raw, error) 
 	}
 	return all, nil
 }
+
+// SameTool reports whether two tools of a name take the same calls.
+func SameTool(a, b *events.ToolSpec) bool { return a == b || a != nil && b != nil && sameTool(a, b) }

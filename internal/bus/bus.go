@@ -140,3 +140,9 @@ func (b *Bus) Close() {
 	}
 	b.nc.Close()
 }
+
+// Ping asks the server for an answer, and JetStream for HISTORY.
+func (b *Bus) Ping(ctx context.Context) error {
+	_, err := b.info(ctx, topology.StreamHistory)
+	return b.explainDenied(err)
+}

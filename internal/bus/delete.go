@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -225,55 +224,4 @@ func (b *Bus) purgeOnce(ctx context.Context, api string, req []byte) (uint64, er
 		return 0, resp.Error
 	}
 	return resp.Purged, nil
-}
-
-// Where the object store keeps an object: its description under its name, its
-// chunks under an id that the description names (ADR-20 of NATS).
-const (
-	objectMeta   = "$O." + topology.BucketObjects + ".M."
-	objectChunks = "$O." + topology.BucketObjects + ".C."
-)
-
-// objectNames lists the objects by name, those that were deleted and left a
-// marker as well.
-func (b *Bus) objectNames(ctx context.Context) ([]string, error) {
-	s, err := b.stream(ctx, objectStream)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*answerTime) // pages of 100,000
-	defer cancel()
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(objectMeta+">"))
-	if err != nil {
-		return nil, fmt.Errorf("list the objects: %w", explainJetStream(err))
-	}
-	names := make([]string, 0, len(info.State.Subjects))
-	for subject := range info.State.Subjects {
-		if name, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(subject, objectMeta)); err == nil {
-			names = append(names, string(name))
-		}
-	}
-	return names, nil
-}
-
-// DropObject purges an object and whatever marks it; it reports whether there
-// was one. The store's own Delete would leave a marker for good.
-func (b *Bus) DropObject(ctx context.Context, name string) (bool, error) {
-	subject := objectMeta + base64.URLEncoding.EncodeToString([]byte(name))
-	m, err := b.lastFromLeader(ctx, objectStream, subject)
-	if err != nil || m == nil {
-		return false, err
-	}
-	var info struct {
-		ID      string `json:"nuid"`
-		Deleted bool   `json:"deleted"`
-	}
-	var chunks, metas uint64
-	// A description that cannot be read is a stranger's: it names no chunks.
-	if err := json.Unmarshal(m.data, &info); err == nil && topology.CheckToken("object", info.ID) == nil {
-		if err := b.purgeSubject(ctx, objectStream, objectChunks+info.ID, 0, &chunks); err != nil {
-			return false, err
-		}
-	}
-	return !info.Deleted, b.purgeSubject(ctx, objectStream, subject, 0, &metas)
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -167,26 +165,6 @@ func (b *Bus) EndOf(ctx context.Context, shard int) (uint64, time.Time, error) {
 	return info.State.LastSeq, info.State.LastTime, nil
 }
 
-// infoOf asks the leader of a stream about it.
-func (b *Bus) infoOf(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	return retryRequest(ctx, b, "stream "+stream, func() (*jetstream.StreamInfo, error) { return b.askInfo(ctx, stream) })
-}
-
-func (b *Bus) askInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
-	asking, cancel := answer(ctx)
-	defer cancel()
-	asked := time.Now()
-	info, err := s.Info(asking)
-	if err == nil {
-		b.measure(info.TimeStamp, asked)
-	}
-	return info, err
-}
-
 // ReadShard passes on a shard's messages after a sequence up to the end of the
 // log, under a filter of subjects (empty: all).
 func (b *Bus) ReadShard(ctx context.Context, shard int, after uint64, filter string, fn func(Message) error) error {
@@ -201,4 +179,13 @@ func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filter str
 		}
 		return fn(m)
 	})
+}
+
+// At reads one message of a shard's log from its leader; false when it is gone.
+func (b *Bus) At(ctx context.Context, shard int, seq uint64) (Message, bool, error) {
+	r, err := b.fromLeader(ctx, topology.ConvStream(shard), getRequest{Sequence: seq})
+	if err != nil || r == nil {
+		return Message{}, false, err
+	}
+	return b.unfetched(*r, false), true, nil
 }

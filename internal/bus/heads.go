@@ -3,8 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-
-	"github.com/parleybus/parley/internal/topology"
 )
 
 // heads passes on the messages of a stream from one sequence to another, both
@@ -60,27 +58,4 @@ func (b *Bus) headsOnce(ctx context.Context, stream string, from, to uint64, fn 
 		}
 	}
 	return next, err
-}
-
-// endOf is the last sequence of a stream; 0 when it never held anything.
-func (b *Bus) endOf(ctx context.Context, stream string) (uint64, error) {
-	info, err := b.infoOf(ctx, stream)
-	if err != nil {
-		return 0, err
-	}
-	return info.State.LastSeq, nil
-}
-
-// firstOf reads the first message of a subject at or after a sequence; nil when
-// there is none.
-func (b *Bus) firstOf(ctx context.Context, stream, subject string, from uint64) (*raw, error) {
-	return b.fromLeader(ctx, stream, getRequest{Sequence: max(from, 1), Next: subject})
-}
-
-// logOf is the stream that holds a conversation's messages of a log.
-func (b *Bus) logOf(log topology.Log, id string) string {
-	if log == topology.History {
-		return topology.StreamHistory
-	}
-	return topology.ConvStream(topology.ShardOf(id, b.Shards()))
 }

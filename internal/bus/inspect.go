@@ -9,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -164,24 +163,17 @@ func (b *Bus) HistoryBehind(ctx context.Context) ([]Behind, error) {
 	return all, nil
 }
 
-// Ping asks the server for an answer, and JetStream for HISTORY.
-func (b *Bus) Ping(ctx context.Context) error {
-	_, err := b.info(ctx, topology.StreamHistory)
-	return b.explainDenied(err)
-}
-
-// StaleCheckpoint reports whether a shard's checkpoint is past the end of its log;
-// with repair the log is repaired as its next owner would do, see [Bus.Restore].
-func (b *Bus) StaleCheckpoint(ctx context.Context, shard int, end uint64, repair bool) (bool, error) {
-	at, err := b.Checkpoint(ctx, shard)
-	if err != nil || at <= end {
-		return false, err
+// Full reports whether the server has no space left: then nobody can even say
+// that they are there. It is nil also when that cannot be found out.
+func (b *Bus) Full(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
+	if err == nil {
+		_, err = kv.Put(ctx, "probe", nil)
 	}
-	if repair {
-		_, err = b.Restore(ctx, shard)
+	if isFull(err) {
+		return explainJetStream(err)
 	}
-	return true, err
+	return nil
 }
-
-// SameTool reports whether two tools of a name take the same calls.
-func SameTool(a, b *events.ToolSpec) bool { return a == b || a != nil && b != nil && sameTool(a, b) }

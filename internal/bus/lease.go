@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -133,40 +131,4 @@ func (b *Bus) Owners(ctx context.Context) (map[int]string, error) {
 		}
 	}
 	return owners, ctx.Err()
-}
-
-// shardKey is a shard's key in the buckets of leases and of checkpoints.
-func shardKey(shard int) string { return "shard." + strconv.Itoa(shard) }
-
-// Checkpoint is the sequence after which a shard's owner begins to read.
-func (b *Bus) Checkpoint(ctx context.Context, shard int) (uint64, error) {
-	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, shardKey(shard))
-	if err != nil {
-		return 0, fmt.Errorf("checkpoint of shard %d: %w", shard, err)
-	}
-	if r == nil {
-		return 0, nil
-	}
-	seq, err := strconv.ParseUint(string(r.data), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("checkpoint of shard %d: %w", shard, err)
-	}
-	return seq, nil
-}
-
-// SetCheckpoint moves a shard's checkpoint.
-func (b *Bus) SetCheckpoint(ctx context.Context, shard int, seq uint64) error {
-	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
-	if err != nil {
-		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
-	}
-	if _, err := kv.Put(ctx, shardKey(shard), strconv.AppendUint(nil, seq, 10)); err != nil {
-		return fmt.Errorf("checkpoint of shard %d: %w", shard, err)
-	}
-	return nil
-}
-
-// oneLine keeps a text from breaking a header or a log line.
-func oneLine(s string) string {
-	return strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
 }

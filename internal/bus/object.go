@@ -26,32 +26,6 @@ const maxObject = 256 << 20
 // previewBytes is how much of a claimed payload stands in the message.
 const previewBytes = 2 << 10
 
-// answerTime is how long the server may take to answer.
-const answerTime = 5 * time.Second
-
-// answer bounds the wait for an answer. A connection that is cut takes requests
-// with it unseen, and nats.go waits as long as the context lasts if that has a
-// deadline, be it a day.
-func answer(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, answerTime)
-}
-
-// stream is a handle without a round trip: the streams exist, or every call on
-// them says that they do not.
-func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	if s, ok := b.streams.Load(name); ok {
-		return s.(jetstream.Stream), nil
-	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	s, err := b.js.Stream(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))
-	}
-	b.streams.Store(name, s)
-	return s, nil
-}
-
 // ErrTooLarge reports that something is larger than an object may be.
 var ErrTooLarge = errors.New("too large to be stored")
 
@@ -261,13 +235,53 @@ func (b *Bus) decode(ctx context.Context, data []byte) ([]events.Line, error) {
 	return m.Lines, m.Bad
 }
 
-// Preview is the beginning of a text, cut at a character and at most n bytes.
-func Preview(s string, n int) string {
-	if len(s) <= n {
-		return s
+// Where the object store keeps an object: its description under its name, its
+// chunks under an id that the description names (ADR-20 of NATS).
+const (
+	objectMeta   = "$O." + topology.BucketObjects + ".M."
+	objectChunks = "$O." + topology.BucketObjects + ".C."
+)
+
+// objectNames lists the objects by name, those that were deleted and left a
+// marker as well.
+func (b *Bus) objectNames(ctx context.Context) ([]string, error) {
+	s, err := b.stream(ctx, objectStream)
+	if err != nil {
+		return nil, err
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	ctx, cancel := context.WithTimeout(ctx, 2*answerTime) // pages of 100,000
+	defer cancel()
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(objectMeta+">"))
+	if err != nil {
+		return nil, fmt.Errorf("list the objects: %w", explainJetStream(err))
 	}
-	return strings.ToValidUTF8(s[:n], "\uFFFD")
+	names := make([]string, 0, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		if name, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(subject, objectMeta)); err == nil {
+			names = append(names, string(name))
+		}
+	}
+	return names, nil
+}
+
+// DropObject purges an object and whatever marks it; it reports whether there
+// was one. The store's own Delete would leave a marker for good.
+func (b *Bus) DropObject(ctx context.Context, name string) (bool, error) {
+	subject := objectMeta + base64.URLEncoding.EncodeToString([]byte(name))
+	m, err := b.lastFromLeader(ctx, objectStream, subject)
+	if err != nil || m == nil {
+		return false, err
+	}
+	var info struct {
+		ID      string `json:"nuid"`
+		Deleted bool   `json:"deleted"`
+	}
+	var chunks, metas uint64
+	// A description that cannot be read is a stranger's: it names no chunks.
+	if err := json.Unmarshal(m.data, &info); err == nil && topology.CheckToken("object", info.ID) == nil {
+		if err := b.purgeSubject(ctx, objectStream, objectChunks+info.ID, 0, &chunks); err != nil {
+			return false, err
+		}
+	}
+	return !info.Deleted, b.purgeSubject(ctx, objectStream, subject, 0, &metas)
 }

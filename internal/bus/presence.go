@@ -1,14 +1,10 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
@@ -56,203 +52,6 @@ func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
 	}
 }
 
-// Roster knows who is there. It is kept up to date by Run; a worker that went
-// silent drops out after the bucket's time to live, [topology.PresenceTTL]; when
-// the roster was empty before, after twice that at most.
-type Roster struct {
-	bus    *Bus
-	ready  chan struct{}
-	filled sync.Once
-
-	mu      sync.Mutex
-	ttl     time.Duration
-	entries map[string]entry
-	keys    []string  // of entries, sorted
-	current *Snapshot // nil when entries changed since
-	check   time.Time // nothing in current expires before it
-}
-
-// entry is an offer, or one that was withdrawn, as it was announced last.
-type entry struct {
-	Offer
-	raw []byte
-	at  time.Time
-}
-
-// Snapshot is what is offered at a moment. It is shared: nobody changes it, and
-// as long as nothing changes a [Roster] returns the same one.
-type Snapshot struct {
-	Offers []Offer // sorted by kind and name
-	// Withdrawn are the tools that a worker took back while it went on, and when
-	// that was noticed.
-	Withdrawn map[string]time.Time
-	kinds     map[string][]Offer
-}
-
-// NewRoster returns an empty roster; Run fills it.
-func (b *Bus) NewRoster() *Roster {
-	return &Roster{bus: b, ready: make(chan struct{}), ttl: topology.PresenceTTL, entries: map[string]entry{}}
-}
-
-// Run follows presence until ctx ends. It may run again after an error.
-func (r *Roster) Run(ctx context.Context) error {
-	remade := r.bus.Remade("KV_" + topology.BucketPresence)
-	kv, err := r.bus.js.KeyValue(ctx, topology.BucketPresence)
-	if err != nil {
-		return fmt.Errorf("presence: %w", explainJetStream(err))
-	}
-	ttl, err := ttlOf(ctx, kv)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.ttl, r.check = ttl, time.Time{}
-	r.mu.Unlock()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	go func() {
-		select {
-		case <-remade:
-			stop(errors.New("the bucket of presence was made again"))
-		case <-ctx.Done():
-		}
-	}()
-	next := uint64(1)
-	return r.bus.keepReading(ctx, "presence", &next, func(ctx context.Context) error { return r.follow(ctx, &next) })
-}
-
-// follow reads the bucket from a sequence on, first to the end that its leader
-// names, which a replica that lags does not know, then as it grows, until ctx
-// ends or the consumer is lost or lags.
-func (r *Roster) follow(ctx context.Context, next *uint64) error {
-	const stream = "KV_" + topology.BucketPresence
-	note := func(m raw) error {
-		r.note(m)
-		*next = m.seq + 1
-		return nil
-	}
-	if err := r.bus.read(ctx, stream, "", *next, false, note); err != nil {
-		return err
-	}
-	r.filled.Do(func() { close(r.ready) })
-	p, err := r.bus.newPuller(ctx, stream, "", *next)
-	if err != nil {
-		return err
-	}
-	defer p.close(ctx)
-	for err == nil {
-		err = p.batch(ctx, pullBatch, pullExpires, readerHeartbeat, note)
-	}
-	return err
-}
-
-// note records an announcement. Most repeat the one before.
-func (r *Roster) note(m raw) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := strings.TrimPrefix(m.subject, "$KV."+topology.BucketPresence+".")
-	before, known := r.entries[key]
-	if known && !removed(m) && bytes.Equal(before.raw, m.data) {
-		before.at = time.Now()
-		r.entries[key] = before
-		return
-	}
-	var o Offer
-	if removed(m) || json.Unmarshal(m.data, &o) != nil || o.Withdrawn && r.others(o) {
-		if known {
-			r.drop(key)
-		}
-		return
-	}
-	if !known {
-		at, _ := slices.BinarySearch(r.keys, key)
-		r.keys = slices.Insert(r.keys, at, key)
-	}
-	r.entries[key] = entry{o, m.data, time.Now()}
-	r.current = nil
-}
-
-// others reports whether another worker offers the same: then that one is known
-// still, whoever withdraws it. r.mu is held.
-func (r *Roster) others(o Offer) bool {
-	prefix := topology.PresenceKey(o.Kind, o.Name, "")
-	at, _ := slices.BinarySearch(r.keys, prefix)
-	for _, key := range r.keys[at:] {
-		if !strings.HasPrefix(key, prefix) {
-			return false
-		}
-		if key != o.key() && !r.entries[key].Withdrawn {
-			return true
-		}
-	}
-	return false
-}
-
-// drop removes an entry; r.mu is held.
-func (r *Roster) drop(key string) {
-	if at, ok := slices.BinarySearch(r.keys, key); ok {
-		r.keys = slices.Delete(r.keys, at, at+1)
-	}
-	delete(r.entries, key)
-	r.current = nil
-}
-
-// Ready is closed when the roster is complete for the first time.
-func (r *Roster) Ready() <-chan struct{} { return r.ready }
-
-// Offers lists what is offered now, by kind ("" for all), sorted by name. The
-// list is shared: it must not be changed.
-func (r *Roster) Offers(kind string) []Offer {
-	s := r.Snapshot()
-	if kind == "" {
-		return s.Offers
-	}
-	return s.kinds[kind]
-}
-
-// Snapshot is what is offered now. It is made anew only when that has changed.
-func (r *Roster) Snapshot() *Snapshot {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now := time.Now(); !now.Before(r.check) {
-		r.expire(now)
-	}
-	if r.current == nil {
-		r.current = r.snapshot()
-	}
-	return r.current
-}
-
-// expire drops what was not repeated in time; r.mu is held.
-func (r *Roster) expire(now time.Time) {
-	r.check = now.Add(r.ttl)
-	var expired []string
-	for key, e := range r.entries {
-		if end := e.at.Add(r.ttl); now.After(end) {
-			expired = append(expired, key)
-		} else if end.Before(r.check) {
-			r.check = end
-		}
-	}
-	for _, key := range expired {
-		r.drop(key)
-	}
-}
-
-func (r *Roster) snapshot() *Snapshot {
-	s := &Snapshot{Withdrawn: map[string]time.Time{}, kinds: map[string][]Offer{}}
-	for _, key := range r.keys {
-		switch e := r.entries[key]; {
-		case !e.Withdrawn:
-			s.Offers = append(s.Offers, e.Offer)
-			s.kinds[e.Kind] = append(s.kinds[e.Kind], e.Offer)
-		case e.Kind == "tool" && e.at.After(s.Withdrawn[e.Name]):
-			s.Withdrawn[e.Name] = e.at
-		}
-	}
-	return s
-}
-
 // Offers lists what is offered now, for a caller without a roster.
 func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -270,21 +69,6 @@ func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
 	}
 	sortOffers(all)
 	return all, nil
-}
-
-// Full reports whether the server has no space left: then nobody can even say
-// that they are there. It is nil also when that cannot be found out.
-func (b *Bus) Full(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
-	defer cancel()
-	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
-	if err == nil {
-		_, err = kv.Put(ctx, "probe", nil)
-	}
-	if isFull(err) {
-		return explainJetStream(err)
-	}
-	return nil
 }
 
 func sortOffers(all []Offer) {

@@ -2,9 +2,12 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -54,3 +57,37 @@ func (q QueueInfo) And(o QueueInfo) QueueInfo {
 	q.Lag, q.Running, q.Retried, q.Waiting, q.Low = q.Lag+o.Lag, q.Running+o.Running, q.Retried+o.Retried, q.Waiting+o.Waiting, false
 	return q
 }
+
+// EnsureQueue makes a queue if it is missing, so that its jobs wait visibly until
+// a worker comes. The limits of one that exists are the administrator's.
+func (b *Bus) EnsureQueue(ctx context.Context, q topology.Queue) error {
+	if _, ok := b.queues.Load(q); ok {
+		return nil
+	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	_, err := b.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
+	}
+	b.queues.Store(q, true)
+	return nil
+}
+
+// dropQueue deletes a queue. Workers that come later make it again, and so does
+// whoever publishes a job and does not believe it to be there, see
+// [Bus.ForgetQueues].
+func (b *Bus) dropQueue(ctx context.Context, q topology.Queue) error {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	b.queues.Delete(q)
+	err := b.js.DeleteConsumer(ctx, topology.StreamJobs, q.Consumer)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("delete the queue %s: %w", q.Consumer, explainJetStream(err))
+	}
+	return nil
+}
+
+// ForgetQueues drops what is remembered of which queues exist: another process
+// may have deleted some.
+func (b *Bus) ForgetQueues() { b.queues.Clear() }

@@ -36,12 +36,3 @@ func (b *Bus) Redirect(ctx context.Context, m Message) error {
 	}
 	return err
 }
-
-// At reads one message of a shard's log from its leader; false when it is gone.
-func (b *Bus) At(ctx context.Context, shard int, seq uint64) (Message, bool, error) {
-	r, err := b.fromLeader(ctx, topology.ConvStream(shard), getRequest{Sequence: seq})
-	if err != nil || r == nil {
-		return Message{}, false, err
-	}
-	return b.unfetched(*r, false), true, nil
-}

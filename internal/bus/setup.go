@@ -172,22 +172,6 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 	return plan.WithDefaults(), there, nil
 }
 
-// info is the state of a stream; nil when it does not exist.
-func (b *Bus) info(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	s, err := b.js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		b.evict(name)
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))
-	}
-	b.saw(s.CachedInfo())
-	return s.CachedInfo(), nil
-}
-
 // layout is the number of shards of the deployment; 0 when there is none.
 // HISTORY says it or, where that is lost or was made anew, the CONV streams do.
 // there reports whether the deployment was complete once: a set-up that did not
@@ -234,20 +218,4 @@ func shardsOf(s *jetstream.StreamInfo) (int, error) {
 		return 0, lastingError{fmt.Errorf("stream %s is not Parley's: it has no %s metadata; give Parley an account of its own", s.Config.Name, topology.MetadataShards)}
 	}
 	return shards, nil
-}
-
-// EnsureQueue makes a queue if it is missing, so that its jobs wait visibly until
-// a worker comes. The limits of one that exists are the administrator's.
-func (b *Bus) EnsureQueue(ctx context.Context, q topology.Queue) error {
-	if _, ok := b.queues.Load(q); ok {
-		return nil
-	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	_, err := b.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
-		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
-	}
-	b.queues.Store(q, true)
-	return nil
 }

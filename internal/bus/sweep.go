@@ -100,24 +100,6 @@ func (q QueueInfo) queue() (topology.Queue, error) {
 // used reports whether a queue holds jobs or workers ask it for some.
 func (q QueueInfo) used() bool { return q.Lag > 0 || q.Running > 0 || q.Waiting > 0 }
 
-// dropQueue deletes a queue. Workers that come later make it again, and so does
-// whoever publishes a job and does not believe it to be there, see
-// [Bus.ForgetQueues].
-func (b *Bus) dropQueue(ctx context.Context, q topology.Queue) error {
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	b.queues.Delete(q)
-	err := b.js.DeleteConsumer(ctx, topology.StreamJobs, q.Consumer)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("delete the queue %s: %w", q.Consumer, explainJetStream(err))
-	}
-	return nil
-}
-
-// ForgetQueues drops what is remembered of which queues exist: another process
-// may have deleted some.
-func (b *Bus) ForgetQueues() { b.queues.Clear() }
-
 // objects deletes the objects of jobs that are not in JOBS any more.
 func (s *Sweeper) objects(ctx context.Context) (int, error) {
 	names, err := s.Bus.objectNames(ctx)

@@ -1,0 +1,97 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// answerTime is how long the server may take to answer.
+const answerTime = 5 * time.Second
+
+// answer bounds the wait for an answer. A connection that is cut takes requests
+// with it unseen, and nats.go waits as long as the context lasts if that has a
+// deadline, be it a day.
+func answer(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, answerTime)
+}
+
+// stream is a handle without a round trip: the streams exist, or every call on
+// them says that they do not.
+func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if s, ok := b.streams.Load(name); ok {
+		return s.(jetstream.Stream), nil
+	}
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	s, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))
+	}
+	b.streams.Store(name, s)
+	return s, nil
+}
+
+// infoOf asks the leader of a stream about it.
+func (b *Bus) infoOf(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+	return retryRequest(ctx, b, "stream "+stream, func() (*jetstream.StreamInfo, error) { return b.askInfo(ctx, stream) })
+}
+
+func (b *Bus) askInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	asking, cancel := answer(ctx)
+	defer cancel()
+	asked := time.Now()
+	info, err := s.Info(asking)
+	if err == nil {
+		b.measure(info.TimeStamp, asked)
+	}
+	return info, err
+}
+
+// info is the state of a stream; nil when it does not exist.
+func (b *Bus) info(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	s, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		b.evict(name)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))
+	}
+	b.saw(s.CachedInfo())
+	return s.CachedInfo(), nil
+}
+
+// endOf is the last sequence of a stream; 0 when it never held anything.
+func (b *Bus) endOf(ctx context.Context, stream string) (uint64, error) {
+	info, err := b.infoOf(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
+
+// firstOf reads the first message of a subject at or after a sequence; nil when
+// there is none.
+func (b *Bus) firstOf(ctx context.Context, stream, subject string, from uint64) (*raw, error) {
+	return b.fromLeader(ctx, stream, getRequest{Sequence: max(from, 1), Next: subject})
+}
+
+// logOf is the stream that holds a conversation's messages of a log.
+func (b *Bus) logOf(log topology.Log, id string) string {
+	if log == topology.History {
+		return topology.StreamHistory
+	}
+	return topology.ConvStream(topology.ShardOf(id, b.Shards()))
+}
