@@ -49,15 +49,15 @@ type Lane struct {
 // Close.
 func (b *Bus) OpenLane(ctx context.Context, a topology.Address, after uint64) *Lane {
 	ctx, stop := context.WithCancelCause(ctx)
-	l := &Lane{bus: b, address: a, ctx: ctx, stop: stop, done: make(chan struct{}), seq: after}
-	l.change.L = &l.mu
+	w := &Lane{bus: b, address: a, ctx: ctx, stop: stop, done: make(chan struct{}), seq: after}
+	w.change.L = &w.mu
 	context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.change.Broadcast()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.change.Broadcast()
 	})
-	go l.run()
-	return l
+	go w.run()
+	return w
 }
 
 // Append hands an event to the lane. It blocks only while [laneBuffer] bytes

@@ -87,28 +87,28 @@ func (b *Bus) describeAll(ctx context.Context, batch []Recent) ([]Conversation, 
 // first messages and its last Decision, however long it is. One that has no
 // message has no Last.
 func (b *Bus) Describe(ctx context.Context, id string) (Conversation, error) {
-	c := Conversation{ID: id}
+	s := Conversation{ID: id}
 	if err := topology.CheckID("conversation", id); err != nil {
-		return c, err
+		return s, err
 	}
-	if err := b.opening(ctx, &c); err != nil {
-		return c, fmt.Errorf("conversation %s: %w", id, err)
+	if err := b.opening(ctx, &s); err != nil {
+		return s, fmt.Errorf("conversation %s: %w", id, err)
 	}
 	for _, log := range []topology.Log{topology.History, topology.Conv} {
 		stream := b.logOf(log, id)
 		last, err := b.lastFromLeader(ctx, stream, topology.Everything(log, b.Shards(), id))
 		if err != nil {
-			return c, fmt.Errorf("conversation %s: %w", id, err)
+			return s, fmt.Errorf("conversation %s: %w", id, err)
 		}
 		if last != nil {
-			c.Last = later(c.Last, last.at)
+			s.Last = later(s.Last, last.at)
 		}
 	}
 	d, _, err := b.LastDecision(ctx, id, 0)
 	if d != nil {
-		c.State = d.State
+		s.State = d.State
 	}
-	return c, err
+	return s, err
 }
 
 func later(a, b time.Time) time.Time {

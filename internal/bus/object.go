@@ -90,16 +90,16 @@ func (e *fetchError) Unwrap() error { return e.err }
 // Get fetches an object and checks its digest. While the server cannot be
 // reached it tries again until ctx ends. That there is no such object is final
 // only because the leader says so.
-func (b *Bus) Get(ctx context.Context, o *events.Object) ([]byte, error) {
-	if o.Bucket != topology.BucketObjects || o.Size < 0 || o.Size > maxObject {
-		return nil, fmt.Errorf("object %q in %q of %d bytes is not one of Parley's", Preview(o.Name, 100), Preview(o.Bucket, 100), o.Size)
+func (b *Bus) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
+	if ref.Bucket != topology.BucketObjects || ref.Size < 0 || ref.Size > maxObject {
+		return nil, fmt.Errorf("object %q in %q of %d bytes is not one of Parley's", Preview(ref.Name, 100), Preview(ref.Bucket, 100), ref.Size)
 	}
-	info, err := b.describe(ctx, o.Name)
+	info, err := b.describe(ctx, ref.Name)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size != uint64(o.Size) {
-		return nil, fmt.Errorf("object %q has %d bytes, not %d", Preview(o.Name, 100), info.Size, o.Size)
+	if info.Size != uint64(ref.Size) {
+		return nil, fmt.Errorf("object %q has %d bytes, not %d", Preview(ref.Name, 100), info.Size, ref.Size)
 	}
 	data := make([]byte, 0, min(info.Size, 1<<20)) // what it says of itself is not allocated on trust
 	sum := sha256.New()
@@ -111,8 +111,8 @@ func (b *Bus) Get(ctx context.Context, o *events.Object) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if uint64(len(data)) != info.Size || hex.EncodeToString(sum.Sum(nil)) != o.SHA256 {
-		return nil, fmt.Errorf("object %q is not what was stored: %d of %d bytes are there, or its digest differs", Preview(o.Name, 100), len(data), info.Size)
+	if uint64(len(data)) != info.Size || hex.EncodeToString(sum.Sum(nil)) != ref.SHA256 {
+		return nil, fmt.Errorf("object %q is not what was stored: %d of %d bytes are there, or its digest differs", Preview(ref.Name, 100), len(data), info.Size)
 	}
 	return data, nil
 }

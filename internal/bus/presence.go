@@ -34,13 +34,13 @@ func (b *Bus) Announce(ctx context.Context, offers []Offer) error {
 
 // StayPresent repeats an announcement until ctx ends, then takes it back.
 func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
-	p := b.NewPresence()
-	defer p.Leave(ctx)
-	tick := time.NewTicker(p.Beat(ctx))
+	a := b.NewPresence()
+	defer a.Leave(ctx)
+	tick := time.NewTicker(a.Beat(ctx))
 	defer tick.Stop()
 	for {
 		again := b.Reconnected()
-		if _, err := p.Set(ctx, offers); err != nil && ctx.Err() == nil {
+		if _, err := a.Set(ctx, offers); err != nil && ctx.Err() == nil {
 			b.log.Warn("cannot announce, trying again", "error", err)
 		}
 		select {
