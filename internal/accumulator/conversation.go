@@ -2,7 +2,6 @@ package accumulator
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
@@ -24,6 +23,8 @@ type Conversation struct {
 	// Inputs wait for an answer, in log order.
 	Inputs []Input
 	inputs map[string]bool // their ids, where they are many
+	// drafted is how many of the original's inputs a draft was made with.
+	drafted int
 	// Requested asked for the open generation, Asked for the step's calls; they
 	// are nil where the conversation was resumed later than that.
 	Requested *events.GenerationRequested
@@ -273,14 +274,13 @@ func (c *Conversation) Decided(e events.Event) {
 	}
 }
 
-// deleting drops all state and all that was said: nothing of it is used again.
+// deleting drops all state: nothing of it is used again.
 func (c *Conversation) deleting(e *events.DeletionStarted) {
 	c.State = events.State{Phase: events.PhaseDeleting, Deletes: e.Inputs, GenLane: c.GenLane}
 	c.Open, c.Requested = nil, nil
 	c.forgetCalls()
-	c.Inputs = slices.DeleteFunc(c.Inputs, func(in Input) bool { return slices.Contains(e.Inputs, in.ID) })
-	if c.Transcript != nil {
-		*c.Transcript = *NewTranscript()
+	for _, id := range e.Inputs {
+		c.dropInput(id)
 	}
 }
 
@@ -291,14 +291,3 @@ func (c *Conversation) forgetCalls() {
 // Quiet reports whether nothing is under way and no input waits: what is not in
 // the last Decision's state does not matter.
 func (c *Conversation) Quiet() bool { return !c.Busy() && len(c.Inputs) == 0 }
-
-// Clone is a copy that can be decided on without touching the original. It
-// shares the open generation and has no transcript.
-func (c *Conversation) Clone() *Conversation {
-	d := *c
-	d.State = c.State.Clone()
-	d.Inputs, d.Asked, d.askedAt = slices.Clone(c.Inputs), maps.Clone(c.Asked), maps.Clone(c.askedAt)
-	d.behind = slices.Clip(c.behind) // both only take from its front and append
-	d.Transcript, d.inputs = nil, nil
-	return &d
-}

@@ -126,6 +126,8 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 				t.asked[a.Call] = true
 			}
 		}
+	case *events.DeletionStarted:
+		*t = *NewTranscript() // nothing of it is used again
 	case *events.TurnEnded:
 		t.ended[e.Turn] = e
 		delete(t.contexts, e.Turn)

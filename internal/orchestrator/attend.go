@@ -204,17 +204,11 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	}
 	env := s.env(c.state.Transcript.Settings)
 	env.Hooked, env.Fault, env.Purged = hooked, c.fault, s.receiptOf(c)
-	es := Decide(c.state, env, now)
-	if len(es) == 0 {
+	d, draft := Decide(c.state, env, now)
+	if d == nil {
 		return false, nil
 	}
-	d := &events.Decision{Owner: s.o.Name}
-	after := c.state.Clone()
-	for _, e := range es {
-		d.Events = append(d.Events, events.Line{Event: e})
-		after.Decided(e)
-	}
-	d.State = after.State
+	d.Owner = s.o.Name
 	frame, err := events.AppendFrame(nil, d)
 	if err != nil {
 		return false, &faultError{err}
@@ -225,7 +219,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	}
 	c.fault = nil // it is decided on
 	timer, open := c.state.NextMS(), c.undone()
-	c.apply(bus.Message{Address: addressOf(s, c.id), Sequence: seq, Lines: []events.Line{{Event: d}}})
+	c.adopt(draft, d, seq)
 	if err := s.publish(ctx, c, d.Events); err != nil {
 		return false, err
 	}

@@ -45,17 +45,12 @@ func said(g *accumulator.Generation) (m events.Message, cut bool) {
 	return m, calls > mostCalls
 }
 
-// batch is a conversation with as many of its inputs as one Decision answers. The
+// batch returns the first inputs that wait: as many as one Decision answers. The
 // inputs of a message stay together.
-func batch(c *accumulator.Conversation) *accumulator.Conversation {
+func batch(c *accumulator.Conversation) []accumulator.Input {
 	n := mostAtOnce
 	for n < len(c.Inputs) && c.Inputs[n].Sequence == c.Inputs[n-1].Sequence {
 		n++
 	}
-	if n >= len(c.Inputs) {
-		return c
-	}
-	b := *c
-	b.Inputs = c.Inputs[:n]
-	return &b
+	return c.Inputs[:min(n, len(c.Inputs))]
 }

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -11,9 +12,19 @@ func addressOf(s *shard, conversation string) topology.Address {
 }
 
 func (c *conversation) apply(m bus.Message) {
-	generation := c.state.Generation
-	before := c.state.GenLane
-	c.state.Apply(m.Folded())
+	c.follow(func() { c.state.Apply(m.Folded()) })
+}
+
+// adopt takes over the state of a Decision of its own, stored at sequence seq.
+func (c *conversation) adopt(draft *accumulator.Conversation, d *events.Decision, seq uint64) {
+	c.follow(func() { c.state.Adopt(draft, d, seq) })
+}
+
+// follow changes the state and keeps the position of the gen lane at which a
+// generation was requested.
+func (c *conversation) follow(change func()) {
+	generation, before := c.state.Generation, c.state.GenLane
+	change()
 	if c.state.Generation != generation {
 		c.requestedAt = before
 	}

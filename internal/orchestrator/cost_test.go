@@ -216,7 +216,7 @@ func TestADecisionDoesNotCostByTheLengthOfTheConversation(t *testing.T) {
 				apply(c)
 				return fastest(func() {
 					for range 10 {
-						if len(Decide(c, testEnv(), time.UnixMilli(1000))) == 0 {
+						if d, _ := Decide(c, testEnv(), time.UnixMilli(1000)); d == nil {
 							t.Fatal("nothing is decided")
 						}
 					}
@@ -248,19 +248,17 @@ func flood(messages, inputs int) *accumulator.Conversation {
 func settle(c *accumulator.Conversation) (answers map[events.Answer]int, decisions int) {
 	answers = map[events.Answer]int{}
 	for {
-		es := Decide(c, testEnv(), time.UnixMilli(1000))
-		if len(es) == 0 {
+		d, draft := Decide(c, testEnv(), time.UnixMilli(1000))
+		if d == nil {
 			return answers, decisions
 		}
 		decisions++
-		d := &events.Decision{}
-		for _, e := range es {
-			d.Events = append(d.Events, events.Line{Event: e})
+		for _, e := range eventsOf(d) {
 			if a, ok := e.(*events.InputAnswered); ok {
 				answers[a.Answer]++
 			}
 		}
-		c.Apply(accumulator.Message{Channel: events.ChannelTurn, Sequence: c.TurnLane + 1, Lines: []events.Line{{Event: d}}})
+		c.Adopt(draft, d, c.TurnLane+1)
 	}
 }
 

@@ -50,11 +50,13 @@ type Env struct {
 // tries is how often a step's model is asked before the turn fails.
 const tries = 4
 
-// Decide is what is to be done about a conversation now: the events of one
-// Decision, or none. It reads nothing but its arguments and changes nothing.
-func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event {
-	c = batch(c)
-	d := &decision{c: c.Clone(), said: c.Transcript, env: env, now: now, seed: seedOf(c), budget: policy.NewBudget()}
+// Decide returns the Decision on what is to be done about a conversation now, and
+// the conversation with it, for [accumulator.Conversation.Adopt]; both are nil when
+// there is nothing to decide. It reads nothing but its arguments and changes
+// nothing. The caller sets the Decision's Owner.
+func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decision, *accumulator.Conversation) {
+	batch := batch(c)
+	d := &decision{c: c.Draft(len(batch)), batch: batch, said: c.Transcript, env: env, now: now, seed: seedOf(c, batch), budget: policy.NewBudget()}
 	if d.said != nil {
 		d.document = d.said.Document
 	}
@@ -65,18 +67,26 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) []events.Event 
 	d.purged()
 	for d.turn() {
 	}
-	return d.out
+	if len(d.out) == 0 {
+		return nil, nil
+	}
+	made := &events.Decision{Events: make([]events.Line, len(d.out)), State: d.c.State}
+	for i, e := range d.out {
+		made.Events[i].Event = e
+	}
+	return made, d.c
 }
 
-// decision collects events and applies each to its own copy of the state, so
+// decision collects events and applies each to a draft of the conversation, so
 // that one rule sees what the rule before it decided.
 type decision struct {
-	c    *accumulator.Conversation
-	said *accumulator.Transcript // without what this decision adds
-	env  Env
-	now  time.Time
-	seed seed
-	out  []events.Event
+	c     *accumulator.Conversation
+	batch []accumulator.Input     // the inputs that it answers
+	said  *accumulator.Transcript // without what this decision adds
+	env   Env
+	now   time.Time
+	seed  seed
+	out   []events.Event
 	// budget is what the policy's conditions may cost.
 	budget *policy.Budget
 	// changed are the calls that this decision brings or ends, as they are then.

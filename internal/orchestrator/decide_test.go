@@ -166,9 +166,9 @@ func (s *script) decide() string {
 
 func (s *script) decideOnce() string {
 	s.env.Settings = s.log.state.Transcript.Settings
-	es := Decide(s.log.state, s.env, s.now)
+	d, draft := Decide(s.log.state, s.env, s.now)
 	var b strings.Builder
-	for _, e := range es {
+	for _, e := range eventsOf(d) {
 		switch e := e.(type) {
 		case *events.TurnStarted:
 			s.turns++
@@ -187,8 +187,8 @@ func (s *script) decideOnce() string {
 		}
 		b.WriteString(row + "\n")
 	}
-	if len(es) > 0 {
-		s.log.decided(es)
+	if d != nil {
+		s.log.decided(d, draft)
 	}
 	return b.String()
 }

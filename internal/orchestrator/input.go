@@ -15,7 +15,7 @@ import (
 func (d *decision) inputs() {
 	var message uint64
 	lines := 0
-	for _, in := range slices.Clone(d.c.Inputs) {
+	for _, in := range d.batch {
 		if in.Sequence != message {
 			message, lines = in.Sequence, 0
 		}

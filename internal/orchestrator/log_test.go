@@ -50,20 +50,25 @@ func (l *conversationLog) foldAll() {
 	}
 }
 
-// decided appends a Decision as the owner does: with the state that follows,
-// and folded at once, before what stands between.
-func (l *conversationLog) decided(es []events.Event) {
-	d := &events.Decision{}
-	after := l.state.Clone()
-	for _, e := range es {
-		d.Events = append(d.Events, events.Line{Event: e})
-		after.Decided(e)
-	}
-	d.State = after.State
+// decided appends a Decision and takes it over as the owner does: at once, before
+// what stands between.
+func (l *conversationLog) decided(d *events.Decision, draft *accumulator.Conversation) {
 	m := accumulator.Message{Channel: events.ChannelTurn, Lines: []events.Line{overTheWire(d)}}
 	m.Sequence = l.append(m)
 	l.states[m.Sequence] = d.State
-	l.state.Apply(m)
+	l.state.Adopt(draft, d, m.Sequence)
+}
+
+// eventsOf are the events of a Decision; none of nil.
+func eventsOf(d *events.Decision) []events.Event {
+	if d == nil {
+		return nil
+	}
+	var all []events.Event
+	for _, l := range d.Events {
+		all = append(all, l.Event)
+	}
+	return all
 }
 
 // overTheWire is what a reader of the log gets.

@@ -139,9 +139,10 @@ func (s *scene) wait() []events.Event {
 func (s *scene) decide() []events.Event {
 	s.t.Helper()
 	s.env.Settings = s.state.Transcript.Settings
-	es := Decide(s.state, s.env, s.now)
-	if len(es) > 0 {
-		s.decided(es)
+	d, draft := Decide(s.state, s.env, s.now)
+	es := eventsOf(d)
+	if d != nil {
+		s.decided(d, draft)
 		es = append(es, s.decide()...) // what stood behind an input
 	}
 	if fault := strict(s.state.Transcript.Messages()); fault != "" {

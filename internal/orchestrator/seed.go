@@ -14,15 +14,15 @@ import (
 )
 
 // seed makes the ids of a decision: UUIDv7 whose random bits are a digest of
-// where the conversation stands. Deciding again gives the same ids, and two
-// conversations never share one.
+// where the conversation stands and of the inputs that are answered. Deciding
+// again gives the same ids, and two conversations never share one.
 type seed []byte
 
-func seedOf(c *accumulator.Conversation) seed {
+func seedOf(c *accumulator.Conversation, inputs []accumulator.Input) seed {
 	b := []byte(c.ID)
 	b = binary.BigEndian.AppendUint64(b, c.TurnLane)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Turns))
-	for _, in := range c.Inputs {
+	for _, in := range inputs {
 		b = append(b, in.ID...)
 	}
 	return append(b, c.Turn+c.Generation...)

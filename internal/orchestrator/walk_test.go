@@ -301,9 +301,10 @@ func (w *walk) tool() {
 func (w *walk) decide() bool {
 	w.env.Settings = w.state.Transcript.Settings
 	before := looks(w.state)
-	es := Decide(w.state, w.env, w.now)
-	if again := Decide(w.state, w.env, w.now); written(again) != written(es) {
-		w.t.Fatalf("decided twice, and otherwise:\n%s\n%s", written(es), written(again))
+	d, draft := Decide(w.state, w.env, w.now)
+	es := eventsOf(d)
+	if again, _ := Decide(w.state, w.env, w.now); written(eventsOf(again)) != written(es) {
+		w.t.Fatalf("decided twice, and otherwise:\n%s\n%s", written(es), written(eventsOf(again)))
 	}
 	if after := looks(w.state); after != before {
 		w.t.Fatalf("deciding changed the conversation from\n%s\nto\n%s", before, after)
@@ -311,7 +312,7 @@ func (w *walk) decide() bool {
 	if len(es) == 0 {
 		return false
 	}
-	w.decided(es)
+	w.decided(d, draft)
 	w.generation = w.state.Generation
 	for _, e := range es {
 		if r, ok := e.(*events.ToolCallRequested); ok {

@@ -63,13 +63,11 @@ func (l *Log) Again(i int, known uint64) ([]byte, error) {
 	if at := timeOf(made); !at.IsZero() {
 		now = at
 	}
-	d := &events.Decision{Owner: made.Owner}
-	after := c.Clone()
-	for _, e := range orchestrator.Decide(c, env, now) {
-		d.Events = append(d.Events, events.Line{Event: e})
-		after.Decided(e)
+	d, _ := orchestrator.Decide(c, env, now)
+	if d == nil {
+		return nil, nil
 	}
-	d.State = after.State
+	d.Owner = made.Owner
 	return events.AppendFrame(nil, d)
 }
 

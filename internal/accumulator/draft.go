@@ -1,0 +1,71 @@
+package accumulator
+
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// unstored stands for the sequence of a Decision that is being made: it has none
+// until it is stored.
+const unstored = math.MaxUint64
+
+// Draft returns a copy to decide on, with the first inputs that wait: the events of
+// the Decision are applied to it one by one with [Conversation.Decided], and its
+// State is that of the Decision. The original does not change. The copy shares the
+// open generation and has no transcript. [Conversation.Adopt] takes it over.
+func (c *Conversation) Draft(inputs int) *Conversation {
+	part := *c
+	part.Inputs = c.Inputs[:inputs]
+	d := part.Clone()
+	d.TurnLane, d.drafted = unstored, inputs
+	return d
+}
+
+// Adopt takes over a draft whose Decision is stored at sequence seq: the result is
+// that of [Conversation.Apply] with the stored message. Nothing may have been
+// applied to the conversation since the draft was made of it.
+func (c *Conversation) Adopt(draft *Conversation, d *events.Decision, seq uint64) {
+	transcript, inputs, all := c.Transcript, c.inputs, c.Inputs
+	*c = *draft
+	c.Transcript, c.inputs, c.TurnLane, c.drafted = transcript, inputs, seq, 0
+	// The inputs behind the draft's stay where they are: a flood of them is decided
+	// on in many Decisions.
+	c.Inputs = all[draft.drafted-len(draft.Inputs):]
+	copy(c.Inputs, draft.Inputs)
+	if c.openAt == unstored {
+		c.openAt = seq
+	}
+	for call, at := range c.askedAt {
+		if at == unstored {
+			c.askedAt[call] = seq
+		}
+	}
+	for _, l := range d.Events {
+		if transcript != nil {
+			transcript.decided(l.Event, seq)
+		}
+		switch e := l.Event.(type) {
+		case *events.InputAnswered:
+			delete(inputs, e.Input)
+		case *events.DeletionStarted:
+			for _, id := range e.Inputs {
+				delete(inputs, id)
+			}
+		}
+	}
+	c.catchUp()
+}
+
+// Clone is a copy that can be decided on without touching the original. It
+// shares the open generation and has no transcript.
+func (c *Conversation) Clone() *Conversation {
+	d := *c
+	d.State = c.State.Clone()
+	d.Inputs, d.Asked, d.askedAt = slices.Clone(c.Inputs), maps.Clone(c.Asked), maps.Clone(c.askedAt)
+	d.behind = slices.Clip(c.behind) // both only take from its front and append
+	d.Transcript, d.inputs = nil, nil
+	return &d
+}
