@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -61,18 +60,6 @@ type Grant struct {
 	Tool string `json:"tool" jsonschema:"name of the tool"`
 	Rule string `json:"rule,omitempty" jsonschema:"key of the rule that asked; absent for the default"`
 	From string `json:"from,omitempty" jsonschema:"who gave it"`
-}
-
-// Digest is the digest of a call's arguments that a Verdict names: SHA-256 of
-// the JSON without insignificant white space, hex; nothing and null count as {}.
-func Digest(arguments string) string {
-	raw := Arguments(arguments)
-	var compact bytes.Buffer
-	if json.Compact(&compact, raw) == nil {
-		raw = compact.Bytes()
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:])
 }
 
 // Arrival is what becomes of a message that comes while a turn runs or waits.

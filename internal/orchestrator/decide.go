@@ -47,9 +47,6 @@ type Env struct {
 	Purged *events.ConversationDeleted
 }
 
-// tries is how often a step's model is asked before the turn fails.
-const tries = 4
-
 // Decide returns the Decision on what is to be done about a conversation now, and
 // the conversation with it, for [accumulator.Conversation.Adopt]; both are nil when
 // there is nothing to decide. It reads nothing but its arguments and changes

@@ -43,8 +43,8 @@ func (d *decision) ask(step, try int, wait time.Duration) bool {
 func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEnded) bool {
 	c := d.c
 	if err := failure(end); err != nil {
-		if err.Retryable() && c.Try < tries && !d.late() {
-			return d.ask(c.Step, c.Try+1, max(err.RetryAfter(), backoff(c.Try)))
+		if d.retries(err) {
+			return d.retry(err)
 		}
 		d.stop(outcomeOf(err), string(err.Class), events.StatusCancelled, "the answer failed before the call could run", err)
 		return true
@@ -87,6 +87,3 @@ func outcomeOf(err *events.Error) events.Outcome {
 	}
 	return events.OutcomeFailed
 }
-
-// backoff is how long a step rests before its model is asked again: 0.5, 1, 2 s.
-func backoff(try int) time.Duration { return 250 * time.Millisecond << try }
