@@ -24,12 +24,12 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 		}
 		c.failures, c.fault = 0, nil
 		s.mu.Lock()
-		if len(c.box) > 0 || len(c.dues) > 0 || len(c.hooked) > 0 || c.resume {
+		if len(c.inbox) > 0 || len(c.dues) > 0 || len(c.hookAnswers) > 0 || c.resume {
 			s.mu.Unlock()
 			continue
 		}
 		c.busy = false
-		s.forget(c)
+		s.evictIfIdle(c)
 		s.mu.Unlock()
 		return
 	}
@@ -54,8 +54,8 @@ func (e *faultError) Unwrap() error { return e.err }
 
 // Between tries after a conversation's errors.
 const (
-	retryFirst = 20 * time.Millisecond
-	retryMost  = 5 * time.Second
+	minBackoff = 20 * time.Millisecond
+	maxBackoff = 5 * time.Second
 )
 
 // failed decides how a conversation goes on after an error, and waits before the
@@ -81,7 +81,7 @@ func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
 	s.mu.Lock()
 	c.resume = true // its last Decision may stand without what follows from it
 	s.mu.Unlock()
-	wait := time.NewTimer(min(retryFirst<<min(c.failures-1, 10), retryMost))
+	wait := time.NewTimer(min(minBackoff<<min(c.failures-1, 10), maxBackoff))
 	defer wait.Stop()
 	select {
 	case <-ctx.Done():
@@ -95,13 +95,13 @@ func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
 // message is tried anew.
 func (s *shard) giveUp(ctx context.Context, c *conversation, err error) {
 	s.o.Log.Error("a conversation is given up until its next message", "conversation", c.id, "error", err)
-	s.strays.letter(ctx, bus.Message{Subject: addressOf(s, c.id).Subject(topology.Conv), Sequence: c.since, Bad: err})
+	s.strays.deadLetter(ctx, bus.Message{Subject: addressOf(s, c.id).Subject(topology.Conv), Sequence: c.since, Bad: err})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holds(c) {
 		s.evict(c)
 	}
-	for _, cancel := range c.asking {
+	for _, cancel := range c.hookCalls {
 		cancel()
 	}
 }
@@ -117,13 +117,13 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 	}
 	for {
 		s.mu.Lock()
-		t := waiting{c.box, s.live, c.resume, c.dues, c.hooked}
-		c.box, c.resume, c.dues, c.hooked = nil, false, nil, nil
+		t := pendingWork{c.inbox, s.live, c.resume, c.dues, c.hookAnswers}
+		c.inbox, c.resume, c.dues, c.hookAnswers = nil, false, nil, nil
 		s.mu.Unlock()
 		rest, decided, err := s.step(ctx, c, t)
 		if err != nil {
 			s.mu.Lock()
-			c.box, c.dues, c.hooked = append(rest, c.box...), append(t.dues, c.dues...), append(t.hooked, c.hooked...)
+			c.inbox, c.dues, c.hookAnswers = append(rest, c.inbox...), append(t.dues, c.dues...), append(t.hookAnswers, c.hookAnswers...)
 			s.mu.Unlock()
 			return err
 		}
@@ -136,26 +136,26 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 	}
 }
 
-// waiting is what waited for a conversation's goroutine.
-type waiting struct {
-	box    []bus.Message
-	live   bool
-	resume bool
-	dues   []bus.Due
-	hooked []*events.HookAnswered
+// pendingWork is what waited for a conversation's goroutine.
+type pendingWork struct {
+	inbox       []bus.Message
+	live        bool
+	resume      bool
+	dues        []bus.Due
+	hookAnswers []*events.HookAnswered
 }
 
 // step folds in what waited and decides once. It returns the messages that it
 // did not come to, and whether there may be more to decide.
-func (s *shard) step(ctx context.Context, c *conversation, t waiting) (rest []bus.Message, decided bool, err error) {
-	for i, m := range t.box {
+func (s *shard) step(ctx context.Context, c *conversation, t pendingWork) (rest []bus.Message, decided bool, err error) {
+	for i, m := range t.inbox {
 		// Here, not by the one goroutine that follows the log: a large object
 		// holds up its own conversation only.
 		if err := s.fetch(ctx, &m); err != nil {
-			return t.box[i:], false, err
+			return t.inbox[i:], false, err
 		}
 		if m.Bad != nil {
-			s.strays.letter(ctx, m)
+			s.strays.deadLetter(ctx, m)
 		}
 		c.apply(m)
 	}
@@ -168,7 +168,7 @@ func (s *shard) step(ctx context.Context, c *conversation, t waiting) (rest []bu
 			return nil, false, err
 		}
 	}
-	if decided, err = s.decide(ctx, c, latest(t.dues), t.hooked); err != nil {
+	if decided, err = s.decide(ctx, c, latest(t.dues), t.hookAnswers); err != nil {
 		return nil, false, err
 	}
 	if faulty && decided {
@@ -176,7 +176,7 @@ func (s *shard) step(ctx context.Context, c *conversation, t waiting) (rest []bu
 		c.resume = c.resume || t.resume
 		s.mu.Unlock()
 	}
-	return nil, decided, s.settleDues(ctx, c, t.dues)
+	return nil, decided, s.dropDues(ctx, c, t.dues)
 }
 
 // fetch fetches what a message claims, so many bytes at a time over all
@@ -203,7 +203,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 		now = due
 	}
 	env := s.env(c.state.Transcript.Settings)
-	env.Hooked, env.Fault, env.Purged = hooked, c.fault, s.receiptOf(c)
+	env.HookAnswers, env.Fault, env.Purged = hooked, c.fault, s.receiptOf(c)
 	d, draft := Decide(c.state, env, now)
 	if d == nil {
 		return false, nil
@@ -218,13 +218,13 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 		return false, err
 	}
 	c.fault = nil // it is decided on
-	timer, open := c.state.NextMS(), c.undone()
+	timer, open := c.state.NextMS(), c.unstarted()
 	c.adopt(draft, d, seq)
 	if err := s.publish(ctx, c, d.Events); err != nil {
 		return false, err
 	}
 	s.dropJobs(ctx, c, open)
-	s.askHooks(ctx, c)
+	s.callHooks(ctx, c)
 	if next := c.state.NextMS(); next != timer {
 		return true, s.setTimer(ctx, c, next)
 	}

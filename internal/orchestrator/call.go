@@ -20,11 +20,11 @@ func (d *decision) dispatch(calls []events.Part) {
 		d.atLimit(limit)
 		return
 	}
-	d.place(calls)
+	d.dispatchEach(calls)
 }
 
-// place finds out what becomes of each call.
-func (d *decision) place(calls []events.Part) {
+// dispatchEach finds out what becomes of each call.
+func (d *decision) dispatchEach(calls []events.Part) {
 	times := map[string]int{}
 	for _, call := range calls {
 		times[call.Call]++
@@ -32,7 +32,7 @@ func (d *decision) place(calls []events.Part) {
 	var awaiting []events.Awaited
 	var queued []string
 	for _, call := range calls {
-		switch a, later := d.placeOne(call, times[call.Call]); {
+		switch a, later := d.dispatchOne(call, times[call.Call]); {
 		case later:
 			queued = append(queued, call.Call)
 		case a != nil:
@@ -47,21 +47,21 @@ func (d *decision) place(calls []events.Part) {
 	}
 }
 
-// fill asks for calls that waited until others had ended; it reports whether it
+// fillSlots asks for calls that waited until others had ended; it reports whether it
 // did.
-func (d *decision) fill() bool {
+func (d *decision) fillSlots() bool {
 	var calls []events.Part
 	free := d.env.limits().Parallel - d.running()
 	for _, c := range d.c.Calls {
 		if c.Status != "" || c.Waits != events.WaitSlot || len(calls) >= free {
 			continue
 		}
-		if p, ok := d.said.Part(c.Call); ok {
+		if p, ok := d.transcript.Part(c.Call); ok {
 			calls = append(calls, p)
 		}
 	}
 	if len(calls) > 0 {
-		d.place(calls)
+		d.dispatchEach(calls)
 	}
 	return len(calls) > 0
 }
@@ -77,10 +77,10 @@ func (d *decision) running() int {
 	return n
 }
 
-// placeOne finds out what becomes of a call whose id stands so many times in the
+// dispatchOne finds out what becomes of a call whose id stands so many times in the
 // answer; it returns what the call waits for, or that others have to end before
 // it.
-func (d *decision) placeOne(call events.Part, times int) (_ *events.Awaited, later bool) {
+func (d *decision) dispatchOne(call events.Part, times int) (_ *events.Awaited, later bool) {
 	spec, known := d.tool(call.Name)
 	switch {
 	case !known:
@@ -153,7 +153,7 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
 		return r
 	}
-	if d.said.OutcomeUnknown(call.Tool, arguments, call.Call) {
+	if d.transcript.OutcomeUnknown(call.Tool, arguments, call.Call) {
 		r = policy.Ruling{Action: events.ActionApprove, Key: afterUnknown, Rule: events.Rule{Reason: reasonUnknown}}
 	}
 	return r
@@ -177,8 +177,8 @@ func (d *decision) awaited(call events.CallState, arguments string, r policy.Rul
 	return a
 }
 
-// patience is how long somebody has to answer when nobody said.
-const patience = 7 * 24 * time.Hour
+// defaultDeadline is how long somebody has to answer when nobody said.
+const defaultDeadline = 7 * 24 * time.Hour
 
 // deadline is when something expires that is asked now.
 func (d *decision) deadline(rule int64) int64 {
@@ -186,7 +186,7 @@ func (d *decision) deadline(rule int64) int64 {
 	if p := d.policy(); p != nil {
 		usual = p.DeadlineMS
 	}
-	return d.now.UnixMilli() + cmp.Or(max(rule, 0), max(usual, 0), patience.Milliseconds())
+	return d.now.UnixMilli() + cmp.Or(max(rule, 0), max(usual, 0), defaultDeadline.Milliseconds())
 }
 
 // call is a call of the running step; nil when there is none.
@@ -201,7 +201,7 @@ func (d *decision) call(id string) *events.CallState {
 
 // arguments are the raw arguments of a call of an earlier decision.
 func (d *decision) arguments(call string) string {
-	c, _ := d.said.Call(call)
+	c, _ := d.transcript.Call(call)
 	return c.Arguments
 }
 
@@ -225,8 +225,8 @@ func classed(spec events.ToolSpec) events.ToolSpec {
 	return spec
 }
 
-// mostNamed is how many tools are named to a model that calls an unknown one.
-const mostNamed = 50
+// maxNamed is how many tools are named to a model that calls an unknown one.
+const maxNamed = 50
 
 // offered names the tools, for a model that calls one there is not. It is worked
 // out once: the model may have made many such calls.
@@ -238,8 +238,8 @@ func (d *decision) offered() string {
 	switch n := len(names); {
 	case n == 0:
 		d.names = "no tools are offered here"
-	case n > mostNamed:
-		d.names = fmt.Sprintf("the tools are: %s and %d more", strings.Join(names[:mostNamed], ", "), n-mostNamed)
+	case n > maxNamed:
+		d.names = fmt.Sprintf("the tools are: %s and %d more", strings.Join(names[:maxNamed], ", "), n-maxNamed)
 	default:
 		d.names = "the tools are: " + strings.Join(names, ", ")
 	}

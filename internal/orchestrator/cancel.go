@@ -45,7 +45,7 @@ func (d *decision) cancelTurn(input string, e *events.Cancel) {
 
 func (d *decision) cancelCall(input string, e *events.Cancel) {
 	call := d.call(e.Call)
-	_, known := d.said.Call(e.Call)
+	_, known := d.transcript.Call(e.Call)
 	switch {
 	case e.Call == "":
 		d.answer(input, events.AnswerInvalid, "", "to cancel a call, name it")

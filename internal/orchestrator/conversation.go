@@ -30,9 +30,9 @@ func (c *conversation) follow(change func()) {
 	}
 }
 
-// undone is what was asked for and not begun: its jobs may never have reached
+// unstarted is what was asked for and not begun: its jobs may never have reached
 // the queue.
-func (c *conversation) undone() []events.Line {
+func (c *conversation) unstarted() []events.Line {
 	var lines []events.Line
 	if r := c.state.Requested; r != nil && c.state.Open == nil {
 		lines = append(lines, events.Line{Event: r})

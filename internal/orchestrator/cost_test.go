@@ -58,7 +58,7 @@ func TestTheQueueOfMessagesHasACeiling(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
-	if answers[events.AnswerQueued] != mostQueued || answers[events.AnswerRefused] != 50 || len(s.state.Queue) != mostQueued {
+	if answers[events.AnswerQueued] != maxQueued || answers[events.AnswerRefused] != 50 || len(s.state.Queue) != maxQueued {
 		t.Errorf("%v, %d in the queue", answers, len(s.state.Queue))
 	}
 	if a := only[*events.InputAnswered](s.in(&events.UserMessage{ID: s.id(), Text: "instead", Arrival: events.ArrivalSupersede})); a[0].Answer != events.AnswerRefused {
@@ -66,13 +66,13 @@ func TestTheQueueOfMessagesHasACeiling(t *testing.T) {
 	}
 	s.in(s.ruling(events.RulingReject, call.Call))
 	es := s.model("Done.")
-	if started := only[*events.TurnStarted](es); len(started) != 1 || len(started[0].Inputs) != mostQueued || len(s.state.Queue) != 0 {
+	if started := only[*events.TurnStarted](es); len(started) != 1 || len(started[0].Inputs) != maxQueued || len(s.state.Queue) != 0 {
 		t.Errorf("the next turn: %v", started)
 	}
 }
 
 func TestAnAnswerWithTooManyCallsFailsItsTurn(t *testing.T) {
-	for calls, outcome := range map[int]events.Outcome{mostCalls: "", mostCalls + 1: events.OutcomeFailed} {
+	for calls, outcome := range map[int]events.Outcome{maxCalls: "", maxCalls + 1: events.OutcomeFailed} {
 		s := newScene(t)
 		s.say("go")
 		var parts []events.Part
@@ -86,7 +86,7 @@ func TestAnAnswerWithTooManyCallsFailsItsTurn(t *testing.T) {
 			t.Errorf("%d calls: %v", calls, ended)
 		case outcome != "" && (len(ended) != 1 || ended[0].Outcome != outcome || ended[0].Reason != reasonTooManyCalls || len(only[*events.ToolCallRequested](es)) > 0):
 			t.Errorf("%d calls: %v", calls, ended)
-		case outcome != "" && len(only[*events.ToolCallRefused](es)) != mostCalls:
+		case outcome != "" && len(only[*events.ToolCallRefused](es)) != maxCalls:
 			t.Errorf("%d calls have a result", len(only[*events.ToolCallRefused](es)))
 		}
 	}
@@ -96,19 +96,19 @@ func TestACancelledAnswerKeepsAsManyCallsAsOneMayMake(t *testing.T) {
 	s := newScene(t)
 	s.say("go")
 	var parts []events.Part
-	for range 3 * mostCalls {
+	for range 3 * maxCalls {
 		parts = append(parts, s.part("g", "{}"))
 	}
 	s.write(events.ChannelGen, "", s.begin("", parts...)...)
 	es := s.in(&events.Cancel{ID: s.id()})
-	if m := only[*events.AssistantMessage](es); len(m) != 1 || !m[0].Partial || len(m[0].Message.Parts) != mostCalls {
+	if m := only[*events.AssistantMessage](es); len(m) != 1 || !m[0].Partial || len(m[0].Message.Parts) != maxCalls {
 		t.Errorf("%d answers", len(m))
 	}
 }
 
 func TestAVerdictDecidesALimitedNumberOfCalls(t *testing.T) {
 	s := newScene(t)
-	v := &events.Verdict{ID: s.id(), Verdict: events.RulingApprove, Calls: make([]events.CallVerdict, mostRulings+1)}
+	v := &events.Verdict{ID: s.id(), Verdict: events.RulingApprove, Calls: make([]events.CallVerdict, maxRulings+1)}
 	if a := only[*events.InputAnswered](s.in(v))[0]; a.Answer != events.AnswerInvalid || !strings.Contains(a.Reason, "at most 512") {
 		t.Errorf("%+v", a)
 	}
@@ -120,7 +120,7 @@ func TestStandingApprovalsHaveACeiling(t *testing.T) {
 	s.say("go")
 	call := s.part("g", "{}")
 	s.model("", call)
-	for range mostGrants {
+	for range maxGrants {
 		s.state.Grants = append(s.state.Grants, events.Grant{ID: s.id(), Tool: "other"})
 	}
 	if a := only[*events.InputAnswered](s.in(s.ruling(events.RulingAlways, call.Call)))[0]; a.Answer != events.AnswerNotAllowed || !strings.Contains(a.Reason, "revoke some") {
@@ -135,7 +135,7 @@ func TestHooksThatDoNotAnswerHaveACeiling(t *testing.T) {
 	s := newScene(t)
 	s.env.Hooks = []events.Hook{{Name: "audit", When: events.HookAfter}}
 	unasked := 0
-	for range mostHooks + 5 {
+	for range maxHooks + 5 {
 		s.say("go")
 		for _, a := range only[*events.HookAnswered](s.model("Done.")) {
 			if unasked++; !strings.Contains(a.Error, "it was not asked") {
@@ -143,7 +143,7 @@ func TestHooksThatDoNotAnswerHaveACeiling(t *testing.T) {
 			}
 		}
 	}
-	if len(s.state.Hooks) != mostHooks || unasked != 5 {
+	if len(s.state.Hooks) != maxHooks || unasked != 5 {
 		t.Errorf("%d hooks have not answered, %d were not asked", len(s.state.Hooks), unasked)
 	}
 }
@@ -271,8 +271,8 @@ func TestAFloodOfInputsCostsByTheInput(t *testing.T) {
 			cost := func(n int) time.Duration {
 				return fastest(func() {
 					answers, decisions := settle(of(n))
-					want := map[events.Answer]int{events.AnswerAccepted: mostAtOnce, events.AnswerQueued: mostQueued, events.AnswerRefused: n - mostAtOnce - mostQueued}
-					if fmt.Sprint(answers) != fmt.Sprint(want) || decisions > n/mostAtOnce+2 {
+					want := map[events.Answer]int{events.AnswerAccepted: maxBatch, events.AnswerQueued: maxQueued, events.AnswerRefused: n - maxBatch - maxQueued}
+					if fmt.Sprint(answers) != fmt.Sprint(want) || decisions > n/maxBatch+2 {
 						t.Fatalf("%v in %d decisions, want %v", answers, decisions, want)
 					}
 				})
@@ -286,7 +286,7 @@ func TestAFloodOfInputsCostsByTheInput(t *testing.T) {
 
 func TestAMessageHoldsALimitedNumberOfInputs(t *testing.T) {
 	answers, _ := settle(flood(1, events.MaxLines))
-	if answers[events.AnswerAccepted] != mostInputs || answers[events.AnswerRefused] != events.MaxLines-mostInputs {
+	if answers[events.AnswerAccepted] != maxInputs || answers[events.AnswerRefused] != events.MaxLines-maxInputs {
 		t.Errorf("%v", answers)
 	}
 }

@@ -38,8 +38,8 @@ type Env struct {
 	Policy *events.Policy
 	Prices policy.Prices
 	Hooks  []events.Hook
-	// Hooked is what hooks answered since.
-	Hooked []*events.HookAnswered
+	// HookAnswers is what hooks answered since.
+	HookAnswers []*events.HookAnswered
 	// Fault is why the turn cannot go on, if so.
 	Fault error
 	// Purged is how much was purged of a conversation that is being deleted; nil
@@ -53,11 +53,11 @@ type Env struct {
 // nothing. The caller sets the Decision's Owner.
 func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decision, *accumulator.Conversation) {
 	batch := batch(c)
-	d := &decision{c: c.Draft(len(batch)), batch: batch, said: c.Transcript, env: env, now: now, seed: seedOf(c, batch), budget: policy.NewBudget()}
-	if d.said != nil {
-		d.document = d.said.Document
+	d := &decision{c: c.Draft(len(batch)), batch: batch, transcript: c.Transcript, env: env, now: now, seed: seedOf(c, batch), budget: policy.NewBudget()}
+	if d.transcript != nil {
+		d.document = d.transcript.Document
 	}
-	d.hooked(events.HookAfter)
+	d.recordHookAnswers(events.HookAfter)
 	d.inputs()
 	d.fault()
 	d.unreadable()
@@ -77,13 +77,13 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decisi
 // decision collects events and applies each to a draft of the conversation, so
 // that one rule sees what the rule before it decided.
 type decision struct {
-	c     *accumulator.Conversation
-	batch []accumulator.Input     // the inputs that it answers
-	said  *accumulator.Transcript // without what this decision adds
-	env   Env
-	now   time.Time
-	seed  seed
-	out   []events.Event
+	c          *accumulator.Conversation
+	batch      []accumulator.Input     // the inputs that it answers
+	transcript *accumulator.Transcript // without what this decision adds
+	env        Env
+	now        time.Time
+	seed       seed
+	out        []events.Event
 	// budget is what the policy's conditions may cost.
 	budget *policy.Budget
 	// changed are the calls that this decision brings or ends, as they are then.
@@ -115,13 +115,13 @@ func (d *decision) turn() bool {
 		return false
 	case c.Phase == events.PhaseGenerating && c.Open != nil && c.Open.Ended != nil:
 		return d.generated(c.Open, c.Open.Ended)
-	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fill():
+	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fillSlots():
 		return true
-	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.asked():
+	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.pauseForQuestions():
 		return true
 	case c.Phase == events.PhasePaused:
 		return d.due()
-	case c.Phase == events.PhaseCalling && d.allSettled():
+	case c.Phase == events.PhaseCalling && d.allEnded():
 		return d.step()
 	case d.outOfTime():
 		d.stop(events.OutcomeLimit, limitTime, events.StatusTimeout, "the turn ran out of time before the call had a result", nil)
@@ -140,7 +140,7 @@ func (d *decision) begin() bool {
 		return false
 	}
 	d.open()
-	if d.askHooks(events.HookBefore, d.c.Turn) {
+	if d.requestHooks(events.HookBefore, d.c.Turn) {
 		return false
 	}
 	return d.step()
@@ -166,7 +166,7 @@ func (d *decision) step() bool {
 	if limit := d.limit(); limit != "" {
 		return d.atLimit(limit)
 	}
-	return d.ask(d.c.Step+1, 1, 0)
+	return d.requestGeneration(d.c.Step+1, 1, 0)
 }
 
 // stop ends a turn in the middle: what was said stays as a partial message, and
@@ -174,7 +174,7 @@ func (d *decision) step() bool {
 func (d *decision) stop(outcome events.Outcome, reason string, status events.Status, why string, err *events.Error) {
 	c := d.c
 	if g := c.Open; g != nil && c.Phase == events.PhaseGenerating && !g.Empty() {
-		message, cut := said(g)
+		message, cut := boundedMessage(g)
 		m := &events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: message, Finish: events.FinishCancelled, Partial: true}
 		if g.Ended != nil {
 			m.Finish, m.Usage, m.Partial = g.Ended.Finish, g.Ended.Usage, cut || failure(g.Ended) != nil
@@ -203,11 +203,11 @@ func (d *decision) end(outcome events.Outcome, reason string, err *events.Error)
 	}
 	cost, _ := d.env.Prices.Cost(spent)
 	d.emit(&events.TurnEnded{Turn: turn, Outcome: outcome, Reason: reason, Error: err, Steps: c.Step, Usage: usage, CostUSD: cost})
-	d.askHooks(events.HookAfter, turn)
+	d.requestHooks(events.HookAfter, turn)
 }
 
-// allSettled reports whether every call of the step has its result.
-func (d *decision) allSettled() bool {
+// allEnded reports whether every call of the step has its result.
+func (d *decision) allEnded() bool {
 	return !slices.ContainsFunc(d.c.Calls, func(c events.CallState) bool { return c.Status == "" })
 }
 

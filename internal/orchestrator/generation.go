@@ -10,8 +10,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// ask asks a model.
-func (d *decision) ask(step, try int, wait time.Duration) bool {
+// requestGeneration asks a model.
+func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 	// A turn stays with the model it began with, unless it is told another.
 	route := cmp.Or(d.env.Settings.Route, d.c.Route, d.env.Route)
 	if step == 1 && try == 1 {
@@ -50,7 +50,7 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 		return true
 	}
 	calls := g.Calls()
-	if n := len(calls); n > mostCalls {
+	if n := len(calls); n > maxCalls {
 		d.stop(events.OutcomeFailed, reasonTooManyCalls, events.StatusRefused, "the answer made too many calls: none of them was run", tooManyCalls(n))
 		return true
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// askHooks asks the hooks of a turn, if there are any for this time of it.
-func (d *decision) askHooks(when events.HookTime, turn string) bool {
+// requestHooks asks the hooks of a turn, if there are any for this time of it.
+func (d *decision) requestHooks(when events.HookTime, turn string) bool {
 	var hooks []events.Hook
 	for _, h := range slices.Concat(d.env.Hooks, d.env.Settings.Hooks) {
 		same := func(o events.Hook) bool { return o.Name == h.Name }
@@ -19,20 +19,20 @@ func (d *decision) askHooks(when events.HookTime, turn string) bool {
 	if len(hooks) == 0 {
 		return false
 	}
-	full := when == events.HookAfter && len(d.c.Hooks) >= mostHooks
+	full := when == events.HookAfter && len(d.c.Hooks) >= maxHooks
 	d.emit(&events.HooksRequested{Turn: turn, When: when, Hooks: hooks})
 	for _, h := range hooks {
 		if full {
 			d.emit(&events.HookAnswered{Turn: turn, When: when, Hook: h.Name,
-				Error: fmt.Sprintf("it was not asked: %d hooks of the conversation have not answered yet", mostHooks)})
+				Error: fmt.Sprintf("it was not asked: %d hooks of the conversation have not answered yet", maxHooks)})
 		}
 	}
 	return true
 }
 
-// hooked writes down what hooks answered, each once.
-func (d *decision) hooked(when events.HookTime) {
-	for _, a := range d.env.Hooked {
+// recordHookAnswers writes down what hooks answered, each once.
+func (d *decision) recordHookAnswers(when events.HookTime) {
+	for _, a := range d.env.HookAnswers {
 		if a.When == when && d.pending(a) != nil {
 			d.emit(a)
 		}
@@ -51,7 +51,7 @@ func (d *decision) pending(a *events.HookAnswered) *events.PendingHook {
 // prepared takes what the hooks before the turn said; it reports whether the
 // turn goes on.
 func (d *decision) prepared() bool {
-	for _, a := range d.env.Hooked {
+	for _, a := range d.env.HookAnswers {
 		h := d.pending(a)
 		if h == nil || a.When != events.HookBefore || a.Turn != d.c.Turn {
 			continue

@@ -17,9 +17,9 @@ func (s *scene) hook(all ...*events.HookAnswered) []events.Event {
 			a.Turn = s.state.Turn
 		}
 	}
-	s.env.Hooked = all
+	s.env.HookAnswers = all
 	es := s.decide()
-	s.env.Hooked = nil
+	s.env.HookAnswers = nil
 	return es
 }
 

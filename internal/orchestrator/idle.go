@@ -10,8 +10,8 @@ import (
 // its length, and who writes many messages to a turn that waits would have all of
 // it read for each.
 const (
-	idleFor  = 2 * time.Second
-	idleMost = 1_000 // of a shard
+	idleTime = 2 * time.Second
+	maxIdle  = 1_000 // of a shard
 )
 
 // idle is a conversation in which nothing is under way. It has no goroutine, and
@@ -21,17 +21,17 @@ type idle struct {
 	since time.Time
 }
 
-// rest keeps the state of a conversation that was evicted; s.mu is held. It is
+// keepIdle keeps the state of a conversation that was evicted; s.mu is held. It is
 // another conversation from here on: who knows the old one has no part in it.
 // Nothing is kept of one that was deleted.
-func (s *shard) rest(c *conversation) {
-	if len(s.idle) < idleMost && !c.state.Gone() {
+func (s *shard) keepIdle(c *conversation) {
+	if len(s.idle) < maxIdle && !c.state.Gone() {
 		s.idle[c.id] = idle{&conversation{id: c.id, state: c.state, requestedAt: c.requestedAt}, time.Now()}
 	}
 }
 
-// revive takes a conversation back, or begins one; s.mu is held.
-func (s *shard) revive(id string) *conversation {
+// takeIdle takes a conversation back, or begins one; s.mu is held.
+func (s *shard) takeIdle(id string) *conversation {
 	i, ok := s.idle[id]
 	if !ok {
 		return &conversation{id: id}
@@ -40,9 +40,9 @@ func (s *shard) revive(id string) *conversation {
 	return i.conversation
 }
 
-// overhear folds in what comes late in a conversation in which nothing is under
+// applyLate folds in what comes late in a conversation in which nothing is under
 // way: that a worker began a call is known to the next decision. s.mu is held.
-func (s *shard) overhear(m bus.Message) {
+func (s *shard) applyLate(m bus.Message) {
 	i, ok := s.idle[m.Conversation]
 	switch {
 	case !ok:
@@ -57,7 +57,7 @@ func (s *shard) overhear(m bus.Message) {
 // held.
 func (s *shard) expire(now time.Time) {
 	for id, i := range s.idle {
-		if now.Sub(i.since) >= idleFor {
+		if now.Sub(i.since) >= idleTime {
 			delete(s.idle, id)
 		}
 	}

@@ -27,8 +27,8 @@ func (d *decision) inputs() {
 		if d.repeated(in) {
 			continue
 		}
-		if lines > mostInputs {
-			d.answer(in.ID, events.AnswerRefused, "", fmt.Sprintf("a message holds at most %d inputs: send this one in another message, under another id", mostInputs))
+		if lines > maxInputs {
+			d.answer(in.ID, events.AnswerRefused, "", fmt.Sprintf("a message holds at most %d inputs: send this one in another message, under another id", maxInputs))
 			continue
 		}
 		switch e := in.Event.(type) {
@@ -51,7 +51,7 @@ func (d *decision) inputs() {
 		}
 	}
 	if d.joined && d.fresh() && d.c.Phase == events.PhaseGenerating {
-		d.ask(d.c.Step, 1, 0)
+		d.requestGeneration(d.c.Step, 1, 0)
 	}
 }
 
@@ -59,8 +59,8 @@ func (d *decision) inputs() {
 // reports whether it was one. It has no other effect, however much later it
 // comes. Messages say themselves what became of them.
 func (d *decision) repeated(in accumulator.Input) bool {
-	old := d.said.Answered(in.ID)
-	if _, ok := in.Event.(*events.UserMessage); old == nil || ok && d.said.TurnOf(in.ID) != "" {
+	old := d.transcript.Answered(in.ID)
+	if _, ok := in.Event.(*events.UserMessage); old == nil || ok && d.transcript.TurnOf(in.ID) != "" {
 		return false
 	}
 	if old.Answer == events.AnswerQueued && !slices.Contains(d.c.Queue, in.ID) {
@@ -124,7 +124,7 @@ func (d *decision) checkSettings(e *events.Settings) error {
 
 // message takes what a person says: it begins a turn, or arrives in one.
 func (d *decision) message(input string, e *events.UserMessage) {
-	switch turn := d.said.TurnOf(input); {
+	switch turn := d.transcript.TurnOf(input); {
 	case turn != "" && turn == d.c.Turn:
 		d.answer(input, events.AnswerAccepted, turn, "")
 	case turn != "":
@@ -146,7 +146,7 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 		usual = d.env.Settings.WhileWaiting
 	}
 	switch arrival := cmp.Or(e.Arrival, usual, events.ArrivalQueue); {
-	case (arrival == events.ArrivalQueue || arrival == events.ArrivalSupersede) && len(d.c.Queue) >= mostQueued:
+	case (arrival == events.ArrivalQueue || arrival == events.ArrivalSupersede) && len(d.c.Queue) >= maxQueued:
 		d.answer(input, events.AnswerRefused, turn, fmt.Sprintf("%d messages wait for the next turn already: say this again when the turn has ended, or cancel the queue", len(d.c.Queue)))
 	case arrival == events.ArrivalRefuse && waits:
 		d.answer(input, events.AnswerRefused, turn, "the turn waits for somebody: decide what it waits for, or cancel it, and say this again")

@@ -43,7 +43,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	a := topology.At(s.o.Bus.Shards(), c.id, events.ChannelGen)
 	job := &events.GenerationJob{
 		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,
-		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, DelayMS: s.left(e.NotBefore),
+		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, DelayMS: s.remaining(e.NotBefore),
 		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Messages(), Parameters: settings.Parameters,
 	}
 	for _, name := range sortedNames(env.Tools) {
@@ -58,9 +58,9 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
 }
 
-// left is how long it is until a time by the clock of decisions. A worker's clock
+// remaining is how long it is until a time by the clock of decisions. A worker's clock
 // may show another.
-func (s *shard) left(ms int64) int64 {
+func (s *shard) remaining(ms int64) int64 {
 	if ms == 0 {
 		return 0
 	}

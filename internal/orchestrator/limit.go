@@ -141,14 +141,14 @@ func (d *decision) limitOf(calls []events.Part) string {
 	return ""
 }
 
-// mostPortions bounds how far one word of a person extends a limit.
-const mostPortions = 10_000
+// maxPortions bounds how far one word of a person extends a limit.
+const maxPortions = 10_000
 
 // portions is by how many portions a limit must be extended for the turn to go
 // on: one word of a person is enough.
 func (d *decision) portions(limit string) int {
 	held, now := d.held(), portion(&d.c.State, limit)
-	return 1 + sort.Search(mostPortions-1, func(n int) bool { return !d.passed(limit, now+int64(n)+1, held) })
+	return 1 + sort.Search(maxPortions-1, func(n int) bool { return !d.passed(limit, now+int64(n)+1, held) })
 }
 
 // tooMany reports whether with calls there are more of a tool than n portions.
@@ -186,7 +186,7 @@ func (d *decision) tooMany(limits map[string]int, n int64, calls []events.Part) 
 
 // calls are the calls of the turn, with what this decision adds.
 func (d *decision) calls() []accumulator.Called {
-	all := d.said.Calls(d.c.Turn)
+	all := d.transcript.Calls(d.c.Turn)
 	for i, c := range all {
 		if now, ok := d.changed[c.Call]; ok {
 			all[i] = now
@@ -211,7 +211,7 @@ func (d *decision) called(id string) (accumulator.Called, bool) {
 	if c, ok := d.changed[id]; ok {
 		return c, true
 	}
-	return d.said.Call(id)
+	return d.transcript.Call(id)
 }
 
 // note takes in what an event of this decision says of calls.
@@ -248,7 +248,7 @@ func (d *decision) change(c accumulator.Called) {
 func (d *decision) repeats(calls []accumulator.Called) int {
 	rounds, last, most := map[accumulator.Round]int{}, map[accumulator.Round]int{}, 0
 	for _, c := range calls {
-		r := d.said.Round(c)
+		r := d.transcript.Round(c)
 		if last[r] != c.Step { // twice in one answer is one round
 			rounds[r]++
 		}

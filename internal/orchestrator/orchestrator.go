@@ -60,7 +60,9 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	o.Limits = Env{Settings: events.Settings{Limits: o.Limits}, Limits: DefaultLimits()}.limits()
 	roster := o.Bus.NewRoster()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return o.again(ctx, "the roster is read again", func() error { return roster.Run(ctx) }) })
+	g.Go(func() error {
+		return o.retryForever(ctx, "the roster is read again", func() error { return roster.Run(ctx) })
+	})
 	select {
 	case <-roster.Ready():
 	case <-ctx.Done():
@@ -68,7 +70,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	}
 	offers := newOfferings(o.Bus, roster)
 	g.Go(func() error {
-		return o.again(ctx, "the known tools are read again", func() error { return offers.run(ctx) })
+		return o.retryForever(ctx, "the known tools are read again", func() error { return offers.run(ctx) })
 	})
 	select {
 	case <-offers.ready:
@@ -84,13 +86,13 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	return nil
 }
 
-// rest is how long something that failed is left alone before it is tried
+// retryBackoff is how long something that failed is left alone before it is tried
 // again: a server that lost its leader needs a few seconds.
-const rest = 200 * time.Millisecond
+const retryBackoff = 200 * time.Millisecond
 
-// again does something until ctx ends. Nothing that fails on the bus ends an
-// orchestrator: it would only be started again.
-func (o *Orchestrator) again(ctx context.Context, what string, do func() error) error {
+// retryForever does something until ctx ends. Nothing that fails on the bus ends an
+// orchestrator: it would only be started retryForever.
+func (o *Orchestrator) retryForever(ctx context.Context, what string, do func() error) error {
 	for {
 		err := do()
 		if ctx.Err() != nil {
@@ -103,7 +105,7 @@ func (o *Orchestrator) again(ctx context.Context, what string, do func() error) 
 
 // backoff waits for [rest], or until ctx ends.
 func (o *Orchestrator) backoff(ctx context.Context) {
-	t := time.NewTimer(rest)
+	t := time.NewTimer(retryBackoff)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -113,7 +115,7 @@ func (o *Orchestrator) backoff(ctx context.Context) {
 
 // own owns one shard, again and again.
 func (o *Orchestrator) own(ctx context.Context, n int, offers *offerings) error {
-	return o.again(ctx, fmt.Sprintf("shard %d is given up and taken again", n), func() error { return o.ownOnce(ctx, n, offers) })
+	return o.retryForever(ctx, fmt.Sprintf("shard %d is given up and taken again", n), func() error { return o.ownOnce(ctx, n, offers) })
 }
 
 // ownOnce owns a shard until its lease is lost or something fails.

@@ -12,8 +12,8 @@ const purging = 4
 
 // Backoff of a purge that failed.
 const (
-	purgeBackoff     = 500 * time.Millisecond
-	purgeBackoffMost = 30 * time.Second
+	minPurgeBackoff = 500 * time.Millisecond
+	maxPurgeBackoff = 30 * time.Second
 )
 
 // revisits are when a deleted conversation is purged again: a worker that did
@@ -30,8 +30,8 @@ type deletion struct {
 	receipt *events.ConversationDeleted
 }
 
-// grave is a deleted conversation that is purged again at a time.
-type grave struct {
+// repurge is a deleted conversation that is purged again at a time.
+type repurge struct {
 	id   string
 	next time.Time
 	left []time.Duration // after that
@@ -69,7 +69,7 @@ func (s *shard) purgeUntilDone(ctx context.Context, id string, keep uint64) *eve
 	case <-ctx.Done():
 		return nil
 	}
-	for wait := purgeBackoff; ; wait = min(2*wait, purgeBackoffMost) {
+	for wait := minPurgeBackoff; ; wait = min(2*wait, maxPurgeBackoff) {
 		receipt, err := s.o.Bus.PurgeConversation(ctx, id, keep)
 		if err == nil {
 			return receipt
@@ -106,12 +106,12 @@ func (s *shard) purgedUpTo(ctx context.Context, c *conversation, keep uint64, la
 		s.wake(ctx, c)
 	}
 	c.deletion.upTo = keep
-	if _, there := s.graves[c.id]; !there {
+	if _, there := s.repurges[c.id]; !there {
 		later := revisits()
-		s.graves[c.id] = grave{c.id, time.Now().Add(later[0]), later[1:]}
+		s.repurges[c.id] = repurge{c.id, time.Now().Add(later[0]), later[1:]}
 	}
 	if !c.busy {
-		s.forget(c)
+		s.evictIfIdle(c)
 	}
 }
 
@@ -130,18 +130,18 @@ func (c *conversation) unpurged() bool {
 
 // revisit purges deleted conversations again whose time has come; s.mu is held.
 func (s *shard) revisit(ctx context.Context, now time.Time) {
-	for id, g := range s.graves {
+	for id, g := range s.repurges {
 		if now.Before(g.next) {
 			continue
 		}
 		if len(g.left) == 0 {
-			delete(s.graves, id)
+			delete(s.repurges, id)
 		} else {
-			s.graves[id] = grave{id, now.Add(g.left[0]), g.left[1:]}
+			s.repurges[id] = repurge{id, now.Add(g.left[0]), g.left[1:]}
 		}
 		c := s.conversations[id]
 		if c == nil {
-			c = s.remember(id, s.read+1)
+			c = s.track(id, s.read+1)
 		}
 		c.resume = true
 		s.wake(ctx, c)

@@ -6,14 +6,14 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// asked tells people what tools ask that nobody was told of yet; it reports
+// pauseForQuestions tells people what tools ask that nobody was told of yet; it reports
 // whether there was something.
-func (d *decision) asked() bool {
+func (d *decision) pauseForQuestions() bool {
 	var awaiting []events.Awaited
 	for _, c := range d.c.Calls {
 		if c.Waiting() && c.Waits == events.WaitAnswer && c.DeadlineMS == 0 {
 			c.DeadlineMS = d.deadline(0)
-			awaiting = append(awaiting, d.asks(c))
+			awaiting = append(awaiting, d.awaitedAnswer(c))
 		}
 	}
 	if len(awaiting) > 0 {
@@ -22,10 +22,10 @@ func (d *decision) asked() bool {
 	return len(awaiting) > 0
 }
 
-// asks is what a tool asks, as Paused lists it.
-func (d *decision) asks(c events.CallState) events.Awaited {
+// awaitedAnswer is what a tool awaitedAnswer, as Paused lists it.
+func (d *decision) awaitedAnswer(c events.CallState) events.Awaited {
 	a := events.Awaited{For: events.WaitAnswer, Call: c.Call, Question: c.Question, Tool: c.Tool, Digest: c.Digest, DeadlineMS: c.DeadlineMS}
-	if q := d.said.Question(c.Question); q != nil {
+	if q := d.transcript.Question(c.Question); q != nil {
 		a.Arguments, a.Reason = q.Arguments(), q.Message
 	}
 	return a
@@ -38,7 +38,7 @@ func (d *decision) decline(c events.CallState, by string) {
 
 // reply decides what a tool asked.
 func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, string) {
-	q := d.said.Question(call.Question)
+	q := d.transcript.Question(call.Question)
 	if q == nil {
 		return events.AnswerInvalid, "what the tool asked is not in the log any more: reject it"
 	}

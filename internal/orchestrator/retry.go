@@ -18,7 +18,7 @@ func (d *decision) retries(err *events.Error) bool {
 // retry asks the step's model again, after the backoff or the longer time that its
 // provider asks for.
 func (d *decision) retry(err *events.Error) bool {
-	return d.ask(d.c.Step, d.c.Try+1, max(err.RetryAfter(), backoff(d.c.Try)))
+	return d.requestGeneration(d.c.Step, d.c.Try+1, max(err.RetryAfter(), backoff(d.c.Try)))
 }
 
 // backoff is the least time before the next try: 0.5, 1, 2 s.

@@ -57,8 +57,8 @@ type kept struct {
 const (
 	// keepAgain is how old the bucket's entry of a tool becomes that is offered.
 	keepAgain = time.Hour
-	// mostKnown bounds the tools that are known while no worker offers them.
-	mostKnown = 10_000
+	// maxKnown bounds the tools that are known while no worker offers them.
+	maxKnown = 10_000
 )
 
 func newOfferings(b *bus.Bus, r *bus.Roster) *offerings {
@@ -96,7 +96,7 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 	}
 	if o.seen != nil {
 		for _, offer := range o.seen.Offers {
-			if _, there := v.tools[offer.Name]; !there && offer.Kind == "tool" && offer.Tool != nil && len(o.gone) < mostKnown {
+			if _, there := v.tools[offer.Name]; !there && offer.Kind == "tool" && offer.Tool != nil && len(o.gone) < maxKnown {
 				o.gone[offer.Name] = absent{*offer.Tool, o.view.low[offer.Name], before}
 			}
 		}
@@ -219,7 +219,7 @@ func (o *offerings) unsaved(now time.Time) (put map[string]events.ToolSpec, drop
 			continue
 		}
 		k, is := o.kept[name]
-		if is && now.Sub(k.at) < keepAgain && reflect.DeepEqual(k.spec, spec) || !is && len(o.kept)+len(put) >= mostKnown {
+		if is && now.Sub(k.at) < keepAgain && reflect.DeepEqual(k.spec, spec) || !is && len(o.kept)+len(put) >= maxKnown {
 			continue
 		}
 		put[name] = spec

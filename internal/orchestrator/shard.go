@@ -38,31 +38,31 @@ type shard struct {
 	checkpoint    uint64
 	conversations map[string]*conversation
 	idle          map[string]idle // evicted a moment ago
-	graves        map[string]grave
+	repurges      map[string]repurge
 }
 
 // conversation is one that is under way. While busy, state and what is below it
 // belong to its goroutine; otherwise to the shard's lock.
 type conversation struct {
-	id     string
-	since  uint64 // the first message after it was quiet
-	busy   bool
-	box    []bus.Message
-	resume bool                   // publish again what is open
-	dues   []bus.Due              // timers that have fired
-	hooked []*events.HookAnswered // what hooks answered
+	id          string
+	since       uint64 // the first message after it was quiet
+	busy        bool
+	inbox       []bus.Message
+	resume      bool                   // publish again what is open
+	dues        []bus.Due              // timers that have fired
+	hookAnswers []*events.HookAnswered // what hooks answered
 
 	state       *accumulator.Conversation
 	requestedAt uint64 // where the gen lane stood when the open generation was asked for
 	fault       error  // why the turn cannot go on
 	failures    int    // in a row
-	asking      map[events.PendingHook]context.CancelFunc
+	hookCalls   map[events.PendingHook]context.CancelFunc
 	deletion    deletion
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {
 	return &shard{o: o, n: n, offers: offers, strays: newStrays(o, n), conversations: map[string]*conversation{}, idle: map[string]idle{},
-		graves: map[string]grave{}, purging: make(chan struct{}, purging)}
+		repurges: map[string]repurge{}, purging: make(chan struct{}, purging)}
 }
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
@@ -99,21 +99,21 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 		s.strays.add(m) // nothing is under way that it could change
 		return
 	case c == nil && m.Bad == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall && !wantsDecision(m)):
-		s.overhear(m) // late: nothing is under way that it could change
+		s.applyLate(m) // late: nothing is under way that it could change
 		return
 	case c == nil:
-		c = s.remember(m.Conversation, m.Sequence)
+		c = s.track(m.Conversation, m.Sequence)
 	case !c.busy && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
 		c.apply(m)
 		if g := c.state.Open; g == nil || g.Ended == nil {
-			s.forget(c)
+			s.evictIfIdle(c)
 			return
 		}
 		// A chunk that breaks the contract ends its generation: decide.
 		s.wake(ctx, c)
 		return
 	}
-	c.box = append(c.box, m)
+	c.inbox = append(c.inbox, m)
 	s.wake(ctx, c)
 }
 
@@ -142,24 +142,24 @@ func (s *shard) wake(ctx context.Context, c *conversation) {
 	}
 }
 
-// remember begins with a conversation that was quiet until a message; s.mu is
+// track begins with a conversation that was quiet until a message; s.mu is
 // held.
-func (s *shard) remember(id string, since uint64) *conversation {
-	c := s.revive(id)
+func (s *shard) track(id string, since uint64) *conversation {
+	c := s.takeIdle(id)
 	c.since = since
 	s.conversations[id] = c
 	s.o.Held.Add(1)
 	return c
 }
 
-// forget lets go of a conversation in which nothing is under way, as soon as
+// evictIfIdle lets go of a conversation in which nothing is under way, as soon as
 // its last Decision has been read back: until then it would be taken for news.
 // One that waits for somebody is kept until its timer has been set again: the
 // owner before may have died before it set it. s.mu is held.
-func (s *shard) forget(c *conversation) {
+func (s *shard) evictIfIdle(c *conversation) {
 	if s.holds(c) && c.state.Quiet() && !c.unpurged() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		s.evict(c)
-		s.rest(c)
+		s.keepIdle(c)
 	}
 }
 
@@ -176,7 +176,7 @@ func (s *shard) holds(c *conversation) bool { return s.conversations[c.id] == c 
 // load finds out what a conversation was like before its first message here and,
 // when it is loaded again after an error, what has come since.
 func (s *shard) load(ctx context.Context, c *conversation) error {
-	if err := s.base(ctx, c); err != nil || c.failures == 0 {
+	if err := s.loadState(ctx, c); err != nil || c.failures == 0 {
 		return err
 	}
 	return s.o.Bus.ReadConversation(ctx, c.id, c.since-1, func(m bus.Message) error {
@@ -185,8 +185,8 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	})
 }
 
-// base is load without what has come since.
-func (s *shard) base(ctx context.Context, c *conversation) error {
+// loadState is load without what has come since.
+func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	c.state = &accumulator.Conversation{ID: c.id}
 	c.state.Transcript = accumulator.NewTranscript()
 	if c.since <= 1 {
@@ -202,7 +202,7 @@ func (s *shard) base(ctx context.Context, c *conversation) error {
 	said := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
 	c.state.Transcript = said.Transcript
 	upTo := seq
-	if settles(last.State) {
+	if mayHaveResults(last.State) {
 		upTo = c.since - 1
 	}
 	err = s.o.Bus.Facts(ctx, c.id, upTo, func(m bus.Message) error {
@@ -214,11 +214,11 @@ func (s *shard) base(ctx context.Context, c *conversation) error {
 	return err
 }
 
-// settles reports whether a call may have got its result after a Decision
+// mayHaveResults reports whether a call may have got its result after a Decision
 // without another one. Otherwise what stands behind it changes nothing: inputs are
 // answered by a Decision, and whoever takes a shard over begins before those that
 // are not.
-func settles(state events.State) bool {
+func mayHaveResults(state events.State) bool {
 	return slices.ContainsFunc(state.Calls, func(c events.CallState) bool {
 		return c.Running() || c.Status == "" && (c.Waits == events.WaitResult || c.Waits == events.WaitAnswer)
 	})

@@ -17,14 +17,14 @@ func TestWhatWasForgottenDoesNotEndWhatIsHereAnew(t *testing.T) {
 	held := new(atomic.Int64)
 	s := newShard(&Orchestrator{Held: held}, 0, nil)
 	s.live = true
-	old := s.remember("c", 1)
+	old := s.track("c", 1)
 	old.state = &accumulator.Conversation{}
-	s.forget(old)
+	s.evictIfIdle(old)
 	if s.holds(old) || held.Load() != 0 {
 		t.Fatalf("a quiet conversation is kept: %d are held", held.Load())
 	}
-	again := s.remember("c", 5)
-	s.forget(old)
+	again := s.track("c", 5)
+	s.evictIfIdle(old)
 	if !s.holds(again) || held.Load() != 1 {
 		t.Errorf("the conversation that is here anew was let go of: %d are held", held.Load())
 	}
@@ -35,29 +35,29 @@ func TestWhatWasForgottenDoesNotEndWhatIsHereAnew(t *testing.T) {
 func TestAConversationThatHasJustBecomeQuietIsNotReadAgain(t *testing.T) {
 	s := newShard(&Orchestrator{Held: new(atomic.Int64)}, 0, nil)
 	s.live = true
-	first := s.remember("c", 1)
+	first := s.track("c", 1)
 	first.state = &accumulator.Conversation{ID: "c"}
 	state := first.state
-	s.forget(first)
-	again := s.remember("c", 9)
+	s.evictIfIdle(first)
+	again := s.track("c", 9)
 	if again == first || again.state != state || again.since != 9 {
 		t.Errorf("it is read again, or the same: %+v", again)
 	}
-	s.forget(again)
-	s.overhear(bus.Message{Address: topology.Address{Conversation: "c", Channel: events.ChannelGen}, Sequence: 7})
+	s.evictIfIdle(again)
+	s.applyLate(bus.Message{Address: topology.Address{Conversation: "c", Channel: events.ChannelGen}, Sequence: 7})
 	if state.GenLane != 7 {
 		t.Error("what came late is not known")
 	}
-	s.expire(time.Now().Add(idleFor))
-	if later := s.remember("c", 12); later.state != nil || len(s.idle) > 0 {
+	s.expire(time.Now().Add(idleTime))
+	if later := s.track("c", 12); later.state != nil || len(s.idle) > 0 {
 		t.Error("it is kept for longer")
 	}
-	for i := range 2 * idleMost {
-		c := s.remember(callID(i), uint64(i))
+	for i := range 2 * maxIdle {
+		c := s.track(callID(i), uint64(i))
 		c.state = &accumulator.Conversation{}
-		s.forget(c)
+		s.evictIfIdle(c)
 	}
-	if len(s.idle) != idleMost {
+	if len(s.idle) != maxIdle {
 		t.Errorf("%d are kept", len(s.idle))
 	}
 }

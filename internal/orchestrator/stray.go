@@ -31,9 +31,9 @@ type stray struct {
 	what error
 }
 
-// mostLetters bounds the dead letters that wait. What is not written stays in
+// maxDeadLetters bounds the dead letters that wait. What is not written stays in
 // the log, for as long as that keeps it.
-const mostLetters = 1024
+const maxDeadLetters = 1024
 
 func newStrays(o *Orchestrator, n int) *strays {
 	return &strays{o: o, n: n, wake: make(chan struct{}, 1)}
@@ -51,7 +51,7 @@ func (s *strays) add(m bus.Message) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if item.to < 0 && len(s.queue) >= mostLetters {
+	if item.to < 0 && len(s.queue) >= maxDeadLetters {
 		if !s.full {
 			s.o.Log.Warn("more messages to odd subjects come than dead letters can be written, some stay in the log only", "shard", s.n, "subject", m.Subject)
 		}
@@ -107,7 +107,7 @@ func (s *strays) handle(ctx context.Context, item stray) error {
 	}
 	if item.to < 0 {
 		m.Bad = item.what
-		s.letter(ctx, m)
+		s.deadLetter(ctx, m)
 		return nil
 	}
 	s.o.Log.Warn("an input was published to another shard than its conversation's, delivering it", "conversation", m.Conversation, "from", s.n, "to", item.to, "sequence", m.Sequence)
@@ -117,9 +117,9 @@ func (s *strays) handle(ctx context.Context, item stray) error {
 	return nil
 }
 
-// letter puts a message that cannot be read with the dead letters. What was on
+// deadLetter puts a message that cannot be read with the dead letters. What was on
 // the in channel is also answered in its conversation.
-func (s *strays) letter(ctx context.Context, m bus.Message) {
+func (s *strays) deadLetter(ctx context.Context, m bus.Message) {
 	id := fmt.Sprintf("%s %d", topology.ConvStream(s.n), m.Sequence)
 	if err := s.o.Bus.DeadLetter(ctx, m.Subject, m.Data, m.Bad.Error(), id); err != nil && ctx.Err() == nil {
 		s.o.Log.Warn("a dead letter could not be written; the message stays in the log", "subject", m.Subject, "sequence", m.Sequence, "error", err)

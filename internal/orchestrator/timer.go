@@ -42,7 +42,7 @@ func (s *shard) followDues(ctx context.Context) {
 		defer s.mu.Unlock()
 		c := s.conversations[d.Conversation]
 		if c == nil {
-			c = s.remember(d.Conversation, s.read+1)
+			c = s.track(d.Conversation, s.read+1)
 		}
 		c.dues = append(c.dues, d)
 		s.wake(ctx, c)
@@ -78,9 +78,9 @@ func latest(dues []bus.Due) time.Time {
 	return at
 }
 
-// settleDues forgets timers that fired and were decided on, and sets the next:
+// dropDues forgets timers that fired and were decided on, and sets the next:
 // one that fired early, or for what was decided meanwhile, must not be the last.
-func (s *shard) settleDues(ctx context.Context, c *conversation, dues []bus.Due) error {
+func (s *shard) dropDues(ctx context.Context, c *conversation, dues []bus.Due) error {
 	if len(dues) == 0 {
 		return nil
 	}
@@ -99,10 +99,10 @@ func (s *shard) settleDues(ctx context.Context, c *conversation, dues []bus.Due)
 
 // resume does again what the owner before may not have come to do.
 func (s *shard) resume(ctx context.Context, c *conversation) error {
-	if err := s.publish(ctx, c, c.undone()); err != nil {
+	if err := s.publish(ctx, c, c.unstarted()); err != nil {
 		return err
 	}
-	s.askHooks(ctx, c)
+	s.callHooks(ctx, c)
 	if next := c.state.NextMS(); next != 0 {
 		return s.setTimer(ctx, c, next)
 	}

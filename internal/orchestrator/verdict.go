@@ -26,8 +26,8 @@ func (d *decision) verdict(input string, e *events.Verdict) {
 		d.answer(input, events.AnswerInvalid, "", "the verdict names no call: name each with its id and the digest of its arguments, as Paused does")
 		return
 	}
-	if n := len(e.Calls); n > mostRulings {
-		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("the verdict names %d calls, at most %d can be decided at once: give several verdicts", n, mostRulings))
+	if n := len(e.Calls); n > maxRulings {
+		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("the verdict names %d calls, at most %d can be decided at once: give several verdicts", n, maxRulings))
 		return
 	}
 	a := &events.InputAnswered{Input: input, Turn: d.c.Turn}
@@ -46,7 +46,7 @@ func (d *decision) verdict(input string, e *events.Verdict) {
 	first := max(0, slices.IndexFunc(a.Calls, func(c events.CallAnswer) bool { return c.Answer == events.AnswerAccepted }))
 	a.Answer, a.Reason = a.Calls[first].Answer, a.Calls[first].Reason
 	d.emit(a)
-	d.covered(a.Granted)
+	d.releaseGranted(a.Granted)
 	d.resume()
 }
 
@@ -91,7 +91,7 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 		if r := d.judge(*call, d.arguments(call.Call)); r.Action == events.ActionDeny {
 			return events.AnswerDenied, "the policy denies this call, whoever approves it: " + r.Rule.Reason
 		}
-		if v.Verdict.Verdict == events.RulingAlways && len(d.c.Grants) >= mostGrants {
+		if v.Verdict.Verdict == events.RulingAlways && len(d.c.Grants) >= maxGrants {
 			return events.AnswerNotAllowed, fmt.Sprintf("the conversation has %d standing approvals: revoke some, or approve this one call", len(d.c.Grants))
 		}
 		if v.Verdict.Verdict == events.RulingAlways {
@@ -107,7 +107,7 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 	if call == nil {
 		old, known := d.called(v.call.Call)
 		switch {
-		case d.said.Asked(v.call.Call):
+		case d.transcript.Asked(v.call.Call):
 			return events.AnswerAlreadyDecided, "whether the turn may go on past this limit was decided already"
 		case !known:
 			return events.AnswerUnknownCall, "this conversation has no such call"
@@ -190,7 +190,7 @@ func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, str
 			e.Portions = n
 		}
 		d.emit(e)
-		d.place(d.held())
+		d.dispatchEach(d.held())
 	case v.Verdict.Verdict == events.RulingReject:
 		d.stop(events.OutcomeLimit, q.Limit, events.StatusRefused, fmt.Sprintf("the turn was not allowed past its limit (%s): the call did not run", q.Limit), nil)
 	default:
@@ -199,8 +199,8 @@ func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, str
 	return events.AnswerAccepted, ""
 }
 
-// covered lets calls run that wait for what a standing approval has just given.
-func (d *decision) covered(grants []events.Grant) {
+// releaseGranted lets calls run that wait for what a standing approval has just given.
+func (d *decision) releaseGranted(grants []events.Grant) {
 	for _, g := range grants {
 		for _, call := range slices.Clone(d.c.Calls) {
 			if call.Waiting() && call.Waits == events.WaitApproval && call.Tool == g.Tool && call.Rule == g.Rule {

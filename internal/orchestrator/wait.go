@@ -67,7 +67,7 @@ func (d *decision) awaiting() []events.Awaited {
 			continue
 		}
 		if c.Waits == events.WaitAnswer {
-			all = append(all, d.asks(c))
+			all = append(all, d.awaitedAnswer(c))
 			continue
 		}
 		all = append(all, events.Awaited{For: c.Waits, Call: c.Call, Tool: c.Tool, Effect: c.Effect, Arguments: events.Arguments(d.arguments(c.Call)),
@@ -119,7 +119,7 @@ func (d *decision) held() []events.Part {
 		if c.Status != "" {
 			continue
 		}
-		if p, ok := d.said.Part(c.Call); ok {
+		if p, ok := d.transcript.Part(c.Call); ok {
 			calls = append(calls, p)
 		}
 	}

@@ -201,7 +201,7 @@ func (w *walk) outside() {
 // hook lets a hook answer.
 func (w *walk) hook() {
 	h := w.state.Hooks[w.pick(len(w.state.Hooks))]
-	w.env.Hooked = append(w.env.Hooked, &events.HookAnswered{Turn: h.Turn, When: h.When, Hook: h.Name, Context: "mind this",
+	w.env.HookAnswers = append(w.env.HookAnswers, &events.HookAnswered{Turn: h.Turn, When: h.When, Hook: h.Name, Context: "mind this",
 		Refuse: choose(w, "", "", "", "no"), Error: choose(w, "", "", "", "it broke")})
 }
 

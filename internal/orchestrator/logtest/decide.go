@@ -117,7 +117,7 @@ func (l *Log) env(made *events.Decision) orchestrator.Env {
 	for _, line := range made.Events {
 		switch e := line.Event.(type) {
 		case *events.HookAnswered:
-			env.Hooked = append(env.Hooked, e)
+			env.HookAnswers = append(env.HookAnswers, e)
 		case *events.ConversationDeleted:
 			env.Purged = e
 		case *events.TurnEnded:

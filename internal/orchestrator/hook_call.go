@@ -20,46 +20,46 @@ type Hook struct {
 	Ask func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error)
 }
 
-// hookPatience is how long a hook has that does not say.
-const hookPatience = 5 * time.Second
+// defaultHookTimeout is how long a hook has that does not say.
+const defaultHookTimeout = 5 * time.Second
 
-// askHooks asks the hooks that a conversation waits for and that are not being
+// callHooks asks the hooks that a conversation waits for and that are not being
 // asked. Their answers come to the conversation like messages.
-func (s *shard) askHooks(ctx context.Context, c *conversation) {
+func (s *shard) callHooks(ctx context.Context, c *conversation) {
 	for _, h := range c.state.Hooks {
-		if c.asking[h] != nil {
+		if c.hookCalls[h] != nil {
 			continue
 		}
-		if c.asking == nil {
-			c.asking = map[events.PendingHook]context.CancelFunc{}
+		if c.hookCalls == nil {
+			c.hookCalls = map[events.PendingHook]context.CancelFunc{}
 		}
 		own, cancel := context.WithCancel(ctx)
-		c.asking[h] = cancel
+		c.hookCalls[h] = cancel
 		call := hookCall(c, h, s.o.Bus.Now())
 		s.work.Go(func() {
 			defer cancel()
-			a := s.askHook(own, h, call)
+			a := s.callHook(own, h, call)
 			if ctx.Err() != nil {
 				return // the next owner asks
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.holds(c) { // else the turn has ended without the answer
-				c.hooked = append(c.hooked, a)
+				c.hookAnswers = append(c.hookAnswers, a)
 				s.wake(ctx, c)
 			}
 		})
 	}
-	for h, cancel := range c.asking {
+	for h, cancel := range c.hookCalls {
 		if !slices.Contains(c.state.Hooks, h) {
 			cancel()
-			delete(c.asking, h)
+			delete(c.hookCalls, h)
 		}
 	}
 }
 
 func hookCall(c *conversation, h events.PendingHook, now time.Time) *events.HookCall {
-	patience := hookPatience
+	patience := defaultHookTimeout
 	if h.DeadlineMS > 0 {
 		patience = time.Duration(h.DeadlineMS) * time.Millisecond
 	}
@@ -73,8 +73,8 @@ func hookCall(c *conversation, h events.PendingHook, now time.Time) *events.Hook
 	return call
 }
 
-// askHook asks one hook: in this process, or on the bus.
-func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.HookCall) *events.HookAnswered {
+// callHook asks one hook: in this process, or on the bus.
+func (s *shard) callHook(ctx context.Context, h events.PendingHook, call *events.HookCall) *events.HookAnswered {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(call.TimeoutMS)*time.Millisecond)
 	defer cancel()
 	ask := s.o.Bus.AskHook
@@ -83,7 +83,7 @@ func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.
 			ask = own.Ask
 		}
 	}
-	a, err := s.within(ctx, ask, call)
+	a, err := s.callUntil(ctx, ask, call)
 	switch {
 	case err != nil:
 		s.o.Log.Warn("a hook gave no answer", "hook", h.Name, "when", h.When, "turn", h.Turn, "error", err)
@@ -95,19 +95,19 @@ func (s *shard) askHook(ctx context.Context, h events.PendingHook, call *events.
 	return a
 }
 
-// asking asks a hook.
-type asking func(context.Context, *events.HookCall) (*events.HookAnswered, error)
+// hookFunc asks a hook.
+type hookFunc func(context.Context, *events.HookCall) (*events.HookAnswered, error)
 
-// within asks a hook and waits for its answer until ctx ends, whatever the hook
+// callUntil asks a hook and waits for its answer until ctx ends, whatever the hook
 // makes of that.
-func (s *shard) within(ctx context.Context, ask asking, call *events.HookCall) (*events.HookAnswered, error) {
+func (s *shard) callUntil(ctx context.Context, ask hookFunc, call *events.HookCall) (*events.HookAnswered, error) {
 	type answer struct {
 		*events.HookAnswered
 		error
 	}
 	answers := make(chan answer, 1)
 	s.work.Go(func() {
-		a, err := guarded(ctx, ask, call)
+		a, err := callSafely(ctx, ask, call)
 		answers <- answer{a, err}
 	})
 	select {
@@ -118,8 +118,8 @@ func (s *shard) within(ctx context.Context, ask asking, call *events.HookCall) (
 	}
 }
 
-// guarded asks a hook whose panic is its own.
-func guarded(ctx context.Context, ask asking, call *events.HookCall) (a *events.HookAnswered, err error) {
+// callSafely asks a hook whose panic is its own.
+func callSafely(ctx context.Context, ask hookFunc, call *events.HookCall) (a *events.HookAnswered, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the hook %s broke down: %v", call.Hook, r)
