@@ -21,19 +21,16 @@ import (
 
 const module = "github.com/parleybus/parley/"
 
-// lower are the layers under the services; imports go one way, downwards:
-// cmd -> daemon gateway orchestrator worker -> jobs -> bus llm tool policy ->
-// accumulator topology -> events.
-const lower = "internal/bus internal/llm internal/tool internal/policy internal/accumulator internal/topology internal/events"
-
-// mayImport lists for each package which of ours it may import. "dir/..." means
-// the package and those under it. A package that is not here does not exist.
+// mayImport lists for each package which of ours it may import, and no more than
+// it does. "dir/..." means the package and those under it. A package that is not
+// here does not exist. Imports go one way, downwards: cmd -> daemon orchestrator
+// worker -> jobs -> bus llm tool policy -> accumulator topology -> events.
 var mayImport = map[string]string{
 	".":                            "internal/bus internal/accumulator internal/topology internal/events",
 	"embedded":                     ". model tool internal/broker internal/bus internal/daemon/...",
 	"hook":                         ". internal/bus internal/events",
 	"model":                        ". internal/bus internal/llm internal/topology internal/worker internal/events",
-	"cmd/parley":                   "internal/...",
+	"cmd/parley":                   ". internal/...",
 	"cmd/orchestrator":             "internal/daemon internal/daemon/orchestrator",
 	"cmd/llm-worker":               "internal/daemon internal/daemon/llmworker",
 	"cmd/tool-worker":              "internal/daemon internal/daemon/toolworker",
@@ -41,20 +38,19 @@ var mayImport = map[string]string{
 	"internal/daemon/orchestrator": "internal/daemon internal/orchestrator internal/policy internal/tool internal/bus",
 	"internal/daemon/llmworker":    "internal/daemon internal/worker internal/jobs/metrics internal/llm/catalog internal/bus",
 	"internal/daemon/toolworker":   "internal/daemon internal/worker internal/jobs/metrics internal/mcp internal/tool internal/tool/manifest internal/bus",
-	"internal/gateway":             "schemas " + lower,
+	"internal/bench":               "internal/broker internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/bus internal/llm internal/llm/catalog internal/llm/openai internal/accumulator internal/topology internal/events",
 	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
 	"examples/weather":             "tool",
 	"examples/conformance":         "", // tests only
 	"deploy/keda":                  "", // tests only
-	"internal/bench":               "internal/broker internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/llm/catalog internal/llm/openai " + lower,
-	"internal/doctor":              "internal/llm/catalog internal/mcp " + lower,
-	"internal/orchestrator":        lower,
-	"internal/worker":              "internal/jobs " + lower,
+	"internal/doctor":              "internal/llm/catalog internal/mcp internal/bus internal/tool internal/policy internal/events",
+	"internal/orchestrator":        "internal/bus internal/policy internal/accumulator internal/topology internal/events",
 	"internal/jobs":                "internal/bus internal/topology internal/events",
 	"internal/jobs/metrics":        "internal/jobs",
-	"internal/broker":              "internal/topology internal/events",
-	"internal/broker/brokertest":   "", // tests only
-	"internal/terminal":            "internal/accumulator internal/events",
+	"internal/worker":              "internal/jobs internal/bus internal/llm internal/tool internal/topology internal/events",
+	"internal/broker":              "",
+	"internal/broker/brokertest":   "",
+	"internal/terminal":            "internal/events",
 	"internal/bus":                 "internal/accumulator internal/topology internal/events",
 	"internal/llm":                 "internal/events",
 	"internal/llm/anthropic":       "internal/llm internal/events",
@@ -62,10 +58,10 @@ var mayImport = map[string]string{
 	"internal/llm/openai":          "internal/llm internal/events",
 	"internal/llm/openairesponses": "internal/llm internal/events",
 	"internal/llm/scripted":        "internal/llm internal/yamlfile internal/events",
-	"internal/llm/catalog":         "internal/llm/... internal/events",
+	"internal/llm/catalog":         "internal/llm/...",
 	"internal/llm/recording":       "internal/llm internal/events",
 	"internal/llm/conformance":     "internal/llm internal/llm/recording internal/events",
-	"internal/llm/recording/table": "internal/llm/... internal/accumulator internal/events",
+	"internal/llm/recording/table": "internal/llm/recording internal/llm/catalog internal/accumulator internal/events",
 	"internal/tool":                "internal/tool/arithmetic internal/events",
 	"internal/tool/arithmetic":     "",
 	"internal/tool/command":        "internal/tool internal/events",
@@ -81,7 +77,7 @@ var mayImport = map[string]string{
 	"schemas":                      "",
 	"schemas/generate":             "internal/events",
 
-	"internal/orchestrator/logtest": "internal/orchestrator " + lower, // imported by tests only
+	"internal/orchestrator/logtest": "internal/orchestrator internal/policy internal/tool internal/accumulator internal/topology internal/events", // imported by tests only
 }
 
 // onlyImportedBy lists what few may import: packages of ours and the libraries
@@ -93,7 +89,6 @@ var onlyImportedBy = map[string]string{
 	"github.com/ThreeDotsLabs/watermill":    "internal/jobs/...",
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",
-	"github.com/anthropics/":                "internal/llm/...",
 	"github.com/modelcontextprotocol/":      "internal/mcp",
 	module + "internal/broker":              "cmd/parley embedded internal/bench",
 	module + "internal/bench":               "cmd/parley",
@@ -111,6 +106,20 @@ var tables = map[string]string{
 	"internal/daemon.Version": "set by the linker, which cannot set a constant",
 	"cmd/parley.roleNames":    "list of roles",
 }
+
+// large lists the packages of more than mostFiles files, tests aside, and why.
+var large = map[string]string{
+	".":                     "the whole client under one import path, one file for a type or a question",
+	"cmd/parley":            "one file for a command or two; the public client is to hold what they share",
+	"internal/bus":          "one connection with one receiver for lanes, jobs, timers, presence and objects; each is to get a handle of its own",
+	"internal/events":       "the whole vocabulary is one package: a file for the events of a channel, and the codec",
+	"internal/mcp":          "client, server and transports of one protocol, three files of them for processes by platform",
+	"internal/orchestrator": "one file for a rule of Decide, which share its state, and the owner of a shard around it",
+	"internal/terminal":     "one file for a kind of block; table.go, markdown.go, text.go and fill.go are to go to a library",
+}
+
+// mostFiles is how many files a package has at most, tests aside.
+const mostFiles = 12
 
 // Bounds in lines.
 const (
@@ -202,7 +211,7 @@ func TestImportsGoOneWay(t *testing.T) {
 			continue
 		}
 		for _, p := range f.imports(t) {
-			ours, isOurs := strings.CutPrefix(p, module)
+			ours, isOurs := ourPackage(p)
 			switch {
 			case isOurs && f.test:
 				if strings.HasPrefix(ours, "cmd/") {
@@ -215,7 +224,7 @@ func TestImportsGoOneWay(t *testing.T) {
 				continue
 			}
 			for prefix, by := range onlyImportedBy {
-				if strings.HasPrefix(p, prefix) && (p == prefix || !isOurs || p[len(prefix)] == '/') && !matches(by, f.dir) {
+				if under(p, prefix) && !matches(by, f.dir) {
 					t.Errorf("%s imports %s, which only %s may", f.path, p, by)
 				}
 			}
@@ -223,15 +232,47 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
-func TestTheImportTableNamesOnlyWhatExists(t *testing.T) {
-	for pkg := range mayImport {
-		if pkg == "internal/gateway" { // on its way
-			continue
+func TestTheImportTablesAllowOnlyWhatIsUsed(t *testing.T) {
+	files := source(t)
+	uses := func(pkgs, imported string) bool {
+		return slices.ContainsFunc(files, func(f *file) bool {
+			return !f.test && matches(pkgs, f.dir) && slices.ContainsFunc(f.imports(t), func(p string) bool {
+				ours, isOurs := ourPackage(p)
+				return isOurs && matches(imported, ours) || under(p, imported)
+			})
+		})
+	}
+	for pkg, allowed := range mayImport {
+		if !slices.ContainsFunc(files, func(f *file) bool { return f.dir == pkg }) {
+			t.Errorf("package %s is in the table and not in the tree", pkg)
 		}
-		if found, err := filepath.Glob(path.Join(pkg, "*.go")); err != nil || len(found) == 0 {
-			t.Errorf("package %s is in the table and not in the tree (%v)", pkg, err)
+		for _, one := range strings.Fields(allowed) {
+			if !uses(pkg, one) {
+				t.Errorf("%s may import %s and does not: take it off the table", pkg, one)
+			}
 		}
 	}
+	for prefix, by := range onlyImportedBy {
+		for _, one := range strings.Fields(by) {
+			if !uses(one, prefix) {
+				t.Errorf("%s may import %s and does not: take it off the table", one, prefix)
+			}
+		}
+	}
+}
+
+// ourPackage is the folder of an imported package of this module.
+func ourPackage(p string) (dir string, ours bool) {
+	if p+"/" == module {
+		return ".", true
+	}
+	return strings.CutPrefix(p, module)
+}
+
+// under reports whether an import has the prefix of a table: that of libraries,
+// or one of our packages and those below it.
+func under(p, prefix string) bool {
+	return strings.HasPrefix(p, prefix) && (p == prefix || !strings.HasPrefix(p, module) || p[len(prefix)] == '/')
 }
 
 func TestFilesAndFunctionsAreShort(t *testing.T) {
@@ -262,6 +303,25 @@ func TestFilesAndFunctionsAreShort(t *testing.T) {
 	slices.Sort(lengths)
 	if median := lengths[len(lengths)/2]; median < medianFrom || median > medianTo {
 		t.Errorf("half of the files are longer than %d lines; the middle should be between %d and %d", median, medianFrom, medianTo)
+	}
+}
+
+func TestPackagesHaveFewFiles(t *testing.T) {
+	files := map[string]int{}
+	for _, f := range source(t) {
+		if !f.test {
+			files[f.dir]++
+		}
+	}
+	for pkg, n := range files {
+		if n > mostFiles && large[pkg] == "" {
+			t.Errorf("package %s has %d files, more than %d: split it, or say in house_test.go why not", pkg, n, mostFiles)
+		}
+	}
+	for pkg := range large {
+		if files[pkg] <= mostFiles {
+			t.Errorf("package %s has %d files and needs no entry in the table", pkg, files[pkg])
+		}
 	}
 }
 
@@ -363,7 +423,10 @@ func TestThereIsNoGlobalState(t *testing.T) {
 				for _, name := range v.Names {
 					key := f.dir + "." + name.Name
 					seen[key] = true
-					if tables[key] == "" && !constant(g, v, name.Name) {
+					switch listed := tables[key] != ""; {
+					case listed && constant(g, v, name.Name):
+						t.Errorf("%s: variable %s needs no entry in the table", f.at(name), name.Name)
+					case !listed && !constant(g, v, name.Name):
 						t.Errorf("%s: variable %s: give it to those who need it, or list it in house_test.go with a reason", f.at(name), name.Name)
 					}
 				}
