@@ -11,7 +11,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -ldflags="-s -w ${VERSION:+-X github.com/parleybus/parley/internal/daemon.Version=$VERSION}" -o /out/ ./cmd/... && mkdir /data
 
-# static: CA certificates, time zones and a user, nothing else.
+# The base image has CA certificates, time zones and a user, nothing else.
 FROM gcr.io/distroless/static-debian12:nonroot
 LABEL org.opencontainers.image.title="Parley" \
       org.opencontainers.image.description="LLM conversations on a message bus" \

@@ -1,4 +1,4 @@
-# One verb per job; .ci/run calls what a fresh machine can do.
+# One target per task; .ci/run calls those that need nothing but a fresh machine.
 FUZZTIME ?= 30s
 COUNT    ?= 5
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
@@ -18,29 +18,29 @@ sizes: ## bytes and modules of each stripped binary
 test: ## all tests, as go test ./... runs them
 	go test ./...
 
-check: ## what must hold before a commit: format, vet, staticcheck, go.mod, tests with the race detector
+check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	go mod tidy -diff
 	go test -race -shuffle=on -parallel 4 -timeout 20m ./...
 
-lint: ## golangci-lint, pinned; .golangci.yml says what and why
+lint: ## golangci-lint, pinned; .golangci.yml lists the linters and why
 	go run $(GOLANGCI) run ./...
 
 fuzz: ## every fuzz target for FUZZTIME (30s) each
 	.ci/fuzz $(FUZZTIME)
 
-recordings: ## decode the recordings beside the project, as a table; fails on any difference
+recordings: ## decode the recordings next to the project, as a table; fails on any difference
 	go run ./internal/llm/recording/table
 
-bench: ## events per second, latency and CPU on this machine, beside raw JetStream
+bench: ## events per second, latency and CPU on this machine, compared with raw JetStream
 	go run ./cmd/parley bench
 
-e2e: ## the real commands, by scripts
+e2e: ## run the real commands from scripts
 	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E' ./cmd/...
 
-chaos: ## COUNT (5) times the tests that cut connections and stop processes in the middle, and 10,000 conversations that wait
+chaos: ## run COUNT (5) times the tests that cut connections and stop processes, and those with 10,000 waiting conversations
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew' ./internal/bus ./internal/daemon
 	PARLEY_WAITING=10000 go test -count=1 -v -run ConversationsThatWait ./internal/daemon
 	PARLEY_LAG=full go test -count=1 -v -timeout 20m -run ReplicaThatLags ./internal/bus ./internal/daemon

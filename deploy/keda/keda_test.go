@@ -1,5 +1,5 @@
-// Package keda_test lints the manifests by which KEDA scales workers, and asks a
-// server what KEDA asks it.
+// Package keda_test lints the manifests with which KEDA scales workers, and sends
+// a server KEDA's requests.
 package keda_test
 
 import (
@@ -20,9 +20,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// scaledObject is what of keda.sh/v1alpha1 the manifests use, as
-// https://keda.sh/docs/latest/reference/scaledobject-spec/ has it. A field that
-// is not here is refused.
+// scaledObject holds the fields of keda.sh/v1alpha1 that the manifests use, see
+// https://keda.sh/docs/latest/reference/scaledobject-spec/. Other fields are
+// refused.
 type scaledObject struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -53,7 +53,7 @@ type scaledObject struct {
 	}
 }
 
-// deployment is what of apps/v1 the lint looks at.
+// deployment holds the fields of apps/v1 that the lint checks.
 type deployment struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -104,7 +104,7 @@ func (c container) env(name string) string {
 	return ""
 }
 
-// manifest is one file: a Deployment and what scales it.
+// manifest is one file: a Deployment and its ScaledObject.
 type manifest struct {
 	deployment
 	scaled scaledObject

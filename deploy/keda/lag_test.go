@@ -16,7 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// monitored is a server with the endpoint that KEDA asks.
+// monitored starts a server with the endpoint that KEDA reads.
 func monitored(t *testing.T) (*bus.Bus, *server.Server) {
 	t.Helper()
 	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
@@ -37,8 +37,8 @@ func monitored(t *testing.T) (*bus.Bus, *server.Server) {
 	return b, ns
 }
 
-// lag asks as KEDA's nats-jetstream scaler does and counts as it does: what waits
-// and what runs.
+// lag sends the request of KEDA's nats-jetstream scaler and counts as it does:
+// waiting and running jobs.
 func lag(t *testing.T, ns *server.Server, account, stream, consumer string) (int, bool) {
 	t.Helper()
 	resp, err := http.Get("http://" + ns.MonitorAddr().String() + "/jsz?acc=" + url.QueryEscape(account) + "&consumers=true&config=true")

@@ -16,11 +16,11 @@ import (
 // cancel is a Cancel without its id.
 type cancel = events.Cancel
 
-// soon bounds what a worker does at once, on a machine that is busy with other
-// tests. It is well below what a call that pauses takes.
+// soon bounds the time of what a worker does at once, on a machine that is busy
+// with other tests. It is well below the duration of a call that pauses.
 const soon = 10 * time.Second
 
-// pausing are good arguments of a call that takes so long.
+// pausing returns valid arguments of a call that takes this long.
 func (l language) pausing(d time.Duration) string {
 	return l.good + `,"pause_ms":` + strconv.FormatInt(d.Milliseconds(), 10) + "}"
 }
@@ -28,7 +28,7 @@ func (l language) pausing(d time.Duration) string {
 // long is a call that only ends when something ends it.
 func (l language) long() string { return l.pausing(50 * time.Second) }
 
-// running starts a worker and gives a call that it is in the middle of.
+// running starts a worker and returns a call that it is running.
 func running(s *stage, l language, effect events.Effect) (*call, *process) {
 	s.t.Helper()
 	s.queue(l)
@@ -52,7 +52,7 @@ func (c *call) ended(status events.Status) *events.ToolResult {
 }
 
 // untouched waits for the job to be acknowledged and checks that the lane holds
-// so many events as before, and that nothing was shown.
+// as many events as before, and that there was no output.
 func (c *call) untouched(want int) {
 	c.t.Helper()
 	c.settled(soon)
@@ -62,7 +62,7 @@ func (c *call) untouched(want int) {
 	c.notRun()
 }
 
-// notRun checks that the tool showed nothing.
+// notRun checks that the tool published no output.
 func (c *call) notRun() {
 	c.t.Helper()
 	out, err := c.js.Stream(c.t.Context(), topology.ConvStream(c.lane.Shard))
@@ -229,7 +229,7 @@ func neverTwice(s *stage, l language) {
 	c.untouched(len(c.read()))
 }
 
-// counts fails when a result is not of the attempt that started last.
+// counts fails if the result is not of the attempt that started last.
 func (c *call) counts(r *events.ToolResult) {
 	c.t.Helper()
 	attempt := ""
@@ -270,7 +270,7 @@ func givesUp(s *stage, l language) {
 	c.notRun()
 }
 
-// leavesRunning has the job of a worker that is there, and then is not.
+// leavesRunning offers the job of a worker that is present, and then is not.
 func leavesRunning(s *stage, l language) {
 	s.queue(l)
 	other, offer := "other-worker", bus.Offer{Kind: "tool", Name: l.tool, Worker: "other-worker"}

@@ -1,7 +1,7 @@
-// Package conformance_test holds tool workers of every language to the checklist
-// of docs/tool-workers.md. It plays the orchestrator: it asks for calls as the
-// orchestrator does, and reads from the server itself what a worker, a process
-// of its own, wrote.
+// Package conformance_test checks tool workers of every language against the
+// checklist of docs/tool-workers.md. It plays the orchestrator: it publishes jobs
+// as the orchestrator does, and reads from the server what the worker, a separate
+// process, wrote.
 package conformance_test
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// asWorker makes a process of this binary the Go worker.
+// asWorker runs the Go worker if this process was started as one.
 const asWorker = "PARLEY_CONFORMANCE_WORKER"
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
 }
 
-// work is the Go worker, until it is told to stop.
+// work runs the Go worker until it gets a signal.
 func work() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -61,8 +61,8 @@ func work() error {
 	return daemon.RunRoles(ctx, b, []daemon.Role{role}, func() {})
 }
 
-// echo is the Go worker's tool. Like those of the examples it waits when asked
-// to, so that something can happen in the middle of a call.
+// echo is the Go worker's tool. Like the tools of the examples it takes pause_ms,
+// so that a test can act during a call.
 type echo struct{}
 
 // Spec implements [tool.Tool].

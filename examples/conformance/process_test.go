@@ -25,7 +25,7 @@ func announces(s *stage, l language) {
 	}
 }
 
-// consumer is the tool's queue as the server has it.
+// consumer returns the tool's queue as the server reports it.
 func (s *stage) consumer(l language) *jetstream.ConsumerInfo {
 	s.t.Helper()
 	queue, err := topology.ToolQueue(l.tool)
@@ -80,8 +80,8 @@ func announcesAgain(s *stage, l language) {
 	}
 }
 
-// handsBack starts a second worker, so that somebody takes what the first one
-// hands back.
+// handsBack starts a second worker, which takes the job that the first one hands
+// back.
 func handsBack(s *stage, l language) {
 	c, first := running(s, l, events.EffectPure)
 	started := await1(c)
@@ -100,7 +100,7 @@ func handsBack(s *stage, l language) {
 	}
 }
 
-// await1 is the start that stands on the lane.
+// await1 returns the start on the lane.
 func await1(c *call) *events.ToolStarted {
 	c.t.Helper()
 	e, ok := c.read()[0].event.(*events.ToolStarted)

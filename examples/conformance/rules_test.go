@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// rule is one of the checklist, by its number there.
+// rule is one rule of the checklist, by its number.
 type rule struct {
 	number int
 	says   string
@@ -62,7 +62,7 @@ func TestWorkersFollowTheChecklist(t *testing.T) {
 	}
 }
 
-// checklist gives the numbers of the list that the document ends in.
+// checklist returns the numbers of the list at the end of the document.
 func checklist(t *testing.T) []int {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/tool-workers.md")

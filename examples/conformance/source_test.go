@@ -20,8 +20,8 @@ func TestExamplesHaveUnderEightyLines(t *testing.T) {
 	}
 }
 
-// The Python worker is compiled also where its client is not, so that what can
-// be known of it is.
+// The Python worker is compiled even if its client is not installed, to find
+// syntax errors everywhere.
 func TestPythonWorkerCompiles(t *testing.T) {
 	t.Parallel()
 	python, err := exec.LookPath("python3")

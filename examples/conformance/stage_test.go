@@ -18,11 +18,11 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// ackWait is how long a job stays with a silent worker on the stage: shorter
-// than in earnest, so that the tests are. Workers take it from the queue.
+// ackWait is the queue's AckWait on the stage, shorter than the default to keep
+// the tests short. Workers read it from the queue.
 const ackWait = 2 * time.Second
 
-// stage is a server on which workers have the permissions of theirs and no more.
+// stage is a server on which workers have exactly the permissions of their role.
 type stage struct {
 	*bus.Bus
 	t   *testing.T
@@ -30,7 +30,7 @@ type stage struct {
 	js  jetstream.JetStream
 }
 
-// newStage gives one, where tool-workers may also publish to these subjects.
+// newStage starts a stage on which tool-workers may also publish to these subjects.
 func newStage(t *testing.T, also ...string) *stage {
 	t.Helper()
 	opts := &server.Options{ServerName: "stage", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()}
@@ -74,7 +74,7 @@ func (s *stage) done(err error) {
 	}
 }
 
-// eventually waits for what the server can only be asked about.
+// eventually polls until a condition holds that the server does not announce.
 func (s *stage) eventually(d time.Duration, what string, is func() bool) {
 	s.t.Helper()
 	end := time.NewTimer(d)
@@ -90,8 +90,8 @@ func (s *stage) eventually(d time.Duration, what string, is func() bool) {
 	}
 }
 
-// offer is what a worker announces of its tool; nil when it does not. The worker
-// adds something to the name that it is given, so that it is its own.
+// offer returns the worker's announcement of its tool, or nil. The worker appends
+// a random part to its configured name to make it unique.
 func (s *stage) offer(l language, worker string) *bus.Offer {
 	s.t.Helper()
 	kv, err := s.js.KeyValue(s.t.Context(), topology.BucketPresence)
@@ -114,13 +114,12 @@ func (s *stage) offer(l language, worker string) *bus.Offer {
 	return nil
 }
 
-// named reports whether a worker's own name is made from the one that it was
-// given.
+// named reports whether a worker's name is derived from the configured one.
 func named(own, given string) bool {
 	return strings.HasPrefix(own, given+"-") && len(own) > len(given)+4
 }
 
-// queue makes the tool's queue, as the orchestrator does but for the AckWait.
+// queue creates the tool's queue as the orchestrator does, except for the AckWait.
 func (s *stage) queue(l language) {
 	s.t.Helper()
 	q, err := topology.ToolQueue(l.tool)
@@ -131,7 +130,7 @@ func (s *stage) queue(l language) {
 	s.done(err)
 }
 
-// call is one that a worker is asked for.
+// call is a call for a worker to run.
 type call struct {
 	*stage
 	job      *events.ToolJob
@@ -140,7 +139,7 @@ type call struct {
 	subject  string             // of the job
 }
 
-// ask decides on a call and gives its job, without publishing it.
+// ask decides on a call and returns its job, without publishing it.
 func (s *stage) ask(l language, arguments string) *call {
 	s.t.Helper()
 	c := &call{stage: s, job: &events.ToolJob{Conversation: newID(), Turn: newID(), Call: newID(), Tool: l.tool,
@@ -179,7 +178,7 @@ func (c *call) decide(after uint64, calls ...events.CallState) uint64 {
 	return at
 }
 
-// publish puts the job in its queue.
+// publish publishes the job to its queue.
 func (c *call) publish() *call {
 	c.t.Helper()
 	c.done(c.PublishJob(c.within(5*time.Second), c.job.Conversation, c.subject, c.job.Call, c.job))
@@ -196,14 +195,14 @@ func (c *call) write(after uint64, e events.Event) uint64 {
 	return at
 }
 
-// say puts an input into the conversation.
+// say publishes an input to the conversation.
 func (c *call) say(id string, e events.Event) {
 	c.t.Helper()
 	_, err := c.Publish(c.within(5*time.Second), c.job.Conversation, id, e)
 	c.done(err)
 }
 
-// settled waits until the job is gone from its queue.
+// settled waits until the job has left its queue.
 func (c *call) settled(d time.Duration) {
 	c.t.Helper()
 	jobs, err := c.js.Stream(c.t.Context(), topology.StreamJobs)
@@ -214,7 +213,7 @@ func (c *call) settled(d time.Duration) {
 	})
 }
 
-// written is one message of the call's lane as it is on the server.
+// written is one message of the call's lane as the server stores it.
 type written struct {
 	at     uint64
 	after  string // what the writer said that it follows
@@ -222,7 +221,7 @@ type written struct {
 	header map[string][]string
 }
 
-// read gives what stands on the call's lane.
+// read returns the messages of the call's lane.
 func (c *call) read() []written {
 	c.t.Helper()
 	conv, err := c.js.Stream(c.t.Context(), topology.ConvStream(c.lane.Shard))
@@ -243,7 +242,7 @@ func (c *call) read() []written {
 	}
 }
 
-// await gives the next event of a type that a worker wrote.
+// await returns the next event of a type that a worker wrote.
 func await[E events.Event](c *call, d time.Duration) E {
 	c.t.Helper()
 	end := time.NewTimer(d)
@@ -263,7 +262,7 @@ func await[E events.Event](c *call, d time.Duration) E {
 	}
 }
 
-// lanes is the call's lane in words.
+// lanes describes the call's lane for error messages.
 func (c *call) lanes() string {
 	c.t.Helper()
 	all := c.read()

@@ -31,7 +31,7 @@ func weather(t *testing.T) language {
 		env: []string{"NATS_USER=admin"}} // with a user's usual inbox
 }
 
-// script makes a model that calls a tool of each language, and then is done.
+// script returns a model that calls a tool of each language and then finishes.
 func script(t *testing.T, all []language) string {
 	t.Helper()
 	var b strings.Builder

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// language is a worker that is held to the checklist, and a tool of its that
-// takes pause_ms.
+// language is a worker that the checklist is applied to, with a tool that takes
+// pause_ms.
 type language struct {
 	name, tool  string
 	good, wrong string // arguments, open at the end; the wrong ones make the tool fail
@@ -23,9 +23,9 @@ type language struct {
 	also        []string // subjects that its client publishes to besides those of a tool-worker
 }
 
-// languages are the workers that can be run here: the Go one always, the others
-// where there is what they need. With PARLEY_EXAMPLES set they must be there, so
-// that CI does not take their absence for a pass.
+// languages returns the workers that can run on this machine: the Go worker
+// always, the others if their dependencies are installed. With PARLEY_EXAMPLES set
+// all must be installed, so that CI does not pass without them.
 //
 // The JavaScript client is looked for in examples/javascript/node_modules, or in
 // the directory that PARLEY_NODE_MODULES names; the Python one where Python
@@ -56,8 +56,8 @@ func languages(t *testing.T) []language {
 func javascript(t *testing.T) (language, error) {
 	t.Helper()
 	l := language{name: "JavaScript", tool: "convert_units", good: `{"value":2,"from":"km","to":"m"`, wrong: `{"value":2,"from":"km","to":"stone"`, answer: "2000 m",
-		// Its object store, and Python's, read in a way that the others have no
-		// need of.
+		// Its object store, and Python's, send requests that the other clients do
+		// not.
 		also: []string{"$JS.API.STREAM.MSG.GET.OBJ_PARLEY_OBJECTS"}}
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -70,7 +70,7 @@ func javascript(t *testing.T) (language, error) {
 	if _, err := os.Stat(filepath.Join(modules, "@nats-io", "jetstream")); err != nil {
 		return l, err
 	}
-	// Node looks for modules beside the program: a copy of it stands beside them.
+	// Node looks for modules next to the program: copy the program there.
 	source, err := os.ReadFile(filepath.Join("..", "javascript", "worker.mjs"))
 	if err != nil {
 		return l, err
@@ -111,7 +111,7 @@ type process struct {
 	err  error // why it ended, once done is closed
 }
 
-// lockedBuffer keeps what a process prints.
+// lockedBuffer holds the output of a process.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	all bytes.Buffer

@@ -1,4 +1,4 @@
-// A Parley tool worker on nothing but a NATS client; docs/tool-workers.md explains it. One call at a time: start more of them for more.
+// A Parley tool worker that needs only a NATS client; docs/tool-workers.md explains it. It runs one call at a time: start more workers for more.
 import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "@nats-io/transport-node";
 import { jetstream } from "@nats-io/jetstream";
@@ -10,29 +10,29 @@ const tool = { name: "convert_units", effect: "pure", timeout_ms: 60_000, descri
   schema: { type: "object", required: ["value", "from", "to"], properties: { value: { type: "number" }, from: unit, to: unit, pause_ms: { type: "integer" } } } };
 async function run({ value, from, to, pause_ms = 0 }, signal, print) {
   print(`converting ${value} ${from}\n`);
-  await pause(pause_ms, null, { signal }); // to try out what happens in the middle of a call
+  await pause(pause_ms, null, { signal }); // to try what happens during a call
   if (!metres[from] || !metres[to]) throw new Error(`the units are ${unit.enum.join(", ")}: use two of them`);
   return `${value} ${from} = ${+(value * metres[from] / metres[to]).toPrecision(12)} ${to}`;
 }
 const { NATS_URL: servers, NATS_USER: user, NATS_PASSWORD: pass, PARLEY_NAME: given = "js" } = process.env, worker = `${given}-${crypto.randomUUID().slice(0, 6)}`;
 const nc = await connect({ servers, user, pass, name: worker, inboxPrefix: "_INBOX_tool-worker", maxReconnectAttempts: -1 });
-const js = jetstream(nc, { checkAPI: false }), jsm = await js.jetstreamManager(), read = async (data) => { // an event per line; what is too large is claimed
+const js = jetstream(nc, { checkAPI: false }), jsm = await js.jetstreamManager(), read = async (data) => { // one event per line; the object store has what is too large
   const lines = new TextDecoder().decode(data).trim().split("\n").map((line) => JSON.parse(line)), [{ type, object }] = lines;
   return type === "Claim" ? read(await (await new Objm(js).open(object.bucket)).getBlob(object.name)) : lines;
 };
 let since = Date.now(); // connected without a break
 (async () => { for await (const s of nc.status()) if (s.type === "reconnect") since = Date.now(); })();
-const last = (subject) => jsm.direct.getMessage("CONV_" + subject.split(".")[1], { last_by_subj: subject }) // conv.0.… is on CONV_0
+const last = (subject) => jsm.direct.getMessage("CONV_" + subject.split(".")[1], { last_by_subj: subject }) // CONV_0 stores conv.0.…
   .then(async (m) => m ? [m.seq, (await read(m.data)).at(-1)] : [0, {}]);
-async function lane(subject, after) { // its last sequence, and what it holds after a position
+async function lane(subject, after) { // the lane's last sequence, and its events after a position
   for (let seq = 0, events = []; ;) {
     const m = await jsm.direct.getMessage("CONV_" + subject.split(".")[1], { seq: seq + 1, next_by_subj: subject });
     if (!m) return [seq, events];
     if ((seq = m.seq) > after) events.push(...await read(m.data));
   }
 }
-const missed = new Map(); // workers that announce nothing, and since when
-async function gone(other, once) { // its key has expired, and we would have seen it; for a once call it has been missing for as long again
+const missed = new Map(); // workers without a key, and since when
+async function gone(other, once) { // reports whether the worker is dead: its key is missing and we were connected for the key's lifetime, twice that for a once call
   if ((await kv.get(`tool.${tool.name}.${other}`))?.operation === "PUT") return missed.delete(other) && false;
   if (!missed.has(other)) missed.set(other, Date.now());
   return Date.now() - Math.max(since, once ? missed.get(other) : 0) >= 12_000;
@@ -43,25 +43,25 @@ async function call(m, leave, watch) {
   const stops = (e) => e.type === "Decision" ? !open(e) : e.type === "Cancel" && (!e.turn || e.turn === job.turn) &&
     { turn: job.decision, all: job.decision, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
   const hear = async (_, msg) => (await read(msg.data)).some(stops) && stop.abort("cancelled");
-  watch.push(...["turn", "in"].map((channel) => nc.subscribe(`live.${of}${channel}`, { callback: hear }))); // first, so that nothing is missed
+  watch.push(...["turn", "in"].map((channel) => nc.subscribe(`live.${of}${channel}`, { callback: hear }))); // first, so that no event is missed
   const [seq, events] = await lane(job.subject, job.decision), [at, decision] = await last(`conv.${of}turn`), delivery = m.info.deliveryCount, began = Date.now();
   const starts = events.filter((e) => e.type === "ToolStarted"), before = starts.at(-1), once = job.effect !== "pure" && job.effect !== "idempotent";
   const released = new Map(events.filter((e) => e.type === "ToolReleased").map((e) => [e.attempt, e.error]));
   const done = before && events.some((e) => e.type === "ToolResult" && e.attempt === before.attempt);
-  if (done || at >= job.decision && !open(decision)) return m.ack(); // it has its result, or nobody waits for one
+  if (done || at >= job.decision && !open(decision)) return m.ack(); // it has a result, or the job is stale
   if (before && !released.has(before.attempt) && before.worker && before.worker !== worker && !await gone(before.worker, once)) return m.nak(3000);
   const failed = starts.filter((s) => !released.has(s.attempt) || released.get(s.attempt)).length, own = { call: job.call, attempt: // a UUIDv7
     began.toString(16).padStart(12, "0").replace(/(.{8})/, "$1-") + "-7" + crypto.randomUUID().slice(15) };
   const append = (type, e, after) => js.publish(job.subject, JSON.stringify({ type, ...own, tool: job.tool, ...e }), { expect: { lastSubjectSequence: after } });
   const end = (status, content, after) => append("ToolResult", { status, content, took_ms: Date.now() - began }, after).then(() => m.ack());
-  const started = await append("ToolStarted", { worker, delivery }, seq); // from now on the lane refuses the attempt before, and a result of ours counts
+  const started = await append("ToolStarted", { worker, delivery }, seq); // from now on the lane refuses older attempts, and our result counts
   if (before && once) return end("unknown", "a worker died while it ran this call: nobody knows whether it took effect", started.seq);
   if (failed >= 100) return end("failed", "the call was started 100 times and never came to an end", started.seq);
   let index = 0, signal = AbortSignal.any([leave, stop.signal, AbortSignal.timeout(job.timeout_ms || tool.timeout_ms)]);
   const print = (text) => nc.publish(job.output, JSON.stringify({ type: "ToolOutput", ...own, index: index++, text }));
   const [status, content] = await run(job.arguments, signal, print).then((text) => ["ok", text],
     (err) => [!signal.aborted ? "failed" : signal.reason.name ? "timeout" : signal.reason, err.message]);
-  if (status === "unknown" && !once) return append("ToolReleased", {}, started.seq).then(() => m.nak()); // another worker may have it at once
+  if (status === "unknown" && !once) return append("ToolReleased", {}, started.seq).then(() => m.nak()); // another worker may take it at once
   return end(status, content, started.seq);
 }
 const name = `tool_${tool.name}`, kv = await new Kvm(js).open("PARLEY_PRESENCE"), key = `tool.${tool.name}.${worker}`;

@@ -1,4 +1,4 @@
-# A Parley tool worker on nothing but a NATS client; docs/tool-workers.md explains it. One call at a time: start more of them for more.
+# A Parley tool worker that needs only a NATS client; docs/tool-workers.md explains it. It runs one call at a time: start more workers for more.
 import asyncio, json, os, signal, sys, time, uuid, nats
 TOOL = {"name": "word_count", "effect": "pure", "timeout_ms": 60_000, "description": "Counts the words of a text.", "schema": {
     "type": "object", "required": ["text"], "properties": {"text": {"type": "string"}, "pause_ms": {"type": "integer"}}}}
@@ -6,48 +6,48 @@ QUEUE, WORKER, js = "tool_" + TOOL["name"], f"{os.environ.get('PARLEY_NAME', 'py
 AFTER, TTL, since, missed, dump = "Nats-Expected-Last-Subject-Sequence", 12, [time.monotonic()], {}, lambda **event: json.dumps(event).encode()
 async def run(args, show):
     await show("counting\n")
-    await asyncio.sleep(args.get("pause_ms", 0) / 1000)  # to try out what happens in the middle of a call
+    await asyncio.sleep(args.get("pause_ms", 0) / 1000)  # to try what happens during a call
     return f"{len(args['text'].split())} words"
-async def read(data):  # an event per line; what is too large for a message is claimed
+async def read(data):  # one event per line; the object store has what is too large for a message
     lines = [json.loads(line) for line in data.splitlines()]
     return lines if lines[0]["type"] != "Claim" else await read((await (await js.object_store("PARLEY_OBJECTS")).get(lines[0]["object"]["name"])).data)
-async def last(subject):  # conv.0.… is on the stream CONV_0
+async def last(subject):  # the stream CONV_0 stores conv.0.…
     try: return (m := await js.get_last_msg("CONV_" + subject.split(".")[1], subject, direct=True)).seq, (await read(m.data))[-1]
     except nats.js.errors.NotFoundError: return 0, {"type": None}
-async def lane(subject, after):  # its last sequence, and what it holds after a position
+async def lane(subject, after):  # the lane's last sequence, and its events after a position
     seq, events = 0, []
     try:
         while m := await js.get_msg("CONV_" + subject.split(".")[1], seq + 1, subject=subject, direct=True, next=True):
             seq, events = m.seq, events + (await read(m.data) if m.seq > after else [])
     except nats.js.errors.NotFoundError: return seq, events
-async def gone(worker, once):  # its key has expired, and we would have seen it; for a once call it has been missing for as long again
+async def gone(worker, once):  # reports whether the worker is dead: its key is missing and we were connected for the key's lifetime, twice that for a once call
     try: return await (await js.key_value("PARLEY_PRESENCE")).get(f"tool.{TOOL['name']}.{worker}") and missed.pop(worker, None) and False
     except nats.js.errors.KeyNotFoundError: return time.monotonic() - max(since[0], missed.setdefault(worker, time.monotonic()) if once else 0) >= TTL
-async def call(m, leaving, watch):  # gives None when it is done, or after how many seconds it is to be handed out again
+async def call(m, leaving, watch):  # returns None to acknowledge the job, or the delay in seconds after which to redeliver it
     job, stop, began = (await read(m.data))[0], asyncio.get_running_loop().create_future(), time.time_ns() // 1_000_000
     is_open = lambda d: not job["decision"] or any(c["call"] == job["call"] and not c.get("status") for c in d["state"].get("calls", []))
     stops = lambda e: e["type"] == "Decision" and not is_open(e) or e["type"] == "Cancel" and e.get("turn", job["turn"]) == job["turn"] and (
         e.get("call") == job["call"] if (scope := e.get("scope", "call" if e.get("call") else "turn")) == "call" else job["decision"] and scope in ("turn", "all"))
     async def hear(msg): any(map(stops, await read(msg.data))) and (stop.done() or stop.set_result("cancelled"))
-    of = job["subject"].removeprefix("conv.").split(".call.")[0]  # <shard>.<conversation>; watch it first, so that nothing is missed
+    of = job["subject"].removeprefix("conv.").split(".call.")[0]  # <shard>.<conversation>; subscribe first, so that no event is missed
     watch += [await nc.subscribe(f"live.{of}.{channel}", cb=hear) for channel in ("turn", "in")]
     (seq, events), (at, decision) = await lane(job["subject"], job["decision"]), await last(f"conv.{of}.turn")
     starts, released = [e for e in events if e["type"] == "ToolStarted"], {e["attempt"]: e.get("error") for e in events if e["type"] == "ToolReleased"}
     done = any(e["type"] == "ToolResult" and e.get("attempt") == s["attempt"] for s in starts[-1:] for e in events)
-    if done or at >= job["decision"] and not is_open(decision): return None  # done before, or nobody waits for it
+    if done or at >= job["decision"] and not is_open(decision): return None  # it has a result, or the job is stale
     once, delivery, index = job["effect"] not in ("pure", "idempotent"), m.metadata.num_delivered, iter(range(sys.maxsize))
     if starts and starts[-1]["attempt"] not in released and (other := starts[-1].get("worker", WORKER)) != WORKER and not await gone(other, once): return 3
     own, timeout = {"call": job["call"], "attempt": f"{began >> 16:08x}-{began & 0xffff:04x}-7{str(uuid.uuid4())[15:]}"}, (job.get("timeout_ms") or TOOL["timeout_ms"]) / 1000
     append = lambda kind, after, **e: js.publish(job["subject"], dump(type=kind, **own, tool=job["tool"], **e), headers={AFTER: str(after)})
     async def end(status, text, after): await append("ToolResult", after, status=status, content=text, took_ms=time.time_ns() // 1_000_000 - began)
-    start = await append("ToolStarted", seq, worker=WORKER, delivery=delivery)  # from now on the lane refuses the attempt before, and a result of ours counts
+    start = await append("ToolStarted", seq, worker=WORKER, delivery=delivery)  # from now on the lane refuses older attempts, and our result counts
     failed = sum(released.get(s["attempt"], "its worker died") is not None for s in starts)
     if (died := starts and once) or failed >= 100: return await end("unknown" if died else "failed", "it was tried before, and came to no end", start.seq)
     show = lambda text: nc.publish(job["output"], dump(type="ToolOutput", **own, index=next(index), text=text))
     await asyncio.wait({task := asyncio.create_task(run(job["arguments"], show)), stop, leaving}, timeout=timeout, return_when="FIRST_COMPLETED")
     if task.done(): return await end("failed" if task.exception() else "ok", str(task.exception() or task.result()), start.seq)
     status = task.cancel() and next((f.result() for f in (stop, leaving) if f.done()), "timeout")
-    if status == "unknown" and not once: return await append("ToolReleased", start.seq) and 0  # another worker may have it at once
+    if status == "unknown" and not once: return await append("ToolReleased", start.seq) and 0  # another worker may take it at once
     return await end(status, f"{TOOL['name']} was stopped before it was done", start.seq)
 async def main():
     user, password, url = os.environ.get("NATS_USER"), os.environ.get("NATS_PASSWORD"), os.environ.get("NATS_URL", "nats://127.0.0.1:4222")

@@ -1,5 +1,5 @@
 // Command weather serves one tool, get_weather, to the models of a Parley
-// deployment: `go run ./examples/weather`, beside `parley up`.
+// deployment: run `go run ./examples/weather` while `parley up` runs.
 package main
 
 import (
