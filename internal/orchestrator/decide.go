@@ -67,7 +67,7 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decisi
 	if len(d.out) == 0 {
 		return nil, nil
 	}
-	made := &events.Decision{Events: make([]events.Line, len(d.out)), State: d.c.State}
+	made := &events.Decision{Events: make([]events.Line, len(d.out)), State: d.c.State.Clone()}
 	for i, e := range d.out {
 		made.Events[i].Event = e
 	}
