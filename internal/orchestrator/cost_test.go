@@ -277,8 +277,15 @@ func TestAFloodOfInputsCostsByTheInput(t *testing.T) {
 					}
 				})
 			}
-			if few, many := cost(1024), cost(16*1024); many > 100*few {
-				t.Errorf("1,024 inputs take %s, sixteen times as many %s", few, many)
+			// A machine that is busy spoils a measurement, not three.
+			for tries := 1; ; tries++ {
+				few, many := cost(1024), cost(16*1024)
+				if many <= 100*few {
+					return
+				}
+				if tries == 3 {
+					t.Fatalf("1,024 inputs take %s, sixteen times as many %s", few, many)
+				}
 			}
 		})
 	}
