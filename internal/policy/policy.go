@@ -37,19 +37,6 @@ type Judge struct {
 	conditions conditions
 }
 
-// Judge rules on a call. A rule with action deny that matches stands above
-// everything, wherever in the list it is. Otherwise the first rule that matches
-// decides, and where none does the default: a pure tool runs, any other asks. A
-// grant lets a call run that would be asked about, when it is for the same tool
-// and the same rule. p may be nil.
-//
-// A rule whose pattern, effect or condition cannot be evaluated matches, except
-// one with action auto, which does not: a mistake asks or denies, it never runs.
-// An unknown action counts as approve.
-func (j *Judge) Judge(p *events.Policy, grants []events.Grant, call Call) Ruling {
-	return j.JudgeWithin(NewBudget(), p, grants, call)
-}
-
 // KeyOverBudget takes the place of a rule's key, and ReasonOverBudget in that
 // of its reason, where a call is asked about because the calls before it have
 // used up the budget.
@@ -58,9 +45,19 @@ const (
 	ReasonOverBudget = "the policy's conditions on the calls before it used up what one decision may cost: they were not evaluated on this one"
 )
 
-// JudgeWithin rules on a call as Judge does, within a budget that several calls
-// share. A call for which too little of it is left is asked about, unless it is
-// denied without the conditions that were not evaluated: no grant lets it run.
+// JudgeWithin rules on a call. A rule with action deny that matches stands above
+// everything, wherever in the list it is. Otherwise the first rule that matches
+// decides, and where none does the default: a pure tool runs, any other asks. A
+// grant lets a call run that would be asked about, when it is for the same tool
+// and the same rule. p may be nil.
+//
+// A rule whose pattern, effect or condition cannot be evaluated matches, except
+// one with action auto, which does not: a mistake asks or denies, it never runs.
+// An unknown action counts as approve.
+//
+// Several calls share the budget b. A call for which too little of it is left is
+// asked about, unless it is denied without the conditions that were not
+// evaluated: no grant lets it run.
 func (j *Judge) JudgeWithin(b *Budget, p *events.Policy, grants []events.Grant, call Call) Ruling {
 	if call.Effect == "" {
 		call.Effect = events.EffectOnce
