@@ -308,7 +308,7 @@ func (s *viewerSamples) raw(row *rowRun, data []byte) {
 func (s *stage) readAlong(ctx context.Context) (stop func(), err error) {
 	_, js := s.roles.Raw()
 	cons, err := js.OrderedConsumer(ctx, topology.ConvStream(0), jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"conv.0.*.out.*"}, DeliverPolicy: jetstream.DeliverNewPolicy})
+		FilterSubjects: []string{topology.OfShard(0, "out.*")}, DeliverPolicy: jetstream.DeliverNewPolicy})
 	if err != nil {
 		return nil, fmt.Errorf("read the log: %w", err)
 	}

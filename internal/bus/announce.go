@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -140,7 +139,7 @@ func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, comp
 		return err
 	}
 	rev, err := kv.Put(ctx, o.key(), raw)
-	b.writes.wrote("KV_"+topology.BucketPresence, err)
+	b.writes.wrote(topology.BucketStream(topology.BucketPresence), err)
 	if err != nil {
 		b.link.broken() // others cannot announce themselves either: see UntilGone
 		return fmt.Errorf("announce %s: %w", o.key(), explainJetStream(err))
@@ -180,18 +179,17 @@ func compacted(raw json.RawMessage) []byte {
 // has them; their subjects are the keys. Each is read by itself: a watch may take
 // a key that is renewed meanwhile for the last one there is.
 func (b *Bus) standing(ctx context.Context, bucket, keys string) ([]raw, error) {
-	s, err := b.stream(ctx, "KV_"+bucket)
+	s, err := b.stream(ctx, topology.BucketStream(bucket))
 	if err != nil {
 		return nil, err
 	}
-	prefix := "$KV." + bucket + "."
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+keys))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(topology.EntrySubject(bucket, keys)))
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", bucket, explainJetStream(err))
 	}
 	var all []raw
 	for subject := range info.State.Subjects {
-		key := strings.TrimPrefix(subject, prefix)
+		key := topology.EntryKey(bucket, subject)
 		r, err := b.kvFromLeader(ctx, bucket, key)
 		if err != nil {
 			return nil, fmt.Errorf("bucket %s: %w", bucket, err)

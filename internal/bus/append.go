@@ -73,7 +73,7 @@ func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data 
 	defer cancel()
 	ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data},
 		jetstream.WithExpectLastSequencePerSubject(after), jetstream.WithRetryAttempts(0))
-	b.writes.wrote(streamOf(subject), err)
+	b.writes.wrote(topology.StreamOf(subject), err)
 	if err == nil {
 		return ack.Sequence, nil
 	}
@@ -210,7 +210,7 @@ func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) 
 	var silence silence
 	err = b.retryWrite(ctx, "publish to "+subject, subject, func(try context.Context) error {
 		ack, err = b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
-		b.writes.wrote(streamOf(subject), err)
+		b.writes.wrote(topology.StreamOf(subject), err)
 		if silence.lasts(ctx, b, subject, err) {
 			return &stopError{explainWrite(err)}
 		}

@@ -77,7 +77,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 // explainDenied replaces the timeout of a request to JetStream that was denied.
 func (b *Bus) explainDenied(err error) error {
 	b.denied.Range(func(subject, denied any) bool {
-		if strings.HasPrefix(subject.(string), "$JS.API.") {
+		if strings.HasPrefix(subject.(string), topology.API) {
 			err = fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied.(error))
 			return false
 		}

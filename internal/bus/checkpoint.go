@@ -10,7 +10,7 @@ import (
 
 // Checkpoint is the sequence after which a shard's owner begins to read.
 func (b *Bus) Checkpoint(ctx context.Context, shard int) (uint64, error) {
-	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, shardKey(shard))
+	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, topology.ShardKey(shard))
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint of shard %d: %w", shard, err)
 	}
@@ -30,14 +30,11 @@ func (b *Bus) SetCheckpoint(ctx context.Context, shard int, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
 	}
-	if _, err := kv.Put(ctx, shardKey(shard), strconv.AppendUint(nil, seq, 10)); err != nil {
+	if _, err := kv.Put(ctx, topology.ShardKey(shard), strconv.AppendUint(nil, seq, 10)); err != nil {
 		return fmt.Errorf("checkpoint of shard %d: %w", shard, err)
 	}
 	return nil
 }
-
-// shardKey is a shard's key in the buckets of leases and of checkpoints.
-func shardKey(shard int) string { return "shard." + strconv.Itoa(shard) }
 
 // StaleCheckpoint reports whether a shard's checkpoint is past the end of its log;
 // with repair the log is repaired as its next owner would do, see [Bus.Restore].

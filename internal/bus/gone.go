@@ -79,14 +79,14 @@ func (b *Bus) UntilGone(ctx context.Context, worker string, sure bool) (time.Dur
 // present reports whether a worker announces anything, as the leader has it: a
 // replica that lags would make a live worker absent.
 func (b *Bus) present(ctx context.Context, worker string) (bool, error) {
-	const stream = "KV_" + topology.BucketPresence
+	stream := topology.BucketStream(topology.BucketPresence)
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return false, err
 	}
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	keys := "$KV." + topology.BucketPresence + "." + topology.PresenceKey("*", "*", worker)
+	keys := topology.EntrySubject(topology.BucketPresence, topology.PresenceKey("*", "*", worker))
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(keys))
 	if err != nil {
 		return false, fmt.Errorf("presence: %w", explainJetStream(err))

@@ -13,12 +13,6 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Headers that the server sets and that nats.go does not export.
-const (
-	streamSourceHeader = "Nats-Stream-Source" // on a copy: where its original is stored
-	kvOperationHeader  = "KV-Operation"       // on the last message of a key that was deleted
-)
-
 // serverValue is the value of a header that the server sets. It appends its
 // headers to those of the publisher, who may have set the same: the last value is
 // the server's.
@@ -54,9 +48,9 @@ func republished(msg *nats.Msg) (r raw, before uint64, ok bool) {
 // original turns a message of HISTORY into the one of CONV that it is a copy of.
 // The header is the server's: it refuses a publish that has one.
 func original(r raw) (raw, error) {
-	source := serverValue(r.header, streamSourceHeader)
+	source := serverValue(r.header, topology.HeaderSource)
 	if source == "" {
-		return raw{}, fmt.Errorf("message %d of %s is no copy: it has no header %s", r.seq, topology.StreamHistory, streamSourceHeader)
+		return raw{}, fmt.Errorf("message %d of %s is no copy: it has no header %s", r.seq, topology.StreamHistory, topology.HeaderSource)
 	}
 	seq, err := originSequence(source)
 	if err != nil {
@@ -71,7 +65,7 @@ func original(r raw) (raw, error) {
 func originSequence(source string) (uint64, error) {
 	f := strings.Fields(source)
 	if len(f) < 2 {
-		return 0, fmt.Errorf("header %s %q names no sequence", streamSourceHeader, source)
+		return 0, fmt.Errorf("header %s %q names no sequence", topology.HeaderSource, source)
 	}
 	return strconv.ParseUint(f[1], 10, 64)
 }
@@ -82,5 +76,5 @@ func (r raw) id() string { return r.header.Get(jetstream.MsgIDHeader) }
 // removed reports whether the last message of a key says that the key was deleted
 // or has expired.
 func removed(r raw) bool {
-	return r.header.Get(kvOperationHeader) != "" || r.header.Get(jetstream.MarkerReasonHeader) != ""
+	return r.header.Get(topology.HeaderOperation) != "" || r.header.Get(jetstream.MarkerReasonHeader) != ""
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -104,19 +103,20 @@ func (b *Bus) Space(ctx context.Context) (used, most uint64, err error) {
 // TestWrites stores a message in the log of each shard and in the bucket of
 // presence, and returns why one is not stored. Followers skip these messages.
 func (b *Bus) TestWrites(ctx context.Context) error {
-	subjects := []string{"$KV." + topology.BucketPresence + ".probe"}
+	type place struct{ name, subject string }
+	places := []place{{topology.BucketPresence + "." + topology.ProbeKey, topology.EntrySubject(topology.BucketPresence, topology.ProbeKey)}}
 	for shard := range b.Shards() {
-		subjects = append(subjects, topology.Probe(shard))
+		places = append(places, place{topology.Probe(shard), topology.Probe(shard)})
 	}
-	for _, subject := range subjects {
+	for _, p := range places {
 		try, cancel := context.WithTimeout(ctx, appendTimeout)
-		_, err := b.js.Publish(try, subject, nil, jetstream.WithRetryAttempts(0))
+		_, err := b.js.Publish(try, p.subject, nil, jetstream.WithRetryAttempts(0))
 		cancel()
-		if denied := b.denial(subject); denied != nil {
+		if denied := b.denial(p.subject); denied != nil {
 			continue // this user may not, which says nothing about the others
 		}
 		if err != nil {
-			return fmt.Errorf("a write to %s is not stored: %w", strings.TrimPrefix(subject, "$KV."), explainWrite(err))
+			return fmt.Errorf("a write to %s is not stored: %w", p.name, explainWrite(err))
 		}
 	}
 	return nil
@@ -170,7 +170,7 @@ func (b *Bus) Full(ctx context.Context) error {
 	defer cancel()
 	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
 	if err == nil {
-		_, err = kv.Put(ctx, "probe", nil)
+		_, err = kv.Put(ctx, topology.ProbeKey, nil)
 	}
 	if isFull(err) {
 		return explainJetStream(err)

@@ -58,9 +58,9 @@ func (b *Bus) DeadLetter(ctx context.Context, subject string, data []byte, reaso
 	m := nats.NewMsg(topology.DeadSubject(subject))
 	if m.Data = data; len(data) > b.payload {
 		m.Data = data[:b.payload]
-		m.Header.Set("Parley-Size", strconv.Itoa(len(data)))
+		m.Header.Set(topology.HeaderSize, strconv.Itoa(len(data)))
 	}
-	m.Header.Set("Parley-Reason", Preview(oneLine(reason), 1024))
+	m.Header.Set(topology.HeaderReason, Preview(oneLine(reason), 1024))
 	if id != "" {
 		m.Header.Set(jetstream.MsgIDHeader, id)
 	}

@@ -138,17 +138,14 @@ func (k *Keeper) queues(ctx context.Context) error {
 
 // consumer is the durable name of the queue.
 func (q QueueInfo) consumer() string {
-	if q.Low {
-		return q.Kind + "low_" + q.Name
-	}
-	return q.Kind + "_" + q.Name
+	return topology.Consumer(q.Kind, q.Name, q.Low)
 }
 
 // watch looks for what a worker needs, with the permissions of a worker.
 func (k *Keeper) watch(ctx context.Context) error {
 	var missing []string
 	for _, p := range k.bus.parts(k.bus.plan) {
-		if !p.shard && p.name != topology.StreamHistory && p.name != "KV_"+topology.BucketPresence {
+		if !p.shard && p.name != topology.StreamHistory && p.name != topology.BucketStream(topology.BucketPresence) {
 			continue
 		}
 		info, err := k.bus.info(ctx, p.name)

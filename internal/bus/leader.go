@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // getRequest selects one stored message: by sequence, the last of a subject, or
@@ -90,7 +92,7 @@ func (b *Bus) lastFromLeader(ctx context.Context, stream, filter string) (*raw, 
 // kvFromLeader reads the value of a key from the bucket's leader; nil when it has
 // none. A bucket's own Get may be answered by a replica that lags.
 func (b *Bus) kvFromLeader(ctx context.Context, bucket, key string) (*raw, error) {
-	r, err := b.lastFromLeader(ctx, "KV_"+bucket, "$KV."+bucket+"."+key)
+	r, err := b.lastFromLeader(ctx, topology.BucketStream(bucket), topology.EntrySubject(bucket, key))
 	if err != nil || r == nil || removed(*r) {
 		return nil, err
 	}

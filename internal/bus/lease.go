@@ -34,7 +34,7 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{kv: kv, ttl: ttl, key: shardKey(shard), val: []byte(owner)}
+	l := &Lease{kv: kv, ttl: ttl, key: topology.ShardKey(shard), val: []byte(owner)}
 	for {
 		try, cancel := answer(ctx)
 		l.rev, err = kv.Create(try, l.key, l.val)
@@ -104,7 +104,7 @@ func (b *Bus) BreakLeases(ctx context.Context) error {
 		return fmt.Errorf("leases: %w", explainJetStream(err))
 	}
 	for shard := range b.Shards() {
-		if err := kv.Purge(ctx, shardKey(shard)); err != nil {
+		if err := kv.Purge(ctx, topology.ShardKey(shard)); err != nil {
 			return fmt.Errorf("free shard %d: %w", shard, err)
 		}
 	}
@@ -124,7 +124,7 @@ func (b *Bus) Owners(ctx context.Context) (map[int]string, error) {
 	}
 	owners := map[int]string{}
 	for shard := range b.Shards() {
-		r, err := b.kvFromLeader(ctx, topology.BucketLeases, shardKey(shard))
+		r, err := b.kvFromLeader(ctx, topology.BucketLeases, topology.ShardKey(shard))
 		// A server that cannot write does not remove what has expired either.
 		if err == nil && r != nil && b.Now().Sub(r.at) < 2*ttl {
 			owners[shard] = string(r.data)

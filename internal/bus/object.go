@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -117,15 +116,12 @@ func (b *Bus) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
 	return data, nil
 }
 
-const objectStream = "OBJ_" + topology.BucketObjects
-
 // ErrNoObject reports that the object store has no such object.
 var ErrNoObject = errors.New("there is no object")
 
 // describe reads what the leader knows of an object.
 func (b *Bus) describe(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
-	subject := "$O." + topology.BucketObjects + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
-	r, err := b.lastFromLeader(ctx, objectStream, subject)
+	r, err := b.lastFromLeader(ctx, topology.ObjectStream, topology.ObjectSubject(name))
 	if err != nil {
 		return nil, &fetchError{fmt.Errorf("fetch object %q: %w", Preview(name, 200), err)}
 	}
@@ -145,7 +141,7 @@ func (b *Bus) describe(ctx context.Context, name string) (*jetstream.ObjectInfo,
 // the object says it has.
 func (b *Bus) chunks(ctx context.Context, info *jetstream.ObjectInfo, fn func([]byte) error) error {
 	var got uint64
-	err := b.read(ctx, objectStream, "$O."+topology.BucketObjects+".C."+info.NUID, 1, false, func(r raw) error {
+	err := b.read(ctx, topology.ObjectStream, topology.ChunksSubject(info.NUID), 1, false, func(r raw) error {
 		if got += uint64(len(r.data)); got > info.Size {
 			return fmt.Errorf("object %q has more bytes than the %d that it says", Preview(info.Name, 200), info.Size)
 		}
@@ -235,30 +231,23 @@ func (b *Bus) decode(ctx context.Context, data []byte) ([]events.Line, error) {
 	return m.Lines, m.Bad
 }
 
-// Where the object store keeps an object: its description under its name, its
-// chunks under an id that the description names (ADR-20 of NATS).
-const (
-	objectMeta   = "$O." + topology.BucketObjects + ".M."
-	objectChunks = "$O." + topology.BucketObjects + ".C."
-)
-
 // objectNames lists the objects by name, those that were deleted and left a
 // marker as well.
 func (b *Bus) objectNames(ctx context.Context) ([]string, error) {
-	s, err := b.stream(ctx, objectStream)
+	s, err := b.stream(ctx, topology.ObjectStream)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTime) // pages of 100,000
 	defer cancel()
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(objectMeta+">"))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(topology.AllObjects))
 	if err != nil {
 		return nil, fmt.Errorf("list the objects: %w", explainJetStream(err))
 	}
 	names := make([]string, 0, len(info.State.Subjects))
 	for subject := range info.State.Subjects {
-		if name, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(subject, objectMeta)); err == nil {
-			names = append(names, string(name))
+		if name, err := topology.ObjectName(subject); err == nil {
+			names = append(names, name)
 		}
 	}
 	return names, nil
@@ -267,8 +256,8 @@ func (b *Bus) objectNames(ctx context.Context) ([]string, error) {
 // DropObject purges an object and whatever marks it; it reports whether there
 // was one. The store's own Delete would leave a marker for good.
 func (b *Bus) DropObject(ctx context.Context, name string) (bool, error) {
-	subject := objectMeta + base64.URLEncoding.EncodeToString([]byte(name))
-	m, err := b.lastFromLeader(ctx, objectStream, subject)
+	subject := topology.ObjectSubject(name)
+	m, err := b.lastFromLeader(ctx, topology.ObjectStream, subject)
 	if err != nil || m == nil {
 		return false, err
 	}
@@ -279,9 +268,9 @@ func (b *Bus) DropObject(ctx context.Context, name string) (bool, error) {
 	var chunks, metas uint64
 	// A description that cannot be read is a stranger's: it names no chunks.
 	if err := json.Unmarshal(m.data, &info); err == nil && topology.CheckToken("object", info.ID) == nil {
-		if err := b.purgeSubject(ctx, objectStream, objectChunks+info.ID, 0, &chunks); err != nil {
+		if err := b.purgeSubject(ctx, topology.ObjectStream, topology.ChunksSubject(info.ID), 0, &chunks); err != nil {
 			return false, err
 		}
 	}
-	return !info.Deleted, b.purgeSubject(ctx, objectStream, subject, 0, &metas)
+	return !info.Deleted, b.purgeSubject(ctx, topology.ObjectStream, subject, 0, &metas)
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/topology"
 )
 
 const (
@@ -212,7 +214,7 @@ func (p *puller) message(msg *nats.Msg) (raw, uint64, error) {
 
 // isStored reports whether a message comes from the stream. The others are the
 // server's answers to a request.
-func isStored(msg *nats.Msg) bool { return strings.HasPrefix(msg.Reply, "$JS.ACK.") }
+func isStored(msg *nats.Msg) bool { return strings.HasPrefix(msg.Reply, topology.Acks) }
 
 // control reads an answer to a request: whether it ends the request, and an
 // error when the consumer cannot go on.

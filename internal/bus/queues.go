@@ -35,12 +35,8 @@ func (b *Bus) Queues(ctx context.Context) ([]QueueInfo, error) {
 	var all []QueueInfo
 	list := s.ListConsumers(ctx)
 	for info := range list.Info() {
-		kind, name, ok := strings.Cut(info.Config.Durable, "_")
-		low := kind == "toollow"
-		if low {
-			kind = "tool"
-		}
-		if !ok || kind != "llm" && kind != "tool" {
+		kind, name, low, ok := topology.ParseConsumer(info.Config.Durable)
+		if !ok {
 			continue // a stranger's
 		}
 		all = append(all, QueueInfo{Kind: kind, Name: name, Low: low, Lag: info.NumPending, Running: info.NumAckPending, Retried: info.NumRedelivered, Waiting: info.NumWaiting})

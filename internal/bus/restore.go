@@ -146,10 +146,8 @@ func (b *Bus) newEpoch(ctx context.Context, cfg jetstream.StreamConfig) {
 	}
 }
 
-func gapKey(shard int) string { return "gap." + strconv.Itoa(shard) }
-
 func (b *Bus) gapOf(ctx context.Context, shard int) (*gap, error) {
-	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, gapKey(shard))
+	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, topology.GapKey(shard))
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -167,7 +165,7 @@ func (b *Bus) setGap(ctx context.Context, shard int, g gap) error {
 	}
 	raw, err := json.Marshal(g)
 	if err == nil {
-		_, err = kv.Put(ctx, gapKey(shard), raw)
+		_, err = kv.Put(ctx, topology.GapKey(shard), raw)
 	}
 	if err != nil {
 		return fmt.Errorf("gap of shard %d: %w", shard, explainJetStream(err))

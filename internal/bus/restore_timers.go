@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
@@ -19,7 +18,7 @@ func (b *Bus) RestoreTimers(ctx context.Context, shard int) error {
 	if err != nil {
 		return err
 	}
-	key, epoch := "timers."+strconv.Itoa(shard), epochOf(info)
+	key, epoch := topology.TimersKey(shard), epochOf(info)
 	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, key)
 	if err != nil || r != nil && string(r.data) == epoch {
 		return err

@@ -54,7 +54,7 @@ func (b *Bus) NewRoster() *Roster {
 
 // Run follows presence until ctx ends. It may run again after an error.
 func (r *Roster) Run(ctx context.Context) error {
-	remade := r.bus.Remade("KV_" + topology.BucketPresence)
+	remade := r.bus.Remade(topology.BucketStream(topology.BucketPresence))
 	kv, err := r.bus.js.KeyValue(ctx, topology.BucketPresence)
 	if err != nil {
 		return fmt.Errorf("presence: %w", explainJetStream(err))
@@ -83,7 +83,7 @@ func (r *Roster) Run(ctx context.Context) error {
 // names, which a replica that lags does not know, then as it grows, until ctx
 // ends or the consumer is lost or lags.
 func (r *Roster) follow(ctx context.Context, next *uint64) error {
-	const stream = "KV_" + topology.BucketPresence
+	stream := topology.BucketStream(topology.BucketPresence)
 	note := func(m raw) error {
 		r.note(m)
 		*next = m.seq + 1
@@ -108,7 +108,7 @@ func (r *Roster) follow(ctx context.Context, next *uint64) error {
 func (r *Roster) note(m raw) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := strings.TrimPrefix(m.subject, "$KV."+topology.BucketPresence+".")
+	key := topology.EntryKey(topology.BucketPresence, m.subject)
 	before, known := r.entries[key]
 	if known && !removed(m) && bytes.Equal(before.raw, m.data) {
 		before.at = time.Now()

@@ -28,7 +28,7 @@ type part struct {
 func (b *Bus) parts(plan topology.Plan) []part {
 	var all []part
 	for _, cfg := range plan.Buckets() {
-		all = append(all, part{name: "KV_" + cfg.Bucket,
+		all = append(all, part{name: topology.BucketStream(cfg.Bucket),
 			want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) {
 				if cfg.TTL == 0 || have.MaxAge > 0 {
 					return have, nil
@@ -42,7 +42,7 @@ func (b *Bus) parts(plan topology.Plan) []part {
 			}})
 	}
 	objects := plan.Objects()
-	all = append(all, part{name: "OBJ_" + objects.Bucket,
+	all = append(all, part{name: topology.ObjectStream,
 		want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) { return have, nil },
 		make: func(ctx context.Context) error {
 			_, err := b.js.CreateObjectStore(ctx, objects)
@@ -82,7 +82,7 @@ func (p part) age(said topology.Plan) time.Duration {
 		return said.MaxAge
 	case p.name == topology.StreamHistory:
 		return said.HistoryMaxAge
-	case p.name == objectStream:
+	case p.name == topology.ObjectStream:
 		return said.ObjectsMaxAge
 	}
 	return 0
@@ -156,7 +156,7 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 	}
 	// A conversation never moves: the shards stay.
 	plan.Shards = shards
-	for name, age := range map[string]*time.Duration{topology.StreamHistory: &plan.HistoryMaxAge, topology.ConvStream(0): &plan.MaxAge, objectStream: &plan.ObjectsMaxAge} {
+	for name, age := range map[string]*time.Duration{topology.StreamHistory: &plan.HistoryMaxAge, topology.ConvStream(0): &plan.MaxAge, topology.ObjectStream: &plan.ObjectsMaxAge} {
 		s, err := b.info(ctx, name)
 		if err != nil {
 			return plan, there, err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -89,7 +88,7 @@ func (b *Bus) underWay(ctx context.Context, shard int) (map[string]*underWay, er
 	all := map[string]*underWay{}
 	// One filter for each channel: with several the server looks at every message.
 	for _, channel := range []events.Channel{events.ChannelIn, events.ChannelTurn} {
-		if err := b.ReadShard(ctx, shard, after, fmt.Sprintf("conv.%d.*.%s", shard, channel), func(m Message) error {
+		if err := b.ReadShard(ctx, shard, after, topology.OfShard(shard, string(channel)), func(m Message) error {
 			if m.Conversation == "" {
 				return nil
 			}
@@ -146,7 +145,7 @@ func (b *Bus) overdue(ctx context.Context, before time.Time, found map[string]st
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTime)
 	defer cancel()
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter("due.>"))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(topology.AllDue))
 	if err != nil {
 		return fmt.Errorf("list timers that fired: %w", explainJetStream(err))
 	}
@@ -157,7 +156,7 @@ func (b *Bus) overdue(ctx context.Context, before time.Time, found map[string]st
 		}
 		m, err := b.lastFromLeader(ctx, topology.StreamTimers, subject)
 		if err != nil {
-			return fmt.Errorf("timer of %s: %w", strings.TrimPrefix(subject, "due."), explainJetStream(err))
+			return fmt.Errorf("timer of %s: %w", id, explainJetStream(err))
 		}
 		if m != nil && m.at.Before(before) {
 			found[id] = "its timer fired at " + m.at.UTC().Format(time.TimeOnly) + " UTC and was not handled"

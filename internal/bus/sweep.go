@@ -155,7 +155,7 @@ func (b *Bus) jobIDs(ctx context.Context) (map[string]bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTime) // pages of 100,000
 	defer cancel()
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter("jobs.>"))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(topology.AllJobs))
 	if err != nil {
 		return nil, fmt.Errorf("list the jobs: %w", explainJetStream(err))
 	}
@@ -170,7 +170,7 @@ func (b *Bus) jobIDs(ctx context.Context) (map[string]bool, error) {
 func (s *Sweeper) jobs(ctx context.Context) (int, error) {
 	n := 0
 	for range sweptJobs {
-		m, err := s.Bus.firstOf(ctx, topology.StreamJobs, "jobs.>", s.next)
+		m, err := s.Bus.firstOf(ctx, topology.StreamJobs, topology.AllJobs, s.next)
 		if err != nil {
 			return n, err
 		}

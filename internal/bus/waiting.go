@@ -48,7 +48,7 @@ func (b *Bus) Timers(ctx context.Context) ([]string, error) {
 // of theirs ends Decisions.
 func (b *Bus) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
 	queue := make(chan *nats.Msg, attachQueue)
-	sub, err := b.nc.ChanSubscribe("live.*.*."+string(events.ChannelTurn), queue)
+	sub, err := b.nc.ChanSubscribe(topology.LiveOfChannel(events.ChannelTurn), queue)
 	if err != nil {
 		return fmt.Errorf("subscribe to decisions: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,19 +53,6 @@ func (w *writeErrors) wrote(stream string, err error) {
 	w.tried[stream] = e
 }
 
-// streamOf names the stream of a subject that this process writes to.
-func streamOf(subject string) string {
-	first, rest, _ := strings.Cut(subject, ".")
-	switch first {
-	case "conv":
-		shard, _, _ := strings.Cut(rest, ".")
-		return "CONV_" + shard
-	case "jobs":
-		return topology.StreamJobs
-	}
-	return first
-}
-
 // writeProblem is the write that fails now; nil when none does.
 func (b *Bus) writeProblem() error {
 	b.writes.mu.Lock()
@@ -111,13 +97,13 @@ const silentTries = 2
 // lasts reports whether an input had no answer because its stream stores nothing.
 // A replicated stream may be without a leader for some seconds: it is tried again.
 func (s *silence) lasts(ctx context.Context, b *Bus, subject string, err error) bool {
-	if !unanswered(err) || ctx.Err() != nil || !strings.HasPrefix(subject, "conv.") {
+	if !unanswered(err) || ctx.Err() != nil || !topology.InLog(subject) {
 		return false
 	}
 	if *s++; *s < silentTries {
 		return false
 	}
-	info, err := b.info(ctx, streamOf(subject))
+	info, err := b.info(ctx, topology.StreamOf(subject))
 	return err == nil && info != nil && info.Config.Replicas <= 1
 }
 
@@ -125,8 +111,8 @@ func (s *silence) lasts(ctx context.Context, b *Bus, subject string, err error) 
 func (b *Bus) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	stream := "KV_" + topology.BucketLeases
-	_, err := b.js.Publish(ctx, "$KV."+topology.BucketLeases+".probe", []byte(strconv.FormatInt(time.Now().Unix(), 10)), jetstream.WithRetryAttempts(0))
+	stream := topology.BucketStream(topology.BucketLeases)
+	_, err := b.js.Publish(ctx, topology.EntrySubject(topology.BucketLeases, topology.ProbeKey), []byte(strconv.FormatInt(time.Now().Unix(), 10)), jetstream.WithRetryAttempts(0))
 	b.writes.wrote(stream, err)
 	if err != nil {
 		return fmt.Errorf("%s cannot be written: %w", stream, explainWrite(err))

@@ -134,7 +134,7 @@ func own(key string) bool {
 		middleware.PoisonedHandlerKey, middleware.PoisonedSubscriberKey:
 		return true
 	}
-	return strings.HasPrefix(key, "Nats-") && key != jetstream.MsgIDHeader
+	return strings.HasPrefix(key, topology.HeaderNATS) && key != jetstream.MsgIDHeader
 }
 
 // metadataOf returns a message's headers as metadata: the first value of each.

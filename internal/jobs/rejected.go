@@ -50,7 +50,7 @@ func endJob(ctx context.Context, b *bus.Bus, m *message.Message, reason string) 
 		return fmt.Errorf("mint an id: %w", err)
 	}
 	why := "the job cannot be run: " + reason + "; it is with the dead letters"
-	if !strings.HasPrefix(message.SubscribeTopicFromCtx(m.Context()), "llm_") {
+	if kind, _, _, _ := topology.ParseConsumer(message.SubscribeTopicFromCtx(m.Context())); kind != "llm" {
 		lane := topology.OfCall(b.Shards(), conversation, events.ChannelCall, id)
 		return endLane(ctx, b, lane, &events.ToolStarted{Call: id, Attempt: attempt.String()},
 			&events.ToolResult{Call: id, Attempt: attempt.String(), Status: events.StatusFailed, Content: why})

@@ -13,6 +13,27 @@ type Queue struct {
 	Filter   string // subjects it takes
 }
 
+// AllJobs is the pattern of the jobs of all queues.
+const AllJobs = "jobs.>"
+
+// Consumer is the durable name of a queue: kind is "llm" or "tool", low says that
+// it is the queue of calls that can wait.
+func Consumer(kind, name string, low bool) string {
+	if low {
+		kind += "low"
+	}
+	return kind + "_" + name
+}
+
+// ParseConsumer reads what [Consumer] made. It reports false for any other name.
+func ParseConsumer(durable string) (kind, name string, low, ok bool) {
+	kind, name, ok = strings.Cut(durable, "_")
+	if low = kind == "toollow"; low {
+		kind = "tool"
+	}
+	return kind, name, low, ok && (kind == "llm" || kind == "tool")
+}
+
 // Subject is the subject of the job with an id in this queue. It does not check
 // the id.
 func (q Queue) Subject(id string) string { return strings.TrimSuffix(q.Filter, "*") + id }
@@ -23,15 +44,16 @@ func JobID(subject string) string { return subject[strings.LastIndexByte(subject
 
 // QueueNamed returns the queue with a durable name, such as "tool_clock".
 func QueueNamed(consumer string) (Queue, error) {
-	kind, name, _ := strings.Cut(consumer, "_")
+	kind, name, low, ok := ParseConsumer(consumer)
 	q, err := Queue{}, ErrBadID
-	switch kind {
-	case "llm":
-		q, err = LLMQueue(name)
-	case "tool":
-		q, err = ToolQueue(name)
-	case "toollow":
+	switch {
+	case !ok:
+	case low:
 		q, err = LowQueue(name)
+	case kind == "llm":
+		q, err = LLMQueue(name)
+	default:
+		q, err = ToolQueue(name)
 	}
 	if err != nil || q.Consumer != consumer {
 		return Queue{}, fmt.Errorf("%w: queue %q is not named llm_<route>, tool_<tool> or toollow_<tool>", ErrBadID, clip(consumer))
@@ -49,18 +71,18 @@ func RouteToken(route string) (string, error) {
 // LLMQueue is the queue of a route.
 func LLMQueue(route string) (Queue, error) {
 	token, err := RouteToken(route)
-	return Queue{Consumer: "llm_" + token, Filter: "jobs.llm." + token + ".*"}, err
+	return Queue{Consumer: Consumer("llm", token, false), Filter: fill(TemplateGenerationJob, token, "*")}, err
 }
 
 // ToolQueue is the queue of a tool.
 func ToolQueue(tool string) (Queue, error) {
-	return Queue{Consumer: "tool_" + tool, Filter: "jobs.tool." + tool + ".*"}, CheckToken("tool", tool)
+	return Queue{Consumer: Consumer("tool", tool, false), Filter: fill(TemplateToolJob, tool, "*")}, CheckToken("tool", tool)
 }
 
 // LowQueue is the queue of a tool's calls that can wait. The name cannot be that
 // of another tool's queue.
 func LowQueue(tool string) (Queue, error) {
-	return Queue{Consumer: "toollow_" + tool, Filter: "jobs.tool." + tool + ".low.*"}, CheckToken("tool", tool)
+	return Queue{Consumer: Consumer("tool", tool, true), Filter: fill(TemplateLowToolJob, tool, "*")}, CheckToken("tool", tool)
 }
 
 // GenerationJob is the subject of a generation's job.
@@ -69,7 +91,7 @@ func GenerationJob(route, generation string) (string, error) {
 	if err == nil {
 		err = CheckID("generation", generation)
 	}
-	return "jobs.llm." + token + "." + generation, err
+	return fill(TemplateGenerationJob, token, generation), err
 }
 
 // ToolJob is the subject of a call's job.
@@ -78,7 +100,7 @@ func ToolJob(tool, call string) (string, error) {
 	if err == nil {
 		err = CheckID("call", call)
 	}
-	return "jobs.tool." + tool + "." + call, err
+	return fill(TemplateToolJob, tool, call), err
 }
 
 // LowToolJob is the subject of the job of a call that can wait.
@@ -87,7 +109,7 @@ func LowToolJob(tool, call string) (string, error) {
 	if err == nil {
 		err = CheckID("call", call)
 	}
-	return "jobs.tool." + tool + ".low." + call, err
+	return fill(TemplateLowToolJob, tool, call), err
 }
 
 // ConsumerConfig is the queue's durable consumer, shared by its workers. The
@@ -106,7 +128,7 @@ func DeadSubject(subject string) string {
 	if len(subject) > 512 {
 		subject = subject[:512]
 	}
-	return "dead." + strings.TrimSuffix(subject, ".")
+	return fill(TemplateDead, strings.TrimSuffix(subject, "."))
 }
 
 // PresenceKey is the key under which a worker says that it serves something:

@@ -101,7 +101,9 @@ func (p Plan) WithDefaults() Plan {
 func FactChannels() []string { return []string{"in", "turn", "call.*"} }
 
 // ConvStream is the name of a shard's stream.
-func ConvStream(shard int) string { return "CONV_" + strconv.Itoa(shard) }
+func ConvStream(shard int) string { return streamConv + strconv.Itoa(shard) }
+
+const streamConv = "CONV_"
 
 // Streams is every stream of a deployment, in the order they are made: HISTORY,
 // which says that the others are there, last.
@@ -140,12 +142,12 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 		}
 		history.Sources = append(history.Sources, source)
 	}
-	jobs := base(StreamJobs, "jobs.>")
+	jobs := base(StreamJobs, AllJobs)
 	jobs.Description = "what is to be done now"
 	jobs.Retention = jetstream.WorkQueuePolicy
 	jobs.Duplicates = jobDedup
 	jobs.MaxConsumers = consumersPerStream
-	timers := base(StreamTimers, "timer.>", "due.>")
+	timers := base(StreamTimers, "timer.>", AllDue)
 	timers.Description = "deadlines and reminders"
 	timers.AllowMsgSchedules = true
 	timers.AllowMsgTTL = true

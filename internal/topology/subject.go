@@ -82,7 +82,7 @@ func (a Address) Subject(log Log) string {
 
 // Probe is where a test of whether a shard's log can be written goes. It belongs to
 // no conversation.
-func Probe(shard int) string { return fmt.Sprintf("conv.%d.probe", shard) }
+func Probe(shard int) string { return fill(TemplateProbe, strconv.Itoa(shard)) }
 
 // Everything is the pattern of all channels of a conversation.
 func Everything(log Log, shards int, conversation string) string {
@@ -91,6 +91,28 @@ func Everything(log Log, shards int, conversation string) string {
 
 // OfShard is the pattern of a channel of all conversations of a shard.
 func OfShard(shard int, channel string) string { return fmt.Sprintf("conv.%d.*.%s", shard, channel) }
+
+// LiveOfChannel is the pattern of a channel of all conversations of all shards,
+// as republished.
+func LiveOfChannel(channel events.Channel) string {
+	return pattern(LogTemplate(Live, channel))
+}
+
+// InLog reports whether a subject is one of the log as written.
+func InLog(subject string) bool { return strings.HasPrefix(subject, string(Conv)+".") }
+
+// StreamOf is the stream that stores a subject.
+func StreamOf(subject string) string {
+	first, rest, _ := strings.Cut(subject, ".")
+	switch first {
+	case string(Conv):
+		shard, _, _ := strings.Cut(rest, ".")
+		return streamConv + shard
+	case "jobs":
+		return StreamJobs
+	}
+	return first
+}
 
 // HistoryOf is the pattern of all that HISTORY holds of a shard.
 func HistoryOf(shard int) string { return fmt.Sprintf("history.%d.>", shard) }

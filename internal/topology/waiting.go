@@ -11,16 +11,19 @@ import (
 // Timer is the subject of a conversation's one timer: a scheduled message of
 // TIMERS, which the server takes away when it fires.
 func Timer(shards int, conversation string) string {
-	return fmt.Sprintf("timer.%d.%s.next", ShardOf(conversation, shards), conversation)
+	return fill(TemplateTimer, strconv.Itoa(ShardOf(conversation, shards)), conversation)
 }
 
 // Due is the subject on which a conversation's timer fires.
 func Due(shards int, conversation string) string {
-	return fmt.Sprintf("due.%d.%s", ShardOf(conversation, shards), conversation)
+	return fill(TemplateDue, strconv.Itoa(ShardOf(conversation, shards)), conversation)
 }
 
 // DueOf is the pattern of what fires in a shard.
-func DueOf(shard int) string { return fmt.Sprintf("due.%d.*", shard) }
+func DueOf(shard int) string { return fill(TemplateDue, strconv.Itoa(shard), "*") }
+
+// AllDue is the pattern of everything that fires.
+const AllDue = "due.>"
 
 // ParseDue reads what [Due] made.
 func ParseDue(subject string) (shard int, conversation string, err error) {
@@ -49,5 +52,5 @@ func HookSubject(when events.HookTime, name string) (string, error) {
 	if when != events.HookBefore && when != events.HookAfter {
 		return "", fmt.Errorf("%w: no hook is asked %q: before or after", ErrBadID, clip(string(when)))
 	}
-	return "hooks." + string(when) + "." + name, CheckToken("hook", name)
+	return fill(TemplateHook, string(when), name), CheckToken("hook", name)
 }

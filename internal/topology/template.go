@@ -1,0 +1,74 @@
+package topology
+
+import (
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+)
+
+// The kinds of subjects beside those of the logs, with parameters in braces.
+const (
+	TemplateGenerationJob = "jobs.llm.{route}.{generation}"
+	TemplateToolJob       = "jobs.tool.{tool}.{call}"
+	TemplateLowToolJob    = "jobs.tool.{tool}.low.{call}"
+	TemplateHook          = "hooks.{when}.{hook}"
+	TemplateTimer         = "timer.{shard}.{conversation}.next"
+	TemplateDue           = "due.{shard}.{conversation}"
+	TemplateDead          = "dead.{subject}"
+	TemplateProbe         = "conv.{shard}.probe"
+)
+
+// LogTemplate is the kind of subject of a channel in a log, with parameters in
+// braces.
+func LogTemplate(log Log, channel events.Channel) string {
+	t := string(log) + ".{shard}.{conversation}." + string(channel)
+	if channel == events.ChannelCall || channel == events.ChannelOut {
+		t += ".{call}"
+	}
+	return t
+}
+
+// Channels are those of a log: HISTORY holds fewer than the others.
+func Channels(log Log) []events.Channel {
+	if log == History {
+		return []events.Channel{events.ChannelIn, events.ChannelTurn, events.ChannelCall}
+	}
+	return []events.Channel{events.ChannelIn, events.ChannelTurn, events.ChannelGen, events.ChannelCall, events.ChannelOut}
+}
+
+// Templates lists every kind of subject that Parley uses.
+func Templates() []string {
+	var all []string
+	for _, log := range []Log{Conv, Live, History} {
+		for _, channel := range Channels(log) {
+			all = append(all, LogTemplate(log, channel))
+		}
+	}
+	return append(all, TemplateGenerationJob, TemplateToolJob, TemplateLowToolJob, TemplateHook,
+		TemplateTimer, TemplateDue, TemplateDead, TemplateProbe)
+}
+
+// pattern puts a wildcard in the place of each of a template's parameters.
+func pattern(template string) string {
+	tokens := strings.Split(template, ".")
+	for i, token := range tokens {
+		if strings.HasPrefix(token, "{") {
+			tokens[i] = "*"
+		}
+	}
+	return strings.Join(tokens, ".")
+}
+
+// fill puts values in the place of a template's parameters, in their order;
+// there must be one for each.
+func fill(template string, values ...string) string {
+	var b strings.Builder
+	for _, value := range values {
+		before, rest, _ := strings.Cut(template, "{")
+		_, template, _ = strings.Cut(rest, "}")
+		b.WriteString(before)
+		b.WriteString(value)
+	}
+	b.WriteString(template)
+	return b.String()
+}
