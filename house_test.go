@@ -75,7 +75,7 @@ var mayImport = map[string]string{
 	"internal/yamlfile":            "",
 	"internal/events":              "",
 	"schemas":                      "",
-	"schemas/generate":             "internal/events",
+	"schemas/generate":             "internal/topology internal/events",
 
 	"internal/orchestrator/logtest": "internal/orchestrator internal/policy internal/tool internal/accumulator internal/topology internal/events", // imported by tests only
 }

@@ -34,7 +34,7 @@ func asyncAPI(src *source, defs *definitions, examples map[string][]byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return append([]byte("# Generated from internal/events: go generate ./schemas\n"), raw...), nil
+	return append([]byte("# Generated from internal/events and internal/topology: go generate ./schemas\n"), raw...), nil
 }
 
 func ref(target string) yaml.MapSlice { return yaml.MapSlice{{Key: "$ref", Value: target}} }
@@ -56,7 +56,9 @@ func asyncChannels() yaml.MapSlice {
 		entry := yaml.MapSlice{
 			{Key: "address", Value: address},
 			{Key: "description", Value: c.text},
-			{Key: "messages", Value: messages},
+		}
+		if len(messages) > 0 {
+			entry = append(entry, yaml.MapItem{Key: "messages", Value: messages})
 		}
 		if len(params) > 0 {
 			entry = append(entry, yaml.MapItem{Key: "parameters", Value: params})
@@ -78,7 +80,9 @@ func asyncOperations() yaml.MapSlice {
 			{Key: "action", Value: action},
 			{Key: "title", Value: role + " " + verb + " " + c.key},
 			{Key: "channel", Value: ref("#/channels/" + c.key)},
-			{Key: "messages", Value: messages},
+		}
+		if len(messages) > 0 {
+			operation = append(operation, yaml.MapItem{Key: "messages", Value: messages})
 		}
 		if c.reply != "" {
 			operation = append(operation, yaml.MapItem{Key: "reply", Value: yaml.MapSlice{

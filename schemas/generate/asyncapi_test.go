@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 func readAsyncAPI(t *testing.T) map[string]any {
@@ -86,7 +87,8 @@ func TestTheAsyncAPIDocumentCoversEveryEvent(t *testing.T) {
 		if key == hookAnswers {
 			continue
 		}
-		for name := range c.(map[string]any)["messages"].(map[string]any) {
+		messages, _ := c.(map[string]any)["messages"].(map[string]any) // none on a timer
+		for name := range messages {
 			kept[name] = true
 		}
 	}
@@ -104,6 +106,29 @@ func TestTheAsyncAPIDocumentCoversEveryEvent(t *testing.T) {
 			t.Errorf("%s: on a channel that keeps it %v, inside a decision %v", e.Type(), kept[e.Type()], inside)
 		}
 		checkExample(t, e.Type(), m)
+	}
+}
+
+func TestTheAsyncAPIDocumentHasEverySubject(t *testing.T) {
+	there := map[string]bool{}
+	for key, c := range readAsyncAPI(t)["channels"].(map[string]any) {
+		switch address := c.(map[string]any)["address"].(type) {
+		case string:
+			there[address] = true
+		default:
+			if key != hookAnswers {
+				t.Errorf("channel %s has the address %v", key, address)
+			}
+		}
+	}
+	for _, template := range topology.Templates() {
+		if !there[template] {
+			t.Errorf("%s is missing", template)
+		}
+		delete(there, template)
+	}
+	for address := range there {
+		t.Errorf("%s is no subject of topology", address)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // channel is a kind of subject and what stands on it.
@@ -26,58 +27,67 @@ const (
 	llmWorker    = "llm-worker"
 	toolWorker   = "tool-worker"
 	viewer       = "viewer"
+	admin        = "admin"
 )
 
 // channels lists all kinds of subjects. A claim may stand wherever a message
 // can be too large for the bus.
 func channels() []channel {
 	lane := " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
-	log := []channel{
-		{"in", "in", "What people and apps say and order. Many writers; an input is known by its id for good; the header Nats-Msg-Id is <conversation>/<id>.",
+	log := map[events.Channel]channel{
+		events.ChannelIn: {"in", "", "What people and apps say and order. Many writers; an input is known by its id for good; the header Nats-Msg-Id is <conversation>/<id>.",
 			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
 			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "Claim"}, ""},
-		{"turn", "turn", "What the orchestrator decided." + lane,
+		events.ChannelTurn: {"turn", "", "What the orchestrator decided." + lane,
 			[]string{orchestrator}, []string{orchestrator, viewer},
 			[]string{"Decision", "Claim"}, ""},
-		{"gen", "gen", "What a model says, as it says it." + lane,
+		events.ChannelGen: {"gen", "", "What a model says, as it says it." + lane,
 			[]string{llmWorker}, []string{orchestrator, viewer},
 			[]string{"GenerationStarted", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "GenerationReleased", "Claim"}, ""},
-		{"call", "call.{call}", "The run of a tool call, or the answer of an app to a deferred one." + lane,
+		events.ChannelCall: {"call", "", "The run of a tool call, or the answer of an app to a deferred one." + lane,
 			[]string{toolWorker, app}, []string{orchestrator, viewer},
 			[]string{"ToolStarted", "ToolReleased", "QuestionAsked", "ToolResult", "Claim"}, ""},
-		{"out", "out.{call}", "Output of a call on its way, for display only; it is not kept in HISTORY.",
+		events.ChannelOut: {"out", "", "Output of a call on its way, for display only; it is not kept in HISTORY.",
 			[]string{toolWorker}, []string{viewer},
 			[]string{"ToolOutput"}, ""},
 	}
 	var all []channel
-	for _, c := range log {
-		c.key, c.address = "conv-"+c.key, "conv.{shard}.{conversation}."+c.address
-		all = append(all, c)
-	}
-	for _, c := range log {
-		c.text = "What was stored under conv, republished by the server with the headers Nats-Sequence and Nats-Last-Sequence; plain NATS, for tails."
-		c.key, c.address = "live-"+c.key, "live.{shard}.{conversation}."+c.address
-		c.senders, c.readers = nil, []string{viewer}
-		all = append(all, c)
-	}
-	for _, c := range log {
-		if c.key == "gen" || c.key == "out" {
-			continue
+	add := func(in topology.Log, change func(*channel)) {
+		for _, name := range topology.Channels(in) {
+			c := log[name]
+			c.key, c.address = string(in)+"-"+c.key, topology.LogTemplate(in, name)
+			change(&c)
+			all = append(all, c)
 		}
-		c.text = "What was stored under conv, copied by the server and kept until deleted; the header Nats-Stream-Source names the original."
-		c.key, c.address = "history-"+c.key, "history.{shard}.{conversation}."+c.address
-		c.senders, c.readers = nil, []string{orchestrator, viewer}
-		all = append(all, c)
 	}
+	add(topology.Conv, func(*channel) {})
+	add(topology.Live, func(c *channel) {
+		c.text = "What was stored under conv, republished by the server with the headers Nats-Sequence and Nats-Last-Sequence; plain NATS, for tails."
+		c.senders, c.readers = nil, []string{viewer}
+	})
+	add(topology.History, func(c *channel) {
+		c.text = "What was stored under conv, copied by the server and kept until deleted; the header Nats-Stream-Source names the original."
+		c.senders, c.readers = nil, []string{orchestrator, viewer}
+	})
 	return append(all,
-		channel{"jobs-llm", "jobs.llm.{route}.{generation}", "Generations to be done now, a work queue; published after the decision that asks for them.",
+		channel{"jobs-llm", topology.TemplateGenerationJob, "Generations to be done now, a work queue; published after the decision that asks for them.",
 			[]string{orchestrator}, []string{llmWorker}, []string{"GenerationJob", "Claim"}, ""},
-		channel{"jobs-tool", "jobs.tool.{tool}.{call}", "Tool calls to be run now, a work queue; published after the decision that asks for them.",
+		channel{"jobs-tool", topology.TemplateToolJob, "Tool calls to be run now, a work queue; published after the decision that asks for them.",
 			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
-		channel{"hooks", "hooks.{when}.{hook}", "A request to an app before or after a turn, plain NATS; it is asked again until it answers or its deadline has passed.",
+		channel{"jobs-tool-low", topology.TemplateLowToolJob, "Tool calls of conversations with the priority low, a work queue of their own; workers leave most slots to the other queue.",
+			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
+		channel{"hooks", topology.TemplateHook, "A request to an app before or after a turn, plain NATS; it is asked again until it answers or its deadline has passed.",
 			[]string{orchestrator}, []string{app}, []string{"HookCall", "Claim"}, hookAnswers},
 		channel{hookAnswers, "", "The answer to a request under hooks, published to the reply subject of the request.",
 			[]string{app}, []string{orchestrator}, []string{"HookAnswered", "Claim"}, ""},
+		channel{"timers", topology.TemplateTimer, "The one timer of a conversation that waits: a scheduled message of the server, which carries no event.",
+			[]string{orchestrator}, []string{orchestrator}, nil, ""},
+		channel{"due", topology.TemplateDue, "Where the server puts the message of a timer that fires.",
+			nil, []string{orchestrator}, nil, ""},
+		channel{"dead", topology.TemplateDead, "Messages that nobody could read or run, as they were; the header Parley-Reason says why, Parley-Size how many bytes there were of one that was cut.",
+			[]string{orchestrator, llmWorker, toolWorker}, []string{admin}, nil, ""},
+		channel{"probe", topology.TemplateProbe, "Empty messages that test whether a log can be written; whoever reads the log skips them.",
+			[]string{app}, []string{orchestrator}, nil, ""},
 	)
 }
 
@@ -102,10 +112,11 @@ func parameters() []value {
 		{"conversation", "id of the conversation (UUIDv7)"},
 		{"call", "id of the tool call (UUIDv7)"},
 		{"generation", "id of the generation (UUIDv7)"},
-		{"route", "provider/model, encoded as one token"},
+		{"route", "the provider: what stands before the first slash of provider/model"},
 		{"tool", "name of the tool"},
 		{"when", "before or after"},
 		{"hook", "name of the hook, as Settings or the deployment name it"},
+		{"subject", "the subject that the message had, several tokens"},
 	}
 }
 
@@ -130,7 +141,7 @@ func checkChannels() error {
 		}
 	}
 	for _, name := range recorded() {
-		if c := home(name); c == nil || strings.HasPrefix(c.address, "conv.") {
+		if c := home(name); c == nil || topology.InLog(c.address) {
 			return fmt.Errorf("event %s is recorded in a Decision and must come on a channel outside the log: see channels.go", name)
 		}
 	}

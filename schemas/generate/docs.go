@@ -12,7 +12,7 @@ import (
 // document is docs/events.md.
 func document(src *source, defs *definitions, examples map[string][]byte) []byte {
 	var b bytes.Buffer
-	b.WriteString(`<!-- Generated from internal/events: go generate ./schemas -->
+	b.WriteString(`<!-- Generated from internal/events and internal/topology: go generate ./schemas -->
 # Events
 
 Everything that happens in a conversation is an event: a compact JSON object
@@ -36,10 +36,8 @@ subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
 	fmt.Fprintf(&b, "\nInside a [Decision](#decision) stand %s, and as a record %s.\n", links(decided()), links(recorded()))
 
 	b.WriteString(`
-Timers carry no event and are the orchestrator's own: a conversation that waits
-has one scheduled message of the server on ` + "`timer.<shard>.<conversation>.next`" + `,
-which fires on ` + "`due.<shard>.<conversation>`" + `. What follows from it is decided on the
-turn channel.
+Timers carry no event and are the orchestrator's own: what follows from one that
+fires is decided on the turn channel.
 `)
 	for _, e := range defs.events {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", e.name, src.text[e.name], origin(e.name))
