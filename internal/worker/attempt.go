@@ -12,16 +12,15 @@ import (
 	"github.com/parleybus/parley/internal/jobs"
 )
 
-// attempt is one worker's try at a job, as the job's lane has it.
+// attempt is one worker's attempt at a job, as recorded on the job's lane.
 type attempt struct {
 	id, worker string
-	released   bool   // the worker gave the job back
-	failure    string // why the attempt failed, where its worker said so
+	released   bool   // the worker handed the job back
+	failure    string // why the attempt failed; empty when the worker did not report it
 }
 
-// history is the attempts at a job, in order. What is counted is what stands on
-// the lane: how often the server delivered the job says nothing about failures,
-// because a hand-back is a delivery too.
+// history is the attempts at a job, in order. Failures are counted on the lane:
+// the number of deliveries includes hand-backs, which are no failures.
 type history []attempt
 
 func (h history) see(e events.Event) history {
@@ -49,8 +48,8 @@ func (h history) release(id, failure string) {
 // running reports whether an attempt is the one that started last.
 func (h history) running(id string) bool { return len(h) > 0 && h[len(h)-1].id == id }
 
-// failures counts the attempts that failed and those whose worker died. One that
-// its worker gave back because it was told to stop did not fail.
+// failures counts the attempts that failed and those whose worker died. An
+// attempt that was handed back because its worker stopped did not fail.
 func (h history) failures() int {
 	n := 0
 	for _, a := range h {
@@ -61,10 +60,10 @@ func (h history) failures() int {
 	return n
 }
 
-// claim returns nil when a worker may start an attempt: nobody has started the
-// job, or whoever did has given it back, has died, or is the worker itself, which
-// is handed only what it does not run. Otherwise its error hands the job back for
-// a while. With sure, more proof of the death is asked for.
+// claim returns nil when a worker may start an attempt: no worker has started the
+// job, or the last one to start it has handed it back, has died, or is this worker,
+// which receives only jobs that it does not run. Otherwise the error hands the job
+// back with a delay. With sure, the other worker must have been absent for longer.
 func claim(ctx context.Context, b *bus.Bus, own string, h history, sure bool) error {
 	if len(h) == 0 {
 		return nil
@@ -83,36 +82,36 @@ func claim(ctx context.Context, b *bus.Bus, own string, h history, sure bool) er
 	return nil
 }
 
-// UniqueName makes a name that no other worker has: a name that is configured, or
-// made from host and process, comes again when a container is restarted, and the
+// UniqueName returns a name that no other worker has: a configured name, or one
+// made from host and process, is used again when a container restarts, and the
 // next worker must not be taken for the one that died.
 func UniqueName(name string) string {
 	return fmt.Sprintf("%.55s-%s", name, strings.ToLower(rand.Text()[:6]))
 }
 
-// outlive returns a context that ends so much later than ctx does: what is done
-// is written also when the worker is stopped.
+// outlive returns a context that ends a fixed time after ctx, so that a worker
+// that stops can still write what it has done.
 func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		if pause(longer, by) == nil {
+		if sleep(longer, by) == nil {
 			cancel()
 		}
 	})
 	return longer, func() { stop(); cancel() }
 }
 
-// mostStarts is how often a worker tries to start on a lane that others write to.
-const mostStarts = 100
+// maxStarts is how often a worker tries to start on a lane that others write to.
+const maxStarts = 100
 
-// beforeNextStart waits before another try to start on a lane that has moved: not at
-// all the first time, for then the attempt before has written its end.
-func beforeNextStart(ctx context.Context, tries int) error {
+// startBackoff waits before another try to start on a lane that has moved. The
+// first retry follows at once: usually the attempt before has written its end.
+func startBackoff(ctx context.Context, tries int) error {
 	switch {
 	case tries == 1:
 		return nil
-	case tries > mostStarts:
+	case tries > maxStarts:
 		return fmt.Errorf("the lane moved %d times before the job could be started", tries)
 	}
-	return pause(ctx, min(time.Duration(tries)*time.Millisecond, 20*time.Millisecond))
+	return sleep(ctx, min(time.Duration(tries)*time.Millisecond, 20*time.Millisecond))
 }

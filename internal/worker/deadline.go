@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// deadline bounds how long a tool runs. It stands still while the tool waits for
-// a person, who may take days.
+// deadline bounds how long a tool runs. It is paused while the tool waits for a
+// person, who may take days.
 type deadline struct {
-	mu     sync.Mutex
-	timer  *time.Timer
-	left   time.Duration
-	since  time.Time
-	people int // questions that are open
+	mu      sync.Mutex
+	timer   *time.Timer
+	left    time.Duration
+	since   time.Time
+	prompts int // open questions
 }
 
-// bounded is a context that ends when a tool has run for too long, and the
-// deadline that ends it; stop must be called.
+// bounded returns a context that ends when a tool has run for too long, and the
+// deadline that ends it. The caller calls stop.
 func bounded(ctx context.Context, most time.Duration) (context.Context, *deadline, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	d := &deadline{left: most, since: time.Now()}
@@ -26,24 +26,24 @@ func bounded(ctx context.Context, most time.Duration) (context.Context, *deadlin
 	return timed{ctx}, d, func() { d.timer.Stop(); cancel(nil) }
 }
 
-// wait lets the deadline stand still until the returned function is called.
-func (d *deadline) wait() (goOn func()) {
+// pause stops the clock until the returned function is called.
+func (d *deadline) pause() (resume func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.people++; d.people == 1 && d.timer.Stop() {
+	if d.prompts++; d.prompts == 1 && d.timer.Stop() {
 		d.left -= time.Since(d.since)
 	}
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.people--; d.people == 0 {
+		if d.prompts--; d.prompts == 0 {
 			d.since = time.Now()
 			d.timer.Reset(max(d.left, time.Millisecond))
 		}
 	}
 }
 
-// timed says that its deadline has passed, as a context with one does.
+// timed reports [context.DeadlineExceeded] as a context with a deadline does.
 type timed struct{ context.Context }
 
 // Err implements [context.Context].

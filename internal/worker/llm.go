@@ -17,7 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// LLM asks models.
+// LLM is a worker that calls models.
 type LLM struct {
 	Bus  *bus.Bus
 	Name string // of this worker
@@ -30,25 +30,26 @@ type LLM struct {
 	Stats *Stats
 }
 
-// Route is a provider and the model that is asked when nobody names one.
+// Route is a provider, and the model to call when the job names none.
 type Route struct {
 	Provider llm.Provider
 	Model    string
 }
 
-// asks is how often a provider is asked in one attempt, as long as nothing of
+// maxModelCalls is how often one attempt calls a provider, as long as nothing of
 // an answer was published.
-const asks = 3
+const maxModelCalls = 3
 
-// askBackoff is the rest between them, doubled each time; a Retry-After that is
-// longer than askPatience is left to a new attempt.
 const (
-	askBackoff  = 500 * time.Millisecond
-	askPatience = 20 * time.Second
+	// modelBackoff is the wait before the second call; it doubles each time.
+	modelBackoff = 500 * time.Millisecond
+	// maxRetryAfter bounds a provider's Retry-After; a longer one is left to the
+	// next attempt.
+	maxRetryAfter = 20 * time.Second
 )
 
-// Offers is what the worker announces. The model def is marked as the one to
-// ask when nobody names one.
+// Offers returns what the worker announces. The model def is marked as the one to
+// call when nothing names a model.
 func (w *LLM) Offers(def string) []bus.Offer {
 	var offers []bus.Offer
 	for token, r := range w.Routes {
@@ -87,7 +88,7 @@ func (w *LLM) handle(ctx context.Context, j jobs.Job) error {
 		return jobs.RetryAfter(errors.New("the job is for later"), time.Duration(job.DelayMS)*time.Millisecond)
 	}
 	has := func(s events.State) bool { return s.Generation == job.Generation }
-	// Watch first: what is decided after the lane was read must not be missed.
+	// Watch before reading the lane: a Decision after that must not be missed.
 	watched, stop, err := watch(ctx, w.Bus, a, job.Decision, job.Turn, "", has)
 	if err != nil {
 		return err
@@ -104,9 +105,9 @@ func (w *LLM) handle(ctx context.Context, j jobs.Job) error {
 	if err != nil {
 		return err
 	}
-	// The lane outlives a cancelled turn, and the order to stop: the end is written
-	// all the same, or that the job is given back.
-	writing, written := outlive(ctx, releaseTime)
+	// The lane outlives a cancelled turn and the worker's stop: the end of the
+	// generation, or its release, is still written.
+	writing, written := outlive(ctx, releaseTimeout)
 	defer written()
 	g.lane = w.Bus.OpenLane(writing, a, at)
 	err = g.run(watched)
@@ -114,14 +115,14 @@ func (w *LLM) handle(ctx context.Context, j jobs.Job) error {
 		err = closeErr
 	}
 	if errors.Is(err, bus.ErrFenced) {
-		return jobs.RetryAfter(err, yieldTo)
+		return jobs.RetryAfter(err, fencedBackoff)
 	}
 	return err
 }
 
 // start takes the lane with the attempt's GenerationStarted and returns the
-// position. [errStale] says that the generation has ended or that nobody waits for
-// it.
+// position. [errStale] reports that the generation has ended, or that its turn no
+// longer waits for it.
 func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has func(events.State) bool) (uint64, error) {
 	token, model, _ := strings.Cut(g.job.Route, "/")
 	start := &events.GenerationStarted{Generation: g.job.Generation, Turn: g.job.Turn, Step: g.job.Step,
@@ -159,11 +160,11 @@ func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has 
 		if !errors.Is(err, bus.ErrFenced) {
 			return 0, err
 		}
-		// The generation before may still write, its end or more, which is no reason
-		// to wait. Between this look and the append is only the question whether the
-		// generation is wanted, so that the append wins; what was written meanwhile is
-		// read when it has.
-		if err := beforeNextStart(ctx, tries); err != nil {
+		// The generation before may still write its end or more. Retry at once: between
+		// reading the lane's last message and the append there is only the check whether
+		// the generation is wanted, so that the append wins. What was written meanwhile
+		// is read after it.
+		if err := startBackoff(ctx, tries); err != nil {
 			return 0, err
 		}
 		if last, err = w.Bus.LastOf(ctx, a); err != nil {
@@ -173,7 +174,7 @@ func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has 
 }
 
 // attempts reads the attempts at a generation from its lane, after one position
-// and up to another; [errStale] when the generation has ended.
+// and up to another. [errStale] reports that the generation has ended.
 func (w *LLM) attempts(ctx context.Context, a topology.Address, job *events.GenerationJob, after, upTo uint64) (past history, err error) {
 	if upTo <= after {
 		return nil, nil
@@ -206,8 +207,8 @@ type generation struct {
 	attempt string
 	index   int
 	calls   map[int]string // our ids of the calls, by block
-	tried   int            // attempts before this one that came to nothing
-	content bool           // something of an answer was published
+	tried   int            // attempts before this one that failed
+	content bool           // part of an answer was published
 }
 
 func (g *generation) run(ctx context.Context) error {
@@ -223,16 +224,16 @@ func (g *generation) run(ctx context.Context) error {
 			Message: fmt.Sprintf("route %q names no model that this worker can ask: write provider/model, with a provider that is configured", g.job.Route)}})
 	}
 	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters}
-	wait := askBackoff
-	for ask := 1; ; ask++ {
-		end, err := g.ask(ctx, route.Provider, req)
+	backoff := modelBackoff
+	for call := 1; ; call++ {
+		end, err := g.callModel(ctx, route.Provider, req)
 		if err != nil {
 			return err
 		}
-		if e := end.Error; e != nil && e.Retryable() && !g.content && ask < asks && e.RetryAfter() <= askPatience && ctx.Err() == nil {
+		if e := end.Error; e != nil && e.Retryable() && !g.content && call < maxModelCalls && e.RetryAfter() <= maxRetryAfter && ctx.Err() == nil {
 			g.w.Log.Info("provider failed before it said anything, asking again", "provider", token, "model", model, "error", e)
-			if pause(ctx, max(wait, e.RetryAfter())) == nil {
-				wait *= 2
+			if sleep(ctx, max(backoff, e.RetryAfter())) == nil {
+				backoff *= 2
 				continue
 			}
 		}
@@ -240,9 +241,9 @@ func (g *generation) run(ctx context.Context) error {
 	}
 }
 
-// ask asks once and publishes what comes. The end is not published: it may not
-// be the last word.
-func (g *generation) ask(ctx context.Context, p llm.Provider, req llm.Request) (end *events.GenerationEnded, err error) {
+// callModel calls the provider once and publishes the answer as it streams. The
+// end is returned and not published: the provider may be called again.
+func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Request) (end *events.GenerationEnded, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			g.w.Log.Error("a provider's adapter panicked", "route", g.job.Route, "generation", g.job.Generation, "panic", r, "stack", string(debug.Stack()))
@@ -273,7 +274,7 @@ func (g *generation) ask(ctx context.Context, p llm.Provider, req llm.Request) (
 	return end, nil
 }
 
-// name gives calls our ids.
+// name gives the model's calls ids of ours.
 func (g *generation) name(e events.Event) (err error) {
 	switch e := e.(type) {
 	case *events.ToolCallStart:
@@ -295,8 +296,8 @@ func (g *generation) append(e events.Stamped) error {
 	return g.lane.Append(e)
 }
 
-// end publishes the end, unless the worker itself must let go: then the job is
-// handed back, and whoever takes it starts again.
+// end publishes the end. A worker that stops releases the generation instead and
+// hands the job back; the next worker starts again.
 func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error {
 	if end.Error != nil && end.Error.Class == events.ErrCancelled {
 		if !errors.Is(context.Cause(ctx), errCancelled) {

@@ -11,12 +11,12 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// ReadResult is the name of the tool by which a model reads the rest of a result
-// that was too long.
+// ReadResult is the name of the tool with which a model reads on in a result that
+// was too long.
 const ReadResult = "read_result"
 
-// readMost is how much of a result one call gives, in bytes.
-const readMost = 64 << 10
+// maxPiece is how much of a result one call returns, in bytes.
+const maxPiece = 64 << 10
 
 // resultReader is the tool read_result. It reads results of its own conversation
 // only.
@@ -57,7 +57,7 @@ func (r resultReader) Run(ctx context.Context, in tool.Input) (tool.Result, erro
 	if !strings.HasPrefix(args.Object, in.Conversation+"/") {
 		return tool.Result{}, tool.Fail("%.200q is no result of this conversation", args.Object)
 	}
-	piece, size, err := r.bus.Piece(ctx, args.Object, args.Offset, min(args.Limit, readMost))
+	piece, size, err := r.bus.Piece(ctx, args.Object, args.Offset, min(args.Limit, maxPiece))
 	if err != nil {
 		return tool.Result{}, tool.Fail("%v", err)
 	}

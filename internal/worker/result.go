@@ -19,12 +19,12 @@ const (
 	inlineBytes = 256 << 10
 	// previewBytes is how much of such a result the model reads.
 	previewBytes = 16 << 10
-	// resultBytes is how long the result of a tool may be that does not say.
+	// resultBytes bounds the result of a tool that names no bound.
 	resultBytes = 64 << 20
 )
 
-// check bounds what a tool gave, holds it to the tool's own schema, and puts the
-// rest of it into the result.
+// check bounds what a tool returned, validates it by the tool's own schema, and
+// fills the result.
 func (w *Tool) check(ctx context.Context, spec events.ToolSpec, job *events.ToolJob, got tool.Result, r *events.ToolResult) error {
 	most := int64(resultBytes)
 	if spec.ResultBytes > 0 {
@@ -54,8 +54,8 @@ func (w *Tool) check(ctx context.Context, spec events.ToolSpec, job *events.Tool
 	return nil
 }
 
-// store stores a part of a result. It tries until ctx ends: a result that cannot
-// be stored now must not be lost, or the call would run again.
+// store stores a part of a result. It retries until ctx ends: if a result were
+// lost, the call would run again.
 func (w *Tool) store(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
 	for {
 		object, err := w.Bus.Put(ctx, conversation, data)
@@ -63,14 +63,14 @@ func (w *Tool) store(ctx context.Context, conversation string, data []byte) (*ev
 			return object, err
 		}
 		w.Log.Warn("a result cannot be stored now, trying again", "conversation", conversation, "error", err)
-		if pause(ctx, time.Second) != nil {
+		if sleep(ctx, time.Second) != nil {
 			return nil, err
 		}
 	}
 }
 
-// write writes a result; one that is too long by reference, with its beginning
-// and a word on how to read the rest.
+// write writes a result. One that is too long goes to the object store; the model
+// gets its beginning and how to read on.
 func (w *Tool) write(ctx context.Context, try *run, r *events.ToolResult) error {
 	if len(r.Content) > inlineBytes {
 		object, err := w.store(ctx, try.job.Conversation, []byte(r.Content))

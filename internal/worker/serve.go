@@ -15,11 +15,11 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Run announces the tools and takes their calls until ctx ends, then lets those
-// that run go on for Drain. Tools that come and go meanwhile are announced and
-// served, or not any more; the calls of one that goes come to their end. A tool
-// whose name another worker serves with another schema is not served, and said;
-// it is tried again for as long as the worker runs.
+// Run announces the tools and takes their calls until ctx ends, then lets running
+// calls go on for Drain. Tools that are added or removed meanwhile are announced or
+// withdrawn; calls of a tool that is removed run to their end. A tool whose name
+// another worker serves with another schema is logged, not served, and tried again
+// for as long as the worker runs.
 func (w *Tool) Run(ctx context.Context) error {
 	w.defaults()
 	g, ctx := errgroup.WithContext(ctx)
@@ -41,14 +41,14 @@ func (w *Tool) defaults() {
 	}
 }
 
-// serving is what a worker serves at the moment.
+// serving is what a worker serves now.
 type serving struct {
 	w        *Tool
 	g        *errgroup.Group
 	presence *bus.Presence
 	queues   map[string]queue // by tool
-	told     string           // the last problem, to be said once
-	// What all tools share; the calls that can wait have a quarter at most.
+	reported string           // the last problem, logged once
+	// What all tools share; calls of low priority have a quarter at most.
 	normal, low []jobs.Semaphore
 	running     *jobs.Running // a tool that changes has a new pool while the one before drains
 }
@@ -65,16 +65,16 @@ func (s *serving) run(ctx context.Context) error {
 	defer s.presence.Leave(ctx)
 	for {
 		changed, again := s.w.Tools.Changed(), s.w.Bus.Reconnected()
-		stands, err := s.presence.Set(ctx, s.w.Offers())
+		announced, err := s.presence.Set(ctx, s.w.Offers())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		s.tell(err)
-		// What could not be announced again is served still: the server is away for
-		// a moment, and running calls must not be. When nothing could be said at all,
-		// nothing changes.
-		if err == nil || len(stands) > 0 || taken(err) {
-			if err := s.serve(ctx, stands); err != nil {
+		s.report(err)
+		// A tool that could not be announced again is still served: the server is away
+		// for a moment, and running calls must not end. When nothing could be announced
+		// at all, nothing changes.
+		if err == nil || len(announced) > 0 || taken(err) {
+			if err := s.serve(ctx, announced); err != nil {
 				return err
 			}
 		}
@@ -93,19 +93,19 @@ func taken(err error) bool {
 	return ok
 }
 
-// tell says what is wrong with the announcement, once.
-func (s *serving) tell(err error) {
+// report logs what is wrong with the announcement, once.
+func (s *serving) report(err error) {
 	text := fmt.Sprint(err)
-	if err != nil && text != s.told {
+	if err != nil && text != s.reported {
 		s.w.Log.Error("not every tool can be announced, trying again", "error", err)
 	}
-	s.told = text
+	s.reported = text
 }
 
-// serve takes calls of what stands and of nothing else.
-func (s *serving) serve(ctx context.Context, stands []bus.Offer) error {
+// serve takes calls of the tools that are announced, and of no others.
+func (s *serving) serve(ctx context.Context, announced []bus.Offer) error {
 	now := map[string]bool{}
-	for _, o := range stands {
+	for _, o := range announced {
 		now[o.Name] = true
 		if q, ok := s.queues[o.Name]; ok {
 			if reflect.DeepEqual(q.spec, *o.Tool) {
@@ -113,7 +113,7 @@ func (s *serving) serve(ctx context.Context, stands []bus.Offer) error {
 			}
 			q.stop()
 		}
-		if err := s.begin(ctx, *o.Tool); err != nil {
+		if err := s.start(ctx, *o.Tool); err != nil {
 			return err
 		}
 	}
@@ -126,9 +126,9 @@ func (s *serving) serve(ctx context.Context, stands []bus.Offer) error {
 	return nil
 }
 
-// begin takes the calls of a tool. Those that can wait have a queue of their own,
+// start takes the calls of a tool. Calls of low priority have a queue of their own,
 // and a quarter of the slots at most.
-func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
+func (s *serving) start(ctx context.Context, spec events.ToolSpec) error {
 	normal, err := topology.ToolQueue(spec.Name)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
 	}
 	own, stop := context.WithCancel(ctx)
 	s.queues[spec.Name] = queue{spec, stop}
-	run := together(slots, s.w.handle)
+	run := limit(slots, s.w.handle)
 	pool := jobs.WorkerPool{Bus: s.w.Bus, Log: s.w.Log, Drain: s.w.Drain, Running: s.running, Metrics: s.w.Stats.jobs(), Queues: map[topology.Queue]jobs.Work{
 		normal: {Handle: run, Slots: slots, Semaphores: s.normal},
 		low:    {Handle: run, Slots: max(1, slots/4), Semaphores: s.low},
@@ -158,8 +158,8 @@ func (s *serving) begin(ctx context.Context, spec events.ToolSpec) error {
 	return nil
 }
 
-// together lets so many jobs run at once, whichever queue they come from.
-func together(slots int, run jobs.Handler) jobs.Handler {
+// limit bounds how many jobs run at once, whichever queue they come from.
+func limit(slots int, run jobs.Handler) jobs.Handler {
 	free := jobs.NewSemaphore(slots)
 	return func(ctx context.Context, j jobs.Job) error {
 		if err := free.Acquire(ctx); err != nil {

@@ -18,16 +18,16 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Tool runs calls.
+// Tool is a worker that runs calls of tools.
 type Tool struct {
 	Bus   *bus.Bus
 	Name  string // of this worker
 	Log   *slog.Logger
 	Tools *tool.Registry
 	// Slots is how many calls of each tool run at once; 16 when zero. MaxCalls is
-	// how many of all its tools do; no bound when zero.
+	// how many calls of all its tools do; no bound when zero.
 	Slots, MaxCalls int
-	// Timeout bounds a call whose tool does not say; 2 minutes when zero.
+	// Timeout bounds a call whose tool names no time; 2 minutes when zero.
 	Timeout time.Duration
 	// Drain is how long calls may go on when the worker is stopped.
 	Drain time.Duration
@@ -40,7 +40,7 @@ type Tool struct {
 // outputBytes is how much output goes into one message, in bytes.
 const outputBytes = 64 << 10
 
-// Offers is what the worker announces.
+// Offers returns what the worker announces.
 func (w *Tool) Offers() []bus.Offer {
 	var offers []bus.Offer
 	for _, spec := range w.Tools.Specs() {
@@ -63,8 +63,8 @@ func (w *Tool) handle(ctx context.Context, j jobs.Job) error {
 	}
 	t, ok := w.Tools.Lookup(job.Tool)
 	if !ok {
-		// It went a moment ago, and comes back or is served by others.
-		return jobs.RetryAfter(fmt.Errorf("tool %q is not served here any more", job.Tool), missing(j.Delivery))
+		// It was withdrawn a moment ago: it may come back, or others serve it.
+		return jobs.RetryAfter(fmt.Errorf("tool %q is not served here any more", job.Tool), missingBackoff(j.Delivery))
 	}
 	has := func(s events.State) bool {
 		for _, c := range s.Calls {
@@ -74,7 +74,7 @@ func (w *Tool) handle(ctx context.Context, j jobs.Job) error {
 		}
 		return false
 	}
-	// Watch first: what is decided after the lane was read must not be missed.
+	// Watch before reading the lane: a Decision after that must not be missed.
 	watched, stop, err := watch(ctx, w.Bus, a, job.Decision, job.Turn, job.Call, has)
 	if err != nil {
 		return err
@@ -87,26 +87,27 @@ func (w *Tool) handle(ctx context.Context, j jobs.Job) error {
 	if err != nil {
 		return err
 	}
-	// What the tool did is done: its result is written also when the server is away
-	// for a while, and when the worker is stopped.
-	writing, written := outlive(ctx, releaseTime)
+	// What the tool did cannot be undone: the result is written also after an outage
+	// of the server and when the worker stops.
+	writing, written := outlive(ctx, releaseTimeout)
 	defer written()
 	err = w.call(ctx, watched, writing, t, try, past, j)
 	if errors.Is(err, bus.ErrFenced) {
-		return jobs.RetryAfter(err, yieldTo)
+		return jobs.RetryAfter(err, fencedBackoff)
 	}
 	return err
 }
 
-// missing is how long a job rests whose tool is not here: 0.5, 1, 2, 4 s.
-func missing(delivery int) time.Duration {
+// missingBackoff is the delay of a job whose tool is not served here: 0.5, 1, 2,
+// 4 s.
+func missingBackoff(delivery int) time.Duration {
 	return 500 * time.Millisecond << min(max(delivery-1, 0), 3)
 }
 
 // start takes the call's lane with a ToolStarted, and returns the attempt and
-// those before it. A lane that moves meanwhile is read again. [errStale] says that
-// the call has its result, when only the acknowledgement was lost, or that nobody
-// waits for it.
+// those before it. A lane that moves meanwhile is read again. [errStale] reports
+// that the call has its result (only the acknowledgement was lost), or that its
+// turn no longer waits for it.
 func (w *Tool) start(ctx context.Context, a topology.Address, job *events.ToolJob, delivery int, has func(events.State) bool) (*run, history, error) {
 	try := &run{w: w, job: job, lane: a}
 	var err error
@@ -115,7 +116,7 @@ func (w *Tool) start(ctx context.Context, a topology.Address, job *events.ToolJo
 	}
 	for tries := 1; ; tries++ {
 		var past history
-		if try.at, past, err = w.position(ctx, a, job); err != nil {
+		if try.position, past, err = w.position(ctx, a, job); err != nil {
 			return nil, nil, err
 		}
 		if err := wanted(ctx, w.Bus, a, job.Decision, has); err != nil {
@@ -128,7 +129,7 @@ func (w *Tool) start(ctx context.Context, a topology.Address, job *events.ToolJo
 		if _, err = try.append(ctx, begin); !errors.Is(err, bus.ErrFenced) {
 			return try, past, err
 		}
-		if err := beforeNextStart(ctx, tries); err != nil {
+		if err := startBackoff(ctx, tries); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -139,10 +140,10 @@ func once(job *events.ToolJob) bool {
 	return job.Effect != events.EffectPure && job.Effect != events.EffectIdempotent
 }
 
-// position is the lane's last sequence, and the attempts at the call; [errStale]
-// when the call has its result. What was written before the call was asked for,
-// and what cannot be read, does not count. The messages may have expired in CONV
-// while the job waited: HISTORY has them.
+// position returns the lane's last sequence and the attempts at the call.
+// [errStale] reports that the call has its result. What was written before the
+// call was requested, and what cannot be read, does not count. The messages may
+// have expired in CONV while the job waited: HISTORY has them.
 func (w *Tool) position(ctx context.Context, a topology.Address, job *events.ToolJob) (uint64, history, error) {
 	last, err := w.Bus.LastOf(ctx, a)
 	if err != nil {
@@ -161,9 +162,9 @@ func (w *Tool) position(ctx context.Context, a topology.Address, job *events.Too
 	return last.Sequence, past, err
 }
 
-// call runs the tool and writes its one result, or gives the call back. ctx ends
-// when the worker must stop, watched also when the call is cancelled, writing when
-// nothing can be written any more.
+// call runs the tool and writes its one result, or releases the call. ctx ends
+// when the worker must stop, watched also when the call is cancelled, and writing
+// when there is no more time to write.
 func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run, past history, j jobs.Job) error {
 	job, tried := try.job, past.failures()
 	result := &events.ToolResult{Call: job.Call, Attempt: try.attempt, Tool: job.Tool}
@@ -177,14 +178,14 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 		result.Content = fmt.Sprintf("the call was started %d times and never came to an end", tried)
 		return w.write(writing, try, result)
 	}
-	// Whoever made the job has looked at the arguments, by the schema that it knew.
+	// The orchestrator validated the arguments by the schema that it knew.
 	if err := w.schemas.Validate(t.Spec(), string(job.Arguments)); err != nil {
 		result.Status, result.Content = events.StatusInvalidArguments, "the call was not run: "+err.Error()
 		return w.write(writing, try, result)
 	}
-	began := time.Now()
+	started := time.Now()
 	got, err := w.run(watched, t, try)
-	result.TookMS = time.Since(began).Milliseconds()
+	result.TookMS = time.Since(started).Milliseconds()
 	result.Status, result.Content = events.StatusOK, got.Content
 	if err == nil {
 		err = w.check(writing, t.Spec(), job, got, result)
@@ -194,11 +195,11 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 			return w.release(writing, try, "", fmt.Errorf("the worker stops: %w", err), 0)
 		}
 		after, passes := tool.RetryAfter(err)
-		if tried++; passes && !once(job) && tried < attempts && watched.Err() == nil {
-			return w.release(writing, try, err.Error(), err, rest(after, tried))
+		if tried++; passes && !once(job) && tried < maxTries && watched.Err() == nil {
+			return w.release(writing, try, err.Error(), err, retryBackoff(after, tried))
 		}
 		result.Status, result.Content = status(ctx, watched, err), err.Error()
-		if passes && !once(job) && tried >= attempts {
+		if passes && !once(job) && tried >= maxTries {
 			result.Content = fmt.Sprintf("tried %d times, the last time: %s", tried, result.Content)
 			w.deadLetter(writing, j, job, err)
 		}
@@ -206,7 +207,7 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 	return w.write(writing, try, result)
 }
 
-// release gives a call back that was started, so that it runs again after a while.
+// release hands back a call that was started, so that it runs again after a delay.
 func (w *Tool) release(ctx context.Context, try *run, failure string, cause error, after time.Duration) error {
 	released := &events.ToolReleased{Call: try.job.Call, Attempt: try.attempt, Tool: try.job.Tool, Error: bus.Preview(failure, errorBytes)}
 	if _, err := try.append(ctx, released); err != nil {
@@ -215,15 +216,16 @@ func (w *Tool) release(ctx context.Context, try *run, failure string, cause erro
 	return jobs.RetryAfter(cause, after)
 }
 
-// attempts is how often a call is run whose tool says that its error may pass.
-const attempts = 6
+// maxTries is how often a call is run whose tool reports errors that may pass.
+const maxTries = 6
 
 // errorBytes is how much of an error goes into a ToolReleased, in bytes.
 const errorBytes = 4 << 10
 
-// rest is how long a call rests before it is tried again: what the tool says, or
-// 0.5, 1, 2 … s, and up to a quarter more, so that not all come back at once.
-func rest(after time.Duration, tried int) time.Duration {
+// retryBackoff is the delay before a call is tried again: the one that the tool
+// names, or 0.5, 1, 2 … s, and up to a quarter more, so that calls that failed
+// together do not come back together.
+func retryBackoff(after time.Duration, tried int) time.Duration {
 	if after <= 0 {
 		after = 250 * time.Millisecond << min(max(tried, 1), 7)
 	}
@@ -247,13 +249,13 @@ func status(ctx, watched context.Context, err error) events.Status {
 	case errors.Is(context.Cause(watched), errCancelled):
 		return events.StatusCancelled
 	case ctx.Err() != nil:
-		return events.StatusUnknown // stopped in the middle, and not to be run again
+		return events.StatusUnknown // the worker stopped in the middle
 	}
 	return tool.StatusOf(err)
 }
 
-// run runs the tool with its deadline. A panic is the tool's failure, not the
-// worker's.
+// run runs the tool with its deadline. A panic is a failure of the tool, not of the
+// worker.
 func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Result, err error) {
 	job := try.job
 	timeout := w.Timeout
@@ -272,8 +274,8 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Resu
 		}
 	}()
 	in := tool.Input{Call: job.Call, Conversation: job.Conversation, Turn: job.Turn, Arguments: job.Arguments, Output: w.output(job, try.attempt), Ask: func(ctx context.Context, q tool.Question) (tool.Answer, error) {
-		defer until.wait()()
-		return try.ask(ctx, q)
+		defer until.pause()()
+		return try.prompt(ctx, q)
 	}}
 	result, err = t.Run(ctx, in)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -282,8 +284,8 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Resu
 	return result, err
 }
 
-// output shows what a tool prints on its way. It may be called from several
-// goroutines.
+// output returns a function that publishes what a tool prints while it runs. It
+// may be called from several goroutines.
 func (w *Tool) output(job *events.ToolJob, attempt string) func(string) {
 	out := topology.OfCall(w.Bus.Shards(), job.Conversation, events.ChannelOut, job.Call)
 	var mu sync.Mutex

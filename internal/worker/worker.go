@@ -1,10 +1,10 @@
-// Package worker runs jobs: an LLM worker asks a model and writes the gen lane,
+// Package worker runs jobs: an LLM worker calls a model and writes the gen lane,
 // a tool worker runs a call and writes the call's lane. Workers keep no state;
 // any number of them may serve one queue.
 //
 // Taking over writes first: an attempt appends GenerationStarted or ToolStarted
 // before it does anything, and from then on the lane refuses the attempt before
-// it. A job that is handed out twice finds its lane ended.
+// it. A job that is delivered twice finds its lane ended.
 package worker
 
 import (
@@ -20,22 +20,22 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// errStale says that nobody waits for a job any more.
+// errStale reports that no turn waits for a job any more.
 var errStale = errors.New("nobody waits for this job")
 
 // errCancelled is the cause of a context that ended because the turn was
-// stopped.
+// cancelled.
 var errCancelled = &events.Error{Class: events.ErrCancelled, Message: "the turn was stopped"}
 
-// yieldTo is how long a worker that lost a lane in the middle of its attempt keeps
-// away from the job: by then the one that took the lane has ended it, or died.
-const yieldTo = topology.JobAckWait
+// fencedBackoff is the delay of a job whose lane another worker took in the middle
+// of the attempt: by then that worker has ended it, or died.
+const fencedBackoff = topology.JobAckWait
 
-// releaseTime is how long a worker that is being stopped may take to write what it
-// has: a result, or that it gives the job back.
-const releaseTime = 2 * time.Second
+// releaseTimeout is how long a worker that stops may take to write a result, or the
+// release of a job.
+const releaseTimeout = 2 * time.Second
 
-// newID mints a UUIDv7.
+// newID returns a new UUIDv7.
 func newID() (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -44,7 +44,8 @@ func newID() (string, error) {
 	return id.String(), nil
 }
 
-// address parses the lane a job names and checks that it is what the job says.
+// address parses the lane that a job names and checks that it is the lane of the
+// job's conversation.
 func address(subject, conversation string, channel events.Channel) (topology.Address, error) {
 	a, err := topology.Parse(subject)
 	if err == nil && (a.Channel != channel || a.Conversation != conversation || a.Subject(topology.Conv) != subject) {
@@ -53,10 +54,10 @@ func address(subject, conversation string, channel events.Channel) (topology.Add
 	return a, err
 }
 
-// wanted reports whether the conversation's last Decision still has what a job
-// was made for. It is asked after the lane was read: a lane taken after this
-// by a newer job refuses the older one. A job that no Decision asked for is
-// always wanted: the conversation's turns say nothing about it.
+// wanted returns [errStale] when the conversation's last Decision no longer has what
+// a job was made for. Call it after reading the lane: a newer job that takes the
+// lane after this refuses the older one. A job that no Decision requested is always
+// wanted: it is not part of a turn.
 func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64, has func(events.State) bool) error {
 	if decision == 0 {
 		return nil
@@ -71,10 +72,10 @@ func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64
 	return nil
 }
 
-// watch ends the context it returns, with [errCancelled] as the cause, when a
-// Decision no longer has what a job was made for, or when somebody cancels the
-// turn, or the call, which may be empty. A job that no Decision asked for (0) ends
-// only with a Cancel that names its call. The returned stop must be called.
+// watch ends the context that it returns, with [errCancelled] as the cause, when a
+// Decision no longer has what a job was made for, or when a Cancel names the turn,
+// or the call, which may be empty. A job that no Decision requested (0) ends only
+// with a Cancel that names its call. The caller calls stop.
 func watch(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64, turn, call string, has func(events.State) bool) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop, err := b.Listen(a.Conversation, func(m bus.Message) {
@@ -98,8 +99,8 @@ func watch(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64,
 	return ctx, func() { stop(); cancel(nil) }, nil
 }
 
-// pause waits, or returns the cause of ctx's end.
-func pause(ctx context.Context, d time.Duration) error {
+// sleep waits, or returns the cause of ctx's end.
+func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -14,18 +14,18 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// run is one try at a call: who writes its lane, and where that stands.
+// run is one attempt at a call, and the position of the lane that it writes.
 type run struct {
 	w       *Tool
 	job     *events.ToolJob
 	attempt string
 	lane    topology.Address
 
-	mu sync.Mutex
-	at uint64
+	mu       sync.Mutex
+	position uint64
 }
 
-// append appends to the lane. A tool may ask from several goroutines.
+// append appends to the lane. A tool may prompt from several goroutines.
 func (r *run) append(ctx context.Context, e events.Event) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -33,26 +33,26 @@ func (r *run) append(ctx context.Context, e events.Event) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	at, err := r.w.Bus.Append(ctx, r.lane, r.at, frame)
+	position, err := r.w.Bus.Append(ctx, r.lane, r.position, frame)
 	if err != nil {
 		return 0, err
 	}
-	r.at = at
-	return at, nil
+	r.position = position
+	return position, nil
 }
 
-// errNobody says that a call that no turn made has nobody to ask.
-var errNobody = errors.New("nobody can be asked: the call is not part of a turn")
+// errNoTurn reports a question in a call that is not part of a turn.
+var errNoTurn = errors.New("nobody can be asked: the call is not part of a turn")
 
-// lookAgain is how often the log is read for an answer that the live message of
+// rereadInterval is how often the log is read for an answer whose live message
 // may have been lost.
-const lookAgain = 5 * time.Second
+const rereadInterval = 5 * time.Second
 
-// ask asks a person and waits for the answer, which stands in the log: nothing
-// but this try's own wait is lost with the worker.
-func (r *run) ask(ctx context.Context, q tool.Question) (tool.Answer, error) {
+// prompt asks a person and blocks until the answer is in the log. When the worker
+// dies only the wait is lost.
+func (r *run) prompt(ctx context.Context, q tool.Question) (tool.Answer, error) {
 	if r.job.Decision == 0 {
-		return tool.Answer{}, errNobody
+		return tool.Answer{}, errNoTurn
 	}
 	if len(q.Schema) > 0 && !json.Valid(q.Schema) {
 		return tool.Answer{}, fmt.Errorf("ask a person: the schema of the answer is no JSON: %.100s", q.Schema)
@@ -66,7 +66,7 @@ func (r *run) ask(ctx context.Context, q tool.Question) (tool.Answer, error) {
 		if a := answerIn(m, id); a != nil {
 			select {
 			case answers <- a:
-			default: // told already
+			default: // the answer is there already
 			}
 		}
 		return nil
@@ -82,15 +82,15 @@ func (r *run) ask(ctx context.Context, q tool.Question) (tool.Answer, error) {
 	}
 	turn := r.lane
 	turn.Channel, turn.Call = events.ChannelTurn, ""
-	look := time.NewTicker(lookAgain)
-	defer look.Stop()
+	reread := time.NewTicker(rereadInterval)
+	defer reread.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return tool.Answer{}, context.Cause(ctx)
 		case a := <-answers:
 			return tool.Answer{Declined: a.Declined, Content: a.Content}, nil
-		case <-look.C:
+		case <-reread.C:
 			if err := r.w.Bus.ReadShard(ctx, turn.Shard, at, turn.Subject(topology.Conv), take); err != nil {
 				r.w.Log.Debug("the answer to a question could not be looked for", "call", r.job.Call, "error", err)
 			}
@@ -98,7 +98,7 @@ func (r *run) ask(ctx context.Context, q tool.Question) (tool.Answer, error) {
 	}
 }
 
-// answerIn finds the answer to a question in a Decision.
+// answerIn returns the answer to a question from a Decision; nil when it has none.
 func answerIn(m bus.Message, question string) *events.QuestionAnswered {
 	if m.Channel != events.ChannelTurn {
 		return nil
