@@ -92,8 +92,8 @@ func (s *subscription) give(ctx context.Context, cancel context.CancelFunc, d *d
 	}
 }
 
-// ack acknowledges a job. One that is with the dead letters is terminated with
-// the reason, which the server publishes as an advisory.
+// ack acknowledges a job. A dead letter is terminated with the reason, which the
+// server publishes as an advisory.
 func ack(msg jetstream.Msg, meta message.Metadata) error {
 	if reason := meta.Get(middleware.ReasonForPoisonedKey); reason != "" {
 		return msg.TermWithReason(bus.Preview(oneLine(reason), 200))
@@ -110,19 +110,19 @@ func nack(msg jetstream.Msg, meta message.Metadata) error {
 	return msg.NakWithDelay(after)
 }
 
-// progress tells the server that a job is being worked on. While the server is
-// away it cannot be told; it is as soon as the connection is back.
+// progress sends a heartbeat for a job. One that fails while the server is away is
+// sent again as soon as the connection is back.
 func (s *subscription) progress(msg jetstream.Msg) {
 	if err := msg.InProgress(); err != nil {
-		s.cfg.Log.Debug("the server cannot be told that a job is in progress", "job", msg.Subject(), "error", err)
+		s.cfg.Log.Debug("cannot send the heartbeat of a job", "job", msg.Subject(), "error", err)
 	}
 }
 
-// resolved logs that the server could not be told what became of a job: the job
-// is delivered again, and its lane decides.
+// resolved logs that an Ack, Nak or Term could not be sent: the job is delivered
+// again, and its lane decides.
 func (s *subscription) resolved(msg jetstream.Msg, err error) {
 	if err != nil {
-		s.cfg.Log.Warn("a job could not be settled, it will come again", "job", msg.Subject(), "error", err)
+		s.cfg.Log.Warn("cannot acknowledge or hand back a job, it will be delivered again", "job", msg.Subject(), "error", err)
 	}
 }
 

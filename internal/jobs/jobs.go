@@ -22,7 +22,7 @@ import (
 type Job struct {
 	Event    events.Event // a GenerationJob or a ToolJob
 	Subject  string
-	Delivery int // how often it was delivered, from 1; hand-backs count, so it says nothing about failures
+	Delivery int // how often it was delivered, from 1; hand-backs count, so it is not the number of failures
 }
 
 // Handler runs a job. Its error decides what becomes of the job: nil

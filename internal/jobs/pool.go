@@ -18,7 +18,7 @@ import (
 // closeTimeout is how long after Drain a handler may take to return.
 const closeTimeout = 30 * time.Second
 
-// Work says how the jobs of a queue are run.
+// Work is how the jobs of a queue are run.
 type Work struct {
 	Handle Handler
 	// Slots is how many jobs of the queue run at once; 1 when zero. No more are

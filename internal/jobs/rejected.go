@@ -57,7 +57,7 @@ func endJob(ctx context.Context, b *bus.Bus, m *message.Message, reason string) 
 	}
 	d, _, err := b.LastDecision(ctx, conversation, 0)
 	if err != nil || d == nil || d.State.Generation != id {
-		return err // nobody waits for it: what runs now must not lose its lane
+		return err // another generation runs: it must not lose its lane
 	}
 	return endLane(ctx, b, topology.At(b.Shards(), conversation, events.ChannelGen),
 		&events.GenerationStarted{Origin: events.Origin{Attempt: attempt.String()}, Generation: id, Turn: d.State.Turn, Step: d.State.Step},

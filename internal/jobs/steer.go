@@ -29,7 +29,7 @@ func isRejected(err error) bool {
 }
 
 // giveUp is middleware that rejects a job that failed and that its queue does not
-// deliver again: it would stay in JOBS forever, seen by nobody.
+// deliver again: it would stay in JOBS forever without a trace.
 func giveUp(next message.HandlerFunc) message.HandlerFunc {
 	return func(m *message.Message) ([]*message.Message, error) {
 		out, err := next(m)

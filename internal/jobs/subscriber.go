@@ -47,7 +47,7 @@ type SubscriberConfig struct {
 	// Running is shared by the subscribers of a queue in one process; an empty
 	// set when nil.
 	Running *Running
-	// Log is for what the server could not be told; discarded when nil.
+	// Log receives acknowledgements that could not be sent; discarded when nil.
 	Log *slog.Logger
 }
 
