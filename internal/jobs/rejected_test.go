@@ -109,3 +109,23 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 		q.letter(t, subject)
 	})
 }
+
+// TestADeadLetterIsTerminatedWithItsReason: whoever watches the server's
+// advisories reads the reason there.
+func TestADeadLetterIsTerminatedWithItsReason(t *testing.T) {
+	b := inProcess(t)
+	q := queue(t, b, 5*time.Second, 20)
+	nc, _ := b.Raw()
+	advisories := make(chan *nats.Msg, 9)
+	sub, err := nc.ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.JOBS."+q.queue.Consumer, advisories)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	q.work(t, 1, 0, func(context.Context, jobs.Job) error { return jobs.Reject(errors.New("of\nno use")) })
+	q.put(t, 1)
+	if text := string(take(t, advisories).Data); !strings.Contains(text, `"reason":"of no use"`) {
+		t.Errorf("the advisory is %s", text)
+	}
+	q.settled(t)
+}
