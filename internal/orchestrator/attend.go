@@ -12,8 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// attend reads, decides and publishes for a conversation until nothing is left
-// to do, or the shard's owner stops.
+// attend reads, decides and publishes for a conversation until nothing is
+// left to do or the shard's owner stops.
 func (s *shard) attend(ctx context.Context, c *conversation) {
 	for {
 		if err := s.guarded(ctx, c); err != nil {
@@ -35,7 +35,8 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 	}
 }
 
-// guarded is advance; a panic in it is an error of its conversation.
+// guarded calls advance and turns a panic in it into an error of its
+// conversation.
 func (s *shard) guarded(ctx context.Context, c *conversation) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -46,27 +47,27 @@ func (s *shard) guarded(ctx context.Context, c *conversation) (err error) {
 	return s.advance(ctx, c)
 }
 
-// faultError says that trying the same again is useless.
+// faultError is an error for which a retry is useless.
 type faultError struct{ err error }
 
 func (e *faultError) Error() string { return e.err.Error() }
 func (e *faultError) Unwrap() error { return e.err }
 
-// Between tries after a conversation's errors.
+// The backoff after an error of a conversation.
 const (
 	minBackoff = 20 * time.Millisecond
 	maxBackoff = 5 * time.Second
 )
 
-// failed decides how a conversation goes on after an error, and waits before the
-// next try. It returns false when the conversation is given up.
+// failed decides how a conversation continues after an error, and waits for
+// the backoff. It returns false when the conversation is given up.
 func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
 	c.failures++
 	_, lasting := errors.AsType[*faultError](err)
 	switch lasting = lasting || bus.Lasting(err); {
 	case errors.Is(err, bus.ErrFenced):
-		// Another owner, which the lease will say, or a stranger wrote to the turn
-		// lane. Either way the log has what counts.
+		// Another owner or an unauthorized writer appended to the turn lane. Either
+		// way the log has the state. If it was an owner, the lease reports it.
 		s.o.Log.Warn("the turn lane has another writer, reading the conversation again", "conversation", c.id, "error", err)
 		c.state = nil
 	case lasting && c.fault == nil && c.state != nil:
@@ -79,7 +80,7 @@ func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
 		s.o.Log.Warn("a conversation is held up, trying again", "conversation", c.id, "tries", c.failures, "error", err)
 	}
 	s.mu.Lock()
-	c.resume = true // its last Decision may stand without what follows from it
+	c.resume = true // its last Decision may be stored without its side effects
 	s.mu.Unlock()
 	wait := time.NewTimer(min(minBackoff<<min(c.failures-1, 10), maxBackoff))
 	defer wait.Stop()
@@ -91,8 +92,8 @@ func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
 	}
 }
 
-// giveUp evicts a conversation that cannot even be told what is wrong. Its next
-// message is tried anew.
+// giveUp evicts a conversation that cannot even store why its turn failed.
+// Its next message is a new try.
 func (s *shard) giveUp(ctx context.Context, c *conversation, err error) {
 	s.o.Log.Error("a conversation is given up until its next message", "conversation", c.id, "error", err)
 	s.strays.deadLetter(ctx, bus.Message{Subject: addressOf(s, c.id).Subject(topology.Conv), Sequence: c.since, Bad: err})
@@ -106,8 +107,8 @@ func (s *shard) giveUp(ctx context.Context, c *conversation, err error) {
 	}
 }
 
-// advance folds in what waits and decides until there is nothing to decide. On
-// an error nothing that waited is lost.
+// advance applies the messages that arrived and decides until there is
+// nothing to decide. On an error no message is lost.
 func (s *shard) advance(ctx context.Context, c *conversation) error {
 	if c.state == nil {
 		if err := s.load(ctx, c); err != nil {
@@ -136,7 +137,8 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 	}
 }
 
-// pendingWork is what waited for a conversation's goroutine.
+// pendingWork is what arrived for a conversation since its goroutine last
+// looked.
 type pendingWork struct {
 	inbox       []bus.Message
 	live        bool
@@ -145,12 +147,12 @@ type pendingWork struct {
 	hookAnswers []*events.HookAnswered
 }
 
-// step folds in what waited and decides once. It returns the messages that it
-// did not come to, and whether there may be more to decide.
+// step applies pending work and decides once. It returns the messages that
+// it has not applied, and whether there may be more to decide.
 func (s *shard) step(ctx context.Context, c *conversation, t pendingWork) (rest []bus.Message, decided bool, err error) {
 	for i, m := range t.inbox {
-		// Here, not by the one goroutine that follows the log: a large object
-		// holds up its own conversation only.
+		// Fetched here, not by the goroutine that follows the log: a large object
+		// delays its own conversation only.
 		if err := s.fetch(ctx, &m); err != nil {
 			return t.inbox[i:], false, err
 		}
@@ -162,7 +164,7 @@ func (s *shard) step(ctx context.Context, c *conversation, t pendingWork) (rest 
 	if !t.live {
 		return nil, false, nil
 	}
-	faulty := c.fault != nil // what cannot be done is not tried once more before the turn has ended
+	faulty := c.fault != nil // do not retry what failed before the turn has ended
 	if t.resume && !faulty {
 		if err := s.resume(ctx, c); err != nil {
 			return nil, false, err
@@ -179,8 +181,8 @@ func (s *shard) step(ctx context.Context, c *conversation, t pendingWork) (rest 
 	return nil, decided, s.dropDues(ctx, c, t.dues)
 }
 
-// fetch fetches what a message claims, so many bytes at a time over all
-// conversations as [claimBytes] says.
+// fetch fetches the object of a claim. [claimBytes] bounds the objects of
+// all conversations that are fetched at once.
 func (s *shard) fetch(ctx context.Context, m *bus.Message) error {
 	claim := m.Claim()
 	if claim == nil {
@@ -194,8 +196,8 @@ func (s *shard) fetch(ctx context.Context, m *bus.Message) error {
 	return s.o.Bus.Fetch(ctx, m)
 }
 
-// decide decides once and makes the decision stand; it reports whether there
-// was anything to decide. The time is at least that of a timer that has fired:
+// decide decides once and stores the Decision. It reports whether there was
+// anything to decide. The time is at least that of a timer that has fired:
 // the server's clock may be ahead.
 func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hooked []*events.HookAnswered) (bool, error) {
 	now := s.o.Bus.Now()
@@ -217,7 +219,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	if err != nil {
 		return false, err
 	}
-	c.fault = nil // it is decided on
+	c.fault = nil // the Decision has ended the turn
 	timer, open := c.state.NextMS(), c.unstarted()
 	c.adopt(draft, d, seq)
 	if err := s.publish(ctx, c, d.Events); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// dispatch asks for calls to be run, asks somebody about them, or says to the
-// model why they are not run.
+// dispatch requests calls, pauses for those that a person must approve, and
+// refuses those that must not run.
 func (d *decision) dispatch(calls []events.Part) {
 	if limit := d.limitOf(calls); limit != "" {
 		d.atLimit(limit)
@@ -23,7 +23,7 @@ func (d *decision) dispatch(calls []events.Part) {
 	d.dispatchEach(calls)
 }
 
-// dispatchEach finds out what becomes of each call.
+// dispatchEach dispatches calls without a look at the limits of the turn.
 func (d *decision) dispatchEach(calls []events.Part) {
 	times := map[string]int{}
 	for _, call := range calls {
@@ -47,8 +47,8 @@ func (d *decision) dispatchEach(calls []events.Part) {
 	}
 }
 
-// fillSlots asks for calls that waited until others had ended; it reports whether it
-// did.
+// fillSlots dispatches queued calls when running ones have ended. It reports
+// whether there were any.
 func (d *decision) fillSlots() bool {
 	var calls []events.Part
 	free := d.env.limits().Parallel - d.running()
@@ -66,7 +66,7 @@ func (d *decision) fillSlots() bool {
 	return len(calls) > 0
 }
 
-// running is how many calls run.
+// running returns the number of calls that run.
 func (d *decision) running() int {
 	n := 0
 	for _, c := range d.c.Calls {
@@ -77,9 +77,8 @@ func (d *decision) running() int {
 	return n
 }
 
-// dispatchOne finds out what becomes of a call whose id stands so many times in the
-// answer; it returns what the call waits for, or that others have to end before
-// it.
+// dispatchOne dispatches a call whose id occurs so many times in the answer.
+// It returns what the call waits for, or later when no slot is free.
 func (d *decision) dispatchOne(call events.Part, times int) (_ *events.Awaited, later bool) {
 	spec, known := d.tool(call.Name)
 	switch {
@@ -97,8 +96,8 @@ func (d *decision) dispatchOne(call events.Part, times int) (_ *events.Awaited, 
 		d.invalid(call, err.Error())
 		return nil, false
 	}
-	// What is approved is what would run: nobody is asked about a call that
-	// cannot.
+	// Checked before the policy is asked: a person is not asked to approve a
+	// call that cannot run.
 	if err := d.env.Check(spec, call.Arguments); err != nil {
 		d.invalid(call, err.Error())
 		return nil, false
@@ -119,15 +118,15 @@ func (d *decision) dispatchOne(call events.Part, times int) (_ *events.Awaited, 
 	return nil, false
 }
 
-// afterUnknown stands in the place of a rule's key where a call is asked about
-// because of one before it. Nothing that stands can be approved by it.
+// afterUnknown takes the place of a rule's key where a call needs approval because
+// the outcome of an earlier one is unknown. No standing approval covers it.
 const (
 	afterUnknown  = "after_unknown"
 	reasonUnknown = "an earlier call with these arguments may have taken effect: nobody knows"
 )
 
-// unreadable ends calls whose worker wrote what cannot be read: the result may
-// have been in it, and no other comes.
+// unreadable ends calls with an unreadable message on their lane: it may
+// have been the result, and no other will come.
 func (d *decision) unreadable() {
 	for _, call := range slices.Clone(d.c.Calls) {
 		if why := d.c.Unreadable[call.Call]; why != nil && call.Status == "" {
@@ -138,12 +137,12 @@ func (d *decision) unreadable() {
 	}
 }
 
-// judge asks the policy about a call. One that an earlier call left in the dark
-// is never run again on its own.
+// judge applies the policy to a call. A once-call is never run on its own
+// after one with the same arguments whose outcome is unknown.
 func (d *decision) judge(call events.CallState, arguments string) policy.Ruling {
 	asked := policy.Call{Tool: call.Tool, Effect: call.Effect, Arguments: arguments}
-	// What the deployment denies stays denied, whatever a conversation's own
-	// policy says.
+	// A conversation's own policy cannot allow what the deployment's policy
+	// denies.
 	if d.env.Settings.Policy != nil {
 		if r := d.env.Judge.JudgeWithin(d.budget, d.env.Policy, nil, asked); r.Action == events.ActionDeny || r.Key == policy.KeyOverBudget {
 			return r
@@ -159,7 +158,7 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	return r
 }
 
-// awaited is what a call waits for by a rule.
+// awaited returns what a call waits for by the ruling of the policy.
 func (d *decision) awaited(call events.CallState, arguments string, r policy.Ruling) *events.Awaited {
 	a := &events.Awaited{For: events.WaitApproval, Call: call.Call, Tool: call.Tool, Effect: call.Effect,
 		Arguments: events.Arguments(arguments), Digest: events.Digest(arguments), Rule: r.Key, Reason: r.Rule.Reason}
@@ -177,10 +176,12 @@ func (d *decision) awaited(call events.CallState, arguments string, r policy.Rul
 	return a
 }
 
-// defaultDeadline is how long somebody has to answer when nobody said.
+// defaultDeadline is the time to answer where neither the rule nor the
+// policy has one.
 const defaultDeadline = 7 * 24 * time.Hour
 
-// deadline is when something expires that is asked now.
+// deadline returns when something that starts to wait now expires, in Unix
+// milliseconds.
 func (d *decision) deadline(rule int64) int64 {
 	var usual int64
 	if p := d.policy(); p != nil {
@@ -189,7 +190,7 @@ func (d *decision) deadline(rule int64) int64 {
 	return d.now.UnixMilli() + cmp.Or(max(rule, 0), max(usual, 0), defaultDeadline.Milliseconds())
 }
 
-// call is a call of the running step; nil when there is none.
+// call returns a call of the current step; nil when there is none.
 func (d *decision) call(id string) *events.CallState {
 	for i := range d.c.Calls {
 		if d.c.Calls[i].Call == id {
@@ -199,13 +200,13 @@ func (d *decision) call(id string) *events.CallState {
 	return nil
 }
 
-// arguments are the raw arguments of a call of an earlier decision.
+// arguments returns the raw arguments of a call of an earlier decision.
 func (d *decision) arguments(call string) string {
 	c, _ := d.transcript.Call(call)
 	return c.Arguments
 }
 
-// tool is a tool offered in this conversation.
+// tool returns the spec of a tool offered in this conversation.
 func (d *decision) tool(name string) (events.ToolSpec, bool) {
 	spec, known := d.env.Tools[name]
 	if !known {
@@ -217,7 +218,8 @@ func (d *decision) tool(name string) (events.ToolSpec, bool) {
 	return spec, true
 }
 
-// classed is a tool whose effect class exists: a worker may announce any word.
+// classed returns the spec with a known effect class: workers may announce
+// any word.
 func classed(spec events.ToolSpec) events.ToolSpec {
 	if !spec.Effect.Known() {
 		spec.Effect = events.EffectOnce
@@ -225,11 +227,12 @@ func classed(spec events.ToolSpec) events.ToolSpec {
 	return spec
 }
 
-// maxNamed is how many tools are named to a model that calls an unknown one.
+// maxNamed bounds the tools that are listed for a model that calls an
+// unknown one.
 const maxNamed = 50
 
-// offered names the tools, for a model that calls one there is not. It is worked
-// out once: the model may have made many such calls.
+// offered lists the tools for a model that calls an unknown one. The text is
+// built once: the model may have made many such calls.
 func (d *decision) offered() string {
 	if d.names != "" {
 		return d.names
@@ -246,7 +249,8 @@ func (d *decision) offered() string {
 	return d.names
 }
 
-// chosen reports whether a tool is among the patterns; no patterns mean all.
+// chosen reports whether a tool matches one of the patterns; no patterns
+// match all.
 func chosen(patterns []string, name string) bool {
 	if len(patterns) == 0 {
 		return true

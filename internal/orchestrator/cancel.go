@@ -8,7 +8,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// cancel stops a turn, one of its calls, or what is queued.
+// cancel answers a Cancel: it stops a turn, one of its calls, or what is
+// queued.
 func (d *decision) cancel(input string, e *events.Cancel) {
 	switch e.What() {
 	case events.ScopeTurn, events.ScopeAll:
@@ -22,8 +23,8 @@ func (d *decision) cancel(input string, e *events.Cancel) {
 	}
 }
 
-// cancelTurn stops the turn that runs, or would run if what was said before the
-// cancel had been decided on at once.
+// cancelTurn stops the turn that runs, or the one that the messages before
+// the Cancel in the log would have started.
 func (d *decision) cancelTurn(input string, e *events.Cancel) {
 	if d.c.Turn == "" && e.Turn == "" && len(d.waiting) > 0 {
 		d.open()

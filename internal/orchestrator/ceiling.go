@@ -7,11 +7,11 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// The ceilings of what others can make long. Each Decision carries the state with
-// all of it, so that without them a conversation would cost by the square.
+// Bounds of what others can make long. Each Decision carries the whole state, so
+// without bounds the cost of a conversation would be quadratic.
 const (
 	maxInputs  = 64  // inputs in one message
-	maxBatch   = 256 // inputs that one Decision answers, but for the last message's
+	maxBatch   = 256 // inputs that one Decision answers, plus the rest of the last message
 	maxQueued  = 100 // messages that wait for the next turn
 	maxCalls   = 512 // calls of one answer
 	maxRulings = 512 // calls that one Verdict decides
@@ -21,14 +21,14 @@ const (
 
 const reasonTooManyCalls = "too_many_calls"
 
-// tooManyCalls is why an answer is not taken that makes more calls than one may.
+// tooManyCalls returns the error of an answer with too many calls.
 func tooManyCalls(n int) *events.Error {
 	return &events.Error{Class: events.ErrUnsupported,
 		Message: fmt.Sprintf("the answer makes %d calls, at most %d are run: ask the model to make fewer at once", n, maxCalls)}
 }
 
-// boundedMessage is an answer as it is kept: of too many calls the first; cut reports
-// whether there were more.
+// boundedMessage returns an answer with the first maxCalls calls; cut
+// reports whether there were more.
 func boundedMessage(g *accumulator.Generation) (m events.Message, cut bool) {
 	m = g.Message()
 	calls := 0
@@ -45,8 +45,8 @@ func boundedMessage(g *accumulator.Generation) (m events.Message, cut bool) {
 	return m, calls > maxCalls
 }
 
-// batch returns the first inputs that wait: as many as one Decision answers. The
-// inputs of a message stay together.
+// batch returns the inputs that the next Decision answers: the first
+// maxBatch, and the rest of the last one's message.
 func batch(c *accumulator.Conversation) []accumulator.Input {
 	n := maxBatch
 	for n < len(c.Inputs) && c.Inputs[n].Sequence == c.Inputs[n-1].Sequence {

@@ -15,13 +15,14 @@ func (c *conversation) apply(m bus.Message) {
 	c.follow(func() { c.state.Apply(m.Folded()) })
 }
 
-// adopt takes over the state of a Decision of its own, stored at sequence seq.
+// adopt takes over the state of the owner's Decision, stored at sequence
+// seq.
 func (c *conversation) adopt(draft *accumulator.Conversation, d *events.Decision, seq uint64) {
 	c.follow(func() { c.state.Adopt(draft, d, seq) })
 }
 
-// follow changes the state and keeps the position of the gen lane at which a
-// generation was requested.
+// follow changes the state and records the position of the gen lane at which
+// a generation was requested.
 func (c *conversation) follow(change func()) {
 	generation, before := c.state.Generation, c.state.GenLane
 	change()
@@ -30,8 +31,8 @@ func (c *conversation) follow(change func()) {
 	}
 }
 
-// unstarted is what was asked for and not begun: its jobs may never have reached
-// the queue.
+// unstarted returns the requests that no worker has started: their jobs may
+// never have reached the queue.
 func (c *conversation) unstarted() []events.Line {
 	var lines []events.Line
 	if r := c.state.Requested; r != nil && c.state.Open == nil {

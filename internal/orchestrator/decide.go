@@ -1,10 +1,10 @@
 // Package orchestrator decides what happens next in conversations. decide.go and
-// what stands beside it (inputs, steps, calls, verdicts, waits, limits, hooks)
-// is pure: state and time in, events out. The shard owner around it follows the
-// log, appends Decisions to the turn lane and publishes the jobs they ask for.
+// the files with its rules (inputs, steps, calls, verdicts, waits, limits, hooks)
+// are pure: state and time in, a Decision out. The shard owner around them follows the
+// log, appends Decisions to the turn lane and publishes the jobs they request.
 //
-// Any number of orchestrators may run. Each shard has one owner at a time; a
-// second that believes it owns it is refused by the lane.
+// Any number of orchestrators may run. Each shard has one owner at a time; the
+// lane refuses the Decisions of a second one that believes it owns the shard.
 package orchestrator
 
 import (
@@ -19,38 +19,41 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// Env is what a decision knows besides the conversation.
+// Env is the input of a decision besides the conversation.
 type Env struct {
-	// Tools are the tools that somebody serves, by name; Known are also those
-	// that nobody serves just now: a call of one waits in its queue.
+	// Tools are the tools that workers serve, by name. Known also has those
+	// that no worker serves at the moment: calls of these wait in their
+	// queue.
 	Tools, Known map[string]events.ToolSpec
-	// Check reports why arguments do not fit a tool's schema.
+	// Check returns why arguments do not fit a tool's schema.
 	Check func(spec events.ToolSpec, arguments string) error
 	// Judge judges calls by the policy.
 	Judge *policy.Judge
-	// Route is asked when Settings name none; empty when nobody serves any.
+	// Route is used when Settings name none; empty when no worker serves a
+	// model.
 	Route string
-	// Settings are those of the conversation that were accepted, merged.
+	// Settings are the conversation's accepted settings, merged.
 	Settings events.Settings
-	// Limits, Policy, Prices and Hooks are the deployment's: Limits and Policy
-	// stand where Settings say nothing, Hooks are asked besides those of Settings.
+	// Limits, Policy, Prices and Hooks are the deployment's. Limits and
+	// Policy apply where Settings have none, Hooks apply in addition to
+	// those of Settings.
 	Limits events.Limits
 	Policy *events.Policy
 	Prices policy.Prices
 	Hooks  []events.Hook
-	// HookAnswers is what hooks answered since.
+	// HookAnswers are the answers of hooks that are not in the log yet.
 	HookAnswers []*events.HookAnswered
-	// Fault is why the turn cannot go on, if so.
+	// Fault is the reason why the turn cannot continue; nil when it can.
 	Fault error
-	// Purged is how much was purged of a conversation that is being deleted; nil
-	// until all is.
+	// Purged counts what was purged of a conversation that is being deleted;
+	// nil until the purge is complete.
 	Purged *events.ConversationDeleted
 }
 
-// Decide returns the Decision on what is to be done about a conversation now, and
-// the conversation with it, for [accumulator.Conversation.Adopt]; both are nil when
-// there is nothing to decide. It reads nothing but its arguments and changes
-// nothing. The caller sets the Decision's Owner.
+// Decide returns the Decision that the conversation needs now, and the
+// conversation after it, for [accumulator.Conversation.Adopt]. Both are nil
+// when there is nothing to decide. It reads nothing but its arguments and
+// changes none of them. The caller sets the Decision's Owner.
 func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decision, *accumulator.Conversation) {
 	batch := batch(c)
 	d := &decision{c: c.Draft(len(batch)), batch: batch, transcript: c.Transcript, env: env, now: now, seed: seedOf(c, batch), budget: policy.NewBudget()}
@@ -74,26 +77,27 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decisi
 	return made, d.c
 }
 
-// decision collects events and applies each to a draft of the conversation, so
-// that one rule sees what the rule before it decided.
+// decision collects events and applies each to a draft of the conversation,
+// so that each rule sees what the rules before it decided.
 type decision struct {
 	c          *accumulator.Conversation
-	batch      []accumulator.Input     // the inputs that it answers
-	transcript *accumulator.Transcript // without what this decision adds
+	batch      []accumulator.Input     // the inputs to answer
+	transcript *accumulator.Transcript // before this decision
 	env        Env
 	now        time.Time
 	seed       seed
 	out        []events.Event
-	// budget is what the policy's conditions may cost.
+	// budget bounds the cost of the policy's conditions.
 	budget *policy.Budget
-	// changed are the calls that this decision brings or ends, as they are then.
+	// changed are the calls that this decision adds or ends, with their new
+	// state.
 	changed map[string]accumulator.Called
-	names   string // the tools that are offered, for the model
-	// waiting are UserMessages without an answer: the next turn is theirs.
+	names   string // of the offered tools, for the model
+	// waiting are ids of UserMessages that the next turn answers.
 	waiting []string
-	// document is what env.Settings mean, as JSON.
+	// document is env.Settings as a JSON document.
 	document accumulator.Document
-	joined   bool // messages joined the turn: the model is asked once more
+	joined   bool // a message joined the turn: request the generation again
 }
 
 func (d *decision) emit(e events.Event) {
@@ -106,8 +110,8 @@ func (d *decision) answer(input string, a events.Answer, turn, reason string) {
 	d.emit(&events.InputAnswered{Input: input, Answer: a, Turn: turn, Reason: reason})
 }
 
-// turn takes the next step of the turn, or begins one; it reports whether there
-// may be more to decide.
+// turn takes the next step of the turn, or starts a turn. It reports whether
+// there may be more to decide.
 func (d *decision) turn() bool {
 	c := d.c
 	switch {
@@ -134,7 +138,8 @@ func (d *decision) turn() bool {
 	return false
 }
 
-// begin starts a turn on everything that waits and asks the model.
+// begin starts a turn on all messages that wait and requests its first
+// generation.
 func (d *decision) begin() bool {
 	if len(d.c.Queue) == 0 && len(d.waiting) == 0 {
 		return false
@@ -146,7 +151,7 @@ func (d *decision) begin() bool {
 	return d.step()
 }
 
-// open starts a turn on everything that waits.
+// open starts a turn on all messages that wait.
 func (d *decision) open() {
 	turn := d.seed.id(d.now, fmt.Sprintf("turn %d", d.c.Turns))
 	d.emit(&events.TurnStarted{Turn: turn, Inputs: slices.Concat(d.c.Queue, d.waiting), AtMS: d.now.UnixMilli()})
@@ -156,8 +161,8 @@ func (d *decision) open() {
 	d.waiting = nil
 }
 
-// step asks the model, unless a limit is reached or a message takes the turn's
-// place.
+// step requests the next generation, unless a limit is reached or a message
+// supersedes the turn.
 func (d *decision) step() bool {
 	if d.c.Superseded {
 		d.end(events.OutcomeCancelled, string(events.AnswerSuperseded), nil)
@@ -169,8 +174,8 @@ func (d *decision) step() bool {
 	return d.requestGeneration(d.c.Step+1, 1, 0)
 }
 
-// stop ends a turn in the middle: what was said stays as a partial message, and
-// every open call gets its one result.
+// stop ends a turn at any point: the text so far is kept as a partial
+// message, and every open call gets its one result.
 func (d *decision) stop(outcome events.Outcome, reason string, status events.Status, why string, err *events.Error) {
 	c := d.c
 	if g := c.Open; g != nil && c.Phase == events.PhaseGenerating && !g.Empty() {
@@ -192,7 +197,7 @@ func (d *decision) stop(outcome events.Outcome, reason string, status events.Sta
 func (d *decision) end(outcome events.Outcome, reason string, err *events.Error) {
 	c := d.c
 	turn, usage, spent := c.Turn, c.Usage, c.Spent
-	if g := c.Open; c.Phase == events.PhaseGenerating && g != nil && g.Ended != nil && g.Ended.Usage != nil { // it failed, and said nothing
+	if g := c.Open; c.Phase == events.PhaseGenerating && g != nil && g.Ended != nil && g.Ended.Usage != nil { // of an attempt that failed without content
 		provider, name := g.Model()
 		model := provider + "/" + name
 		spent = maps.Clone(spent)
@@ -211,5 +216,5 @@ func (d *decision) allEnded() bool {
 	return !slices.ContainsFunc(d.c.Calls, func(c events.CallState) bool { return c.Status == "" })
 }
 
-// policy is the policy that stands.
+// policy returns the policy in effect.
 func (d *decision) policy() *events.Policy { return cmp.Or(d.env.Settings.Policy, d.env.Policy) }

@@ -8,9 +8,9 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// delete starts the deletion of the conversation: what runs is stopped, as by a
-// Cancel with scope all, and everything that waits is dropped. The Delete is
-// answered when all is purged.
+// delete starts the deletion of the conversation: it stops the turn like a
+// Cancel with scope all and drops all messages that wait. The Delete is
+// answered when the purge is complete.
 func (d *decision) delete(input string, e *events.Delete) {
 	for _, id := range d.waiting {
 		d.answer(id, events.AnswerDeleted, "", deletedReason)
@@ -25,18 +25,18 @@ func (d *decision) delete(input string, e *events.Delete) {
 
 const deletedReason = "the conversation was deleted: say it in another one"
 
-// gone answers an input of a conversation that was deleted, or is being deleted:
-// another Delete is answered with the first.
+// gone answers an input of a conversation that is deleted or being deleted.
+// Another Delete is answered together with the first.
 func (d *decision) gone(in accumulator.Input) {
 	if _, again := in.Event.(*events.Delete); again && d.c.Phase == events.PhaseDeleting {
 		deletes := slices.Clone(d.c.Deletes)
-		if !slices.Contains(deletes, in.ID) { // not published twice
+		if !slices.Contains(deletes, in.ID) { // it was not published twice
 			deletes = append(deletes, in.ID)
 		}
 		d.emit(&events.DeletionStarted{Inputs: deletes, AtMS: d.now.UnixMilli()})
 		return
 	}
-	// The Decision before is purged after this one, which must be enough by itself.
+	// The previous Decision will be purged: this one must give the state by itself.
 	switch {
 	case len(d.out) > 0:
 	case d.c.Deleted != nil:
@@ -47,7 +47,7 @@ func (d *decision) gone(in accumulator.Input) {
 	d.answer(in.ID, events.AnswerDeleted, "", deletedReason)
 }
 
-// purged ends the deletion once everything is purged.
+// purged completes the deletion once the purge is complete.
 func (d *decision) purged() {
 	if d.env.Purged == nil || d.c.Phase != events.PhaseDeleting {
 		return

@@ -2,7 +2,7 @@ package orchestrator
 
 import "github.com/parleybus/parley/internal/events"
 
-// fault ends a turn that cannot go on, as failed.
+// fault ends a turn that cannot continue, as failed.
 func (d *decision) fault() {
 	if d.env.Fault == nil || d.c.Turn == "" {
 		return

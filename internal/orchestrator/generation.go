@@ -10,9 +10,10 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// requestGeneration asks a model.
+// requestGeneration requests a generation of the step. It reports whether
+// the turn ended instead.
 func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
-	// A turn stays with the model it began with, unless it is told another.
+	// A turn keeps the model it started with, unless Settings change it.
 	route := cmp.Or(d.env.Settings.Route, d.c.Route, d.env.Route)
 	if step == 1 && try == 1 {
 		route = cmp.Or(d.env.Settings.Route, d.env.Route, d.c.Route)
@@ -39,7 +40,7 @@ func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 	return false
 }
 
-// generated decides about an answer that is complete, cut or failed.
+// generated decides on an answer that is complete, cut or failed.
 func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEnded) bool {
 	c := d.c
 	if err := failure(end); err != nil {
@@ -54,7 +55,7 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 		d.stop(events.OutcomeFailed, reasonTooManyCalls, events.StatusRefused, "the answer made too many calls: none of them was run", tooManyCalls(n))
 		return true
 	}
-	more := len(calls) > 0 || end.Finish == events.FinishPause // of the provider's own tools
+	more := len(calls) > 0 || end.Finish == events.FinishPause // the provider runs its own tools
 	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: end.Usage})
 	if !more {
 		d.end(events.OutcomeCompleted, string(end.Finish), nil)
@@ -64,9 +65,9 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 	return true
 }
 
-// failure is why an answer failed, if it did. A worker may not have said so: an
-// answer with neither its provider's terminal sign nor a word for its finish was
-// cut, not finished.
+// failure returns why an answer failed; nil when it did not. An answer with
+// neither its provider's terminal sign nor a finish reason was cut, even if
+// its worker reports no error.
 func failure(end *events.GenerationEnded) *events.Error {
 	switch {
 	case end.Error != nil:

@@ -7,7 +7,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// requestHooks asks the hooks of a turn, if there are any for this time of it.
+// requestHooks requests the hooks of a turn for this time of it. It reports
+// whether there are any.
 func (d *decision) requestHooks(when events.HookTime, turn string) bool {
 	var hooks []events.Hook
 	for _, h := range slices.Concat(d.env.Hooks, d.env.Settings.Hooks) {
@@ -30,7 +31,7 @@ func (d *decision) requestHooks(when events.HookTime, turn string) bool {
 	return true
 }
 
-// recordHookAnswers writes down what hooks answered, each once.
+// recordHookAnswers adds the answers of hooks to the log, each once.
 func (d *decision) recordHookAnswers(when events.HookTime) {
 	for _, a := range d.env.HookAnswers {
 		if a.When == when && d.pending(a) != nil {
@@ -39,7 +40,8 @@ func (d *decision) recordHookAnswers(when events.HookTime) {
 	}
 }
 
-// pending is the request that an answer is for; nil when nobody waits for it.
+// pending returns the request that an answer is for; nil when the
+// conversation does not wait for it.
 func (d *decision) pending(a *events.HookAnswered) *events.PendingHook {
 	i := slices.IndexFunc(d.c.Hooks, func(h events.PendingHook) bool { return h.Turn == a.Turn && h.When == a.When && h.Name == a.Hook })
 	if i < 0 {
@@ -48,8 +50,8 @@ func (d *decision) pending(a *events.HookAnswered) *events.PendingHook {
 	return &d.c.Hooks[i]
 }
 
-// prepared takes what the hooks before the turn said; it reports whether the
-// turn goes on.
+// prepared evaluates the answers of the hooks before a turn. It reports
+// whether there may be more to decide.
 func (d *decision) prepared() bool {
 	for _, a := range d.env.HookAnswers {
 		h := d.pending(a)

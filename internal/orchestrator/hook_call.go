@@ -9,22 +9,22 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Hook is a hook that runs in the orchestrator itself.
+// Hook is a hook that runs inside the orchestrator.
 type Hook struct {
 	events.Hook
-	// Ask is called once per turn, and once more when the orchestrator died
-	// before the answer stood in the log: the turn's id is the key of effects
-	// that must not happen twice. ctx ends at the deadline, and when the turn that
-	// it holds up is cancelled. The turn goes on then; what Ask returns later is
-	// not heard, but the orchestrator stops only when it has returned.
+	// Ask is called once per turn, and once more if the orchestrator died
+	// before the answer was stored: use the turn's id as the key of effects
+	// that must not happen twice. ctx ends at the deadline, and when the
+	// turn is cancelled. The turn continues then and a later answer is
+	// ignored, but the orchestrator stops only after Ask has returned.
 	Ask func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error)
 }
 
-// defaultHookTimeout is how long a hook has that does not say.
+// defaultHookTimeout applies to a hook without a deadline of its own.
 const defaultHookTimeout = 5 * time.Second
 
-// callHooks asks the hooks that a conversation waits for and that are not being
-// asked. Their answers come to the conversation like messages.
+// callHooks calls the hooks that a conversation waits for and cancels calls
+// that it no longer waits for. Answers arrive like messages.
 func (s *shard) callHooks(ctx context.Context, c *conversation) {
 	for _, h := range c.state.Hooks {
 		if c.hookCalls[h] != nil {
@@ -40,7 +40,7 @@ func (s *shard) callHooks(ctx context.Context, c *conversation) {
 			defer cancel()
 			a := s.callHook(own, h, call)
 			if ctx.Err() != nil {
-				return // the next owner asks
+				return // the next owner calls the hook
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func hookCall(c *conversation, h events.PendingHook, now time.Time) *events.Hook
 	return call
 }
 
-// callHook asks one hook: in this process, or on the bus.
+// callHook calls one hook, in this process or on the bus.
 func (s *shard) callHook(ctx context.Context, h events.PendingHook, call *events.HookCall) *events.HookAnswered {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(call.TimeoutMS)*time.Millisecond)
 	defer cancel()
@@ -91,15 +91,15 @@ func (s *shard) callHook(ctx context.Context, h events.PendingHook, call *events
 	case a == nil:
 		a = &events.HookAnswered{}
 	}
-	a.Turn, a.When, a.Hook = h.Turn, h.When, h.Name // whatever the app says
+	a.Turn, a.When, a.Hook = h.Turn, h.When, h.Name // the app may have set others
 	return a
 }
 
-// hookFunc asks a hook.
+// hookFunc is the function of a hook.
 type hookFunc func(context.Context, *events.HookCall) (*events.HookAnswered, error)
 
-// callUntil asks a hook and waits for its answer until ctx ends, whatever the hook
-// makes of that.
+// callUntil calls a hook and waits for its answer until ctx ends, even if
+// the hook ignores ctx.
 func (s *shard) callUntil(ctx context.Context, ask hookFunc, call *events.HookCall) (*events.HookAnswered, error) {
 	type answer struct {
 		*events.HookAnswered
@@ -118,7 +118,7 @@ func (s *shard) callUntil(ctx context.Context, ask hookFunc, call *events.HookCa
 	}
 }
 
-// callSafely asks a hook whose panic is its own.
+// callSafely calls a hook and turns its panic into an error.
 func callSafely(ctx context.Context, ask hookFunc, call *events.HookCall) (a *events.HookAnswered, err error) {
 	defer func() {
 		if r := recover(); r != nil {

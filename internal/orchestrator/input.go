@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// inputs answers what people said, in log order.
+// inputs answers the inputs of the batch, in log order.
 func (d *decision) inputs() {
 	var message uint64
 	lines := 0
@@ -55,9 +55,10 @@ func (d *decision) inputs() {
 	}
 }
 
-// repeated answers an input whose id was answered before as it was then, and
-// reports whether it was one. It has no other effect, however much later it
-// comes. Messages say themselves what became of them.
+// repeated gives an input whose id was answered before the same answer
+// again, and reports whether it was one. It has no other effect, however
+// much later it comes. Messages that are part of a turn are answered by
+// message instead.
 func (d *decision) repeated(in accumulator.Input) bool {
 	old := d.transcript.Answered(in.ID)
 	if _, ok := in.Event.(*events.UserMessage); old == nil || ok && d.transcript.TurnOf(in.ID) != "" {
@@ -76,8 +77,8 @@ func (d *decision) repeated(in accumulator.Input) bool {
 	return true
 }
 
-// unqueued answers a message that is published again and that this decision has
-// just taken off the queue: into a turn, or for good.
+// unqueued answers a message that is published again and that this decision
+// has just taken off the queue.
 func (d *decision) unqueued(input string) {
 	for _, e := range d.out {
 		if t, ok := e.(*events.TurnStarted); ok && t.Turn == d.c.Turn && slices.Contains(t.Inputs, input) {
@@ -88,8 +89,8 @@ func (d *decision) unqueued(input string) {
 	d.answer(input, events.AnswerAlreadyEnded, "", "this message was answered already, or taken off the queue; another one needs an id of its own")
 }
 
-// settings merges Settings into those that are valid. Calls that wait and that
-// the new policy denies are refused.
+// settings merges Settings into the accepted ones. Waiting calls that the
+// new policy denies are refused.
 func (d *decision) settings(in accumulator.Input) {
 	document, merged, err := d.document.Merge(in)
 	if err == nil {
@@ -102,7 +103,7 @@ func (d *decision) settings(in accumulator.Input) {
 	d.answer(in.ID, events.AnswerAccepted, "", "")
 	d.document, d.env.Settings = document, merged
 	for _, call := range slices.Clone(d.c.Calls) {
-		if !call.Waiting() || call.Waits == events.WaitLimit || call.Waits == events.WaitAnswer { // not let go yet, or running
+		if !call.Waiting() || call.Waits == events.WaitLimit || call.Waits == events.WaitAnswer { // not dispatched yet, or running
 			continue
 		}
 		if r := d.judge(call, d.arguments(call.Call)); r.Action == events.ActionDeny {
@@ -122,7 +123,7 @@ func (d *decision) checkSettings(e *events.Settings) error {
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
 }
 
-// message takes what a person says: it begins a turn, or arrives in one.
+// message handles a UserMessage: it starts a turn, or arrives during one.
 func (d *decision) message(input string, e *events.UserMessage) {
 	switch turn := d.transcript.TurnOf(input); {
 	case turn != "" && turn == d.c.Turn:
@@ -138,7 +139,7 @@ func (d *decision) message(input string, e *events.UserMessage) {
 	}
 }
 
-// arrive takes a message that comes while a turn runs or waits.
+// arrive handles a message that comes while a turn runs or waits.
 func (d *decision) arrive(input string, e *events.UserMessage) {
 	turn, waits := d.c.Turn, d.c.Phase == events.PhasePaused
 	usual := d.env.Settings.WhileRunning
@@ -153,8 +154,8 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 	case arrival == events.ArrivalRefuse:
 		d.answer(input, events.AnswerRefused, turn, "a turn is running: say this again when it has ended")
 	case arrival == events.ArrivalInterrupt && d.fresh():
-		// Nothing was said yet: the message joins the turn, and the model is
-		// asked once more.
+		// The model has not answered yet: the message joins the turn, and the
+		// generation is requested again.
 		d.answer(input, events.AnswerAccepted, turn, "")
 		d.joined = true
 	case arrival == events.ArrivalInterrupt:
@@ -172,14 +173,13 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 	}
 }
 
-// fresh reports whether the turn has not said or done anything yet.
+// fresh reports whether the turn has no content and no calls yet.
 func (d *decision) fresh() bool {
 	c := d.c
 	return c.Phase == events.PhasePreparing || c.Phase == events.PhaseGenerating && c.Step == 1 && (c.Open == nil || c.Open.Empty())
 }
 
-// supersede gives up what waits. Calls that run come to their end; then the turn
-// ends.
+// supersede ends what waits. Running calls finish; then the turn ends.
 func (d *decision) supersede() {
 	for _, call := range slices.Clone(d.c.Calls) {
 		switch {

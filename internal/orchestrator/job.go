@@ -10,8 +10,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// publish puts the jobs in their queues that a Decision's events ask for. It
-// may be called again: a doubled job is refused, or finds its lane ended.
+// publish publishes the jobs that a Decision's events request. It may be
+// called again: a duplicate job is refused, or finds its lane ended.
 func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line) error {
 	for _, l := range es {
 		var err error
@@ -58,8 +58,8 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
 }
 
-// remaining is how long it is until a time by the clock of decisions. A worker's clock
-// may show another.
+// remaining returns the milliseconds until a time by the clock of decisions:
+// a worker's clock may differ.
 func (s *shard) remaining(ms int64) int64 {
 	if ms == 0 {
 		return 0

@@ -14,7 +14,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// The limits, as TurnEnded and Paused name them.
+// Names of limits in TurnEnded and Paused.
 const (
 	limitSteps   = "max_steps"
 	limitTokens  = "max_tokens"
@@ -24,12 +24,13 @@ const (
 	limitRepeats = "repeated_call"
 )
 
-// DefaultLimits bound a turn where nobody said otherwise.
+// DefaultLimits apply to a turn where neither Settings nor the deployment
+// set a limit.
 func DefaultLimits() events.Limits {
 	return events.Limits{Steps: 25, TimeMS: (15 * time.Minute).Milliseconds(), Repeats: 5, Parallel: 8}
 }
 
-// limits are those that stand, without what a person extended.
+// limits returns the limits in effect, without extensions by a person.
 func (e Env) limits() events.Limits {
 	l, d := e.Settings.Limits, e.Limits
 	for _, f := range []struct{ own, usual *int64 }{{&l.Tokens, &d.Tokens}, {&l.TimeMS, &d.TimeMS}} {
@@ -56,13 +57,14 @@ func (e Env) limits() events.Limits {
 	return l
 }
 
-// portion is how often a limit counts: once, and once more for each time that a
-// person extended it.
+// portion returns how many times a limit counts: once, plus once for each
+// extension by a person.
 func portion(s *events.State, limit string) int64 { return int64(1 + s.Extended[limit]) }
 
-// hardStop is when a turn is stopped in the middle, Unix milliseconds; 0 when
-// it is not. Where a person is asked at a limit, the step that runs has as much
-// time again to come to the point at which somebody can be asked.
+// hardStop returns when a turn is stopped in the middle of a step, in Unix
+// milliseconds; 0 when it is not. With on_limit ask, the current step may
+// take as long again, so that it reaches the point at which a person can be
+// asked.
 func hardStop(s *events.State, l events.Limits) int64 {
 	if s.Turn == "" || s.Phase == events.PhasePaused || l.TimeMS <= 0 {
 		return 0
@@ -77,7 +79,7 @@ func hardStop(s *events.State, l events.Limits) int64 {
 	return s.StartedMS + s.WaitedMS + n*l.TimeMS
 }
 
-// shorter returns the shorter of two times; one of 0 or less is no bound.
+// shorter returns the shorter of two times; 0 or less means unbounded.
 func shorter(a, b int64) int64 {
 	if a <= 0 || b <= 0 {
 		return max(a, b, 0)
@@ -85,18 +87,20 @@ func shorter(a, b int64) int64 {
 	return min(a, b)
 }
 
-// outOfTime reports whether the turn must be stopped where it is.
+// outOfTime reports whether the turn must be stopped in the middle of a
+// step.
 func (d *decision) outOfTime() bool {
 	stop := hardStop(&d.c.State, d.env.limits())
 	return stop > 0 && d.now.UnixMilli() >= stop
 }
 
-// late reports whether the turn has used up its time: nothing more is begun.
+// late reports whether the turn has used up its time: nothing more is
+// started.
 func (d *decision) late() bool {
 	return d.c.Turn != "" && d.passed(limitTime, portion(&d.c.State, limitTime), nil)
 }
 
-// passed reports whether the turn has come to so many portions of a limit; next
+// passed reports whether the turn has reached n portions of a limit; next
 // are the calls that are to run.
 func (d *decision) passed(limit string, n int64, next []events.Part) bool {
 	l, s := d.env.limits(), &d.c.State
@@ -119,8 +123,8 @@ func (d *decision) passed(limit string, n int64, next []events.Part) bool {
 	return false
 }
 
-// limit is the limit that keeps the model from being asked again; empty when
-// none does.
+// limit decides which limit prevents the next generation; empty when none
+// does.
 func (d *decision) limit() string {
 	for _, limit := range []string{limitSteps, limitTokens, limitCost, limitTime, limitRepeats} {
 		if d.passed(limit, portion(&d.c.State, limit), nil) {
@@ -130,7 +134,8 @@ func (d *decision) limit() string {
 	return ""
 }
 
-// limitOf is the limit that keeps calls from being run.
+// limitOf decides which limit prevents calls from running; empty when none
+// does.
 func (d *decision) limitOf(calls []events.Part) string {
 	switch {
 	case d.late():
@@ -141,17 +146,18 @@ func (d *decision) limitOf(calls []events.Part) string {
 	return ""
 }
 
-// maxPortions bounds how far one word of a person extends a limit.
+// maxPortions bounds how far one approval extends a limit.
 const maxPortions = 10_000
 
-// portions is by how many portions a limit must be extended for the turn to go
-// on: one word of a person is enough.
+// portions returns how many portions one approval extends a limit by: enough
+// for the turn to continue.
 func (d *decision) portions(limit string) int {
 	held, now := d.held(), portion(&d.c.State, limit)
 	return 1 + sort.Search(maxPortions-1, func(n int) bool { return !d.passed(limit, now+int64(n)+1, held) })
 }
 
-// tooMany reports whether with calls there are more of a tool than n portions.
+// tooMany reports whether the turn, with these calls, has more calls of a
+// tool than n portions allow.
 func (d *decision) tooMany(limits map[string]int, n int64, calls []events.Part) bool {
 	if len(limits) == 0 {
 		return false
@@ -184,7 +190,7 @@ func (d *decision) tooMany(limits map[string]int, n int64, calls []events.Part) 
 	return false
 }
 
-// calls are the calls of the turn, with what this decision adds.
+// calls returns the calls of the turn, including those of this decision.
 func (d *decision) calls() []accumulator.Called {
 	all := d.transcript.Calls(d.c.Turn)
 	for i, c := range all {
@@ -206,7 +212,8 @@ func (d *decision) calls() []accumulator.Called {
 	return all
 }
 
-// called is a call of the conversation, with what this decision adds.
+// called returns a call of the conversation, including the changes of this
+// decision.
 func (d *decision) called(id string) (accumulator.Called, bool) {
 	if c, ok := d.changed[id]; ok {
 		return c, true
@@ -214,7 +221,7 @@ func (d *decision) called(id string) (accumulator.Called, bool) {
 	return d.transcript.Call(id)
 }
 
-// note takes in what an event of this decision says of calls.
+// note records what an event of this decision changes in calls.
 func (d *decision) note(e events.Event) {
 	ended := func(call string, status events.Status, content string) {
 		if c, ok := d.called(call); ok {
@@ -243,13 +250,13 @@ func (d *decision) change(c accumulator.Called) {
 	d.changed[c.Call] = c
 }
 
-// repeats is in how many rounds of the turn the same call came to the same
+// repeats returns in how many rounds of the turn the same call had the same
 // result. A call whose result changes is a poll, not a loop.
 func (d *decision) repeats(calls []accumulator.Called) int {
 	rounds, last, most := map[accumulator.Round]int{}, map[accumulator.Round]int{}, 0
 	for _, c := range calls {
 		r := d.transcript.Round(c)
-		if last[r] != c.Step { // twice in one answer is one round
+		if last[r] != c.Step { // twice in one answer counts as one round
 			rounds[r]++
 		}
 		last[r] = c.Step
@@ -258,8 +265,8 @@ func (d *decision) repeats(calls []accumulator.Called) int {
 	return most
 }
 
-// atLimit ends the turn at a limit, or asks a person whether it may go on; it
-// reports whether there is more to decide.
+// atLimit ends the turn at a limit, or asks a person whether it may
+// continue. It reports whether there is more to decide.
 func (d *decision) atLimit(limit string) bool {
 	if d.env.limits().OnLimit != events.LimitAsk {
 		status, why := events.StatusRefused, fmt.Sprintf("the turn reached its limit (%s) before the call could run", limit)
@@ -275,7 +282,8 @@ func (d *decision) atLimit(limit string) bool {
 	return false
 }
 
-// unpriced says that a cost limit cannot be kept for a model without a price.
+// unpriced returns an error when a cost limit cannot be enforced because a
+// model has no price.
 func (d *decision) unpriced(route string) *events.Error {
 	if d.env.limits().CostUSD <= 0 {
 		return nil

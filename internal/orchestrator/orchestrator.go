@@ -22,28 +22,31 @@ type Orchestrator struct {
 	Bus  *bus.Bus
 	Name string // names the owner in leases and Decisions
 	Log  *slog.Logger
-	// Limits bound turns whose Settings say nothing; what they leave out is as in
-	// [DefaultLimits].
+	// Limits apply to turns whose Settings have none; [DefaultLimits] fill
+	// in what is zero.
 	Limits events.Limits
-	// Policy stands where Settings have none; Prices are what models cost.
+	// Policy applies where Settings have none. Prices are the prices of
+	// models.
 	Policy *events.Policy
 	Prices policy.Prices
-	// Hooks are asked about every turn; those without a function on the bus.
+	// Hooks are called for every turn; those without a function are called
+	// on the bus.
 	Hooks []Hook
-	// Check reports why arguments do not fit a tool's schema. It is called from
-	// several goroutines.
+	// Check returns why arguments do not fit a tool's schema. It is called
+	// from several goroutines.
 	Check func(spec events.ToolSpec, arguments string) error
-	// Sweep says how leftovers are removed.
+	// Sweep configures how leftovers are removed.
 	Sweep Sweep
-	// Owned is told when a shard is owned and caught up; may be nil.
+	// Owned is called when a shard is owned and its log was read to the end;
+	// may be nil.
 	Owned func(shard int)
 
-	// Held counts the conversations in memory: those in which something is under
-	// way. One that waits for somebody is not. May be nil.
+	// Held counts the conversations in memory: those with work in progress.
+	// One that waits for a person is not in memory. May be nil.
 	Held *atomic.Int64
 
 	judge  *policy.Judge
-	claims *semaphore.Weighted // bytes of objects that are fetched at once
+	claims *semaphore.Weighted // bounds the bytes of objects that are fetched at once
 }
 
 // claimBytes bounds the objects that an orchestrator fetches at once, in bytes.
@@ -86,12 +89,12 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	return nil
 }
 
-// retryBackoff is how long something that failed is left alone before it is tried
-// again: a server that lost its leader needs a few seconds.
+// retryBackoff is the time between tries of what failed on the bus: a server
+// that lost its leader needs a few seconds.
 const retryBackoff = 200 * time.Millisecond
 
-// retryForever does something until ctx ends. Nothing that fails on the bus ends an
-// orchestrator: it would only be started retryForever.
+// retryForever calls do until ctx ends. No failure on the bus ends an
+// orchestrator: it would only be restarted.
 func (o *Orchestrator) retryForever(ctx context.Context, what string, do func() error) error {
 	for {
 		err := do()
@@ -103,7 +106,7 @@ func (o *Orchestrator) retryForever(ctx context.Context, what string, do func() 
 	}
 }
 
-// backoff waits for [rest], or until ctx ends.
+// backoff waits for [retryBackoff], or until ctx ends.
 func (o *Orchestrator) backoff(ctx context.Context) {
 	t := time.NewTimer(retryBackoff)
 	defer t.Stop()
@@ -113,7 +116,7 @@ func (o *Orchestrator) backoff(ctx context.Context) {
 	}
 }
 
-// own owns one shard, again and again.
+// own owns one shard, and takes it again after each loss, until ctx ends.
 func (o *Orchestrator) own(ctx context.Context, n int, offers *offerings) error {
 	return o.retryForever(ctx, fmt.Sprintf("shard %d is given up and taken again", n), func() error { return o.ownOnce(ctx, n, offers) })
 }
@@ -132,7 +135,7 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 	defer stop(nil)
 	keep, release := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error {
-		// The lease is given back when the work has stopped, not before.
+		// The lease is released after the work has stopped, not before.
 		defer release()
 		return s.run(work, stop)
 	})
@@ -158,7 +161,7 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 	return g.Wait()
 }
 
-// env is what a decision in a conversation knows.
+// env returns the input of a decision in a conversation besides its state.
 func (s *shard) env(settings events.Settings) Env {
 	e := s.offers.env(time.Now())
 	e.Settings, e.Check, e.Judge = settings, s.o.Check, s.o.judge
@@ -169,8 +172,8 @@ func (s *shard) env(settings events.Settings) Env {
 	return e
 }
 
-// stop is when a conversation's turn is stopped in the middle, as [hardStop] has
-// it.
+// stop returns when a conversation's turn is stopped in the middle of a
+// step, as [hardStop] does.
 func (s *shard) stop(c *conversation) int64 {
 	return hardStop(&c.state.State, Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits())
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// purging is how many conversations of a shard are purged at once.
+// purging is the number of conversations of a shard that are purged at once.
 const purging = 4
 
 // Backoff of a purge that failed.
@@ -16,8 +16,8 @@ const (
 	maxPurgeBackoff = 30 * time.Second
 )
 
-// revisits are when a deleted conversation is purged again: a worker that did
-// not hear of the deletion may write after it.
+// revisits are the times after which a deleted conversation is purged again:
+// a worker that missed the deletion may write after it.
 func revisits() []time.Duration {
 	return []time.Duration{5 * time.Second, time.Minute, 15 * time.Minute}
 }
@@ -25,23 +25,24 @@ func revisits() []time.Duration {
 // deletion is the purge of a conversation; the shard's lock guards it.
 type deletion struct {
 	running bool
-	again   bool   // something came while it ran
-	upTo    uint64 // the Decision up to which all was purged; 0 when not by this owner
+	again   bool   // a message arrived while it ran
+	upTo    uint64 // the Decision up to which this owner has purged; 0 when it has not
 	receipt *events.ConversationDeleted
 }
 
-// repurge is a deleted conversation that is purged again at a time.
+// repurge is a deleted conversation that is purged again later.
 type repurge struct {
 	id   string
 	next time.Time
 	left []time.Duration // after that
 }
 
-// purge starts to purge a conversation that was deleted, all but its last
-// Decision, in a goroutine of its own: it waits for HISTORY, and one that fails
-// is tried again. A second owner does it again from the beginning; what is gone
-// already costs nothing. Called by the conversation's goroutine when there is
-// nothing more to decide, so each message that comes late is purged too.
+// purge starts to purge a deleted conversation, except for its last
+// Decision, in a goroutine of its own: a purge waits for HISTORY, and one
+// that fails is retried. A second owner repeats it from the beginning; what
+// is already purged costs nothing. The conversation's goroutine calls it
+// when there is nothing more to decide, so that late messages are purged
+// too.
 func (s *shard) purge(ctx context.Context, c *conversation) {
 	if !c.state.Gone() {
 		return
@@ -85,8 +86,8 @@ func (s *shard) purgeUntilDone(ctx context.Context, id string, keep uint64) *eve
 	}
 }
 
-// purgedUpTo notes a purge that is done: the first one is decided on, the ones
-// after that Decision end with the conversation evicted.
+// purgedUpTo records a completed purge. The first one leads to a Decision;
+// the ones after that Decision end with the eviction of the conversation.
 func (s *shard) purgedUpTo(ctx context.Context, c *conversation, keep uint64, last bool, receipt *events.ConversationDeleted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +116,8 @@ func (s *shard) purgedUpTo(ctx context.Context, c *conversation, keep uint64, la
 	}
 }
 
-// receiptOf is what the purge of a conversation found, once it is done.
+// receiptOf returns the receipt of a conversation's purge; nil until it is
+// complete.
 func (s *shard) receiptOf(c *conversation) *events.ConversationDeleted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,12 +125,12 @@ func (s *shard) receiptOf(c *conversation) *events.ConversationDeleted {
 }
 
 // unpurged reports whether the purge after the last Decision of a deleted
-// conversation is not done; the shard's lock is held.
+// conversation is incomplete; the shard's lock is held.
 func (c *conversation) unpurged() bool {
 	return c.state.Phase == events.PhaseDeleted && (c.deletion.running || c.deletion.upTo < c.state.TurnLane)
 }
 
-// revisit purges deleted conversations again whose time has come; s.mu is held.
+// revisit purges deleted conversations again that are due; s.mu is held.
 func (s *shard) revisit(ctx context.Context, now time.Time) {
 	for id, g := range s.repurges {
 		if now.Before(g.next) {

@@ -6,8 +6,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// pauseForQuestions tells people what tools ask that nobody was told of yet; it reports
-// whether there was something.
+// pauseForQuestions pauses for questions of tools that no Paused has listed
+// yet. It reports whether there were any.
 func (d *decision) pauseForQuestions() bool {
 	var awaiting []events.Awaited
 	for _, c := range d.c.Calls {
@@ -22,7 +22,7 @@ func (d *decision) pauseForQuestions() bool {
 	return len(awaiting) > 0
 }
 
-// awaitedAnswer is what a tool awaitedAnswer, as Paused lists it.
+// awaitedAnswer returns a tool's question as Paused lists it.
 func (d *decision) awaitedAnswer(c events.CallState) events.Awaited {
 	a := events.Awaited{For: events.WaitAnswer, Call: c.Call, Question: c.Question, Tool: c.Tool, Digest: c.Digest, DeadlineMS: c.DeadlineMS}
 	if q := d.transcript.Question(c.Question); q != nil {
@@ -31,12 +31,12 @@ func (d *decision) awaitedAnswer(c events.CallState) events.Awaited {
 	return a
 }
 
-// decline answers a tool that nobody will answer.
+// decline answers a question with declined.
 func (d *decision) decline(c events.CallState, by string) {
 	d.emit(&events.QuestionAnswered{Turn: d.c.Turn, Call: c.Call, Question: c.Question, Declined: true, By: by})
 }
 
-// reply decides what a tool asked.
+// reply answers a tool's question with a verdict.
 func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, string) {
 	q := d.transcript.Question(call.Question)
 	if q == nil {
@@ -53,7 +53,7 @@ func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, stri
 		a.Content = events.Arguments(v.call.Content)
 	case v.Verdict.Verdict == events.RulingApprove && len(q.Schema) == 0:
 	case v.Verdict.Verdict == events.RulingApprove && d.env.Check(events.ToolSpec{Name: call.Tool, Schema: q.Schema}, "{}") == nil:
-		a.Content = events.Arguments("") // nothing must be said but yes
+		a.Content = events.Arguments("") // yes is all that is needed
 	default:
 		return events.AnswerNotAllowed, "the tool asks something: answer it (with approve, where it asks for yes or no), or reject it"
 	}

@@ -13,39 +13,39 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// offerings remembers what workers offer. Workers are restarted, and for a
-// moment none is there: a tool that was offered a moment ago is offered still.
-// A call of a tool that was ever offered waits in its queue instead of being
-// refused, until a worker withdraws the tool. What is known is also kept in a
-// bucket, for the case that workers and orchestrators are restarted together.
+// offerings tracks what workers offer. Workers restart, and for a moment
+// none is there: a tool that was offered a moment ago still counts as
+// offered. A call of a tool that was ever offered waits in its queue instead
+// of being refused, until a worker withdraws the tool. Known tools are also
+// kept in a bucket, in case workers and orchestrators restart together.
 type offerings struct {
 	bus    *bus.Bus
 	roster *bus.Roster
 	ready  chan struct{} // closed when the bucket has been read
 
 	mu     sync.Mutex
-	looked time.Time         // the last look at the roster
-	seen   *bus.Snapshot     // that view was made of
+	looked time.Time         // when the roster was last read
+	seen   *bus.Snapshot     // that view was built from
 	view   view              // what decisions get
-	until  time.Time         // view holds until then; zero when nothing in it expires
+	until  time.Time         // when view expires; zero when it does not
 	gone   map[string]absent // tools that no worker offers now
 	kept   map[string]kept   // what the bucket holds
-	saved  *bus.Snapshot     // what the bucket was last brought up to
-	again  time.Time         // when the bucket is looked through again
+	saved  *bus.Snapshot     // the snapshot that the bucket was last updated to
+	again  time.Time         // when the bucket is checked again
 }
 
-// view is what a decision knows of the workers. It is shared and not changed.
+// view is what decisions use of the offers. It is shared and never changes.
 type view struct {
-	route        string // of the model asked when nobody names one
+	route        string // of the default model
 	tools, known map[string]events.ToolSpec
-	low          map[string]bool // tools whose workers all take the calls that can wait
+	low          map[string]bool // tools whose workers all take low-priority calls
 }
 
 // absent is a tool that no worker offers now.
 type absent struct {
 	spec events.ToolSpec
 	low  bool
-	at   time.Time // when it was there last
+	at   time.Time // when it was last offered
 }
 
 // kept is a tool as the bucket holds it.
@@ -55,7 +55,8 @@ type kept struct {
 }
 
 const (
-	// keepAgain is how old the bucket's entry of a tool becomes that is offered.
+	// keepAgain is the age at which the bucket's entry of an offered tool is
+	// refreshed.
 	keepAgain = time.Hour
 	// maxKnown bounds the tools that are known while no worker offers them.
 	maxKnown = 10_000
@@ -65,7 +66,7 @@ func newOfferings(b *bus.Bus, r *bus.Roster) *offerings {
 	return &offerings{bus: b, roster: r, ready: make(chan struct{}), gone: map[string]absent{}, kept: map[string]kept{}}
 }
 
-// look returns what is there now. It is made anew only when that has changed.
+// look returns the current view. It is rebuilt only after a change.
 func (o *offerings) look(now time.Time) view {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -78,14 +79,14 @@ func (o *offerings) look(now time.Time) view {
 	return o.view
 }
 
-// renew makes the view of a snapshot; before is when the last one was looked at.
-// o.mu is held.
+// renew rebuilds the view from a snapshot; before is when the roster was
+// last read. o.mu is held.
 func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 	v := view{route: o.view.route, tools: map[string]events.ToolSpec{}, low: map[string]bool{}}
 	first := true
 	for _, offer := range current.Offers {
 		switch {
-		case offer.Kind == "llm" && (first || offer.Default || strings.HasSuffix(v.route, "/")): // rather one that names a model
+		case offer.Kind == "llm" && (first || offer.Default || strings.HasSuffix(v.route, "/")): // prefer one that names a model
 			v.route, first = offer.Model, false
 		case offer.Kind == "tool" && offer.Tool != nil:
 			low, there := v.low[offer.Name]
@@ -122,21 +123,21 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 	o.seen, o.view = current, v
 }
 
-// env is what a decision knows of the workers.
+// env returns the tools and the route of a decision.
 func (o *offerings) env(now time.Time) Env {
 	v := o.look(now)
 	return Env{Tools: v.tools, Known: v.known, Route: v.route}
 }
 
-// low reports whether a tool's calls may go to the queue of those that can wait.
+// low reports whether all workers of a tool take low-priority calls.
 func (o *offerings) low(tool string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.view.low[tool]
 }
 
-// run reads what the bucket holds, which comes before the first decision, and
-// keeps the bucket up to date until ctx ends. It may run again after an error.
+// run loads the bucket, which must precede the first decision, and keeps it
+// up to date until ctx ends. It may run again after an error.
 func (o *offerings) run(ctx context.Context) error {
 	select {
 	case <-o.ready:
@@ -177,8 +178,8 @@ func (o *offerings) load(ctx context.Context) error {
 	return nil
 }
 
-// save brings the bucket up to date: it writes tools that are new, changed or
-// were last seen long ago, and drops those that are not known any more.
+// save updates the bucket: it writes tools that are new, have changed or
+// were last seen long ago, and deletes those that are no longer known.
 func (o *offerings) save(ctx context.Context, now time.Time) error {
 	o.mu.Lock()
 	seen := o.seen
@@ -210,8 +211,8 @@ func (o *offerings) save(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// unsaved is what the bucket lacks, and what it holds that is not known any
-// more; o.mu is held.
+// unsaved returns what the bucket lacks, and what it holds that is no longer
+// known; o.mu is held.
 func (o *offerings) unsaved(now time.Time) (put map[string]events.ToolSpec, dropped []string) {
 	put = map[string]events.ToolSpec{}
 	for name, spec := range o.view.tools {

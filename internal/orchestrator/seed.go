@@ -14,8 +14,8 @@ import (
 )
 
 // seed makes the ids of a decision: UUIDv7 whose random bits are a digest of
-// where the conversation stands and of the inputs that are answered. Deciding
-// again gives the same ids, and two conversations never share one.
+// the conversation's state and of the inputs to answer. Deciding again gives
+// the same ids, and two conversations never share one.
 type seed []byte
 
 func seedOf(c *accumulator.Conversation, inputs []accumulator.Input) seed {
@@ -28,7 +28,7 @@ func seedOf(c *accumulator.Conversation, inputs []accumulator.Input) seed {
 	return append(b, c.Turn+c.Generation...)
 }
 
-// id is the UUIDv7 (RFC 9562) of something decided at now.
+// id returns the UUIDv7 (RFC 9562) of something decided at now.
 func (s seed) id(now time.Time, what string) string {
 	sum := sha256.Sum256(append(slices.Clone(s), what...))
 	var id uuid.UUID

@@ -12,16 +12,16 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// tick is how often deadlines are looked at and the checkpoint is moved.
+// tick is how often deadlines are checked and the checkpoint is moved.
 const tick = time.Second
 
-// shard is the owner of one shard. The log is followed by one goroutine, which
-// folds what needs no decision itself. A conversation that needs reading,
-// deciding or publishing gets a goroutine of its own until it is done; what
-// comes meanwhile waits in its box. A conversation in which nothing is under
-// way is evicted: its last Decision has its state.
+// shard is the owner of one shard. One goroutine follows the log and applies
+// what needs no decision. A conversation that needs loading, deciding or
+// publishing gets a goroutine of its own until it is done; messages that arrive
+// before that wait in its inbox. A conversation without work in progress is
+// evicted: its last Decision has its state.
 //
-// An error of one conversation is its own (attend.go): it never stops the shard.
+// An error in one conversation never stops the shard (attend.go).
 type shard struct {
 	o      *Orchestrator
 	n      int
@@ -30,10 +30,10 @@ type shard struct {
 	fail   context.CancelCauseFunc
 	work   sync.WaitGroup
 
-	purging chan struct{} // one place per conversation that is purged
+	purging chan struct{} // semaphore: bounds concurrent purges
 
 	mu            sync.Mutex
-	live          bool // the log has been read to its end: decide and publish
+	live          bool // the log was read to its end: decide and publish
 	read          uint64
 	checkpoint    uint64
 	conversations map[string]*conversation
@@ -41,20 +41,20 @@ type shard struct {
 	repurges      map[string]repurge
 }
 
-// conversation is one that is under way. While busy, state and what is below it
-// belong to its goroutine; otherwise to the shard's lock.
+// conversation is one with work in progress. While busy, state and the
+// fields below it belong to its goroutine; otherwise to the shard's lock.
 type conversation struct {
 	id          string
-	since       uint64 // the first message after it was quiet
+	since       uint64 // the first message after it was idle
 	busy        bool
 	inbox       []bus.Message
-	resume      bool                   // publish again what is open
+	resume      bool                   // repeat the side effects of open work
 	dues        []bus.Due              // timers that have fired
 	hookAnswers []*events.HookAnswered // what hooks answered
 
 	state       *accumulator.Conversation
-	requestedAt uint64 // where the gen lane stood when the open generation was asked for
-	fault       error  // why the turn cannot go on
+	requestedAt uint64 // position of the gen lane when the open generation was requested
+	fault       error  // why the turn cannot continue
 	failures    int    // in a row
 	hookCalls   map[events.PendingHook]context.CancelFunc
 	deletion    deletion
@@ -84,7 +84,7 @@ func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	return err
 }
 
-// take folds a message in or leaves it to its conversation's goroutine.
+// take applies a message or leaves it to its conversation's goroutine.
 func (s *shard) take(ctx context.Context, m bus.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,10 +96,10 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	c := s.conversations[m.Conversation]
 	switch {
 	case c == nil && m.Bad != nil && m.Channel != events.ChannelIn:
-		s.strays.add(m) // nothing is under way that it could change
+		s.strays.add(m) // there is no work in progress that it could change
 		return
 	case c == nil && m.Bad == nil && (m.Channel == events.ChannelGen || m.Channel == events.ChannelCall && !wantsDecision(m)):
-		s.applyLate(m) // late: nothing is under way that it could change
+		s.applyLate(m) // there is no work in progress that it could change
 		return
 	case c == nil:
 		c = s.track(m.Conversation, m.Sequence)
@@ -117,10 +117,10 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	s.wake(ctx, c)
 }
 
-// wantsDecision reports whether a message may be one to decide on. Chunks are
-// not. On a call's lane it may be what a conversation waits for in which nothing
-// is under way: a result from outside, or what the next try at a call asks that
-// died while it asked.
+// wantsDecision reports whether a message may lead to a decision. Chunks do
+// not. On a call's lane it may be what an idle conversation waits for: an
+// external result, or the question of the next attempt at a call whose
+// worker died.
 func wantsDecision(m bus.Message) bool {
 	if m.Channel == events.ChannelIn {
 		return true
@@ -134,7 +134,7 @@ func wantsDecision(m bus.Message) bool {
 	return false
 }
 
-// wake gives a conversation a goroutine if it has none; s.mu is held.
+// wake starts a goroutine for a conversation without one; s.mu is held.
 func (s *shard) wake(ctx context.Context, c *conversation) {
 	if !c.busy {
 		c.busy = true
@@ -142,8 +142,8 @@ func (s *shard) wake(ctx context.Context, c *conversation) {
 	}
 }
 
-// track begins with a conversation that was quiet until a message; s.mu is
-// held.
+// track starts to keep a conversation in memory that was idle until a
+// message; s.mu is held.
 func (s *shard) track(id string, since uint64) *conversation {
 	c := s.takeIdle(id)
 	c.since = since
@@ -152,10 +152,10 @@ func (s *shard) track(id string, since uint64) *conversation {
 	return c
 }
 
-// evictIfIdle lets go of a conversation in which nothing is under way, as soon as
-// its last Decision has been read back: until then it would be taken for news.
-// One that waits for somebody is kept until its timer has been set again: the
-// owner before may have died before it set it. s.mu is held.
+// evictIfIdle evicts an idle conversation once its last Decision has come
+// back from the log: before that, the Decision would be taken for a new
+// message. One that waits for a person is kept until its timer has been set
+// again: the previous owner may have died before it set it. s.mu is held.
 func (s *shard) evictIfIdle(c *conversation) {
 	if s.holds(c) && c.state.Quiet() && !c.unpurged() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		s.evict(c)
@@ -163,18 +163,18 @@ func (s *shard) evictIfIdle(c *conversation) {
 	}
 }
 
-// evict takes a conversation out of memory; s.mu is held.
+// evict removes a conversation from memory; s.mu is held.
 func (s *shard) evict(c *conversation) {
 	delete(s.conversations, c.id)
 	s.o.Held.Add(-1)
 }
 
-// holds reports whether a conversation has not been forgotten; s.mu is held. One
-// that was may be here anew already, as another.
+// holds reports whether this conversation is in memory; s.mu is held. An
+// evicted one may have been loaded again, as another struct.
 func (s *shard) holds(c *conversation) bool { return s.conversations[c.id] == c }
 
-// load finds out what a conversation was like before its first message here and,
-// when it is loaded again after an error, what has come since.
+// load loads the state of a conversation before its first message here and,
+// after an error, applies what has come since.
 func (s *shard) load(ctx context.Context, c *conversation) error {
 	if err := s.loadState(ctx, c); err != nil || c.failures == 0 {
 		return err
@@ -185,7 +185,7 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	})
 }
 
-// loadState is load without what has come since.
+// loadState is load without the messages that have come since.
 func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	c.state = &accumulator.Conversation{ID: c.id}
 	c.state.Transcript = accumulator.NewTranscript()
@@ -195,7 +195,7 @@ func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	last, seq, err := s.o.Bus.LastDecision(ctx, c.id, c.since-1)
 	if err != nil || last == nil {
 		c.state.TurnLane = seq
-		return err // without a decision nothing was said before
+		return err // without a Decision the conversation has no state
 	}
 	c.state = accumulator.Resume(c.id, last.State, seq)
 	c.requestedAt = c.state.GenLane
@@ -214,17 +214,17 @@ func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	return err
 }
 
-// mayHaveResults reports whether a call may have got its result after a Decision
-// without another one. Otherwise what stands behind it changes nothing: inputs are
-// answered by a Decision, and whoever takes a shard over begins before those that
-// are not.
+// mayHaveResults reports whether a call may have got its result after this
+// Decision without leading to another one. Other messages after it change
+// nothing: inputs are answered by a Decision, and a new owner starts before
+// the first that is not.
 func mayHaveResults(state events.State) bool {
 	return slices.ContainsFunc(state.Calls, func(c events.CallState) bool {
 		return c.Running() || c.Status == "" && (c.Waits == events.WaitResult || c.Waits == events.WaitAnswer)
 	})
 }
 
-// caughtUp begins to decide: first for what is open since before.
+// caughtUp starts to decide, first on what was open before.
 func (s *shard) caughtUp(ctx context.Context) {
 	s.mu.Lock()
 	s.live = true
@@ -240,7 +240,7 @@ func (s *shard) caughtUp(ctx context.Context) {
 	}
 }
 
-// tend looks at deadlines and moves the checkpoint.
+// tend checks deadlines and moves the checkpoint.
 func (s *shard) tend(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
@@ -265,8 +265,8 @@ func (s *shard) tend(ctx context.Context) {
 	}
 }
 
-// survey wakes the conversations whose time is up and finds the sequence before
-// which nothing that is under way began.
+// survey wakes the conversations whose time is up and finds the sequence
+// before which no work in progress started.
 func (s *shard) survey(ctx context.Context) (uint64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

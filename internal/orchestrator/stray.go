@@ -13,7 +13,7 @@ import (
 
 // strays handles a shard's messages that belong to none of its conversations, in
 // one goroutine however many come: inputs of a conversation of another shard are
-// sent there, the rest becomes dead letters.
+// sent there, the others become dead letters.
 type strays struct {
 	o *Orchestrator
 	n int
@@ -31,8 +31,8 @@ type stray struct {
 	what error
 }
 
-// maxDeadLetters bounds the dead letters that wait. What is not written stays in
-// the log, for as long as that keeps it.
+// maxDeadLetters bounds the dead letters in memory. What exceeds it stays in
+// the log only, for as long as that keeps it.
 const maxDeadLetters = 1024
 
 func newStrays(o *Orchestrator, n int) *strays {
@@ -117,8 +117,8 @@ func (s *strays) handle(ctx context.Context, item stray) error {
 	return nil
 }
 
-// deadLetter puts a message that cannot be read with the dead letters. What was on
-// the in channel is also answered in its conversation.
+// deadLetter writes a message that cannot be read to the dead letters. One
+// from the in channel is also answered in its conversation.
 func (s *strays) deadLetter(ctx context.Context, m bus.Message) {
 	id := fmt.Sprintf("%s %d", topology.ConvStream(s.n), m.Sequence)
 	if err := s.o.Bus.DeadLetter(ctx, m.Subject, m.Data, m.Bad.Error(), id); err != nil && ctx.Err() == nil {

@@ -10,16 +10,17 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Sweep says how leftovers are removed: queues of tools and routes that nobody
-// offers any more, objects of jobs that are done, jobs of turns that have ended.
-// The zero value is the usual way.
+// Sweep configures how leftovers are removed: queues of tools and routes
+// without workers, objects of finished jobs, jobs of turns that have ended.
+// The zero value has the defaults.
 type Sweep struct {
 	Every     time.Duration // 5 minutes when zero
 	Unoffered time.Duration // how long a queue stays without a worker; an hour when zero
 	Grace     time.Duration // how old a job and its object must be; 15 minutes when zero
 }
 
-// sweep removes leftovers, again and again. The owner of shard 0 does it for all.
+// sweep removes leftovers periodically. The owner of shard 0 does it for
+// all.
 func (s *shard) sweep(ctx context.Context) {
 	cfg := s.o.Sweep
 	sweeper := &bus.Sweeper{Bus: s.o.Bus, Unoffered: cmp.Or(cfg.Unoffered, time.Hour), Grace: cmp.Or(cfg.Grace, 15*time.Minute)}
@@ -46,9 +47,9 @@ func (s *shard) sweep(ctx context.Context) {
 	}
 }
 
-// dropJobs purges the jobs that were asked for and not started, and that a
-// Decision ended. What fails here is left to the sweep, or to the worker, which
-// finds the job stale.
+// dropJobs purges jobs that a Decision made obsolete before a worker started
+// them. If that fails, the sweep removes the job, or its worker finds it
+// stale.
 func (s *shard) dropJobs(ctx context.Context, c *conversation, open []events.Line) {
 	if c.state.Gone() {
 		return // the purge counts them

@@ -8,13 +8,13 @@ import (
 )
 
 // setTimer makes the conversation's one timer fire when something happens in it
-// by itself, or takes it back. The timer stands on the server: it fires also
-// when every process of ours has been started anew.
+// by itself, or removes it. The timer is stored on the server: it fires even
+// after all our processes have restarted.
 //
-// Nothing fences it. An owner that stood still between a Decision and this, and
-// was followed by another meanwhile, has put its timer in the place of a newer
-// one. So it looks afterwards whether its Decision is still the last, and sets
-// that of the last: whoever sets a timer last has seen the last Decision.
+// There is no fencing. An owner that was suspended between a Decision and this, and
+// was replaced in that time, has overwritten a newer timer. So it checks
+// afterwards whether its Decision is still the last, and otherwise sets the timer
+// of the last: whoever sets a timer last has seen the last Decision.
 func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
 	for lane := c.state.TurnLane; ; {
 		var err error
@@ -34,8 +34,8 @@ func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
 	}
 }
 
-// followDues wakes the conversations whose timers fire. It begins when the log
-// has been read: what a timer is about stands in the log before it.
+// followDues wakes the conversations whose timers fire. It starts when the log
+// has been read: the cause of a timer precedes it in the log.
 func (s *shard) followDues(ctx context.Context) {
 	err := s.o.Bus.FollowDue(ctx, s.n, func(d bus.Due) error {
 		s.mu.Lock()
@@ -53,7 +53,7 @@ func (s *shard) followDues(ctx context.Context) {
 	}
 }
 
-// restoreTimers sets timers again that were lost, until it has.
+// restoreTimers sets lost timers again, with retries until it has succeeded.
 func (s *shard) restoreTimers(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := s.o.Bus.RestoreTimers(ctx, s.n)
@@ -67,7 +67,7 @@ func (s *shard) restoreTimers(ctx context.Context) {
 	}
 }
 
-// latest is the time of the last timer that fired; zero when none did.
+// latest returns the time of the last timer that fired; zero when none did.
 func latest(dues []bus.Due) time.Time {
 	var at time.Time
 	for _, d := range dues {
@@ -78,8 +78,9 @@ func latest(dues []bus.Due) time.Time {
 	return at
 }
 
-// dropDues forgets timers that fired and were decided on, and sets the next:
-// one that fired early, or for what was decided meanwhile, must not be the last.
+// dropDues deletes timers that fired and were decided on, and sets the next:
+// one that fired early, or for something already decided, must not be the
+// last.
 func (s *shard) dropDues(ctx context.Context, c *conversation, dues []bus.Due) error {
 	if len(dues) == 0 {
 		return nil
@@ -97,7 +98,8 @@ func (s *shard) dropDues(ctx context.Context, c *conversation, dues []bus.Due) e
 	return nil
 }
 
-// resume does again what the owner before may not have come to do.
+// resume repeats side effects that the previous owner may not have
+// completed: jobs, hooks, the timer.
 func (s *shard) resume(ctx context.Context, c *conversation) error {
 	if err := s.publish(ctx, c, c.unstarted()); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// verdict judges each call that a Verdict names by itself. What it says that is
-// late, stale or not for it to say is answered and changes nothing.
+// verdict decides each call that a Verdict names by itself. A ruling that is late,
+// stale or not allowed is answered and changes nothing.
 func (d *decision) verdict(input string, e *events.Verdict) {
 	switch e.Verdict {
 	case events.RulingRevoke:
@@ -50,12 +50,12 @@ func (d *decision) verdict(input string, e *events.Verdict) {
 	d.resume()
 }
 
-// verdict is what a Verdict says of one call.
+// verdict is the ruling of a Verdict on one call.
 type verdict struct {
 	*events.Verdict
 	input string
 	call  events.CallVerdict
-	grant *events.Grant // what approving for the conversation gives
+	grant *events.Grant // the standing approval that it gives
 }
 
 // rule decides one call.
@@ -102,7 +102,8 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 	return events.AnswerAccepted, ""
 }
 
-// stale says why a verdict on a call comes too late, or speaks of another.
+// stale returns the answer to a verdict that comes too late or names other
+// arguments; empty when it is valid.
 func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, string) {
 	if call == nil {
 		old, known := d.called(v.call.Call)
@@ -129,7 +130,7 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 	return "", ""
 }
 
-// ended answers a verdict on a call that has ended.
+// ended returns the answer to a verdict on a call that has ended.
 func ended(status events.Status) (events.Answer, string) {
 	if status == events.StatusExpired {
 		return events.AnswerExpired, "nobody decided about this call in time"
@@ -137,7 +138,8 @@ func ended(status events.Status) (events.Answer, string) {
 	return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", status)
 }
 
-// misplaced says why a verdict does not fit what a call waits for.
+// misplaced returns the answer to a verdict that does not fit what a call
+// waits for; empty when it fits.
 func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
 	w := call.Waits
 	ends := v.Verdict.Verdict == events.RulingReject || v.Verdict.Verdict == events.RulingAnswer
@@ -156,7 +158,7 @@ func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
 	return "", ""
 }
 
-// edit lets a call run with other arguments, if they could run.
+// edit releases a call with other arguments, if they are valid.
 func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, string) {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, v.call.Arguments); err != nil || compact.Len() == 0 || compact.Bytes()[0] != '{' {
@@ -177,7 +179,7 @@ func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, strin
 	return events.AnswerAccepted, ""
 }
 
-// ruleLimit decides whether a turn may go on past a limit.
+// ruleLimit decides whether a turn may exceed a limit.
 func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, string) {
 	switch {
 	case v.call.Digest == "":
@@ -199,7 +201,7 @@ func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, str
 	return events.AnswerAccepted, ""
 }
 
-// releaseGranted lets calls run that wait for what a standing approval has just given.
+// releaseGranted releases waiting calls that a new standing approval covers.
 func (d *decision) releaseGranted(grants []events.Grant) {
 	for _, g := range grants {
 		for _, call := range slices.Clone(d.c.Calls) {
@@ -212,7 +214,7 @@ func (d *decision) releaseGranted(grants []events.Grant) {
 	}
 }
 
-// revoke takes standing approvals back. Calls that run already go on.
+// revoke removes standing approvals. Calls that run continue.
 func (d *decision) revoke(input string, e *events.Verdict) {
 	var ids []string
 	for _, g := range d.c.Grants {

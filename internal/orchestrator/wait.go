@@ -7,7 +7,7 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// pause says what the turn waits for; reminder counts from 1.
+// pause records what the turn waits for; reminder counts from 1.
 func (d *decision) pause(awaiting []events.Awaited, reminder int) {
 	now := d.now.UnixMilli()
 	e := &events.Paused{Turn: d.c.Turn, AtMS: now, Awaiting: awaiting, Reminder: reminder, Usage: d.c.Usage}
@@ -23,9 +23,9 @@ func (d *decision) pause(awaiting []events.Awaited, reminder int) {
 	d.emit(e)
 }
 
-// due does what is to be done by now while the turn waits: runs calls that were
-// deferred, gives up what nobody decided, reminds. It reports whether the turn
-// goes on.
+// due does what is due while the turn waits: it releases deferred calls,
+// ends calls whose deadline has passed, and reminds. It reports whether the
+// turn continues.
 func (d *decision) due() bool {
 	now := d.now.UnixMilli()
 	for _, call := range slices.Clone(d.c.Calls) {
@@ -59,7 +59,7 @@ func expired(w events.Wait) string {
 	return "nobody decided about this call in time: it did not run"
 }
 
-// awaiting is what the turn waits for still.
+// awaiting lists what the turn still waits for.
 func (d *decision) awaiting() []events.Awaited {
 	var all []events.Awaited
 	for _, c := range d.c.Calls {
@@ -79,7 +79,8 @@ func (d *decision) awaiting() []events.Awaited {
 	return all
 }
 
-// reason is why a rule asks, if it still stands.
+// reason returns the reason of the rule that asks, if the policy still has
+// it.
 func (d *decision) reason(c events.CallState) string {
 	switch c.Rule {
 	case afterUnknown:
@@ -97,7 +98,8 @@ func (d *decision) reason(c events.CallState) string {
 	return ""
 }
 
-// resume says that nothing is waited for any more, if so.
+// resume ends the pause when nothing is waited for any more, and reports
+// whether it did.
 func (d *decision) resume() bool {
 	if d.c.Phase != events.PhasePaused || d.c.Question != nil || slices.ContainsFunc(d.c.Calls, func(c events.CallState) bool { return c.Waiting() }) {
 		return false
@@ -106,13 +108,13 @@ func (d *decision) resume() bool {
 	return true
 }
 
-// release lets a call run that waited, with the arguments of a person or, when
+// release requests a call that waited, with a person's arguments or, when
 // they are nil, the model's.
 func (d *decision) release(call events.CallState, arguments []byte, by string) {
 	d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Tool, Effect: call.Effect, Arguments: arguments, By: by})
 }
 
-// held are the calls that waited for a limit, as the model made them.
+// held returns the calls that waited for a limit, as the model made them.
 func (d *decision) held() []events.Part {
 	var calls []events.Part
 	for _, c := range d.c.Calls {
