@@ -6,9 +6,9 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// call folds in a message of a call's lane. Only the lane of a call that was
-// asked for before, or whose result is to come from outside, counts: no one ends
-// a call that waits for a person by writing its result.
+// call applies a message of a call's lane. Only the lane of a call that was
+// requested before, or that waits for an external result, counts: writing a
+// result does not end a call that waits for a person.
 func (c *Conversation) call(m Message) {
 	for _, l := range m.Lines {
 		if c.expects(m.Call, m.Sequence) {
@@ -23,9 +23,9 @@ func (c *Conversation) call(m Message) {
 	}
 }
 
-// called folds in an event of a call. What a worker writes counts while its
-// attempt is the latest to have started: the result of another may be that of a
-// worker that was replaced, or of a stranger.
+// called applies an event of a call. Events of a worker count while its
+// attempt is the latest to have started: other results may come from a
+// worker that was replaced, or from an unauthorized writer.
 func (c *Conversation) called(e events.Event, call string) {
 	switch e := e.(type) {
 	case *events.ToolStarted:
@@ -40,7 +40,7 @@ func (c *Conversation) called(e events.Event, call string) {
 		}
 		status := e.Status
 		if !status.Known() {
-			status = events.StatusUnknown // a result settles its call, whatever it says
+			status = events.StatusUnknown // any result ends its call
 		}
 		c.end(call, status)
 		if c.Transcript != nil {
@@ -50,7 +50,7 @@ func (c *Conversation) called(e events.Event, call string) {
 	}
 }
 
-// stored is the attachments whose bytes are somewhere.
+// stored returns the attachments whose bytes are stored.
 func stored(all []events.Attachment) []events.Attachment {
 	if !slices.ContainsFunc(all, missing) {
 		return all
@@ -60,14 +60,14 @@ func stored(all []events.Attachment) []events.Attachment {
 
 func missing(a events.Attachment) bool { return a.Object == nil }
 
-// runs notes that an attempt has taken a call's lane.
+// runs records that an attempt has taken a call's lane.
 func (c *Conversation) runs(call, attempt string) {
-	if c.Begun == nil {
-		c.Begun, c.attempts = map[string]bool{}, map[string]string{}
+	if c.Started == nil {
+		c.Started, c.attempts = map[string]bool{}, map[string]string{}
 	}
-	c.Begun[call], c.attempts[call] = true, attempt
+	c.Started[call], c.attempts[call] = true, attempt
 	if c.Transcript != nil {
-		c.Transcript.begun[call] = true
+		c.Transcript.started[call] = true
 	}
 }
 
@@ -77,7 +77,8 @@ func (c *Conversation) running(call, attempt string) bool {
 	return started && attempt == runs
 }
 
-// expects reports whether what stands on a call's lane at seq may count.
+// expects reports whether a message on a call's lane at sequence seq may
+// count.
 func (c *Conversation) expects(call string, seq uint64) bool {
 	if !c.open(call) {
 		return false
@@ -86,13 +87,13 @@ func (c *Conversation) expects(call string, seq uint64) bool {
 	case events.WaitResult:
 		return true
 	case "", events.WaitAnswer:
-		return seq > c.askedAt[call]
+		return seq > c.callSequences[call]
 	}
 	return false
 }
 
-// waits is what a call waits for; empty while it runs, and for one that is not
-// of the step.
+// waits returns what a call waits for; empty while it runs, and for a call
+// of another step.
 func (c *Conversation) waits(call string) events.Wait {
 	i := slices.IndexFunc(c.Calls, func(s events.CallState) bool { return s.Call == call })
 	if i < 0 {

@@ -42,7 +42,7 @@ func TestAResultCountsOnlyFromTheAttemptThatRuns(t *testing.T) {
 func TestWhichAttemptRunsIsFoundAgain(t *testing.T) {
 	c := history(t, running)
 	r := Resume("c", c.State, 9)
-	r.Settled(c)
+	r.TakeResults(c)
 	r.Apply(Message{Channel: events.ChannelCall, Call: "c1", Sequence: 10, Lines: read(t, `{"type":"ToolResult","call":"c1","attempt":"v","status":"ok","content":"x"}`)})
 	r.Apply(Message{Channel: events.ChannelCall, Call: "c2", Sequence: 11, Lines: read(t, `{"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"x"}`)})
 	if got, want := stands(r), "calling turn=t1 generation= step=1 try=1 c1= c2=ok"; got != want {

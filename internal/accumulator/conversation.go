@@ -8,53 +8,59 @@ import (
 )
 
 // Conversation is the state of a conversation: the fold of its log. The zero
-// value is a conversation in which nothing has happened; [Resume] begins at a
-// Decision instead.
+// value is a conversation without events; [Resume] starts at a Decision
+// instead.
 type Conversation struct {
 	events.State
 	ID string
-	// TurnLane is where the turn lane stands: the sequence of its last message.
+	// TurnLane is the position of the turn lane: the sequence of its last
+	// message.
 	TurnLane uint64
-	// In is where the in channel stands.
+	// In is the position of the in channel.
 	In uint64
-	// Open accumulates the generation that State.Generation names; nil until it
-	// starts.
+	// Open accumulates the generation that State.Generation names; nil until
+	// it starts.
 	Open *Generation
 	// Inputs wait for an answer, in log order.
 	Inputs []Input
-	inputs map[string]bool // their ids, where they are many
-	// drafted is how many of the original's inputs a draft was made with.
+	inputs map[string]bool // their ids, when there are many
+	// drafted is the number of inputs of the original that a draft was made
+	// with.
 	drafted int
-	// Requested asked for the open generation, Asked for the step's calls; they
-	// are nil where the conversation was resumed later than that.
-	Requested *events.GenerationRequested
-	Asked     map[string]*events.ToolCallRequested
-	askedAt   map[string]uint64 // where the Decision stands that asked for a call
-	// Begun are the calls of the step that a worker has begun.
-	Begun map[string]bool
-	// Unreadable says why a message on the lane of a call that runs cannot be
-	// read, by call: its result may be lost.
+	// Requested is the request of the open generation, Asked has those of
+	// the step's calls. They are nil when the conversation was resumed after
+	// them.
+	Requested      *events.GenerationRequested
+	RequestedCalls map[string]*events.ToolCallRequested
+	callSequences  map[string]uint64 // of the Decisions that requested calls
+	// Started are the calls of the step that a worker has started.
+	Started map[string]bool
+	// Unreadable has the reason why a message on the lane of a running call
+	// cannot be read, by call: its result may be lost.
 	Unreadable map[string]error
 	attempts   map[string]string // the attempt that runs a call: the latest to start
-	// openAt is where the Decision stands that asked for the open generation.
-	openAt uint64
-	// behind is what came after an input that has no answer yet, of the in channel
-	// and the calls' lanes: who was first in the log is first.
-	behind  []Message
-	callsAt uint64 // where the calls' lanes stand, taken together
-	// Transcript is what was said; nil when it is not kept.
+	// generationSequence is the sequence of the Decision that requested the
+	// open generation.
+	generationSequence uint64
+	// behind has the messages of the in channel and of calls' lanes that
+	// follow an unanswered input: they are applied in log order after its
+	// answer.
+	behind           []Message
+	lastCallSequence uint64 // last sequence on any call's lane
+	// Transcript has the messages and results; nil when it is not kept.
 	Transcript *Transcript
 }
 
-// Resume is the conversation as a Decision at sequence seq left it.
+// Resume returns the conversation after a Decision at sequence seq.
 func Resume(id string, state events.State, seq uint64) *Conversation {
 	return &Conversation{ID: id, State: state.Clone(), TurnLane: seq}
 }
 
-// Settled takes over the results that another fold of the same log knows, and
-// which attempts run. A Decision's state may lack some: those that came after it
-// and were not worth another, and those that its owner did not know.
-func (c *Conversation) Settled(by *Conversation) {
+// TakeResults takes over results and running attempts from another fold of the
+// same log. A Decision's state may lack some: results that came after it
+// without leading to another Decision, and those that its owner had not
+// read.
+func (c *Conversation) TakeResults(by *Conversation) {
 	for call, attempt := range by.attempts {
 		if c.open(call) {
 			c.runs(call, attempt)
@@ -62,7 +68,7 @@ func (c *Conversation) Settled(by *Conversation) {
 	}
 	for _, call := range by.Calls {
 		if call.Status != "" {
-			c.settle(call.Call, call.Status)
+			c.endIfOpen(call.Call, call.Status)
 		}
 	}
 }
@@ -78,14 +84,16 @@ type Message struct {
 	Position string // cursor of what cannot be read
 }
 
-// Apply folds a message in. Messages of a channel are given in log order; one
-// that was given before changes nothing. An owner may apply its own Decision
-// before what stands between it and what it was made on: the result is the same.
-// Results that stand behind an input are folded in when that has its answer, so
-// that a Cancel or a Verdict is decided on what stood before it.
-// What cannot be read waits for an answer on the in channel like any input. On
-// the gen lane it cuts the open generation, on the lane of a running call it
-// makes the call's outcome unknown; elsewhere it is skipped.
+// Apply applies a message of the log. Messages of a channel come in log order; one
+// that comes again changes nothing. An owner may apply its own Decision before the
+// messages between it and the state that it was made on: the result is the same.
+//
+// Results that follow an unanswered input are applied after its answer, so that a
+// Cancel or a Verdict is decided on the messages before it.
+//
+// An unreadable message waits for an answer on the in channel like any input. On
+// the gen lane it cuts the open generation, on the lane of a running call it makes
+// the call's outcome unknown; elsewhere it is skipped.
 func (c *Conversation) Apply(m Message) {
 	switch m.Channel {
 	case events.ChannelIn:
@@ -101,7 +109,7 @@ func (c *Conversation) Apply(m Message) {
 		c.TurnLane = m.Sequence
 		for _, l := range m.Lines {
 			if d, ok := l.Event.(*events.Decision); ok {
-				c.Decide(d)
+				c.applyDecision(d)
 			}
 		}
 	case events.ChannelGen:
@@ -111,16 +119,16 @@ func (c *Conversation) Apply(m Message) {
 		c.GenLane = m.Sequence
 		c.generation(m)
 	case events.ChannelCall:
-		if m.Sequence <= c.callsAt {
+		if m.Sequence <= c.lastCallSequence {
 			return
 		}
-		c.callsAt = m.Sequence
+		c.lastCallSequence = m.Sequence
 		c.take(m)
 	}
 }
 
-// take folds in an input or a message of a call's lane, or keeps it behind the
-// inputs that stand before it and have no answer yet.
+// take applies a message of the in channel or of a call's lane, or keeps it
+// until the inputs before it are answered.
 func (c *Conversation) take(m Message) {
 	switch {
 	case len(c.behind) > 0, !c.next(m):
@@ -132,9 +140,9 @@ func (c *Conversation) take(m Message) {
 	}
 }
 
-// Drain folds in what came behind inputs that have no answer: for who has read a
-// log to its end, in which an input may have expired before it was answered. The
-// results count all the same. The inputs still wait.
+// Drain applies the messages kept behind unanswered inputs, for readers at
+// the end of a log in which an input may have expired before its answer.
+// Results count all the same. The inputs still wait.
 func (c *Conversation) Drain() {
 	behind := c.behind
 	c.behind = nil
@@ -147,13 +155,13 @@ func (c *Conversation) Drain() {
 	}
 }
 
-// next reports whether a message can be folded in before the inputs that wait
-// have their answers.
+// next reports whether a message can be applied before the waiting inputs
+// are answered.
 func (c *Conversation) next(m Message) bool {
 	return m.Channel == events.ChannelIn || len(c.Inputs) == 0
 }
 
-// catchUp folds in what came behind inputs that have been answered now.
+// catchUp applies kept messages whose preceding inputs have been answered.
 func (c *Conversation) catchUp() {
 	for len(c.behind) > 0 && c.next(c.behind[0]) {
 		behind := c.behind
@@ -170,9 +178,9 @@ func (c *Conversation) open(call string) bool {
 	return slices.ContainsFunc(c.Calls, func(s events.CallState) bool { return s.Call == call && s.Status == "" })
 }
 
-// settle ends a call of the step; it reports whether the call was open. What
-// comes late, after a cancel or a timeout, changes nothing.
-func (c *Conversation) settle(call string, status events.Status) bool {
+// endIfOpen ends a call of the step and reports whether it was open. Results
+// after a cancel or a timeout change nothing.
+func (c *Conversation) endIfOpen(call string, status events.Status) bool {
 	if !c.open(call) {
 		return false
 	}
@@ -180,8 +188,8 @@ func (c *Conversation) settle(call string, status events.Status) bool {
 	return true
 }
 
-// end gives a call its status, also over one that it has: whoever decided did
-// not know the result that stands between, and the decision is what counts.
+// end sets the status of a call, even if it has one: a Decision wins over a
+// result that its owner had not read.
 func (c *Conversation) end(call string, status events.Status) {
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Call == call {
@@ -190,16 +198,16 @@ func (c *Conversation) end(call string, status events.Status) {
 	}
 }
 
-// Decide folds a Decision's events in.
-func (c *Conversation) Decide(d *events.Decision) {
+// applyDecision applies the events of a Decision.
+func (c *Conversation) applyDecision(d *events.Decision) {
 	for _, l := range d.Events {
-		c.Decided(l.Event)
+		c.ApplyDecided(l.Event)
 	}
 	c.catchUp()
 }
 
-// Decided folds one event of a Decision in.
-func (c *Conversation) Decided(e events.Event) {
+// ApplyDecided applies one event of a Decision.
+func (c *Conversation) ApplyDecided(e events.Event) {
 	c.Phase = cmp.Or(c.Phase, events.PhaseIdle)
 	switch e := e.(type) {
 	case *events.InputAnswered:
@@ -208,7 +216,7 @@ func (c *Conversation) Decided(e events.Event) {
 		c.Turns++
 		c.State = events.State{Phase: events.PhaseGenerating, Turns: c.Turns, Turn: e.Turn, StartedMS: e.AtMS, Route: c.Route,
 			Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
-		c.forgetCalls()
+		c.clearCalls()
 		c.dequeue(e.Inputs)
 	case *events.HooksRequested:
 		if e.When == events.HookBefore {
@@ -222,16 +230,16 @@ func (c *Conversation) Decided(e events.Event) {
 	case *events.GenerationRequested:
 		if g := c.Open; e.Try > 1 && g != nil && g.Ended != nil {
 			provider, model := g.Model()
-			c.spend(provider, model, g.Ended.Usage) // of the try that failed
+			c.spend(provider, model, g.Ended.Usage) // of the failed attempt
 		}
 		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
 		c.Route = e.Route
-		c.Open, c.Requested, c.openAt = nil, e, c.TurnLane
-		c.forgetCalls()
+		c.Open, c.Requested, c.generationSequence = nil, e, c.TurnLane
+		c.clearCalls()
 	case *events.AssistantMessage:
 		c.spend(e.Message.Provider, e.Message.Model, e.Usage)
 		c.Phase, c.Generation, c.Open, c.Requested = events.PhaseCalling, "", nil, nil
-		c.forgetCalls()
+		c.clearCalls()
 		for _, p := range e.Message.Parts {
 			if p.Kind == events.PartCall {
 				c.Calls = append(c.Calls, events.CallState{Call: p.Call, Tool: p.Name})
@@ -263,7 +271,7 @@ func (c *Conversation) Decided(e events.Event) {
 		c.State = events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
 		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == events.HookBefore })
 		c.Open, c.Requested = nil, nil
-		c.forgetCalls()
+		c.clearCalls()
 	case *events.DeletionStarted:
 		c.deleting(e)
 	case *events.ConversationDeleted:
@@ -274,20 +282,20 @@ func (c *Conversation) Decided(e events.Event) {
 	}
 }
 
-// deleting drops all state: nothing of it is used again.
+// deleting clears the state: nothing of it is used again.
 func (c *Conversation) deleting(e *events.DeletionStarted) {
 	c.State = events.State{Phase: events.PhaseDeleting, Deletes: e.Inputs, GenLane: c.GenLane}
 	c.Open, c.Requested = nil, nil
-	c.forgetCalls()
+	c.clearCalls()
 	for _, id := range e.Inputs {
 		c.dropInput(id)
 	}
 }
 
-func (c *Conversation) forgetCalls() {
-	c.Calls, c.Asked, c.askedAt, c.Begun, c.Unreadable, c.attempts = nil, nil, nil, nil, nil, nil
+func (c *Conversation) clearCalls() {
+	c.Calls, c.RequestedCalls, c.callSequences, c.Started, c.Unreadable, c.attempts = nil, nil, nil, nil, nil, nil
 }
 
-// Quiet reports whether nothing is under way and no input waits: what is not in
-// the last Decision's state does not matter.
+// Quiet reports whether there is neither work in progress nor a waiting
+// input: the last Decision has the whole state.
 func (c *Conversation) Quiet() bool { return !c.Busy() && len(c.Inputs) == 0 }

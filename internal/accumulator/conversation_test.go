@@ -137,7 +137,7 @@ func TestDecidingOnACloneLeavesTheOriginalAlone(t *testing.T) {
 		{"type":"ToolCallRefused","turn":"t1","call":"c1","tool":"f","status":"cancelled","content":""}
 		{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}
 		{"type":"TurnStarted","turn":"t2","inputs":["u2"],"at_ms":2}`) {
-		d.Decided(l.Event)
+		d.ApplyDecided(l.Event)
 	}
 	if after := stands(c); after != before {
 		t.Errorf("the original changed from %s to %s", before, after)

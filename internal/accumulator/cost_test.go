@@ -36,11 +36,11 @@ func callID(i int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012d", 
 func long(n int) *Transcript {
 	t := NewTranscript()
 	c := &Conversation{Transcript: t}
-	c.Decided(&events.TurnStarted{Turn: "t"})
+	c.ApplyDecided(&events.TurnStarted{Turn: "t"})
 	for i := range n {
-		c.Decided(&events.AssistantMessage{Turn: "t", Step: i, Message: events.Message{Role: events.RoleAssistant, Parts: []events.Part{
+		c.ApplyDecided(&events.AssistantMessage{Turn: "t", Step: i, Message: events.Message{Role: events.RoleAssistant, Parts: []events.Part{
 			{Kind: events.PartCall, Call: callID(i), Name: "pay", Arguments: fmt.Sprintf(`{"to":%d,"of":"me"}`, i)}}}})
-		c.Decided(&events.ToolCallRefused{Turn: "t", Call: callID(i), Tool: "pay", Status: events.StatusUnknown, Content: "it may have run"})
+		c.ApplyDecided(&events.ToolCallRefused{Turn: "t", Call: callID(i), Tool: "pay", Status: events.StatusUnknown, Content: "it may have run"})
 	}
 	return t
 }
@@ -52,7 +52,7 @@ func TestWhatATranscriptHoldsIsFoundWithoutLookingThroughAllOfIt(t *testing.T) {
 		"a call's arguments":         func(tr *Transcript, i int) { tr.Arguments(callID(i)) },
 		"a call that is not there":   func(tr *Transcript, i int) { tr.Call("none") },
 		"a call of unknown outcome":  func(tr *Transcript, i int) { tr.OutcomeUnknown("pay", fmt.Sprintf(`{"of":"me","to":%d}`, i), "") },
-		"what began a turn":          func(tr *Transcript, i int) { tr.Said("t") },
+		"what began a turn":          func(tr *Transcript, i int) { tr.FirstMessage("t") },
 		"the calls of another turn":  func(tr *Transcript, i int) { tr.Calls("u") },
 		"the rounds of all calls":    func(tr *Transcript, i int) { c, _ := tr.Call(callID(i)); tr.Round(c) },
 		"a round that is known":      func(tr *Transcript, i int) { c, _ := tr.Call(callID(0)); tr.Round(c) },

@@ -8,12 +8,11 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// unstored stands for the sequence of a Decision that is being made: it has none
-// until it is stored.
+// unstored is the sequence of a Decision that is not stored yet.
 const unstored = math.MaxUint64
 
 // Draft returns a copy to decide on, with the first inputs that wait: the events of
-// the Decision are applied to it one by one with [Conversation.Decided], and its
+// the Decision are applied to it one by one with [Conversation.ApplyDecided], and its
 // State is that of the Decision. The original does not change. The copy shares the
 // open generation and has no transcript. [Conversation.Adopt] takes it over.
 func (c *Conversation) Draft(inputs int) *Conversation {
@@ -31,16 +30,16 @@ func (c *Conversation) Adopt(draft *Conversation, d *events.Decision, seq uint64
 	transcript, inputs, all := c.Transcript, c.inputs, c.Inputs
 	*c = *draft
 	c.Transcript, c.inputs, c.TurnLane, c.drafted = transcript, inputs, seq, 0
-	// The inputs behind the draft's stay where they are: a flood of them is decided
-	// on in many Decisions.
+	// The inputs that the draft did not take are not copied: a flood of them takes
+	// many Decisions.
 	c.Inputs = all[draft.drafted-len(draft.Inputs):]
 	copy(c.Inputs, draft.Inputs)
-	if c.openAt == unstored {
-		c.openAt = seq
+	if c.generationSequence == unstored {
+		c.generationSequence = seq
 	}
-	for call, at := range c.askedAt {
+	for call, at := range c.callSequences {
 		if at == unstored {
-			c.askedAt[call] = seq
+			c.callSequences[call] = seq
 		}
 	}
 	for _, l := range d.Events {
@@ -59,13 +58,13 @@ func (c *Conversation) Adopt(draft *Conversation, d *events.Decision, seq uint64
 	c.catchUp()
 }
 
-// Clone is a copy that can be decided on without touching the original. It
+// Clone returns a copy that can be changed without changing the original. It
 // shares the open generation and has no transcript.
 func (c *Conversation) Clone() *Conversation {
 	d := *c
 	d.State = c.State.Clone()
-	d.Inputs, d.Asked, d.askedAt = slices.Clone(c.Inputs), maps.Clone(c.Asked), maps.Clone(c.askedAt)
-	d.behind = slices.Clip(c.behind) // both only take from its front and append
+	d.Inputs, d.RequestedCalls, d.callSequences = slices.Clone(c.Inputs), maps.Clone(c.RequestedCalls), maps.Clone(c.callSequences)
+	d.behind = slices.Clip(c.behind) // both only append and take from the front
 	d.Transcript, d.inputs = nil, nil
 	return &d
 }

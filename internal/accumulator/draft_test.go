@@ -11,7 +11,7 @@ import (
 func decide(c *Conversation, seq uint64, all ...events.Event) {
 	draft, d := c.Draft(min(2, len(c.Inputs))), &events.Decision{}
 	for _, e := range all {
-		draft.Decided(e)
+		draft.ApplyDecided(e)
 		d.Events = append(d.Events, events.Line{Event: e})
 	}
 	d.State = draft.State
@@ -21,8 +21,8 @@ func decide(c *Conversation, seq uint64, all ...events.Event) {
 func TestADraftLeavesItsConversationAsItWas(t *testing.T) {
 	c := history(t, `in {"type":"UserMessage","id":"m","text":"go"}`)
 	draft := c.Draft(1)
-	draft.Decided(&events.TurnStarted{Turn: "t", Inputs: []string{"m"}})
-	draft.Decided(&events.InputAnswered{Input: "m", Answer: events.AnswerAccepted, Turn: "t"})
+	draft.ApplyDecided(&events.TurnStarted{Turn: "t", Inputs: []string{"m"}})
+	draft.ApplyDecided(&events.InputAnswered{Input: "m", Answer: events.AnswerAccepted, Turn: "t"})
 	if c.Turn != "" || c.Turns != 0 || len(c.Inputs) != 1 || c.Transcript.TurnOf("m") != "" {
 		t.Errorf("the conversation is %+v", c)
 	}
@@ -46,12 +46,12 @@ func TestAnAdoptedDecisionCountsFromWhereItIsStored(t *testing.T) {
 	decide(c, 12, &events.AssistantMessage{Turn: "t", Generation: "g", Step: 1, Message: events.Message{Role: events.RoleAssistant, Parts: []events.Part{{Kind: events.PartCall, Call: "k", Name: "f"}, {Kind: events.PartCall, Call: "l", Name: "f"}}}},
 		&events.ToolCallRequested{Turn: "t", Call: "k", Tool: "f"})
 	c.Apply(Message{Channel: events.ChannelCall, Call: "k", Sequence: 11, Lines: read(t, `{"type":"ToolStarted","call":"k","attempt":"a"}`)})
-	if c.Begun["k"] {
+	if c.Started["k"] {
 		t.Error("a start before the request counts")
 	}
 	decide(c, 14, &events.ToolCallRequested{Turn: "t", Call: "l", Tool: "f"})
 	c.Apply(Message{Channel: events.ChannelCall, Call: "k", Sequence: 13, Lines: read(t, `{"type":"ToolStarted","call":"k","attempt":"a"}`)})
-	if !c.Begun["k"] {
+	if !c.Started["k"] {
 		t.Error("a start after its request, before the next Decision, does not count")
 	}
 }

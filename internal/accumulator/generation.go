@@ -13,7 +13,7 @@ import (
 )
 
 // Generation accumulates the events of one generation into a message. The
-// attempt that started last is the only one that exists. The zero value is
+// attempt that started last is the only one that counts. The zero value is
 // ready.
 type Generation struct {
 	Started *events.GenerationStarted // of the attempt that counts; nil before it, and for unstamped events
@@ -24,16 +24,17 @@ type Generation struct {
 	count   int             // events of the attempt so far
 	old     map[string]bool // attempts that were superseded
 	parts   []part
-	blocks  map[block]int // where parts are, of an answer that has many
+	blocks  map[block]int // index of parts, when there are many
 }
 
-// block is what there is one part of.
+// block identifies a part: there is one of each kind and number.
 type block struct {
 	kind   events.PartKind
 	number int
 }
 
-// manyParts is from how many parts on they are not looked through one by one.
+// manyParts is the number of parts from which an index replaces the linear
+// search.
 const manyParts = 16
 
 type part struct {
@@ -44,9 +45,9 @@ type part struct {
 	closed bool // a call whose arguments have ended
 }
 
-// Apply folds an event in and reports whether it changed the answer. What comes
-// after the end, a second start of a call and a piece of a call that has not
-// started or has ended do not.
+// Apply applies an event and reports whether it changed the answer. Events
+// after the end, a second start of a call, and pieces of a call that has not
+// started or has ended change nothing.
 func (g *Generation) Apply(e events.Event) bool {
 	if s, ok := e.(*events.GenerationStarted); ok {
 		return g.start(s)
@@ -130,7 +131,8 @@ func (g *Generation) carry(p *part, carry json.RawMessage) {
 	}
 }
 
-// part finds the part of a block that holds a kind of content, or begins it.
+// part returns the part of a block that holds a kind of content, and creates
+// it if needed.
 func (g *Generation) part(kind events.PartKind, number int) *part {
 	if p := g.find(kind, number); p != nil {
 		return p
@@ -142,7 +144,7 @@ func (g *Generation) part(kind events.PartKind, number int) *part {
 	return &g.parts[len(g.parts)-1]
 }
 
-// call finds a call that has started.
+// call returns a call that has started; nil when there is none.
 func (g *Generation) call(block int) *part { return g.find(events.PartCall, block) }
 
 func (g *Generation) find(kind events.PartKind, number int) *part {
@@ -157,7 +159,7 @@ func (g *Generation) find(kind events.PartKind, number int) *part {
 	return nil
 }
 
-// lookUp finds a part of an answer that has many.
+// lookUp finds a part by index.
 func (g *Generation) lookUp(kind events.PartKind, number int) *part {
 	if g.blocks == nil {
 		g.blocks = make(map[block]int, 2*len(g.parts))
@@ -174,17 +176,17 @@ func (g *Generation) lookUp(kind events.PartKind, number int) *part {
 	return nil
 }
 
-// Empty reports whether nothing was said yet.
+// Empty reports whether the answer has no content yet.
 func (g *Generation) Empty() bool { return len(g.parts) == 0 }
 
-// Text is the answer's text so far, without refusals.
+// Text returns the answer's text so far, without refusals.
 func (g *Generation) Text() string { return g.join(events.PartText, false) }
 
-// Refusal is what the model said to decline.
+// Refusal returns the text of the model's refusal.
 func (g *Generation) Refusal() string { return g.join(events.PartRefusal, false) }
 
-// Reasoning is the reasoning that the provider showed; with summary, the
-// provider's summary of it instead.
+// Reasoning returns the reasoning that the provider showed; with summary,
+// the provider's summary of it instead.
 func (g *Generation) Reasoning(summary bool) string { return g.join(events.PartReasoning, summary) }
 
 func (g *Generation) join(kind events.PartKind, summary bool) string {
@@ -197,7 +199,7 @@ func (g *Generation) join(kind events.PartKind, summary bool) string {
 	return string(all)
 }
 
-// Calls are the answer's calls, in the model's order.
+// Calls returns the answer's calls, in the model's order.
 func (g *Generation) Calls() []events.Part {
 	var calls []events.Part
 	for _, p := range g.Message().Parts {
@@ -208,7 +210,7 @@ func (g *Generation) Calls() []events.Part {
 	return calls
 }
 
-// Message is the answer so far as an entry of the transcript.
+// Message returns the answer so far as an entry of the transcript.
 func (g *Generation) Message() events.Message {
 	m := events.Message{Role: events.RoleAssistant, Parts: make([]events.Part, 0, len(g.parts))}
 	if g.Started != nil {

@@ -8,36 +8,37 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// index finds what a transcript holds without looking through all of it. The
+// index finds calls and turns of a transcript without a linear search. The
 // zero value is that of a transcript without entries.
 type index struct {
 	calls map[string]place // the last call of an id
 	turns map[string][]int // the entries of a turn
-	// unsure are the calls whose outcome is, or may become, unknown, by tool and
-	// canonical arguments.
+	// unsure are the calls whose outcome is, or may become, unknown, by tool
+	// and canonical arguments.
 	unsure map[[2]string][]string
 	rounds map[string]round // by call
 	ids    *regexp.Regexp
 }
 
-// place is where a call is: an entry of the transcript and a part of it.
+// place is the position of a call: an entry of the transcript and a part of
+// it.
 type place struct{ entry, part int }
 
-// add takes an entry in; at is its position.
+// add indexes an entry; at is its position.
 func (x *index) add(e entry, at int) {
 	if x.turns == nil {
 		x.calls, x.turns, x.unsure, x.rounds = map[string]place{}, map[string][]int{}, map[[2]string][]string{}, map[string]round{}
 	}
 	x.turns[e.turn] = append(x.turns[e.turn], at)
-	for i := len(e.message.Parts) - 1; i >= 0; i-- { // of an id that is there twice the first counts
+	for i := len(e.message.Parts) - 1; i >= 0; i-- { // of duplicate ids the first counts
 		if p := e.message.Parts[i]; p.Kind == events.PartCall {
 			x.calls[p.Call] = place{at, i}
 		}
 	}
 }
 
-// endedAs takes in that a call has a result: a call whose outcome that leaves
-// unknown is found by its arguments from now on.
+// endedAs records the status of a call: a call whose outcome may be unknown
+// is found by its arguments from now on.
 func (t *Transcript) endedAs(call string, status events.Status) {
 	switch status {
 	case events.StatusUnknown, events.StatusTimeout, events.StatusCancelled, events.StatusCrashed:
@@ -50,20 +51,20 @@ func (t *Transcript) endedAs(call string, status events.Status) {
 	}
 }
 
-// OutcomeUnknown reports whether nobody knows what a call did: a worker began it,
-// and how it ended says nothing about that.
+// OutcomeUnknown reports whether the effect of a call is unknown: a worker
+// started it, and its status does not say what it did.
 func (c *Called) OutcomeUnknown() bool {
 	switch c.Status {
 	case events.StatusUnknown:
 		return true
 	case events.StatusTimeout, events.StatusCancelled, events.StatusCrashed:
-		return c.Begun
+		return c.Started
 	}
 	return false
 }
 
-// OutcomeUnknown reports whether nobody knows what a call of a tool did that
-// means the same as these arguments; the call except is not looked at.
+// OutcomeUnknown reports whether an earlier call of the tool with equivalent
+// arguments has an unknown outcome; the call except is ignored.
 func (t *Transcript) OutcomeUnknown(tool, arguments, except string) bool {
 	if t == nil || len(t.index.unsure) == 0 {
 		return false
@@ -80,15 +81,15 @@ func (t *Transcript) OutcomeUnknown(tool, arguments, except string) bool {
 // the same result have the same one; ids in either do not make a difference.
 type Round [sha256.Size]byte
 
-// round is the Round of a call as it was worked out last.
+// round is the last computed Round of a call.
 type round struct {
 	arguments, content string
 	status             events.Status
 	digest             Round
 }
 
-// Round is the round of a call. It is worked out once per call and result: a turn
-// compares all its calls before each step.
+// Round returns the Round of a call. It is computed once per call and
+// result: a turn compares all its calls before each step.
 func (t *Transcript) Round(c Called) Round {
 	if r, ok := t.index.rounds[c.Call]; ok && r.arguments == c.Arguments && r.status == c.Status && r.content == c.Content {
 		return r.digest

@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Input is something from the in channel that has no answer yet. Exactly one of
+// Input is an input of the in channel without an answer. Exactly one of
 // Event and Bad is set.
 type Input struct {
 	ID       string
@@ -18,12 +18,12 @@ type Input struct {
 	Bad      error           // why it cannot be read
 }
 
-// longestID bounds the id of an input, in bytes. A longer one is kept nowhere:
-// its input is answered by its cursor.
+// longestID bounds the id of an input, in bytes. An input with a longer one
+// is answered under its cursor.
 const longestID = 256
 
-// input takes the inputs of a message, each under its id: the event's own, else
-// the message's, else the cursor.
+// input takes the inputs of a message, each under its id: the event's own,
+// else the message's, else the cursor.
 func (c *Conversation) input(m Message) {
 	for i, l := range m.Lines {
 		c.await(Input{ID: m.inputID(i, eventID(l)), Sequence: m.Sequence, Event: l.Event, Raw: l.Raw})
@@ -50,7 +50,7 @@ func (c *Conversation) await(in Input) {
 	}
 }
 
-// inputID is the id of line i, whose event has the id own.
+// inputID returns the id of line i, whose event has the id own.
 func (m *Message) inputID(i int, own string) string {
 	switch {
 	case own != "" && len(own) <= longestID:

@@ -7,10 +7,10 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// generation folds in a message of the gen lane. What was written before the
-// open generation was asked for belongs to another.
+// generation applies a message of the gen lane. Messages before the request
+// of the open generation belong to another.
 func (c *Conversation) generation(m Message) {
-	if c.Generation == "" || m.Sequence <= c.openAt {
+	if c.Generation == "" || m.Sequence <= c.generationSequence {
 		return
 	}
 	for _, l := range m.Lines {
@@ -21,13 +21,13 @@ func (c *Conversation) generation(m Message) {
 	}
 }
 
-// piece folds in an event of the open generation. The generation fails when a
-// worker left out what says whose the event is, and counts as cut when events
-// are missing: an answer is complete or it is not used.
+// piece applies an event of the open generation. The generation fails when
+// an event does not say which attempt it belongs to, and counts as cut when
+// events are missing: only complete answers are used.
 func (c *Conversation) piece(l events.Line) {
 	e, ok := l.Event.(events.Stamped)
 	if !ok {
-		c.Open.pass(l)
+		c.Open.countUnknown(l)
 		return
 	}
 	attempt, index := e.Position()
@@ -68,7 +68,7 @@ func (c *Conversation) piece(l events.Line) {
 	}
 }
 
-// extend folds in an event of the attempt that runs.
+// extend applies an event of the running attempt.
 func (c *Conversation) extend(e events.Stamped) {
 	if end, ok := e.(*events.GenerationEnded); ok {
 		if missing := end.Events - c.Open.count - 1; missing > 0 && end.Error == nil {
@@ -84,8 +84,8 @@ func (c *Conversation) incomplete(e events.Event, field string) {
 	c.fail(nil, events.ErrInternal, fmt.Sprintf("a worker wrote a %s without %q, so that the answer cannot be used: correct the worker", e.Type(), field))
 }
 
-// fail ends the open generation with an error; end is what its worker says of
-// the end, if that was read.
+// fail ends the open generation with an error; end is the end that its
+// worker wrote, if that could be read.
 func (c *Conversation) fail(end *events.GenerationEnded, class events.ErrorClass, why string) {
 	if c.Open == nil {
 		c.Open = new(Generation)
@@ -101,7 +101,7 @@ func (c *Conversation) fail(end *events.GenerationEnded, class events.ErrorClass
 	c.Open.Ended = failed
 }
 
-// known is the end of an answer in words that our own events may use.
+// known returns the end of an answer with unknown words mapped to ours.
 func known(end *events.GenerationEnded) *events.GenerationEnded {
 	odd := end.Error != nil && !end.Error.Class.Known()
 	if end.Finish.Known() && !odd {
@@ -119,7 +119,7 @@ func known(end *events.GenerationEnded) *events.GenerationEnded {
 	return &mapped
 }
 
-// writes reports whether an attempt is the one that runs.
+// writes reports whether an attempt is the running one.
 func (g *Generation) writes(attempt string) bool {
 	return g != nil && g.Started != nil && g.attempt == attempt
 }
@@ -129,8 +129,8 @@ func (g *Generation) replaced(attempt string) bool {
 	return g != nil && g.old[attempt]
 }
 
-// pass counts an event of a type that this version does not know.
-func (g *Generation) pass(l events.Line) {
+// countUnknown counts an event of a type that this version does not know.
+func (g *Generation) countUnknown(l events.Line) {
 	var o events.Origin
 	if g == nil || json.Unmarshal(l.Raw, &o) != nil || !g.writes(o.Attempt) || o.Index < g.next {
 		return
@@ -138,7 +138,7 @@ func (g *Generation) pass(l events.Line) {
 	g.next, g.count = o.Index+1, g.count+1
 }
 
-// Model is the provider and the model that answer; empty until that is known.
+// Model returns the provider and the model that answer; empty until known.
 func (g *Generation) Model() (provider, model string) {
 	if g.Started == nil {
 		return "", ""

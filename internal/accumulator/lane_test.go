@@ -115,7 +115,7 @@ func TestWhatCannotBeReadCutsTheOpenAnswer(t *testing.T) {
 			}
 			// The next try, and the end of the turn, use the answer that failed.
 			for _, l := range read(t, `{"type":"GenerationRequested","turn":"t1","generation":"g2","step":1,"route":"r/m","try":2}`) {
-				got.Clone().Decided(l.Event)
+				got.Clone().ApplyDecided(l.Event)
 			}
 		})
 	}

@@ -2,20 +2,21 @@ package accumulator
 
 import "github.com/parleybus/parley/internal/events"
 
-// reply is what was answered to an input, and where the latest such Decision
-// stands.
+// reply is the answer to an input, and the sequence of the latest Decision
+// that holds it.
 type reply struct {
 	*events.InputAnswered
-	at uint64
+	sequence uint64
 }
 
-// replied keeps the first answer to an input; it reports whether there was one.
+// replied keeps the first answer to an input and reports whether there was
+// one already.
 func (t *Transcript) replied(e *events.InputAnswered, at uint64) (again bool) {
 	old, again := t.replies[e.Input]
 	if !again {
 		old.InputAnswered = e
 	}
-	old.at = at
+	old.sequence = at
 	t.replies[e.Input] = old
 	for _, id := range e.Dropped {
 		dropped := t.replies[id]
@@ -25,8 +26,8 @@ func (t *Transcript) replied(e *events.InputAnswered, at uint64) (again bool) {
 	return again
 }
 
-// Answered is what was answered to an input, ever; nil when nothing was, and for
-// a nil Transcript. An id means the same input for good.
+// Answered returns the first answer to an input; nil when there is none, and
+// for a nil Transcript. An id means the same input for good.
 func (t *Transcript) Answered(input string) *events.InputAnswered {
 	if t == nil {
 		return nil
@@ -34,7 +35,7 @@ func (t *Transcript) Answered(input string) *events.InputAnswered {
 	return t.replies[input].InputAnswered
 }
 
-// answeredAfter reports whether an input was answered behind a place in the log.
+// answeredAfter reports whether an input was answered after a sequence.
 func (t *Transcript) answeredAfter(input string, sequence uint64) bool {
-	return t != nil && t.replies[input].at > sequence
+	return t != nil && t.replies[input].sequence > sequence
 }

@@ -12,7 +12,7 @@ type Result struct {
 	ReasoningSummary string        `json:"reasoning_summary,omitempty"`
 	Refusal          string        `json:"refusal"`
 	ToolCalls        []ResultCall  `json:"tool_calls"`
-	FinishReason     *string       `json:"finish_reason"` // the provider's own word; null when it said none
+	FinishReason     *string       `json:"finish_reason"` // the provider's own word; null when there was none
 	Usage            *events.Usage `json:"usage"`
 	Error            *ResultError  `json:"error"`
 	Terminated       bool          `json:"terminated"` // the provider's terminal sign was seen
@@ -26,14 +26,14 @@ type ResultCall struct {
 	Invalid   string `json:"invalid,omitempty"`
 }
 
-// ResultError is what the provider said went wrong. An answer that was merely
-// cut has none: it has neither Terminated nor a FinishReason.
+// ResultError is the provider's error. An answer that was merely cut has
+// none: it has neither Terminated nor a FinishReason.
 type ResultError struct {
 	Class   events.ErrorClass `json:"class"`
 	Message string            `json:"message"`
 }
 
-// Result sums the answer up.
+// Result returns the answer as a [Result].
 func (g *Generation) Result() Result {
 	r := Result{
 		Text: g.Text(), Refusal: g.Refusal(), ToolCalls: []ResultCall{},

@@ -10,26 +10,26 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Document is the Settings of a conversation as JSON: those that were accepted,
-// each merged into those before it as RFC 7396 (JSON Merge Patch) has it. A field
-// that is absent changes nothing, null unsets, objects are merged, everything
-// else is replaced. The zero value has no fields. A Document never changes.
+// Document is the Settings of a conversation as JSON: the accepted ones,
+// each merged into those before it by RFC 7396 (JSON Merge Patch). An absent
+// field changes nothing, null unsets, objects are merged, everything else is
+// replaced. The zero value has no fields. A Document never changes.
 type Document struct{ fields map[string]any }
 
 // maxDocument bounds the merged Settings, in bytes.
 const maxDocument = 8 << 20
 
-// patch is the Settings of an input as they came.
+// patch returns the Settings of an input as they came.
 func patch(in Input) json.RawMessage {
 	raw := in.Raw
 	if len(raw) == 0 && in.Event != nil {
-		raw, _ = events.Append(nil, in.Event) // what was decoded, or made here, encodes
+		raw, _ = events.Append(nil, in.Event) // an event that was decoded, or made here, always encodes
 	}
 	return raw
 }
 
-// Merge is the document with the Settings of an input merged in, and what it
-// means.
+// Merge returns the document with the Settings of an input merged in, and
+// the Settings that it means.
 func (d Document) Merge(in Input) (Document, events.Settings, error) {
 	return d.merge(patch(in))
 }
@@ -65,8 +65,9 @@ func (d Document) merge(raw json.RawMessage) (Document, events.Settings, error) 
 	return merged, settings, nil
 }
 
-// merged is the document and what it means with accepted Settings; what cannot be
-// merged, which was not accepted by this version, changes nothing.
+// merged returns the document and its meaning with accepted Settings.
+// Settings that cannot be merged, which this version did not accept, change
+// nothing.
 func (d Document) merged(raw json.RawMessage, before events.Settings) (Document, events.Settings) {
 	next, settings, err := d.merge(raw)
 	if err != nil {
@@ -78,7 +79,7 @@ func (d Document) merged(raw json.RawMessage, before events.Settings) (Document,
 // MarshalJSON returns the merged Settings.
 func (d Document) MarshalJSON() ([]byte, error) { return json.Marshal(d.fields) }
 
-// mergePatch is target with a patch merged in. Neither changes.
+// mergePatch returns target with a patch merged in. Neither changes.
 func mergePatch(target any, patch map[string]any) map[string]any {
 	old, _ := target.(map[string]any)
 	merged := maps.Clone(old)
@@ -98,8 +99,8 @@ func mergePatch(target any, patch map[string]any) map[string]any {
 	return merged
 }
 
-// withRules is a policy with rules put before its own. One that it has already
-// moves to the front.
+// withRules returns a policy with rules put before its own. A rule that it
+// already has moves to the front.
 func withRules(policy any, added []any) map[string]any {
 	old, _ := policy.(map[string]any)
 	rules, _ := old["rules"].([]any)

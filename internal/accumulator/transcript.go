@@ -9,12 +9,11 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Transcript is what was said in a conversation, as facts: inputs, answers and
-// results. It grows with the conversation and is kept only where a model is to
-// be asked or a person wants to read it.
+// Transcript has the facts of a conversation: inputs, answers and results.
+// It grows with the conversation and is kept only where a model is called or
+// a person reads it.
 type Transcript struct {
-	// Settings are those accepted so far, merged; Document is the same as the JSON
-	// that came.
+	// Settings are the accepted ones, merged; Document is the same as JSON.
 	Settings events.Settings
 	Document Document
 
@@ -22,23 +21,23 @@ type Transcript struct {
 	index   index
 	inputs  map[string]*events.UserMessage // not part of a turn yet
 	results map[string]events.Part
-	turns   map[string]string // the turns that messages began, by the messages' ids
+	turns   map[string]string // turns by the ids of their messages
 
-	settings map[string]json.RawMessage // not accepted yet
-	replies  map[string]reply           // to inputs, for good
-	edits    map[string]string          // arguments that people put in place of the model's, by call
-	hands    map[string]string          // the Verdicts that decided calls, by call
-	from     map[string]string          // who gave a Verdict
-	answers  map[string]bool            // results that people gave, by call
-	begun    map[string]bool            // calls that a worker began
-	asked    map[string]bool            // questions at limits, by id
-	// questions are what tools asked, by id.
+	settings       map[string]json.RawMessage // not accepted yet
+	replies        map[string]reply           // answers to inputs
+	edits          map[string]string          // arguments that a person edited, by call
+	verdicts       map[string]string          // ids of the deciding Verdicts, by call
+	from           map[string]string          // authors of Verdicts
+	answers        map[string]bool            // calls with a person's result
+	started        map[string]bool            // calls that a worker started
+	limitQuestions map[string]bool            // questions at limits, by id
+	// questions are those of tools, by id.
 	questions map[string]*events.QuestionAsked
-	contexts  map[string][]context // what hooks said before a turn
+	contexts  map[string][]context // of hooks before a turn
 	ended     map[string]*events.TurnEnded
 }
 
-// context is what a hook adds to the system prompt of a turn.
+// context is a hook's addition to the system prompt of a turn.
 type context struct{ hook, text string }
 
 type entry struct {
@@ -47,15 +46,15 @@ type entry struct {
 	step    int
 }
 
-// NewTranscript is the transcript of a conversation in which nothing was said.
+// NewTranscript returns an empty transcript.
 func NewTranscript() *Transcript {
 	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{},
-		settings: map[string]json.RawMessage{}, replies: map[string]reply{}, edits: map[string]string{}, hands: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, begun: map[string]bool{}, asked: map[string]bool{}, questions: map[string]*events.QuestionAsked{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
+		settings: map[string]json.RawMessage{}, replies: map[string]reply{}, edits: map[string]string{}, verdicts: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, started: map[string]bool{}, limitQuestions: map[string]bool{}, questions: map[string]*events.QuestionAsked{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
 }
 
 func (t *Transcript) input(in Input) {
 	if t.turns[in.ID] != "" || t.Answered(in.ID) != nil {
-		return // published again: what it says was decided on
+		return // published again after its answer
 	}
 	switch e := in.Event.(type) {
 	case *events.Settings:
@@ -110,20 +109,20 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 			t.edits[e.Call] = string(e.Arguments)
 		}
 		if e.By != "" {
-			t.hands[e.Call] = e.By
+			t.verdicts[e.Call] = e.By
 		}
 	case *events.ToolCallRefused:
-		// Stands over a result that came while it was being decided: whoever
-		// decided did not know that result, and the model must not either.
+		// Replaces a result that its owner had not read when it decided: the
+		// model must not read it either.
 		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status}
 		t.endedAs(e.Call, e.Status)
 	case *events.ToolCallAnswered:
 		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: events.StatusOK}
-		t.hands[e.Call], t.answers[e.Call] = e.By, true
+		t.verdicts[e.Call], t.answers[e.Call] = e.By, true
 	case *events.Paused:
 		for _, a := range e.Awaiting {
 			if a.For == events.WaitLimit {
-				t.asked[a.Call] = true
+				t.limitQuestions[a.Call] = true
 			}
 		}
 	case *events.DeletionStarted:
@@ -134,9 +133,9 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 	}
 }
 
-// answered merges Settings in, takes a message into a turn that runs already,
-// and forgets messages that were dropped. An input that is answered again has no
-// other effect.
+// answered applies the answer to an input: it merges Settings, adds a
+// message to a running turn, and removes dropped messages. A repeated answer
+// has no other effect.
 func (t *Transcript) answered(e *events.InputAnswered, at uint64) {
 	if again := t.replied(e, at); again {
 		return
@@ -158,11 +157,11 @@ func (t *Transcript) answered(e *events.InputAnswered, at uint64) {
 	}
 }
 
-// join makes a message part of a turn, unless it is already.
+// join adds a message to a turn, unless it is part of one.
 func (t *Transcript) join(id, turn string) {
 	in := t.inputs[id]
 	if t.turns[id] != "" {
-		delete(t.inputs, id) // said again
+		delete(t.inputs, id) // published again
 		return
 	}
 	t.turns[id] = turn
@@ -178,8 +177,8 @@ func (t *Transcript) join(id, turn string) {
 	}
 }
 
-// TurnOf is the turn that a message began or joined; empty when none did, and
-// for a nil Transcript.
+// TurnOf returns the turn that a message started or joined; empty when there
+// is none, and for a nil Transcript.
 func (t *Transcript) TurnOf(input string) string {
 	if t == nil {
 		return ""
@@ -187,11 +186,11 @@ func (t *Transcript) TurnOf(input string) string {
 	return t.turns[input]
 }
 
-// Messages is the transcript as it is sent to a model: each assistant message
-// with calls is followed by one result per call, in the model's order, and
-// nothing stands between. Arguments that a person edited stand in the place of
-// the model's: the model reads what ran. A call without a result gets one of
-// status unknown: no provider accepts an unanswered call.
+// Messages returns the transcript as a model gets it: each assistant message
+// with calls is followed by one result per call, in the model's order, with
+// nothing between. Arguments that a person edited replace the model's: the
+// model reads what ran. A call without a result gets one with status
+// unknown: providers refuse unanswered calls.
 func (t *Transcript) Messages() []events.Message {
 	all := []events.Message{}
 	for _, e := range t.entries {
@@ -215,7 +214,7 @@ func (t *Transcript) Messages() []events.Message {
 	return all
 }
 
-// ran is a message with its calls as they ran.
+// ran returns a message with the arguments with which its calls ran.
 func (t *Transcript) ran(m events.Message) events.Message {
 	for i, p := range m.Parts {
 		if edit, ok := t.edits[p.Call]; ok && p.Kind == events.PartCall {
@@ -226,13 +225,13 @@ func (t *Transcript) ran(m events.Message) events.Message {
 	return m
 }
 
-// Arguments are the raw arguments of a call, as it runs.
+// Arguments returns the raw arguments with which a call runs.
 func (t *Transcript) Arguments(call string) string {
 	c, _ := t.Call(call)
 	return c.Arguments
 }
 
-// Called is a call of the transcript and how it ended.
+// Called is a call of the transcript and its result.
 type Called struct {
 	Turn       string
 	Step       int
@@ -241,12 +240,12 @@ type Called struct {
 	Status     events.Status // empty while it has no result
 	Content    string        // what the model reads of its result
 	Edited     string        // the model's own arguments, when a person changed them
-	Begun      bool          // a worker began it
+	Started    bool          // a worker started it
 	Answered   bool          // a person gave the result
-	By         string        // who decided about it, as the Verdict says
+	By         string        // author of the deciding Verdict
 }
 
-// Call finds a call; false when there is none, and for a nil Transcript.
+// Call returns a call; false when there is none, and for a nil Transcript.
 func (t *Transcript) Call(id string) (Called, bool) {
 	if t == nil {
 		return Called{}, false
@@ -258,7 +257,7 @@ func (t *Transcript) Call(id string) (Called, bool) {
 	return t.called(p, e), true
 }
 
-// Question is what a tool asked; nil when it is not known.
+// Question returns a tool's question; nil when it is unknown.
 func (t *Transcript) Question(id string) *events.QuestionAsked {
 	if t == nil {
 		return nil
@@ -266,16 +265,16 @@ func (t *Transcript) Question(id string) *events.QuestionAsked {
 	return t.questions[id]
 }
 
-// Asked reports whether an id is that of a question at a limit.
-func (t *Transcript) Asked(id string) bool { return t != nil && t.asked[id] }
+// IsLimitQuestion reports whether an id is that of a question at a limit.
+func (t *Transcript) IsLimitQuestion(id string) bool { return t != nil && t.limitQuestions[id] }
 
-// Part is a call as the model made it; false when there is none.
+// Part returns a call as the model made it; false when there is none.
 func (t *Transcript) Part(id string) (events.Part, bool) {
 	p, _, ok := t.find(id)
 	return p, ok
 }
 
-// find finds the last call of an id.
+// find returns the last call with an id.
 func (t *Transcript) find(id string) (events.Part, entry, bool) {
 	at, ok := t.index.calls[id]
 	if !ok {
@@ -285,8 +284,8 @@ func (t *Transcript) find(id string) (events.Part, entry, bool) {
 	return e.message.Parts[at.part], e, true
 }
 
-// Calls are the calls of a turn, or with an empty turn of the conversation, in
-// order.
+// Calls returns the calls of a turn, or with an empty turn of the
+// conversation, in order.
 func (t *Transcript) Calls(turn string) []Called {
 	var all []Called
 	if t == nil {
@@ -302,7 +301,7 @@ func (t *Transcript) Calls(turn string) []Called {
 	return all
 }
 
-// of are the entries of a turn, or with an empty turn all.
+// of returns the entries of a turn, or with an empty turn all.
 func (t *Transcript) of(turn string) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		if turn == "" {
@@ -326,14 +325,15 @@ func (t *Transcript) called(p events.Part, e entry) Called {
 	if edit, ok := t.edits[p.Call]; ok {
 		c.Arguments, c.Edited = edit, cmp.Or(p.Arguments, "{}")
 	}
-	c.Begun = t.begun[p.Call]
-	c.Answered, c.By = t.answers[p.Call], t.from[t.hands[p.Call]]
+	c.Started = t.started[p.Call]
+	c.Answered, c.By = t.answers[p.Call], t.from[t.verdicts[p.Call]]
 	r := t.results[p.Call]
 	c.Status, c.Content = r.Status, r.Text
 	return c
 }
 
-// Context is what hooks add to the system prompt of a turn, in their order.
+// Context returns the additions of hooks to the system prompt of a turn, in
+// their order.
 func (t *Transcript) Context(turn string) []string {
 	var all []string
 	for _, c := range t.contexts[turn] {
@@ -344,8 +344,9 @@ func (t *Transcript) Context(turn string) []string {
 	return all
 }
 
-// Said is what the person said to begin a turn; nil when it is not known.
-func (t *Transcript) Said(turn string) *events.Message {
+// FirstMessage returns the user's message that started a turn; nil when it is
+// unknown.
+func (t *Transcript) FirstMessage(turn string) *events.Message {
 	for e := range t.of(turn) {
 		if e.turn == turn && e.message.Role == events.RoleUser {
 			m := e.message
@@ -355,7 +356,8 @@ func (t *Transcript) Said(turn string) *events.Message {
 	return nil
 }
 
-// Ended is how a turn ended and the text of its last assistant message.
+// Ended returns the end of a turn and the text of its last assistant
+// message.
 func (t *Transcript) Ended(turn string) (*events.TurnEnded, string) {
 	var text string
 	for e := range t.of(turn) {

@@ -6,7 +6,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// answered folds in what became of an input.
+// answered applies the answer to an input.
 func (c *Conversation) answered(e *events.InputAnswered) {
 	c.dropInput(e.Input)
 	if e.Answer == events.AnswerQueued && !slices.Contains(c.Queue, e.Input) {
@@ -29,7 +29,8 @@ func (c *Conversation) answered(e *events.InputAnswered) {
 	}
 }
 
-// manyInputs is from how many inputs on they are not looked through one by one.
+// manyInputs is the number of inputs from which a map replaces the linear
+// search.
 const manyInputs = 32
 
 // hasInput reports whether an input waits for its answer.
@@ -53,8 +54,8 @@ func (c *Conversation) addInput(in Input) {
 	}
 }
 
-// dropInput removes an input that has its answer. Most are answered in their order:
-// what is before it is moved, not all that is behind it.
+// dropInput removes an answered input. Most are answered in order, so the
+// shorter side of the slice is moved.
 func (c *Conversation) dropInput(input string) {
 	i := slices.IndexFunc(c.Inputs, func(in Input) bool { return in.ID == input })
 	switch {
@@ -70,7 +71,7 @@ func (c *Conversation) dropInput(input string) {
 	delete(c.inputs, input)
 }
 
-// dequeue takes messages off the queue.
+// dequeue removes messages from the queue.
 func (c *Conversation) dequeue(ids []string) {
 	c.Queue = slices.DeleteFunc(c.Queue, func(id string) bool { return slices.Contains(ids, id) })
 	if len(c.Queue) == 0 {
@@ -78,7 +79,7 @@ func (c *Conversation) dequeue(ids []string) {
 	}
 }
 
-// hooks takes pending hooks off the list.
+// hooks removes pending hooks.
 func (c *Conversation) hooks(done func(events.PendingHook) bool) {
 	c.Hooks = slices.DeleteFunc(c.Hooks, done)
 	if len(c.Hooks) == 0 {
@@ -86,9 +87,9 @@ func (c *Conversation) hooks(done func(events.PendingHook) bool) {
 	}
 }
 
-// spend counts the usage of an answer that somebody decided on: one that nobody
-// waits for any more does not count, whether the reader of the log knows of its
-// end or not.
+// spend adds the usage of an answer that a Decision used. Usage of an answer
+// that came too late does not count, so that every reader of the log gets
+// the same sum.
 func (c *Conversation) spend(provider, model string, usage *events.Usage) {
 	if usage == nil {
 		return
@@ -100,12 +101,12 @@ func (c *Conversation) spend(provider, model string, usage *events.Usage) {
 	c.Spent[provider+"/"+model] = c.Spent[provider+"/"+model].Add(usage)
 }
 
-// released lets a call run.
+// released applies the request of a call.
 func (c *Conversation) released(e *events.ToolCallRequested) {
-	if c.Asked == nil {
-		c.Asked, c.askedAt = map[string]*events.ToolCallRequested{}, map[string]uint64{}
+	if c.RequestedCalls == nil {
+		c.RequestedCalls, c.callSequences = map[string]*events.ToolCallRequested{}, map[string]uint64{}
 	}
-	c.Asked[e.Call], c.askedAt[e.Call] = e, c.TurnLane
+	c.RequestedCalls[e.Call], c.callSequences[e.Call] = e, c.TurnLane
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Call == e.Call {
 			*s = events.CallState{Call: s.Call, Tool: s.Tool, Status: s.Status}
@@ -113,8 +114,8 @@ func (c *Conversation) released(e *events.ToolCallRequested) {
 	}
 }
 
-// paused notes what is waited for. A call whose result stands already waits for
-// nothing.
+// paused records what the turn waits for. A call that already has its result
+// waits for nothing.
 func (c *Conversation) paused(e *events.Paused) {
 	if c.Phase != events.PhasePaused {
 		c.Phase, c.PausedMS = events.PhasePaused, e.AtMS
@@ -128,7 +129,7 @@ func (c *Conversation) paused(e *events.Paused) {
 		for i := range c.Calls {
 			if s := &c.Calls[i]; s.Call == a.Call && s.Status == "" {
 				if a.For == events.WaitAnswer && s.Question != a.Question {
-					continue // it asks something else by now
+					continue // it has another question by now
 				}
 				s.Waits, s.Effect, s.Digest, s.Rule, s.DueMS, s.DeadlineMS = a.For, a.Effect, a.Digest, a.Rule, a.DueMS, a.DeadlineMS
 			}
@@ -136,7 +137,8 @@ func (c *Conversation) paused(e *events.Paused) {
 	}
 }
 
-// hold notes a question at a limit: the calls that were to run next wait for it.
+// hold records a question at a limit: the calls that were to run next wait
+// for it.
 func (c *Conversation) hold(a events.Awaited) {
 	c.Question = &events.Question{ID: a.Call, Limit: a.Reason, Digest: a.Digest, DeadlineMS: a.DeadlineMS}
 	for i := range c.Calls {
@@ -146,7 +148,7 @@ func (c *Conversation) hold(a events.Awaited) {
 	}
 }
 
-// resumed ends a wait.
+// resumed ends a pause.
 func (c *Conversation) resumed(e *events.Resumed) {
 	c.Phase = events.PhaseCalling
 	c.WaitedMS += max(0, e.AtMS-c.PausedMS)
@@ -164,7 +166,7 @@ func (c *Conversation) resumed(e *events.Resumed) {
 	}
 }
 
-// question notes what a tool asks a person while it runs.
+// question records a tool's question to a person.
 func (c *Conversation) question(call string, e *events.QuestionAsked) {
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Call == call {

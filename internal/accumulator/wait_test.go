@@ -139,7 +139,7 @@ func TestResultsThatADecisionDidNotKnowAreFoundAgain(t *testing.T) {
 	c := history(t, outside())
 	r := Resume("c", c.State, 9)
 	c.Apply(Message{Channel: events.ChannelCall, Call: "c2", Sequence: 10, Lines: read(t, `{"type":"ToolResult","call":"c2","status":"failed","content":"x"}`)})
-	r.Settled(c)
+	r.TakeResults(c)
 	if diff := cmp.Diff(c.State, r.State); diff != "" {
 		t.Errorf("(-was +is)\n%s", diff)
 	}

@@ -162,7 +162,7 @@ func (c *cancelling) found(log []bus.Message) (state string, before *accumulator
 	case events.PhasePaused:
 		return pausedFor(s), s
 	}
-	if len(s.Begun) == 0 {
+	if len(s.Started) == 0 {
 		return "tools asked for", s
 	}
 	return "tools running", s

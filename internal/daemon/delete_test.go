@@ -145,7 +145,7 @@ func TestAConversationIsDeletedInTheMiddleOfATurn(t *testing.T) {
 			s.begin(&events.Settings{Policy: policy})
 			s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 			s.reach("a call", func() bool {
-				return len(s.state.Calls) > 0 && (policy != nil && s.state.Phase == events.PhasePaused || policy == nil && s.state.Begun[s.state.Calls[0].Call])
+				return len(s.state.Calls) > 0 && (policy != nil && s.state.Phase == events.PhasePaused || policy == nil && s.state.Started[s.state.Calls[0].Call])
 			})
 			call := s.state.Calls[0].Call
 			queued := s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "next"} })

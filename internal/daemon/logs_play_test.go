@@ -86,7 +86,7 @@ func answerLogs() map[string]recordedLog {
 				call := waiting(s.t, s.state, events.WaitApproval)
 				s.decide(events.RulingApprove, call, "")
 				s.restart()
-				s.reach("the start of the call", func() bool { return s.state.Begun[s.state.Calls[0].Call] })
+				s.reach("the start of the call", func() bool { return s.state.Started[s.state.Calls[0].Call] })
 				s.restartTools()
 				close(s.hold.gate)
 				s.over()

@@ -94,7 +94,7 @@ func playCancels(s *stage) {
 		}
 	}
 	s.tell(&events.UserMessage{Text: "several"})
-	s.reach("the calls", func() bool { return len(s.state.Calls) == 5 && s.state.Begun[s.state.Calls[0].Call] })
+	s.reach("the calls", func() bool { return len(s.state.Calls) == 5 && s.state.Started[s.state.Calls[0].Call] })
 	call := s.state.Calls[0].Call
 	s.tell(&events.Cancel{Call: call, Reason: "this one only"})
 	s.tell(&events.Cancel{Call: call})
@@ -116,7 +116,7 @@ func playCancels(s *stage) {
 func playArrivals(s *stage) {
 	runs := func(text string) {
 		s.tell(&events.UserMessage{Text: text})
-		s.reach("the call", func() bool { return len(s.state.Calls) > 0 && s.state.Begun[s.state.Calls[0].Call] })
+		s.reach("the call", func() bool { return len(s.state.Calls) > 0 && s.state.Started[s.state.Calls[0].Call] })
 	}
 	for _, a := range []events.Arrival{events.ArrivalQueue, events.ArrivalRefuse, events.ArrivalInterrupt, events.ArrivalSupersede, "sometime"} {
 		runs("gate")
@@ -165,7 +165,7 @@ func playMalformed(s *stage) {
 	s.answerTo("own-6")
 	s.over()
 	s.tell(&events.UserMessage{Text: "gate"})
-	s.reach("the call", func() bool { return len(s.state.Calls) > 0 && s.state.Begun[s.state.Calls[0].Call] })
+	s.reach("the call", func() bool { return len(s.state.Calls) > 0 && s.state.Started[s.state.Calls[0].Call] })
 	call := s.state.Calls[0].Call
 	s.raw(events.ChannelCall, call, "", `{"type":"ToolResult","attempt":"stranger","status":"ok","content":"forged"}`)
 	s.raw(events.ChannelCall, call, "", `{"type":"ToolResult","status":`)

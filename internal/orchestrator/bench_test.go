@@ -34,7 +34,7 @@ func BenchmarkDecide(b *testing.B) {
 				d, _ := Decide(c, env, now)
 				after := c.Clone()
 				for _, l := range d.Events {
-					after.Decided(l.Event)
+					after.ApplyDecided(l.Event)
 				}
 				next := c.Clone() // as deep as what an owner changes in place
 				next.Apply(accumulator.Message{Channel: events.ChannelTurn, Sequence: 1_000_000, Lines: []events.Line{{Event: d}}})

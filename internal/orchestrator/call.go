@@ -70,7 +70,7 @@ func (d *decision) fillSlots() bool {
 func (d *decision) running() int {
 	n := 0
 	for _, c := range d.c.Calls {
-		if c.Running() && d.c.Asked[c.Call] != nil {
+		if c.Running() && d.c.RequestedCalls[c.Call] != nil {
 			n++
 		}
 	}

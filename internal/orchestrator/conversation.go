@@ -39,7 +39,7 @@ func (c *conversation) unstarted() []events.Line {
 		lines = append(lines, events.Line{Event: r})
 	}
 	for _, call := range c.state.Calls {
-		if r := c.state.Asked[call.Call]; r != nil && call.Status == "" && !c.state.Begun[call.Call] {
+		if r := c.state.RequestedCalls[call.Call]; r != nil && call.Status == "" && !c.state.Started[call.Call] {
 			lines = append(lines, events.Line{Event: r})
 		}
 	}

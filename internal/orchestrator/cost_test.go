@@ -168,15 +168,15 @@ func old(calls int) *accumulator.Conversation {
 	for i := range calls {
 		turn := fmt.Sprintf("turn %d", i/10)
 		if i%10 == 0 {
-			c.Decided(&events.TurnStarted{Turn: turn})
+			c.ApplyDecided(&events.TurnStarted{Turn: turn})
 		}
-		c.Decided(&events.AssistantMessage{Turn: turn, Step: i, Message: events.Message{Role: events.RoleAssistant, Parts: []events.Part{
+		c.ApplyDecided(&events.AssistantMessage{Turn: turn, Step: i, Message: events.Message{Role: events.RoleAssistant, Parts: []events.Part{
 			{Kind: events.PartCall, Call: callID(i), Name: "g", Arguments: fmt.Sprintf(`{"to":%d,"of":"me"}`, i)}}}})
-		c.Decided(&events.ToolCallRefused{Turn: turn, Call: callID(i), Tool: "g", Status: events.StatusUnknown})
+		c.ApplyDecided(&events.ToolCallRefused{Turn: turn, Call: callID(i), Tool: "g", Status: events.StatusUnknown})
 	}
-	c.Decided(&events.TurnEnded{})
-	c.Decided(&events.TurnStarted{Turn: "now"})
-	c.Decided(&events.GenerationRequested{Turn: "now", Generation: "g", Step: 1, Try: 1})
+	c.ApplyDecided(&events.TurnEnded{})
+	c.ApplyDecided(&events.TurnStarted{Turn: "now"})
+	c.ApplyDecided(&events.GenerationRequested{Turn: "now", Generation: "g", Step: 1, Try: 1})
 	return c
 }
 

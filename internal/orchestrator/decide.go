@@ -102,7 +102,7 @@ type decision struct {
 
 func (d *decision) emit(e events.Event) {
 	d.out = append(d.out, e)
-	d.c.Decided(e)
+	d.c.ApplyDecided(e)
 	d.note(e)
 }
 

@@ -66,7 +66,7 @@ func hookCall(c *conversation, h events.PendingHook, now time.Time) *events.Hook
 	call := &events.HookCall{Hook: h.Name, When: h.When, Conversation: c.id, Turn: h.Turn,
 		TimeoutMS: patience.Milliseconds(), DeadlineMS: now.Add(patience).UnixMilli()}
 	if h.When == events.HookBefore {
-		call.Message = c.state.Transcript.Said(h.Turn)
+		call.Message = c.state.Transcript.FirstMessage(h.Turn)
 	} else {
 		call.Ended, call.Answer = c.state.Transcript.Ended(h.Turn)
 	}

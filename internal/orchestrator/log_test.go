@@ -98,7 +98,7 @@ func looks(c *accumulator.Conversation) string {
 		Document  accumulator.Document
 		Lost      []string // calls whose result cannot be read
 	}
-	v := view{State: c.State, Begun: c.Begun, Asked: len(c.Asked), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
+	v := view{State: c.State, Begun: c.Started, Asked: len(c.RequestedCalls), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
 	for _, in := range c.Inputs {
 		v.Inputs = append(v.Inputs, in.ID)
 	}

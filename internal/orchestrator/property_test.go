@@ -218,7 +218,7 @@ func fromTheMiddle(t *rapid.T, w *walk) {
 			}
 		}
 		r.Transcript = facts.Transcript
-		r.Settled(facts)
+		r.TakeResults(facts)
 		if diff := cmp.Diff(c.State, r.State); diff != "" {
 			t.Fatalf("Decision %d does not say what the fold says (-fold +decision)\n%s", m.Sequence, diff)
 		}
@@ -247,7 +247,7 @@ func forgottenLater(t *rapid.T, w *walk, inOrder, resumed *accumulator.Conversat
 			facts.Apply(m)
 		}
 		again := *resumed.Clone()
-		again.Settled(facts)
+		again.TakeResults(facts)
 		again.GenLane = whole.GenLane
 		if diff := cmp.Diff(whole.State, again.State); diff != "" {
 			t.Fatalf("forgotten after message %d and found again otherwise (-was +is)\n%s", m.Sequence, diff)

@@ -169,7 +169,7 @@ func (s *scene) restart() {
 			}
 		}
 		again.Transcript = facts.Transcript
-		again.Settled(facts)
+		again.TakeResults(facts)
 	}
 	for _, m := range s.messages[s.quiet:] {
 		again.Apply(m)

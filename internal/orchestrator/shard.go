@@ -210,7 +210,7 @@ func (s *shard) loadState(ctx context.Context, c *conversation) error {
 		return nil
 	})
 	said.Drain()
-	c.state.Settled(said)
+	c.state.TakeResults(said)
 	return err
 }
 

@@ -108,7 +108,7 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 	if call == nil {
 		old, known := d.called(v.call.Call)
 		switch {
-		case d.transcript.Asked(v.call.Call):
+		case d.transcript.IsLimitQuestion(v.call.Call):
 			return events.AnswerAlreadyDecided, "whether the turn may go on past this limit was decided already"
 		case !known:
 			return events.AnswerUnknownCall, "this conversation has no such call"

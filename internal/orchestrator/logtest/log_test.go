@@ -160,7 +160,7 @@ func view(t *testing.T, c *accumulator.Conversation) []byte {
 		Document  accumulator.Document `json:"document"`
 		CallLines []string             `json:"calls"`
 		Messages  []events.Message     `json:"messages"`
-	}{State: c.State, TurnLane: c.TurnLane, In: c.In, Begun: c.Begun, Asked: len(c.Asked), Settings: c.Transcript.Settings, Document: c.Transcript.Document, Messages: c.Transcript.Messages()}
+	}{State: c.State, TurnLane: c.TurnLane, In: c.In, Begun: c.Started, Asked: len(c.RequestedCalls), Settings: c.Transcript.Settings, Document: c.Transcript.Document, Messages: c.Transcript.Messages()}
 	for _, in := range c.Inputs {
 		v.Inputs = append(v.Inputs, in.ID)
 	}
@@ -172,7 +172,7 @@ func view(t *testing.T, c *accumulator.Conversation) []byte {
 		v.Requested = c.Requested.Generation
 	}
 	for _, k := range c.Transcript.Calls("") {
-		v.CallLines = append(v.CallLines, fmt.Sprintf("%s %s %s %s edited %q begun %t answered %t by %q: %s", k.Call, k.Tool, k.Arguments, k.Status, k.Edited, k.Begun, k.Answered, k.By, k.Content))
+		v.CallLines = append(v.CallLines, fmt.Sprintf("%s %s %s %s edited %q begun %t answered %t by %q: %s", k.Call, k.Tool, k.Arguments, k.Status, k.Edited, k.Started, k.Answered, k.By, k.Content))
 	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
