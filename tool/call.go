@@ -13,14 +13,14 @@ import (
 	contract "github.com/parleybus/parley/internal/tool"
 )
 
-// ErrDeclined says that the person who was asked declined to answer.
+// ErrDeclined is returned by [Ask] if the person declined to answer.
 var ErrDeclined = errors.New("the person declined to answer")
 
-// ErrNobody says that there is nobody to ask.
+// ErrNobody is returned by [Ask] if no person can be asked.
 var ErrNobody = errors.New("nobody can be asked during this call")
 
-// arguments reads the arguments of a call. Some models write whole numbers as 3.0,
-// which a schema takes for an integer and encoding/json does not.
+// arguments decodes the arguments of a call. Some models write integers as 3.0,
+// which a schema accepts as an integer and encoding/json does not.
 func arguments[In any](in contract.Input) (In, error) {
 	var args, again In
 	err := in.Decode(&args)
@@ -33,12 +33,12 @@ func arguments[In any](in contract.Input) (In, error) {
 	}
 	raw, failed := json.Marshal(whole(object))
 	if failed != nil || (contract.Input{Arguments: raw}).Decode(&again) != nil {
-		return args, err // what is wrong with what the model wrote
+		return args, err // the error of the model's own text
 	}
 	return again, nil
 }
 
-// whole writes 3.0 and 3e2 as 3 and 300, wherever they are in a value.
+// whole rewrites 3.0 and 3e2 as 3 and 300, at any depth of a value.
 func whole(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -57,11 +57,11 @@ func whole(v any) any {
 	return v
 }
 
-// callKey finds the call that runs in a context.
+// callKey is the context key of the running call.
 type callKey struct{}
 
-// call is a call that runs. Goroutines that a function leaves behind may still
-// use it: they are not heard.
+// call is a running call. Goroutines that outlive the function may still use
+// it; their output is dropped.
 type call struct {
 	contract.Input
 	mu    sync.Mutex
@@ -79,7 +79,7 @@ func during(ctx context.Context, in contract.Input, fn func(context.Context) (an
 	return fn(context.WithValue(ctx, callKey{}, c))
 }
 
-// of is the call that runs in ctx, or an empty one, so that functions can be
+// of returns the running call of ctx, or an empty one, so that functions can be
 // tested without a server.
 func of(ctx context.Context) *call {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
@@ -88,9 +88,9 @@ func of(ctx context.Context) *call {
 	return &call{}
 }
 
-// Progress tells people who watch how far the call is, a line at a time; the
-// model does not read it, and nothing keeps it. It may be called by several
-// goroutines. Outside of a call it does nothing.
+// Progress shows viewers the progress of the call, a line at a time. The model
+// does not read it, and it is not stored in HISTORY. It is safe for concurrent
+// use. Outside a call it does nothing.
 func Progress(ctx context.Context, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if !strings.HasSuffix(text, "\n") {
@@ -104,19 +104,18 @@ func Progress(ctx context.Context, format string, args ...any) {
 	}
 }
 
-// CallID is the id of the call that runs, the same in every run of it: the key
-// by which an [Idempotent] tool finds what it has done already. It is empty
-// outside of a call.
+// CallID returns the id of the running call, which is the same in every retry:
+// an [Idempotent] tool uses it as the key of its effect. It returns "" outside
+// a call.
 func CallID(ctx context.Context) string { return of(ctx).Call }
 
-// Conversation is the id of the conversation that the call belongs to; it is
-// empty outside of a call.
+// Conversation returns the id of the call's conversation, or "" outside a call.
 func Conversation(ctx context.Context) string { return of(ctx).Input.Conversation }
 
-// Ask asks a person in the middle of a call and waits for the answer. Answer is
-// bool for a question of yes or no, where declining is no, or a struct, whose
-// fields the person fills in. The error is [ErrDeclined], [ErrNobody], or why
-// nobody answered, such as ctx's end.
+// Ask asks a person a question during a call and blocks until the answer
+// arrives. Answer is bool for a question of yes or no, where declining is no,
+// or a struct, whose fields the person fills in. The error is [ErrDeclined],
+// [ErrNobody], or the reason for a missing answer, such as ctx.Err().
 func Ask[Answer any](ctx context.Context, message string) (Answer, error) {
 	var answer Answer
 	c := of(ctx)

@@ -1,32 +1,33 @@
-// Package tool makes Go functions into tools that the models of a Parley
-// deployment call. A tool is a function with a struct of arguments; [Serve] joins
-// the deployment over NATS and runs calls until its context ends. To run more
-// calls at once, start the program again, anywhere.
+// Package tool serves Go functions as tools for the models of a Parley
+// deployment. A tool is a function with a struct of arguments; [Serve] connects
+// to the deployment over NATS and runs calls until its context ends. To run
+// more calls at once, start more instances of the program, on any host.
 //
 // # Delivery
 //
-// Calls wait in a queue for each tool, shared by all programs that serve it. A
-// call goes to one of them at a time; a program that dies holds it for a few
-// seconds, then another takes it over. What happens then is the tool's effect
-// class:
+// Calls of a tool wait in its queue, shared by all programs that serve it. The
+// queue delivers a call to one of them at a time. If that program dies, another
+// one takes the call over some seconds later. The tool's effect class says what
+// happens then:
 //
-//   - [Pure]: it changes nothing. It is run again, as often as needed.
+//   - [Pure]: the tool changes nothing. It runs again, as often as needed.
 //   - [Idempotent]: a second run with the same [CallID] does no more than the
 //     first. It is run again.
-//   - [Once], which a tool is that says nothing: once it has begun it is never run
-//     again on its own. A call whose program died in the middle ends as unknown,
-//     and the model and the person read that.
+//   - [Once], the default: after it has started it is never retried
+//     automatically. A call whose program died ends as unknown, and the model and
+//     the person read that.
 //
-// Pure and idempotent tools so run at least once, Once tools at most once. A call
-// has one result, whatever happens: the log refuses a second.
+// So pure and idempotent tools run at least once, Once tools at most once. A
+// call has exactly one result: the log refuses a second one.
 //
 // # Arguments
 //
-// The schema of the arguments is made from the struct: names and optional fields
-// by the tags of encoding/json (omitempty, omitzero or a pointer makes a field
-// optional), descriptions by the tag jsonschema, the allowed values of a string
-// or number by the tag enum, comma between. Arguments are checked against it
-// before the function is called; what does not fit never reaches it.
+// The schema of the arguments is generated from the struct: names and optional
+// fields from the tags of encoding/json (omitempty, omitzero or a pointer makes
+// a field optional), descriptions from the tag jsonschema, the allowed values
+// of a string or number from the tag enum, separated by commas. Arguments are
+// validated against the schema before the function is called; invalid arguments
+// never reach it.
 //
 //	type Args struct {
 //		City string `json:"city" jsonschema:"name of the city"`
@@ -35,30 +36,33 @@
 //
 // # Results
 //
-// What the function returns decides what the model reads:
+// The type of the function's result decides what the model reads:
 //
-//   - a string: it as it is;
+//   - a string: the string unchanged;
 //   - a struct or a map: compact JSON, which programs get as data too, checked
 //     against a schema made from the type;
-//   - []byte: text where it is valid UTF-8, else an attachment;
-//   - [Attachment], []Attachment, [Result]: files and images beside a text;
-//   - struct{}: that it is done;
+//   - []byte: text if it is valid UTF-8, else an attachment;
+//   - [Attachment], []Attachment, [Result]: files and images in addition to a text;
+//   - struct{}: a note that the call is done;
 //   - other values: compact JSON.
 //
-// A result may be long: above 256 KB it is stored by reference and the model
-// reads its beginning and how to read on. [ResultBytes] sets the tool's own bound.
+// A result may be long: above 256 KB it is stored by reference, and the model
+// reads its start and how to read the rest. [ResultBytes] sets the tool's own
+// bound.
 //
 // # Errors
 //
-// The model reads every error. [Fail] says in the author's words what to do
-// about it. [Retry] has the call run again later, where the effect class allows.
-// Of any other error the model reads at most 4 KB. A panic fails the call, not
-// the program. An error ends the call, not the turn: the model goes on from it.
+// The model reads every error. [Fail] makes an error with the author's own text
+// for the model. [Retry] makes the worker retry the call later, if the effect
+// class allows it. Of any other error the model reads at most 4 KB. A panic
+// fails the call, not the program. An error ends the call, not the turn: the
+// model continues with the error as the result.
 //
 // # Cancellation
 //
-// The context of a function ends when a person stops the call or its turn, when
-// its time is up ([Timeout], 2 minutes by default), and when the program stops
-// and its time to drain is over. A function that ignores it holds its place, and
-// what it returns after that is dropped or reported as the class says.
+// The context of a function is cancelled when a person stops the call or its
+// turn, when its timeout expires ([Timeout], 2 minutes by default), and when
+// the program stops and its drain time is over. A function that ignores its
+// context keeps its slot, and its result is dropped or reported as its effect
+// class says.
 package tool

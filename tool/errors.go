@@ -11,17 +11,17 @@ import (
 	contract "github.com/parleybus/parley/internal/tool"
 )
 
-// errorBytes is how much of an error the model reads that was not written for
-// it, in bytes.
+// errorBytes bounds the part of an ordinary error that the model reads, in
+// bytes.
 const errorBytes = 4 << 10
 
-// Fail makes an error that the model reads as it is: say what happened, to what,
-// and what to do next. The call is not run again.
+// Fail returns an error whose text the model reads unchanged: say what
+// happened, to what, and what to do next. The call is not retried.
 func Fail(format string, args ...any) error { return contract.Fail(format, args...) }
 
-// Retry makes an error that may pass: the call is run again after that time, or
-// after one that grows with each run when it is 0. A [Once] tool is not run
-// again, and after the last run the model reads err.
+// Retry returns a transient error: the call is retried after the given delay,
+// or, if it is 0, after a backoff that grows with each retry. A [Once] tool is
+// not retried. After the last retry the model reads err.
 func Retry(err error, after time.Duration) error {
 	if err == nil {
 		err = errors.New("it is not available now")
@@ -29,17 +29,17 @@ func Retry(err error, after time.Duration) error {
 	return contract.Retry(err, max(after, 0))
 }
 
-// readable is what the model may read of the error of a function, and what the
-// worker needs to know of it.
+// readable converts the error of a function to one with the text that the model
+// may read, and the status that the worker needs.
 func readable(ctx context.Context, name string, err error) error {
 	if f, ok := errors.AsType[*contract.Failure](err); ok && err.Error() != "" {
 		if text := strings.ToValidUTF8(err.Error(), "\uFFFD"); text != f.Message {
-			return contract.Fail("%s", text) // it was wrapped: what is around it counts
+			return contract.Fail("%s", text) // it was wrapped: the outer text counts
 		}
 		return f
 	}
 	if status := contract.StatusOf(err); status != events.StatusFailed && status != events.StatusTimeout && status != events.StatusCancelled {
-		return err // [Ask] says how the call ends
+		return err // the error of [Ask] has the status
 	}
 	text := clip(err.Error())
 	if text == "" {
@@ -51,12 +51,12 @@ func readable(ctx context.Context, name string, err error) error {
 	if ctx.Err() != nil {
 		return &stopped{text, err}
 	}
-	// A deadline of its own is a failure: the call was neither cancelled nor out
-	// of time.
+	// The function's own deadline is a failure: the call was neither cancelled
+	// nor timed out.
 	return contract.Fail("%s", text)
 }
 
-// stopped is the error of a function whose context had ended.
+// stopped returns the error of a function whose context has ended.
 type stopped struct {
 	text string
 	err  error
@@ -65,7 +65,7 @@ type stopped struct {
 func (s *stopped) Error() string { return s.text }
 func (s *stopped) Unwrap() error { return s.err }
 
-// clip cuts a text to errorBytes, and says so.
+// clip cuts a text to errorBytes and appends a note that it was cut.
 func clip(text string) string {
 	if len(text) <= errorBytes {
 		return strings.ToValidUTF8(text, "\uFFFD")

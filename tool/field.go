@@ -15,12 +15,12 @@ import (
 type field struct {
 	reflect.StructField
 	name     string
-	depth    int  // of embedding: the least deep of a name counts
+	depth    int  // of embedding: the shallowest field of a name counts
 	optional bool // it may be absent
 	quoted   bool // a number or bool within a string
 }
 
-// object makes the schema of a struct.
+// object returns the schema of a struct.
 func (w *walker) object(t reflect.Type) (*jsonschema.Schema, error) {
 	if slices.Contains(w.open, t) {
 		return nil, w.problem(t, "%s contains itself: a schema of it has no end; take a flat list whose items name their parent", t)
@@ -33,7 +33,7 @@ func (w *walker) object(t reflect.Type) (*jsonschema.Schema, error) {
 	}
 	s := &jsonschema.Schema{Type: "object", Properties: map[string]*jsonschema.Schema{}}
 	if w.input {
-		// A name that is not known is a mistake of the model's: it should be told.
+		// An unknown name is an error of the model, which should get an error.
 		s.AdditionalProperties = &jsonschema.Schema{Not: &jsonschema.Schema{}}
 	}
 	for i, f := range all {
@@ -59,8 +59,8 @@ func (w *walker) object(t reflect.Type) (*jsonschema.Schema, error) {
 	return s, nil
 }
 
-// fields lists the fields of a struct and of those embedded in it, by the rules
-// of encoding/json.
+// fields returns the fields of a struct and of its embedded structs, by the
+// rules of encoding/json.
 func (w *walker) fields(t reflect.Type, depth int, optional bool) ([]field, error) {
 	var all []field
 	for f := range t.Fields() {
@@ -95,7 +95,7 @@ func (w *walker) fields(t reflect.Type, depth int, optional bool) ([]field, erro
 	return all, nil
 }
 
-// embedded lists the fields that an embedded struct lends to the one around it.
+// embedded returns the fields that an embedded struct promotes.
 func (w *walker) embedded(f reflect.StructField, inner reflect.Type, depth int, optional bool) ([]field, error) {
 	if slices.Contains(w.open, inner) {
 		return nil, w.problem(inner, "%s is embedded in itself: a schema of it has no end", inner)
@@ -109,14 +109,14 @@ func (w *walker) embedded(f reflect.StructField, inner reflect.Type, depth int, 
 	return w.fields(inner, depth+1, optional || pointer)
 }
 
-// property makes the schema of a field.
+// property returns the schema of a field.
 func (w *walker) property(f field) (*jsonschema.Schema, error) {
 	s, err := w.schema(f.Type)
 	if err != nil {
 		return nil, err
 	}
 	if f.optional && s.Types != nil && s.Types[0] == "null" {
-		s.Type, s.Types = s.Types[1], nil // what would be null is absent
+		s.Type, s.Types = s.Types[1], nil // null means absent
 	}
 	if f.quoted && (s.Type == "integer" || s.Type == "number" || s.Type == "boolean") {
 		s = &jsonschema.Schema{Type: "string", Description: s.Type + " as text"}
@@ -135,7 +135,7 @@ func (w *walker) property(f field) (*jsonschema.Schema, error) {
 	return s, nil
 }
 
-// enumerate allows only some values, of the items when it is a list.
+// enumerate restricts the allowed values, of the items if the field is a list.
 func enumerate(s *jsonschema.Schema, values string) error {
 	if s.Items != nil {
 		return enumerate(s.Items, values)

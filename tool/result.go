@@ -12,30 +12,29 @@ import (
 	contract "github.com/parleybus/parley/internal/tool"
 )
 
-// Result is for functions that say themselves what the model reads, what
-// programs get, and what is attached.
+// Result is the return type of functions that set the model's text, the
+// structured result and the attachments separately.
 type Result struct {
-	// Content is what the model reads. When it is empty the model reads
-	// Structured as JSON, or which files are attached.
+	// Content is the text that the model reads. If it is empty the model reads
+	// Structured as JSON, or the list of attached files.
 	Content string
-	// Structured is the result as data, for programs; nil when there is none.
+	// Structured is the result as data, for programs; nil means none.
 	Structured any
 	// Attachments are stored by reference and shown to people.
 	Attachments []Attachment
 }
 
-// Attachment is a file or an image that a tool gives.
+// Attachment is a file or an image that a tool returns.
 type Attachment struct {
 	Name string // a file's name or a URI; may be empty
-	MIME string // media type; found out from the bytes when empty
+	MIME string // media type; detected from the bytes if empty
 	Data []byte
 }
 
-// encoder makes a result of what a function returned.
+// encoder converts the return value of a function to a result.
 type encoder func(out any) (contract.Result, error)
 
-// output makes or checks the schema of the result and decides what becomes of
-// it.
+// output generates or checks the schema of the result and selects its encoder.
 func (d *definition) output(t reflect.Type) encoder {
 	if d.spec.Output != nil {
 		schema, err := given(d.spec.Output)
@@ -58,8 +57,8 @@ func (d *definition) output(t reflect.Type) encoder {
 	object := (top.Kind() == reflect.Struct || top.Kind() == reflect.Map) && !marshals(top, false) && !isText(top, false)
 	w := walker{}
 	if d.spec.Output == nil {
-		// Only objects are data for programs; of the others it is checked that
-		// they can be written.
+		// Only objects are structured results; other values must only be
+		// encodable.
 		s, err := w.schema(top)
 		if err == nil && object {
 			s.Type, s.Types = "object", nil
@@ -83,8 +82,8 @@ func (d *definition) output(t reflect.Type) encoder {
 	}
 }
 
-// written finds the encoder of a type that is text or files. Others are data, and
-// written as JSON.
+// written returns the encoder of a type that is text or files. Other types are
+// data, encoded as JSON.
 func written(t reflect.Type) (_ encoder, isData bool) {
 	switch {
 	case t == reflect.TypeFor[Result]():
@@ -117,7 +116,7 @@ func text(s string) contract.Result {
 	return contract.Result{Content: strings.ToValidUTF8(s, "\uFFFD")}
 }
 
-// contract is the result as the worker takes it.
+// contract returns the result in the worker's type.
 func (r Result) contract() (contract.Result, error) {
 	out := text(r.Content)
 	if r.Structured != nil {
@@ -143,8 +142,8 @@ func (r Result) contract() (contract.Result, error) {
 	return out, nil
 }
 
-// compact writes a value as JSON that a model reads well: without escapes for
-// HTML, and nothing as an empty list or object.
+// compact encodes a value as JSON for a model: without HTML escapes, and nil as
+// an empty list or object.
 func compact(out any) (json.RawMessage, error) {
 	v := reflect.ValueOf(out)
 	for v.Kind() == reflect.Pointer && !v.IsNil() {

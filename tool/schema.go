@@ -16,13 +16,13 @@ import (
 	contract "github.com/parleybus/parley/internal/tool"
 )
 
-// Bounds of a schema. It goes to the model with every request.
+// Bounds of a schema, which every request to the model contains.
 const (
 	schemaBytes = 64 << 10
 	schemaParts = 2000
 )
 
-// input makes or checks the schema of the arguments.
+// input generates or checks the schema of the arguments.
 func (d *definition) input(t reflect.Type) {
 	if d.spec.Schema == nil {
 		schema, err := inputSchema(t)
@@ -44,7 +44,7 @@ func (d *definition) input(t reflect.Type) {
 	}
 }
 
-// inputSchema is the schema of a struct of arguments.
+// inputSchema returns the schema of a struct of arguments.
 func inputSchema(t reflect.Type) (json.RawMessage, error) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -60,7 +60,8 @@ func inputSchema(t reflect.Type) (json.RawMessage, error) {
 	return given(s)
 }
 
-// given is a schema as compact JSON, within bounds, that compiles.
+// given returns a schema as compact JSON after checking that it is within
+// bounds and compiles.
 func given(schema any) (json.RawMessage, error) {
 	raw, err := json.Marshal(schema)
 	if err != nil {
@@ -76,7 +77,7 @@ func given(schema any) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// unnamed drops the name of a tool that has none yet.
+// unnamed removes the tool's name from an error before the tool has one.
 func unnamed(err error) error {
 	if text, ok := strings.CutPrefix(err.Error(), `tool "": `); ok {
 		return errors.New(text)
@@ -84,15 +85,15 @@ func unnamed(err error) error {
 	return err
 }
 
-// walker makes a schema of a type, of what encoding/json reads into it or writes
-// of it. The library's own walk is not asked for types made of others: it allows
-// null for every slice and pointer, which many models and clients trip over,
-// takes []byte for a list of numbers, types that write themselves for what they
-// are made of, and does not nest embedded structs that have a name.
+// walker generates the schema of a type, for decoding or for encoding with
+// encoding/json. The library's own walk is not used for composite types: it
+// allows null for every slice and pointer, which many models and clients do not
+// handle, treats []byte as a list of numbers, ignores custom JSON methods, and
+// does not nest named embedded structs.
 type walker struct {
 	input bool
-	path  []string       // fields down to where the walk is
-	open  []reflect.Type // structs it is in
+	path  []string       // field names from the root to the current type
+	open  []reflect.Type // enclosing structs
 	parts int
 }
 
@@ -102,14 +103,14 @@ func (w *walker) problem(t reflect.Type, format string, args ...any) error {
 	}
 	where := t.String()
 	if t.Name() == "" && t.Kind() == reflect.Struct {
-		where = "struct" // its name would be its whole text
+		where = "struct" // its name would be its complete source text
 	}
 	where = strings.Join(append([]string{where}, w.path...), ".")
 	return fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...))
 }
 
-// schema makes the schema of a type, and of a value that may be null where the
-// type says so and results are written.
+// schema returns the schema of a type. In results, values of nullable types may
+// be null.
 func (w *walker) schema(t reflect.Type) (*jsonschema.Schema, error) {
 	if w.parts++; w.parts > schemaParts {
 		return nil, w.problem(t, "the schema has more than %d parts: take fewer fields", schemaParts)
@@ -150,8 +151,8 @@ func (w *walker) schema(t reflect.Type) (*jsonschema.Schema, error) {
 	return jsonschema.ForType(t, nil)
 }
 
-// nullable allows null where encoding/json writes it. Arguments are never null:
-// what is optional is left out.
+// nullable allows null where encoding/json may write it. Arguments are never
+// null: an optional argument is absent.
 func (w *walker) nullable(s *jsonschema.Schema) *jsonschema.Schema {
 	if !w.input && s != nil && s.Type != "" {
 		s.Types, s.Type = []string{"null", s.Type}, ""
@@ -159,8 +160,7 @@ func (w *walker) nullable(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// known is the schema of a type that is not written as what it is made of, or
-// nil.
+// known returns the schema of a type with its own JSON form, or nil.
 func (w *walker) known(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[time.Time]():
@@ -185,11 +185,12 @@ func (w *walker) known(t reflect.Type) *jsonschema.Schema {
 	return nil
 }
 
-// anything is a schema that says nothing. It has a description because the
-// library writes an empty one as true, which not every provider takes.
+// anything returns a schema that allows any value. It has a description because
+// the library encodes an empty schema as true, which not every provider
+// accepts.
 func anything() *jsonschema.Schema { return &jsonschema.Schema{Description: "any JSON value"} }
 
-// marshals reports whether a type reads or writes its JSON itself.
+// marshals reports whether a type has its own JSON methods.
 func marshals(t reflect.Type, input bool) bool {
 	if input {
 		return implements[json.Unmarshaler](t)
@@ -197,7 +198,7 @@ func marshals(t reflect.Type, input bool) bool {
 	return implements[json.Marshaler](t)
 }
 
-// isText reports whether a type reads or writes itself as text.
+// isText reports whether a type has its own text methods.
 func isText(t reflect.Type, input bool) bool {
 	if input {
 		return implements[encoding.TextUnmarshaler](t)
@@ -209,7 +210,7 @@ func implements[I any](t reflect.Type) bool {
 	return t.Implements(reflect.TypeFor[I]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[I]())
 }
 
-// isBytes reports whether encoding/json writes a type as base64.
+// isBytes reports whether encoding/json encodes a type as base64.
 func isBytes(t reflect.Type, input bool) bool {
 	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !marshals(t.Elem(), input) && !isText(t.Elem(), input)
 }

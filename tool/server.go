@@ -18,51 +18,52 @@ import (
 	"github.com/parleybus/parley/internal/worker"
 )
 
-// Server serves tools. The zero value is ready: it finds the NATS server and the
-// credentials in the environment, under the names that Parley's own programs
-// read: NATS_URL, NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD,
-// NATS_CA, NATS_CERT and NATS_KEY, and NATS_INBOX_PREFIX, each also as NAME_FILE
-// for a file that holds the value. A field that is set stands over its variable.
+// Server serves tools. The zero value is ready to use: it reads the address of
+// the NATS server and the credentials from the environment, from the variables
+// that Parley's own programs read: NATS_URL, NATS_CREDS, NATS_NKEY, NATS_TOKEN,
+// NATS_USER and NATS_PASSWORD, NATS_CA, NATS_CERT and NATS_KEY, and
+// NATS_INBOX_PREFIX, each also as NAME_FILE for a file that holds the value. A
+// field that is set overrides its variable.
 type Server struct {
-	// URL of the NATS server, or several with commas between;
-	// nats://127.0.0.1:4222, where `parley up` serves, when there is none.
+	// URL of the NATS server, or several separated by commas; by default
+	// nats://127.0.0.1:4222, the address of `parley up`.
 	URL string
 	// Creds and NKey are files; CA, Cert and Key are those of TLS.
 	Creds, NKey, Token, User, Password, CA, Cert, Key string
-	// InboxPrefix is where a user with restricted permissions gets its answers:
-	// _INBOX_tool-worker for one with those of a tool-worker.
+	// InboxPrefix is the inbox prefix of a user with restricted permissions:
+	// _INBOX_tool-worker for the permissions of a tool-worker.
 	InboxPrefix string
-	// Name of this worker among the others, in logs and in `parley tools`: letters,
-	// digits, _ and -. Made from host and process when empty. A few letters are
-	// added, so that no two workers ever have the same name.
+	// Name of this worker in logs and in `parley tools`: letters, digits, _ and
+	// -. By default it is made from host and process. A few random letters are
+	// appended, so that no two workers have the same name.
 	Name string
-	// Slots is how many calls of each tool run at once; 16 when zero. MaxCalls is
-	// how many of all tools together do; no bound when zero.
+	// Slots is the number of calls of each tool that run at once; 16 if zero.
+	// MaxCalls bounds the calls of all tools together; no bound if zero.
 	Slots, MaxCalls int
-	// Drain is how long calls that run may go on after ctx has ended; 10 s when
-	// zero, not at all when negative.
+	// Drain is how long running calls may continue after ctx has ended; 10 s if
+	// zero, not at all if negative.
 	Drain time.Duration
-	// Log receives what happens; slog.Default() when nil.
+	// Log receives log records; slog.Default() if nil.
 	Log *slog.Logger
 	// Options are passed to [nats.Connect], such as [nats.InProcessServer].
 	Options []nats.Option
 }
 
-// Serve serves tools on the NATS server at url, with everything else as
-// [Server] has it: an empty url means NATS_URL. See [Server.Serve].
+// Serve serves tools on the NATS server at url, with the defaults of [Server];
+// an empty url means NATS_URL. See [Server.Serve].
 func Serve(ctx context.Context, url string, tools ...Tool) error {
 	return Server{URL: url}.Serve(ctx, tools...)
 }
 
 // Serve announces tools and runs their calls until ctx ends. Then it takes no
-// more calls, lets those that run end within Drain, and hands the others back for
-// other workers at once, as far as their effect class allows. It returns nil
-// after that. It waits for a NATS server or a deployment that is not there yet,
-// and outlives their absence. A tool whose name another worker serves with another
-// schema or effect class is not served until that one has gone; the log says so.
-// The error says which definitions are wrong, before
-// anything is served; that the server refuses the credentials; or that ctx ended
-// before there was a server.
+// more calls, lets running calls finish within Drain, hands the others back to
+// other workers at once, if their effect class allows it, and returns nil. It
+// waits for a NATS server or a deployment that does not exist yet, and
+// reconnects after outages. If another worker serves a tool of the same name
+// with another schema or effect class, Serve logs that and does not serve the
+// tool until that worker has stopped. Serve returns an error if definitions are
+// wrong, before it serves anything; if the server refuses the credentials; or
+// if ctx ended before a server was reachable.
 func (s Server) Serve(ctx context.Context, tools ...Tool) error {
 	registry, err := registry(tools)
 	if err != nil {
@@ -93,7 +94,7 @@ func (s Server) Serve(ctx context.Context, tools ...Tool) error {
 	return nil
 }
 
-// registry is the tools that can be served, or all that is wrong with them.
+// registry returns the tools to serve, or all errors in their definitions.
 func registry(tools []Tool) (*contract.Registry, error) {
 	if len(tools) == 0 {
 		return nil, errors.New("serve tools: there are none: give Serve at least one")
@@ -113,8 +114,8 @@ func registry(tools []Tool) (*contract.Registry, error) {
 	return contract.New(all...)
 }
 
-// config is how to reach the NATS server: what is set here, over what the
-// environment says.
+// config returns the connection settings: the fields that are set, else the
+// environment.
 func (s Server) config(environment bus.Config) bus.Config {
 	return bus.Config{
 		URL: s.URL, Creds: s.Creds, NKey: s.NKey, Token: s.Token, User: s.User, Password: s.Password, CA: s.CA, Cert: s.Cert, Key: s.Key,
@@ -122,7 +123,7 @@ func (s Server) config(environment bus.Config) bus.Config {
 	}.Or(environment)
 }
 
-// ownName is a name from host and process.
+// ownName returns a name made from host and process.
 func ownName() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -12,29 +12,30 @@ import (
 	contract "github.com/parleybus/parley/internal/tool"
 )
 
-// Tool is a function that models can call. Make it with [Func]. It may be served
-// by several servers at once.
+// Tool is a function that models can call. Create it with [Func]. Several
+// servers may serve it at once.
 type Tool struct {
 	spec events.ToolSpec
 	run  func(ctx context.Context, in contract.Input) (contract.Result, error)
 	err  error
 }
 
-// Err says why the tool cannot be served, and how to repair its definition;
-// [Serve] returns the same. It is nil for a tool that can be.
+// Err returns why the tool cannot be served, and how to fix its definition;
+// [Serve] returns the same error. It is nil for a valid tool.
 func (t Tool) Err() error { return t.err }
 
-// Name is the name that models call the tool by; empty if the definition is wrong.
+// Name returns the name by which models call the tool; "" if the definition is
+// wrong.
 func (t Tool) Name() string { return t.spec.Name }
 
-// Schemas are the JSON Schemas of the tool's arguments and of its result as data;
-// output is nil when the result is text only.
+// Schemas returns the JSON Schemas of the tool's arguments and of its
+// structured result; output is nil if the result is text only.
 func (t Tool) Schemas() (input, output json.RawMessage) { return t.spec.Schema, t.spec.Output }
 
-// Option says something about a tool to [Func].
+// Option sets a property of a tool in [Func].
 type Option func(*definition)
 
-// definition is what the options of a tool come to.
+// definition holds the options of a tool.
 type definition struct {
 	spec     events.ToolSpec
 	problems []error
@@ -51,19 +52,19 @@ func (d *definition) effect(e events.Effect) {
 	d.spec.Effect = e
 }
 
-// Pure says that the tool changes nothing: it may be run any number of times.
+// Pure marks a tool that changes nothing: it may run any number of times.
 func Pure() Option { return func(d *definition) { d.effect(events.EffectPure) } }
 
-// Idempotent says that a second run with the same [CallID] changes no more than
-// the first.
+// Idempotent marks a tool for which a second run with the same [CallID] changes
+// nothing more than the first.
 func Idempotent() Option { return func(d *definition) { d.effect(events.EffectIdempotent) } }
 
-// Once says that the tool must never be run again on its own once it has begun.
-// It is what a tool is that says nothing.
+// Once marks a tool that is never retried after it has started. This is the
+// default.
 func Once() Option { return func(d *definition) { d.effect(events.EffectOnce) } }
 
-// Timeout is how long a call may take, at least a millisecond; 2 minutes when a
-// tool does not say.
+// Timeout sets the timeout of a call, at least a millisecond; 2 minutes by
+// default.
 func Timeout(longest time.Duration) Option {
 	return func(d *definition) {
 		if d.spec.TimeoutMS = longest.Milliseconds(); longest < time.Millisecond {
@@ -72,8 +73,8 @@ func Timeout(longest time.Duration) Option {
 	}
 }
 
-// Concurrency is how many calls of the tool one server runs at once;
-// [Server.Slots] when a tool does not say.
+// Concurrency sets the number of calls of the tool that one server runs at
+// once; [Server.Slots] by default.
 func Concurrency(n int) Option {
 	return func(d *definition) {
 		if d.spec.Concurrency = n; n < 1 {
@@ -82,8 +83,8 @@ func Concurrency(n int) Option {
 	}
 }
 
-// ResultBytes is how long a result may be, in bytes; the call fails when it is
-// longer.
+// ResultBytes bounds the length of a result, in bytes; a call with a longer
+// result fails.
 func ResultBytes(n int64) Option {
 	return func(d *definition) {
 		if d.spec.ResultBytes = n; n < 1 {
@@ -92,25 +93,25 @@ func ResultBytes(n int64) Option {
 	}
 }
 
-// InputSchema is the JSON Schema of the arguments, an object, in place of the one
-// made from In; In may then be anything that encoding/json reads an object into,
-// such as map[string]any or json.RawMessage.
+// InputSchema sets the JSON Schema of the arguments, an object, instead of the
+// one generated from In; In may then be any type into which encoding/json
+// decodes an object, such as map[string]any or json.RawMessage.
 func InputSchema(schema string) Option {
 	return func(d *definition) { d.spec.Schema = json.RawMessage(schema) }
 }
 
-// OutputSchema is the JSON Schema of the result, in place of the one made from
-// Out. The result is then data, whatever Out is, and the call fails when it does
-// not fit.
+// OutputSchema sets the JSON Schema of the result, instead of the one generated
+// from Out. The result is then structured data, whatever Out is, and the call
+// fails if it does not fit the schema.
 func OutputSchema(schema string) Option {
 	return func(d *definition) { d.spec.Output = json.RawMessage(schema) }
 }
 
-// Func makes a tool of a function. The name is 1 to 64 letters, digits, _ and -;
-// the description is what the model chooses by. In is a struct, the arguments;
-// struct{} for none. fn may be called by several goroutines at once. The package
-// says what becomes of Out and the error. A definition that is wrong is reported
-// by [Serve] and [Tool.Err].
+// Func creates a tool from a function. The name is 1 to 64 letters, digits, _
+// and -; the model chooses a tool by its description. In is a struct, the
+// arguments; struct{} for none. fn may be called by several goroutines at once.
+// The package comment describes how Out and the error are used. [Serve] and
+// [Tool.Err] report a wrong definition.
 func Func[In, Out any](name, description string, fn func(context.Context, In) (Out, error), opts ...Option) Tool {
 	d := &definition{spec: events.ToolSpec{Name: name, Description: description}}
 	for _, opt := range opts {
@@ -125,7 +126,7 @@ func Func[In, Out any](name, description string, fn func(context.Context, In) (O
 		return Tool{spec: d.spec, err: fmt.Errorf("tool %q: %w", name, err)}
 	}
 	t := Tool{spec: d.spec}
-	// The registry has the last word on names and schemas, here as in Serve.
+	// The registry checks names and schemas, here and in Serve.
 	if _, t.err = contract.New(served{t}); t.err != nil {
 		return t
 	}
@@ -143,7 +144,7 @@ func Func[In, Out any](name, description string, fn func(context.Context, In) (O
 	return t
 }
 
-// served is a tool as the worker runs it.
+// served adapts a tool to the worker's interface.
 type served struct{ Tool }
 
 // Spec implements the contract of a tool.
