@@ -16,10 +16,10 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// FromHTTP makes the error of an answer that was refused: an HTTP status other
-// than 2xx, or a body that is not the stream that was asked for. The class comes
-// from the body's words and the status as [FromPayload] says; RetryAfterMS from
-// Retry-After-Ms, Retry-After, or what the message asks for, at most a day.
+// FromHTTP returns the error of a refusal: an HTTP status other than 2xx, or a
+// body that is not the requested stream. The class follows from the body's text
+// and the status as in [FromPayload]; RetryAfterMS from Retry-After-Ms,
+// Retry-After, or the text of the message, at most a day.
 func FromHTTP(status int, header http.Header, body []byte) *events.Error {
 	e := FromPayload(body)
 	e.HTTPStatus = status
@@ -34,20 +34,20 @@ func FromHTTP(status int, header http.Header, body []byte) *events.Error {
 	return e
 }
 
-// Bounds of what is taken from an error body.
+// Bounds for error bodies.
 const (
 	maxQuote   = 500 // bytes quoted of a body that has no message of its own
 	maxNesting = 8   // error objects within error objects
 )
 
-// FromPayload makes the error of an error object as providers write it: an
-// object, an object in "error", "errors" or "detail", a list of them, a string,
-// or text that is no JSON. The class follows from type, code and words; it is
-// ErrInternal when nothing is known.
+// FromPayload returns the error of a provider's error object: an object, an
+// object in "error", "errors" or "detail", a list of them, a string, or text
+// that is not JSON. The class follows from type, code and text; it is
+// ErrInternal if nothing is known.
 //
-// An account without money (insufficient_quota and its like) is ErrAuth although
-// providers answer 429: ErrRateLimited is retried, and waiting does not help.
-// Code tells it from a wrong key.
+// An account without credit (insufficient_quota and the like) is ErrAuth
+// although providers answer 429: ErrRateLimited is retried, and waiting does
+// not help. Code distinguishes it from a wrong key.
 func FromPayload(raw []byte) *events.Error {
 	e := fromPayload(bytes.TrimSpace(raw), maxNesting)
 	e.Message = strings.ToValidUTF8(e.Message, "\uFFFD")
@@ -56,9 +56,10 @@ func FromPayload(raw []byte) *events.Error {
 	return e
 }
 
-// FromRead makes the error of a request or a body that could not be read. A
-// cancelled context counts before err; its cause, when that is an
-// [events.Error], is the error. So is err itself.
+// FromRead returns the error of a request or a body that could not be read. A
+// cancelled context takes precedence over err; if its cause is an
+// [events.Error], FromRead returns the cause. If err is an [events.Error],
+// FromRead returns err.
 func FromRead(ctx context.Context, err error) *events.Error {
 	if cause := context.Cause(ctx); cause != nil {
 		if e, ok := errors.AsType[*events.Error](cause); ok {
@@ -72,8 +73,8 @@ func FromRead(ctx context.Context, err error) *events.Error {
 	return &events.Error{Class: events.ErrNetwork, Message: fmt.Sprintf("the connection to the provider failed: %v", err)}
 }
 
-// payload is an error object of any provider. Fields stay raw: each of them has
-// been seen as a string, a number, an object and null.
+// payload is an error object of any provider. Fields stay raw: providers send
+// each of them as a string, a number, an object or null.
 type payload struct {
 	Error    json.RawMessage `json:"error"`
 	Errors   json.RawMessage `json:"errors"`
@@ -105,7 +106,7 @@ func fromPayload(raw []byte, depth int) *events.Error {
 			continue
 		}
 		e := fromPayload(inner, depth-1)
-		if e.Code == "" && code != "" { // {"error":"words","code":…}
+		if e.Code == "" && code != "" { // {"error":"text","code":…}
 			e.Code, e.Class = code, classOf(typ, code, e.Message)
 		}
 		return e
@@ -126,7 +127,8 @@ func fromPayload(raw []byte, depth int) *events.Error {
 	return e
 }
 
-// plain is a field as text: a string unquoted, null nothing, the rest its JSON.
+// plain returns a field as text: a string unquoted, null as "", other values as
+// JSON.
 func plain(raw json.RawMessage) string {
 	var s string
 	if len(raw) == 0 || json.Unmarshal(raw, &s) == nil {
@@ -135,9 +137,8 @@ func plain(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// fromText makes the error of text that is no JSON; of a web page its title
-// counts. A page that does not say what is wrong comes from somebody else than
-// the provider.
+// fromText returns the error of text that is not JSON; of a web page it uses
+// the title. A page without an error message does not come from the provider.
 func fromText(text string) *events.Error {
 	if !strings.HasPrefix(text, "<") {
 		said := clip(text)
@@ -163,7 +164,7 @@ func clip(s string) string {
 }
 
 // classOf finds the class of an error object. Several providers repeat the HTTP
-// status as the code; within HTTP 200 it is the only place where it stands.
+// status as the code; within HTTP 200 only the code has it.
 func classOf(typ, code, message string) events.ErrorClass {
 	class := classOfWords(typ+" "+code, message)
 	if status, err := strconv.Atoi(code); err == nil {
@@ -172,9 +173,9 @@ func classOf(typ, code, message string) events.ErrorClass {
 	return class
 }
 
-// weigh decides between the class that the words give and the one the status
-// gives. The words win where they name what neither waiting nor another key can
-// mend, or an account without money; otherwise the status does.
+// weigh chooses between the class of the text and the class of the status. The
+// text wins if it names an error that neither waiting nor another key can fix,
+// or an account without credit; otherwise the status wins.
 func weigh(words events.ErrorClass, status int) events.ErrorClass {
 	var by events.ErrorClass
 	switch {
@@ -200,9 +201,9 @@ func weigh(words events.ErrorClass, status int) events.ErrorClass {
 	return by
 }
 
-// classOfWords maps what providers write into types, codes and messages to a
-// class; the first match stands. invalid_request_error is no more than a hint:
-// OpenAI, Anthropic and llama.cpp use it for prompts that are too long as well.
+// classOfWords maps the text of providers' types, codes and messages to a
+// class; the first match wins. invalid_request_error is only a hint: OpenAI,
+// Anthropic and llama.cpp also use it for prompts that are too long.
 func classOfWords(code, message string) events.ErrorClass {
 	type words struct {
 		class events.ErrorClass
@@ -213,7 +214,7 @@ func classOfWords(code, message string) events.ErrorClass {
 			"maximum context", "prompt is too long", "input is too long", "too many tokens", "request_too_large", "request too large",
 			"exceeds the maximum number of tokens", "reduce the length"}},
 		{events.ErrUnsupported, []string{"does not support", "not supported", "unsupported", "no endpoints found that support", "enable-auto-tool-choice"}},
-		{events.ErrAuth, []string{"api key not valid", "api_key_invalid"}}, // Google, as an invalid argument
+		{events.ErrAuth, []string{"api key not valid", "api_key_invalid"}}, // Google sends it as an invalid argument
 		{events.ErrContentFilter, []string{"content_filter", "content filter", "content_policy", "content management policy", "responsibleai", "flagged"}},
 	}
 	general := []words{
@@ -243,8 +244,8 @@ func classOfWords(code, message string) events.ErrorClass {
 	return events.ErrInternal
 }
 
-// spent reports whether the account has no money left. "You exceeded your
-// current quota" is no proof: Google says it of a limit per minute.
+// spent reports whether the account has no credit left. "You exceeded your
+// current quota" is no proof: Google also sends it for a limit per minute.
 func spent(code, message string) bool {
 	for _, s := range []string{"insufficient_quota", "billing_hard_limit", "billing_not_active", "billing_error", "insufficient_balance", "insufficient_credit"} {
 		if strings.Contains(code, s) {
@@ -268,7 +269,7 @@ func retryAfter(h http.Header) time.Duration {
 		return seconds(s)
 	}
 	if t, err := http.ParseTime(v); err == nil {
-		// By the clock that the time is of: ours may show another.
+		// Relative to the provider's clock: the local clock may differ.
 		now, err := http.ParseTime(h.Get("Date"))
 		if err != nil {
 			now = time.Now()
@@ -278,9 +279,9 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// delayOf finds how long the words of an error that can be waited for ask to
-// wait: OpenAI's and Groq's "try again in 7m12.5s", Azure's "retry after 20
-// seconds", Google's "retryDelay":"22s". 0 when they ask nothing.
+// delayOf returns the delay that the text of a retryable error names: OpenAI's
+// and Groq's "try again in 7m12.5s", Azure's "retry after 20 seconds", Google's
+// "retryDelay":"22s". 0 if it names none.
 func delayOf(class events.ErrorClass, raw []byte) time.Duration {
 	if class != events.ErrRateLimited && class != events.ErrOverloaded {
 		return 0
@@ -296,8 +297,8 @@ func delayOf(class events.ErrorClass, raw []byte) time.Duration {
 	return seconds(d.Seconds())
 }
 
-// seconds is a duration of at most a day: nobody means more, and a larger number
-// would overflow.
+// seconds returns a duration of at most a day: no provider means more, and a
+// larger number would overflow.
 func seconds(s float64) time.Duration {
 	return time.Duration(min(s, 24*60*60) * float64(time.Second))
 }

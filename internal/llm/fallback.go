@@ -8,11 +8,11 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Fallback returns p for models that are worse with tools than others. A model
-// that cannot call tools is not asked when there are tools: the answer is an
-// error of class unsupported that says what to do. A model that cannot call
-// them while it streams is asked for its answer as a whole, also when that shows
-// only in its refusal to stream.
+// Fallback wraps p for models with restricted tool support. For a model that
+// cannot call tools, a request with tools returns an error of class unsupported
+// that says what to do. A model that cannot call tools while streaming is
+// called without streaming, also if that becomes known only by its refusal to
+// stream.
 func Fallback(p Provider) Provider { return &fallback{p} }
 
 type fallback struct{ Provider }
@@ -55,7 +55,7 @@ func (f *fallback) refuse(model string) Stream {
 	}
 }
 
-// cannotStream reports whether an answer is the refusal to stream.
+// cannotStream reports whether an answer refuses to stream.
 func cannotStream(e events.Event) bool {
 	end, ok := e.(*events.GenerationEnded)
 	return ok && end.Error != nil && end.Error.Class == events.ErrUnsupported &&

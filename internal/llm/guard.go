@@ -11,15 +11,16 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Guard returns p with a watchdog: when for the time of idle p yields no event,
+// Guard returns p with a watchdog: if p yields no event for the duration idle,
 // the request is cancelled and the answer ends with class idle. Only yielded
-// events count, so keep-alives of a gateway do not feed it, nor does the time
-// that the consumer takes. Common is 90 to 120 s; 0 means no watchdog. An answer
-// that is asked for whole yields nothing before it is complete: idle bounds it.
+// events reset the watchdog, not keep-alives of a gateway; the consumer's time
+// does not count. Common values are 90 to 120 s; 0 means no watchdog. An answer
+// without streaming yields nothing before it is complete: idle bounds its whole
+// duration.
 //
-// It also keeps the rules of [Stream] for an adapter that breaks them at the
-// end: calls that are open are closed, an answer without a GenerationEnded was
-// cut, and nothing follows it. p must honour the cancelling of its context.
+// It also enforces the rules of [Stream] if an adapter breaks them at the end:
+// it closes open calls, treats an answer without a GenerationEnded as cut, and
+// drops events after the end. p must return when its context is cancelled.
 func Guard(p Provider, idle time.Duration) Provider {
 	return &guarded{Provider: p, idle: idle}
 }
@@ -62,9 +63,9 @@ func (g *guarded) Stream(ctx context.Context, req Request) Stream {
 	}
 }
 
-// ended is the end of an answer, made up when there is none. An adapter that
-// was hung up on may blame the connection, its caller or nobody: then the
-// watchdog is the reason.
+// ended returns the end of an answer, and creates one if it is missing. After
+// the watchdog cancelled the request, an adapter may report the connection, its
+// caller or nothing as the cause: then the watchdog is the reason.
 func ended(ctx context.Context, end *events.GenerationEnded, err error, stalled *events.Error) *events.GenerationEnded {
 	out := &events.GenerationEnded{}
 	switch {
@@ -81,7 +82,7 @@ func ended(ctx context.Context, end *events.GenerationEnded, err error, stalled 
 	return out
 }
 
-// consequence reports whether an error may be that of a request hung up on.
+// consequence reports whether an error may result from the cancelled request.
 func consequence(e *events.Error) bool {
 	switch e.Class {
 	case events.ErrCancelled, events.ErrNetwork, events.ErrCut:
@@ -90,7 +91,7 @@ func consequence(e *events.Error) bool {
 	return false
 }
 
-// openCalls are the blocks of the calls without an end, and their order.
+// openCalls holds the blocks of calls without an end, in order.
 type openCalls struct {
 	at      map[int]int
 	started int
@@ -109,12 +110,12 @@ func (o *openCalls) see(e events.Event) {
 	}
 }
 
-// blocks are those that are open, in the order in which they began.
+// blocks returns the open blocks, in the order of their start.
 func (o *openCalls) blocks() []int {
 	return slices.SortedFunc(maps.Keys(o.at), func(a, b int) int { return o.at[a] - o.at[b] })
 }
 
-// finish closes what is open and yields the end.
+// finish closes open calls and yields the end.
 func (o *openCalls) finish(yield func(events.Event, error) bool, end *events.GenerationEnded) {
 	end.Error = cutOff(end)
 	switch {

@@ -14,11 +14,11 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// maxRefusal bounds what is read of an answer that is a refusal, in bytes.
+// maxRefusal bounds the part of a refusal's body that is read, in bytes.
 const maxRefusal = 1 << 20
 
-// Ask is the stream of one request: each time it is read, send asks for a body,
-// which decode reads and which is closed however the stream ends.
+// Ask returns the stream of one request: each iteration calls send for a body,
+// decodes it, and closes it however the stream ends.
 func Ask(send func() (io.ReadCloser, *events.Error), decode Decoder) Stream {
 	return func(yield func(events.Event, error) bool) {
 		body, failed := send()
@@ -26,14 +26,14 @@ func Ask(send func() (io.ReadCloser, *events.Error), decode Decoder) Stream {
 			NewWriter(yield).End(events.GenerationEnded{Error: failed})
 			return
 		}
-		// The answer is read or given up; a failure to close loses nothing.
+		// The answer was read or abandoned; a failure to close loses nothing.
 		defer func() { _ = body.Close() }()
 		decode(body)(yield)
 	}
 }
 
-// Post sends a body of JSON, with the header besides its Content-Type, and
-// returns the body of the answer as [Accept] does. It follows ctx to the end of
+// Post sends a JSON body, with the header in addition to its Content-Type, and
+// returns the body of the answer as [Accept] does. ctx applies until the end of
 // that body.
 func Post(ctx context.Context, client *http.Client, to string, header http.Header, body []byte) (io.ReadCloser, *events.Error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
@@ -52,21 +52,21 @@ func Post(ctx context.Context, client *http.Client, to string, header http.Heade
 	return Accept(ctx, res)
 }
 
-// Accept returns the body of an answer to a request made under ctx, to be closed
-// by the caller, or the error that stands in place of one: the status is not 2xx
-// or the content is a page for people. Servers label streams and JSON loosely;
-// what else the content is, is for the decoder to see.
+// Accept returns the body of an answer to a request made with ctx; the caller
+// closes it. It returns an error if the status is not 2xx or the content is an
+// HTML page. Servers label streams and JSON loosely, so the decoder checks all
+// other content.
 //
-// Errors of reading the body are [events.Error]s that know why the request was
-// cancelled. The body of a cancelled request has no end in order, which some
-// transports give it.
+// Errors of reading the body are [events.Error]s with the reason of a
+// cancellation. The body of a cancelled request never ends with io.EOF,
+// although some transports report that.
 func Accept(ctx context.Context, res *http.Response) (io.ReadCloser, *events.Error) {
 	body := answerBody{ctx, res.Body}
 	if res.StatusCode >= 200 && res.StatusCode < 300 && !isPage(res.Header) {
 		return body, nil
 	}
 	said, err := io.ReadAll(io.LimitReader(body, maxRefusal))
-	_ = body.Close() // what could be read of a refusal is the refusal
+	_ = body.Close() // the part that could be read is the refusal
 	if err != nil && ctx.Err() != nil {
 		return nil, FromRead(ctx, err)
 	}
@@ -77,8 +77,8 @@ func Accept(ctx context.Context, res *http.Response) (io.ReadCloser, *events.Err
 	return nil, e
 }
 
-// BoundRefusals stands between a library that reads refusals whole and the
-// network, to keep it from reading without end.
+// BoundRefusals bounds the bodies of refusals, for a library that reads them in
+// full.
 func BoundRefusals(req *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	res, err := next(req)
 	if err == nil && res.StatusCode >= 300 {
@@ -90,8 +90,8 @@ func BoundRefusals(req *http.Request, next func(*http.Request) (*http.Response, 
 	return res, err
 }
 
-// CheckBaseURL says what is wrong with a provider's base URL, for libraries
-// whose words for it look like those of a broken network.
+// CheckBaseURL returns the error in a provider's base URL, for libraries whose
+// error looks like that of a broken network.
 func CheckBaseURL(provider, base string) *events.Error {
 	if u, err := url.Parse(base); err != nil || u.Host == "" {
 		return &events.Error{Class: events.ErrInvalidRequest,

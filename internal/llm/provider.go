@@ -1,9 +1,9 @@
-// Package llm asks language models. Each adapter lives in a package below and
-// turns one provider's wire format into the events of the gen channel, in the
-// order the provider sent them, losing nothing that it sent.
+// Package llm calls language models. Each adapter is a package below and
+// converts one provider's wire format into the events of the gen channel, in
+// the provider's order, without losing data.
 //
 // The adapters decode the raw response themselves: the vendors' stream decoders
-// lose data on real streams (an id that changes, a finish reason that comes
+// lose data on real streams (an id that changes, a finish reason that is sent
 // twice, an error inside HTTP 200). The vendors' libraries make the requests.
 package llm
 
@@ -15,44 +15,45 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Stream is the answer of a model as it comes. Events are unstamped and calls
-// carry no id of ours; Block tells the content blocks apart. The last pair, and
-// only the last, holds a [events.GenerationEnded]; when the generation failed,
-// its Error says why and the same error stands beside it. After the last
-// ToolCallStart and before the end every call has had its ToolCallEnd. A
-// consumer may stop early: the connection is then closed.
+// Stream yields a model's answer as it arrives. Events are not stamped and
+// calls have no Parley id yet; Block identifies the content blocks. The last
+// pair, and only the last, holds a [events.GenerationEnded]; if the generation
+// failed, its Error says why and is also the error of the pair. Every call has
+// its ToolCallEnd before the end. If a consumer stops early, the connection is
+// closed.
 type Stream = iter.Seq2[events.Event, error]
 
-// Provider asks the models of one vendor or server. It is safe for concurrent
+// Provider calls the models of one vendor or server. It is safe for concurrent
 // use. Cancelling ctx closes the connection and ends the stream with class
 // cancelled.
 type Provider interface {
 	// Name is the first part of a model's full name: "anthropic" in
 	// "anthropic/claude-sonnet-5".
 	Name() string
-	// Capabilities tells what a model can do, as far as is known without asking.
+	// Capabilities returns what a model can do, as far as that is known without
+	// a request.
 	Capabilities(model string) Capabilities
-	// Stream asks once, without retries.
+	// Stream sends one request, without retries.
 	Stream(ctx context.Context, req Request) Stream
 }
 
-// Decoder reads the body of a provider's answer. It is the code path that
-// Stream uses, and what "parley decode" runs on a recording.
+// Decoder decodes the body of a provider's answer. Stream uses it, and "parley
+// decode" runs it on a recording.
 type Decoder func(body io.Reader) Stream
 
 // Capabilities is what a model can do.
 type Capabilities struct {
 	Tools       bool // calls tools at all
-	StreamTools bool // calls tools while streaming; otherwise it is asked without
+	StreamTools bool // calls tools while streaming; otherwise it is called without streaming
 }
 
-// Request is one question to a model, whole: adapters keep no state.
+// Request is a complete request to a model: adapters keep no state.
 type Request struct {
 	Model      string
 	System     string
 	Messages   []events.Message
 	Tools      []events.ToolSpec
 	Parameters events.Parameters
-	// Whole asks without streaming. The answer comes as the same events.
+	// Whole requests the answer without streaming. It yields the same events.
 	Whole bool
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// ResultText is what a model reads of a call's result: every adapter sends this.
-// What a successful tool said goes as it is. Anything else is one JSON object
-// that holds the status and, quoted, what was said:
+// ResultText returns the text of a call's result that every adapter sends to
+// the model. The content of a successful call is sent unchanged. Any other
+// result is one JSON object with the status and the quoted content:
 //
 //	{"status":"failed","content":"no route to host"}
 //
-// A preview (Object is set) is such an object too, and says how large the whole
-// is: {"status":"ok","content":"…","preview":true,"size_bytes":3481022}.
-// docs/adr/0013 says why.
+// A preview (Object is set) is such an object too, with the size of the full
+// content: {"status":"ok","content":"…","preview":true,"size_bytes":3481022}.
+// See docs/adr/0013.
 func ResultText(part events.Part) string {
 	status := part.Status
 	if status == "" {
@@ -35,7 +35,7 @@ func ResultText(part events.Part) string {
 	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false) // a model reads "<", not its escape
+	enc.SetEscapeHTML(false) // the model should read "<", not its escape
 	if err := enc.Encode(envelope); err != nil {
 		return "the result cannot be shown: " + err.Error() // strings and numbers always encode
 	}

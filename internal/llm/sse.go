@@ -9,28 +9,30 @@ import (
 	"iter"
 )
 
-// MaxLine bounds one line of a provider's stream, and one event, in bytes. What
-// is beyond it ends the stream with an error: nothing is silently cut.
+// MaxLine bounds one line of a provider's stream, and one event, in bytes. A
+// longer one ends the stream with an error; nothing is silently truncated.
 const MaxLine = 64 << 20
 
 // SSEEvent is one event of a text/event-stream body. Its fields are valid until
-// the next one is asked for.
+// the next iteration.
 type SSEEvent struct {
-	Event string // the event: field, empty when there was none
+	Event string // the event: field; empty if there was none
 	Data  []byte // the data: fields, joined by newlines
 	Error []byte // llama.cpp's own "error:" field
-	// Partial says that the body ended or broke inside the event: Data may be half.
+	// Partial reports that the body ended or broke inside the event: Data may
+	// be incomplete.
 	Partial bool
 }
 
-// ReadSSE reads a text/event-stream as providers really send it: LF and CRLF,
-// "data:" with and without a space, comments and events without data (skipped),
-// a byte order mark, an "event:" that follows data without a blank line, a last
-// event that nothing closes. A read error is yielded last, alone; what came
-// before it is yielded first, and only its last event can be half (Partial).
+// ReadSSE reads a text/event-stream in the forms that providers send: LF and
+// CRLF, "data:" with and without a space, comments and events without data
+// (skipped), a byte order mark, an "event:" that follows data without a blank
+// line, a last event without a blank line. A read error is yielded last, alone,
+// after the events before it; only the last of these can be incomplete
+// (Partial).
 //
 // Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, and
-// PROVIDERS.md 38 to 46 for what providers make of it.
+// recordings of providers for the deviations.
 func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 	return func(yield func(SSEEvent, error) bool) {
 		var ev SSEEvent
@@ -76,7 +78,7 @@ func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 					data = append(data, '\n')
 				}
 				data = append(data, value...)
-				ev.Partial = err != nil // a whole payload still counts; half a one is for the decoder to find
+				ev.Partial = err != nil // a complete payload still counts; the decoder detects an incomplete one
 			case "error":
 				ev.Error = append(ev.Error, value...)
 				ev.Partial = err != nil
@@ -86,10 +88,10 @@ func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 	}
 }
 
-// ReadLines yields the lines of r without their ends; a line is valid until the
-// next one is asked for. A last line without an end comes with
-// [io.ErrUnexpectedEOF]. A read error comes alone, with a nil line: what was read
-// of the line it broke is dropped.
+// ReadLines yields the lines of r without their line breaks; a line is valid
+// until the next iteration. A last line without a line break is yielded with
+// [io.ErrUnexpectedEOF]. A read error is yielded alone, with a nil line; the
+// incomplete line is dropped.
 func ReadLines(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		br := bufio.NewReaderSize(r, 32<<10)

@@ -8,12 +8,13 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Writer yields the events of one answer and keeps the rules of [Stream]:
-// block numbers, one start and one end per call, one GenerationEnded. Content
-// blocks are named by a key of the adapter's choice; a new key is a new block.
+// Writer yields the events of one answer and enforces the rules of [Stream]:
+// block numbers, one start and one end per call, one GenerationEnded. The
+// adapter identifies content blocks by a key of its choice; a new key starts a
+// new block.
 //
-// Every method reports whether the consumer wants more; after false the adapter
-// returns at once.
+// Every method reports whether the consumer continues; after false the adapter
+// must return.
 type Writer struct {
 	yield   func(events.Event, error) bool
 	blocks  map[string]int
@@ -31,10 +32,10 @@ type openCall struct {
 	ended  bool
 }
 
-// cutOff is the error of an answer that is not complete, which nobody has
-// explained yet. An answer is complete when the provider's terminal sign was
-// seen, or when its own word for the finish was and the body then ended in
-// order: several hosts never send more (PROVIDERS.md 40).
+// cutOff returns ErrCut for an answer without terminal event, finish reason or
+// error. An answer is complete if the provider sent its terminal sign, or if it
+// sent its finish reason and the body then ended normally: several hosts never
+// send more.
 func cutOff(end *events.GenerationEnded) *events.Error {
 	if end.Error != nil || end.Terminated || end.FinishWord != "" {
 		return end.Error
@@ -43,7 +44,7 @@ func cutOff(end *events.GenerationEnded) *events.Error {
 		Message: "the answer ended without the provider's terminal sign or finish reason: it was cut; ask again"}
 }
 
-// NewWriter returns a writer of one answer to the given consumer.
+// NewWriter returns a writer of one answer that yields to the given consumer.
 func NewWriter(yield func(events.Event, error) bool) *Writer {
 	return &Writer{yield: yield, blocks: map[string]int{}, calls: map[string]*openCall{}}
 }
@@ -69,7 +70,7 @@ func (w *Writer) block(key string) int {
 	return n
 }
 
-// Text yields a piece of text; an empty piece is nothing.
+// Text yields a piece of text; an empty piece is skipped.
 func (w *Writer) Text(key, text string) bool {
 	if text == "" {
 		return !w.stopped
@@ -85,8 +86,8 @@ func (w *Writer) Refusal(key, text string) bool {
 	return w.send(&events.TextChunk{Block: w.block(key), Text: text, Refusal: true}, nil)
 }
 
-// Reasoning yields a piece of reasoning or what must be sent back with its
-// block, or both; nothing when both are empty.
+// Reasoning yields a piece of reasoning, opaque data to send back with its
+// block, or both; nothing if both are empty.
 func (w *Writer) Reasoning(key, text string, summary bool, carry json.RawMessage) bool {
 	if text == "" && len(carry) == 0 {
 		return !w.stopped
@@ -116,7 +117,7 @@ func (w *Writer) CallDelta(key, args string) bool {
 	return w.send(&events.ToolCallDelta{Block: c.block, Arguments: args}, nil)
 }
 
-// CallArguments is what CallDelta has collected for a call.
+// CallArguments returns the arguments that CallDelta has collected for a call.
 func (w *Writer) CallArguments(key string) string {
 	if c := w.calls[key]; c != nil {
 		return c.args.String()
@@ -124,14 +125,15 @@ func (w *Writer) CallArguments(key string) string {
 	return ""
 }
 
-// CallCarry sets what must be sent back with a call; it travels in ToolCallEnd.
+// CallCarry sets the opaque data to send back with a call; ToolCallEnd contains
+// it.
 func (w *Writer) CallCarry(key string, carry json.RawMessage) {
 	if c := w.calls[key]; c != nil {
 		c.carry = carry
 	}
 }
 
-// CallEnd closes a call that the provider said is complete.
+// CallEnd closes a call that the provider reports as complete.
 func (w *Writer) CallEnd(key string) bool {
 	c := w.calls[key]
 	if c == nil {
@@ -162,12 +164,11 @@ func (w *Writer) endCall(c *openCall, cut string) bool {
 	return w.send(e, nil)
 }
 
-// End closes the calls that are still open and ends the answer. An answer with
-// neither Terminated, nor a FinishWord, nor an Error was cut; an adapter whose
-// body did not end in order gives an Error. End fills in Finish where the
-// adapter left it empty: an error, then calls, then the rest. A call that is
-// open when the answer was cut, failed or ran into its length is whole only if
-// its arguments already are.
+// End closes open calls and ends the answer. An answer with neither Terminated,
+// nor a FinishWord, nor an Error was cut; an adapter whose body did not end
+// normally sets an Error. If the adapter left Finish empty, End sets it: error,
+// else tool calls, else other. If the answer was cut, failed or reached its
+// length limit, an open call is complete only if its arguments already are.
 func (w *Writer) End(end events.GenerationEnded) {
 	end.Error = cutOff(&end)
 	if end.Error != nil {
