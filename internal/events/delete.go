@@ -14,29 +14,29 @@ const AnswerDeleted Answer = "deleted"
 // Delete deletes a conversation: it stops what runs and drops what is queued, as
 // a Cancel with scope all does, and purges what was stored.
 type Delete struct {
-	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
+	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Reason string `json:"reason,omitempty" jsonschema:"why"`
-	From   string `json:"from,omitempty" jsonschema:"who deletes it"`
+	From   string `json:"from,omitempty" jsonschema:"author of the input, as the app identifies them"`
 }
 
-// DeletionStarted says that a conversation is deleted from here on. Its messages,
-// jobs, timers and objects are purged; then ConversationDeleted follows.
+// DeletionStarted starts the deletion of a conversation. Its messages, jobs,
+// timers and objects are purged; then ConversationDeleted follows.
 type DeletionStarted struct {
-	Inputs  []string `json:"inputs" jsonschema:"ids of the Deletes that are answered when all is purged"`
+	Inputs  []string `json:"inputs" jsonschema:"ids of the Deletes, answered when the purge is complete"`
 	Dropped []string `json:"dropped,omitempty" jsonschema:"ids of the queued messages that it dropped"`
-	AtMS    int64    `json:"at_ms" jsonschema:"when it was decided, Unix milliseconds"`
+	AtMS    int64    `json:"at_ms" jsonschema:"time of the decision, Unix milliseconds"`
 }
 
 // ConversationDeleted is the receipt of a deletion: how much was purged. After a
-// crash in between it counts what was left for the second try. Every Decision of
-// a deleted conversation has it: the last one is all that is left to fold.
+// crash during the purge it counts only the rest. Every Decision of a deleted
+// conversation contains it, because the earlier ones are purged.
 type ConversationDeleted struct {
 	Messages uint64 `json:"messages" jsonschema:"messages of the conversation's log"`
 	History  uint64 `json:"history" jsonschema:"copies in HISTORY"`
-	Jobs     uint64 `json:"jobs" jsonschema:"jobs that waited or ran"`
-	Timers   uint64 `json:"timers" jsonschema:"timers, set or fired"`
+	Jobs     uint64 `json:"jobs" jsonschema:"purged jobs, waiting or running"`
+	Timers   uint64 `json:"timers" jsonschema:"purged timers, set or fired"`
 	Objects  uint64 `json:"objects" jsonschema:"objects of the object store"`
-	AtMS     int64  `json:"at_ms" jsonschema:"when it was done, Unix milliseconds"`
+	AtMS     int64  `json:"at_ms" jsonschema:"time at which the purge was complete, Unix milliseconds"`
 }
 
 // Gone reports whether the conversation was deleted or is being deleted.

@@ -9,8 +9,8 @@ const (
 	HookAfter  HookTime = "after"  // once per turn, when it has ended
 )
 
-// Hook is an app that is asked about turns, by a request on the subject
-// hooks.<when>.<name> that it answers with a [HookAnswered].
+// Hook is an app that the orchestrator calls about turns, by a request on the
+// subject hooks.<when>.<name> that it answers with a [HookAnswered].
 type Hook struct {
 	Name string   `json:"name" yaml:"name" jsonschema:"last token of the subject"`
 	When HookTime `json:"when" yaml:"when" jsonschema:"before or after"`
@@ -19,35 +19,35 @@ type Hook struct {
 	Optional   bool  `json:"optional,omitempty" yaml:"optional" jsonschema:"before: the turn goes on without its answer"`
 }
 
-// HooksRequested asks the hooks of a turn. Those before it hold the turn up
-// until each has answered or its deadline has passed.
+// HooksRequested calls the hooks of a turn. A turn waits until each hook before it
+// has answered or its deadline has passed.
 type HooksRequested struct {
 	Turn  string   `json:"turn" jsonschema:"id of the turn"`
 	When  HookTime `json:"when" jsonschema:"before or after"`
-	Hooks []Hook   `json:"hooks" jsonschema:"the hooks, in the order in which their contexts are given to the model"`
+	Hooks []Hook   `json:"hooks" jsonschema:"the hooks, in the order in which their contexts are added to the system prompt"`
 }
 
-// HookCall is the request that a hook gets.
+// HookCall is the request to a hook.
 type HookCall struct {
 	Hook         string     `json:"hook" jsonschema:"name of the hook"`
 	When         HookTime   `json:"when" jsonschema:"before or after"`
 	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
 	Turn         string     `json:"turn" jsonschema:"id of the turn: the key of effects that must not happen twice"`
-	Message      *Message   `json:"message,omitempty" jsonschema:"before: what the person said"`
-	Ended        *TurnEnded `json:"ended,omitempty" jsonschema:"after: how the turn ended"`
+	Message      *Message   `json:"message,omitempty" jsonschema:"before: the person's message"`
+	Ended        *TurnEnded `json:"ended,omitempty" jsonschema:"after: the end of the turn"`
 	Answer       string     `json:"answer,omitempty" jsonschema:"after: the text of the last assistant message"`
-	TimeoutMS    int64      `json:"timeout_ms" jsonschema:"how long there is to answer, in milliseconds from now: no clock is compared with another"`
-	DeadlineMS   int64      `json:"deadline_ms,omitempty" jsonschema:"when the answer is too late by the orchestrator's clock, Unix milliseconds, for people"`
+	TimeoutMS    int64      `json:"timeout_ms" jsonschema:"time left to answer, in milliseconds from the receipt of the request; no clocks are compared"`
+	DeadlineMS   int64      `json:"deadline_ms,omitempty" jsonschema:"deadline by the orchestrator's clock, Unix milliseconds; for people, not for comparison with another clock"`
 }
 
-// HookAnswered is what a hook answered: the reply on the bus, and its record in
-// a Decision.
+// HookAnswered is a hook's answer: the reply on the bus, and its record in a
+// Decision.
 type HookAnswered struct {
 	Turn    string   `json:"turn" jsonschema:"id of the turn"`
 	When    HookTime `json:"when" jsonschema:"before or after"`
 	Hook    string   `json:"hook" jsonschema:"name of the hook"`
 	Context string   `json:"context,omitempty" jsonschema:"before: text that is added to the system prompt, for this turn"`
-	Refuse  string   `json:"refuse,omitempty" jsonschema:"before: why the turn must not go on"`
+	Refuse  string   `json:"refuse,omitempty" jsonschema:"before: why the turn is refused; the turn then fails"`
 	Error   string   `json:"error,omitempty" jsonschema:"why there is no answer"`
 }
 

@@ -5,9 +5,9 @@ import "encoding/json"
 // Parameters steer a generation. A zero field is left to the provider.
 type Parameters struct {
 	MaxTokens       int64    `json:"max_tokens,omitempty" jsonschema:"bound of the answer in tokens"`
-	Temperature     *float64 `json:"temperature,omitempty" jsonschema:"randomness, as the provider scales it"`
+	Temperature     *float64 `json:"temperature,omitempty" jsonschema:"sampling temperature, in the provider's scale"`
 	TopP            *float64 `json:"top_p,omitempty" jsonschema:"nucleus sampling"`
-	Seed            *int64   `json:"seed,omitempty" jsonschema:"for providers that can repeat themselves"`
+	Seed            *int64   `json:"seed,omitempty" jsonschema:"random seed, for providers that support one"`
 	Stop            []string `json:"stop,omitempty" jsonschema:"sequences that end the answer"`
 	ReasoningEffort string   `json:"reasoning_effort,omitempty" jsonschema:"minimal, low, medium or high; for Anthropic a budget is derived"`
 	ToolChoice      string   `json:"tool_choice,omitempty" jsonschema:"auto, none, required or the name of a tool"`
@@ -17,24 +17,24 @@ type Parameters struct {
 
 // Settings change the settings of a conversation. Those that are accepted are
 // merged into those before them as a JSON Merge Patch (RFC 7396): a field that is
-// absent changes nothing, null unsets it, objects are merged field by field,
-// lists are replaced. So nobody has to read settings in order to change them.
+// absent changes nothing, null unsets it, objects are merged field by field, lists
+// are replaced. So a client can change settings without reading them.
 type Settings struct {
-	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
+	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Route      string     `json:"route,omitempty" jsonschema:"provider/model; empty means the deployment's default"`
 	System     string     `json:"system,omitempty" jsonschema:"system prompt"`
-	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the tools offered; unset means all, none is [\"-\"]"`
-	Parameters Parameters `json:"parameters,omitzero" jsonschema:"how the model is asked"`
+	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the offered tools; all if unset, none if [\"-\"]"`
+	Parameters Parameters `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
 	Limits     Limits     `json:"limits,omitzero" jsonschema:"bounds of a turn"`
-	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run by themselves; unset means the deployment's policy"`
-	// AddRules is for those who do not know the rules that stand, or who must not
-	// overwrite what others add meanwhile. Merged settings have none.
-	AddRules []Rule `json:"add_rules,omitempty" jsonschema:"rules that are put before those of the policy, which keeps its own; one that it has already moves to the front"`
+	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run without approval; the deployment's policy if unset"`
+	// AddRules adds rules without knowing or overwriting the existing ones. Merged
+	// settings have none.
+	AddRules []Rule `json:"add_rules,omitempty" jsonschema:"rules to put before the existing rules of the policy; a rule that exists already moves to the front"`
 	// WhileRunning and WhileWaiting are for messages that do not say.
-	WhileRunning Arrival  `json:"while_running,omitempty" jsonschema:"what becomes of a message while a turn runs: queue (the default), interrupt or refuse"`
-	WhileWaiting Arrival  `json:"while_waiting,omitempty" jsonschema:"what becomes of a message while a turn waits for somebody: queue (the default), supersede, interrupt or refuse"`
-	Priority     Priority `json:"priority,omitempty" jsonschema:"low for what can wait: its calls take a quarter of a worker's slots at most; normal when unset"`
-	Hooks        []Hook   `json:"hooks,omitempty" jsonschema:"apps that are asked before and told after a turn"`
+	WhileRunning Arrival  `json:"while_running,omitempty" jsonschema:"how a message that arrives while a turn runs is handled: queue (the default), interrupt or refuse"`
+	WhileWaiting Arrival  `json:"while_waiting,omitempty" jsonschema:"how a message that arrives while a turn waits is handled: queue (the default), supersede, interrupt or refuse"`
+	Priority     Priority `json:"priority,omitempty" jsonschema:"low: calls use at most a quarter of a worker's slots; normal if unset"`
+	Hooks        []Hook   `json:"hooks,omitempty" jsonschema:"apps that are called before or after a turn"`
 }
 
 // Priority says which calls go first.
@@ -46,12 +46,12 @@ const (
 	PriorityLow    Priority = "low"
 )
 
-// UserMessage is something a person says.
+// UserMessage is a person's message.
 type UserMessage struct {
-	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
-	Text    string  `json:"text" jsonschema:"what is said"`
-	From    string  `json:"from,omitempty" jsonschema:"who says it, as the app knows them"`
-	Arrival Arrival `json:"arrival,omitempty" jsonschema:"what becomes of it while a turn runs or waits: queue, interrupt, supersede or refuse; absent means as Settings say"`
+	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	Text    string  `json:"text" jsonschema:"text of the message"`
+	From    string  `json:"from,omitempty" jsonschema:"author, as the app identifies them"`
+	Arrival Arrival `json:"arrival,omitempty" jsonschema:"how the message is handled while a turn runs or waits: queue, interrupt, supersede or refuse; as in Settings if absent"`
 }
 
 // Ruling is what a Verdict says.
@@ -69,23 +69,23 @@ const (
 	RulingRevoke Ruling = "revoke"
 )
 
-// Verdict decides what waits for a person. Each call is judged by itself; the
-// first valid verdict on a call stands.
+// Verdict decides pending calls. Each call is decided separately; the first valid
+// verdict on a call counts.
 type Verdict struct {
-	ID      string        `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
+	ID      string        `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Verdict Ruling        `json:"verdict" jsonschema:"approve, reject, edit, answer, approve_for_conversation or revoke"`
-	Calls   []CallVerdict `json:"calls,omitempty" jsonschema:"the calls it speaks of"`
+	Calls   []CallVerdict `json:"calls,omitempty" jsonschema:"the calls that the verdict decides"`
 	Grants  []string      `json:"grants,omitempty" jsonschema:"revoke: ids of the standing approvals; absent means all"`
 	Reason  string        `json:"reason,omitempty" jsonschema:"why; the model reads it after a reject"`
-	From    string        `json:"from,omitempty" jsonschema:"who gives it"`
+	From    string        `json:"from,omitempty" jsonschema:"author, as the app identifies them"`
 }
 
-// CallVerdict is what a Verdict says of one call.
+// CallVerdict is the part of a Verdict about one call.
 type CallVerdict struct {
 	Call      string          `json:"call" jsonschema:"id of the call, or of the question at a limit"`
-	Digest    string          `json:"digest" jsonschema:"digest of the arguments that were judged, as Paused names it"`
+	Digest    string          `json:"digest" jsonschema:"digest of the arguments that the person saw, as in Paused"`
 	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"edit: the arguments to run with, a JSON object"`
-	Content   string          `json:"content,omitempty" jsonschema:"answer: the result, as the model will read it"`
+	Content   string          `json:"content,omitempty" jsonschema:"answer: the result that the model reads"`
 }
 
 // Scope is what a Cancel stops.
@@ -94,19 +94,19 @@ type Scope string
 // The scopes of a Cancel.
 const (
 	ScopeTurn  Scope = "turn"  // the turn that runs
-	ScopeCall  Scope = "call"  // one call of it; the turn goes on
+	ScopeCall  Scope = "call"  // one call of it; the turn continues
 	ScopeQueue Scope = "queue" // the messages that wait for the next turn
 	ScopeAll   Scope = "all"   // the turn and the queue
 )
 
 // Cancel stops something.
 type Cancel struct {
-	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
-	Scope  Scope  `json:"scope,omitempty" jsonschema:"turn, call, queue or all; absent means call when a call is named and turn otherwise"`
-	Turn   string `json:"turn,omitempty" jsonschema:"the turn meant; absent means the one that runs"`
-	Call   string `json:"call,omitempty" jsonschema:"scope call: the call meant"`
+	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	Scope  Scope  `json:"scope,omitempty" jsonschema:"turn, call, queue or all; if absent: call if a call is named, else turn"`
+	Turn   string `json:"turn,omitempty" jsonschema:"the turn to stop; the current one if absent"`
+	Call   string `json:"call,omitempty" jsonschema:"scope call: the call to stop"`
 	Reason string `json:"reason,omitempty" jsonschema:"why"`
-	From   string `json:"from,omitempty" jsonschema:"who stops it"`
+	From   string `json:"from,omitempty" jsonschema:"author, as the app identifies them"`
 }
 
 // What is what the Cancel stops, also where it does not say.

@@ -7,40 +7,40 @@ import "encoding/json"
 // acknowledge.
 type GenerationJob struct {
 	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
-	Subject      string     `json:"subject" jsonschema:"the lane to write, literally"`
-	LaneSequence uint64     `json:"lane_sequence" jsonschema:"where the lane stood when this was decided: what the generation wrote comes after"`
-	Decision     uint64     `json:"decision" jsonschema:"sequence of the Decision that asks for this: a later one that names another generation makes the job stale"`
+	Subject      string     `json:"subject" jsonschema:"subject of the lane to write"`
+	LaneSequence uint64     `json:"lane_sequence" jsonschema:"last sequence of the lane at the time of the decision; the generation's events follow it"`
+	Decision     uint64     `json:"decision" jsonschema:"sequence of the Decision that requested the generation; the job is stale if a later Decision names another generation"`
 	Turn         string     `json:"turn" jsonschema:"id of the turn"`
 	Generation   string     `json:"generation" jsonschema:"id of the generation"`
 	Step         int        `json:"step" jsonschema:"step of the turn"`
 	Route        string     `json:"route" jsonschema:"provider/model"`
-	DelayMS      int64      `json:"delay_ms,omitempty" jsonschema:"how long to wait first, in milliseconds: on its first delivery the job is handed back with this delay"`
+	DelayMS      int64      `json:"delay_ms,omitempty" jsonschema:"delay in milliseconds before the start: the worker hands the job back with it on the first delivery"`
 	System       string     `json:"system,omitempty" jsonschema:"system prompt"`
 	Messages     []Message  `json:"messages" jsonschema:"the transcript"`
 	Tools        []ToolSpec `json:"tools,omitempty" jsonschema:"tools offered"`
-	Parameters   Parameters `json:"parameters,omitzero" jsonschema:"how the model is asked"`
+	Parameters   Parameters `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
 }
 
 // ToolJob is all a worker needs to run one call.
 type ToolJob struct {
 	Conversation string          `json:"conversation" jsonschema:"id of the conversation"`
-	Subject      string          `json:"subject" jsonschema:"the call's lane, literally"`
-	Decision     uint64          `json:"decision" jsonschema:"sequence of the Decision that asks for this: a later one in which the call is not open makes the job stale"`
+	Subject      string          `json:"subject" jsonschema:"subject of the call's lane"`
+	Decision     uint64          `json:"decision" jsonschema:"sequence of the Decision that requested the call; the job is stale if the call is not open in a later Decision"`
 	Output       string          `json:"output" jsonschema:"subject for ToolOutput"`
 	Turn         string          `json:"turn" jsonschema:"id of the turn"`
 	Call         string          `json:"call" jsonschema:"id of the call, the key of idempotent effects"`
 	Tool         string          `json:"tool" jsonschema:"name of the tool"`
 	Effect       Effect          `json:"effect" jsonschema:"effect class"`
-	Arguments    json.RawMessage `json:"arguments" jsonschema:"a whole JSON object, valid against the tool's schema"`
-	TimeoutMS    int64           `json:"timeout_ms,omitempty" jsonschema:"longest run in milliseconds"`
+	Arguments    json.RawMessage `json:"arguments" jsonschema:"a complete JSON object, valid against the tool's schema"`
+	TimeoutMS    int64           `json:"timeout_ms,omitempty" jsonschema:"timeout in milliseconds"`
 }
 
-// Claim stands where a message was too large for the bus: the whole payload is
-// in the object store.
+// Claim replaces a message that is too large for the bus: the full payload is in
+// the object store.
 type Claim struct {
-	Of      string `json:"of" jsonschema:"type of the event that is claimed"`
-	Object  Object `json:"object" jsonschema:"where the payload stands"`
-	Preview string `json:"preview,omitempty" jsonschema:"its beginning, for people"`
+	Of      string `json:"of" jsonschema:"type of the event in the object store"`
+	Object  Object `json:"object" jsonschema:"reference to the payload"`
+	Preview string `json:"preview,omitempty" jsonschema:"start of the payload, for people"`
 }
 
 // Type implements [Event].

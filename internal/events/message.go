@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Role says who speaks in a [Message].
+// Role is the author of a [Message].
 type Role string
 
-// The roles of a transcript. System text is not a message: it stands in
-// [Settings] and in the job.
+// The roles of a transcript. System text is not a message: it is part of
+// [Settings] and of the job.
 const (
 	RoleUser      Role = "user"
 	RoleAssistant Role = "assistant"
@@ -22,14 +22,14 @@ const (
 // call, in the order of that message's calls.
 type Message struct {
 	Role  Role   `json:"role" jsonschema:"user, assistant or tool"`
-	Parts []Part `json:"parts" jsonschema:"in the order they were said"`
+	Parts []Part `json:"parts" jsonschema:"in the order of the message"`
 	// Provider and Model wrote an assistant message. What a part carries is
 	// returned only to the provider that wrote it.
 	Provider string `json:"provider,omitempty" jsonschema:"provider that wrote an assistant message"`
 	Model    string `json:"model,omitempty" jsonschema:"model that wrote an assistant message"`
 }
 
-// PartKind tells what a [Part] holds.
+// PartKind is the kind of a [Part].
 type PartKind string
 
 // The kinds of parts.
@@ -52,11 +52,11 @@ type Part struct {
 	Arguments  string   `json:"arguments,omitempty" jsonschema:"call: the arguments as the model wrote them; empty means {}"`
 	Custom     bool     `json:"custom,omitempty" jsonschema:"call: the arguments are free text, not JSON"`
 	Invalid    string   `json:"invalid,omitempty" jsonschema:"call: why it cannot run"`
-	Status     Status   `json:"status,omitempty" jsonschema:"result: how the call ended"`
-	Object     *Object  `json:"object,omitempty" jsonschema:"result: where the whole content stands when text is a preview"`
+	Status     Status   `json:"status,omitempty" jsonschema:"result: status of the call"`
+	Object     *Object  `json:"object,omitempty" jsonschema:"result: reference to the full content if text is a preview"`
 	// Attachments are for people and apps; providers are sent the text.
-	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"result: images, files and other bytes that the tool gave"`
-	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider that wrote it"`
+	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"result: images, files and other data that the tool returned"`
+	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque data, sent back to the provider that wrote it"`
 }
 
 // Usage is what a provider counted for one generation, or the sum over several.
@@ -117,7 +117,7 @@ func (u *Usage) Total() int64 {
 	return n
 }
 
-// ErrorClass says what kind of failure an [Error] is and so what can be done.
+// ErrorClass is the kind of a failure; retries depend on it.
 type ErrorClass string
 
 // The classes of provider errors.
@@ -148,12 +148,12 @@ func (c ErrorClass) Known() bool {
 
 // Error is a failure as it crosses the wire.
 type Error struct {
-	Class        ErrorClass `json:"class" jsonschema:"what kind of failure"`
+	Class        ErrorClass `json:"class" jsonschema:"class of the failure"`
 	Message      string     `json:"message" jsonschema:"what happened, to what, and what to do next"`
 	Code         string     `json:"code,omitempty" jsonschema:"the provider's own code or type"`
 	HTTPStatus   int        `json:"http_status,omitempty" jsonschema:"status of the HTTP answer"`
-	RetryAfterMS int64      `json:"retry_after_ms,omitempty" jsonschema:"how long the provider asks to wait, in milliseconds"`
-	Object       *Object    `json:"object,omitempty" jsonschema:"where the whole text stands when message is a preview"`
+	RetryAfterMS int64      `json:"retry_after_ms,omitempty" jsonschema:"delay before a retry that the provider requests, in milliseconds"`
+	Object       *Object    `json:"object,omitempty" jsonschema:"reference to the full text if message is a preview"`
 }
 
 // Error implements error.

@@ -17,14 +17,14 @@ const (
 	ActionDeny    Action = "deny"    // never run it
 )
 
-// Policy says which calls run by themselves. A deny that matches stands above
-// everything; then a standing approval, then the first rule that matches. A call
-// that nothing matches runs when its tool is pure and asks a person otherwise.
+// Policy says which calls run without approval. A matching deny overrides
+// everything; then a standing approval decides, then the first matching rule. A
+// call that nothing matches runs if its tool is pure; otherwise a person is asked.
 type Policy struct {
-	Rules []Rule `json:"rules,omitempty" jsonschema:"the first that matches decides, but a deny stands above all"`
+	Rules []Rule `json:"rules,omitempty" jsonschema:"the first matching rule decides; a matching deny overrides all other rules"`
 	// DeadlineMS and ReminderMS are for calls whose rule does not say.
-	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or an app has to answer, in milliseconds; 7 days when absent"`
-	ReminderMS int64 `json:"reminder_ms,omitempty" jsonschema:"how often Paused is said again while a turn waits, in milliseconds; never when absent"`
+	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"time that a person or an app has to answer, in milliseconds; 7 days if absent"`
+	ReminderMS int64 `json:"reminder_ms,omitempty" jsonschema:"interval of reminders (Paused again) while a turn waits, in milliseconds; none if absent"`
 }
 
 // IsZero reports whether nothing is said.
@@ -35,17 +35,17 @@ func (p Policy) IsZero() bool { return len(p.Rules) == 0 && p.DeadlineMS == 0 &&
 type Rule struct {
 	Tool   string `json:"tool,omitempty" jsonschema:"name or pattern (path.Match) of the tool; absent matches every tool"`
 	Effect Effect `json:"effect,omitempty" jsonschema:"effect class of the tool; absent matches every class"`
-	When   string `json:"when,omitempty" jsonschema:"condition on the call, in CEL (cel.dev): args is the object of its arguments, tool its name, effect its class; one that cannot be evaluated matches, but for action auto"`
+	When   string `json:"when,omitempty" jsonschema:"condition on the call, in CEL (cel.dev): args is the object of its arguments, tool its name, effect its class; a condition that cannot be evaluated matches, except with action auto"`
 	Action Action `json:"action" jsonschema:"auto, approve, defer or deny"`
-	Reason string `json:"reason,omitempty" jsonschema:"why: the model reads it after a deny, the person before an approval"`
+	Reason string `json:"reason,omitempty" jsonschema:"reason: the model reads it after a deny, the person before an approval"`
 	// DelayMS and AtMS defer; without either the app gives the result.
-	DelayMS    int64 `json:"delay_ms,omitempty" jsonschema:"defer: how long after it was asked for the call runs, in milliseconds"`
-	AtMS       int64 `json:"at_ms,omitempty" jsonschema:"defer: when the call runs, Unix milliseconds"`
-	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or the app has to answer, in milliseconds; the policy's when absent"`
+	DelayMS    int64 `json:"delay_ms,omitempty" jsonschema:"defer: delay after the request of the call, in milliseconds"`
+	AtMS       int64 `json:"at_ms,omitempty" jsonschema:"defer: time at which the call runs, Unix milliseconds"`
+	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"time that a person or an app has to answer, in milliseconds; the policy's if absent"`
 }
 
-// Key names a rule by what it says: standing approvals refer to it. Whoever
-// changes a rule is asked again.
+// Key is a digest of the rule's content; standing approvals refer to it. A changed
+// rule asks again.
 func (r Rule) Key() string {
 	// A struct of strings and numbers always encodes.
 	raw, _ := json.Marshal(r)
@@ -56,13 +56,13 @@ func (r Rule) Key() string {
 // Grant is a standing approval: calls of a tool that the same rule would ask
 // about run without asking, in this conversation, until it is revoked.
 type Grant struct {
-	ID   string `json:"id" jsonschema:"id of the Verdict that gave it"`
+	ID   string `json:"id" jsonschema:"id of the Verdict that created it"`
 	Tool string `json:"tool" jsonschema:"name of the tool"`
 	Rule string `json:"rule,omitempty" jsonschema:"key of the rule that asked; absent for the default"`
-	From string `json:"from,omitempty" jsonschema:"who gave it"`
+	From string `json:"from,omitempty" jsonschema:"author of the Verdict"`
 }
 
-// Arrival is what becomes of a message that comes while a turn runs or waits.
+// Arrival says how a message that arrives while a turn runs or waits is handled.
 type Arrival string
 
 // The ways a message can arrive.
@@ -87,7 +87,7 @@ type Limits struct {
 	Steps   int            `json:"steps,omitempty" jsonschema:"generations per turn"`
 	Tokens  int64          `json:"tokens,omitempty" jsonschema:"tokens read and written per turn"`
 	CostUSD float64        `json:"cost_usd,omitempty" jsonschema:"cost of a turn in US dollars, by the deployment's price table"`
-	TimeMS  int64          `json:"time_ms,omitempty" jsonschema:"wall time of a turn in milliseconds, without the time it waits for somebody"`
+	TimeMS  int64          `json:"time_ms,omitempty" jsonschema:"wall time of a turn in milliseconds, not counting the time it waits"`
 	Calls   map[string]int `json:"calls,omitempty" jsonschema:"calls per turn, by name or pattern (path.Match) of the tool"`
 	Repeats int            `json:"repeats,omitempty" jsonschema:"rounds with the same call, arguments and result"`
 	// Parallel bounds what runs at once, not the turn.

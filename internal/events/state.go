@@ -9,11 +9,10 @@ import (
 // Phase is what a conversation is doing.
 type Phase string
 
-// The phases. In PhasePaused somebody is waited for; calls that
-// are decided may run meanwhile.
+// The phases. In PhasePaused the turn waits; calls that were decided may run.
 const (
 	PhaseIdle       Phase = "idle"
-	PhasePreparing  Phase = "preparing" // the hooks before the turn are asked
+	PhasePreparing  Phase = "preparing" // the hooks before the turn are called
 	PhaseGenerating Phase = "generating"
 	PhaseCalling    Phase = "calling"
 	PhasePaused     Phase = "paused"
@@ -22,14 +21,14 @@ const (
 // State is the small part of a conversation's state: what a new owner of its
 // shard needs besides the transcript. It does not grow with the conversation.
 type State struct {
-	Phase      Phase       `json:"phase" jsonschema:"what the conversation is doing"`
+	Phase      Phase       `json:"phase" jsonschema:"phase of the conversation"`
 	Turns      int         `json:"turns,omitempty" jsonschema:"turns started so far"`
 	Turn       string      `json:"turn,omitempty" jsonschema:"id of the turn that runs"`
 	StartedMS  int64       `json:"started_ms,omitempty" jsonschema:"when the turn started, Unix milliseconds"`
 	Step       int         `json:"step,omitempty" jsonschema:"step of the turn"`
 	Try        int         `json:"try,omitempty" jsonschema:"try of the step"`
-	Route      string      `json:"route,omitempty" jsonschema:"provider/model that was asked last"`
-	Generation string      `json:"generation,omitempty" jsonschema:"generation that is open"`
+	Route      string      `json:"route,omitempty" jsonschema:"provider/model of the last generation"`
+	Generation string      `json:"generation,omitempty" jsonschema:"id of the open generation"`
 	Calls      []CallState `json:"calls,omitempty" jsonschema:"calls of the step, in the model's order"`
 	Queue      []string    `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`
 	GenLane    uint64      `json:"gen_lane,omitempty" jsonschema:"sequence of the last message on the gen lane"`
@@ -37,18 +36,18 @@ type State struct {
 	// Spent is the usage by the models that were asked, for the price table.
 	Spent map[string]*Usage `json:"spent,omitempty" jsonschema:"the turn's usage by provider/model"`
 
-	PausedMS   int64 `json:"paused_ms,omitempty" jsonschema:"since when the turn waits, Unix milliseconds"`
-	WaitedMS   int64 `json:"waited_ms,omitempty" jsonschema:"how long the turn waited before that, in milliseconds"`
-	RemindMS   int64 `json:"remind_ms,omitempty" jsonschema:"when Paused is said again, Unix milliseconds"`
-	Reminders  int   `json:"reminders,omitempty" jsonschema:"how often it was"`
-	Superseded bool  `json:"superseded,omitempty" jsonschema:"a message takes the turn's place when its running calls have ended"`
-	// Question is open while the turn waits for leave to go on past a limit.
-	Question *Question      `json:"question,omitempty" jsonschema:"what a person is asked at a limit"`
-	Extended map[string]int `json:"extended,omitempty" jsonschema:"how often a person extended a limit of this turn"`
+	PausedMS   int64 `json:"paused_ms,omitempty" jsonschema:"start of the current wait, Unix milliseconds"`
+	WaitedMS   int64 `json:"waited_ms,omitempty" jsonschema:"duration of earlier waits of the turn, in milliseconds"`
+	RemindMS   int64 `json:"remind_ms,omitempty" jsonschema:"time of the next reminder, Unix milliseconds"`
+	Reminders  int   `json:"reminders,omitempty" jsonschema:"number of reminders so far"`
+	Superseded bool  `json:"superseded,omitempty" jsonschema:"a message replaces the turn when its running calls have ended"`
+	// Question is open while the turn waits for approval to exceed a limit.
+	Question *Question      `json:"question,omitempty" jsonschema:"the open question at a limit"`
+	Extended map[string]int `json:"extended,omitempty" jsonschema:"extensions of limits in this turn, by limit"`
 	Grants   []Grant        `json:"grants,omitempty" jsonschema:"standing approvals of the conversation"`
 	Hooks    []PendingHook  `json:"hooks,omitempty" jsonschema:"hooks that have not answered"`
 
-	Deletes []string             `json:"deletes,omitempty" jsonschema:"ids of the Deletes that are answered when all is purged"`
+	Deletes []string             `json:"deletes,omitempty" jsonschema:"ids of the Deletes, answered when the purge is complete"`
 	Deleted *ConversationDeleted `json:"deleted,omitempty" jsonschema:"receipt of the deletion"`
 }
 
@@ -62,19 +61,19 @@ func (s *State) Clone() State {
 	return c
 }
 
-// CallState is where a call of the running step stands.
+// CallState is the state of a call of the current step.
 type CallState struct {
 	Call   string `json:"call" jsonschema:"id of the call"`
 	Tool   string `json:"tool" jsonschema:"name of the tool"`
-	Status Status `json:"status,omitempty" jsonschema:"how it ended; absent while it waits or runs"`
+	Status Status `json:"status,omitempty" jsonschema:"status of the ended call; absent while it waits or runs"`
 	// The rest is there while it waits.
-	Waits      Wait   `json:"waits,omitempty" jsonschema:"what it waits for; absent when it runs or has ended"`
+	Waits      Wait   `json:"waits,omitempty" jsonschema:"what the call waits for; absent if it runs or has ended"`
 	Effect     Effect `json:"effect,omitempty" jsonschema:"effect class"`
 	Digest     string `json:"digest,omitempty" jsonschema:"digest of its arguments"`
 	Rule       string `json:"rule,omitempty" jsonschema:"key of the rule that asks"`
-	Question   string `json:"question,omitempty" jsonschema:"id of what the tool asked"`
-	DueMS      int64  `json:"due_ms,omitempty" jsonschema:"when it runs, Unix milliseconds"`
-	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
+	Question   string `json:"question,omitempty" jsonschema:"id of the tool's question"`
+	DueMS      int64  `json:"due_ms,omitempty" jsonschema:"time at which it runs, Unix milliseconds"`
+	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"time at which the item expires, Unix milliseconds"`
 }
 
 // Waiting reports whether the call waits for somebody or for its time.
@@ -87,13 +86,13 @@ func (c *CallState) Running() bool { return c.Status == "" && c.Waits == "" }
 
 // Question is what a person is asked at a limit.
 type Question struct {
-	ID         string `json:"id" jsonschema:"what a Verdict names as the call"`
+	ID         string `json:"id" jsonschema:"id of the question, which a Verdict names as the call"`
 	Limit      string `json:"limit" jsonschema:"the limit that was reached, such as max_steps"`
-	Digest     string `json:"digest" jsonschema:"what a Verdict names as the digest"`
-	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
+	Digest     string `json:"digest" jsonschema:"digest of the question, which a Verdict names"`
+	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"time at which the item expires, Unix milliseconds"`
 }
 
-// Arguments stand for those of a call, so that a question is decided like one.
+// Arguments replace a call's arguments, so that a question is decided like a call.
 func (q *Question) Arguments() json.RawMessage {
 	raw, _ := json.Marshal(map[string]string{"limit": q.Limit}) // strings always encode
 	return raw
@@ -104,7 +103,7 @@ func (q *Question) Awaited() Awaited {
 	return Awaited{For: WaitLimit, Call: q.ID, Arguments: q.Arguments(), Digest: q.Digest, Reason: q.Limit, DeadlineMS: q.DeadlineMS}
 }
 
-// PendingHook is a hook that was asked and has not answered.
+// PendingHook is a hook that was called and has not answered.
 type PendingHook struct {
 	Turn string `json:"turn" jsonschema:"id of the turn"`
 	Hook

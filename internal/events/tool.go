@@ -15,7 +15,7 @@ type Effect string
 const (
 	EffectPure       Effect = "pure"       // no effect: retry freely
 	EffectIdempotent Effect = "idempotent" // retry with the call id as key
-	EffectOnce       Effect = "once"       // never again on its own
+	EffectOnce       Effect = "once"       // never retried automatically
 )
 
 // Known reports whether the class exists; an empty one does not.
@@ -27,13 +27,13 @@ func (e Effect) Known() bool {
 	return false
 }
 
-// ToolSpec is what a tool tells about itself.
+// ToolSpec describes a tool.
 type ToolSpec struct {
 	Name        string          `json:"name" jsonschema:"letters, digits, _ and -, at most 64"`
 	Description string          `json:"description,omitempty" jsonschema:"what the model reads"`
 	Schema      json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the arguments, an object"`
 	Effect      Effect          `json:"effect,omitempty" jsonschema:"pure, idempotent or once (the default)"`
-	TimeoutMS   int64           `json:"timeout_ms,omitempty" jsonschema:"longest run in milliseconds; 0 means the worker's default"`
+	TimeoutMS   int64           `json:"timeout_ms,omitempty" jsonschema:"timeout in milliseconds; 0 means the worker's default"`
 	// Output is for those who read structured results.
 	Output      json.RawMessage `json:"output,omitempty" jsonschema:"JSON Schema of the structured result"`
 	Concurrency int             `json:"concurrency,omitempty" jsonschema:"calls that one worker runs at once; 0 means the worker's default"`
@@ -70,13 +70,13 @@ func (s Status) Known() bool {
 	return false
 }
 
-// ToolStarted takes a call's lane: from here on the call has begun.
+// ToolStarted takes over a call's lane: from then on the call has started.
 type ToolStarted struct {
 	Call     string `json:"call" jsonschema:"id of the call"`
 	Attempt  string `json:"attempt" jsonschema:"id of the worker's try (UUIDv7)"`
 	Tool     string `json:"tool" jsonschema:"name of the tool"`
 	Worker   string `json:"worker,omitempty" jsonschema:"name of the worker"`
-	Delivery int    `json:"delivery,omitempty" jsonschema:"how often the job was handed out, from 1"`
+	Delivery int    `json:"delivery,omitempty" jsonschema:"number of the delivery, from 1"`
 }
 
 // ToolReleased gives a call back that the worker has started: another may take it
@@ -85,16 +85,16 @@ type ToolReleased struct {
 	Call    string `json:"call" jsonschema:"id of the call"`
 	Attempt string `json:"attempt" jsonschema:"id of the worker's try"`
 	Tool    string `json:"tool,omitempty" jsonschema:"name of the tool"`
-	Error   string `json:"error,omitempty" jsonschema:"why the attempt failed; absent when the worker was told to stop"`
+	Error   string `json:"error,omitempty" jsonschema:"why the attempt failed; absent if the worker was stopped"`
 }
 
-// QuestionAsked is what a tool asks a person in the middle of its call. The call
-// goes on when it has the answer: see QuestionAnswered.
+// QuestionAsked is a tool's question to a person during its call. The call
+// continues when it has the answer: see QuestionAnswered.
 type QuestionAsked struct {
 	Call     string          `json:"call" jsonschema:"id of the call"`
 	Attempt  string          `json:"attempt" jsonschema:"id of the worker's try"`
 	Question string          `json:"question" jsonschema:"id of the question (UUIDv7)"`
-	Message  string          `json:"message" jsonschema:"what is asked"`
+	Message  string          `json:"message" jsonschema:"text of the question"`
 	Schema   json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the answer, an object; absent asks for yes or no"`
 }
 
@@ -119,24 +119,24 @@ type ToolResult struct {
 	Call    string  `json:"call" jsonschema:"id of the call"`
 	Attempt string  `json:"attempt,omitempty" jsonschema:"id of the worker's try; absent when no worker ran it"`
 	Tool    string  `json:"tool,omitempty" jsonschema:"name of the tool"`
-	Status  Status  `json:"status" jsonschema:"how the call ended"`
-	Content string  `json:"content" jsonschema:"what the model reads; a preview when object is set"`
-	Object  *Object `json:"object,omitempty" jsonschema:"where the whole content stands"`
-	TookMS  int64   `json:"took_ms,omitempty" jsonschema:"how long it ran, in milliseconds"`
+	Status  Status  `json:"status" jsonschema:"status of the call"`
+	Content string  `json:"content" jsonschema:"text that the model reads; a preview if object is set"`
+	Object  *Object `json:"object,omitempty" jsonschema:"reference to the full content"`
+	TookMS  int64   `json:"took_ms,omitempty" jsonschema:"duration of the run, in milliseconds"`
 	// Structured is the result as data, for programs; the model reads Content.
 	Structured  json.RawMessage `json:"structured,omitempty" jsonschema:"the result as JSON, valid against the tool's output schema"`
 	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"images, files and other bytes that the tool gave"`
 }
 
-// Attachment is something that a tool gave besides text, by claim check.
+// Attachment is data other than text that a tool returned, by claim check.
 type Attachment struct {
-	Name   string  `json:"name,omitempty" jsonschema:"name or URI, as the tool said"`
+	Name   string  `json:"name,omitempty" jsonschema:"name or URI, as given by the tool"`
 	MIME   string  `json:"mime,omitempty" jsonschema:"media type"`
-	Object *Object `json:"object" jsonschema:"where the bytes stand"`
+	Object *Object `json:"object" jsonschema:"reference to the bytes"`
 }
 
-// ToolOutput is output on its way, for display only: it is not kept in HISTORY
-// and the model never sees it.
+// ToolOutput is interim output, for display only: it is not kept in HISTORY and
+// the model never sees it.
 type ToolOutput struct {
 	Call    string `json:"call" jsonschema:"id of the call"`
 	Attempt string `json:"attempt,omitempty" jsonschema:"id of the worker's try"`
