@@ -18,12 +18,16 @@ sizes: ## bytes and modules of each stripped binary
 test: ## all tests, as go test ./... runs them
 	go test ./...
 
-check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector
+# Tests of whole processes, clusters and kills take minutes: make e2e and make chaos
+# run them, and CI runs all of them.
+LONG := TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages
+
+check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector but the long ones
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	go mod tidy -diff
-	go test -race -shuffle=on -parallel 4 -timeout 20m ./...
+	go test -race -shuffle=on -parallel 4 -timeout 20m -skip '$(LONG)' ./...
 
 lint: ## golangci-lint, pinned; .golangci.yml lists the linters and why
 	go run $(GOLANGCI) run ./...
@@ -37,8 +41,8 @@ recordings: ## decode the recordings next to the project, as a table; fails on a
 bench: ## events per second, latency and CPU on this machine, compared with raw JetStream
 	go run ./cmd/parley bench
 
-e2e: ## run the real commands from scripts
-	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E' ./cmd/...
+e2e: ## the real commands, by scripts, and workers of three languages
+	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages' ./cmd/... ./examples/...
 
 chaos: ## run COUNT (5) times the tests that cut connections and stop processes, and those with 10,000 waiting conversations
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew' ./internal/bus ./internal/daemon
