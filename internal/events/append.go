@@ -182,11 +182,11 @@ func appendString(dst []byte, s string) []byte {
 	return append(append(dst, s[start:]...), '"')
 }
 
-// plain reports whether an ASCII byte stands in a JSON string as it is.
+// plain reports whether an ASCII byte needs no escape in a JSON string.
 func plain(b byte) bool { return b >= ' ' && b < utf8.RuneSelf && b != '"' && b != '\\' }
 
 // compact reports whether raw is valid JSON without space between its tokens,
-// so that encoding/json would copy it; nothing at all counts as compact.
+// so that encoding/json would copy it; an empty one counts as compact.
 func compact(raw json.RawMessage) bool {
 	quoted := false
 	for i := 0; i < len(raw); i++ {
@@ -204,8 +204,8 @@ func compact(raw json.RawMessage) bool {
 	return len(raw) == 0 || json.Valid(raw)
 }
 
-// appendUnknown passes an event on that this version does not know. Only what
-// would break the frame's lines is touched.
+// appendUnknown copies an event of an unknown type. Only line breaks are
+// removed.
 func appendUnknown(dst []byte, u *Unknown) ([]byte, error) {
 	switch {
 	case len(u.Raw) == 0:
@@ -220,7 +220,7 @@ func appendUnknown(dst []byte, u *Unknown) ([]byte, error) {
 	return append(dst, buf.Bytes()...), nil
 }
 
-// appendSlow is the general path and what the others must equal.
+// appendSlow is the general path; the others must write the same bytes.
 func appendSlow(dst []byte, e Event) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

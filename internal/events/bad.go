@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// BadEventError says why an event cannot be decoded, in words for its author:
-// which field, and what is expected there.
+// BadEventError is the reason why an event cannot be decoded, in words for its author:
+// which field, and the expected type.
 type BadEventError struct {
 	ID   string // the event's "id", where it can be read
 	Name string // the event's type; empty when it is not known
@@ -24,8 +24,8 @@ func (e *BadEventError) Error() string {
 	return "event " + e.Name + ": " + e.Text
 }
 
-// bad explains an error of encoding/json. The bytes are read once more for the
-// id: a client waits for an answer under it.
+// bad explains an error of encoding/json. The id is read separately: a
+// client waits for an answer under it.
 func bad(name string, raw []byte, err error) error {
 	if nested, ok := errors.AsType[*BadEventError](err); ok { // in a Decision
 		return &BadEventError{Name: name, Text: nested.Error()}
@@ -53,7 +53,7 @@ func bad(name string, raw []byte, err error) error {
 	return e
 }
 
-// expected names what a field takes, in JSON's words.
+// expected names the values of a field's type, in JSON's words.
 func expected(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
@@ -72,8 +72,8 @@ func expected(t reflect.Type) string {
 	return "an object"
 }
 
-// given names what stands there instead; encoding/json writes the numbers
-// behind the word.
+// given names the value in place of it; encoding/json writes numbers after
+// the word.
 func given(value string) string {
 	word, number, _ := strings.Cut(value, " ")
 	switch {

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// Canonical is the same for arguments that mean the same: names in order, no
-// white space. What is not JSON is returned as it is.
+// Canonical returns the same text for equivalent arguments: sorted names, no
+// white space. Text that is not JSON is returned unchanged.
 func Canonical(arguments string) string {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(Arguments(arguments)))

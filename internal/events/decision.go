@@ -2,12 +2,12 @@ package events
 
 import "encoding/json"
 
-// Decision is one message of the orchestrator on the turn lane: a list of events
-// and the resulting small state.
+// Decision is what the orchestrator decided, in one message: a list of events
+// and the small state that follows from them. It is stored on the turn lane.
 type Decision struct {
-	Events []Line `json:"events" jsonschema:"what was decided, in order"`
+	Events []Line `json:"events" jsonschema:"the events, in order"`
 	State  State  `json:"state" jsonschema:"the conversation's state with this decision"`
-	Owner  string `json:"owner,omitempty" jsonschema:"the orchestrator that decided"`
+	Owner  string `json:"owner,omitempty" jsonschema:"name of the orchestrator"`
 }
 
 // Outcome is how a turn ended.
@@ -21,7 +21,7 @@ const (
 	OutcomeLimit     Outcome = "limit"
 )
 
-// Answer is the orchestrator's answer to an input.
+// Answer is the answer to an input.
 type Answer string
 
 // The answers to inputs.
@@ -35,7 +35,7 @@ const (
 	AnswerRefused      Answer = "refused" // a message that arrived while a turn ran or waited
 
 	AnswerAlreadyDecided   Answer = "already_decided"   // the call runs, or has its result
-	AnswerArgumentsChanged Answer = "arguments_changed" // the verdict names the digest of other arguments
+	AnswerArgumentsChanged Answer = "arguments_changed" // the verdict names other arguments
 	AnswerExpired          Answer = "expired"           // the call's deadline has passed
 	AnswerDenied           Answer = "denied"            // the policy denies what was approved
 	AnswerNotAllowed       Answer = "not_allowed"       // the call waits for something else
@@ -48,8 +48,7 @@ type TurnStarted struct {
 	AtMS   int64    `json:"at_ms" jsonschema:"time of the decision, Unix milliseconds"`
 }
 
-// GenerationRequested requests a generation; the orchestrator then publishes its
-// job.
+// GenerationRequested requests an answer of a model; the job follows.
 type GenerationRequested struct {
 	Turn       string `json:"turn" jsonschema:"id of the turn"`
 	Generation string `json:"generation" jsonschema:"id of the generation (UUIDv7)"`
@@ -59,91 +58,92 @@ type GenerationRequested struct {
 	NotBefore  int64  `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
 }
 
-// AssistantMessage is the model's complete answer, accumulated from the chunks.
+// AssistantMessage is the accumulated answer of the model.
 type AssistantMessage struct {
 	Turn       string  `json:"turn" jsonschema:"id of the turn"`
 	Generation string  `json:"generation" jsonschema:"id of the generation"`
 	Step       int     `json:"step" jsonschema:"step of the turn"`
 	Message    Message `json:"message" jsonschema:"the answer"`
-	Finish     Finish  `json:"finish" jsonschema:"finish reason of the generation"`
-	Partial    bool    `json:"partial,omitempty" jsonschema:"the answer was stopped or is incomplete"`
-	Usage      *Usage  `json:"usage,omitempty" jsonschema:"what the provider counted"`
+	Finish     Finish  `json:"finish" jsonschema:"how the generation ended"`
+	Partial    bool    `json:"partial,omitempty" jsonschema:"the answer was stopped or cut"`
+	Usage      *Usage  `json:"usage,omitempty" jsonschema:"the provider's count"`
 }
 
-// ToolCallRequested requests the run of a call; the orchestrator then publishes
-// its job.
+// ToolCallRequested requests a call; the job follows.
 type ToolCallRequested struct {
 	Turn   string `json:"turn" jsonschema:"id of the turn"`
 	Step   int    `json:"step" jsonschema:"step of the turn"`
 	Call   string `json:"call" jsonschema:"id of the call"`
 	Tool   string `json:"tool" jsonschema:"name of the tool"`
 	Effect Effect `json:"effect" jsonschema:"effect class"`
-	// Arguments are there when a person edited them: they are what runs and what
-	// the model will read; the model's own stand in its AssistantMessage.
-	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"the arguments if a person edited them; absent if they are the model's"`
-	By        string          `json:"by,omitempty" jsonschema:"id of the Verdict that approved the call"`
+	// Arguments are set when a person edited them: the tool runs with them
+	// and the model reads them. The model's own are in its AssistantMessage.
+	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"the arguments as a person edited them; absent when they are the model's"`
+	By        string          `json:"by,omitempty" jsonschema:"id of the Verdict that approved it"`
 }
 
-// ToolCallsQueued lists calls queued behind the conversation's concurrency limit,
-// which keeps one conversation from starving others.
+// ToolCallsQueued lists calls that wait until others of their conversation
+// have ended: the number of calls that run at once is limited, so that one
+// conversation does not starve others.
 type ToolCallsQueued struct {
 	Turn  string   `json:"turn" jsonschema:"id of the turn"`
 	Calls []string `json:"calls" jsonschema:"ids of the calls, in the order in which they will be requested"`
 }
 
-// ToolCallRefused is the result of a call that does not run, or that the turn no
-// longer waits for.
+// ToolCallRefused is the result of a call that does not run, or whose result
+// is no longer waited for.
 type ToolCallRefused struct {
 	Turn    string `json:"turn" jsonschema:"id of the turn"`
 	Call    string `json:"call" jsonschema:"id of the call"`
 	Tool    string `json:"tool" jsonschema:"name of the tool as the model gave it"`
-	Status  Status `json:"status" jsonschema:"why the call does not run: unknown_tool, invalid_arguments, refused, expired, cancelled, …"`
-	Content string `json:"content" jsonschema:"what the model reads"`
+	Status  Status `json:"status" jsonschema:"the reason"`
+	Content string `json:"content" jsonschema:"text for the model"`
 }
 
-// ToolCallAnswered is the result of a call that a person or an app gave instead of
-// running it.
+// ToolCallAnswered is a result that a person or an app gave in place of
+// running the call.
 type ToolCallAnswered struct {
 	Turn    string `json:"turn" jsonschema:"id of the turn"`
 	Call    string `json:"call" jsonschema:"id of the call"`
 	Tool    string `json:"tool" jsonschema:"name of the tool"`
-	Content string `json:"content" jsonschema:"what the model reads"`
+	Content string `json:"content" jsonschema:"text for the model"`
 	By      string `json:"by" jsonschema:"id of the Verdict"`
 }
 
-// QuestionAnswered answers a question that a tool asked during its call.
+// QuestionAnswered answers a tool's question.
 type QuestionAnswered struct {
 	Turn     string          `json:"turn" jsonschema:"id of the turn"`
 	Call     string          `json:"call" jsonschema:"id of the call"`
 	Question string          `json:"question" jsonschema:"id of the question"`
-	Declined bool            `json:"declined,omitempty" jsonschema:"the person declined, or the deadline passed"`
-	Content  json.RawMessage `json:"content,omitempty" jsonschema:"the answer, valid against the question's schema; absent if the answer is yes"`
+	Declined bool            `json:"declined,omitempty" jsonschema:"a person declined, or there was no answer before the deadline"`
+	Content  json.RawMessage `json:"content,omitempty" jsonschema:"the answer, valid against the question's schema; absent for a yes"`
 	By       string          `json:"by,omitempty" jsonschema:"id of the Verdict"`
 }
 
 // Wait is what a call or a turn waits for.
 type Wait string
 
-// What can be waited for.
+// The reasons to wait.
 const (
 	WaitApproval Wait = "approval" // a person's Verdict
 	WaitTime     Wait = "time"     // the time it was deferred to
-	WaitResult   Wait = "result"   // a result from outside: on the call's lane, or an answer
-	WaitAnswer   Wait = "answer"   // a person's answer to what the tool asked; it runs meanwhile
+	WaitResult   Wait = "result"   // an external result: on the call's lane, or by a Verdict
+	WaitAnswer   Wait = "answer"   // a person's answer to the tool's question; the call runs
 	WaitLimit    Wait = "limit"    // approval to exceed a limit
 	// WaitSlot: queued behind the conversation's concurrency limit.
 	WaitSlot Wait = "slot"
 )
 
-// Paused says that the turn waits, and lists everything it waits for.
-// ToolCallRequested, ToolCallAnswered, ToolCallRefused and ToolResult remove an
-// item from the list. Paused is repeated as a reminder.
+// Paused records that the turn waits, and lists everything that it waits for.
+// ToolCallRequested, ToolCallAnswered, ToolCallRefused and ToolResult end the wait
+// of single calls. It is repeated as a
+// reminder.
 type Paused struct {
 	Turn       string    `json:"turn" jsonschema:"id of the turn"`
-	AtMS       int64     `json:"at_ms" jsonschema:"time of the decision, Unix milliseconds"`
-	Awaiting   []Awaited `json:"awaiting" jsonschema:"everything that the turn waits for"`
-	DeadlineMS int64     `json:"deadline_ms,omitempty" jsonschema:"earliest deadline of all items, Unix milliseconds"`
-	RemindMS   int64     `json:"remind_ms,omitempty" jsonschema:"time of the next reminder, Unix milliseconds; absent without reminders"`
+	AtMS       int64     `json:"at_ms" jsonschema:"when this was decided, Unix milliseconds"`
+	Awaiting   []Awaited `json:"awaiting" jsonschema:"what the turn waits for"`
+	DeadlineMS int64     `json:"deadline_ms,omitempty" jsonschema:"when the first of it expires, Unix milliseconds"`
+	RemindMS   int64     `json:"remind_ms,omitempty" jsonschema:"when Paused is repeated, Unix milliseconds; absent when it is not"`
 	Reminder   int       `json:"reminder,omitempty" jsonschema:"number of the reminder, from 1; absent the first time"`
 	Usage      *Usage    `json:"usage,omitempty" jsonschema:"sum over the turn's generations so far"`
 }
@@ -155,38 +155,38 @@ type Awaited struct {
 	Question   string          `json:"question,omitempty" jsonschema:"answer: id of the tool's question; arguments hold its message and schema"`
 	Tool       string          `json:"tool,omitempty" jsonschema:"name of the tool"`
 	Effect     Effect          `json:"effect,omitempty" jsonschema:"effect class"`
-	Arguments  json.RawMessage `json:"arguments,omitempty" jsonschema:"arguments of the call"`
-	Digest     string          `json:"digest" jsonschema:"digest of the arguments; a Verdict must name it"`
-	Rule       string          `json:"rule,omitempty" jsonschema:"key of the rule that asks; absent for the default"`
-	Reason     string          `json:"reason,omitempty" jsonschema:"why a person is asked; for a limit its name, such as max_steps"`
-	DueMS      int64           `json:"due_ms,omitempty" jsonschema:"time at which a deferred call runs, Unix milliseconds"`
-	DeadlineMS int64           `json:"deadline_ms,omitempty" jsonschema:"time at which the item expires, Unix milliseconds"`
+	Arguments  json.RawMessage `json:"arguments,omitempty" jsonschema:"arguments with which the call would run"`
+	Digest     string          `json:"digest" jsonschema:"what a Verdict must name: digest of the arguments"`
+	Rule       string          `json:"rule,omitempty" jsonschema:"key of the rule that requires it; absent for the default"`
+	Reason     string          `json:"reason,omitempty" jsonschema:"why it waits; for a limit its name, such as max_steps"`
+	DueMS      int64           `json:"due_ms,omitempty" jsonschema:"when a deferred call runs, Unix milliseconds"`
+	DeadlineMS int64           `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
 }
 
-// Resumed says that the turn waits for nothing any more.
+// Resumed ends the pause of a turn.
 type Resumed struct {
 	Turn string `json:"turn" jsonschema:"id of the turn"`
-	AtMS int64  `json:"at_ms" jsonschema:"time of the decision, Unix milliseconds"`
-	// Extended is the limit past which a person let the turn go on.
-	Extended string `json:"extended,omitempty" jsonschema:"the limit that a person extended by its own amount"`
-	Portions int    `json:"portions,omitempty" jsonschema:"by how many times its amount the limit was extended; 1 when absent"`
+	AtMS int64  `json:"at_ms" jsonschema:"when this was decided, Unix milliseconds"`
+	// Extended is the limit that a person allowed the turn to exceed.
+	Extended string `json:"extended,omitempty" jsonschema:"the limit that a person extended once more by its own value"`
+	Portions int    `json:"portions,omitempty" jsonschema:"number of extensions at once; 1 when absent"`
 }
 
 // InputAnswered is the answer to an input.
 type InputAnswered struct {
-	Input  string       `json:"input" jsonschema:"id of the input, or its cursor if it has no id"`
-	Answer Answer       `json:"answer" jsonschema:"the answer; for a Verdict on several calls the answer for the first call that it decided, else for the first call"`
+	Input  string       `json:"input" jsonschema:"id of the input, or its cursor when it had none"`
+	Answer Answer       `json:"answer" jsonschema:"the answer; of a Verdict on several calls that of the first accepted one, or of the first"`
 	Reason string       `json:"reason,omitempty" jsonschema:"what is wrong and what to do"`
-	Turn   string       `json:"turn,omitempty" jsonschema:"the turn that the input joined or ended"`
+	Turn   string       `json:"turn,omitempty" jsonschema:"the turn it became part of, or ended"`
 	Calls  []CallAnswer `json:"calls,omitempty" jsonschema:"Verdict: the answer for each call"`
-	// Supersedes names the turn that gave up what it waited for.
-	Supersedes string   `json:"supersedes,omitempty" jsonschema:"UserMessage: the turn that it replaces"`
+	// Supersedes names the turn whose waiting calls the message ended.
+	Supersedes string   `json:"supersedes,omitempty" jsonschema:"UserMessage: the turn it supersedes"`
 	Dropped    []string `json:"dropped,omitempty" jsonschema:"Cancel: ids of the queued messages it dropped"`
-	Granted    []Grant  `json:"granted,omitempty" jsonschema:"Verdict: the standing approvals that it created"`
-	Revoked    []string `json:"revoked,omitempty" jsonschema:"Verdict: ids of the standing approvals that it revoked"`
+	Granted    []Grant  `json:"granted,omitempty" jsonschema:"Verdict: new standing approvals"`
+	Revoked    []string `json:"revoked,omitempty" jsonschema:"Verdict: ids of revoked standing approvals"`
 }
 
-// CallAnswer is the answer to a Verdict for one call.
+// CallAnswer is the answer to a Verdict on one call.
 type CallAnswer struct {
 	Call   string `json:"call" jsonschema:"id of the call"`
 	Answer Answer `json:"answer" jsonschema:"accepted, already_decided, arguments_changed, unknown_call, expired, denied, not_allowed or invalid"`
@@ -196,8 +196,8 @@ type CallAnswer struct {
 // TurnEnded ends a turn, exactly once.
 type TurnEnded struct {
 	Turn    string  `json:"turn" jsonschema:"id of the turn"`
-	Outcome Outcome `json:"outcome" jsonschema:"outcome of the turn"`
-	Reason  string  `json:"reason,omitempty" jsonschema:"reason code for programs: finish reason of the last generation, max_steps, max_tokens, max_cost, max_time, max_calls, repeated_call, the reason of the Cancel, or an error class"`
+	Outcome Outcome `json:"outcome" jsonschema:"how it ended"`
+	Reason  string  `json:"reason,omitempty" jsonschema:"a term for programs: how the last generation finished, max_steps, max_tokens, max_cost, max_time, max_calls, repeated_call, the Cancel's reason, or an error class"`
 	Error   *Error  `json:"error,omitempty" jsonschema:"what failed"`
 	Steps   int     `json:"steps" jsonschema:"number of generations"`
 	Usage   *Usage  `json:"usage,omitempty" jsonschema:"sum over the generations"`

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// decodeHot decodes the events of the token path when they stand exactly as
-// Append writes them. Anything else, valid or not, gives nil and goes the
-// general way; so does what is rare enough not to matter here (a carry, a
+// decodeHot decodes the events of the token path when they are exactly as
+// Append writes them. Anything else, valid or not, returns nil and takes the
+// general path; so do rare cases (a carry, a
 // surrogate pair written as two escapes). raw must be valid UTF-8.
 func decodeHot(raw []byte) Event {
 	r := reader{rest: raw}
@@ -68,7 +68,7 @@ func (r *reader) toolCallDelta() Event {
 	return e
 }
 
-// reader takes fields off the front of an event. Once something is not as
+// reader consumes fields from the front of an event. Once something is not as
 // Append writes it, failed stays set.
 type reader struct {
 	rest   []byte
@@ -102,8 +102,8 @@ func (r *reader) int(key string) int {
 	return r.number()
 }
 
-// number reads a count. What is negative, written otherwise than by Append or
-// may not fit an int fails.
+// number reads a count. One that is negative, not in Append's form or
+// too large for an int fails.
 func (r *reader) number() int {
 	n, i := 0, 0
 	for i < len(r.rest) && r.rest[i]-'0' <= 9 {
@@ -118,8 +118,8 @@ func (r *reader) number() int {
 	return n
 }
 
-// required reads a string that must stand; string reads one that may be absent.
-// Both return what stands between the quotes, checked but still escaped.
+// required reads a string; string reads one that may be absent.
+// Both return the text between the quotes, checked but still escaped.
 func (r *reader) required(key string) []byte {
 	before := len(r.rest)
 	s := r.string(key)
@@ -177,8 +177,8 @@ func unquote(b *strings.Builder, s []byte) string {
 	return b.String()[start:]
 }
 
-// escape reads the escape sequence that s begins with. Its size is 0 when it is
-// wrong or one half of a surrogate pair.
+// escape reads the escape sequence at the start of s. Its size is 0 when it is
+// invalid or half of a surrogate pair.
 func escape(s []byte) (c rune, size int) {
 	if len(s) < 2 {
 		return 0, 0

@@ -2,7 +2,7 @@ package events
 
 // The phases of a conversation that a person deletes. In PhaseDeleting its
 // messages, jobs, timers and objects are being purged; of one in PhaseDeleted
-// the last Decision is left, and nothing changes any more.
+// only the last Decision is left, and nothing changes.
 const (
 	PhaseDeleting Phase = "deleting"
 	PhaseDeleted  Phase = "deleted"
@@ -16,7 +16,7 @@ const AnswerDeleted Answer = "deleted"
 type Delete struct {
 	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Reason string `json:"reason,omitempty" jsonschema:"why"`
-	From   string `json:"from,omitempty" jsonschema:"author of the input, as the app identifies them"`
+	From   string `json:"from,omitempty" jsonschema:"author, as the app names them"`
 }
 
 // DeletionStarted starts the deletion of a conversation. Its messages, jobs,
@@ -28,8 +28,8 @@ type DeletionStarted struct {
 }
 
 // ConversationDeleted is the receipt of a deletion: how much was purged. After a
-// crash during the purge it counts only the rest. Every Decision of a deleted
-// conversation contains it, because the earlier ones are purged.
+// crash in between it counts what was left for the second try. Every Decision of
+// a deleted conversation has it: only the last one is left to fold.
 type ConversationDeleted struct {
 	Messages uint64 `json:"messages" jsonschema:"messages of the conversation's log"`
 	History  uint64 `json:"history" jsonschema:"copies in HISTORY"`

@@ -2,7 +2,7 @@
 // the frames that carry them.
 //
 // An event travels as one compact JSON object whose first field is "type", the
-// name of the struct. Events of one message stand one per line (NDJSON) and
+// name of the struct. The events of one message are one per line (NDJSON) and
 // form a frame. The types here are the contract between programs in any
 // language: schemas/ and docs/events.md are generated from them.
 //
@@ -20,7 +20,7 @@ type Event interface {
 	Type() string
 }
 
-// Channel names the writer of an event: the last tokens of its subject.
+// Channel names the writer of an event. It is in the last tokens of the subject.
 type Channel string
 
 // The channels of a conversation. ChannelCall and ChannelOut are followed by
@@ -40,7 +40,7 @@ type Unknown struct {
 	Raw  json.RawMessage `json:"-"`
 }
 
-// Type returns the name the event came with.
+// Type returns the name that the event has on the wire.
 func (u *Unknown) Type() string { return u.Name }
 
 // Prototypes returns a new zero value of every event and job, in the order of

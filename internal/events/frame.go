@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Line is one event of a frame with the bytes it came as. Raw is what viewers
+// Line is one event of a frame with its original bytes. Raw is what viewers
 // show and what is passed on; it holds fields this version does not know.
 type Line struct {
 	Event Event
@@ -39,7 +39,7 @@ func (l *Line) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// MaxLines is how many events a frame holds at most.
+// MaxLines bounds the events of a frame.
 const MaxLines = 4096
 
 // ErrTooManyLines means that a frame holds more than [MaxLines] events.
@@ -71,8 +71,7 @@ func DecodeFrame(data []byte) ([]Line, error) {
 	return lines, nil
 }
 
-// typeOf is the type of an event: read off where it stands first, as it should,
-// and looked for where it does not.
+// typeOf returns the type of an event, also when it is not the first field.
 func typeOf(raw []byte) (string, error) {
 	if rest, ok := bytes.CutPrefix(raw, []byte(`{"type":"`)); ok {
 		if n := bytes.IndexAny(rest, "\"\\"); n > 0 && rest[n] == '"' {

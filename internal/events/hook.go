@@ -1,30 +1,30 @@
 package events
 
-// HookTime is when a hook is asked.
+// HookTime is the time of a turn at which a hook is called.
 type HookTime string
 
 // The times of hooks.
 const (
-	HookBefore HookTime = "before" // once per turn, before the model is asked
-	HookAfter  HookTime = "after"  // once per turn, when it has ended
+	HookBefore HookTime = "before" // once per turn, before the first generation
+	HookAfter  HookTime = "after"  // once per turn, after its end
 )
 
-// Hook is an app that the orchestrator calls about turns, by a request on the
-// subject hooks.<when>.<name> that it answers with a [HookAnswered].
+// Hook is an app that is called about turns: it answers a request on the
+// subject hooks.<when>.<name> with a [HookAnswered].
 type Hook struct {
 	Name string   `json:"name" yaml:"name" jsonschema:"last token of the subject"`
 	When HookTime `json:"when" yaml:"when" jsonschema:"before or after"`
 	// DeadlineMS bounds all tries together.
 	DeadlineMS int64 `json:"deadline_ms,omitempty" yaml:"deadline_ms" jsonschema:"how long it may take to answer, in milliseconds; 5000 when absent"`
-	Optional   bool  `json:"optional,omitempty" yaml:"optional" jsonschema:"before: the turn goes on without its answer"`
+	Optional   bool  `json:"optional,omitempty" yaml:"optional" jsonschema:"before: the turn continues without its answer"`
 }
 
-// HooksRequested calls the hooks of a turn. A turn waits until each hook before it
-// has answered or its deadline has passed.
+// HooksRequested requests the hooks of a turn. With before, the turn waits
+// until each has answered or its deadline has passed.
 type HooksRequested struct {
 	Turn  string   `json:"turn" jsonschema:"id of the turn"`
 	When  HookTime `json:"when" jsonschema:"before or after"`
-	Hooks []Hook   `json:"hooks" jsonschema:"the hooks, in the order in which their contexts are added to the system prompt"`
+	Hooks []Hook   `json:"hooks" jsonschema:"the hooks, in the order in which the model reads their contexts"`
 }
 
 // HookCall is the request to a hook.
@@ -34,10 +34,10 @@ type HookCall struct {
 	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
 	Turn         string     `json:"turn" jsonschema:"id of the turn: the key of effects that must not happen twice"`
 	Message      *Message   `json:"message,omitempty" jsonschema:"before: the person's message"`
-	Ended        *TurnEnded `json:"ended,omitempty" jsonschema:"after: the end of the turn"`
+	Ended        *TurnEnded `json:"ended,omitempty" jsonschema:"after: how the turn ended"`
 	Answer       string     `json:"answer,omitempty" jsonschema:"after: the text of the last assistant message"`
-	TimeoutMS    int64      `json:"timeout_ms" jsonschema:"time left to answer, in milliseconds from the receipt of the request; no clocks are compared"`
-	DeadlineMS   int64      `json:"deadline_ms,omitempty" jsonschema:"deadline by the orchestrator's clock, Unix milliseconds; for people, not for comparison with another clock"`
+	TimeoutMS    int64      `json:"timeout_ms" jsonschema:"time to answer, in milliseconds from receipt"`
+	DeadlineMS   int64      `json:"deadline_ms,omitempty" jsonschema:"when the answer is too late by the orchestrator's clock, Unix milliseconds, for people"`
 }
 
 // HookAnswered is a hook's answer: the reply on the bus, and its record in a
@@ -47,7 +47,7 @@ type HookAnswered struct {
 	When    HookTime `json:"when" jsonschema:"before or after"`
 	Hook    string   `json:"hook" jsonschema:"name of the hook"`
 	Context string   `json:"context,omitempty" jsonschema:"before: text that is added to the system prompt, for this turn"`
-	Refuse  string   `json:"refuse,omitempty" jsonschema:"before: why the turn is refused; the turn then fails"`
+	Refuse  string   `json:"refuse,omitempty" jsonschema:"before: why the turn must not continue"`
 	Error   string   `json:"error,omitempty" jsonschema:"why there is no answer"`
 }
 

@@ -4,40 +4,41 @@ import "encoding/json"
 
 // Parameters steer a generation. A zero field is left to the provider.
 type Parameters struct {
-	MaxTokens       int64    `json:"max_tokens,omitempty" jsonschema:"bound of the answer in tokens"`
-	Temperature     *float64 `json:"temperature,omitempty" jsonschema:"sampling temperature, in the provider's scale"`
+	MaxTokens       int64    `json:"max_tokens,omitempty" jsonschema:"maximum tokens of the answer"`
+	Temperature     *float64 `json:"temperature,omitempty" jsonschema:"randomness, as the provider scales it"`
 	TopP            *float64 `json:"top_p,omitempty" jsonschema:"nucleus sampling"`
-	Seed            *int64   `json:"seed,omitempty" jsonschema:"random seed, for providers that support one"`
+	Seed            *int64   `json:"seed,omitempty" jsonschema:"seed for reproducible answers, where the provider has it"`
 	Stop            []string `json:"stop,omitempty" jsonschema:"sequences that end the answer"`
 	ReasoningEffort string   `json:"reasoning_effort,omitempty" jsonschema:"minimal, low, medium or high; for Anthropic a budget is derived"`
 	ToolChoice      string   `json:"tool_choice,omitempty" jsonschema:"auto, none, required or the name of a tool"`
-	// Extra is passed on to the provider's request as it stands.
+	// Extra is copied into the provider's request unchanged.
 	Extra map[string]json.RawMessage `json:"extra,omitempty" jsonschema:"further fields of the provider's request"`
 }
 
 // Settings change the settings of a conversation. Those that are accepted are
 // merged into those before them as a JSON Merge Patch (RFC 7396): a field that is
-// absent changes nothing, null unsets it, objects are merged field by field, lists
-// are replaced. So a client can change settings without reading them.
+// absent changes nothing, null unsets it, objects are merged field by field,
+// lists are replaced. So a client changes settings without reading them first.
 type Settings struct {
 	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Route      string     `json:"route,omitempty" jsonschema:"provider/model; empty means the deployment's default"`
 	System     string     `json:"system,omitempty" jsonschema:"system prompt"`
-	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the offered tools; all if unset, none if [\"-\"]"`
+	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the tools offered; unset means all, none is [\"-\"]"`
 	Parameters Parameters `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
-	Limits     Limits     `json:"limits,omitzero" jsonschema:"bounds of a turn"`
-	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run without approval; the deployment's policy if unset"`
-	// AddRules adds rules without knowing or overwriting the existing ones. Merged
-	// settings have none.
-	AddRules []Rule `json:"add_rules,omitempty" jsonschema:"rules to put before the existing rules of the policy; a rule that exists already moves to the front"`
-	// WhileRunning and WhileWaiting are for messages that do not say.
-	WhileRunning Arrival  `json:"while_running,omitempty" jsonschema:"how a message that arrives while a turn runs is handled: queue (the default), interrupt or refuse"`
-	WhileWaiting Arrival  `json:"while_waiting,omitempty" jsonschema:"how a message that arrives while a turn waits is handled: queue (the default), supersede, interrupt or refuse"`
-	Priority     Priority `json:"priority,omitempty" jsonschema:"low: calls use at most a quarter of a worker's slots; normal if unset"`
-	Hooks        []Hook   `json:"hooks,omitempty" jsonschema:"apps that are called before or after a turn"`
+	Limits     Limits     `json:"limits,omitzero" jsonschema:"limits of a turn"`
+	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run by themselves; unset means the deployment's policy"`
+	// AddRules adds rules without knowledge of the existing ones, and
+	// without overwriting what others add at the same time. Merged settings
+	// have none.
+	AddRules []Rule `json:"add_rules,omitempty" jsonschema:"rules to put before those of the policy; one that it already has moves to the front"`
+	// WhileRunning and WhileWaiting apply to messages without an Arrival.
+	WhileRunning Arrival  `json:"while_running,omitempty" jsonschema:"effect of a message while a turn runs: queue (the default), interrupt or refuse"`
+	WhileWaiting Arrival  `json:"while_waiting,omitempty" jsonschema:"effect of a message while a turn waits: queue (the default), supersede, interrupt or refuse"`
+	Priority     Priority `json:"priority,omitempty" jsonschema:"low for background work: its calls take a quarter of a worker's slots at most; normal when unset"`
+	Hooks        []Hook   `json:"hooks,omitempty" jsonschema:"apps that are called before and after a turn"`
 }
 
-// Priority says which calls go first.
+// Priority is the order of calls.
 type Priority string
 
 // The priorities.
@@ -48,13 +49,13 @@ const (
 
 // UserMessage is a person's message.
 type UserMessage struct {
-	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
 	Text    string  `json:"text" jsonschema:"text of the message"`
-	From    string  `json:"from,omitempty" jsonschema:"author, as the app identifies them"`
-	Arrival Arrival `json:"arrival,omitempty" jsonschema:"how the message is handled while a turn runs or waits: queue, interrupt, supersede or refuse; as in Settings if absent"`
+	From    string  `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	Arrival Arrival `json:"arrival,omitempty" jsonschema:"effect while a turn runs or waits: queue, interrupt, supersede or refuse; absent means the default in Settings"`
 }
 
-// Ruling is what a Verdict says.
+// Ruling is the decision of a Verdict.
 type Ruling string
 
 // The rulings.
@@ -63,29 +64,29 @@ const (
 	RulingReject  Ruling = "reject"  // do not run it
 	RulingEdit    Ruling = "edit"    // run it with other arguments
 	RulingAnswer  Ruling = "answer"  // do not run it: this is its result
-	// RulingAlways approves the call and those like it from now on.
+	// RulingAlways approves the call and creates a standing approval.
 	RulingAlways Ruling = "approve_for_conversation"
-	// RulingRevoke takes standing approvals back.
+	// RulingRevoke revokes standing approvals.
 	RulingRevoke Ruling = "revoke"
 )
 
-// Verdict decides pending calls. Each call is decided separately; the first valid
-// verdict on a call counts.
+// Verdict decides calls that wait for a person. Each call is decided by itself; the
+// first valid verdict on a call wins.
 type Verdict struct {
 	ID      string        `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Verdict Ruling        `json:"verdict" jsonschema:"approve, reject, edit, answer, approve_for_conversation or revoke"`
-	Calls   []CallVerdict `json:"calls,omitempty" jsonschema:"the calls that the verdict decides"`
+	Calls   []CallVerdict `json:"calls,omitempty" jsonschema:"the calls it decides"`
 	Grants  []string      `json:"grants,omitempty" jsonschema:"revoke: ids of the standing approvals; absent means all"`
 	Reason  string        `json:"reason,omitempty" jsonschema:"why; the model reads it after a reject"`
-	From    string        `json:"from,omitempty" jsonschema:"author, as the app identifies them"`
+	From    string        `json:"from,omitempty" jsonschema:"author, as the app names them"`
 }
 
-// CallVerdict is the part of a Verdict about one call.
+// CallVerdict is a Verdict's decision on one call.
 type CallVerdict struct {
 	Call      string          `json:"call" jsonschema:"id of the call, or of the question at a limit"`
 	Digest    string          `json:"digest" jsonschema:"digest of the arguments that the person saw, as in Paused"`
 	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"edit: the arguments to run with, a JSON object"`
-	Content   string          `json:"content,omitempty" jsonschema:"answer: the result that the model reads"`
+	Content   string          `json:"content,omitempty" jsonschema:"answer: the result, as the model reads it"`
 }
 
 // Scope is what a Cancel stops.
@@ -93,23 +94,23 @@ type Scope string
 
 // The scopes of a Cancel.
 const (
-	ScopeTurn  Scope = "turn"  // the turn that runs
+	ScopeTurn  Scope = "turn"  // the current turn
 	ScopeCall  Scope = "call"  // one call of it; the turn continues
 	ScopeQueue Scope = "queue" // the messages that wait for the next turn
 	ScopeAll   Scope = "all"   // the turn and the queue
 )
 
-// Cancel stops something.
+// Cancel stops a turn, one of its calls, or queued messages.
 type Cancel struct {
 	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Scope  Scope  `json:"scope,omitempty" jsonschema:"turn, call, queue or all; if absent: call if a call is named, else turn"`
 	Turn   string `json:"turn,omitempty" jsonschema:"the turn to stop; the current one if absent"`
 	Call   string `json:"call,omitempty" jsonschema:"scope call: the call to stop"`
 	Reason string `json:"reason,omitempty" jsonschema:"why"`
-	From   string `json:"from,omitempty" jsonschema:"author, as the app identifies them"`
+	From   string `json:"from,omitempty" jsonschema:"author, as the app names them"`
 }
 
-// What is what the Cancel stops, also where it does not say.
+// What returns the scope, also when it is not set.
 func (c *Cancel) What() Scope {
 	switch {
 	case c.Scope != "":

@@ -7,9 +7,9 @@ import "encoding/json"
 // acknowledge.
 type GenerationJob struct {
 	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
-	Subject      string     `json:"subject" jsonschema:"subject of the lane to write"`
-	LaneSequence uint64     `json:"lane_sequence" jsonschema:"last sequence of the lane at the time of the decision; the generation's events follow it"`
-	Decision     uint64     `json:"decision" jsonschema:"sequence of the Decision that requested the generation; the job is stale if a later Decision names another generation"`
+	Subject      string     `json:"subject" jsonschema:"the lane to write, literally"`
+	LaneSequence uint64     `json:"lane_sequence" jsonschema:"last sequence of the lane when this was decided: the generation's events follow it"`
+	Decision     uint64     `json:"decision" jsonschema:"sequence of the requesting Decision: a later one that names another generation makes the job stale"`
 	Turn         string     `json:"turn" jsonschema:"id of the turn"`
 	Generation   string     `json:"generation" jsonschema:"id of the generation"`
 	Step         int        `json:"step" jsonschema:"step of the turn"`
@@ -24,8 +24,8 @@ type GenerationJob struct {
 // ToolJob is all a worker needs to run one call.
 type ToolJob struct {
 	Conversation string          `json:"conversation" jsonschema:"id of the conversation"`
-	Subject      string          `json:"subject" jsonschema:"subject of the call's lane"`
-	Decision     uint64          `json:"decision" jsonschema:"sequence of the Decision that requested the call; the job is stale if the call is not open in a later Decision"`
+	Subject      string          `json:"subject" jsonschema:"the call's lane, literally"`
+	Decision     uint64          `json:"decision" jsonschema:"sequence of the requesting Decision: a later one in which the call is not open makes the job stale"`
 	Output       string          `json:"output" jsonschema:"subject for ToolOutput"`
 	Turn         string          `json:"turn" jsonschema:"id of the turn"`
 	Call         string          `json:"call" jsonschema:"id of the call, the key of idempotent effects"`
@@ -35,12 +35,12 @@ type ToolJob struct {
 	TimeoutMS    int64           `json:"timeout_ms,omitempty" jsonschema:"timeout in milliseconds"`
 }
 
-// Claim replaces a message that is too large for the bus: the full payload is in
-// the object store.
+// Claim replaces a message that was too large for the bus: the whole payload
+// is in the object store.
 type Claim struct {
-	Of      string `json:"of" jsonschema:"type of the event in the object store"`
+	Of      string `json:"of" jsonschema:"type of the event that is claimed"`
 	Object  Object `json:"object" jsonschema:"reference to the payload"`
-	Preview string `json:"preview,omitempty" jsonschema:"start of the payload, for people"`
+	Preview string `json:"preview,omitempty" jsonschema:"its beginning, for people"`
 }
 
 // Type implements [Event].

@@ -9,8 +9,8 @@ import (
 // Role is the author of a [Message].
 type Role string
 
-// The roles of a transcript. System text is not a message: it is part of
-// [Settings] and of the job.
+// The roles of a transcript. System text is not a message: it is in
+// [Settings] and in the job.
 const (
 	RoleUser      Role = "user"
 	RoleAssistant Role = "assistant"
@@ -22,8 +22,8 @@ const (
 // call, in the order of that message's calls.
 type Message struct {
 	Role  Role   `json:"role" jsonschema:"user, assistant or tool"`
-	Parts []Part `json:"parts" jsonschema:"in the order of the message"`
-	// Provider and Model wrote an assistant message. What a part carries is
+	Parts []Part `json:"parts" jsonschema:"in log order"`
+	// Provider and Model wrote an assistant message. A part's Carry is
 	// returned only to the provider that wrote it.
 	Provider string `json:"provider,omitempty" jsonschema:"provider that wrote an assistant message"`
 	Model    string `json:"model,omitempty" jsonschema:"model that wrote an assistant message"`
@@ -52,14 +52,14 @@ type Part struct {
 	Arguments  string   `json:"arguments,omitempty" jsonschema:"call: the arguments as the model wrote them; empty means {}"`
 	Custom     bool     `json:"custom,omitempty" jsonschema:"call: the arguments are free text, not JSON"`
 	Invalid    string   `json:"invalid,omitempty" jsonschema:"call: why it cannot run"`
-	Status     Status   `json:"status,omitempty" jsonschema:"result: status of the call"`
-	Object     *Object  `json:"object,omitempty" jsonschema:"result: reference to the full content if text is a preview"`
-	// Attachments are for people and apps; providers are sent the text.
-	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"result: images, files and other data that the tool returned"`
-	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque data, sent back to the provider that wrote it"`
+	Status     Status   `json:"status,omitempty" jsonschema:"result: how the call ended"`
+	Object     *Object  `json:"object,omitempty" jsonschema:"result: reference to the whole content when text is a preview"`
+	// Attachments are for people and apps; providers get the text.
+	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"result: images, files and other bytes that the tool gave"`
+	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider that wrote it"`
 }
 
-// Usage is what a provider counted for one generation, or the sum over several.
+// Usage is a provider's count for one generation, or the sum over several.
 // A nil field was not reported; it is never faked as zero.
 type Usage struct {
 	InputTokens  *int64 `json:"input_tokens,omitempty" jsonschema:"tokens read"`
@@ -103,7 +103,7 @@ func (u *Usage) Add(v *Usage) *Usage {
 	}
 }
 
-// Total is the tokens read and written, as far as they are known.
+// Total returns the tokens read and written, as far as they are known.
 func (u *Usage) Total() int64 {
 	if u == nil {
 		return 0
@@ -117,7 +117,7 @@ func (u *Usage) Total() int64 {
 	return n
 }
 
-// ErrorClass is the kind of a failure; retries depend on it.
+// ErrorClass is the kind of an [Error], which determines what can be done.
 type ErrorClass string
 
 // The classes of provider errors.
@@ -152,8 +152,8 @@ type Error struct {
 	Message      string     `json:"message" jsonschema:"what happened, to what, and what to do next"`
 	Code         string     `json:"code,omitempty" jsonschema:"the provider's own code or type"`
 	HTTPStatus   int        `json:"http_status,omitempty" jsonschema:"status of the HTTP answer"`
-	RetryAfterMS int64      `json:"retry_after_ms,omitempty" jsonschema:"delay before a retry that the provider requests, in milliseconds"`
-	Object       *Object    `json:"object,omitempty" jsonschema:"reference to the full text if message is a preview"`
+	RetryAfterMS int64      `json:"retry_after_ms,omitempty" jsonschema:"the provider's requested delay, in milliseconds"`
+	Object       *Object    `json:"object,omitempty" jsonschema:"reference to the whole text when message is a preview"`
 }
 
 // Error implements error.
@@ -168,7 +168,8 @@ func (e *Error) Retryable() bool {
 	return false
 }
 
-// RetryAfter is how long the provider asked to wait; 0 when it did not say.
+// RetryAfter returns the time that the provider asked to wait; 0 when it did
+// not.
 func (e *Error) RetryAfter() time.Duration { return time.Duration(e.RetryAfterMS) * time.Millisecond }
 
 // Object is a reference to bytes in the object store (claim check).

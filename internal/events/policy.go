@@ -6,28 +6,29 @@ import (
 	"encoding/json"
 )
 
-// Action is what a policy does with a call.
+// Action is the policy's decision on a call.
 type Action string
 
 // The actions of a rule.
 const (
 	ActionAuto    Action = "auto"    // run it
-	ActionApprove Action = "approve" // ask a person
-	ActionDefer   Action = "defer"   // run it at a time, or leave its result to the app
+	ActionApprove Action = "approve" // a person approves it first
+	ActionDefer   Action = "defer"   // run it later, or wait for an app's result
 	ActionDeny    Action = "deny"    // never run it
 )
 
-// Policy says which calls run without approval. A matching deny overrides
-// everything; then a standing approval decides, then the first matching rule. A
-// call that nothing matches runs if its tool is pure; otherwise a person is asked.
+// Policy decides which calls run without a person. A deny that matches wins
+// over everything; then a standing approval, then the first rule that
+// matches. A call without a matching rule runs when its tool is pure, and
+// needs approval otherwise.
 type Policy struct {
-	Rules []Rule `json:"rules,omitempty" jsonschema:"the first matching rule decides; a matching deny overrides all other rules"`
-	// DeadlineMS and ReminderMS are for calls whose rule does not say.
-	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"time that a person or an app has to answer, in milliseconds; 7 days if absent"`
-	ReminderMS int64 `json:"reminder_ms,omitempty" jsonschema:"interval of reminders (Paused again) while a turn waits, in milliseconds; none if absent"`
+	Rules []Rule `json:"rules,omitempty" jsonschema:"the first that matches decides, but a matching deny wins"`
+	// DeadlineMS and ReminderMS apply to calls whose rule has none.
+	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or an app has to answer, in milliseconds; 7 days when absent"`
+	ReminderMS int64 `json:"reminder_ms,omitempty" jsonschema:"interval between reminders while a turn waits, in milliseconds; none when absent"`
 }
 
-// IsZero reports whether nothing is said.
+// IsZero reports whether no field is set.
 func (p Policy) IsZero() bool { return len(p.Rules) == 0 && p.DeadlineMS == 0 && p.ReminderMS == 0 }
 
 // Rule decides about the calls that it matches: all of tool, effect and when
@@ -39,13 +40,13 @@ type Rule struct {
 	Action Action `json:"action" jsonschema:"auto, approve, defer or deny"`
 	Reason string `json:"reason,omitempty" jsonschema:"reason: the model reads it after a deny, the person before an approval"`
 	// DelayMS and AtMS defer; without either the app gives the result.
-	DelayMS    int64 `json:"delay_ms,omitempty" jsonschema:"defer: delay after the request of the call, in milliseconds"`
-	AtMS       int64 `json:"at_ms,omitempty" jsonschema:"defer: time at which the call runs, Unix milliseconds"`
-	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"time that a person or an app has to answer, in milliseconds; the policy's if absent"`
+	DelayMS    int64 `json:"delay_ms,omitempty" jsonschema:"defer: delay after the request, in milliseconds"`
+	AtMS       int64 `json:"at_ms,omitempty" jsonschema:"defer: when the call runs, Unix milliseconds"`
+	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or the app has to answer, in milliseconds; the policy's when absent"`
 }
 
-// Key is a digest of the rule's content; standing approvals refer to it. A changed
-// rule asks again.
+// Key identifies a rule by its content: standing approvals refer to it.
+// After a change of the rule they no longer apply.
 func (r Rule) Key() string {
 	// A struct of strings and numbers always encodes.
 	raw, _ := json.Marshal(r)
@@ -53,33 +54,34 @@ func (r Rule) Key() string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// Grant is a standing approval: calls of a tool that the same rule would ask
-// about run without asking, in this conversation, until it is revoked.
+// Grant is a standing approval: calls of a tool that would need approval by the
+// same rule run without it, in this conversation, until it is revoked.
 type Grant struct {
 	ID   string `json:"id" jsonschema:"id of the Verdict that created it"`
 	Tool string `json:"tool" jsonschema:"name of the tool"`
-	Rule string `json:"rule,omitempty" jsonschema:"key of the rule that asked; absent for the default"`
-	From string `json:"from,omitempty" jsonschema:"author of the Verdict"`
+	Rule string `json:"rule,omitempty" jsonschema:"key of the rule that required approval; absent for the default"`
+	From string `json:"from,omitempty" jsonschema:"author, as the app names them"`
 }
 
-// Arrival says how a message that arrives while a turn runs or waits is handled.
+// Arrival decides what happens to a message that arrives while a turn runs
+// or waits.
 type Arrival string
 
 // The ways a message can arrive.
 const (
-	ArrivalQueue     Arrival = "queue"     // it is for the next turn
-	ArrivalInterrupt Arrival = "interrupt" // the turn is stopped at once
-	ArrivalSupersede Arrival = "supersede" // what waits is given up; what runs comes to its end
-	ArrivalRefuse    Arrival = "refuse"    // it is not taken
+	ArrivalQueue     Arrival = "queue"     // it waits for the next turn
+	ArrivalInterrupt Arrival = "interrupt" // it stops the turn at once
+	ArrivalSupersede Arrival = "supersede" // it ends waiting calls; running calls finish
+	ArrivalRefuse    Arrival = "refuse"    // it is refused
 )
 
-// LimitAction is what happens at a limit.
+// LimitAction decides what happens at a limit.
 type LimitAction string
 
 // The actions at a limit.
 const (
 	LimitEnd LimitAction = "end" // the turn ends
-	LimitAsk LimitAction = "ask" // a person is asked whether it may go on
+	LimitAsk LimitAction = "ask" // a person decides whether it continues
 )
 
 // Limits bound a turn. A zero field is the deployment's default.
@@ -87,15 +89,15 @@ type Limits struct {
 	Steps   int            `json:"steps,omitempty" jsonschema:"generations per turn"`
 	Tokens  int64          `json:"tokens,omitempty" jsonschema:"tokens read and written per turn"`
 	CostUSD float64        `json:"cost_usd,omitempty" jsonschema:"cost of a turn in US dollars, by the deployment's price table"`
-	TimeMS  int64          `json:"time_ms,omitempty" jsonschema:"wall time of a turn in milliseconds, not counting the time it waits"`
+	TimeMS  int64          `json:"time_ms,omitempty" jsonschema:"wall time of a turn in milliseconds, without the time it waits"`
 	Calls   map[string]int `json:"calls,omitempty" jsonschema:"calls per turn, by name or pattern (path.Match) of the tool"`
 	Repeats int            `json:"repeats,omitempty" jsonschema:"rounds with the same call, arguments and result"`
-	// Parallel bounds what runs at once, not the turn.
+	// Parallel bounds concurrent calls, not the turn.
 	Parallel int         `json:"parallel,omitempty" jsonschema:"calls of the conversation that run at once; 8 when absent"`
 	OnLimit  LimitAction `json:"on_limit,omitempty" jsonschema:"end (the default) or ask"`
 }
 
-// IsZero reports whether nothing is said.
+// IsZero reports whether no field is set.
 func (l Limits) IsZero() bool {
 	return l.Steps == 0 && l.Tokens == 0 && l.CostUSD == 0 && l.TimeMS == 0 && len(l.Calls) == 0 && l.Repeats == 0 && l.Parallel == 0 && l.OnLimit == ""
 }

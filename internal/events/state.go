@@ -6,13 +6,14 @@ import (
 	"slices"
 )
 
-// Phase is what a conversation is doing.
+// Phase is the phase of a conversation.
 type Phase string
 
-// The phases. In PhasePaused the turn waits; calls that were decided may run.
+// The phases. In PhasePaused the turn waits for a person, an app or a time; other
+// calls may run.
 const (
 	PhaseIdle       Phase = "idle"
-	PhasePreparing  Phase = "preparing" // the hooks before the turn are called
+	PhasePreparing  Phase = "preparing" // waits for the hooks before the turn
 	PhaseGenerating Phase = "generating"
 	PhaseCalling    Phase = "calling"
 	PhasePaused     Phase = "paused"
@@ -28,22 +29,22 @@ type State struct {
 	Step       int         `json:"step,omitempty" jsonschema:"step of the turn"`
 	Try        int         `json:"try,omitempty" jsonschema:"try of the step"`
 	Route      string      `json:"route,omitempty" jsonschema:"provider/model of the last generation"`
-	Generation string      `json:"generation,omitempty" jsonschema:"id of the open generation"`
+	Generation string      `json:"generation,omitempty" jsonschema:"generation that is open"`
 	Calls      []CallState `json:"calls,omitempty" jsonschema:"calls of the step, in the model's order"`
 	Queue      []string    `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`
 	GenLane    uint64      `json:"gen_lane,omitempty" jsonschema:"sequence of the last message on the gen lane"`
 	Usage      *Usage      `json:"usage,omitempty" jsonschema:"sum over the turn's generations"`
-	// Spent is the usage by the models that were asked, for the price table.
+	// Spent is the usage by model, for the price table.
 	Spent map[string]*Usage `json:"spent,omitempty" jsonschema:"the turn's usage by provider/model"`
 
-	PausedMS   int64 `json:"paused_ms,omitempty" jsonschema:"start of the current wait, Unix milliseconds"`
-	WaitedMS   int64 `json:"waited_ms,omitempty" jsonschema:"duration of earlier waits of the turn, in milliseconds"`
-	RemindMS   int64 `json:"remind_ms,omitempty" jsonschema:"time of the next reminder, Unix milliseconds"`
+	PausedMS   int64 `json:"paused_ms,omitempty" jsonschema:"when the turn was paused, Unix milliseconds"`
+	WaitedMS   int64 `json:"waited_ms,omitempty" jsonschema:"total time that the turn waited before that, in milliseconds"`
+	RemindMS   int64 `json:"remind_ms,omitempty" jsonschema:"when Paused is repeated, Unix milliseconds"`
 	Reminders  int   `json:"reminders,omitempty" jsonschema:"number of reminders so far"`
-	Superseded bool  `json:"superseded,omitempty" jsonschema:"a message replaces the turn when its running calls have ended"`
-	// Question is open while the turn waits for approval to exceed a limit.
-	Question *Question      `json:"question,omitempty" jsonschema:"the open question at a limit"`
-	Extended map[string]int `json:"extended,omitempty" jsonschema:"extensions of limits in this turn, by limit"`
+	Superseded bool  `json:"superseded,omitempty" jsonschema:"a message supersedes the turn when its running calls have ended"`
+	// Question is set while the turn waits for approval to exceed a limit.
+	Question *Question      `json:"question,omitempty" jsonschema:"question to a person at a limit"`
+	Extended map[string]int `json:"extended,omitempty" jsonschema:"how often a person extended a limit of this turn"`
 	Grants   []Grant        `json:"grants,omitempty" jsonschema:"standing approvals of the conversation"`
 	Hooks    []PendingHook  `json:"hooks,omitempty" jsonschema:"hooks that have not answered"`
 
@@ -51,7 +52,7 @@ type State struct {
 	Deleted *ConversationDeleted `json:"deleted,omitempty" jsonschema:"receipt of the deletion"`
 }
 
-// Clone is a copy that shares nothing that is written to.
+// Clone returns a copy that shares nothing that is changed later.
 func (s *State) Clone() State {
 	c := *s
 	c.Calls, c.Queue = slices.Clone(s.Calls), slices.Clone(s.Queue)
@@ -65,26 +66,26 @@ func (s *State) Clone() State {
 type CallState struct {
 	Call   string `json:"call" jsonschema:"id of the call"`
 	Tool   string `json:"tool" jsonschema:"name of the tool"`
-	Status Status `json:"status,omitempty" jsonschema:"status of the ended call; absent while it waits or runs"`
-	// The rest is there while it waits.
-	Waits      Wait   `json:"waits,omitempty" jsonschema:"what the call waits for; absent if it runs or has ended"`
+	Status Status `json:"status,omitempty" jsonschema:"how it ended; absent while it waits or runs"`
+	// The fields below are set while it waits.
+	Waits      Wait   `json:"waits,omitempty" jsonschema:"what it waits for; absent when it runs or has ended"`
 	Effect     Effect `json:"effect,omitempty" jsonschema:"effect class"`
 	Digest     string `json:"digest,omitempty" jsonschema:"digest of its arguments"`
-	Rule       string `json:"rule,omitempty" jsonschema:"key of the rule that asks"`
+	Rule       string `json:"rule,omitempty" jsonschema:"key of the rule that requires it"`
 	Question   string `json:"question,omitempty" jsonschema:"id of the tool's question"`
-	DueMS      int64  `json:"due_ms,omitempty" jsonschema:"time at which it runs, Unix milliseconds"`
-	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"time at which the item expires, Unix milliseconds"`
+	DueMS      int64  `json:"due_ms,omitempty" jsonschema:"when it runs, Unix milliseconds"`
+	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
 }
 
-// Waiting reports whether the call waits for somebody or for its time.
+// Waiting reports whether the call waits for a person, an app or a time.
 func (c *CallState) Waiting() bool {
 	return c.Status == "" && c.Waits != "" && c.Waits != WaitSlot
 }
 
-// Running reports whether a worker has the call, or will take it.
+// Running reports whether a worker runs the call, or will.
 func (c *CallState) Running() bool { return c.Status == "" && c.Waits == "" }
 
-// Question is what a person is asked at a limit.
+// Question is a question to a person at a limit.
 type Question struct {
 	ID         string `json:"id" jsonschema:"id of the question, which a Verdict names as the call"`
 	Limit      string `json:"limit" jsonschema:"the limit that was reached, such as max_steps"`
@@ -92,26 +93,27 @@ type Question struct {
 	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"time at which the item expires, Unix milliseconds"`
 }
 
-// Arguments replace a call's arguments, so that a question is decided like a call.
+// Arguments returns the question in the form of a call's arguments, so that
+// a Verdict decides it like a call.
 func (q *Question) Arguments() json.RawMessage {
 	raw, _ := json.Marshal(map[string]string{"limit": q.Limit}) // strings always encode
 	return raw
 }
 
-// Awaited is the question as Paused lists it.
+// Awaited returns the question as Paused lists it.
 func (q *Question) Awaited() Awaited {
 	return Awaited{For: WaitLimit, Call: q.ID, Arguments: q.Arguments(), Digest: q.Digest, Reason: q.Limit, DeadlineMS: q.DeadlineMS}
 }
 
-// PendingHook is a hook that was called and has not answered.
+// PendingHook is a requested hook without an answer.
 type PendingHook struct {
 	Turn string `json:"turn" jsonschema:"id of the turn"`
 	Hook
 }
 
-// Busy reports whether work is under way that only the log before now can
-// explain: the shard's checkpoint may not pass it. A turn that only waits for
-// somebody is not busy.
+// Busy reports whether there is work in progress that only the log so far
+// explains: the shard's checkpoint may not pass it. A turn that only waits
+// for a person is not busy.
 func (s *State) Busy() bool {
 	switch s.Phase {
 	case PhaseGenerating, PhaseCalling, PhasePreparing, PhaseDeleting:
@@ -120,14 +122,14 @@ func (s *State) Busy() bool {
 	return len(s.Hooks) > 0 || slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Running() })
 }
 
-// Asks reports whether somebody is to answer: a turn may also wait for nothing
-// but a time.
+// Asks reports whether the turn waits for a person or an app, and not only
+// for a time.
 func (s *State) Asks() bool {
 	return s.Question != nil || slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Waiting() && c.Waits != WaitTime })
 }
 
-// NextMS is when something happens by itself in a turn that waits: the first
-// due time, deadline or reminder, Unix milliseconds; 0 when nothing does.
+// NextMS returns when a paused turn continues by itself: the first due time,
+// deadline or reminder, in Unix milliseconds; 0 when it does not.
 func (s *State) NextMS() int64 {
 	if s.Phase != PhasePaused {
 		return 0
@@ -153,7 +155,7 @@ func (s *State) NextMS() int64 {
 	return next
 }
 
-// Awaits reports whether a call of the running step has no result yet.
+// Awaits reports whether a call of the current step has no result yet.
 func (s *State) Awaits(call string) bool {
 	return slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Call == call && c.Status == "" })
 }

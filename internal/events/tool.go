@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// Effect classes what a tool does to the world, and so what may be done when a
+// Effect is the class of a tool's side effects. It determines what happens when a
 // worker dies in the middle of a call.
 type Effect string
 
-// The effect classes. A tool that does not say is EffectOnce.
+// The effect classes. The default is EffectOnce.
 const (
 	EffectPure       Effect = "pure"       // no effect: retry freely
 	EffectIdempotent Effect = "idempotent" // retry with the call id as key
-	EffectOnce       Effect = "once"       // never retried automatically
+	EffectOnce       Effect = "once"       // never retried after it has started
 )
 
 // Known reports whether the class exists; an empty one does not.
@@ -30,11 +30,11 @@ func (e Effect) Known() bool {
 // ToolSpec describes a tool.
 type ToolSpec struct {
 	Name        string          `json:"name" jsonschema:"letters, digits, _ and -, at most 64"`
-	Description string          `json:"description,omitempty" jsonschema:"what the model reads"`
+	Description string          `json:"description,omitempty" jsonschema:"text for the model"`
 	Schema      json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the arguments, an object"`
 	Effect      Effect          `json:"effect,omitempty" jsonschema:"pure, idempotent or once (the default)"`
-	TimeoutMS   int64           `json:"timeout_ms,omitempty" jsonschema:"timeout in milliseconds; 0 means the worker's default"`
-	// Output is for those who read structured results.
+	TimeoutMS   int64           `json:"timeout_ms,omitempty" jsonschema:"longest run in milliseconds; 0 means the worker's default"`
+	// Output describes structured results.
 	Output      json.RawMessage `json:"output,omitempty" jsonschema:"JSON Schema of the structured result"`
 	Concurrency int             `json:"concurrency,omitempty" jsonschema:"calls that one worker runs at once; 0 means the worker's default"`
 	ResultBytes int64           `json:"result_bytes,omitempty" jsonschema:"longest result in bytes; 0 means the worker's default"`
@@ -47,17 +47,17 @@ type Status string
 // The ways a call ends.
 const (
 	StatusOK               Status = "ok"
-	StatusFailed           Status = "failed"            // the tool said so
+	StatusFailed           Status = "failed"            // the tool reported it
 	StatusInvalidArguments Status = "invalid_arguments" // not run
 	StatusUnknownTool      Status = "unknown_tool"      // not run
 	StatusTimeout          Status = "timeout"
-	StatusTooLarge         Status = "too_large" // the result was longer than the tool may give
-	StatusCrashed          Status = "crashed"   // the tool broke down
+	StatusTooLarge         Status = "too_large" // the result exceeded the tool's limit
+	StatusCrashed          Status = "crashed"   // the tool panicked or its process died
 	StatusCancelled        Status = "cancelled"
-	StatusRefused          Status = "refused"    // a person or a policy said no
-	StatusExpired          Status = "expired"    // nobody answered in time
-	StatusSuperseded       Status = "superseded" // a new input took its place
-	StatusUnknown          Status = "unknown"    // the worker died; nobody knows whether it ran
+	StatusRefused          Status = "refused"    // by a person or a policy
+	StatusExpired          Status = "expired"    // no answer before the deadline
+	StatusSuperseded       Status = "superseded" // by a new message
+	StatusUnknown          Status = "unknown"    // whether it took effect is unknown
 )
 
 // Known reports whether the status exists; an empty one does not.
@@ -70,16 +70,16 @@ func (s Status) Known() bool {
 	return false
 }
 
-// ToolStarted takes over a call's lane: from then on the call has started.
+// ToolStarted takes a call's lane: from here on the call has started.
 type ToolStarted struct {
 	Call     string `json:"call" jsonschema:"id of the call"`
 	Attempt  string `json:"attempt" jsonschema:"id of the worker's try (UUIDv7)"`
 	Tool     string `json:"tool" jsonschema:"name of the tool"`
 	Worker   string `json:"worker,omitempty" jsonschema:"name of the worker"`
-	Delivery int    `json:"delivery,omitempty" jsonschema:"number of the delivery, from 1"`
+	Delivery int    `json:"delivery,omitempty" jsonschema:"number of this delivery of the job, from 1"`
 }
 
-// ToolReleased gives a call back that the worker has started: another may take it
+// ToolReleased hands back a call that the worker has started: another may take it
 // at once. Without it, others wait until the worker is known to be dead.
 type ToolReleased struct {
 	Call    string `json:"call" jsonschema:"id of the call"`
@@ -88,17 +88,18 @@ type ToolReleased struct {
 	Error   string `json:"error,omitempty" jsonschema:"why the attempt failed; absent if the worker was stopped"`
 }
 
-// QuestionAsked is a tool's question to a person during its call. The call
-// continues when it has the answer: see QuestionAnswered.
+// QuestionAsked is a tool's question to a person in the middle of a call.
+// The call continues with the answer: see QuestionAnswered.
 type QuestionAsked struct {
 	Call     string          `json:"call" jsonschema:"id of the call"`
 	Attempt  string          `json:"attempt" jsonschema:"id of the worker's try"`
 	Question string          `json:"question" jsonschema:"id of the question (UUIDv7)"`
 	Message  string          `json:"message" jsonschema:"text of the question"`
-	Schema   json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the answer, an object; absent asks for yes or no"`
+	Schema   json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the answer, an object; absent for a yes-or-no question"`
 }
 
-// Arguments stand for those of a call, so that a question is decided like one.
+// Arguments returns the question in the form of a call's arguments, so that
+// a Verdict decides it like a call.
 func (q *QuestionAsked) Arguments() json.RawMessage {
 	raw, err := json.Marshal(struct {
 		Message string          `json:"message"`
@@ -111,7 +112,7 @@ func (q *QuestionAsked) Arguments() json.RawMessage {
 }
 
 // ToolResult ends a call. It counts if its attempt is that of the latest
-// ToolStarted on the call's lane, or if the call waits for a result from outside;
+// ToolStarted on the call's lane, or if the call waits for an external result;
 // any other is ignored. The first that counts ends the call. Where a Decision has
 // a ToolCallRefused or a ToolCallAnswered of the call, as after a cancel, that is
 // the call's result, whichever of the two comes first in the log.
@@ -119,24 +120,24 @@ type ToolResult struct {
 	Call    string  `json:"call" jsonschema:"id of the call"`
 	Attempt string  `json:"attempt,omitempty" jsonschema:"id of the worker's try; absent when no worker ran it"`
 	Tool    string  `json:"tool,omitempty" jsonschema:"name of the tool"`
-	Status  Status  `json:"status" jsonschema:"status of the call"`
-	Content string  `json:"content" jsonschema:"text that the model reads; a preview if object is set"`
-	Object  *Object `json:"object,omitempty" jsonschema:"reference to the full content"`
-	TookMS  int64   `json:"took_ms,omitempty" jsonschema:"duration of the run, in milliseconds"`
+	Status  Status  `json:"status" jsonschema:"how the call ended"`
+	Content string  `json:"content" jsonschema:"what the model reads; a preview when object is set"`
+	Object  *Object `json:"object,omitempty" jsonschema:"reference to the whole content"`
+	TookMS  int64   `json:"took_ms,omitempty" jsonschema:"how long it ran, in milliseconds"`
 	// Structured is the result as data, for programs; the model reads Content.
 	Structured  json.RawMessage `json:"structured,omitempty" jsonschema:"the result as JSON, valid against the tool's output schema"`
 	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"images, files and other bytes that the tool gave"`
 }
 
-// Attachment is data other than text that a tool returned, by claim check.
+// Attachment is a tool's output besides text, by claim check.
 type Attachment struct {
-	Name   string  `json:"name,omitempty" jsonschema:"name or URI, as given by the tool"`
+	Name   string  `json:"name,omitempty" jsonschema:"name or URI from the tool"`
 	MIME   string  `json:"mime,omitempty" jsonschema:"media type"`
 	Object *Object `json:"object" jsonschema:"reference to the bytes"`
 }
 
-// ToolOutput is interim output, for display only: it is not kept in HISTORY and
-// the model never sees it.
+// ToolOutput is output of a running tool, for display only: it is not kept
+// in HISTORY and the model never sees it.
 type ToolOutput struct {
 	Call    string `json:"call" jsonschema:"id of the call"`
 	Attempt string `json:"attempt,omitempty" jsonschema:"id of the worker's try"`
