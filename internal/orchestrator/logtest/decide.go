@@ -16,9 +16,11 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// faultPrefix begins the message of an error that ended a turn as a fault of the
-// orchestrator.
-const faultPrefix = "the orchestrator cannot go on with this turn: "
+// faultPrefixes returns the beginnings of the error with which the orchestrator ends a turn
+// that cannot continue: the current one, and the one in the recorded logs.
+func faultPrefixes() []string {
+	return []string{"the orchestrator cannot continue this turn: ", "the orchestrator cannot go on with this turn: "}
+}
 
 // Decision is the Decision of a message; nil when it holds none.
 func (l *Log) Decision(i int) (*events.Decision, error) {
@@ -121,8 +123,11 @@ func (l *Log) env(made *events.Decision) orchestrator.Env {
 		case *events.ConversationDeleted:
 			env.Purged = e
 		case *events.TurnEnded:
-			if e.Error != nil {
-				if why, is := strings.CutPrefix(e.Error.Message, faultPrefix); is {
+			if e.Error == nil {
+				continue
+			}
+			for _, prefix := range faultPrefixes() {
+				if why, is := strings.CutPrefix(e.Error.Message, prefix); is {
 					env.Fault = errors.New(why)
 				}
 			}

@@ -39,7 +39,7 @@ func TestDecisionsAreTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want = changed(t, want); !bytes.Equal(got, want) {
+			if got = asRecorded(t, got); !bytes.Equal(got, want) {
 				t.Errorf("the Decision at %d is another\ngot  %s\nwant %s", m.Sequence, got, want)
 			}
 		}
@@ -64,10 +64,10 @@ func TestFoldAndEncodingAreTheSame(t *testing.T) {
 			encodings(&out, m)
 			c.Apply(m)
 			if m.Channel == events.ChannelTurn {
-				fmt.Fprintf(&out, "%d known %d state %x\n", m.Sequence, l.Messages[i].Known, sha256.Sum256(view(t, c)))
+				fmt.Fprintf(&out, "%d known %d state %x\n", m.Sequence, l.Messages[i].Known, sha256.Sum256(asRecorded(t, view(t, c))))
 			}
 		}
-		out.WriteString(logtest.Elide(string(view(t, c))))
+		out.WriteString(logtest.Elide(string(asRecorded(t, view(t, c)))))
 		file := "testdata/" + l.Name + ".golden"
 		if *update {
 			if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
@@ -78,7 +78,7 @@ func TestFoldAndEncodingAreTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := out.String(); got != string(changed(t, want)) {
+		if got := out.String(); got != string(want) {
 			t.Errorf("the fold of the log is another\ngot\n%s\nwant\n%s", got, want)
 		}
 	})
@@ -98,9 +98,9 @@ func each(t *testing.T, test func(*testing.T, *logtest.Log)) {
 	}
 }
 
-// changed puts the texts in their places that were made plain since the logs were
-// written: testdata/texts.json lists them, as pairs of what they were and are.
-func changed(t *testing.T, want []byte) []byte {
+// asRecorded replaces texts that were made plain since the logs were written by what
+// they were then: testdata/texts.json lists them, as pairs of what they were and are.
+func asRecorded(t *testing.T, got []byte) []byte {
 	t.Helper()
 	data, err := os.ReadFile("testdata/texts.json")
 	if err != nil {
@@ -119,9 +119,9 @@ func changed(t *testing.T, want []byte) []byte {
 			_, rest, _ := strings.Cut(string(quoted), `"text":"`)
 			text[i] = strings.TrimSuffix(rest, `"}`)
 		}
-		want = bytes.ReplaceAll(want, []byte(text[0]), []byte(text[1]))
+		got = bytes.ReplaceAll(got, []byte(text[1]), []byte(text[0]))
 	}
-	return want
+	return got
 }
 
 // encodings writes the events that are not encoded as they came.
