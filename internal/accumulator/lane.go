@@ -81,7 +81,7 @@ func (c *Conversation) extend(e events.Stamped) {
 }
 
 func (c *Conversation) incomplete(e events.Event, field string) {
-	c.fail(nil, events.ErrInternal, fmt.Sprintf("a worker wrote a %s without %q, so that the answer cannot be used: correct the worker", e.Type(), field))
+	c.fail(nil, events.ErrInternal, fmt.Sprintf("a worker wrote a %s without %q, so the answer cannot be used: correct the worker", e.Type(), field))
 }
 
 // fail ends the open generation with an error; end is the end that its

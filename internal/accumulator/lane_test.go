@@ -63,7 +63,7 @@ func TestAnAnswerWhoseEventsAreNotAllThereIsNotUsed(t *testing.T) {
 }
 
 func TestEventsThatDoNotSayWhoseTheyAreFailTheAnswer(t *testing.T) {
-	const without = "error internal: a worker wrote a %s without %q, so that the answer cannot be used: correct the worker"
+	const without = "error internal: a worker wrote a %s without %q, so the answer cannot be used: correct the worker"
 	for _, c := range []struct{ name, log, want string }{
 		{"a start without an attempt", asked + `
 			gen {"type":"GenerationStarted","index":0,"generation":"g1","turn":"t1","step":1,"provider":"p","model":"m"}

@@ -20,7 +20,7 @@ func (t *Transcript) replied(e *events.InputAnswered, at uint64) (again bool) {
 	t.replies[e.Input] = old
 	for _, id := range e.Dropped {
 		dropped := t.replies[id]
-		dropped.InputAnswered = &events.InputAnswered{Input: id, Answer: events.AnswerAlreadyEnded, Reason: "a Cancel took this message off the queue"}
+		dropped.InputAnswered = &events.InputAnswered{Input: id, Answer: events.AnswerAlreadyEnded, Reason: "a Cancel dropped this message from the queue"}
 		t.replies[id] = dropped
 	}
 	return again

@@ -53,7 +53,7 @@ func (d Document) merge(raw json.RawMessage) (Document, events.Settings, error) 
 	case err != nil:
 		return d, settings, fmt.Errorf("the settings cannot be written")
 	case len(text) > maxDocument:
-		return d, settings, fmt.Errorf("with these the settings of the conversation have %d bytes, at most %d are taken: unset some", len(text), maxDocument)
+		return d, settings, fmt.Errorf("the merged settings have %d bytes, the maximum is %d: unset some", len(text), maxDocument)
 	}
 	line, err := events.DecodeLine(text)
 	if err != nil {

@@ -205,7 +205,7 @@ func (t *Transcript) Messages() []events.Message {
 			r, ok := t.results[p.Call]
 			if !ok {
 				r = events.Part{Kind: events.PartResult, Call: p.Call, Status: events.StatusUnknown,
-					Text: "there is no result: it is not known whether the call ran"}
+					Text: "there is no result: the outcome of the call is unknown"}
 			}
 			r.Name, r.ProviderID, r.Custom = p.Name, p.ProviderID, p.Custom
 			all = append(all, events.Message{Role: events.RoleTool, Parts: []events.Part{r}})

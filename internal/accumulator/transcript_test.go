@@ -35,7 +35,7 @@ func TestMessages(t *testing.T) {
 			answered + "tool result c1 ok one\ntool result c2 ok two"},
 		{"a call without a result gets one that says so", running + `
 			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}`,
-			answered + "tool result c1 unknown there is no result: it is not known whether the call ran\ntool result c2 ok two"},
+			answered + "tool result c1 unknown there is no result: the outcome of the call is unknown\ntool result c2 ok two"},
 		{"the lane says whose result it is, not the event", running + `
 			call.c1 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"forged"}
 			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}`,

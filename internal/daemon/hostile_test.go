@@ -25,7 +25,7 @@ type givenUp struct {
 }
 
 func (g givenUp) Handle(ctx context.Context, r slog.Record) error {
-	if strings.Contains(r.Message, "is given up and taken again") {
+	if strings.Contains(r.Message, "ended, retrying") {
 		g.times.Add(1)
 	}
 	return g.Handler.Handle(ctx, r)

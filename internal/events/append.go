@@ -209,7 +209,7 @@ func compact(raw json.RawMessage) bool {
 func appendUnknown(dst []byte, u *Unknown) ([]byte, error) {
 	switch {
 	case len(u.Raw) == 0:
-		return dst, fmt.Errorf("encode %s: an event of an unknown type has no bytes to pass on", u.Name)
+		return dst, fmt.Errorf("encode %s: an event of an unknown type has no bytes", u.Name)
 	case bytes.IndexByte(u.Raw, '\n') < 0:
 		return append(dst, u.Raw...), nil
 	}

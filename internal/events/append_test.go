@@ -86,7 +86,7 @@ func TestAppend(t *testing.T) {
 		{name: "an unknown event of broken lines is refused",
 			event: &Unknown{Name: "Later", Raw: json.RawMessage("{\n")}, err: "encode Later: unexpected end of JSON input"},
 		{name: "an unknown event without bytes is refused",
-			event: &Unknown{Name: "Later"}, err: "encode Later: an event of an unknown type has no bytes to pass on"},
+			event: &Unknown{Name: "Later"}, err: "encode Later: an event of an unknown type has no bytes"},
 		{name: "a missing event is refused",
 			event: (*Paused)(nil), err: "encode Paused: the event is null, not an object"},
 		{name: "an error names the event",

@@ -40,7 +40,7 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 func (s *shard) guarded(ctx context.Context, c *conversation) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.o.Log.Error("deciding panicked: please report this", "conversation", c.id, "panic", r, "stack", string(debug.Stack()))
+			s.o.Log.Error("the orchestrator panicked while deciding: please report this", "conversation", c.id, "panic", r, "stack", string(debug.Stack()))
 			err = &faultError{fmt.Errorf("the orchestrator failed to decide: %v", r)}
 		}
 	}()
@@ -68,16 +68,16 @@ func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
 	case errors.Is(err, bus.ErrFenced):
 		// Another owner or an unauthorized writer appended to the turn lane. Either
 		// way the log has the state. If it was an owner, the lease reports it.
-		s.o.Log.Warn("the turn lane has another writer, reading the conversation again", "conversation", c.id, "error", err)
+		s.o.Log.Warn("the turn lane has another writer, reloading the conversation", "conversation", c.id, "error", err)
 		c.state = nil
 	case lasting && c.fault == nil && c.state != nil:
-		s.o.Log.Error("a conversation cannot go on, its turn ends as failed", "conversation", c.id, "error", err)
+		s.o.Log.Error("a conversation cannot continue, its turn ends as failed", "conversation", c.id, "error", err)
 		c.fault = err
 	case lasting:
 		s.giveUp(ctx, c, err)
 		return false
 	default:
-		s.o.Log.Warn("a conversation is held up, trying again", "conversation", c.id, "tries", c.failures, "error", err)
+		s.o.Log.Warn("a conversation is delayed by an error, retrying", "conversation", c.id, "tries", c.failures, "error", err)
 	}
 	s.mu.Lock()
 	c.resume = true // its last Decision may be stored without its side effects
@@ -95,7 +95,7 @@ func (s *shard) failed(ctx context.Context, c *conversation, err error) bool {
 // giveUp evicts a conversation that cannot even store why its turn failed.
 // Its next message is a new try.
 func (s *shard) giveUp(ctx context.Context, c *conversation, err error) {
-	s.o.Log.Error("a conversation is given up until its next message", "conversation", c.id, "error", err)
+	s.o.Log.Error("a conversation is evicted after repeated errors, until its next message", "conversation", c.id, "error", err)
 	s.strays.deadLetter(ctx, bus.Message{Subject: addressOf(s, c.id).Subject(topology.Conv), Sequence: c.since, Bad: err})
 	s.mu.Lock()
 	defer s.mu.Unlock()

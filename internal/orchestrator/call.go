@@ -122,7 +122,7 @@ func (d *decision) dispatchOne(call events.Part, times int) (_ *events.Awaited, 
 // the outcome of an earlier one is unknown. No standing approval covers it.
 const (
 	afterUnknown  = "after_unknown"
-	reasonUnknown = "an earlier call with these arguments may have taken effect: nobody knows"
+	reasonUnknown = "the outcome of an earlier call with these arguments is unknown: it may have taken effect"
 )
 
 // unreadable ends calls with an unreadable message on their lane: it may
@@ -131,7 +131,7 @@ func (d *decision) unreadable() {
 	for _, call := range slices.Clone(d.c.Calls) {
 		if why := d.c.Unreadable[call.Call]; why != nil && call.Status == "" {
 			d.refuse(call.Call, call.Tool, events.StatusUnknown,
-				"the result of this call could not be read ("+why.Error()+"): it is not known whether the call took effect")
+				"the result of this call could not be read ("+why.Error()+"): the outcome of the call is unknown")
 			d.resume()
 		}
 	}

@@ -35,7 +35,7 @@ func (d *decision) cancelTurn(input string, e *events.Cancel) {
 		a.Dropped = slices.Clone(d.c.Queue)
 	}
 	if !runs && len(a.Dropped) == 0 {
-		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "no such turn is running")
+		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "this turn is not running")
 		return
 	}
 	d.emit(a)
@@ -49,9 +49,9 @@ func (d *decision) cancelCall(input string, e *events.Cancel) {
 	_, known := d.transcript.Call(e.Call)
 	switch {
 	case e.Call == "":
-		d.answer(input, events.AnswerInvalid, "", "to cancel a call, name it")
+		d.answer(input, events.AnswerInvalid, "", "to cancel a call, name its id")
 	case e.Turn != "" && e.Turn != d.c.Turn && (call != nil || known):
-		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "no such turn is running")
+		d.answer(input, events.AnswerAlreadyEnded, e.Turn, "this turn is not running")
 	case call == nil && !known:
 		d.answer(input, events.AnswerUnknownCall, "", "this conversation has no such call")
 	case call == nil:

@@ -54,7 +54,7 @@ func TestTheQueueOfMessagesHasACeiling(t *testing.T) {
 			m.Arrival = events.ArrivalQueue
 		}
 		a := only[*events.InputAnswered](s.in(m))[0]
-		if answers[a.Answer]++; a.Answer == events.AnswerRefused && !strings.Contains(a.Reason, "100 messages wait") {
+		if answers[a.Answer]++; a.Answer == events.AnswerRefused && !strings.Contains(a.Reason, "100 messages already wait") {
 			t.Errorf("%+v", a)
 		}
 	}
@@ -138,7 +138,7 @@ func TestHooksThatDoNotAnswerHaveACeiling(t *testing.T) {
 	for range maxHooks + 5 {
 		s.say("go")
 		for _, a := range only[*events.HookAnswered](s.model("Done.")) {
-			if unasked++; !strings.Contains(a.Error, "it was not asked") {
+			if unasked++; !strings.Contains(a.Error, "the hook was not called") {
 				t.Errorf("%+v", a)
 			}
 		}

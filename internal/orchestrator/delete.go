@@ -23,7 +23,7 @@ func (d *decision) delete(input string, e *events.Delete) {
 	d.emit(&events.DeletionStarted{Inputs: []string{input}, Dropped: dropped, AtMS: d.now.UnixMilli()})
 }
 
-const deletedReason = "the conversation was deleted: say it in another one"
+const deletedReason = "the conversation was deleted: send the message to another one"
 
 // gone answers an input of a conversation that is deleted or being deleted.
 // Another Delete is answered together with the first.

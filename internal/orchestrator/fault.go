@@ -8,5 +8,5 @@ func (d *decision) fault() {
 		return
 	}
 	d.stop(events.OutcomeFailed, string(events.ErrInternal), events.StatusCancelled, "the turn failed before the call had a result",
-		&events.Error{Class: events.ErrInternal, Message: "the orchestrator cannot go on with this turn: " + d.env.Fault.Error()})
+		&events.Error{Class: events.ErrInternal, Message: "the orchestrator cannot continue this turn: " + d.env.Fault.Error()})
 }

@@ -73,9 +73,9 @@ func failure(end *events.GenerationEnded) *events.Error {
 	case end.Error != nil:
 		return end.Error
 	case end.Finish == events.FinishCancelled:
-		return &events.Error{Class: events.ErrCancelled, Message: "the worker gave the answer up and did not say why"}
+		return &events.Error{Class: events.ErrCancelled, Message: "the worker stopped the answer without an error"}
 	case end.Finish == events.FinishError:
-		return &events.Error{Class: events.ErrInternal, Message: "the worker says that the answer failed, not why: look at its log"}
+		return &events.Error{Class: events.ErrInternal, Message: "the worker reported a failure without an error: look at its log"}
 	case !end.Terminated && end.FinishWord == "":
 		return &events.Error{Class: events.ErrCut, Message: "the answer ended without the provider's terminal sign or finish reason: it was cut"}
 	}

@@ -25,7 +25,7 @@ func (d *decision) requestHooks(when events.HookTime, turn string) bool {
 	for _, h := range hooks {
 		if full {
 			d.emit(&events.HookAnswered{Turn: turn, When: when, Hook: h.Name,
-				Error: fmt.Sprintf("it was not asked: %d hooks of the conversation have not answered yet", maxHooks)})
+				Error: fmt.Sprintf("the hook was not called: %d hooks of the conversation have not answered yet", maxHooks)})
 		}
 	}
 	return true
@@ -66,7 +66,7 @@ func (d *decision) prepared() bool {
 			return true
 		case a.Error != "" && !optional:
 			d.end(events.OutcomeFailed, "hook_failed", &events.Error{Class: events.ErrInternal,
-				Message: fmt.Sprintf("the hook %s gave no answer: %s: see that its app runs, or make the hook optional", a.Hook, a.Error)})
+				Message: fmt.Sprintf("the hook %s gave no answer: %s: start its app, or make the hook optional", a.Hook, a.Error)})
 			return true
 		}
 	}

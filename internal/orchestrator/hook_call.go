@@ -122,7 +122,7 @@ func (s *shard) callUntil(ctx context.Context, ask hookFunc, call *events.HookCa
 func callSafely(ctx context.Context, ask hookFunc, call *events.HookCall) (a *events.HookAnswered, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the hook %s broke down: %v", call.Hook, r)
+			err = fmt.Errorf("the hook %s panicked: %v", call.Hook, r)
 		}
 	}()
 	return ask(ctx, call)

@@ -69,7 +69,7 @@ func (d *decision) repeated(in accumulator.Input) bool {
 		return true
 	}
 	a := &events.InputAnswered{Input: in.ID, Answer: old.Answer, Turn: old.Turn, Calls: old.Calls,
-		Reason: "this id was answered before, and nothing was done again; another input needs an id of its own"}
+		Reason: "this input was answered before and has no further effect; use a new id for another input"}
 	if old.Reason != "" {
 		a.Reason += ": " + old.Reason
 	}
@@ -86,7 +86,7 @@ func (d *decision) unqueued(input string) {
 			return
 		}
 	}
-	d.answer(input, events.AnswerAlreadyEnded, "", "this message was answered already, or taken off the queue; another one needs an id of its own")
+	d.answer(input, events.AnswerAlreadyEnded, "", "this message was already answered or dropped; use a new id for another message")
 }
 
 // settings merges Settings into the accepted ones. Waiting calls that the
@@ -97,7 +97,7 @@ func (d *decision) settings(in accumulator.Input) {
 		err = d.checkSettings(&merged)
 	}
 	if err != nil {
-		d.answer(in.ID, events.AnswerInvalid, "", "the settings before stay: "+err.Error())
+		d.answer(in.ID, events.AnswerInvalid, "", "the settings are unchanged: "+err.Error())
 		return
 	}
 	d.answer(in.ID, events.AnswerAccepted, "", "")
@@ -129,7 +129,7 @@ func (d *decision) message(input string, e *events.UserMessage) {
 	case turn != "" && turn == d.c.Turn:
 		d.answer(input, events.AnswerAccepted, turn, "")
 	case turn != "":
-		d.answer(input, events.AnswerAlreadyEnded, turn, "this message was answered already; another one needs an id of its own")
+		d.answer(input, events.AnswerAlreadyEnded, turn, "this message was already answered; use a new id for another message")
 	case strings.TrimSpace(e.Text) == "":
 		d.answer(input, events.AnswerInvalid, "", "the message has no text")
 	case d.c.Turn == "":
@@ -148,11 +148,11 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 	}
 	switch arrival := cmp.Or(e.Arrival, usual, events.ArrivalQueue); {
 	case (arrival == events.ArrivalQueue || arrival == events.ArrivalSupersede) && len(d.c.Queue) >= maxQueued:
-		d.answer(input, events.AnswerRefused, turn, fmt.Sprintf("%d messages wait for the next turn already: say this again when the turn has ended, or cancel the queue", len(d.c.Queue)))
+		d.answer(input, events.AnswerRefused, turn, fmt.Sprintf("%d messages already wait for the next turn: send this again when the turn has ended, or cancel the queue", len(d.c.Queue)))
 	case arrival == events.ArrivalRefuse && waits:
-		d.answer(input, events.AnswerRefused, turn, "the turn waits for somebody: decide what it waits for, or cancel it, and say this again")
+		d.answer(input, events.AnswerRefused, turn, "the turn is paused: decide what it waits for, or cancel it, then send this again")
 	case arrival == events.ArrivalRefuse:
-		d.answer(input, events.AnswerRefused, turn, "a turn is running: say this again when it has ended")
+		d.answer(input, events.AnswerRefused, turn, "a turn is running: send this again when it has ended")
 	case arrival == events.ArrivalInterrupt && d.fresh():
 		// The model has not answered yet: the message joins the turn, and the
 		// generation is requested again.
@@ -162,12 +162,12 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 		d.stop(events.OutcomeCancelled, "interrupted", events.StatusCancelled, "a new message interrupted the turn before the call had a result", nil)
 		d.waiting = append(d.waiting, input)
 	case arrival == events.ArrivalSupersede && waits:
-		d.emit(&events.InputAnswered{Input: input, Answer: events.AnswerQueued, Supersedes: turn, Reason: "what waited is given up; this is next"})
+		d.emit(&events.InputAnswered{Input: input, Answer: events.AnswerQueued, Supersedes: turn, Reason: "pending approvals are dropped; this message starts the next turn"})
 		d.supersede()
 	case arrival == events.ArrivalQueue && waits:
-		d.answer(input, events.AnswerQueued, "", "the turn waits for somebody; this is for the next one")
+		d.answer(input, events.AnswerQueued, "", "the turn is paused; this message waits for the next turn")
 	case arrival == events.ArrivalQueue, arrival == events.ArrivalSupersede:
-		d.answer(input, events.AnswerQueued, "", "a turn is running; this is for the next one")
+		d.answer(input, events.AnswerQueued, "", "a turn is running; this message waits for the next turn")
 	default:
 		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("arrival %q is none of queue, interrupt, supersede, refuse", arrival))
 	}
@@ -186,7 +186,7 @@ func (d *decision) supersede() {
 		case call.Waits == events.WaitAnswer:
 			d.decline(call, "")
 		case call.Waiting():
-			d.refuse(call.Call, call.Tool, events.StatusSuperseded, "a new message took the place of this call before it was decided: it did not run")
+			d.refuse(call.Call, call.Tool, events.StatusSuperseded, "a new message superseded this call before it was decided: it did not run")
 		}
 	}
 	d.emit(&events.Resumed{Turn: d.c.Turn, AtMS: d.now.UnixMilli()})

@@ -297,5 +297,5 @@ func (d *decision) unpriced(route string) *events.Error {
 	}
 	names, _ := json.Marshal(missing) // strings always encode
 	return &events.Error{Class: events.ErrInvalidRequest,
-		Message: fmt.Sprintf("the turn has a limit of cost and nobody said what %s costs: add it to the prices of the deployment, or take the limit away", names)}
+		Message: fmt.Sprintf("the turn has a cost limit and there is no price for %s: add it to the prices of the deployment, or remove the limit", names)}
 }

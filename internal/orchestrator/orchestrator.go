@@ -64,7 +64,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	roster := o.Bus.NewRoster()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return o.retryForever(ctx, "the roster is read again", func() error { return roster.Run(ctx) })
+		return o.retryForever(ctx, "the roster cannot be read, retrying", func() error { return roster.Run(ctx) })
 	})
 	select {
 	case <-roster.Ready():
@@ -73,7 +73,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	}
 	offers := newOfferings(o.Bus, roster)
 	g.Go(func() error {
-		return o.retryForever(ctx, "the known tools are read again", func() error { return offers.run(ctx) })
+		return o.retryForever(ctx, "the known tools cannot be read, retrying", func() error { return offers.run(ctx) })
 	})
 	select {
 	case <-offers.ready:
@@ -118,7 +118,7 @@ func (o *Orchestrator) backoff(ctx context.Context) {
 
 // own owns one shard, and takes it again after each loss, until ctx ends.
 func (o *Orchestrator) own(ctx context.Context, n int, offers *offerings) error {
-	return o.retryForever(ctx, fmt.Sprintf("shard %d is given up and taken again", n), func() error { return o.ownOnce(ctx, n, offers) })
+	return o.retryForever(ctx, fmt.Sprintf("the ownership of shard %d ended, retrying", n), func() error { return o.ownOnce(ctx, n, offers) })
 }
 
 // ownOnce owns a shard until its lease is lost or something fails.
@@ -143,11 +143,11 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 		select {
 		case <-work.Done():
 		case <-conv:
-			stop(fmt.Errorf("stream %s was made again", topology.ConvStream(n)))
+			stop(fmt.Errorf("stream %s was recreated", topology.ConvStream(n)))
 		case <-timers:
-			stop(fmt.Errorf("stream %s was made again", topology.StreamTimers))
+			stop(fmt.Errorf("stream %s was recreated", topology.StreamTimers))
 		case <-jobs:
-			stop(fmt.Errorf("stream %s was made again", topology.StreamJobs))
+			stop(fmt.Errorf("stream %s was recreated", topology.StreamJobs))
 		}
 		return nil
 	})

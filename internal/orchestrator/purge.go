@@ -76,7 +76,7 @@ func (s *shard) purgeUntilDone(ctx context.Context, id string, keep uint64) *eve
 			return receipt
 		}
 		if ctx.Err() == nil {
-			s.o.Log.Warn("a deleted conversation is not purged yet, trying again", "conversation", id, "error", err)
+			s.o.Log.Warn("a deleted conversation is not purged yet, retrying", "conversation", id, "error", err)
 		}
 		select {
 		case <-ctx.Done():

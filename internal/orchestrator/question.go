@@ -40,7 +40,7 @@ func (d *decision) decline(c events.CallState, by string) {
 func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, string) {
 	q := d.transcript.Question(call.Question)
 	if q == nil {
-		return events.AnswerInvalid, "what the tool asked is not in the log any more: reject it"
+		return events.AnswerInvalid, "the tool's question is no longer in the log: reject it"
 	}
 	a := &events.QuestionAnswered{Turn: d.c.Turn, Call: call.Call, Question: call.Question, By: v.input}
 	switch {
@@ -48,14 +48,14 @@ func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, stri
 		a.Declined = true
 	case v.Verdict.Verdict == events.RulingAnswer && len(q.Schema) > 0:
 		if err := d.env.Check(events.ToolSpec{Name: call.Tool, Schema: q.Schema}, v.call.Content); err != nil {
-			return events.AnswerInvalid, fmt.Sprintf("the tool still waits: give content as JSON that fits what it asks for: %v", err)
+			return events.AnswerInvalid, fmt.Sprintf("the tool still waits: give content as JSON that is valid against its schema: %v", err)
 		}
 		a.Content = events.Arguments(v.call.Content)
 	case v.Verdict.Verdict == events.RulingApprove && len(q.Schema) == 0:
 	case v.Verdict.Verdict == events.RulingApprove && d.env.Check(events.ToolSpec{Name: call.Tool, Schema: q.Schema}, "{}") == nil:
 		a.Content = events.Arguments("") // yes is all that is needed
 	default:
-		return events.AnswerNotAllowed, "the tool asks something: answer it (with approve, where it asks for yes or no), or reject it"
+		return events.AnswerNotAllowed, "the tool waits for an answer: use answer (approve for a yes-or-no question) or reject"
 	}
 	d.emit(a)
 	return events.AnswerAccepted, ""

@@ -257,7 +257,7 @@ func (s *shard) tend(ctx context.Context) {
 		}
 		if err := s.o.Bus.SetCheckpoint(ctx, s.n, to); err != nil {
 			if ctx.Err() == nil {
-				s.o.Log.Warn("the checkpoint cannot be moved, trying again", "shard", s.n, "error", err)
+				s.o.Log.Warn("the checkpoint cannot be moved, retrying", "shard", s.n, "error", err)
 			}
 			continue
 		}

@@ -53,7 +53,7 @@ func (s *strays) add(m bus.Message) {
 	defer s.mu.Unlock()
 	if item.to < 0 && len(s.queue) >= maxDeadLetters {
 		if !s.full {
-			s.o.Log.Warn("more messages to odd subjects come than dead letters can be written, some stay in the log only", "shard", s.n, "subject", m.Subject)
+			s.o.Log.Warn("too many messages on invalid subjects: some are not written to the dead letters and stay in the log only", "shard", s.n, "subject", m.Subject)
 		}
 		s.full = true
 		return
@@ -90,7 +90,7 @@ func (s *strays) run(ctx context.Context) {
 			continue
 		}
 		if err := s.handle(ctx, queue[0]); err != nil {
-			s.o.Log.Warn("an input for another shard could not be delivered, trying again", "shard", s.n, "sequence", queue[0].seq, "error", err)
+			s.o.Log.Warn("an input for another shard could not be delivered, retrying", "shard", s.n, "sequence", queue[0].seq, "error", err)
 			s.o.backoff(ctx)
 			continue
 		}

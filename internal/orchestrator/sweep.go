@@ -39,7 +39,7 @@ func (s *shard) sweep(ctx context.Context) {
 		}
 		n, err := sweeper.Sweep(ctx)
 		if err != nil && ctx.Err() == nil {
-			s.o.Log.Warn("leftovers are not all removed, trying again later", "error", err)
+			s.o.Log.Warn("some leftovers could not be removed, retrying later", "error", err)
 		}
 		if n != (bus.Swept{}) {
 			s.o.Log.Info("leftovers removed", "queues", n.Queues, "jobs", n.Jobs, "objects", n.Objects)
@@ -74,7 +74,7 @@ func (s *shard) dropJobs(ctx context.Context, c *conversation, open []events.Lin
 		}
 		for _, subject := range subjects {
 			if err := s.o.Bus.DropJob(ctx, subject); err != nil && ctx.Err() == nil {
-				s.o.Log.Warn("a job that nobody waits for stays in its queue for now", "job", subject, "error", err)
+				s.o.Log.Warn("an obsolete job could not be removed from its queue yet", "job", subject, "error", err)
 			}
 		}
 	}

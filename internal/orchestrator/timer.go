@@ -61,7 +61,7 @@ func (s *shard) restoreTimers(ctx context.Context) {
 			return
 		}
 		if ctx.Err() == nil {
-			s.o.Log.Warn("timers that were lost cannot be set again yet", "shard", s.n, "error", err)
+			s.o.Log.Warn("lost timers cannot be restored yet", "shard", s.n, "error", err)
 		}
 		s.o.backoff(ctx)
 	}

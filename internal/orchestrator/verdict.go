@@ -82,14 +82,14 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 		d.refuse(call.Call, call.Tool, events.StatusRefused, why)
 	case events.RulingAnswer:
 		if v.call.Content == "" {
-			return events.AnswerInvalid, "an answer needs content: what the model is to read as the call's result"
+			return events.AnswerInvalid, "an answer needs content: the call's result for the model"
 		}
 		d.emit(&events.ToolCallAnswered{Turn: d.c.Turn, Call: call.Call, Tool: call.Tool, Content: v.call.Content, By: v.input})
 	case events.RulingEdit:
 		return d.edit(v, *call)
 	default:
 		if r := d.judge(*call, d.arguments(call.Call)); r.Action == events.ActionDeny {
-			return events.AnswerDenied, "the policy denies this call, whoever approves it: " + r.Rule.Reason
+			return events.AnswerDenied, "the policy denies this call, even with approval: " + r.Rule.Reason
 		}
 		if v.Verdict.Verdict == events.RulingAlways && len(d.c.Grants) >= maxGrants {
 			return events.AnswerNotAllowed, fmt.Sprintf("the conversation has %d standing approvals: revoke some, or approve this one call", len(d.c.Grants))
@@ -109,7 +109,7 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 		old, known := d.called(v.call.Call)
 		switch {
 		case d.transcript.IsLimitQuestion(v.call.Call):
-			return events.AnswerAlreadyDecided, "whether the turn may go on past this limit was decided already"
+			return events.AnswerAlreadyDecided, "this question at a limit was already decided"
 		case !known:
 			return events.AnswerUnknownCall, "this conversation has no such call"
 		}
@@ -119,13 +119,13 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 	case call.Status != "":
 		return ended(call.Status)
 	case call.Waits == "":
-		return events.AnswerAlreadyDecided, "the call runs already"
+		return events.AnswerAlreadyDecided, "the call is already running"
 	case call.Waits == events.WaitSlot:
-		return events.AnswerAlreadyDecided, "the call runs as soon as others have ended: cancel it if it must not"
+		return events.AnswerAlreadyDecided, "the call is queued and needs no approval: cancel it if it must not run"
 	case call.Waits != events.WaitLimit && v.call.Digest == "":
-		return events.AnswerInvalid, "the verdict must name the digest of the arguments that were judged: Paused names it"
+		return events.AnswerInvalid, "the verdict must name the digest of the arguments, as Paused does"
 	case call.Waits != events.WaitLimit && v.call.Digest != call.Digest:
-		return events.AnswerArgumentsChanged, "the verdict speaks of other arguments: the call would run with those whose digest is " + call.Digest
+		return events.AnswerArgumentsChanged, "the arguments have changed since; their digest is now " + call.Digest
 	}
 	return "", ""
 }
@@ -133,7 +133,7 @@ func (d *decision) stale(v *verdict, call *events.CallState) (events.Answer, str
 // ended returns the answer to a verdict on a call that has ended.
 func ended(status events.Status) (events.Answer, string) {
 	if status == events.StatusExpired {
-		return events.AnswerExpired, "nobody decided about this call in time"
+		return events.AnswerExpired, "there was no decision on this call before its deadline"
 	}
 	return events.AnswerAlreadyDecided, fmt.Sprintf("the call has ended already, as %s", status)
 }
@@ -145,15 +145,15 @@ func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
 	ends := v.Verdict.Verdict == events.RulingReject || v.Verdict.Verdict == events.RulingAnswer
 	switch {
 	case w == events.WaitLimit:
-		return events.AnswerNotAllowed, "the turn waits for leave to go on past a limit: decide that first"
+		return events.AnswerNotAllowed, "the turn is paused at a limit: decide that first"
 	case call.Rule == policy.KeyOverBudget && v.Verdict.Verdict == events.RulingAlways:
 		return events.AnswerNotAllowed, "the policy's conditions were not evaluated on this call: approve this one call"
 	case call.Rule == afterUnknown && v.Verdict.Verdict == events.RulingAlways:
-		return events.AnswerNotAllowed, "somebody is asked because nobody knows what an earlier call did: approve this one call"
+		return events.AnswerNotAllowed, "the outcome of an earlier call is unknown: approve this one call"
 	case w == events.WaitTime && !ends:
 		return events.AnswerNotAllowed, "the call was deferred and runs by itself when it is due: reject it, answer it or cancel it"
 	case w == events.WaitResult && !ends:
-		return events.AnswerNotAllowed, "the call waits for its result from outside and never runs here: answer it, reject it or cancel it"
+		return events.AnswerNotAllowed, "the call waits for an external result and does not run: answer it, reject it or cancel it"
 	}
 	return "", ""
 }
@@ -162,18 +162,18 @@ func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
 func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, string) {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, v.call.Arguments); err != nil || compact.Len() == 0 || compact.Bytes()[0] != '{' {
-		return events.AnswerInvalid, "an edit needs arguments: a whole JSON object"
+		return events.AnswerInvalid, "an edit needs arguments: a complete JSON object"
 	}
 	spec, known := d.tool(call.Tool)
 	if !known {
-		return events.AnswerInvalid, fmt.Sprintf("nobody offers the tool %q now, so that the arguments cannot be checked: reject the call, or try again when a worker serves it", call.Tool)
+		return events.AnswerInvalid, fmt.Sprintf("no worker offers the tool %q, so the arguments cannot be checked: reject the call, or retry when a worker serves it", call.Tool)
 	}
 	arguments := compact.String()
 	if err := d.env.Check(spec, arguments); err != nil {
 		return events.AnswerInvalid, "the call still waits: " + err.Error()
 	}
 	if r := d.judge(call, arguments); r.Action == events.ActionDeny {
-		return events.AnswerDenied, "the policy denies the call with these arguments, whoever approves it: " + r.Rule.Reason
+		return events.AnswerDenied, "the policy denies the call with these arguments, even with approval: " + r.Rule.Reason
 	}
 	d.release(call, compact.Bytes(), v.input)
 	return events.AnswerAccepted, ""
@@ -183,9 +183,9 @@ func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, strin
 func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, string) {
 	switch {
 	case v.call.Digest == "":
-		return events.AnswerInvalid, "the verdict must name the digest of the question: Paused names it"
+		return events.AnswerInvalid, "the verdict must name the digest of the question, as Paused does"
 	case v.call.Digest != q.Digest:
-		return events.AnswerArgumentsChanged, "the verdict speaks of another question: this one's digest is " + q.Digest
+		return events.AnswerArgumentsChanged, "the verdict names another question; this one's digest is " + q.Digest
 	case v.Verdict.Verdict == events.RulingApprove:
 		e := &events.Resumed{Turn: d.c.Turn, AtMS: d.now.UnixMilli(), Extended: q.Limit}
 		if n := d.portions(q.Limit); n > 1 {
@@ -194,9 +194,9 @@ func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, str
 		d.emit(e)
 		d.dispatchEach(d.held())
 	case v.Verdict.Verdict == events.RulingReject:
-		d.stop(events.OutcomeLimit, q.Limit, events.StatusRefused, fmt.Sprintf("the turn was not allowed past its limit (%s): the call did not run", q.Limit), nil)
+		d.stop(events.OutcomeLimit, q.Limit, events.StatusRefused, fmt.Sprintf("the turn was not allowed to exceed its limit (%s): the call did not run", q.Limit), nil)
 	default:
-		return events.AnswerNotAllowed, "whether the turn may go on past its limit can only be approved or rejected"
+		return events.AnswerNotAllowed, "a question at a limit can only be approved or rejected"
 	}
 	return events.AnswerAccepted, ""
 }

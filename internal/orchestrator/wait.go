@@ -40,7 +40,7 @@ func (d *decision) due() bool {
 		}
 	}
 	if q := d.c.Question; q != nil && now >= q.DeadlineMS {
-		d.stop(events.OutcomeLimit, q.Limit, events.StatusExpired, "nobody said in time whether the turn may go on past its limit: the call did not run", nil)
+		d.stop(events.OutcomeLimit, q.Limit, events.StatusExpired, "there was no decision on exceeding the turn's limit before the deadline: the call did not run", nil)
 		return true
 	}
 	if d.resume() {
@@ -54,9 +54,9 @@ func (d *decision) due() bool {
 
 func expired(w events.Wait) string {
 	if w == events.WaitResult {
-		return "no result came from outside in time: it is not known whether anything was done"
+		return "no external result arrived before the deadline; the outcome is unknown"
 	}
-	return "nobody decided about this call in time: it did not run"
+	return "there was no decision on this call before its deadline: it did not run"
 }
 
 // awaiting lists what the turn still waits for.
