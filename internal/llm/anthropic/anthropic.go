@@ -1,13 +1,15 @@
-// Package anthropic speaks Anthropic's Messages API with its own thin client.
+// Package anthropic calls Anthropic's Messages API with a thin client of its
+// own.
 //
-// A request holds the whole history; nothing is kept between requests. What
-// Anthropic must get back unchanged (signatures of thinking, redacted thinking,
-// blocks of tools that it runs itself) travels as Carry of the events and is
-// returned only when the message's Provider is this provider's name.
+// A request holds the complete history; the provider keeps no state between
+// requests. Data that Anthropic must get back unchanged (signatures of
+// thinking, redacted thinking, blocks of tools that it runs itself) is stored
+// as Carry in the events and is sent back only if the message's Provider is
+// this provider's name.
 //
 // Sources: https://docs.claude.com/en/api/messages and
-// https://docs.claude.com/en/docs/build-with-claude/streaming; what is really
-// sent is in PROVIDERS.md 54 to 63. docs/adr/0003 says why there is no SDK.
+// https://docs.claude.com/en/docs/build-with-claude/streaming. See
+// docs/adr/0003 for the reasons against the SDK.
 package anthropic
 
 import (
@@ -28,17 +30,17 @@ const (
 	apiVersion     = "2023-06-01"
 )
 
-// Config says how a server of the Messages API is reached. The environment is
-// not read: what is empty here is the default.
+// Config holds the address and credentials of a server of the Messages API. New
+// does not read the environment: an empty field means the default.
 type Config struct {
 	Name       string       // first part of a model's full name; "anthropic"
 	APIKey     string       // sent as x-api-key
-	AuthToken  string       // sent as Authorization: Bearer, what gateways expect
+	AuthToken  string       // sent as Authorization: Bearer, for gateways
 	BaseURL    string       // with or without /v1 at its end; "https://api.anthropic.com"
 	HTTPClient *http.Client // no timeout on bodies; http.DefaultClient
 }
 
-// Provider asks the models of one server of the Messages API.
+// Provider calls the models of one server of the Messages API.
 type Provider struct {
 	name      string
 	endpoint  string
@@ -47,7 +49,7 @@ type Provider struct {
 	client    *http.Client
 }
 
-// New returns a provider; it connects to nothing.
+// New returns a provider without connecting.
 func New(c Config) *Provider {
 	base := strings.TrimRight(cmp.Or(c.BaseURL, defaultBaseURL), "/")
 	return &Provider{

@@ -11,7 +11,7 @@ import (
 // maxName bounds ids and names of calls in a request, in bytes.
 const maxName = 64
 
-// opaqueBlock is a block that is returned as it came.
+// opaqueBlock is a block that is sent back unchanged.
 type opaqueBlock struct {
 	kind, id, of string
 	raw          json.RawMessage
@@ -20,7 +20,7 @@ type opaqueBlock struct {
 func (b opaqueBlock) MarshalJSON() ([]byte, error) { return b.raw, nil }
 
 // assistant returns the blocks of an answer and opens its calls. Reasoning of
-// other providers is left out: without a signature it would be refused.
+// other providers is left out: the API refuses it without a signature.
 func (h *history) assistant(m events.Message) []any {
 	var out []any
 	own := m.Provider == h.name
@@ -65,8 +65,8 @@ func reasoning(out []any, part events.Part) []any {
 	return append(out, opaqueBlock{kind: carry.Type, id: carry.ID, of: carry.Of, raw: part.Carry})
 }
 
-// call encodes a call. Arguments that are no JSON object are sent as {}: their
-// result tells the model what was wrong with them.
+// call encodes a call. Arguments that are not a JSON object are sent as {}: the
+// call's result tells the model what was wrong with them.
 func (h *history) call(part events.Part, own bool) any {
 	id := h.id(part, own)
 	h.calls = append(h.calls, openCall{call: part.Call, providerID: part.ProviderID, id: id})
@@ -84,9 +84,9 @@ func (h *history) call(part events.Part, own bool) any {
 	return fields
 }
 
-// id returns the provider's own id of a call where it is one this API takes and
-// no other call of the history has it; ids of other providers repeat
-// (PROVIDERS.md 12). Else it is ours.
+// id returns the provider's own id of a call if this API accepts it and no
+// other call of the history has it, because ids of other providers repeat.
+// Otherwise it returns Parley's id.
 func (h *history) id(part events.Part, own bool) string {
 	for n := 0; ; n++ {
 		id := fmt.Sprintf("call_%d", n)
@@ -103,8 +103,8 @@ func (h *history) id(part events.Part, own bool) string {
 	}
 }
 
-// word makes a name that the API takes (letters, digits, _ and -): models
-// invent tools, and other providers take more.
+// word converts a name to one that the API accepts (letters, digits, _ and -):
+// models invent tools, and other providers accept more characters.
 func word(s, empty string) string {
 	s = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {

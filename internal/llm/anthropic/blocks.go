@@ -9,13 +9,13 @@ import (
 )
 
 // The kinds of content blocks that become text, reasoning and calls. Blocks of
-// every other kind (redacted thinking, tools that the provider runs, what is to
-// come) are kept whole and opaque.
+// every other kind (redacted thinking, tools that the provider runs, future
+// kinds) are kept complete and opaque.
 const (
 	kindText     = "text"
 	kindThinking = "thinking"
 	kindCall     = "tool_use"
-	// kindCitations is our own word: the citations of the text before it.
+	// kindCitations is Parley's own kind: the citations of the preceding text.
 	kindCitations = "citations"
 )
 
@@ -23,10 +23,10 @@ const (
 type block struct {
 	key       string
 	kind      string
-	raw       json.RawMessage            // opaque: as the start gave it
+	raw       json.RawMessage            // opaque: as in the start
 	fields    map[string]json.RawMessage // opaque: its fields, once a delta changed them
-	input     json.RawMessage            // as the start gave it: whole, or {} when deltas follow
-	partial   []byte                     // opaque: the input, as deltas gave it
+	input     json.RawMessage            // as in the start: complete, or {} if deltas follow
+	partial   []byte                     // opaque: the input, from deltas
 	signature string
 	citations []json.RawMessage
 }
@@ -62,9 +62,9 @@ func (d *decoder) start(index int, raw json.RawMessage) bool {
 		Citations []json.RawMessage `json:"citations"`
 	}
 	if parse(raw, &head) != nil || head.Type == "" {
-		return true // nothing to begin; deltas that follow open their block
+		return true // nothing to start; later deltas open their block
 	}
-	// The next block begins: the call before it was not what a limit cut off.
+	// The next block starts, so the limit did not cut the previous call.
 	if !d.settle() || d.open[index] != nil && !d.stop(index) {
 		return false
 	}
@@ -135,8 +135,9 @@ func (d *decoder) stop(index int) bool {
 			return false
 		}
 		if args := d.w.CallArguments(b.key); args == "" || events.CheckArguments(args) != nil {
-			// No arguments at all are legal, and are also what a limit leaves. What
-			// follows tells which: another block, or the stop reason.
+			// Empty arguments are valid, and are also what remains if a limit
+			// cut them. The following event decides: another block, or the stop
+			// reason.
 			d.unclear = b
 			return true
 		}
@@ -154,8 +155,8 @@ func (d *decoder) settle() bool {
 	return b == nil || d.w.CallEnd(b.key)
 }
 
-// completeInput takes the input from the block's start, where it stands whole
-// when no delta brought any. The two are never joined.
+// completeInput takes the input from the block's start, which is complete if
+// there were no deltas. The two are never joined.
 func (d *decoder) completeInput(b *block) bool {
 	switch string(bytes.Join(bytes.Fields(b.input), nil)) {
 	case "", "{}", "null":

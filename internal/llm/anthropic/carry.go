@@ -6,8 +6,8 @@ import (
 	"maps"
 )
 
-// What must come back to Anthropic travels as JSON that looks like the block it
-// belongs to: {"type":"thinking","signature":…} beside the thinking's text,
+// Data that must be sent back to Anthropic is stored as JSON like the block it
+// belongs to: {"type":"thinking","signature":…} with the thinking's text,
 // {"type":"citations","citations":[…]} after the text that cites, the fields
 // that a call has beyond the usual, and every other block whole.
 
@@ -25,8 +25,8 @@ func citationsCarry(citations []json.RawMessage) json.RawMessage {
 	}{kindCitations, citations})
 }
 
-// callCarry keeps the fields of a tool_use that have no place in our events,
-// such as the caller of a call that code made. The usual caller says nothing.
+// callCarry keeps the fields of a tool_use that Parley's events do not have,
+// such as the caller of a call that code made. The usual caller is omitted.
 func callCarry(raw json.RawMessage) json.RawMessage {
 	fields := map[string]json.RawMessage{}
 	if parse(raw, &fields) != nil {
@@ -48,8 +48,8 @@ func callCarry(raw json.RawMessage) json.RawMessage {
 }
 
 // merge puts a delta into an opaque block: pieces of JSON make its input,
-// strings are appended to the field of their name, anything else takes its
-// place (PROVIDERS.md 60: block and delta types appear without notice).
+// strings are appended to the field of their name, anything else replaces the
+// field (block and delta types appear without notice).
 func (b *block) merge(partial string, frame []byte) {
 	if partial != "" {
 		b.partial = append(b.partial, partial...)
@@ -79,8 +79,8 @@ func (b *block) merge(partial string, frame []byte) {
 	}
 }
 
-// carry is the whole block; nil when its input was cut, as half a block cannot
-// be returned.
+// carry returns the complete block; nil if its input was cut, because an
+// incomplete block cannot be sent back.
 func (b *block) carry() json.RawMessage {
 	if len(b.partial) > 0 {
 		if !json.Valid(b.partial) {
@@ -104,7 +104,7 @@ func (b *block) carry() json.RawMessage {
 	return out.Bytes()
 }
 
-// encode is for values that always encode; nil stands for those that do not.
+// encode encodes values that always encode; it returns nil otherwise.
 func encode(v any) json.RawMessage {
 	raw, err := json.Marshal(v)
 	if err != nil {

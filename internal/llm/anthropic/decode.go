@@ -14,9 +14,9 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Decode reads the body of an answer: a stream of server-sent events, or one
-// whole message as JSON, which gives the same events. Only message_stop, or a
-// whole message, terminates an answer.
+// Decode decodes the body of an answer: a stream of server-sent events, or one
+// complete message as JSON, which yields the same events. Only message_stop, or
+// a complete message, terminates an answer.
 func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		d := &decoder{w: llm.NewWriter(yield), open: map[int]*block{}}
@@ -31,7 +31,7 @@ func Decode(body io.Reader) llm.Stream {
 		case first == '{' || first == '[':
 			more = d.readWhole(br)
 		case first == '<':
-			page, _ := br.Peek(pageHead) // a shorter page is whole
+			page, _ := br.Peek(pageHead) // a shorter page is complete
 			d.end.Error = llm.FromPayload(page)
 		default:
 			more = d.readStream(br)
@@ -43,11 +43,12 @@ func Decode(body io.Reader) llm.Stream {
 	}
 }
 
-// pageHead is how much of a web page is read for its title, in bytes.
+// pageHead is the number of bytes of a web page that are searched for its
+// title.
 const pageHead = 4096
 
-// firstByte finds what a body is made of. An event stream begins with a field's
-// name, a colon or a byte order mark.
+// firstByte returns the first byte of a body, which shows its format. An event
+// stream starts with a field's name, a colon or a byte order mark.
 func firstByte(br *bufio.Reader) (byte, error) {
 	for {
 		b, err := br.ReadByte()
@@ -62,8 +63,8 @@ func firstByte(br *bufio.Reader) (byte, error) {
 	}
 }
 
-// unreadable is the error of a body that could not be read: one from [llm.Post]
-// knows why the request was cancelled.
+// unreadable returns the error of a body that could not be read: a body from
+// [llm.Post] returns the reason of a cancellation.
 func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
 
 func notAnswer(what string) *events.Error {
@@ -71,15 +72,15 @@ func notAnswer(what string) *events.Error {
 		Message: "the server answered with " + what + " instead of a message or a stream: check the provider's base URL"}
 }
 
-// decoder assembles one answer. Its methods report whether to read on; they
-// return false when the consumer has stopped.
+// decoder assembles one answer. Its methods report whether to continue reading;
+// they return false when the consumer has stopped.
 type decoder struct {
 	w       *llm.Writer
 	open    map[int]*block // by the provider's index
-	began   int            // number of blocks begun: indexes repeat behind bad gateways
+	began   int            // number of started blocks: indexes repeat behind faulty gateways
 	unclear *block         // a call that ended with arguments that may have been cut
 	end     events.GenerationEnded
-	ended   bool // the terminal sign or an error was seen: read no further
+	ended   bool // the terminal sign or an error was read: stop reading
 }
 
 func (d *decoder) readStream(r io.Reader) bool {
@@ -121,7 +122,8 @@ func (d *decoder) readWhole(r io.Reader) bool {
 }
 
 // payload decodes the data of one event. Gateways append an error to an
-// unfinished event, so data may hold several JSON values, or end in half a one.
+// unfinished event, so data may hold several JSON values, or end in an
+// incomplete one.
 func (d *decoder) payload(ev llm.SSEEvent) bool {
 	data := bytes.TrimSpace(ev.Data)
 	if len(data) == 0 || string(data) == "[DONE]" {
@@ -155,8 +157,8 @@ func (d *decoder) payload(ev llm.SSEEvent) bool {
 	return true
 }
 
-// parse decodes JSON and bears with fields of another type than documented:
-// they stay zero.
+// parse decodes JSON and tolerates fields of another type than documented: they
+// stay zero.
 func parse(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {

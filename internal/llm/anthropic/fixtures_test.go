@@ -2,7 +2,7 @@ package anthropic
 
 import "strings"
 
-// Streams in the shapes of PROVIDERS.md 54 to 63.
+// Streams in the shapes that servers send.
 
 const (
 	begin = `{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-test","content":[],"usage":{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":3,"cache_creation_input_tokens":0}}}`

@@ -9,7 +9,7 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// frame is any event of a stream, or a whole message.
+// frame is any event of a stream, or a complete message.
 type frame struct {
 	Type         string          `json:"type"`
 	Index        int             `json:"index"`
@@ -51,8 +51,8 @@ type usage struct {
 	} `json:"output_tokens_details"`
 }
 
-// dispatch acts on one event by the type in its JSON: the event: line may be
-// missing or wrong. Types it does not know (ping and those to come) are nothing.
+// dispatch handles one event by the type in its JSON: the event: line may be
+// missing or wrong. Unknown types (ping and future ones) are ignored.
 func (d *decoder) dispatch(f *frame, raw []byte) bool {
 	switch f.Type {
 	case "content_block_delta":
@@ -100,8 +100,8 @@ func (d *decoder) whole(m *message) bool {
 	return true
 }
 
-// head takes what a message says about itself. A second message_start, as
-// gateways splice them in, adds to what is known and wipes nothing.
+// head reads the metadata of a message. A second message_start, which gateways
+// insert, adds fields and erases none.
 func (d *decoder) head(m *message) {
 	if m.ID != "" {
 		d.end.ResponseID = m.ID
@@ -153,8 +153,8 @@ func (d *decoder) stopReason(word string) {
 	}
 }
 
-// stopRest closes the blocks that had no content_block_stop when the message
-// stopped. Calls are left to the writer, which knows how the answer ended.
+// stopRest closes the blocks without content_block_stop when the message stops.
+// The writer closes calls, because it knows how the answer ended.
 func (d *decoder) stopRest() bool {
 	for _, index := range slices.Sorted(maps.Keys(d.open)) {
 		b := d.open[index]

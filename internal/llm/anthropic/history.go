@@ -39,7 +39,7 @@ type resultBlock struct {
 
 // history builds the messages of a request.
 type history struct {
-	name  string // the provider whose carries may be returned
+	name  string // the provider whose carries may be sent back
 	turns []turn
 	used  map[string]bool // ids of calls
 	calls []openCall      // of the assistant message that waits for results
@@ -73,8 +73,8 @@ func turns(name string, messages []events.Message) []turn {
 	return h.turns
 }
 
-// add appends to the last message of the role, or begins one. Messages of one
-// role that follow each other are one: after a pause the answer goes on in a
+// add appends to the last message of the role, or starts one. Consecutive
+// messages of one role are merged: after a pause the answer continues in a
 // second message.
 func (h *history) add(role string, content ...any) {
 	if len(content) == 0 {
@@ -96,9 +96,9 @@ func (h *history) add(role string, content ...any) {
 	h.turns = append(h.turns, turn{Role: role, Content: content})
 }
 
-// unanswered finds calls of tools that the provider runs which a cut left
-// without their result: once the answer is not the last message, they are
-// refused.
+// unanswered returns calls of provider-run tools whose result is missing
+// because the answer was cut: the API refuses them unless the answer is the
+// last message.
 func unanswered(content []any) func(any) bool {
 	results := map[string]bool{}
 	for _, c := range content {
@@ -114,12 +114,12 @@ func unanswered(content []any) func(any) bool {
 
 func text(s string) []any {
 	if strings.TrimSpace(s) == "" {
-		return nil // refused by the API, also when it sent them itself
+		return nil // the API refuses them, even if it sent them itself
 	}
 	return []any{textBlock{Type: "text", Text: s}}
 }
 
-// result keeps a call's result until all of its message are there.
+// result buffers a call's result until all results of its message exist.
 func (h *history) result(part events.Part) {
 	if part.Kind != events.PartResult {
 		return
@@ -136,7 +136,7 @@ func (h *history) result(part events.Part) {
 	h.loose = append(h.loose, text(fmt.Sprintf("Result of a call of %s: %s", part.Name, b.Content))...)
 }
 
-// answerCalls writes the results that were kept, in the order of the calls.
+// answerCalls writes the buffered results, in the order of the calls.
 func (h *history) answerCalls() {
 	var content []any
 	for _, c := range h.calls {

@@ -11,7 +11,8 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// defaultMaxTokens bounds an answer when nobody does: the API demands a bound.
+// defaultMaxTokens bounds an answer without a configured bound: the API
+// requires one.
 const defaultMaxTokens = 8192
 
 // request is the body of POST /v1/messages.
@@ -51,7 +52,7 @@ type outputConfig struct {
 	Effort string `json:"effort"`
 }
 
-// body encodes a request. Fields of Extra take the place of ours.
+// body encodes a request. Fields of Extra override the others.
 func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	params := req.Parameters
 	r := request{
@@ -103,8 +104,8 @@ func choice(word string) *toolChoice {
 	return &toolChoice{Type: "tool", Name: word}
 }
 
-// think asks for reasoning. Models before 4.6 take a budget, later ones refuse
-// it (HTTP 400) and take an effort.
+// think requests reasoning. Models before 4.6 accept a budget, later ones
+// refuse it (HTTP 400) and accept an effort.
 //
 // Sources: https://docs.claude.com/en/docs/build-with-claude/extended-thinking
 // and https://docs.claude.com/en/docs/build-with-claude/adaptive-thinking
@@ -112,7 +113,7 @@ func (r *request) think(effort string) {
 	var budget int64
 	switch effort {
 	case "minimal":
-		budget = 1024 // the least that is allowed
+		budget = 1024 // the minimum
 	case "low":
 		budget = 2048
 	case "medium":
@@ -126,32 +127,33 @@ func (r *request) think(effort string) {
 		if effort == "minimal" {
 			effort = "low"
 		}
-		// Later models hide their reasoning unless it is asked for.
+		// Later models hide their reasoning unless it is requested.
 		r.Thinking = &thinking{Type: "adaptive", Display: "summarized"}
 		r.OutputConfig = &outputConfig{Effort: effort}
 		r.Temperature, r.TopP = nil, nil
 		return
 	}
 	if r.ToolChoice != nil && (r.ToolChoice.Type == "any" || r.ToolChoice.Type == "tool") {
-		return // a budget and a forced call exclude each other; the call is the harder wish
+		return // a budget and a forced call exclude each other; the forced call takes precedence
 	}
 	if !begunWithThinking(r.Messages) {
 		return
 	}
 	r.Thinking = &thinking{Type: "enabled", BudgetTokens: budget}
-	r.Temperature, r.TopP = nil, nil // refused beside a budget
+	r.Temperature, r.TopP = nil, nil // refused together with a budget
 	switch {
 	case r.MaxTokens <= 0:
-		// Half the default is left for the answer, as Opus 4 stops at 32,000.
+		// Reserve half of the default for the answer, because Opus 4 stops at
+		// 32,000.
 		r.MaxTokens = max(defaultMaxTokens, budget+defaultMaxTokens/2)
 	case r.MaxTokens <= budget:
 		r.MaxTokens += budget
 	}
 }
 
-// begunWithThinking reports whether a budget is allowed here: when results of
-// calls are sent, the answer that made the calls must begin with thinking. It
-// does not when another provider wrote it.
+// begunWithThinking reports whether a budget is allowed: if results of calls
+// are sent, the answer with the calls must start with thinking, which it does
+// not if another provider wrote it.
 func begunWithThinking(turns []turn) bool {
 	n := len(turns)
 	if n < 2 {

@@ -1,6 +1,5 @@
-// Package catalog knows the providers by name: it opens those that are
-// configured, chooses the model that is asked when nobody names one, and finds
-// a provider's decoder.
+// Package catalog opens the configured providers by name, selects the default
+// model, and returns a provider's decoder.
 package catalog
 
 import (
@@ -29,42 +28,42 @@ const (
 	Scripted        = "scripted"
 )
 
-// Models that are asked when nobody names one.
+// Default models.
 const (
 	defaultOpenAI    = "gpt-5-mini"
 	defaultAnthropic = "claude-sonnet-4-5"
 	defaultScripted  = "demo"
 )
 
-// ollamaProbe is how long a server that may not be there is waited for.
+// ollamaProbe is the timeout of the probe for a server that may not exist.
 const ollamaProbe = 500 * time.Millisecond
 
-// Entry is a provider that is configured.
+// Entry is a configured provider.
 type Entry struct {
 	Provider llm.Provider
-	Model    string // asked when nobody names one
+	Model    string // the provider's default model
 	Why      string // what configured it
 }
 
-// Catalog is the providers that are configured.
+// Catalog holds the configured providers.
 type Catalog struct {
 	Entries map[string]Entry // by the provider's name
-	Default string           // full name of the model asked when nobody names one
-	Why     string           // why that one
+	Default string           // full name of the default model
+	Why     string           // why it is the default
 }
 
-// Options steer [Open].
+// Options configure [Open].
 type Options struct {
 	Getenv func(string) string
-	Models []string      // full names that stand over the defaults; the first is asked
+	Models []string      // full names that override the defaults; the first is the default model
 	Script string        // file for the scripted provider; the demo when empty
 	Idle   time.Duration // of the watchdog around each provider
 	// NoTools and NoToolStream are patterns (path.Match) of full names: models
-	// that call no tools, and models that do so only when they do not stream.
+	// that cannot call tools, and models that can only without streaming.
 	NoTools, NoToolStream []string
 }
 
-// Open opens what is configured: OPENAI_API_KEY or OPENAI_BASE_URL,
+// Open opens the configured providers: OPENAI_API_KEY or OPENAI_BASE_URL,
 // ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, a server at OLLAMA_HOST (or
 // Ollama's own port) that answers, and always the scripted provider.
 func Open(ctx context.Context, o Options) (*Catalog, error) {
@@ -104,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	} else if host != "" {
 		add(local, "", "OLLAMA_HOST is set")
 		if strings.HasPrefix(c.Default, Ollama+"/") {
-			c.Default, c.Why = "", "" // it does not answer: not a default
+			c.Default, c.Why = "", "" // it does not answer, so it is not the default
 		}
 	}
 	source := scripted.Demo()
@@ -128,7 +127,8 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	return c, c.choose(o.Models)
 }
 
-// told is a provider with what its user knows better about its models.
+// told overrides the capabilities of a provider's models with the user's
+// settings.
 type told struct {
 	llm.Provider
 	noTools, noToolStream []string
@@ -144,7 +144,7 @@ func (t *told) Capabilities(model string) llm.Capabilities {
 	return c
 }
 
-// choose puts the models that were named over the defaults.
+// choose overrides the default models with the named ones.
 func (c *Catalog) choose(models []string) error {
 	for i, full := range models {
 		provider, model, _ := strings.Cut(full, "/")
@@ -179,7 +179,7 @@ func (c *Catalog) missing(provider string) string {
 		strings.Join([]string{OpenAI, OpenAIResponses, Anthropic, Ollama, Scripted}, ", "))
 }
 
-// Names are the configured providers, sorted.
+// Names returns the configured providers, sorted.
 func (c *Catalog) Names() []string {
 	var names []string
 	for name := range c.Entries {
@@ -189,7 +189,7 @@ func (c *Catalog) Names() []string {
 	return names
 }
 
-// Decoder finds the decoder of a provider's recorded body.
+// Decoder returns the decoder of a provider's recorded body.
 func Decoder(provider string) (llm.Decoder, error) {
 	switch provider {
 	case OpenAI:
@@ -204,8 +204,8 @@ func Decoder(provider string) (llm.Decoder, error) {
 	return nil, fmt.Errorf("there is no decoder for provider %q; there are openai, openai-responses, anthropic and ollama", provider)
 }
 
-// UsageKeys are the counts that a provider's protocol knows, by their names in
-// [events.Usage].
+// UsageKeys returns the usage counts of a provider's protocol, by their names
+// in [events.Usage].
 func UsageKeys(provider string) []string {
 	switch provider {
 	case OpenAI, OpenAIResponses:

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// ErrKeyRefused is wrapped by the error of a provider that refuses its key.
+// ErrKeyRefused is wrapped by the error if a provider refuses its key.
 var ErrKeyRefused = errors.New("the key is refused")
 
-// Check asks a provider for its list of models, which costs nothing, and returns
-// why it would not answer. A host without such a list passes: its key cannot be
-// tested. Providers without a key are not asked: those that do not answer are found
-// when the catalog is opened.
+// Check requests a provider's list of models, which is free, and returns the
+// reason if the provider refuses. A host without such a list passes: its key
+// cannot be tested. Check sends nothing to providers without a key: Open finds
+// those that do not answer.
 func (c *Catalog) Check(ctx context.Context, provider string, getenv func(string) string) (asked bool, err error) {
 	header := http.Header{}
 	var to, key string
@@ -49,7 +49,7 @@ func (c *Catalog) Check(ctx context.Context, provider string, getenv func(string
 	if err != nil {
 		return true, fmt.Errorf("%s cannot be reached: %w: check the network and the base URL", provider, err)
 	}
-	_ = res.Body.Close() // the status says enough
+	_ = res.Body.Close() // the status is enough
 	switch res.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return true, fmt.Errorf("%s answers HTTP %d at %s: %w: correct %s", provider, res.StatusCode, to, ErrKeyRefused, key)

@@ -1,6 +1,6 @@
-// Package conformance is the suite that every [llm.Provider] passes: what its
-// consumers may rely on whatever the wire looks like. What is particular to a
-// wire is tested beside its adapter.
+// Package conformance is the test suite that every [llm.Provider] passes: the
+// behaviour on which its consumers rely, for every wire format. Tests for one
+// wire format are in the adapter's package.
 package conformance
 
 import (
@@ -16,40 +16,40 @@ import (
 	"github.com/parleybus/parley/internal/llm/recording"
 )
 
-// What the answers of a [Case] say.
+// Content of the answers of a [Case].
 const (
 	Text      = "Hello, world"
-	Beginning = "Hello" // of an answer that does not come to its end
+	Beginning = "Hello" // start of an answer without an end
 	Tool      = "add"
 	Arguments = `{"a":1,"b":2}`
 )
 
-// patience bounds how long a test waits for what must happen.
+// patience bounds how long a test waits for an expected event.
 const patience = 10 * time.Second
 
 // Case is a provider under test.
 type Case struct {
-	// New returns a provider that asks the server at base. One without a Wire
-	// asks nobody.
+	// New returns a provider that calls the server at base. Without a Wire it
+	// calls no server.
 	New func(base string, client *http.Client) llm.Provider
-	// Calls is answered with [Text], in two pieces or more, and a call of [Tool]
-	// with [Arguments]. Stalled is answered with [Beginning], and then nothing
-	// comes. With a Wire, Calls stands for both: it is the test's server that
-	// says what is answered.
+	// The answer to Calls is [Text], in two pieces or more, and a call of
+	// [Tool] with [Arguments]. The answer to Stalled is [Beginning], and then
+	// nothing more. With a Wire, Calls is used for both: the test's server
+	// selects the answer.
 	Calls, Stalled llm.Request
-	// Wire is how the provider's server writes its answers; nil for a provider
-	// that does not use HTTP, which leaves out what is about HTTP.
+	// Wire holds the answers of the provider's server; nil for a provider
+	// without HTTP, which skips the tests of HTTP.
 	Wire *Wire
 }
 
-// Wire holds bodies as the provider's server writes them.
+// Wire holds bodies in the provider's wire format.
 type Wire struct {
 	ContentType string // of a stream
-	Calls       string // what [Case] says of Calls
-	Whole       string // the same to a request that asks for the whole
-	Beginning   string // of a stream that says [Beginning]
-	Failed      string // Beginning, and then an error: the server is overloaded
-	// Refusals are those of which the provider says more than others.
+	Calls       string // the answer to [Case].Calls
+	Whole       string // the same answer without streaming
+	Beginning   string // start of a stream with [Beginning]
+	Failed      string // Beginning, then an error: the server is overloaded
+	// Refusals are refusals with details of this provider.
 	Refusals []Refusal
 }
 
@@ -86,8 +86,8 @@ func Run(t *testing.T, c Case) {
 	t.Run("the request", c.request)
 }
 
-// start returns a provider whose server answers so; when the test ends, no
-// goroutine may be left of either.
+// start returns a provider whose server sends the answer; at the end of the
+// test, neither may leave a goroutine.
 func (c Case) start(t *testing.T, answer answer) (llm.Provider, *server) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
@@ -113,7 +113,7 @@ func (c Case) bodies() Wire {
 	return *c.Wire
 }
 
-// read reads a stream and holds it to the rules.
+// read reads a stream and checks the rules.
 func read(t *testing.T, s llm.Stream) recording.Answer {
 	t.Helper()
 	got := recording.Collect(s)
@@ -126,7 +126,7 @@ func read(t *testing.T, s llm.Stream) recording.Answer {
 	return got
 }
 
-// failed holds an answer to an error of a class.
+// failed checks that an answer ended with an error of a class.
 func failed(t *testing.T, got recording.Answer, class events.ErrorClass) *events.Error {
 	t.Helper()
 	finish := events.FinishError
@@ -142,7 +142,7 @@ func failed(t *testing.T, got recording.Answer, class events.ErrorClass) *events
 	return got.End.Error
 }
 
-// untilText asks, and acts when text comes.
+// untilText sends a request, and acts when text arrives.
 func untilText(ctx context.Context, p llm.Provider, req llm.Request, then func()) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		for e, err := range p.Stream(ctx, req) {

@@ -12,9 +12,9 @@ import (
 	"github.com/parleybus/parley/internal/llm/recording"
 )
 
-// Decoder tests that what a decoder makes of a body does not depend on how the
-// transport splits it or on when the consumer stops. Bodies are by name, and of
-// any kind.
+// Decoder tests that a decoder's output does not depend on how the transport
+// splits the body or on when the consumer stops. Bodies are keyed by name, and
+// of any kind.
 func Decoder(t *testing.T, decode llm.Decoder, bodies map[string]string) {
 	for name, body := range bodies {
 		t.Run(name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func Decoder(t *testing.T, decode llm.Decoder, bodies map[string]string) {
 	}
 }
 
-// trace is everything that a stream yields, a line for each event.
+// trace returns everything that a stream yields, a line for each event.
 func trace(t *testing.T, s llm.Stream) string {
 	t.Helper()
 	var b strings.Builder
@@ -58,9 +58,9 @@ func trace(t *testing.T, s llm.Stream) string {
 	return b.String()
 }
 
-// Cuts tests what a decoder makes of bodies that end well when they end too
-// early, or the connection breaks: what was said is kept, half a call never
-// runs, and nothing seems complete that is not.
+// Cuts tests a decoder with truncated bodies and broken connections: the
+// content so far is kept, an incomplete call never runs, and an incomplete
+// answer is never reported as complete.
 func Cuts(t *testing.T, decode llm.Decoder, bodies map[string]string) {
 	for name, body := range bodies {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func Cuts(t *testing.T, decode llm.Decoder, bodies map[string]string) {
 	}
 }
 
-// beginning says why an answer is not the beginning of another, or nothing.
+// beginning returns why an answer is not the start of another, or "".
 func beginning(got, whole recording.Answer) string {
 	switch {
 	case !strings.HasPrefix(whole.Text, got.Text) || !strings.HasPrefix(whole.Reasoning, got.Reasoning):
@@ -103,7 +103,7 @@ func beginning(got, whole recording.Answer) string {
 	return ""
 }
 
-// Outcome is what a stream comes to, to compare.
+// Outcome is the comparable summary of a stream.
 type Outcome struct {
 	Text, Reasoning string
 	Calls           []recording.Call // their blocks left out
@@ -113,7 +113,7 @@ type Outcome struct {
 	Class           events.ErrorClass
 }
 
-// Read decodes a body, holds it to the rules of a stream and sums it up.
+// Read decodes a body, checks the rules of a stream and summarizes it.
 func Read(t *testing.T, decode llm.Decoder, body io.Reader) (recording.Answer, Outcome) {
 	t.Helper()
 	a := read(t, decode(body))

@@ -50,7 +50,7 @@ func (c Case) refusals(t *testing.T) {
 	}
 }
 
-// particular tests the refusals of the provider's own, asked with a tool.
+// particular tests the provider's own refusals, for requests with a tool.
 func (c Case) particular(t *testing.T) {
 	req := c.Calls
 	req.Tools = []events.ToolSpec{{Name: Tool}}
@@ -64,7 +64,7 @@ func (c Case) particular(t *testing.T) {
 	}
 }
 
-// endless tests that what is read of a refusal is bounded.
+// endless tests that reading a refusal is bounded.
 func (c Case) endless(t *testing.T) {
 	p, s := c.start(t, answer{status: 500, contentType: "text/plain", body: strings.Repeat("x", 1<<16), then: again})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

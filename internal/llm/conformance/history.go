@@ -16,7 +16,7 @@ import (
 const number = "12345678901234567890"
 
 // history is a conversation in which a model, of this provider or of another,
-// once wrote arguments that are no JSON.
+// once wrote arguments that are not JSON.
 func history(writer string) (req llm.Request, inOrder []string) {
 	message := func(role events.Role, parts ...events.Part) events.Message {
 		return events.Message{Role: role, Parts: parts}
@@ -88,7 +88,7 @@ func (c Case) request(t *testing.T) {
 	}
 }
 
-// texts are all strings of a JSON document in their order, keys included.
+// texts returns all strings of a JSON document in order, keys included.
 func texts(t *testing.T, raw []byte) []string {
 	t.Helper()
 	var all []string
@@ -106,9 +106,9 @@ func texts(t *testing.T, raw []byte) []string {
 	}
 }
 
-// checkArguments finds the calls of a request, wherever its protocol puts them,
-// and holds their arguments to be a JSON object, or a string that holds one: a
-// server that reads them would refuse the whole history.
+// checkArguments finds the calls of a request, in any protocol, and checks that
+// their arguments are a JSON object, or a string with one: a server that parses
+// them would refuse the whole history.
 func checkArguments(t *testing.T, v any) int {
 	t.Helper()
 	n := 0

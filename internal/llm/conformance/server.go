@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// answer is what a server says to every request.
+// answer is a server's answer to every request.
 type answer struct {
 	status      int // 0 is 200
 	header      map[string]string
@@ -20,20 +20,20 @@ type answer struct {
 	then        ending
 }
 
-// ending is what follows the body.
+// ending says what follows the body.
 type ending int
 
 const (
 	inOrder ending = iota
-	stall          // nothing more comes until the client goes
+	stall          // nothing more until the client disconnects
 	reset          // the connection breaks
-	again          // the same body, again and again until the client goes
+	again          // the same body, repeated until the client disconnects
 )
 
-// server answers every request in one way and keeps what it was asked.
+// server sends the same answer to every request and records the requests.
 type server struct {
 	*httptest.Server
-	gone chan struct{} // a client that was left waiting has gone
+	gone chan struct{} // a waiting client has disconnected
 
 	mu     sync.Mutex
 	bodies [][]byte
@@ -64,7 +64,7 @@ func (s *server) say(t *testing.T, w http.ResponseWriter, r *http.Request, a ans
 	if a.status != 0 {
 		w.WriteHeader(a.status)
 	}
-	_, _ = io.WriteString(w, a.body) // the client may have gone
+	_, _ = io.WriteString(w, a.body) // the client may have disconnected
 	if a.then == inOrder {
 		return
 	}
@@ -88,13 +88,13 @@ func (s *server) say(t *testing.T, w http.ResponseWriter, r *http.Request, a ans
 		return
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // a reset takes the place of an end
+		_ = tcp.SetLinger(0) // a reset instead of a normal end
 	}
 	_ = conn.Close()
 }
 
-// hungUp waits until the client that was left waiting has gone. Where there is
-// no server, the test that no goroutine is left says the same.
+// hungUp waits until the waiting client has disconnected. Without a server, the
+// test for leaked goroutines covers this.
 func (s *server) hungUp(t *testing.T) {
 	t.Helper()
 	if s == nil {
@@ -113,7 +113,7 @@ func (s *server) asked() int {
 	return len(s.bodies)
 }
 
-// raw is the latest request's body.
+// raw returns the latest request's body.
 func (s *server) raw(t *testing.T) []byte {
 	t.Helper()
 	s.mu.Lock()
@@ -124,7 +124,7 @@ func (s *server) raw(t *testing.T) []byte {
 	return s.bodies[len(s.bodies)-1]
 }
 
-// last is the latest request.
+// last returns the latest request.
 func (s *server) last(t *testing.T) map[string]any {
 	t.Helper()
 	var fields map[string]any

@@ -24,7 +24,7 @@ func (c Case) answer(t *testing.T) {
 	}
 }
 
-// said holds an answer to what the [Case] says.
+// said compares an answer with the content of the [Case].
 func said(t *testing.T, got recording.Answer) {
 	t.Helper()
 	if got.Text != Text || len(got.Calls) != 1 || got.Calls[0].Name != Tool || got.Calls[0].Arguments != Arguments || got.Calls[0].Invalid != "" {

@@ -13,8 +13,8 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Decode reads the body of an answer, one JSON object per line; an answer asked
-// for whole is one line. Only done:true terminates it.
+// Decode decodes the body of an answer, one JSON object per line; an answer
+// without streaming is one line. Only done:true terminates it.
 func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		d := &decoder{w: llm.NewWriter(yield)}
@@ -22,7 +22,7 @@ func Decode(body io.Reader) llm.Stream {
 		for raw, err := range llm.ReadLines(body) {
 			cut := errors.Is(err, io.ErrUnexpectedEOF) && len(raw) > 0
 			if err != nil && !cut {
-				// A body from llm.Post knows why the request was cancelled.
+				// A body from llm.Post returns the reason of a cancellation.
 				d.end.Error = llm.FromRead(context.Background(), err)
 				break
 			}
@@ -68,18 +68,18 @@ type call struct {
 	} `json:"function"`
 }
 
-// decoder turns lines into events. Its methods report whether to read on; they
-// return false when the consumer has stopped.
+// decoder converts lines to events. Its methods report whether to continue
+// reading; they return false when the consumer has stopped.
 type decoder struct {
 	w     *llm.Writer
-	kind  string // of the content block that is open
+	kind  string // of the open content block
 	block int    // its number
 	end   events.GenerationEnded
-	ended bool // done or an error was seen: read no further
+	ended bool // done or an error was read: stop reading
 }
 
-// key names the block that holds content of a kind: one goes on until content
-// of another kind comes.
+// key returns the key of the block for content of a kind: a block continues
+// until content of another kind arrives.
 func (d *decoder) key(kind string) string {
 	if d.kind != kind {
 		d.kind = kind
@@ -127,8 +127,8 @@ func (d *decoder) line(raw []byte, cut bool) bool {
 	return true
 }
 
-// call yields a call, which is whole. Its number is its place: the index that
-// servers send is often the same for all (PROVIDERS.md 65).
+// call yields a complete call. Its number is its position: the index that
+// servers send is often the same for all.
 func (d *decoder) call(c call, i int) bool {
 	d.kind = "" // every call is a block
 	key := d.key("call " + strconv.Itoa(i))

@@ -13,7 +13,7 @@ import (
 
 func TestDecodeRecordings(t *testing.T) { recording.Run(t, "ollama", Decode) }
 
-// Lines in the shapes of PROVIDERS.md 64 to 69.
+// Lines in the shapes that servers send.
 
 func says(message, rest string) string {
 	return `{"model":"m","created_at":"2026-01-01T00:00:00Z","message":{"role":"assistant",` + message + `}` + rest + "}\n"

@@ -1,13 +1,12 @@
-// Package ollama speaks the native API of Ollama, /api/chat.
+// Package ollama calls the native API of Ollama, /api/chat.
 //
-// Calls arrive whole, one line each, and often without an id: the worker mints
-// ours. The types of requests are those of github.com/ollama/ollama/api where
-// they lose nothing; answers are decoded here, as that package sends numbers
-// through float64 and takes the end of a body for a good end (PROVIDERS.md
-// section 3).
+// Calls arrive complete, one line each, and often without an id: the worker
+// generates Parley's. The types of requests are those of
+// github.com/ollama/ollama/api if they lose no data; answers are decoded here,
+// because that package converts numbers to float64 and treats the end of a body
+// as a normal end.
 //
-// Source: https://github.com/ollama/ollama/blob/main/docs/api.md; what is
-// really sent is in PROVIDERS.md 64 to 69.
+// Source: https://github.com/ollama/ollama/blob/main/docs/api.md
 package ollama
 
 import (
@@ -33,15 +32,15 @@ const (
 	defaultPort = "11434"
 )
 
-// Config says how an Ollama server is reached. The environment is not read:
-// what is empty here is the default.
+// Config holds the address of an Ollama server. New does not read the
+// environment: an empty field means the default.
 type Config struct {
 	Name       string       // first part of a model's full name; "ollama"
 	Host       string       // as in OLLAMA_HOST: host, host:port or a URL; "http://127.0.0.1:11434"
 	HTTPClient *http.Client // no timeout on bodies; http.DefaultClient
 }
 
-// Provider asks the models of one Ollama server.
+// Provider calls the models of one Ollama server.
 type Provider struct {
 	name   string
 	base   *url.URL
@@ -49,8 +48,8 @@ type Provider struct {
 	client *http.Client
 }
 
-// New returns a provider; it connects to nothing. A Host that is no address is
-// reported by the first request.
+// New returns a provider without connecting. The first request reports an
+// invalid Host.
 func New(c Config) *Provider {
 	p := &Provider{name: cmp.Or(c.Name, defaultName), client: cmp.Or(c.HTTPClient, http.DefaultClient)}
 	var err error
@@ -86,15 +85,15 @@ func address(host string) (*url.URL, error) {
 // Name implements [llm.Provider].
 func (p *Provider) Name() string { return p.name }
 
-// Capabilities implements [llm.Provider]. Whether a model calls tools is not
-// known without asking; the server refuses the request when it does not. Calls
+// Capabilities implements [llm.Provider]. Whether a model calls tools is only
+// known after a request; the server refuses the request if it does not. Calls
 // stream since Ollama 0.8.0.
 func (p *Provider) Capabilities(string) llm.Capabilities {
 	return llm.Capabilities{Tools: true, StreamTools: true}
 }
 
-// Models lists the models that the server holds, the latest changed first, as
-// the server orders them.
+// Models returns the models of the server, in the server's order: the latest
+// changed first.
 func (p *Provider) Models(ctx context.Context) ([]string, error) {
 	if p.bad != nil {
 		return nil, p.bad
@@ -136,8 +135,8 @@ func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *e
 	return nil, advised(failed, req.Model)
 }
 
-// unreachable says what to do when nobody listens; the words of a refused
-// connection are the operating system's.
+// unreachable returns an error that says what to do if no server listens,
+// instead of the operating system's text.
 func (p *Provider) unreachable(e *events.Error) *events.Error {
 	if e.Class != events.ErrNetwork || !strings.Contains(e.Message, "refused") {
 		return e
@@ -146,7 +145,7 @@ func (p *Provider) unreachable(e *events.Error) *events.Error {
 		Message: fmt.Sprintf("no Ollama answers at %s (connection refused): is it running? Start it with `ollama serve`", p.base)}
 }
 
-// advised says what to do about the refusals that people meet first.
+// advised adds advice to the most common refusals.
 func advised(e *events.Error, model string) *events.Error {
 	switch said := strings.ToLower(e.Message); {
 	case strings.Contains(said, "does not support tools"):

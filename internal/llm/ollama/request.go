@@ -12,9 +12,9 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// request is the body of POST /api/chat. Messages and Tools take the place of
-// the fields of those names: the library's types send arguments through float64
-// and drop what they do not know of a schema.
+// request is the body of POST /api/chat. Messages and Tools replace the
+// library's fields of these names, whose types convert arguments to float64 and
+// drop unknown parts of a schema.
 type request struct {
 	api.ChatRequest
 	Messages []message `json:"messages"`
@@ -50,8 +50,8 @@ type tool struct {
 	} `json:"function"`
 }
 
-// body encodes a request. Fields of Extra take the place of ours; those of its
-// "options" join ours.
+// body encodes a request. Fields of Extra override the others; its "options"
+// are merged.
 func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	stream := !req.Whole
 	r := request{Messages: messages(p.name, req), Tools: tools(req)}
@@ -61,7 +61,7 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	if extra := maps.Clone(req.Parameters.Extra); err == nil && len(extra) > 0 {
 		own := map[string]any{}
 		if json.Unmarshal(extra["options"], &own) == nil {
-			delete(extra, "options") // options joined them already
+			delete(extra, "options") // options are merged already
 		}
 		fields := map[string]json.RawMessage{}
 		if err = json.Unmarshal(body, &fields); err == nil {
@@ -77,7 +77,7 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 }
 
 // options are the model's parameters. num_ctx is not set: the server's default
-// stands unless Extra says otherwise.
+// applies unless Extra sets it.
 func options(p events.Parameters) map[string]any {
 	o := map[string]any{}
 	if p.MaxTokens > 0 {
@@ -114,8 +114,8 @@ func think(effort string) *api.ThinkValue {
 	return &api.ThinkValue{Value: effort}
 }
 
-// tools offers the tools as far as Ollama lets a choice be made: none, or only
-// the one that is named. It has no way to demand a call.
+// tools returns the tools to offer, as far as Ollama supports a choice: none,
+// or only the named one. Ollama cannot force a call.
 func tools(req llm.Request) []tool {
 	choice := req.Parameters.ToolChoice
 	if choice == "none" {
@@ -189,7 +189,8 @@ func assistant(m events.Message, own bool) message {
 	return out
 }
 
-// callID is our id of a call: unique in the history, as providers' are not.
+// callID returns Parley's id of a call, which is unique in the history, unlike
+// providers' ids.
 func callID(part events.Part) string {
 	if part.Call != "" {
 		return part.Call

@@ -6,17 +6,17 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// calls assembles the tool calls of an answer from their pieces. Rules and
-// evidence: PROVIDERS.md section 1 and quirks 1 to 22.
+// calls assembles the tool calls of an answer from their pieces. The tests show
+// the deviations of hosts.
 type calls struct {
 	all     []*call
 	byIndex map[string]*call // by the text of the index: it may be "1", -1 or huge
 	byID    map[string]*call
-	started int // so many of all have had their start, in order
+	started int // number of calls whose start was yielded, in order
 }
 
-// call is one tool call. Its start waits until the name is known, and the id or
-// the first arguments: hosts send them in pieces of their own.
+// call is one tool call. Its start is delayed until the name is known, and the
+// id or the first arguments: hosts send them in separate pieces.
 type call struct {
 	key      string // for the writer
 	index    string
@@ -25,11 +25,11 @@ type call struct {
 	custom   bool
 	started  bool
 	pending  []string // arguments before the start
-	extra    object   // fields of the call we do not know, to be sent back
+	extra    object   // unknown fields of the call, to be sent back
 	function object   // and of its function
 }
 
-// piece is what one entry of tool_calls says.
+// piece is the content of one entry of tool_calls.
 type piece struct {
 	index, id, name, args string
 	custom                bool
@@ -108,8 +108,8 @@ func (d *decoder) take(p piece) bool {
 	return d.calls.advance(d.w, false)
 }
 
-// find returns the call that a piece belongs to, a new one, or nil when the
-// piece says nothing.
+// find returns the call that a piece belongs to, a new one, or nil if the piece
+// is empty.
 func (cs *calls) find(p piece) *call {
 	var last *call
 	if n := len(cs.all); n > 0 {
@@ -172,7 +172,7 @@ func (cs *calls) advance(w *llm.Writer, end bool) bool {
 	return true
 }
 
-// finish starts what has not started and hands over what must be sent back. The
+// finish starts the remaining calls and stores the data to send back. The
 // writer ends the calls.
 func (cs *calls) finish(w *llm.Writer) {
 	if !cs.advance(w, true) {

@@ -78,8 +78,8 @@ func (d *decoder) value(raw []byte) bool {
 	return true
 }
 
-// saysError reports whether the value of an "error" field means that there is
-// one: some hosts send null, "" or {} in every chunk.
+// saysError reports whether the value of an "error" field is an error: some
+// hosts send null, "" or {} in every chunk.
 func saysError(raw []byte) bool {
 	switch string(raw) {
 	case "", "null", `""`, "{}", "false":
@@ -88,8 +88,8 @@ func saysError(raw []byte) bool {
 	return true
 }
 
-// choice decodes one choice of a chunk; the n-th in its list. Only the first
-// choice of the answer counts, wherever it stands.
+// choice decodes one choice of a chunk; the n-th in its list. Only the choice
+// with the first index of the answer counts, at any position.
 func (d *decoder) choice(n int, raw []byte) bool {
 	var delta, message []byte
 	index := int64(n)
@@ -124,14 +124,15 @@ func (d *decoder) choice(n int, raw []byte) bool {
 		d.native = native
 	}
 	if isNull(delta) && (d.whole || !d.w.Wrote()) {
-		// A whole completion, or one sent as the only chunk of a stream. Beside
-		// a delta, Perplexity's message repeats all that was said so far.
+		// A whole completion, or one sent as the only chunk of a stream. In
+		// addition to a delta, Perplexity sends a message that repeats all text
+		// so far.
 		delta = message
 	}
 	return d.delta(delta)
 }
 
-// delta decodes what a chunk adds, or a whole message.
+// delta decodes the content of a chunk, or a complete message.
 func (d *decoder) delta(raw []byte) bool {
 	var content, refusal, toolCalls, legacy []byte
 	var thought thought
@@ -167,7 +168,7 @@ func (d *decoder) delta(raw []byte) bool {
 }
 
 // content decodes text, or a list of parts: Mistral's thinking models stream
-// {"type":"thinking"} and {"type":"text"} parts (PROVIDERS.md 35).
+// {"type":"thinking"} and {"type":"text"} parts.
 func (d *decoder) content(raw []byte) bool {
 	if len(raw) == 0 || raw[0] != '[' {
 		return d.say(text(raw))
@@ -221,8 +222,8 @@ func (d *decoder) refuse(s string) bool {
 	return s == "" || d.w.Refusal(d.segment.key("refusal"), s)
 }
 
-// segment names the content block that is being written: a new one begins when
-// the kind of content changes, so that blocks keep the order of the answer.
+// segment identifies the current content block: a new one starts when the kind
+// of content changes, so that blocks keep the order of the answer.
 type segment struct {
 	kind string
 	n    int
@@ -237,8 +238,8 @@ func (s *segment) key(kind string) string {
 	return s.name
 }
 
-// count takes a usage object. Providers repeat it, cumulative or corrected: the
-// last one that counts anything stands, nothing is summed (PROVIDERS.md 30).
+// count reads a usage object. Providers repeat it, cumulative or corrected: the
+// last non-empty one counts, nothing is summed.
 func (d *decoder) count(raw []byte) {
 	var u events.Usage
 	for key, v := range members(raw) {
@@ -268,9 +269,9 @@ func (d *decoder) count(raw []byte) {
 	}
 }
 
-// finish translates the provider's word. Routers pass on the host's own word
-// too, which tells that the output limit was reached where theirs says
-// "tool_calls" (PROVIDERS.md 24).
+// finish maps the provider's finish reason. Routers also pass on the host's own
+// reason, which may say that the output limit was reached while the router's
+// says "tool_calls".
 func finish(word, native string) events.Finish {
 	switch strings.ToLower(native) {
 	case "length", "max_tokens", "max_output_tokens":
@@ -291,7 +292,7 @@ func finish(word, native string) events.Finish {
 	return events.FinishOther
 }
 
-// failedWord is the error that a finish_reason of its own stands for: OpenRouter
+// failedWord returns the error that a special finish_reason means: OpenRouter
 // writes "error", DeepSeek "insufficient_system_resource" when it breaks off.
 func failedWord(word string) *events.Error {
 	switch word {

@@ -14,14 +14,14 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Decode reads the body of a Chat Completions answer, as OpenAI and the hosts
-// that imitate it really send it: a stream of chunks, or a whole completion or
-// error as one JSON object, whatever was asked for. It is an [llm.Decoder].
+// Decode decodes the body of a Chat Completions answer in all forms that OpenAI
+// and compatible hosts send: a stream of chunks, or a complete completion or
+// error as one JSON object, whatever was requested. It is an [llm.Decoder].
 //
-// Only the first choice is read. Several hosts never send [DONE] (PROVIDERS.md
-// 40): an answer that has a finish_reason and whose body ended in order is
-// complete and has no error. Anything else without [DONE] is cut. Terminated
-// says that [DONE] was seen, or a whole completion.
+// Only the first choice is read. Several hosts never send [DONE]: an answer
+// that has a finish_reason and whose body ended normally is complete and has no
+// error. Any other answer without [DONE] is cut. Terminated reports that [DONE]
+// or a complete completion was read.
 func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		d := &decoder{src: &source{r: body}, w: llm.NewWriter(yield)}
@@ -30,7 +30,8 @@ func Decode(body io.Reader) llm.Stream {
 	}
 }
 
-// source keeps the beginning of a body, for messages, and how reading it ended.
+// source keeps the start of a body, for error messages, and the result of
+// reading it.
 type source struct {
 	r     io.Reader
 	first []byte
@@ -78,7 +79,7 @@ func (d *decoder) read() {
 		d.readWhole(br)
 		return
 	case '<':
-		// Enough of the page for its title; the rest says nothing.
+		// Enough of the page for its title.
 		if _, err := br.Peek(400); err != nil && !errors.Is(err, io.EOF) {
 			d.fail(unreadable(err))
 			return
@@ -198,19 +199,19 @@ func (d *decoder) failEvent(data []byte) {
 	d.fail(llm.FromPayload(data))
 }
 
-// fail notes why the answer failed; the first reason stands.
+// fail records why the answer failed; the first reason counts.
 func (d *decoder) fail(err *events.Error) {
 	if d.err == nil {
 		d.err = err
 	}
 }
 
-// unreadable is the error of a body that could not be read: one from
-// [llm.Accept] knows why the request was cancelled.
+// unreadable returns the error of a body that could not be read: a body from
+// [llm.Accept] returns the reason of a cancellation.
 func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
 
-// begunStream reports whether a body without a payload is the beginning of an
-// event stream, cut, and not words of a server or gateway.
+// begunStream reports whether a body without a payload is the start of a
+// truncated event stream, and not text of a server or gateway.
 func begunStream(body []byte) bool {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 	field, _, whole := strings.Cut(line, ":")
@@ -222,7 +223,7 @@ func begunStream(body []byte) bool {
 	return false
 }
 
-// end closes the answer with what is known.
+// end ends the answer with the data so far.
 func (d *decoder) end() {
 	d.calls.finish(d.w)
 	d.reasoning.finish(d)

@@ -14,7 +14,7 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// messages is the transcript in OpenAI's terms.
+// messages returns the transcript in OpenAI's format.
 func (p *Provider) messages(req llm.Request) ([]sdk.ChatCompletionMessageParamUnion, error) {
 	var out []sdk.ChatCompletionMessageParamUnion
 	if req.System != "" {
@@ -48,8 +48,8 @@ func (p *Provider) messages(req llm.Request) ([]sdk.ChatCompletionMessageParamUn
 	return out, nil
 }
 
-// assistant is a message of the model; nil when it says nothing that can be sent.
-// Reasoning and what parts carry go only to the provider that wrote them.
+// assistant returns a message of the model; nil if it has nothing to send.
+// Reasoning and carries are sent only to the provider that wrote them.
 func (p *Provider) assistant(m events.Message, ids *callIDs) *sdk.ChatCompletionAssistantMessageParam {
 	own := m.Provider == p.config.Name
 	var a sdk.ChatCompletionAssistantMessageParam
@@ -95,9 +95,10 @@ func (p *Provider) assistant(m events.Message, ids *callIDs) *sdk.ChatCompletion
 	return &a
 }
 
-// madeCall is a tool call of the history. Hosts that parse arguments or check names
-// would refuse the whole transcript for one bad call: arguments that are no JSON
-// object are wrapped in one, and a name is written with the letters allowed.
+// madeCall returns a tool call of the history. Hosts that parse arguments or
+// check names would refuse the whole transcript for one bad call: arguments
+// that are not a JSON object are wrapped in one, and disallowed characters of a
+// name are replaced.
 func madeCall(p events.Part, id string, own bool) *sdk.ChatCompletionMessageFunctionToolCallParam {
 	args := string(events.Arguments(p.Arguments))
 	if p.Custom {
@@ -144,7 +145,7 @@ func allowedName(name string) string {
 	return name[:min(len(name), 64)]
 }
 
-// returned collects what an assistant message takes back.
+// returned collects the data to send back with an assistant message.
 type returned struct {
 	text     map[string]string // reasoning by field
 	details  []byte            // entries of reasoning_details
@@ -156,7 +157,7 @@ type returned struct {
 func (r *returned) reasoning(p events.Part) {
 	var c carry
 	if json.Unmarshal(p.Carry, &c) != nil {
-		return // not ours, or none: nothing is known to be wanted back
+		return // of another provider, or none: nothing to send back
 	}
 	for _, v := range elements(c.Details) {
 		if len(r.details) > 0 {
@@ -192,7 +193,7 @@ func (r *returned) list() json.RawMessage {
 	return json.RawMessage("[" + string(r.parts) + "]")
 }
 
-// fields are the message's fields that the protocol of OpenAI does not know.
+// fields returns the message's fields beyond OpenAI's protocol.
 // reasoning_details hold the text of "reasoning" too.
 func (r *returned) fields() map[string]any {
 	f := map[string]any{}
@@ -209,16 +210,16 @@ func (r *returned) fields() map[string]any {
 	return f
 }
 
-// callIDs gives every call of a request an id that no other call of it has, the
-// same in each request, and each result the id of its call. Providers reuse ids
-// ("call_0" in every turn), send none, or refuse those of others.
+// callIDs assigns every call of a request a unique id, the same in each
+// request, and each result the id of its call. Providers reuse ids ("call_0" in
+// every turn), send none, or refuse those of others.
 type callIDs struct {
 	used    map[string]bool
 	waiting map[string][]string // ids given, by our id of the call, first in first out
 }
 
-// give returns the id of a call: the provider's own where it is the first to
-// bear it, else one made from ours.
+// give returns the id of a call: the provider's own if no earlier call has it,
+// else one derived from Parley's.
 func (c *callIDs) give(p events.Part, own bool) string {
 	id := p.ProviderID
 	if !own || id == "" || c.used[id] {
@@ -248,7 +249,8 @@ func callKey(p events.Part) string {
 	return "theirs " + p.ProviderID
 }
 
-// mint makes an id of nine letters and digits, the one form that Mistral takes.
+// mint returns an id of nine letters and digits, the only form that Mistral
+// accepts.
 func (c *callIDs) mint(seed string) string {
 	for n := 0; ; n++ {
 		sum := sha256.Sum256([]byte(seed + " " + strconv.Itoa(n)))

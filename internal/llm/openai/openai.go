@@ -1,9 +1,9 @@
-// Package openai asks models through OpenAI's Chat Completions, at OpenAI or at
-// any of the many hosts that speak the same protocol.
+// Package openai calls models through OpenAI's Chat Completions, at OpenAI or
+// at any of the many compatible hosts.
 //
 // The vendor's library makes the request. The answer is decoded here, from the
 // raw body: the library's decoder loses errors, calls and usage of most hosts
-// that are not OpenAI (PROVIDERS.md section 3).
+// that are not OpenAI.
 //
 // Reference: https://platform.openai.com/docs/api-reference/chat.
 package openai
@@ -24,24 +24,24 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Config says whom to ask. The environment is never read: a key for one host
-// must not reach another.
+// Config holds the address and credentials of a host. New does not read the
+// environment: a key for one host must not reach another.
 type Config struct {
-	// Name is the provider's name in routes; empty means "openai". What a model
-	// wants back (reasoning, signatures) is returned to the name that wrote it,
-	// so each host has a name of its own.
+	// Name is the provider's name in routes; empty means "openai". Data that a
+	// model needs back (reasoning, signatures) is sent back only to the name
+	// that wrote it, so each host needs a separate name.
 	Name string
 	// APIKey is sent as bearer token; empty means none.
 	APIKey string
-	// BaseURL is what stands before chat/completions; empty means OpenAI.
+	// BaseURL is the URL before chat/completions; empty means OpenAI.
 	BaseURL string
 	// Header is added to each request.
 	Header http.Header
-	// HTTPClient makes the requests; nil means [http.DefaultClient]. It must not
-	// have a Timeout, which would cut long answers.
+	// HTTPClient makes the requests; nil means [http.DefaultClient]. It must
+	// not have a Timeout, which would truncate long answers.
 	HTTPClient *http.Client
-	// Capabilities tells what a model can do; nil means that all models call
-	// tools, streaming.
+	// Capabilities returns what a model can do; nil means that all models call
+	// tools while streaming.
 	Capabilities func(model string) llm.Capabilities
 }
 
@@ -51,8 +51,8 @@ type Provider struct {
 	client sdk.Client
 }
 
-// New returns a provider. Nothing is asked yet; a wrong configuration shows as
-// the error of the first request.
+// New returns a provider without connecting. The first request returns the
+// error of a wrong configuration.
 func New(c Config) *Provider {
 	c.Name = cmp.Or(c.Name, "openai")
 	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1/")
@@ -92,7 +92,8 @@ func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.ask(ctx, req) }, Decode)
 }
 
-// ask sends the request and returns the body of the answer.
+// ask sends the request and returns the body of the answer; the caller closes
+// it.
 func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
 	if len(req.Tools) > 0 {
 		can := p.Capabilities(req.Model)

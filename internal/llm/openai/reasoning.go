@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The fields in which hosts send reasoning and expect it back (PROVIDERS.md 35
-// and 36). Gemini's thought signature of a text stands in extra_content.
+// The fields in which hosts send reasoning and expect it back. Gemini's thought
+// signature of a text is in extra_content.
 const (
 	fieldReasoningContent = "reasoning_content"
 	fieldReasoning        = "reasoning"
@@ -15,8 +15,8 @@ const (
 	fieldExtra            = "extra_content"
 )
 
-// carry is what a reasoning block carries: in which field its text came, and
-// what else the message must have when it is sent back.
+// carry is the carry of a reasoning block: the field of its text, and further
+// fields that the message must have when it is sent back.
 type carry struct {
 	Field   string          `json:"field,omitempty"`
 	Details json.RawMessage `json:"reasoning_details,omitempty"`
@@ -34,7 +34,7 @@ func (c carry) raw() json.RawMessage {
 // thought is the reasoning of one delta, raw.
 type thought struct{ content, plain, details []byte }
 
-// reasoning is what must be known of an answer's reasoning at its end.
+// reasoning is the state of an answer's reasoning that is needed at its end.
 type reasoning struct {
 	key     string // of the last block
 	field   string // of the last block's text
@@ -72,8 +72,8 @@ func (d *decoder) think(t thought) bool {
 	return true
 }
 
-// reason writes a piece of reasoning. The first piece of a block carries the
-// name of the field.
+// reason writes a piece of reasoning. The carry of a block's first piece names
+// the field.
 func (d *decoder) reason(field, s string, summary bool) bool {
 	if s == "" {
 		return true
@@ -87,8 +87,8 @@ func (d *decoder) reason(field, s string, summary bool) bool {
 	return d.w.Reasoning(key, s, summary, carry{Field: field}.raw())
 }
 
-// finish writes the reasoning_details, whole, and extra_content: they come in
-// fragments and belong to the message, not to one block.
+// finish writes the complete reasoning_details, and extra_content: they arrive
+// in fragments and belong to the message, not to one block.
 func (r *reasoning) finish(d *decoder) {
 	if len(r.details) == 0 && len(r.extra) == 0 {
 		return
@@ -110,9 +110,9 @@ func (r *reasoning) finish(d *decoder) {
 	d.w.Reasoning(r.key, "", false, c.raw())
 }
 
-// detail is an entry of reasoning_details, put together from its fragments:
-// those of one index, type and id. Text and summary are pieces, of the other
-// fields the last that is not null stands.
+// detail is an entry of reasoning_details, merged from its fragments: those of
+// one index, type and id. Text and summary are concatenated; of the other
+// fields the last non-null value counts.
 type detail struct {
 	kind, index, id string
 	fields          object
@@ -147,8 +147,8 @@ func (r *reasoning) add(raw []byte) {
 }
 
 // detail returns the entry that a fragment continues, or a new one. Encrypted
-// entries come whole. Fragments of one entry come close together, so few
-// entries are looked at: the search stays short however many there are.
+// entries arrive complete. Fragments of one entry arrive close together, so
+// only the last few entries are searched.
 func (r *reasoning) detail(f *detail) *detail {
 	if f.kind == "reasoning.text" || f.kind == "reasoning.summary" {
 		for i := len(r.details) - 1; i >= max(0, len(r.details)-8); i-- {

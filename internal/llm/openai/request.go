@@ -12,8 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// body is the JSON of a request. Parameters.Extra takes the place of fields of
-// the same name, except for "stream".
+// body returns the JSON of a request. Parameters.Extra overrides fields of the
+// same name, except "stream".
 func (p *Provider) body(req llm.Request) ([]byte, error) {
 	messages, err := p.messages(req)
 	if err != nil {
@@ -25,8 +25,8 @@ func (p *Provider) body(req llm.Request) ([]byte, error) {
 		params.StreamOptions.IncludeUsage = sdk.Bool(true)
 	}
 	if set.MaxTokens > 0 {
-		// OpenAI's reasoning models refuse max_tokens; many other hosts know
-		// nothing else.
+		// OpenAI's reasoning models refuse max_tokens; many other hosts support
+		// only that.
 		if p.isOpenAI() {
 			params.MaxCompletionTokens = sdk.Int(set.MaxTokens)
 		} else {
@@ -53,8 +53,8 @@ func (p *Provider) body(req llm.Request) ([]byte, error) {
 		if len(schema) == 0 {
 			schema = json.RawMessage(`{"type":"object","properties":{}}`)
 		}
-		// As it stands: a map would lose the order of the properties, which
-		// models follow.
+		// Unchanged: a map would lose the order of the properties, which models
+		// follow.
 		f.SetExtraFields(map[string]any{"parameters": schema})
 		params.Tools = append(params.Tools, sdk.ChatCompletionFunctionTool(f))
 	}

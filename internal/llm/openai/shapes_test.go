@@ -60,7 +60,7 @@ func summary(a recording.Answer) string {
 
 type shape struct{ name, body, want string }
 
-// shapes are the small streams of PROVIDERS.md section 5.
+// shapes are small streams in the shapes that hosts send.
 func shapes() []shape {
 	const call = `"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{}"}`
 	end, stop := finished("tool_calls"), finished("stop")

@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// The chunks of a stream are small and come by the thousand, and hosts put
-// numbers where strings belong, lists where strings belong, null anywhere. So a
-// payload is checked once by encoding/json and then walked: every value stays
-// raw until its reader knows what to make of it. A walk over bytes that are no
-// JSON ends early; it never panics.
+// The chunks of a stream are small and numerous, and hosts send numbers or
+// lists instead of strings, and null anywhere. So encoding/json checks a
+// payload once, and then it is walked: every value stays raw until its reader
+// interprets it. A walk over bytes that are not JSON ends early; it never
+// panics.
 
-// members yields the keys and values of a JSON object in their order; nothing
-// when raw is something else. Keys are unescaped.
+// members yields the keys and values of a JSON object in order; nothing if raw
+// is not an object. Keys are unescaped.
 func members(raw []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
 		i := skipSpace(raw, 0)
@@ -133,8 +133,8 @@ func plainKey(quoted []byte) []byte {
 
 func isNull(raw []byte) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// text is what a value says as text: a string unquoted, null nothing, anything
-// else its JSON.
+// text returns a value as text: a string unquoted, null as "", any other value
+// as JSON.
 func text(raw []byte) string {
 	if isNull(raw) {
 		return ""
@@ -152,7 +152,7 @@ func text(raw []byte) string {
 	return s
 }
 
-// number reads a count; nil when the value is none.
+// number decodes a count; nil if the value is not one.
 func number(raw []byte) *int64 {
 	if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
 		return &n
@@ -165,8 +165,8 @@ func number(raw []byte) *int64 {
 	return &n
 }
 
-// object is a JSON object under construction: a later value of a key takes the
-// place of the earlier one, null leaves it.
+// object is a JSON object under construction: a later value of a key replaces
+// the earlier one, null does not.
 type object struct {
 	keys   []string
 	values map[string]json.RawMessage
@@ -185,7 +185,7 @@ func (o *object) set(key string, value []byte) {
 	o.values[key] = bytes.Clone(value)
 }
 
-// raw is the object's JSON; nil when it is empty.
+// raw returns the object's JSON; nil if it is empty.
 func (o *object) raw() json.RawMessage {
 	if len(o.keys) == 0 {
 		return nil
@@ -201,7 +201,7 @@ func (o *object) raw() json.RawMessage {
 	return append(out, '}')
 }
 
-// quote is s as a JSON string. Marshalling a string cannot fail.
+// quote returns s as a JSON string. Marshalling a string cannot fail.
 func quote(s string) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

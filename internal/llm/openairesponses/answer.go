@@ -9,9 +9,9 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// answer puts one answer together. Items are found by output_index, which alone
-// is the same in all events of an item everywhere; ids change from event to
-// event (Copilot) or are missing (Bedrock).
+// answer accumulates one answer. Items are found by output_index, which is the
+// only value that all servers keep equal in all events of an item; ids change
+// from event to event (Copilot) or are missing (Bedrock).
 type answer struct {
 	w       *llm.Writer
 	items   []*item
@@ -33,8 +33,8 @@ func newAnswer(w *llm.Writer) *answer {
 	return &answer{w: w, byIndex: map[int]*item{}, byID: map[string]*item{}, byKind: map[kind]*ofKind{}}
 }
 
-// ofKind are the items of a kind: the last one, and those that may be open, of
-// which the last is the last.
+// ofKind holds the items of a kind: the last one, and those that may be open,
+// in order.
 type ofKind struct {
 	last *item
 	open []*item
@@ -77,8 +77,8 @@ func (a *answer) open(k kind, index *int, id string) *item {
 	return it
 }
 
-// find returns the item that is known to be meant, by index or else by id, or
-// the last one of its kind that is open.
+// find returns the item with the index or else the id, or the last open item of
+// its kind.
 func (a *answer) find(k kind, index *int, id string) *item {
 	if index != nil {
 		if it := a.byIndex[*index]; it != nil && it.kind == k {
@@ -109,9 +109,9 @@ func (a *answer) last(k kind, open bool) *item {
 	return nil
 }
 
-// item is the item of an event, opened when it was not announced. An event that
-// names no item belongs to the last one of its kind, even when that is done: a
-// call is not made up from a piece of arguments.
+// item returns the item of an event, and opens one that was not announced. An
+// event that names no item belongs to the last one of its kind, even if that is
+// done: a piece of arguments alone does not create a call.
 func (a *answer) item(e *wireEvent, k kind) *item {
 	it := a.find(k, e.OutputIndex, e.ItemID)
 	if it == nil && e.OutputIndex == nil {
@@ -135,7 +135,7 @@ func (a *answer) added(e *wireEvent) bool {
 	case it.started && it.call == w.CallID:
 		return true // announced twice
 	case it.started, it.done:
-		it = a.open(w.Type, e.OutputIndex, w.ID) // an index that is used again
+		it = a.open(w.Type, e.OutputIndex, w.ID) // a reused index
 	}
 	return a.name(it, &w)
 }
@@ -168,8 +168,8 @@ func (a *answer) arguments(it *item, piece string) bool {
 	return a.w.CallDelta(it.key, piece)
 }
 
-// allArguments compares what was streamed with what a done event says: the rest
-// is yielded. Where they differ, what was streamed stands.
+// allArguments compares the streamed arguments with those of a done event and
+// yields the rest. If they differ, the streamed arguments count.
 func (a *answer) allArguments(it *item, all string) bool {
 	had := it.waiting.String()
 	if it.started {
@@ -231,7 +231,7 @@ func (a *answer) finished(e *wireEvent) bool {
 	return a.whole(it, &w)
 }
 
-// whole takes an item as the provider says it is complete.
+// whole handles an item that the provider reports as complete.
 func (a *answer) whole(it *item, w *wireItem) bool {
 	it.done = true
 	if it.kind.call() {
@@ -239,7 +239,7 @@ func (a *answer) whole(it *item, w *wireItem) bool {
 			return false
 		}
 		if !it.started || w.Status == "incomplete" || w.Status == "in_progress" {
-			return true // the end of the answer decides what becomes of it
+			return true // the end of the answer decides about it
 		}
 		return a.w.CallEnd(it.key)
 	}
@@ -256,7 +256,7 @@ func (a *answer) whole(it *item, w *wireItem) bool {
 	return a.carry(it, w)
 }
 
-// carry yields what must come back with the item in the next request.
+// carry yields the data to send back with the item in the next request.
 func (a *answer) carry(it *item, w *wireItem) bool {
 	raw := carryOf(w)
 	if raw == nil || it.carried {

@@ -2,9 +2,9 @@ package openairesponses
 
 import "encoding/json"
 
-// carried is what an item needs to come back: a reasoning item as the provider
-// made it, or the phase of the message that stands before it. The status stays
-// out: as input the API refuses it.
+// carried is the data that an item needs when it is sent back: a reasoning item
+// as the provider made it, or the phase of the preceding message. The status is
+// left out: the API refuses it in input.
 //
 // Source: https://platform.openai.com/docs/guides/reasoning (encrypted
 // reasoning items) and the phase field of output messages.
@@ -17,9 +17,9 @@ type carried struct {
 	Phase     string          `json:"phase,omitempty"`
 }
 
-// carryOf is nil when nothing of the item needs to come back: a reasoning item
-// without encrypted content and without its text exists on the provider's side
-// only, where we do not store.
+// carryOf returns nil if nothing of the item needs to be sent back: a reasoning
+// item without encrypted content and without text would exist only at the
+// provider, where nothing is stored.
 func carryOf(w *wireItem) json.RawMessage {
 	c := carried{Type: w.Type}
 	switch {

@@ -14,9 +14,9 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Decode reads the body of a streamed answer. A body that is no event stream
-// but one JSON object is read as [DecodeWhole] reads it: some gateways do not
-// stream, and put errors into HTTP 200.
+// Decode decodes the body of a streamed answer. A body that is one JSON object
+// instead of an event stream is decoded as by [DecodeWhole]: some gateways do
+// not stream, and send errors with HTTP 200.
 func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		w := llm.NewWriter(yield)
@@ -46,8 +46,8 @@ func firstByte(br *bufio.Reader) (byte, error) {
 	}
 }
 
-// unreadable makes the error of a body that could not be read. The body that
-// Stream reads gives errors that already know why the request was cancelled.
+// unreadable returns the error of a body that could not be read. The body that
+// Stream reads already returns the reason of a cancellation.
 func unreadable(err error) *events.Error {
 	if known, ok := errors.AsType[*events.Error](err); ok {
 		return known
@@ -58,8 +58,8 @@ func unreadable(err error) *events.Error {
 	return llm.FromRead(context.Background(), err)
 }
 
-// wireEvent holds the fields of all events that are read. A field of another
-// type than expected is left out, not an error.
+// wireEvent holds all event fields that are used. A field of another type than
+// expected is left out, not an error.
 type wireEvent struct {
 	Type         string          `json:"type"`
 	OutputIndex  *int            `json:"output_index"`
@@ -129,8 +129,8 @@ func stream(r io.Reader, a *answer) {
 	a.end()
 }
 
-// garbage makes the error of a payload that is not JSON. Gateways append an
-// error object to an event they did not finish: then that is the error.
+// garbage returns the error of a payload that is not JSON. If a gateway
+// appended an error object to an unfinished event, that is the error.
 func garbage(data []byte) *events.Error {
 	for _, sign := range []string{`{"type":"error"`, `{"error"`} {
 		if i := bytes.LastIndex(data, []byte(sign)); i >= 0 && json.Valid(data[i:]) {
@@ -149,7 +149,8 @@ func head(data []byte) string {
 	return strings.ToValidUTF8(string(data[:bound]), "\uFFFD") + "…"
 }
 
-// event takes one event of the stream; false when the consumer wants no more.
+// event handles one event of the stream; it returns false when the consumer has
+// stopped.
 func (a *answer) event(e *wireEvent, data []byte) bool {
 	switch e.Type {
 	case "response.output_item.added":

@@ -10,8 +10,8 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// DecodeWhole reads the body of an answer that was not streamed: one JSON
-// object. The same events come out as from [Decode].
+// DecodeWhole decodes the body of an answer that was not streamed: one JSON
+// object. It yields the same events as [Decode].
 func DecodeWhole(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		whole(body, llm.NewWriter(yield))
@@ -42,7 +42,7 @@ func whole(body io.Reader, w *llm.Writer) {
 		if !a.final(raw, "") {
 			return
 		}
-		// Nothing is missing in a body that is whole JSON, whether it says so or not.
+		// A body that is complete JSON is complete, whatever its status.
 		if head.Status == "" {
 			a.terminated, a.finish = true, events.FinishStop
 		}
@@ -76,7 +76,7 @@ type wireUsage struct {
 	} `json:"output_tokens_details"`
 }
 
-// response takes what every response object tells, its output apart.
+// response reads the fields of a response object except its output.
 func (a *answer) response(raw json.RawMessage) wireResponse {
 	var r wireResponse
 	if len(raw) == 0 || unmarshal(raw, &r) != nil {
@@ -97,7 +97,7 @@ func (a *answer) response(raw json.RawMessage) wireResponse {
 	return r
 }
 
-// final takes the response of the terminal event. Its status stands above the
+// final handles the response of the terminal event. Its status overrides the
 // name of the event.
 func (a *answer) final(raw json.RawMessage, word string) bool {
 	r := a.response(raw)
@@ -132,8 +132,8 @@ func incomplete(reason string) events.Finish {
 	return events.FinishOther
 }
 
-// merge compares the final output with what was streamed and yields what is
-// missing. Several backends leave the output out; others stream nothing else.
+// merge compares the final output with the streamed items and yields missing
+// content. Several backends omit the output; others stream nothing else.
 func (a *answer) merge(output []json.RawMessage) bool {
 	items := make([]wireItem, len(output))
 	for i, raw := range output {

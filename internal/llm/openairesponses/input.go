@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// input makes the request's items from a transcript.
+// input converts a transcript to the request's items.
 func (p *Provider) input(messages []events.Message) responses.ResponseInputParam {
 	var items responses.ResponseInputParam
 	ids := callIDs{byCall: map[string]string{}, byText: map[string]string{}, used: map[string]bool{}, custom: map[string]bool{}}
@@ -47,9 +47,9 @@ func textOf(m *events.Message) string {
 	return strings.Join(text, "\n\n")
 }
 
-// said makes the items of an assistant message. Reasoning goes back only to the
-// provider that wrote it, and only where something it led to follows: the API
-// refuses a reasoning item at the end, as an answer that was stopped leaves it.
+// said returns the items of an assistant message. Reasoning is sent back only
+// to the provider that wrote it, and only if another item follows: the API
+// refuses a reasoning item at the end, as a stopped answer has it.
 func (p *Provider) said(m *events.Message, ids *callIDs) responses.ResponseInputParam {
 	var items, reasoning responses.ResponseInputParam
 	for i := range m.Parts {
@@ -96,8 +96,8 @@ func setPhase(items responses.ResponseInputParam, phase string) {
 	}
 }
 
-// call makes the item of a call. Arguments that are no JSON object are wrapped
-// into one: servers that read them would refuse the whole history.
+// call returns the item of a call. Arguments that are not a JSON object are
+// wrapped in one: servers that parse them would refuse the whole history.
 func call(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionParam {
 	id := ids.begin(part)
 	if part.Custom {
@@ -128,11 +128,11 @@ func result(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionPar
 	return item
 }
 
-// callIDs gives the calls of a request ids of their own. Providers use an id
-// again in the next turn (Bedrock's call_0), and calls of another provider may
-// have none: then one is made from our id, the same in every request.
+// callIDs assigns unique ids to the calls of a request. Providers reuse an id
+// in the next turn (Bedrock's call_0), and calls of another provider may have
+// none: then the id is derived from Parley's id, the same in every request.
 type callIDs struct {
-	byCall map[string]string // our id to the one in the request
+	byCall map[string]string // Parley's id to the one in the request
 	byText map[string]string // the provider's id to the one it has now, for results without our id
 	used   map[string]bool
 	custom map[string]bool // ids in the request of calls with free text

@@ -40,23 +40,23 @@ type partID struct {
 	index int
 }
 
-// part is a piece of an item's content: one content block of ours.
+// part is a piece of an item's content: one of Parley's content blocks.
 type part struct {
 	kind partKind
 	key  string
-	said strings.Builder // what was yielded, to tell what a done event adds
+	said strings.Builder // the yielded text, to find what a done event adds
 }
 
-// item is one output item of the answer while it comes.
+// item is one output item of the answer while it is streamed.
 type item struct {
-	key   string // names it to the Writer; unlike the ids below it is unique
+	key   string // its key in the Writer; unlike the ids below it is unique
 	kind  kind
 	id    string
-	call  string // call_id, what the result must name
+	call  string // call_id, which the result must name
 	name  string
 	parts map[partID]*part
-	last  *part // where the part stands that came last
-	// waiting holds arguments that came before the name of their call.
+	last  *part // the latest part
+	// waiting holds arguments that arrived before the name of their call.
 	waiting strings.Builder
 	started bool
 	done    bool
@@ -74,7 +74,7 @@ func (it *item) part(k partKind, index int) *part {
 	return p
 }
 
-// wireItem is an output item as it stands in added, done and the final response.
+// wireItem is an output item of added, done and the final response.
 type wireItem struct {
 	Type      kind            `json:"type"`
 	ID        string          `json:"id"`
@@ -95,7 +95,7 @@ type wirePart struct {
 	Refusal string `json:"refusal"`
 }
 
-// said is the kind and text of a part; ok is false for kinds that are skipped.
+// said returns the kind and text of a part; ok is false for skipped kinds.
 func (p *wirePart) said() (k partKind, text string, ok bool) {
 	switch p.Type {
 	case "output_text", "text":
@@ -117,7 +117,7 @@ func (w *wireItem) input() string {
 	return argumentText(w.Arguments)
 }
 
-// argumentText is arguments as text: gateways also send the object itself.
+// argumentText returns arguments as text: gateways also send the object itself.
 func argumentText(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) == nil || len(raw) == 0 {

@@ -1,9 +1,8 @@
-// Package openairesponses asks models through OpenAI's Responses API, at OpenAI
-// or at a server that speaks it. The requests are stateless: nothing is stored
-// at the provider, and reasoning comes back encrypted with the history.
+// Package openairesponses calls models through OpenAI's Responses API, at
+// OpenAI or at a compatible server. The requests are stateless: the provider
+// stores nothing, and encrypted reasoning is sent back with the history.
 //
-// Source: https://platform.openai.com/docs/api-reference/responses, and
-// PROVIDERS.md 47 to 53 for what servers make of it.
+// Source: https://platform.openai.com/docs/api-reference/responses
 package openairesponses
 
 import (
@@ -21,7 +20,7 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Config says whom to ask.
+// Config holds the address and credentials of a server.
 type Config struct {
 	// Name is the first part of the models' full names. Default: openai-responses.
 	Name string
@@ -42,10 +41,10 @@ type Provider struct {
 	service responses.ResponseService
 }
 
-// New returns a provider. A base URL that is no URL is told by Stream.
+// New returns a provider. Stream returns the error of an invalid base URL.
 func New(c Config) *Provider {
 	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1")
-	// The service, unlike the client, takes nothing from the environment.
+	// The service, unlike the client, reads nothing from the environment.
 	return &Provider{
 		name:    cmp.Or(c.Name, "openai-responses"),
 		baseURL: c.BaseURL,
@@ -101,14 +100,14 @@ func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *ev
 	case err != nil && answer.StatusCode >= 200 && answer.StatusCode < 300:
 		return nil, llm.FromRead(ctx, errors.Join(err, answer.Body.Close()))
 	}
-	// Whatever the library makes of a refusal: its error is lost when "error" is
-	// a string.
+	// Not the library's error for a refusal, which is empty if "error" is a
+	// string.
 	return llm.Accept(ctx, answer)
 }
 
 var errNoAnswer = errors.New("no answer came")
 
-// params makes the request: everything but how it is sent.
+// params returns the content of the request.
 func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) {
 	q := req.Parameters
 	params := responses.ResponseNewParams{

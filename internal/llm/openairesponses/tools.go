@@ -47,10 +47,10 @@ func tools(params *responses.ResponseNewParams, req llm.Request) error {
 	return nil
 }
 
-// reasons reports whether encrypted reasoning is asked for: OpenAI answers 400
-// "Encrypted content is not supported with this model" when it is asked of a
-// model that does not reason. Models nobody knows are asked; Parameters.Extra can
-// set another "include".
+// reasons reports whether to request encrypted reasoning: OpenAI answers 400
+// "Encrypted content is not supported with this model" for a model without
+// reasoning. Unknown models get the request; Parameters.Extra can set another
+// "include".
 //
 // Source: https://github.com/pydantic/pydantic-ai/issues/2865 and 3326.
 func reasons(model string) bool {

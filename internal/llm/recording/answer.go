@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Answer is what a stream said, put together.
+// Answer is the accumulated content of a stream.
 type Answer struct {
 	Text      string
 	Refusal   string
@@ -16,7 +16,7 @@ type Answer struct {
 	Summary   string
 	Calls     []Call
 	End       *events.GenerationEnded
-	// Broken lists the rules of [llm.Stream] that the stream broke.
+	// Broken lists the rules of [llm.Stream] that the stream violated.
 	Broken []string
 }
 
@@ -31,7 +31,7 @@ type Call struct {
 	Carry      string
 }
 
-// Collect reads a stream to its end and notes which rules it breaks.
+// Collect reads a stream to its end and records the violated rules.
 func Collect(s llm.Stream) Answer {
 	var c collector
 	for e, err := range s {
@@ -55,7 +55,7 @@ type collector struct {
 	text, refusal, reasoning, summary strings.Builder
 	calls                             []*collectedCall
 	open                              map[int]*collectedCall // by block
-	kinds                             map[int]string         // what each block holds
+	kinds                             map[int]string         // the kind of each block
 }
 
 type collectedCall struct {
@@ -68,7 +68,7 @@ func (c *collector) broken(format string, args ...any) {
 	c.answer.Broken = append(c.answer.Broken, fmt.Sprintf(format, args...))
 }
 
-// block notes what kind of content a block holds; it may hold only one.
+// block records the kind of content of a block; it may have only one.
 func (c *collector) block(n int, kind string) {
 	if c.kinds == nil {
 		c.kinds, c.open = map[int]string{}, map[int]*collectedCall{}

@@ -12,7 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// expected is NAME.expected.json, as far as it is compared.
+// expected holds the compared fields of NAME.expected.json.
 type expected struct {
 	expectedChoice
 	Choices    []expectedChoice  `json:"choices"`
@@ -43,9 +43,9 @@ type digest struct {
 	Head   string `json:"head"`
 }
 
-// Differences says where an answer is not what independent parsers found in
-// the recording; of several choices the first counts. It is empty when the two
-// agree.
+// Differences returns the differences between an answer and the result of
+// independent parsers for the recording; of several choices the first counts.
+// It is empty if the two agree.
 func (r *Recording) Differences(got Answer) []string {
 	var d differences
 	for _, rule := range got.Broken {
@@ -80,7 +80,7 @@ func (r *Recording) Differences(got Answer) []string {
 	return d
 }
 
-// differences collects what differs, in words.
+// differences collects descriptions of the differences.
 type differences []string
 
 func (d *differences) note(format string, args ...any) {
@@ -101,7 +101,7 @@ func (d *differences) call(i int, want expectedCall, got Call, exact bool) {
 	}
 }
 
-// text compares by digest; a text that is not expected must be empty.
+// text compares by digest; an unexpected text must be empty.
 func (d *differences) text(what string, want *digest, got string) {
 	if want == nil {
 		if got != "" {
@@ -115,7 +115,7 @@ func (d *differences) text(what string, want *digest, got string) {
 	}
 }
 
-// usage compares key by key: null means that the provider did not say.
+// usage compares key by key: null means that the provider reported none.
 func (d *differences) usage(want map[string]*int64, usage *events.Usage) {
 	if usage == nil {
 		usage = &events.Usage{}
@@ -143,8 +143,8 @@ func (d *differences) usage(want map[string]*int64, usage *events.Usage) {
 	}
 }
 
-// failure compares whether the provider reported a failure, and its words. A
-// cut is what we conclude, not what the provider said.
+// failure compares whether the provider reported a failure, and its text.
+// Parley concludes a cut itself; the provider does not report one.
 func (d *differences) failure(want json.RawMessage, got *events.Error) {
 	failed := got != nil && got.Class != events.ErrCut
 	if len(want) == 0 || string(want) == "null" {
@@ -162,7 +162,7 @@ func (d *differences) failure(want json.RawMessage, got *events.Error) {
 	}
 }
 
-// message finds the words of an error: a string, "message", "detail", or the
+// message returns the text of an error: a string, "message", "detail", or the
 // same within "error".
 func message(raw json.RawMessage) string {
 	var text string

@@ -1,10 +1,10 @@
 // Package recording compares what the adapters decode with what independent
 // parsers found in recordings of real providers.
 //
-// The recordings are not part of the project. They lie in
-// shared/provider-recordings beside it, one body NAME.sse or NAME.ndjson and one
-// NAME.expected.json each. A clean clone has none and then there is nothing to
-// compare; with PARLEY_RECORDINGS set their absence is a failure.
+// The recordings are not part of the repository. They are in
+// shared/provider-recordings next to it, one body NAME.sse or NAME.ndjson and
+// one NAME.expected.json each. A clean clone has none, and then nothing is
+// compared; with PARLEY_RECORDINGS set their absence is a failure.
 package recording
 
 import (
@@ -21,8 +21,8 @@ import (
 )
 
 // Run decodes every recording of a folder (openai-chat, openai-compat,
-// openai-responses, anthropic, ollama), one subtest each, and compares what
-// comes out with the expected file beside it.
+// openai-responses, anthropic, ollama), one subtest each, and compares the
+// decoded answer with the expected file.
 func Run(t *testing.T, dir string, decode llm.Decoder) {
 	t.Helper()
 	for _, r := range Find(t, dir) {
@@ -40,11 +40,11 @@ type Recording struct {
 	Body []byte
 
 	expected expected
-	exact    bool // the arguments travel as text: they must be equal byte for byte
+	exact    bool // the provider sends arguments as text: they must be equal byte for byte
 }
 
-// Find returns the recordings of a folder; none when there are no recordings
-// beside the project.
+// Find returns the recordings of a folder; none if there are no recordings next
+// to the project.
 func Find(t testing.TB, dir string) []Recording {
 	t.Helper()
 	root, err := Root()

@@ -12,7 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// answer is one step on its way to a consumer.
+// answer is one step while it is played to a consumer.
 type answer struct {
 	writer *llm.Writer
 	step   *step
@@ -25,14 +25,14 @@ type answer struct {
 	output, thought int64 // words, of which reasoning
 }
 
-// piece is one act of the answer. Those that say something are its chunks: they
+// piece is one action of the answer. Pieces with content are its chunks: they
 // are paced and counted.
 type piece struct {
 	words bool
 	say   func() bool
 }
 
-// prepare fills in the templates and cuts what they say into pieces.
+// prepare executes the templates and splits their output into pieces.
 func (a *answer) prepare(t *turn) error {
 	w := a.writer
 	for _, part := range []struct {
@@ -77,8 +77,8 @@ func (a *answer) prepare(t *turn) error {
 	return nil
 }
 
-// play says the pieces up to the limit. It reports whether the answer came so
-// far: not when ctx is done or the consumer wants no more.
+// play yields the pieces up to the limit. It reports whether it got that far:
+// not if ctx is done or the consumer has stopped.
 func (a *answer) play(ctx context.Context) bool {
 	if !wait(ctx, time.Duration(a.step.Delay)*time.Millisecond) {
 		return false
@@ -105,7 +105,7 @@ func (a *answer) play(ctx context.Context) bool {
 	return true
 }
 
-// wait reports false when ctx is done.
+// wait waits and reports false if ctx is done.
 func wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
@@ -120,7 +120,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// split cuts a text into pieces of some words each; nothing is lost.
+// split splits a text into pieces of some words each without losing characters.
 func (a *answer) split(text string) []string {
 	if a.whole || text == "" {
 		return []string{text}[:min(1, len(text))]
@@ -141,7 +141,7 @@ func (a *answer) split(text string) []string {
 	return append(pieces, text[start:])
 }
 
-// splitArguments cuts the arguments of a call, which have few spaces.
+// splitArguments splits the arguments of a call, which have few spaces.
 func (a *answer) splitArguments(text string) []string {
 	if a.whole {
 		return []string{text}[:min(1, len(text))]
@@ -156,7 +156,7 @@ func (a *answer) splitArguments(text string) []string {
 	return pieces
 }
 
-// usage is what the script says, or words counted as tokens.
+// usage returns the usage of the script, or the number of words as tokens.
 func (a *answer) usage(req llm.Request) *events.Usage {
 	if a.step.NoUsage {
 		return nil

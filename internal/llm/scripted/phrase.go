@@ -11,7 +11,7 @@ import (
 	"text/template"
 )
 
-// phrase is a compiled template over a [turn]; nil says nothing.
+// phrase is a compiled template over a [turn]; nil is an empty text.
 type phrase struct{ t *template.Template }
 
 // newPhrase compiles a template. names are the captures of the rule's patterns.
@@ -47,7 +47,7 @@ func (p *phrase) say(t *turn) (string, error) {
 	return strings.ToValidUTF8(b.String(), "\uFFFD"), nil
 }
 
-// functions are what templates call beside the fields of a turn.
+// functions are the functions that templates may call.
 func (t *turn) functions() template.FuncMap {
 	return template.FuncMap{
 		"result": func(n int) (string, error) {
@@ -65,7 +65,7 @@ func (t *turn) functions() template.FuncMap {
 	}
 }
 
-// prepare compiles the texts inside of arguments.
+// prepare compiles the texts inside arguments.
 func prepare(v any, names []string) (any, error) {
 	switch v := v.(type) {
 	case string:
@@ -83,7 +83,7 @@ func prepare(v any, names []string) (any, error) {
 	return v, nil
 }
 
-// fill puts the turn into prepared arguments.
+// fill executes prepared arguments with the turn.
 func fill(v any, t *turn) (any, error) {
 	switch v := v.(type) {
 	case *phrase:
@@ -94,7 +94,7 @@ func fill(v any, t *turn) (any, error) {
 	return v, nil
 }
 
-// inside is a list or an object with each of its values replaced.
+// inside returns a list or an object with each of its values replaced.
 func inside(v any, replace func(any) (any, error)) (any, error) {
 	var err error
 	switch v := v.(type) {
@@ -118,7 +118,7 @@ func inside(v any, replace func(any) (any, error)) (any, error) {
 	return v, nil
 }
 
-// text is the call's arguments as the model would write them.
+// text returns the call's arguments as a model would write them.
 func (c *call) text(t *turn) (string, error) {
 	if c.raw != nil {
 		return c.raw.say(t)

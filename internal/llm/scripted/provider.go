@@ -1,10 +1,11 @@
 // Package scripted is a provider without a model: it plays a YAML script of
-// replies and tool calls, paced like a stream. It serves the demo that works
-// offline, and tests that need a model to behave in a certain way.
+// replies and tool calls, paced like a stream. It is used by the offline demo,
+// and by tests that need a model with a certain behaviour.
 //
-// What it says follows from the request alone: the first rule that matches the
-// last user message answers, and its step is the number of answers since. The
-// one exception is fail_first, which counts in the memory of this Provider.
+// The output depends on the request alone: the first rule that matches the last
+// user message answers, and its step is the number of answers since that
+// message. The only exception is fail_first, which counts in the memory of this
+// Provider.
 package scripted
 
 import (
@@ -26,11 +27,11 @@ import (
 //go:embed demo.yaml
 var demo []byte
 
-// Demo returns the script of the built-in demo model. It works with the tools
-// now and calculate, and with http_get and read_file where they are offered.
+// Demo returns the script of the built-in demo model. It uses the tools now and
+// calculate, and http_get and read_file if they are offered.
 func Demo() []byte { return append([]byte(nil), demo...) }
 
-// maxFailures bounds the questions whose failures are counted.
+// maxFailures bounds the number of questions whose failures are counted.
 const maxFailures = 10_000
 
 // Provider plays one script. It implements [llm.Provider].
@@ -113,7 +114,7 @@ func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	}
 }
 
-// choose finds the step to play and a number for it.
+// choose returns the step to play and a number for it.
 func (p *Provider) choose(t *turn, req llm.Request) (*step, int) {
 	for i := range p.script.Rules {
 		r := &p.script.Rules[i]
@@ -136,12 +137,12 @@ func (p *Provider) choose(t *turn, req llm.Request) (*step, int) {
 	return literally("My script has no answer to this: no rule matches, and it has no rule without a condition."), 0
 }
 
-// literally is a step that says one thing literally.
+// literally returns a step with one literal text.
 func literally(format string, args ...any) *step {
 	return &step{literal: fmt.Sprintf(format, args...)}
 }
 
-// missing is the first tool that the step calls and that is not offered.
+// missing returns the first tool that the step calls and that is not offered.
 func (s *step) missing(offered []events.ToolSpec) string {
 	for _, c := range s.Calls {
 		found := c.Unoffered
@@ -155,8 +156,8 @@ func (s *step) missing(offered []events.ToolSpec) string {
 	return ""
 }
 
-// fails counts how often a step was asked for with the same messages, and
-// forgets it once it has succeeded.
+// fails counts how often a step was requested with the same messages, and
+// removes the count after a success.
 func (p *Provider) fails(req llm.Request, index, first int) bool {
 	h := fnv.New64a()
 	raw, err := json.Marshal(req.Messages)

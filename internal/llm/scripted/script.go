@@ -19,7 +19,7 @@ const (
 
 // script is the whole file.
 type script struct {
-	Model string `yaml:"model"` // that answers; empty means the one asked for
+	Model string `yaml:"model"` // the model in the answer; empty means the requested one
 	Pace  int    `yaml:"pace"`  // milliseconds before each chunk
 	Chunk int    `yaml:"chunk"` // words in a chunk of text; 0 means 1
 	Rules []rule `yaml:"rules"` // the first that matches answers
@@ -30,7 +30,7 @@ type rule struct {
 	Name     string `yaml:"name"`
 	Contains texts  `yaml:"contains"` // all must occur, in any case
 	Match    texts  `yaml:"match"`    // regular expressions, all must match, in any case
-	Loop     bool   `yaml:"loop"`     // begin again behind the last step
+	Loop     bool   `yaml:"loop"`     // start again after the last step
 	Steps    []step `yaml:"steps"`
 
 	patterns []*regexp.Regexp
@@ -49,8 +49,8 @@ type step struct {
 	Refusal   string `yaml:"refusal"`   // template
 	Calls     []call `yaml:"calls"`
 
-	// After is the number of chunks that come before the end; without it an
-	// error comes at once and every other end behind the last chunk.
+	// After is the number of chunks before the end; without it an error comes
+	// at once and any other end after the last chunk.
 	After *int `yaml:"after"`
 	// The end: at most one of Error, Cut (no terminal sign) and Stall (nothing
 	// until ctx is done); otherwise Finish, by default stop or tool_calls.
@@ -58,15 +58,15 @@ type step struct {
 	Cut   bool          `yaml:"cut"`
 	Stall bool          `yaml:"stall"`
 	End   events.Finish `yaml:"finish"`
-	// FailFirst makes Error come only the first so many times that a question
-	// is asked; 0 means always.
+	// FailFirst limits Error to the first so many requests of a question; 0
+	// means always.
 	FailFirst int `yaml:"fail_first"`
 
 	Usage   *usage `yaml:"usage"`    // instead of the count of words
-	NoUsage bool   `yaml:"no_usage"` // the provider did not say
+	NoUsage bool   `yaml:"no_usage"` // the provider reports no usage
 
 	reasoning, text, refusal *phrase
-	literal                  string // instead of text: said as it stands
+	literal                  string // instead of text: not a template
 }
 
 // call is one call of a tool.
@@ -127,7 +127,7 @@ func parse(raw []byte) (*script, error) {
 	return s, nil
 }
 
-// check validates and compiles; the path says where the error is.
+// check validates and compiles; the path locates the error.
 func (s *script) check() (string, error) {
 	if s.Pace < 0 || s.Pace > 60_000 {
 		return "$.pace", fmt.Errorf("pace is %d: give 0 to 60000 milliseconds", s.Pace)

@@ -9,8 +9,8 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// turn is what a request says about where the conversation stands. Its exported
-// fields are what templates see.
+// turn is the state of the conversation in a request. Templates can use its
+// exported fields.
 type turn struct {
 	Question string            // the last user message
 	Step     int               // from 1: one more than the answers since
@@ -47,7 +47,7 @@ func said(m events.Message) string {
 	return strings.Join(texts, "\n")
 }
 
-// nth is the n-th result of the turn, from 0.
+// nth returns the n-th result of the turn, from 0.
 func (t *turn) nth(n int) (events.Part, error) {
 	if n < 0 || n >= len(t.results) {
 		return events.Part{}, fmt.Errorf("there is no result %d: the turn has %d", n, len(t.results))
@@ -55,7 +55,7 @@ func (t *turn) nth(n int) (events.Part, error) {
 	return t.results[n], nil
 }
 
-// matches reports whether a rule answers the question and keeps its captures.
+// matches reports whether a rule matches the question and stores its captures.
 func (t *turn) matches(r *rule) bool {
 	question := strings.ToLower(t.Question)
 	for _, c := range r.Contains {
@@ -86,7 +86,7 @@ func capture(p *regexp.Regexp, text string, into map[string]string) bool {
 	return true
 }
 
-// words counts what a request holds, as the demo counts tokens.
+// words counts the words of a request; the demo reports them as tokens.
 func words(req llm.Request) int64 {
 	n := len(strings.Fields(req.System))
 	for _, m := range req.Messages {

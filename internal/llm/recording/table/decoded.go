@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// decoded is, for each recording, folder/name, a tab, and the digest of the events
-// that it is decoded to: a change of a decoder that changes an event is seen.
-// "go run ./internal/llm/recording/table -write" writes the file.
+// decoded holds, for each recording, folder/name, a tab, and the digest of the
+// decoded events, to detect a change of a decoder that changes an event. "go
+// run ./internal/llm/recording/table -write" writes the file.
 //
 //go:embed decoded.tsv
 var decoded string
 
-// decodedFile is where decoded is kept, from the module's root.
+// decodedFile is the path of decoded, relative to the module's root.
 const decodedFile = "internal/llm/recording/table/decoded.tsv"
 
-// digests are the digests of decoded events by recording.
+// digests returns the digests of decoded events by recording.
 type digests map[string]string
 
 func parseDecoded(text string) (digests, error) {
@@ -41,8 +41,8 @@ func (d digests) String() string {
 	return strings.Join(lines, "")
 }
 
-// changed lists the recordings that are decoded otherwise than before, are new, or
-// are not there any more.
+// changed lists the recordings that decode differently than before, are new, or
+// are missing.
 func (d digests) changed(before digests) []string {
 	var all []string
 	for name, digest := range d {

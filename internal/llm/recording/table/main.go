@@ -1,10 +1,10 @@
-// Command table decodes every recording of a real provider by the code path of
+// Command table decodes every recording of a real provider with the code of
 // "parley decode --result", prints a line for each and fails on any difference
-// from what independent parsers found. "make recordings" runs it.
+// from the result of independent parsers. "make recordings" runs it.
 //
-// A difference that is right stands in justified.tsv with its reason. There are
-// at most three. The events themselves are compared by the digests in decoded.tsv;
-// with -write they are written there.
+// justified.tsv lists accepted differences with their reasons, at most three.
+// The events themselves are compared by the digests in decoded.tsv; -write
+// updates them.
 package main
 
 import (
@@ -24,10 +24,11 @@ import (
 	"github.com/parleybus/parley/internal/llm/recording"
 )
 
-// mostJustified is how many differences may be right.
+// mostJustified bounds the number of accepted differences.
 const mostJustified = 3
 
-// justified is folder/name, a tab, and why the difference is right.
+// justified holds folder/name, a tab, and the reason for accepting the
+// difference.
 //
 //go:embed justified.tsv
 var justified string
@@ -126,7 +127,8 @@ func run(out io.Writer, write bool) error {
 	return err
 }
 
-// judge says whether a recording is as expected, and uses up its justification.
+// judge reports whether a recording is as expected, and marks its justification
+// as used.
 func judge(name string, differences []string, reasons map[string]string) string {
 	reason, listed := reasons[name]
 	delete(reasons, name)
@@ -160,7 +162,7 @@ func parseJustified(text string) (map[string]string, error) {
 	return reasons, nil
 }
 
-// answerOf is a result in the form that recordings are compared in.
+// answerOf converts a result to the form in which recordings are compared.
 func answerOf(g *accumulator.Generation, r accumulator.Result) recording.Answer {
 	a := recording.Answer{Text: r.Text, Refusal: r.Refusal, Reasoning: r.Reasoning, Summary: r.ReasoningSummary,
 		End: &events.GenerationEnded{Usage: r.Usage, Terminated: r.Terminated}}
