@@ -1,6 +1,6 @@
 // Package broker runs a NATS server with JetStream inside the process, for a
-// laptop, a demo and the tests. What it stores survives the process: one data
-// directory belongs to one server at a time, which a lock file sees to.
+// laptop, a demo and the tests. Its data survives the process. A lock file
+// ensures that only one server at a time uses a data directory.
 package broker
 
 import (
@@ -18,23 +18,23 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrInUse says that another process runs a server on the data directory.
+// ErrInUse is returned if another process runs a server on the data directory.
 var ErrInUse = errors.New("data directory is in use")
 
-// ErrPort says that another program listens on the port.
+// ErrPort is returned if another program listens on the port.
 var ErrPort = errors.New("cannot be had")
 
-// Config of a server.
+// Config configures a server.
 type Config struct {
-	// Dir is the data directory; it is made when it does not exist.
+	// Dir is the data directory; it is created if it does not exist.
 	Dir string
-	// Port on the loopback interface; 0 lets the system pick, -1 listens
-	// nowhere.
+	// Port on the loopback interface; 0 lets the system choose one, -1 means no
+	// listener.
 	Port int
-	// SyncAlways writes every message to the disk before it is acknowledged. By
-	// default the disk may lag by a second, which only a power loss shows.
+	// SyncAlways syncs every message to disk before it is acknowledged. By
+	// default the disk may lag by a second, which matters only on power loss.
 	SyncAlways bool
-	// Log receives the server's warnings and errors; discarded when nil.
+	// Log receives the server's warnings and errors; nil discards them.
 	Log *slog.Logger
 }
 
@@ -46,15 +46,16 @@ type Broker struct {
 	stop    chan struct{} // closed by Stop
 	revived chan struct{} // closed when revive has ended
 
-	revivals atomic.Int64 // how often JetStream was started again
+	revivals atomic.Int64 // number of restarts of JetStream
 }
 
-// maxStore is the bound of what JetStream stores, in bytes: none but the disk. Left
-// to itself the server takes three quarters of what is free when it starts, and
-// stays with that when space is freed.
+// maxStore is the limit of JetStream's storage, in bytes: only the disk. By
+// default the server uses three quarters of the free space at its start, and
+// keeps that limit when space is freed.
 const maxStore = 1 << 50
 
-// Start starts a server and waits until it serves. The caller stops it.
+// Start starts a server and blocks until it is ready. The caller must call
+// Stop.
 func Start(cfg Config) (*Broker, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -78,7 +79,7 @@ func Start(cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-// syncInterval is how far the disk may lag behind what was acknowledged.
+// syncInterval bounds how far the disk may lag behind acknowledged messages.
 const syncInterval = time.Second
 
 func (b *Broker) start(cfg Config) error {
@@ -124,8 +125,8 @@ func (b *Broker) start(cfg Config) error {
 	return nil
 }
 
-// freePort finds out beforehand whether a port can be had: the server itself
-// would end the process.
+// freePort checks whether a port is free: the server itself would end the
+// process.
 func freePort(port int) (int, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
@@ -150,7 +151,7 @@ func acquire(path string) (*os.File, error) {
 	return f, nil
 }
 
-// URL is where clients connect; empty when the server listens nowhere.
+// URL returns the address for clients; empty if the server has no listener.
 func (b *Broker) URL() string {
 	if b.server.Addr() == nil {
 		return ""
@@ -158,10 +159,10 @@ func (b *Broker) URL() string {
 	return b.server.ClientURL()
 }
 
-// InProcess is an option that connects without a socket.
+// InProcess returns an option that connects without a socket.
 func (b *Broker) InProcess() nats.Option { return nats.InProcessServer(b.server) }
 
-// Stop ends the server. What was acknowledged is on disk.
+// Stop stops the server. Acknowledged messages are on disk.
 func (b *Broker) Stop() error {
 	close(b.stop)
 	<-b.revived
@@ -174,13 +175,13 @@ func (b *Broker) shutdown() {
 	b.server.WaitForShutdown()
 }
 
-// logger passes the server's words on. Fatalf is caught: an embedded server
-// must not end the process.
+// logger forwards the server's log. It catches Fatalf: an embedded server must
+// not end the process.
 type logger struct {
 	log   *slog.Logger
 	fatal chan string
-	// failed is set when the server could not store something, full when it stores
-	// as much as it may.
+	// failed is set if the server could not store a message, full if it has
+	// reached its storage limit.
 	failed, full atomic.Bool
 }
 

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// lock takes the file for this process, or says that another has it.
+// lock locks the file for this process, or returns an error if another process
+// has it.
 func lock(f *os.File) (taken bool, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	return errors.Is(err, syscall.EWOULDBLOCK), err

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock takes the file for this process, or says that another has it.
+// lock locks the file for this process, or returns an error if another process
+// has it.
 func lock(f *os.File) (taken bool, err error) {
 	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{})
 	return errors.Is(err, windows.ERROR_LOCK_VIOLATION), err

@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	// reviveEvery is how often the server is looked at.
+	// reviveEvery is the interval of the checks.
 	reviveEvery = 500 * time.Millisecond
-	// reviveFull is how often JetStream is started again because it is at its limit:
-	// the limit comes from the space that was free when it started.
+	// reviveFull is the interval at which JetStream is restarted if it is at
+	// its limit: the limit depends on the free space at its start.
 	reviveFull = 30 * time.Second
-	// reviveSpace must be free before JetStream is started again, in bytes: each
-	// stream writes a little when it is recovered.
+	// reviveSpace is the free space required before JetStream is restarted, in
+	// bytes: each stream writes a little during recovery.
 	reviveSpace = 1 << 20
 )
 
-// revive starts JetStream again after it stopped storing messages, once the disk
-// can be written. nats-server 2.15 does not do so by itself: a stream that could
-// not write a message never stores another one, and for some errors the server
-// disables JetStream as a whole. Connections stay, and what was acknowledged is
-// read from the disk.
+// revive restarts JetStream after it stopped storing messages, as soon as the
+// disk is writable. nats-server 2.15 does not do so itself: a stream that could
+// not write a message never stores another one, and after some errors the
+// server disables JetStream completely. Connections stay open, and acknowledged
+// messages are read from disk.
 func (b *Broker) revive(cfg Config) {
 	defer close(b.revived)
 	tick := time.NewTicker(reviveEvery)
@@ -48,7 +48,7 @@ func (b *Broker) revive(cfg Config) {
 		b.log.failed.Store(false)
 		b.log.full.Store(false)
 		if enabled {
-			// It only fails for a server that shuts down.
+			// It fails only if the server shuts down.
 			_ = b.server.ShutdownJetStream()
 		}
 		err := b.server.EnableJetStream(&server.JetStreamConfig{StoreDir: cfg.Dir, MaxStore: maxStore, SyncAlways: cfg.SyncAlways, SyncInterval: syncInterval})
@@ -61,11 +61,11 @@ func (b *Broker) revive(cfg Config) {
 	}
 }
 
-// atLimit reports whether a line of the server's log says that JetStream stores as
-// much as it may.
+// atLimit reports whether a line of the server's log says that JetStream has
+// reached its storage limit.
 func atLimit(line string) bool { return strings.Contains(line, "resource limits exceeded for server") }
 
-// tryWrite reports why a directory cannot take some more data.
+// tryWrite returns the error of writing a file to a directory.
 func tryWrite(dir string) error {
 	f, err := os.Create(filepath.Join(dir, "space"))
 	if err != nil {
@@ -84,8 +84,8 @@ func tryWrite(dir string) error {
 	return err
 }
 
-// writeFailed reports whether a line of the server's log says that something is
-// not stored.
+// writeFailed reports whether a line of the server's log reports a failed
+// write.
 func writeFailed(line string) bool {
 	for _, words := range []string{"no space left", "critical write error", "failed to store a msg", "input/output error", "disk quota exceeded", "read-only file system"} {
 		if strings.Contains(line, words) {

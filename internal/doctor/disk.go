@@ -4,7 +4,7 @@ package doctor
 
 import "syscall"
 
-// freeBytes is the space that is left on the disk of a directory.
+// freeBytes returns the free space on the disk of a directory.
 func freeBytes(dir string) (free uint64, known bool) {
 	var st syscall.Statfs_t
 	if syscall.Statfs(dir, &st) != nil {

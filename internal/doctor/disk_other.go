@@ -2,6 +2,6 @@
 
 package doctor
 
-// freeBytes is the space that is left on the disk of a directory; it is not known
-// here.
+// freeBytes would return the free space on the disk of a directory; it is
+// unknown on this system.
 func freeBytes(string) (free uint64, known bool) { return 0, false }

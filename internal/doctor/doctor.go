@@ -1,7 +1,8 @@
-// Package doctor examines a deployment: it finds out why a question would not be
-// answered, names the remedy, and applies the remedies that lose nothing.
+// Package doctor checks a deployment: it finds the reasons why a question would
+// not be answered, names the remedies, and applies those that lose no data.
 //
-// A check that reports ok was made; one that this user may not make says so.
+// A check that reports ok was executed; a check that this user may not execute
+// reports that.
 package doctor
 
 import (
@@ -19,29 +20,29 @@ type Finding struct {
 	Check string `json:"check"`
 	OK    bool   `json:"ok"`
 	Says  string `json:"says"`
-	Fixed string `json:"fixed,omitempty"` // what was done about it
+	Fixed string `json:"fixed,omitempty"` // the applied remedy
 }
 
-// Examination is what to examine.
+// Examination configures the checks.
 type Examination struct {
 	Bus   *bus.Bus
-	Where string // names the server for people
-	// Alone: nothing else uses the server now. Who asks something runs the
-	// orchestrator and the workers in his own process.
+	Where string // name of the server for people
+	// Alone: no other process uses the server now. A command that asks a
+	// question runs the orchestrator and the workers in its own process.
 	Alone bool
-	// Fix applies the remedies that lose nothing.
+	// Fix applies the remedies that lose no data.
 	Fix bool
 	// Dir is the data directory of the embedded server, if it is on this machine.
 	Dir string
-	// Rules are those of the deployment, as far as this process knows them.
+	// Rules are the deployment's rules, if this process knows them.
 	Rules policy.Defaults
-	// Servers are the MCP servers that are configured here.
+	// Servers are the MCP servers configured in this process.
 	Servers []*mcp.Server
-	// Tolerance is what still counts as in order.
+	// Tolerance bounds what counts as ok.
 	Tolerance Tolerance
 }
 
-// Tolerance bounds what counts as in order.
+// Tolerance bounds what counts as ok.
 type Tolerance struct {
 	ClockSkew  time.Duration // between this machine and the server
 	HistoryLag time.Duration // of HISTORY behind CONV
@@ -55,13 +56,13 @@ func DefaultTolerance() Tolerance {
 }
 
 const (
-	longestTurn  = 15 * time.Minute // unless the conversation's Settings say otherwise
+	longestTurn  = 15 * time.Minute // unless the conversation's Settings set another limit
 	fullPercent  = 90               // of the storage of the account
 	checkTimeout = 20 * time.Second
 )
 
-// Run makes every check, in an order in which the first failure is the most
-// likely cause of those that follow.
+// Run executes every check, in an order in which the first failure is the most
+// likely cause of the later ones.
 func (x *Examination) Run(ctx context.Context) []Finding {
 	var all []Finding
 	for _, check := range []struct {

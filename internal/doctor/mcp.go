@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// mcpTimeout is how long a server may take to list its tools.
+// mcpTimeout bounds the time of a server to list its tools.
 const mcpTimeout = 8 * time.Second
 
 // mcp starts or connects to each MCP server and lists its tools.
@@ -58,8 +58,8 @@ func listTools(ctx context.Context, s mcp.Server) (n int, err error) {
 	return 0, fmt.Errorf("no answer within %s", mcpTimeout)
 }
 
-// lastError keeps the error of the last record: a server that cannot be reached
-// is tried again, and only the log says why.
+// lastError keeps the error of the last log record: the server is retried if it
+// cannot be reached, and only the log has the reason.
 type lastError struct {
 	slog.Handler
 	mu  sync.Mutex

@@ -9,8 +9,8 @@ import (
 	"github.com/parleybus/parley/internal/llm/catalog"
 )
 
-// Models checks the providers that are configured in this process: the keys, by
-// asking each for its list of models, and which one would answer.
+// Models checks the providers that are configured in this process: their keys,
+// by requesting each provider's list of models, and the default model.
 func Models(ctx context.Context, c *catalog.Catalog, getenv func(string) string) []Finding {
 	all := []Finding{{Check: "models", OK: true, Says: fmt.Sprintf("%s would answer here (%s); configured: %s", c.Default, c.Why, strings.Join(c.Names(), ", "))}}
 	provider, _, _ := strings.Cut(c.Default, "/")

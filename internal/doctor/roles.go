@@ -34,7 +34,7 @@ func (x *Examination) orchestrator(ctx context.Context) (says, fixed string, err
 	return fmt.Sprintf("%s owns every shard", strings.Join(names, ", ")), "", nil
 }
 
-// workers checks that somebody asks models.
+// workers checks that an llm-worker serves models.
 func (x *Examination) workers(ctx context.Context) (says, fixed string, err error) {
 	offers, err := x.Bus.Offers(ctx)
 	if err != nil {
@@ -50,7 +50,7 @@ func (x *Examination) workers(ctx context.Context) (says, fixed string, err erro
 	return fmt.Sprintf("%d routes and %d tools are offered now", kinds["llm"], kinds["tool"]), "", nil
 }
 
-// queues checks that no job waits for a worker that is not there.
+// queues checks that no job waits for a missing worker.
 func (x *Examination) queues(ctx context.Context) (says, fixed string, err error) {
 	queues, err := x.Bus.Queues(ctx)
 	if err != nil {
@@ -79,8 +79,8 @@ func (x *Examination) queues(ctx context.Context) (says, fixed string, err error
 	return fmt.Sprintf("%d queues, none waits for a worker", len(queues)), "", nil
 }
 
-// tools checks that tools of one name are the same tool, and that those which
-// rules and conversations name are served.
+// tools checks that tools of one name are the same tool, and that the tools
+// named by rules and conversations are served.
 func (x *Examination) tools(ctx context.Context) (says, fixed string, err error) {
 	offers, err := x.Bus.Offers(ctx)
 	if err != nil {
@@ -127,7 +127,7 @@ func (x *Examination) tools(ctx context.Context) (says, fixed string, err error)
 	return fmt.Sprintf("%d tools, none in conflict or missing", len(slices.Compact(names))), "", nil
 }
 
-// timers counts the conversations that wait.
+// timers counts the waiting conversations.
 func (x *Examination) timers(ctx context.Context) (says, fixed string, err error) {
 	waiting, err := x.Bus.Timers(ctx)
 	if err != nil {
@@ -136,7 +136,7 @@ func (x *Examination) timers(ctx context.Context) (says, fixed string, err error
 	return fmt.Sprintf("%d conversations wait for somebody", len(waiting)), "", nil
 }
 
-// stuck looks for conversations in which nothing happens although it should.
+// stuck finds conversations without progress.
 func (x *Examination) stuck(ctx context.Context) (says, fixed string, err error) {
 	stuck, err := x.Bus.Stuck(ctx, x.Tolerance.Overdue, longestTurn)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 )
 
-// streams checks that every stream, bucket and queue is there and has the settings
-// that Parley needs.
+// streams checks that every stream, bucket and queue exists and has the
+// settings that Parley needs.
 func (x *Examination) streams(ctx context.Context) (says, fixed string, err error) {
 	states, err := x.Bus.States(ctx)
 	if err != nil {
@@ -47,7 +47,7 @@ func (x *Examination) writes(ctx context.Context) (says, fixed string, err error
 	return "messages are stored", "", nil
 }
 
-// disk checks that there is space left, for the account and on the disk.
+// disk checks the free space, of the account and on the disk.
 func (x *Examination) disk(ctx context.Context) (says, fixed string, err error) {
 	if x.Dir != "" {
 		if free, known := freeBytes(x.Dir); known {
@@ -83,8 +83,7 @@ func (x *Examination) clock(ctx context.Context) (says, fixed string, err error)
 	return fmt.Sprintf("this clock and the server's differ by %s", skew.Abs().Round(time.Millisecond)), "", nil
 }
 
-// replicas checks that replicated streams have a leader and that their replicas
-// follow it.
+// replicas checks that replicated streams have a leader and current replicas.
 func (x *Examination) replicas(ctx context.Context) (says, fixed string, err error) {
 	states, err := x.Bus.States(ctx)
 	if err != nil {
@@ -108,7 +107,7 @@ func (x *Examination) replicas(ctx context.Context) (says, fixed string, err err
 	return "no replica is offline or behind", "", nil
 }
 
-// history checks that HISTORY has what CONV has, and no more.
+// history checks that HISTORY has the same facts as CONV.
 func (x *Examination) history(ctx context.Context) (says, fixed string, err error) {
 	behind, err := x.Bus.HistoryBehind(ctx)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// Writable reports why an embedded server could not keep its data in a directory,
-// which is made if it does not exist.
+// Writable returns the reason why an embedded server could not store its data
+// in a directory. It creates the directory if it does not exist.
 func Writable(dir string) error {
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {

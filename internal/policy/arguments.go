@@ -11,7 +11,7 @@ import (
 	"unicode"
 )
 
-// The bounds of arguments that conditions look at; larger ones cannot be judged.
+// The bounds of arguments in conditions; larger ones cannot be evaluated.
 const (
 	maxArguments = 64 << 10 // bytes
 	maxDepth     = 100      // objects and arrays in each other
@@ -96,7 +96,7 @@ func object(d *json.Decoder, depth int) (map[string]any, error) {
 	return all, err
 }
 
-// folded brings names that differ in case only to the same one, as
+// folded maps names that differ only in case to the same name, as
 // [strings.EqualFold] compares and encoding/json looks for fields.
 func folded(name string) string {
 	return strings.Map(func(r rune) rune {
@@ -119,7 +119,7 @@ func number(text string) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the number %.20s… is out of range", text)
 	}
-	// 3.0 and 1e3 are integers; beyond 2^53 a float64 no longer tells.
+	// 3.0 and 1e3 are integers; beyond 2^53 a float64 is not exact.
 	if f == math.Trunc(f) && math.Abs(f) <= 1<<53 {
 		return int64(f), nil
 	}

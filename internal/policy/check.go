@@ -19,7 +19,7 @@ const (
 	maxRules    = 200
 	maxHooks    = 20
 	maxPatterns = 100                         // of limits by tool
-	maxTools    = 1_000                       // names and patterns of tools that a conversation is offered
+	maxTools    = 1_000                       // names and patterns of a conversation's tools
 	maxName     = 256                         // bytes of one of them
 	maxDuration = 10 * 365 * 24 * 3600 * 1000 // milliseconds: ten years
 	maxTime     = 253_402_300_799_999         // Unix milliseconds: the end of the year 9999
@@ -31,7 +31,7 @@ func (j *Judge) Check(p *events.Policy) error {
 	return err
 }
 
-// check also says where in the policy the mistake is, as a YAML path.
+// check also returns the position of the error in the policy, as a YAML path.
 func (j *Judge) check(p *events.Policy) (at string, err error) {
 	if p == nil {
 		return "", nil
@@ -86,7 +86,7 @@ func (j *Judge) checkRule(r *events.Rule) (field string, err error) {
 	return "", nil
 }
 
-// check reports why a condition cannot be used; one that is not there can.
+// check reports why a condition cannot be used; an absent one can.
 func (c *conditions) check(text string) error {
 	if text == "" {
 		return nil
@@ -117,7 +117,7 @@ func CheckHooks(hooks []events.Hook) error {
 	return err
 }
 
-// hookName is what can be a token of a subject.
+// hookName matches names that can be a token of a subject.
 const hookName = `^[A-Za-z0-9_-]{1,64}$`
 
 func checkHooks(hooks []events.Hook) (at string, err error) {
@@ -145,8 +145,8 @@ func checkHooks(hooks []events.Hook) (at string, err error) {
 	return "", nil
 }
 
-// CheckLimits reports why limits cannot be used. A negative limit can: it counts
-// as none given.
+// CheckLimits reports why limits cannot be used. A negative limit can: it
+// counts as not set.
 func CheckLimits(l events.Limits) error {
 	if l.OnLimit != "" && l.OnLimit != events.LimitEnd && l.OnLimit != events.LimitAsk {
 		return fmt.Errorf("on_limit is %q: give end or ask", l.OnLimit)

@@ -31,24 +31,24 @@ const (
 // Budget is what the conditions on all calls of one decision may cost together.
 type Budget struct{ left int64 }
 
-// NewBudget returns the budget of one decision.
+// NewBudget returns the full budget of one decision.
 func NewBudget() *Budget { return &Budget{left: maxBudget} }
 
-// Why a condition is not evaluated, besides what CEL says.
+// Why a condition is not evaluated, in addition to CEL's errors.
 var (
 	errBudget = errors.New("the conditions before it have used up what one call may cost")
 	errShared = errors.New("the conditions on the calls before it have used up what one decision may cost")
 	errResult = errors.New("its result is not true or false")
 )
 
-// condition is a compiled condition, or why there is none.
+// condition is a compiled condition, or the error of compiling it.
 type condition struct {
 	program cel.Program
 	err     error
 }
 
-// conditions compiles conditions once. Those that do not compile are kept as
-// well: a call must not make us try again.
+// conditions caches compiled conditions, and also the errors of those that do
+// not compile, so that a call does not compile them again.
 type conditions struct {
 	prepare sync.Once
 	env     *cel.Env
@@ -76,7 +76,7 @@ func (c *conditions) holds(text string, f *facts) (bool, error) {
 		return false, errBudget
 	}
 	out, details, err := compiled.program.Eval(vars)
-	spent := int64(maxCost) // an evaluation that was stopped does not say
+	spent := int64(maxCost) // a stopped evaluation does not report its cost
 	if cost := details.ActualCost(); cost != nil {
 		spent = int64(min(*cost, maxCost))
 	}
@@ -115,8 +115,8 @@ func (c *conditions) get(text string) condition {
 	return found
 }
 
-// environment is what a condition can name. The macro map is left out: with it
-// values can be built that are out of proportion to the arguments.
+// environment returns the names that a condition can use. The macro map is left
+// out: it can build values much larger than the arguments.
 func environment() (*cel.Env, error) {
 	e, err := cel.NewCustomEnv(
 		cel.StdLib(cel.StdLibSubset(&env.LibrarySubset{ExcludeMacros: []string{"map"}})),
@@ -136,8 +136,8 @@ func environment() (*cel.Env, error) {
 	return e, nil
 }
 
-// compile makes a condition ready. A panic of the library is an error like any
-// other: the text comes from outside.
+// compile compiles a condition. It returns a panic of the library as an error,
+// because the text is untrusted.
 func compile(e *cel.Env, text string) (program cel.Program, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -158,7 +158,7 @@ func compile(e *cel.Env, text string) (program cel.Program, err error) {
 	return e.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostTracking(tariff{patterns}), cel.CostLimit(maxCost))
 }
 
-// located brings the first error of the compiler to one line.
+// located formats the first error of the compiler on one line.
 func located(issues *cel.Issues) error {
 	first := issues.Errors()[0]
 	text, _, _ := strings.Cut(first.Message, "\n")
@@ -175,11 +175,11 @@ func located(issues *cel.Issues) error {
 	return fmt.Errorf("the condition does not compile: %s", text)
 }
 
-// facts are what conditions are evaluated on.
+// facts is the input of conditions.
 type facts struct {
 	call   Call
-	budget int64 // cost that is left
-	shared bool  // calls before it have used up a part of the budget
+	budget int64 // remaining cost
+	shared bool  // earlier calls have used a part of the budget
 	// skipped is set when a condition was not evaluated for that reason.
 	skipped bool
 
@@ -187,7 +187,7 @@ type facts struct {
 	err  error
 }
 
-// variables reads the arguments when the first condition asks for them.
+// variables decodes the arguments when the first condition needs them.
 func (f *facts) variables() (map[string]any, error) {
 	if f.vars == nil && f.err == nil {
 		args, err := arguments(events.Arguments(f.call.Arguments))

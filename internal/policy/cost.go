@@ -18,9 +18,9 @@ import (
 // time of a match is this times the length of the text.
 const maxPattern = 500
 
-// restrict refuses what CEL allows and CEL's own costs do not bound: they are
-// counted after an operation, so no single one may be out of proportion. It
-// returns the size of each regular expression.
+// restrict refuses operations that CEL allows and whose cost CEL does not
+// bound: CEL counts after an operation, so no single operation may be
+// disproportionately expensive. It returns the size of each regular expression.
 func restrict(root ast.Expr) (patterns map[string]int, err error) {
 	patterns = map[string]int{}
 	ast.PreOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
@@ -102,7 +102,7 @@ func restrictList(list ast.ListExpr) error {
 	return nil
 }
 
-// constant reports whether an expression is written out.
+// constant reports whether an expression is a constant.
 func constant(e ast.Expr) bool {
 	switch e.Kind() {
 	case ast.LiteralKind:
@@ -115,13 +115,13 @@ func constant(e ast.Expr) bool {
 		}
 		return true
 	case ast.MapKind:
-		return true // looked at by itself
+		return true // checked separately
 	}
 	return false
 }
 
-// tariff is what calls cost in an evaluation. CEL's own costs do not look into
-// lists, nor at texts in many places. One unit is some 100 ns at most.
+// tariff returns the cost of calls in an evaluation. CEL's own costs ignore the
+// size of lists, and often of texts. One unit is about 100 ns at most.
 type tariff struct {
 	patterns map[string]int // size of each regular expression
 }
@@ -158,8 +158,8 @@ func length(v ref.Val) uint64 {
 	return 0
 }
 
-// elements counts what a list or map holds, all the way down and until it is
-// more than an evaluation may look at; of a text it is the 25th part.
+// elements counts the elements of a list or map recursively, up to the bound of
+// an evaluation; a text counts a 25th of its length.
 func elements(v ref.Val) uint64 {
 	n := uint64(0)
 	var count func(v ref.Val)

@@ -12,7 +12,7 @@ import (
 // maxFile is the size of a file of defaults, in bytes.
 const maxFile = 64 << 10
 
-// Defaults stand where the Settings of a conversation say nothing.
+// Defaults apply where the Settings of a conversation are not set.
 type Defaults struct {
 	Policy *events.Policy `yaml:"policy"`
 	Limits events.Limits  `yaml:"limits"`
@@ -55,7 +55,7 @@ func parse(raw []byte) (Defaults, error) {
 	return d, nil
 }
 
-// check validates; the path says where the error is.
+// check validates; the path locates the error.
 func (d *Defaults) check() (at string, err error) {
 	var judge Judge
 	if at, err := judge.check(d.Policy); err != nil {

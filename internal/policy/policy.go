@@ -1,11 +1,11 @@
-// Package policy rules on tool calls: which run by themselves, which wait for a
-// person, a time or an app, and which never run. It also holds what else a
-// deployment decides about turns: limits, prices and hooks, and the file of
-// defaults that says all of it.
+// Package policy decides about tool calls: which run without approval, which
+// wait for a person, a time or an app, and which never run. It also has the
+// deployment's other settings for turns: limits, prices and hooks, and the file
+// of defaults with all of them.
 //
-// Nothing here does I/O but [Load], and nothing looks at the clock: the same
-// policy, grants and call give the same ruling everywhere. Nothing panics, and
-// what cannot be understood or evaluated never lets a call run.
+// Only [Load] does I/O, and nothing reads the clock: the same policy, grants
+// and call give the same ruling everywhere. Nothing panics, and a rule that
+// cannot be parsed or evaluated never lets a call run.
 package policy
 
 import (
@@ -15,16 +15,16 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Call is a call that is to be judged.
+// Call is a call to judge.
 type Call struct {
 	Tool      string
 	Effect    events.Effect // absent means once
 	Arguments string        // raw JSON, as in the log
 }
 
-// Ruling is what a policy says about a call.
+// Ruling is the decision of a policy about a call.
 type Ruling struct {
-	Action  events.Action // one of the four, also where the rule says something else
+	Action  events.Action // one of the four, also if the rule's action is unknown
 	Rule    events.Rule   // that decided; zero for the default
 	Default bool          // no rule matched
 	Key     string        // of the rule, see [events.Rule.Key]; "" for the default
@@ -37,27 +37,26 @@ type Judge struct {
 	conditions conditions
 }
 
-// KeyOverBudget takes the place of a rule's key, and ReasonOverBudget in that
-// of its reason, where a call is asked about because the calls before it have
-// used up the budget.
+// KeyOverBudget and ReasonOverBudget replace a rule's key and reason if a call
+// is asked about because earlier calls have used up the budget.
 const (
 	KeyOverBudget    = "over_budget"
 	ReasonOverBudget = "the policy's conditions on the calls before it used up what one decision may cost: they were not evaluated on this one"
 )
 
-// JudgeWithin rules on a call. A rule with action deny that matches stands above
-// everything, wherever in the list it is. Otherwise the first rule that matches
-// decides, and where none does the default: a pure tool runs, any other asks. A
-// grant lets a call run that would be asked about, when it is for the same tool
-// and the same rule. p may be nil.
+// JudgeWithin decides about a call. A matching rule with action deny overrides
+// everything, wherever in the list it is. Otherwise the first matching rule
+// decides, or else the default: a pure tool runs, any other asks. A grant for
+// the same tool and the same rule lets a call run that would be asked about. p
+// may be nil.
 //
 // A rule whose pattern, effect or condition cannot be evaluated matches, except
-// one with action auto, which does not: a mistake asks or denies, it never runs.
+// one with action auto, which does not: an error asks or denies, it never runs.
 // An unknown action counts as approve.
 //
-// Several calls share the budget b. A call for which too little of it is left is
-// asked about, unless it is denied without the conditions that were not
-// evaluated: no grant lets it run.
+// Several calls share the budget b. If too little of it is left for a call, the
+// call is asked about, unless it is denied without the conditions that were not
+// evaluated; no grant lets it run.
 func (j *Judge) JudgeWithin(b *Budget, p *events.Policy, grants []events.Grant, call Call) Ruling {
 	if call.Effect == "" {
 		call.Effect = events.EffectOnce
@@ -91,7 +90,7 @@ func (j *Judge) JudgeWithin(b *Budget, p *events.Policy, grants []events.Grant, 
 	return ruling
 }
 
-// decide finds the first deny that matches, or else the first rule that does.
+// decide returns the first matching deny, or else the first matching rule.
 func (j *Judge) decide(p *events.Policy, f *facts) (first *events.Rule, denied bool) {
 	if p == nil {
 		return nil, false
@@ -110,8 +109,8 @@ func (j *Judge) decide(p *events.Policy, f *facts) (first *events.Rule, denied b
 	return first, false
 }
 
-// matches reports whether a rule is for the call. Where that cannot be told, it
-// is the rule's action that decides.
+// matches reports whether a rule matches the call. If that cannot be evaluated,
+// the rule's action decides.
 func (j *Judge) matches(r *events.Rule, f *facts) bool {
 	sure := true
 	if r.Tool != "" {
@@ -137,7 +136,7 @@ func (j *Judge) matches(r *events.Rule, f *facts) bool {
 	return sure || r.Action != events.ActionAuto
 }
 
-// known brings an action that nobody knows to the one that asks.
+// known maps an unknown action to approve.
 func known(a events.Action) events.Action {
 	switch a {
 	case events.ActionAuto, events.ActionDefer, events.ActionDeny:

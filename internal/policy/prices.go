@@ -11,18 +11,19 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Prices are what models cost, by provider/model or a pattern of it (path.Match:
-// a * does not reach past a /). The exact name wins, then the longest pattern.
+// Prices are the prices of models, by provider/model or a pattern of it
+// (path.Match: a * does not match a /). The exact name wins, then the longest
+// pattern.
 type Prices map[string]events.Price
 
-// perTokens is the number of tokens that a price is for.
+// perTokens is the number of tokens per price unit.
 const perTokens = 1_000_000
 
-// Cost adds up what a turn's usage by model costs in US dollars, and names the
-// models that have no price, sorted; they are counted as free. Models of the
-// providers scripted and ollama are free unless they have a price.
+// Cost returns the cost of a turn's usage by model in US dollars, and the
+// models without a price, sorted; they count as free. Models of the providers
+// scripted and ollama are free unless they have a price.
 func (p Prices) Cost(spent map[string]*events.Usage) (usd float64, unpriced []string) {
-	// In order: sums of floats depend on it, and decisions must not.
+	// Sorted: sums of floats depend on the order, and decisions must not.
 	for _, model := range slices.Sorted(maps.Keys(spent)) {
 		price, ok := p.find(model)
 		switch {
@@ -35,7 +36,7 @@ func (p Prices) Cost(spent map[string]*events.Usage) (usd float64, unpriced []st
 	return usd, unpriced
 }
 
-// Knows reports whether the cost of a model can be told.
+// Knows reports whether a model has a price or is free.
 func (p Prices) Knows(model string) bool {
 	_, ok := p.find(model)
 	return ok || free(model)
@@ -57,14 +58,14 @@ func (p Prices) find(model string) (events.Price, bool) {
 	return p[best], best != ""
 }
 
-// free reports whether a model runs at home.
+// free reports whether a model runs locally.
 func free(model string) bool {
 	return strings.HasPrefix(model, "scripted/") || strings.HasPrefix(model, "ollama/")
 }
 
-// cost of one model's usage. Tokens of reasoning are part of those written. Where
-// a provider tells nothing but a total, the dearer price is taken: a limit must
-// not be passed unseen.
+// cost returns the cost of one model's usage. Tokens of reasoning are part of
+// those written. If a provider reports only a total, the higher price applies,
+// so that a limit is not exceeded unnoticed.
 func cost(p events.Price, u *events.Usage) float64 {
 	if u == nil {
 		return 0

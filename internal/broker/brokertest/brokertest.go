@@ -1,5 +1,5 @@
-// Package brokertest runs three nats-server processes that replicate every
-// stream, for tests that stop one of them and start it again.
+// Package brokertest runs a cluster of three nats-server processes, for tests
+// that stop one of them and start it again.
 package brokertest
 
 import (
@@ -20,14 +20,14 @@ import (
 	"time"
 )
 
-// startMost is how long a server may take to start or to stop.
+// startMost bounds the start and the stop of a server.
 const startMost = 30 * time.Second
 
-// Config says how a cluster runs.
+// Config configures a cluster.
 type Config struct {
 	Binary string // of nats-server; built from the module's own version when empty
-	// Catchup bounds what a server sends ahead to one that was away, in bytes: a
-	// low bound makes it catch up slowly. 0 is the server's default, 64 MiB.
+	// Catchup bounds the data in flight to a server that catches up, in bytes:
+	// a low bound makes it slow. 0 means the server's default, 64 MiB.
 	Catchup int
 }
 
@@ -71,7 +71,7 @@ func Start(t *testing.T, cfg Config) *Cluster {
 	return c
 }
 
-// freePorts are addresses whose ports the system picked and nobody has yet.
+// freePorts returns addresses with free ports, chosen by the system.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var all []string
@@ -80,19 +80,19 @@ func freePorts(t *testing.T, n int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = l.Close() }() // all are held until all are known
+		defer func() { _ = l.Close() }() // keep all until all are known
 		all = append(all, l.Addr().String())
 	}
 	return all
 }
 
-// URL names all servers.
+// URL returns the addresses of all servers.
 func (c *Cluster) URL() string { return "nats://" + strings.Join(c.clients, ",nats://") }
 
-// Node is the URL of one server.
+// Node returns the URL of one server.
 func (c *Cluster) Node(i int) string { return "nats://" + c.clients[i] }
 
-// Number is the number of the server with a name, as JetStream reports it.
+// Number returns the number of the server with a name, as JetStream reports it.
 func (c *Cluster) Number(name string) int {
 	c.t.Helper()
 	var i int
@@ -129,7 +129,7 @@ func (c *Cluster) begin(i int) {
 	go s.collect(out)
 	c.servers[i] = s
 	c.t.Cleanup(func() {
-		_ = s.cmd.Process.Kill() // it has ended where the test went well
+		_ = s.cmd.Process.Kill() // after a successful test it has already ended
 		<-s.done
 		if c.t.Failed() {
 			c.t.Logf("n%d said:\n%s", i, s.output())
@@ -169,8 +169,8 @@ func (c *Cluster) await(i int) {
 	}
 }
 
-// Serve starts a server again, with the store and the address that it had, and
-// waits until it answers for JetStream.
+// Serve starts a server again, with its store and address, and waits until its
+// JetStream answers.
 func (c *Cluster) Serve(i int) {
 	c.t.Helper()
 	c.begin(i)
@@ -178,7 +178,8 @@ func (c *Cluster) Serve(i int) {
 	js, done := c.connect(c.Node(i))
 	defer done()
 	for until := time.Now().Add(startMost); ; {
-		// What is asked before the server has joined the others is never answered.
+		// A request is never answered if the server has not joined the cluster
+		// yet.
 		try, cancel := context.WithTimeout(c.t.Context(), 200*time.Millisecond)
 		_, err := js.AccountInfo(try)
 		cancel()
@@ -191,7 +192,7 @@ func (c *Cluster) Serve(i int) {
 	}
 }
 
-// Kill ends a server as a crash does.
+// Kill ends a server like a crash.
 func (c *Cluster) Kill(i int) {
 	c.t.Helper()
 	if err := c.servers[i].cmd.Process.Kill(); err != nil {
@@ -200,7 +201,7 @@ func (c *Cluster) Kill(i int) {
 	<-c.servers[i].done
 }
 
-// Stop ends a server in order: it gives up what it leads, so that the others
+// Stop stops a server normally: it steps down as a leader, so that the others
 // elect new leaders at once.
 func (c *Cluster) Stop(i int) {
 	c.t.Helper()
@@ -215,8 +216,8 @@ func (c *Cluster) Stop(i int) {
 	}
 }
 
-// Holds is the last sequence of a stream that a server holds itself, whatever
-// its leader has.
+// Holds returns the last sequence of a stream in a server's own store,
+// independently of the leader.
 func (c *Cluster) Holds(i int, stream string) uint64 {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), startMost)
@@ -225,7 +226,7 @@ func (c *Cluster) Holds(i int, stream string) uint64 {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req.Close = true // a connection that is kept would outlive the test
+	req.Close = true // a kept connection would outlive the test
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		c.t.Fatalf("ask n%d what it holds: %v", i, err)

@@ -13,23 +13,23 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Full reports whether the environment asks for the full form of the tests with
-// a server that lags, PARLEY_LAG=full: it has missed 900 MB. In the short form it
-// is 12 MB.
+// Full reports whether PARLEY_LAG=full selects the full form of the tests with
+// a lagging server, which then lags by 900 MB. In the short form it lags by 12
+// MB.
 func Full() bool { return os.Getenv("PARLEY_LAG") == "full" }
 
-// Slow is a cluster whose servers catch up slowly.
+// Slow starts a cluster whose servers catch up slowly.
 func Slow() Config { return Config{Catchup: 1} }
 
-// Lagging is a cluster of which one server is stopped, misses what is written,
-// and is started again.
+// Lagging is a cluster of which one server is stopped, misses messages, and is
+// started again.
 type Lagging struct {
 	*Cluster
-	Leader int // leads the stream that is read
+	Leader int // leader of the stream that is read
 	Away   int // the server to stop
 }
 
-// Behind picks the server that falls behind: one that does not lead a stream.
+// Behind chooses the server that will lag: one that does not lead a stream.
 func (c *Cluster) Behind(stream string) *Lagging {
 	c.t.Helper()
 	js, done := c.connect(c.URL())
@@ -55,22 +55,23 @@ func (c *Cluster) connect(url string) (jetstream.JetStream, func()) {
 	return js, nc.Close
 }
 
-// Write writes what the server that is away has to catch up with, to each of the
-// subjects in turn. One that ends in "#" is hundreds: their last token is a number.
+// Write publishes the messages that the stopped server has to catch up with, to
+// the subjects in turn. A subject that ends in "#" stands for hundreds of
+// subjects with a number as the last token.
 func (l *Lagging) Write(subjects ...string) {
 	l.t.Helper()
 	messages, size := 24_000, 400
 	if Full() {
 		messages, size = 90_000, 10<<10
 	}
-	// Nothing follows from it, and it can be read.
+	// A valid message without effects.
 	data := fmt.Appendf(nil, `{"type":"ToolStarted","call":"0198c0de-0000-7000-8000-00000000000c","attempt":"0198c0de-0000-7000-8000-00000000000d","tool":"%s"}`, strings.Repeat("x", size))
 	js, done := l.connect(l.Node(l.Leader))
 	defer done()
 	writing, cancel := context.WithTimeout(l.t.Context(), 5*time.Minute)
 	defer cancel()
 	g, ctx := errgroup.WithContext(writing)
-	g.SetLimit(min(256, 4<<20/len(data))) // what is in flight
+	g.SetLimit(min(256, 4<<20/len(data))) // messages in flight
 	for i := range messages {
 		subject := subjects[i%len(subjects)]
 		if many, is := strings.CutSuffix(subject, "#"); is {
