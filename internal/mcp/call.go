@@ -16,22 +16,24 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// maxProgress is the longest piece of progress that is shown, in bytes.
+// maxProgress bounds a progress message, in bytes.
 const maxProgress = 64 << 10
 
 var (
-	// errGone is wrapped by errors of calls whose server went away in the middle.
+	// errGone is wrapped by errors of calls whose server was lost during the
+	// call.
 	errGone = errors.New("the connection to the MCP server broke")
-	// errUnsent is wrapped by errors of calls that the server cannot have read.
+	// errUnsent is wrapped by errors of calls that certainly did not reach the
+	// server.
 	errUnsent = errors.New("the call did not reach the MCP server")
-	// errTooLong ends a call whose answer is longer than is taken.
+	// errTooLong ends a call whose answer is too long.
 	errTooLong = fmt.Errorf("the answer is longer than %d MB", maxMessage>>20)
 )
 
 // remote is one tool of a server.
 type remote struct {
 	link *link
-	name string // as the server calls it
+	name string // the server's name for it
 	spec events.ToolSpec
 }
 
@@ -61,12 +63,12 @@ func (r *remote) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	}
 }
 
-// call is one call on its way, and where its pieces go.
+// call is one call in progress, and the receiver of its output.
 type call struct {
 	exchange
 	token  string
 	in     tool.Input
-	ctx    context.Context // the call's own, that ends with the session too
+	ctx    context.Context // the call's context, which also ends with the session
 	cancel context.CancelCauseFunc
 
 	mu      sync.Mutex
@@ -79,7 +81,7 @@ func (c *call) stop() {
 	c.stopped = true
 }
 
-// print shows a piece while the call runs, and never after.
+// print outputs a piece while the call runs, never after its end.
 func (c *call) print(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +90,7 @@ func (c *call) print(text string) {
 	}
 }
 
-// progress shows what a server says about a call.
+// progress outputs a progress notification of a call.
 func (s *session) progress(p *sdk.ProgressNotificationParams) {
 	token, _ := p.ProgressToken.(string)
 	s.mu.Lock()
@@ -109,7 +111,7 @@ func (s *session) progress(p *sdk.ProgressNotificationParams) {
 
 type callKey struct{}
 
-// call calls the tool and says how that ended.
+// call calls the tool and returns its result.
 func (s *session) call(ctx context.Context, r *remote, in tool.Input) (tool.Result, error) {
 	c, err := s.begin(ctx, in)
 	if err != nil {
@@ -126,7 +128,7 @@ func (s *session) call(ctx context.Context, r *remote, in tool.Input) (tool.Resu
 	return s.result(c.ctx, answer)
 }
 
-// failure says what an error means for the call.
+// failure converts an error to the call's error.
 func (s *session) failure(ctx context.Context, c *call, r *remote, err error) error {
 	cause := context.Cause(c.ctx)
 	status := int(c.status.Load())
@@ -160,8 +162,8 @@ func (s *session) failure(ctx context.Context, c *call, r *remote, err error) er
 	return tool.Retry(err, 0)
 }
 
-// lost reports whether an HTTP server no longer knows the session, as one that
-// was started again does not.
+// lost reports whether an HTTP server no longer knows the session, for example
+// after a restart.
 func (s *session) lost(ctx context.Context) bool {
 	if s.http != nil && s.mcp.ID() != "" {
 		s.beat(ctx, func(ctx context.Context) error {
@@ -172,8 +174,8 @@ func (s *session) lost(ctx context.Context) bool {
 	return s.over()
 }
 
-// wireError finds the error that a server answered with. The SDK says in the same
-// type that an HTTP request was not accepted.
+// wireError returns the error of a server's answer. The SDK uses the same type
+// for a refused HTTP request.
 func wireError(err error) (*jsonrpc.Error, bool) {
 	wire, ok := errors.AsType[*jsonrpc.Error](err)
 	if !ok || wire.Code == -32005 && wire.Message == "rejected by transport" {
@@ -182,8 +184,8 @@ func wireError(err error) (*jsonrpc.Error, bool) {
 	return wire, true
 }
 
-// final reports whether an error of the protocol says that the same call will
-// never run.
+// final reports whether a protocol error means that the same call will never
+// run.
 func final(code int64) bool {
 	switch code {
 	case jsonrpc.CodeInvalidParams, jsonrpc.CodeMethodNotFound, jsonrpc.CodeInvalidRequest, sdk.CodeURLElicitationRequired:
@@ -192,12 +194,12 @@ func final(code int64) bool {
 	return false
 }
 
-// refused reports whether an HTTP status says that the call was not begun.
+// refused reports whether an HTTP status means that the call did not start.
 func refused(status int) bool {
 	return status >= 400 && status < 500 || status == http.StatusServiceUnavailable
 }
 
-// clip makes text valid UTF-8 of at most n bytes.
+// clip returns text as valid UTF-8 of at most n bytes.
 func clip(text string, n int) string {
 	if len(text) > n {
 		text = text[:n] + "…"

@@ -9,7 +9,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// maxQuestion is the longest question that a person is asked, in bytes.
+// maxQuestion bounds a question to a person, in bytes.
 const maxQuestion = 16 << 10
 
 // elicit passes a server's question to the person whose call it is about.
@@ -27,7 +27,7 @@ func (s *session) elicit(ctx context.Context, r *sdk.ElicitRequest) (*sdk.Elicit
 		}
 		q.Schema = schema
 	}
-	// The question ends when the server takes it back and when its call ends.
+	// The question ends when the server cancels it and when its call ends.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
@@ -48,9 +48,10 @@ func (s *session) elicit(ctx context.Context, r *sdk.ElicitRequest) (*sdk.Elicit
 	return result, nil
 }
 
-// asks finds the call that a question belongs to. The newest protocol says so;
-// before it the question names no call, and where those under way are of more
-// than one conversation none is chosen: the wrong person would answer.
+// asks returns the call that a question belongs to. The newest protocol names
+// it. In older versions a question names no call; if the running calls belong
+// to more than one conversation, none is chosen, because the wrong person could
+// answer.
 func (s *session) asks(ctx context.Context) *call {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c

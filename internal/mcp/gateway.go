@@ -19,25 +19,28 @@ import (
 )
 
 const (
-	// maxRequest is the longest request of a client, in bytes: arguments of
-	// several megabytes pass.
+	// maxRequest bounds a client's request, in bytes: it allows arguments of
+	// several megabytes.
 	maxRequest = 16 << 20
-	// idleSession is how long an HTTP session may be silent before it ends.
+	// idleSession is the time without requests after which an HTTP session
+	// ends.
 	idleSession = time.Hour
-	// stateless is the first protocol version that knows no sessions.
+	// stateless is the first protocol version without sessions.
 	stateless = "2026-07-28"
 )
 
-// Gateway offers tools to MCP clients. Its fields are set before its first use.
+// Gateway serves tools to MCP clients. Set its fields before its first use.
 type Gateway struct {
-	// Tools is what there is now.
+	// Tools returns the current tools.
 	Tools func() []events.ToolSpec
-	// Changed is closed when Tools has changed next; nil means never.
+	// Changed returns a channel that is closed at the next change of Tools; nil
+	// means never.
 	Changed func() <-chan struct{}
-	// Call runs one call until it is done or ctx is, and shows its progress. An
-	// error means that it could not be run; how a run ended is the result's status.
+	// Call runs one call until it ends or ctx ends, and reports its progress.
+	// An error means that the call could not run; the outcome of a run is the
+	// result's status.
 	Call func(ctx context.Context, name string, arguments json.RawMessage, progress func(text string)) (*events.ToolResult, error)
-	// Fetch gets the bytes of an object; without it clients see links only.
+	// Fetch returns the bytes of an object; without it clients get only links.
 	Fetch func(ctx context.Context, o *events.Object) ([]byte, error)
 	Log   *slog.Logger
 
@@ -48,7 +51,7 @@ type Gateway struct {
 	shown  map[string]events.ToolSpec
 }
 
-// start makes the server, with the tools there are.
+// start creates the server with the current tools.
 func (g *Gateway) start() *sdk.Server {
 	g.once.Do(func() {
 		g.log = g.Log
@@ -56,7 +59,7 @@ func (g *Gateway) start() *sdk.Server {
 			g.log = slog.New(slog.DiscardHandler)
 		}
 		g.server = sdk.NewServer(&sdk.Implementation{Name: "parley", Version: "1"}, &sdk.ServerOptions{
-			// The SDK tells each step of each session at level info.
+			// The SDK logs each step of each session at level info.
 			Logger:       slog.New(atWarn{g.log.Handler()}),
 			Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}},
 		})
@@ -66,7 +69,7 @@ func (g *Gateway) start() *sdk.Server {
 	return g.server
 }
 
-// Run follows changes of the tools until ctx ends, and then ends the sessions of
+// Run follows changes of the tools until ctx ends, then closes the sessions of
 // all clients.
 func (g *Gateway) Run(ctx context.Context) error {
 	g.follow(ctx)
@@ -94,8 +97,8 @@ func (g *Gateway) follow(ctx context.Context) {
 }
 
 // ServeStdio serves one client until it closes in or ctx ends, and follows
-// changes of the tools meanwhile. Only messages are written to out. Where in or
-// out can be closed, they are in the end.
+// changes of the tools. It writes only messages to out. At the end it closes in
+// and out if they can be closed.
 func (g *Gateway) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
@@ -105,13 +108,14 @@ func (g *Gateway) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) e
 	cancel()
 	following.Wait()
 	if stopped || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.EPIPE) {
-		return nil // a client that is gone is no fault
+		return nil // a disconnected client is not an error
 	}
 	return err
 }
 
-// Handler serves clients over streamable HTTP, while [Gateway.Run] runs. It refuses requests that a web
-// page of another origin makes; who may ask is for others to check.
+// Handler serves clients over streamable HTTP while [Gateway.Run] runs. It
+// refuses requests from web pages of another origin; the caller has to
+// authenticate clients.
 func (g *Gateway) Handler() http.Handler {
 	server := func(*http.Request) *sdk.Server { return g.start() }
 	options := sdk.StreamableHTTPOptions{MaxRequestBodyBytes: maxRequest, SessionTimeout: idleSession, PropagateRequestCancellation: true}
@@ -128,7 +132,7 @@ func (g *Gateway) Handler() http.Handler {
 	}))
 }
 
-// sync makes the server's tools what there is now.
+// sync sets the server's tools to the current ones.
 func (g *Gateway) sync() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -151,8 +155,8 @@ func (g *Gateway) sync() {
 	g.shown = now
 }
 
-// add offers a tool. What a tool says about itself comes from any worker, and
-// the SDK panics at a schema that it does not take.
+// add adds a tool. Its specification may come from any worker, and the SDK
+// panics on a schema that it does not accept.
 func (g *Gateway) add(spec events.ToolSpec) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -172,7 +176,7 @@ func (g *Gateway) add(spec events.ToolSpec) (err error) {
 	return nil
 }
 
-// objectSchema is a schema as clients want it: an object that says so.
+// objectSchema returns a schema as clients require it: with the type object.
 func objectSchema(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	schema := map[string]json.RawMessage{}
 	if len(raw) > 0 {
@@ -180,7 +184,7 @@ func objectSchema(raw json.RawMessage) (map[string]json.RawMessage, error) {
 			return nil, fmt.Errorf("its schema is no JSON object: %w", err)
 		}
 	}
-	if schema == nil { // it was null
+	if schema == nil { // the schema was null
 		schema = map[string]json.RawMessage{}
 	}
 	if schema["type"] == nil {
@@ -189,7 +193,7 @@ func objectSchema(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	return schema, nil
 }
 
-// atWarn leaves out what is below a warning.
+// atWarn drops records below level warn.
 type atWarn struct{ slog.Handler }
 
 // Enabled implements [slog.Handler].
@@ -197,7 +201,7 @@ func (h atWarn) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
 }
 
-// open gives a stream that cannot be closed a Close that does nothing.
+// open adds a Close that does nothing to a stream without one.
 type open struct {
 	io.Reader
 	io.Writer

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// statusKey names our status in the _meta of a result: isError says only that
-	// it is not ok.
+	// statusKey is the key of Parley's status in the _meta of a result: isError
+	// means only that it is not ok.
 	statusKey = "parley/status"
-	// maxEmbedded is how many bytes of objects go into one answer; the others are
-	// links.
+	// maxEmbedded bounds the bytes of embedded objects in one answer; the
+	// others become links.
 	maxEmbedded = 8 << 20
 )
 
@@ -40,7 +40,8 @@ func (g *Gateway) handle(ctx context.Context, r *sdk.CallToolRequest) (*sdk.Call
 	return g.answer(ctx, result), nil
 }
 
-// pieces sends a call's progress to its client, in order, and none after its end.
+// pieces sends a call's progress to its client, in order, and nothing after its
+// end.
 type pieces struct {
 	ctx     context.Context
 	session *sdk.ServerSession
@@ -58,7 +59,8 @@ func (p *pieces) show(text string) {
 		return
 	}
 	p.sent++
-	// Progress is for display: a client that is gone ends the call by its context.
+	// Progress is only for display: the context ends the call of a disconnected
+	// client.
 	_ = p.session.NotifyProgress(p.ctx, &sdk.ProgressNotificationParams{ProgressToken: p.token,
 		Progress: float64(p.sent), Message: clip(text, maxProgress)})
 }
@@ -69,7 +71,7 @@ func (p *pieces) stop() {
 	p.stopped = true
 }
 
-// answer is a result in MCP's words.
+// answer converts a result to MCP's type.
 func (g *Gateway) answer(ctx context.Context, r *events.ToolResult) *sdk.CallToolResult {
 	a := &sdk.CallToolResult{Meta: sdk.Meta{statusKey: string(r.Status)}, IsError: r.Status != events.StatusOK}
 	left := int64(maxEmbedded)
@@ -96,7 +98,7 @@ func (g *Gateway) answer(ctx context.Context, r *events.ToolResult) *sdk.CallToo
 	return a
 }
 
-// fetch gets an object's bytes, if there is room for them.
+// fetch returns an object's bytes, if they fit into the answer.
 func (g *Gateway) fetch(ctx context.Context, o *events.Object, left *int64) ([]byte, bool) {
 	if o == nil || g.Fetch == nil || o.Size > *left {
 		return nil, false
@@ -113,7 +115,7 @@ func (g *Gateway) fetch(ctx context.Context, o *events.Object, left *int64) ([]b
 	return data, true
 }
 
-// embed puts an attachment into the answer.
+// embed adds an attachment to the answer.
 func embed(f events.Attachment, data []byte) sdk.Content {
 	switch {
 	case strings.HasPrefix(f.MIME, "image/"):
@@ -130,7 +132,8 @@ func embed(f events.Attachment, data []byte) sdk.Content {
 	return &sdk.EmbeddedResource{Resource: c}
 }
 
-// linkTo says where an object stands, for people and programs that reach the bus.
+// linkTo returns a link to an object, for people and programs with access to
+// the bus.
 func linkTo(name, mime string, o *events.Object) sdk.Content {
 	if name == "" {
 		name = o.Name
@@ -138,7 +141,7 @@ func linkTo(name, mime string, o *events.Object) sdk.Content {
 	return &sdk.ResourceLink{URI: objectURI(o), Name: strings.ToValidUTF8(name, "\uFFFD"), MIMEType: mime, Size: &o.Size}
 }
 
-// address is the URI of an attachment: its own, if it has one.
+// address returns the URI of an attachment: its own, if it has one.
 func address(name string, o *events.Object) string {
 	if u, err := url.Parse(name); err == nil && u.Scheme != "" {
 		return name

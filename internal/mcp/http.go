@@ -14,11 +14,12 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// exchange is what a transport says about one request of ours, beside its answer.
+// exchange is the transport's data about one request, in addition to the
+// answer.
 type exchange struct {
 	sent   atomic.Bool             // the server may have read it
 	status atomic.Int32            // of HTTP
-	over   context.CancelCauseFunc // ends a call whose answer is too long; may be nil
+	over   context.CancelCauseFunc // cancels a call whose answer is too long; may be nil
 }
 
 type exchangeKey struct{}
@@ -27,7 +28,7 @@ func withExchange(ctx context.Context, e *exchange) context.Context {
 	return context.WithValue(ctx, exchangeKey{}, e)
 }
 
-// client asks one server over HTTP.
+// client calls one server over HTTP.
 type client struct {
 	base   *http.Transport
 	origin *url.URL
@@ -39,7 +40,7 @@ func newClient(s *Server) *client {
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute}
 	c := &client{base: base, header: s.Header}
-	if u, err := url.Parse(s.URL); err == nil { // Run has checked it
+	if u, err := url.Parse(s.URL); err == nil { // checked by Run
 		c.origin = u
 	}
 	return c
@@ -53,7 +54,7 @@ func (c *client) transport(s *Server) sdk.Transport {
 		HTTPClient: &http.Client{Transport: c, CheckRedirect: c.redirect}}
 }
 
-// redirect follows redirects within the host only: the calls are for that one.
+// redirect follows redirects only within the host.
 func (c *client) redirect(r *http.Request, via []*http.Request) error {
 	switch {
 	case !c.own(r.URL):
@@ -92,7 +93,7 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// limited bounds the body of an answer: the SDK bounds events only.
+// limited bounds the body of an answer: the SDK bounds only events.
 type limited struct {
 	io.ReadCloser
 	left     int

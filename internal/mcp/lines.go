@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxGarbage = 1000             // lines in a row that are no messages
+	maxGarbage = 1000             // consecutive lines that are not messages
 	maxProblem = 2 << 10          // bytes of a text of a server in an error or a log line
 	window     = 10 * time.Second // in which maxWords lines are logged
 	maxWords   = 50
@@ -30,7 +30,8 @@ type lines struct {
 	garbage int
 }
 
-// longLine is the error of a line that was too long, and which call it answers.
+// longLine is the error of a line that was too long, with the id of the call
+// that it answers.
 type longLine struct {
 	bytes   int
 	answers jsonrpc.ID
@@ -38,8 +39,8 @@ type longLine struct {
 
 func (l *longLine) Error() string { return fmt.Sprintf("a line of %d bytes is too long", l.bytes) }
 
-// next gives a line without its end. The slice is the caller's. What stands after
-// the last end of line was cut off, and is no line.
+// next returns a line without its line break. The caller owns the slice. Text
+// after the last line break was truncated, and is not a line.
 func (l *lines) next() ([]byte, error) {
 	var line []byte
 	for {
@@ -56,7 +57,7 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
-// skip passes over the rest of a line that is too long.
+// skip skips the rest of a line that is too long.
 func (l *lines) skip(begun []byte) error {
 	head, tail, n := begun[:edge], begun[len(begun)-edge:], len(begun)
 	for {
@@ -73,8 +74,8 @@ func (l *lines) skip(begun []byte) error {
 	}
 }
 
-// answered finds the id of an answer by both ends of its text: some servers write
-// it first and some last. Between them stands what a tool printed.
+// answered finds the id of an answer at the start or the end of its text: some
+// servers write it first and some last. Between them is a tool's output.
 func answered(head, tail []byte) jsonrpc.ID {
 	first := regexp.MustCompile(`^\{(?:"jsonrpc":"2\.0",)?"id":(\d{1,15}),`)
 	last := regexp.MustCompile(`\},(?:"jsonrpc":"2\.0",)?"id":(\d{1,15})(?:,"jsonrpc":"2\.0")?\}$`)
@@ -96,8 +97,7 @@ func answered(head, tail []byte) jsonrpc.ID {
 	return id
 }
 
-// words passes to the log what a server writes beside its messages, so much and
-// no more.
+// words logs a server's output other than messages, up to a rate limit.
 type words struct {
 	log *slog.Logger
 
@@ -115,7 +115,7 @@ func (w *words) copy(from io.Reader) {
 		if text := strings.TrimSpace(string(piece)); text != "" && !more {
 			w.say("it says", text)
 		}
-		more = errors.Is(err, bufio.ErrBufferFull) // the rest of a long line is not told
+		more = errors.Is(err, bufio.ErrBufferFull) // the rest of a long line is not logged
 		if err != nil && !more {
 			return
 		}
@@ -139,7 +139,7 @@ func (w *words) say(what, text string) {
 	}
 }
 
-// last is the last line it wrote.
+// last returns the last line that it wrote.
 func (w *words) last() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

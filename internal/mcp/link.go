@@ -12,18 +12,18 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// link is what a server's tools hold on to: whichever session there is.
+// link gives a server's tools the current session.
 type link struct {
 	server *Server
 	set    func(tools ...tool.Tool) error
-	check  tool.Validator    // remembers the schemas that it has seen
-	legacy bool              // greet the server the way of 2025-11-25 and before
+	check  tool.Validator    // caches compiled schemas
+	legacy bool              // use the initialization of 2025-11-25 and before
 	specs  []events.ToolSpec // as last set
-	setErr string            // why they could not be set; empty when they were
+	setErr string            // why they could not be set; "" if they were
 
 	mu      sync.Mutex
 	session *session
-	why     error         // why there is none
+	why     error         // why there is no session
 	changed chan struct{} // closed when that changes
 }
 
@@ -39,7 +39,7 @@ func (l *link) put(s *session, why error) {
 	l.changed = make(chan struct{})
 }
 
-// wait gives the session; while there is none it waits until patience fires.
+// wait returns the session; if there is none it waits until patience fires.
 func (l *link) wait(ctx context.Context, patience <-chan time.Time) (*session, error) {
 	for {
 		l.mu.Lock()
@@ -61,15 +61,15 @@ func (l *link) wait(ctx context.Context, patience <-chan time.Time) (*session, e
 	}
 }
 
-// serve connects, sets the tools and follows the server until it is gone or ctx
+// serve connects, sets the tools and follows the server until it is lost or ctx
 // ends.
 func (l *link) serve(ctx context.Context) error {
 	s := newSession(l)
 	start, cancel := context.WithTimeout(ctx, l.server.Startup)
 	defer cancel()
 	if err := s.connect(start); err != nil {
-		// A command that does not know the newest greeting may choke on it; over
-		// HTTP it is refused, and the SDK greets the old way itself.
+		// A command that does not support the newest initialization may fail on
+		// it; over HTTP it refuses, and the SDK falls back itself.
 		l.legacy = !l.legacy && s.stdio != nil
 		err = fmt.Errorf("it could not be connected to: %w", err)
 		l.put(nil, err)
@@ -87,7 +87,7 @@ func (l *link) serve(ctx context.Context) error {
 	return err
 }
 
-// follow waits for changes and looks for signs of life.
+// follow waits for changes and sends heartbeats.
 func (s *session) follow(ctx context.Context) error {
 	beat := time.NewTicker(s.link.server.Heartbeat)
 	defer beat.Stop()
@@ -102,8 +102,8 @@ func (s *session) follow(ctx context.Context) error {
 				s.link.server.Log.Warn("an MCP server's tools have changed; they stay as they were", "error", err)
 			}
 		case <-beat.C:
-			// Many servers do one thing at a time: while one works, silence is no
-			// sign of death, and the call has a deadline of its own.
+			// Many servers do one thing at a time: while a call runs, silence
+			// is normal, and the call has its own deadline.
 			if !s.busy() {
 				s.beat(ctx, s.sign)
 			}
@@ -111,7 +111,7 @@ func (s *session) follow(ctx context.Context) error {
 	}
 }
 
-// offer lists the server's tools and sets them, if they are others than before.
+// offer lists the server's tools and sets them if they have changed.
 func (s *session) offer(ctx context.Context) error {
 	list, err := s.list(ctx)
 	if err != nil {

@@ -17,14 +17,14 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// grace is how long a process may take to end when its input is closed, and
-// again when it is told to.
+// grace is the time that a process has to exit after its input is closed, and
+// again after SIGTERM.
 const grace = 2 * time.Second
 
-// process is a server of its own process, a transport of the SDK and its
-// connection. It stands in for the SDK's CommandTransport, which breaks at the
-// first line that is no message, takes no more than 16 MB, can hang on a server
-// that does not read, and leaves the children of a server behind.
+// process is a server in a child process, and implements the SDK's transport
+// and connection. It replaces the SDK's CommandTransport, which fails on the
+// first line that is not a message, accepts at most 16 MB, can hang on a server
+// that does not read, and leaves a server's children running.
 type process struct {
 	server *Server
 	cmd    *exec.Cmd
@@ -33,12 +33,12 @@ type process struct {
 	err    *os.File
 	lines  *lines
 	words  *words
-	turn   chan struct{} // held by who writes
+	turn   chan struct{} // held by the writer
 	exited chan struct{}
-	status error // how it ended, once exited is closed
+	status error // exit status, set when exited is closed
 	pipes  sync.WaitGroup
 	closed sync.Once
-	ended  chan struct{} // closed when we end it
+	ended  chan struct{} // closed when Close ends it
 }
 
 // Connect implements [sdk.Transport].
@@ -56,7 +56,7 @@ func (p *process) Connect(context.Context) (sdk.Connection, error) {
 		}
 		child, ours = append(child, w), append(ours, r)
 	}
-	child[0], ours[0] = ours[0], child[0] // it reads the first, and writes the others
+	child[0], ours[0] = ours[0], child[0] // the child reads the first and writes the others
 	p.in, p.out, p.err = ours[0], ours[1], ours[2]
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = child[0], child[1], child[2]
 	err := p.cmd.Start()
@@ -73,8 +73,8 @@ func (p *process) Connect(context.Context) (sdk.Connection, error) {
 	return p, nil
 }
 
-// watch waits for the end of the process. What it left running in its group ends
-// with it, and what it wrote last may still be read for a moment.
+// watch waits for the exit of the process. It kills the rest of its process
+// group; its last output can still be read for a moment.
 func (p *process) watch() {
 	p.status = p.cmd.Wait()
 	killGroup(p.cmd.Process)
@@ -123,7 +123,7 @@ func (p *process) Read(context.Context) (jsonrpc.Message, error) {
 	}
 }
 
-// broke says why nothing can be read.
+// broke returns why nothing can be read.
 func (p *process) broke(err error) error {
 	select {
 	case <-p.ended:
@@ -156,7 +156,7 @@ func (p *process) Write(ctx context.Context, m jsonrpc.Message) error {
 	case <-p.exited:
 		return os.ErrProcessDone
 	}
-	// A server that does not read must not hold its callers.
+	// A server that does not read must not block its callers.
 	late := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(late)
@@ -175,7 +175,7 @@ func (p *process) Write(ctx context.Context, m jsonrpc.Message) error {
 			e.sent.Store(true)
 		}
 		return nil
-	case n > 0: // half a line: what comes after it could not be read
+	case n > 0: // an incomplete line: the server could not parse a following one
 		p.kill()
 	}
 	return err
@@ -186,8 +186,8 @@ func (p *process) kill() {
 	killGroup(p.cmd.Process)
 }
 
-// Close implements [sdk.Connection]. It ends the process: kindly, firmly, at last
-// by force.
+// Close implements [sdk.Connection]. It ends the process: it closes its input,
+// then sends SIGTERM, then SIGKILL.
 func (p *process) Close() error {
 	if p.cmd == nil {
 		return nil
@@ -210,7 +210,8 @@ func (p *process) Close() error {
 	return err
 }
 
-// environment is what a command gets: a few of our variables, not our keys.
+// environment returns the variables of a command: a few of the worker's,
+// without its keys.
 func environment(extra []string) []string {
 	var env []string
 	for _, name := range append([]string{"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER"}, extra...) {

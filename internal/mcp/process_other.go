@@ -7,11 +7,12 @@ import (
 	"syscall"
 )
 
-// ownGroup does nothing where there are no process groups.
+// ownGroup does nothing: there are no process groups on this system.
 func ownGroup() *syscall.SysProcAttr { return nil }
 
-// endGroup ends a process; its children stay.
+// endGroup ends a process; its children keep running.
 func endGroup(p *os.Process) { killGroup(p) }
 
-// killGroup ends a process. That it has ended before is no error.
+// killGroup kills a process. It is not an error if the process has already
+// exited.
 func killGroup(p *os.Process) { _ = p.Kill() }

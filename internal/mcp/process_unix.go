@@ -8,14 +8,14 @@ import (
 )
 
 // ownGroup makes a process the leader of a group, so that its children end with
-// it. One that leaves the group, as a daemon does, is out of reach.
+// it. A child that leaves the group, as a daemon does, is not ended.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// endGroup asks a process and its children to end.
+// endGroup sends SIGTERM to a process and its children.
 func endGroup(p *os.Process) { signalGroup(p, syscall.SIGTERM) }
 
-// killGroup ends them.
+// killGroup sends SIGKILL to them.
 func killGroup(p *os.Process) { signalGroup(p, syscall.SIGKILL) }
 
-// signalGroup does not report that nobody is left: that is what it is for.
+// signalGroup does not report an empty group, which is the goal.
 func signalGroup(p *os.Process, s syscall.Signal) { _ = syscall.Kill(-p.Pid, s) }

@@ -19,14 +19,14 @@ const (
 	readLink  = 10 * time.Second
 )
 
-// gathered is a result as it comes together.
+// gathered is a result under construction.
 type gathered struct {
 	text  []string
 	files []tool.Attachment
 	links int
 }
 
-// result makes a result of a server's answer.
+// result converts a server's answer to a result.
 func (s *session) result(ctx context.Context, a *sdk.CallToolResult) (tool.Result, error) {
 	var g gathered
 	for _, c := range a.Content {
@@ -52,7 +52,7 @@ func (s *session) result(ctx context.Context, a *sdk.CallToolResult) (tool.Resul
 	return result, nil
 }
 
-// gather takes one piece of content.
+// gather adds one piece of content.
 func (s *session) gather(ctx context.Context, g *gathered, c sdk.Content) {
 	switch c := c.(type) {
 	case *sdk.TextContent:
@@ -75,8 +75,8 @@ func (s *session) gather(ctx context.Context, g *gathered, c sdk.Content) {
 	}
 }
 
-// follows reads what a link points to, where its server gives it. A link that
-// cannot be read is a line, and no failure of the call.
+// follows reads the resource of a link, if the server returns it. A link that
+// cannot be read becomes a line of text and does not fail the call.
 func (s *session) follows(ctx context.Context, g *gathered, c *sdk.ResourceLink) {
 	can := s.mcp.InitializeResult().Capabilities
 	if can == nil || can.Resources == nil || g.links == maxLinks || c.Size != nil && *c.Size > maxLinked {
@@ -97,8 +97,8 @@ func (s *session) follows(ctx context.Context, g *gathered, c *sdk.ResourceLink)
 	}
 }
 
-// resource takes a resource: as an attachment, and its text for the model if it
-// is told to and there is not too much of it.
+// resource adds a resource: as an attachment, and, if inline is requested, its
+// text for the model up to a bound.
 func (g *gathered) resource(r *sdk.ResourceContents, tell bool) {
 	data := r.Blob
 	if data == nil {

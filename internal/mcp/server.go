@@ -1,15 +1,15 @@
-// Package mcp brings the tools of MCP servers to the bus, and the bus' tools to
-// MCP clients.
+// Package mcp serves the tools of MCP servers on the bus, and the tools of the
+// bus to MCP clients.
 //
-// A [Server] is a server of somebody else: it is started or connected to, kept
-// alive and started again, and each of its tools becomes a [tool.Tool]. A
-// [Gateway] is the other way round.
+// A [Server] is an external MCP server: the package starts it or connects to
+// it, restarts it when it fails, and makes each of its tools a [tool.Tool]. A
+// [Gateway] serves Parley's tools to MCP clients.
 //
-// What a server does wrong stays with the server: garbage on its output, answers
-// without end, silence and crashes end in errors of the calls they hit. A call
-// that certainly did not begin is made again when the server is back. One that
-// may have begun is answered by its effect class: [tool.Retry] where it may be
-// repeated, [Unknown] where it may not.
+// A server's faults affect only its own calls: garbage on its output, endless
+// answers, silence and crashes become errors of the affected calls. A call that
+// certainly did not start is sent again when the server is back. The error of a
+// call that may have started depends on its effect class: [tool.Retry] if it
+// may be retried, else [Unknown].
 package mcp
 
 import (
@@ -27,50 +27,50 @@ import (
 )
 
 const (
-	// longestRestart is the longest wait before a server is started again.
+	// longestRestart bounds the backoff before a restart.
 	longestRestart = 30 * time.Second
-	// settled is how long a server must have lived for its next restart to be
-	// quick again.
+	// settled is the uptime after which the restart backoff is reset.
 	settled = time.Minute
-	// maxMessage is the longest message that is taken from a server, in bytes.
+	// maxMessage bounds a message from a server, in bytes.
 	maxMessage = 64 << 20
 )
 
-// Server is an MCP server of somebody else: a command that speaks over its
-// standard input and output, or the URL of one that speaks streamable HTTP.
+// Server is an external MCP server: a command that uses its standard input and
+// output, or the URL of a server with streamable HTTP.
 type Server struct {
-	// Name is what people call it.
+	// Name is the name for people.
 	Name string
-	// Command is the program and its arguments; no shell reads them.
+	// Command is the program and its arguments; no shell interprets them.
 	Command []string
-	// Env is added to the few variables that a command gets (HOME, PATH and such):
-	// "NAME=value", or "NAME" to pass on ours.
+	// Env is added to the few variables that a command gets (HOME, PATH and the
+	// like): "NAME=value", or "NAME" to pass on the worker's variable.
 	Env []string
-	// Dir is the command's working directory; empty means ours.
+	// Dir is the command's working directory; empty means the worker's.
 	Dir string
-	// URL is where the server listens, when there is no Command.
+	// URL is the address of a server without a Command.
 	URL string
 	// Header is sent with each request to the URL's host and to no other.
 	Header map[string]string
-	// Prefix goes before the name of each tool.
+	// Prefix is prepended to the name of each tool.
 	Prefix string
-	// Timeout bounds a call; 0 leaves it to the worker.
+	// Timeout bounds a call; 0 means the worker's timeout.
 	Timeout time.Duration
-	// Startup bounds connecting and listing; 30 s when zero.
+	// Startup bounds connecting and listing tools; 30 s if zero.
 	Startup time.Duration
-	// Patience is how long a call waits for a server that is away; 30 s when zero.
+	// Patience bounds how long a call waits for an unavailable server; 30 s if
+	// zero.
 	Patience time.Duration
-	// Heartbeat is how often a server that runs no call must give a sign of life,
-	// and how long it has for that; 30 s when zero.
+	// Heartbeat is the interval and the timeout of pings to a server that runs
+	// no call; 30 s if zero.
 	Heartbeat time.Duration
-	// Restart is the wait before the first restart, doubled with each further one
-	// up to 30 s; 500 ms when zero.
+	// Restart is the backoff before the first restart, doubled with each
+	// further one up to 30 s; 500 ms if zero.
 	Restart time.Duration
 	Log     *slog.Logger
 }
 
-// Unknown is the error of a call that may or may not have taken effect, and must
-// not be made again on its own.
+// Unknown is the error of a call that may have taken effect and must not be
+// retried automatically.
 type Unknown struct{ Err error }
 
 // Error implements error.
@@ -78,16 +78,16 @@ func (u *Unknown) Error() string {
 	return fmt.Sprintf("%v; it is not known whether the call took effect: find out before you make it again", u.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (u *Unknown) Unwrap() error { return u.Err }
 
-// Status is how such a call ended.
+// Status returns the status of such a call.
 func (u *Unknown) Status() events.Status { return events.StatusUnknown }
 
-// Run keeps the server running until ctx ends, and calls set with its tools
-// when they are known first and whenever they change. They stay while the server
-// is away, also when Run has ended: calls wait for its return. It returns an
-// error only for a server that cannot be run at all.
+// Run keeps the server running until ctx ends. It calls set with the server's
+// tools when they are first known and whenever they change. The tools remain
+// while the server is unavailable, also after Run has ended: their calls wait
+// for the server. Run returns an error only if the server can never run.
 func (s *Server) Run(ctx context.Context, set func(tools ...tool.Tool) error) error {
 	if err := s.valid(); err != nil {
 		return err

@@ -20,7 +20,7 @@ const (
 	legacyProtocol = "2025-11-25"
 )
 
-// session is one connection to a server, from its greeting to its end.
+// session is one connection to a server, from its initialization to its end.
 type session struct {
 	link    *link
 	mcp     *sdk.ClientSession
@@ -40,12 +40,12 @@ func newSession(l *link) *session {
 	return &session{link: l, changed: make(chan struct{}, 1), done: make(chan struct{}), calls: map[string]*call{}}
 }
 
-// connect starts or reaches the server and greets it.
+// connect starts or connects to the server and initializes the session.
 func (s *session) connect(ctx context.Context) error {
 	server := s.link.server
 	c := sdk.NewClient(&sdk.Implementation{Name: "parley", Version: "1"}, &sdk.ClientOptions{
 		Logger:       server.Log,
-		Capabilities: &sdk.ClientCapabilities{}, // no roots; elicitation follows from its handler
+		Capabilities: &sdk.ClientCapabilities{}, // no roots; the handler implies elicitation
 		ToolListChangedHandler: func(context.Context, *sdk.ToolListChangedRequest) {
 			select {
 			case s.changed <- struct{}{}:
@@ -86,7 +86,7 @@ func (s *session) connect(ctx context.Context) error {
 	return nil
 }
 
-// list asks for all tools, page by page.
+// list requests all tools, page by page.
 func (s *session) list(ctx context.Context) ([]*sdk.Tool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.link.server.Startup)
 	defer cancel()
@@ -110,7 +110,7 @@ func (s *session) list(ctx context.Context) ([]*sdk.Tool, error) {
 	}
 }
 
-// beat ends the session when the server does not give a sign of life.
+// beat ends the session if the server does not answer a heartbeat.
 func (s *session) beat(ctx context.Context, sign func(context.Context) error) {
 	after := s.link.server.Heartbeat
 	limited, cancel := context.WithTimeout(ctx, after)
@@ -125,9 +125,9 @@ func (s *session) beat(ctx context.Context, sign func(context.Context) error) {
 	}
 }
 
-// sign asks for a sign of life. Over HTTP that is a list: a ping is not known to
-// the newest protocol, and changes may not be told where no stream stands. Tools
-// that could not be set are tried again.
+// sign sends a heartbeat. Over HTTP it requests the list of tools: the newest
+// protocol has no ping, and without a stream the server does not announce
+// changes. It also retries setting tools that could not be set.
 func (s *session) sign(ctx context.Context) error {
 	if s.http != nil || s.link.setErr != "" {
 		return s.offer(ctx)
@@ -139,7 +139,8 @@ func (s *session) sign(ctx context.Context) error {
 	return err
 }
 
-// end ends the session: its calls are told why. Only the first reason counts.
+// end ends the session and its calls with a reason. Only the first reason
+// counts.
 func (s *session) end(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +171,7 @@ func (s *session) busy() bool {
 	return len(s.calls) > 0
 }
 
-// close lets the server go; one that does not go is made to.
+// close closes the session, and kills a server that does not exit.
 func (s *session) close() {
 	if s.stdio != nil {
 		force := time.AfterFunc(2*grace, s.stdio.kill)
@@ -193,7 +194,7 @@ func (s *session) release() {
 	}
 }
 
-// begin enters a call.
+// begin registers a call.
 func (s *session) begin(ctx context.Context, in tool.Input) (*call, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,7 +209,7 @@ func (s *session) begin(ctx context.Context, in tool.Input) (*call, error) {
 	return c, nil
 }
 
-// finish leaves it: from here on its progress is late, and dropped.
+// finish removes a call: later progress is dropped.
 func (s *session) finish(c *call) {
 	s.mu.Lock()
 	delete(s.calls, c.token)

@@ -20,12 +20,12 @@ const (
 	maxSchema      = 256 << 10 // bytes of one schema
 )
 
-// tools makes tools of those that a server lists. One that cannot be used is
-// left out and said in the log; the others stay.
+// tools converts a server's list to tools. It leaves out unusable ones and logs
+// them.
 func (l *link) tools(list []*sdk.Tool) []tool.Tool {
 	log := l.server.Log
 	var all []tool.Tool
-	taken := map[string]string{} // a tool's name here to the server's
+	taken := map[string]string{} // Parley's name of a tool to the server's
 	for _, t := range inOrder(list, l.server.Prefix) {
 		if len(all) == maxTools {
 			log.Warn("an MCP server lists too many tools; the rest is left out", "tools", len(list), "limit", maxTools)
@@ -46,7 +46,7 @@ func (l *link) tools(list []*sdk.Tool) []tool.Tool {
 	return all
 }
 
-// inOrder puts tools that keep their name before those that must change it.
+// inOrder sorts tools that keep their name before those whose name changes.
 func inOrder(list []*sdk.Tool, prefix string) []*sdk.Tool {
 	var kept, changed []*sdk.Tool
 	for _, t := range list {
@@ -59,7 +59,7 @@ func inOrder(list []*sdk.Tool, prefix string) []*sdk.Tool {
 	return append(kept, changed...)
 }
 
-// spec is what a server says about a tool, in our words.
+// spec converts a server's description of a tool to a specification.
 func (l *link) spec(t *sdk.Tool) (events.ToolSpec, error) {
 	spec := events.ToolSpec{Name: localName(l.server.Prefix, t.Name), Effect: effect(t.Annotations), TimeoutMS: l.server.Timeout.Milliseconds()}
 	if t.Name == "" {
@@ -106,7 +106,7 @@ func schema(from any) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// effect is the class that a server's hints say.
+// effect returns the effect class of a server's hints.
 func effect(a *sdk.ToolAnnotations) events.Effect {
 	switch {
 	case a != nil && a.ReadOnlyHint:
@@ -117,9 +117,9 @@ func effect(a *sdk.ToolAnnotations) events.Effect {
 	return events.EffectOnce
 }
 
-// localName is what a tool is called here: letters, digits, _ and -, at most 64.
-// A longer name is cut, and a digest of the whole keeps it from others that
-// begin alike.
+// localName returns Parley's name of a tool: letters, digits, _ and -, at most
+// 64. A longer name is cut and gets a digest of the full name, which keeps it
+// unique.
 func localName(prefix, name string) string {
 	all := prefix + name
 	local := strings.Map(func(r rune) rune {
