@@ -45,7 +45,7 @@ func newAllowance(entry string) (allowance, error) {
 	return a, nil
 }
 
-// host reports whether the entry allows to ask a host by this name.
+// host reports whether the entry allows calls to a host by this name.
 func (a allowance) host(name, port string) bool {
 	if a.port != "" && a.port != port {
 		return false
@@ -60,7 +60,7 @@ func (a allowance) host(name, port string) bool {
 	return name == a.name
 }
 
-// inside reports whether the entry allows an address that is not public.
+// inside reports whether the entry allows a non-public address.
 func (a allowance) inside(ap netip.AddrPort) bool {
 	if a.port != "" && a.port != strconv.Itoa(int(ap.Port())) {
 		return false
@@ -71,7 +71,7 @@ func (a allowance) inside(ap netip.AddrPort) bool {
 	return a.name == "localhost" && !a.below && ap.Addr().IsLoopback()
 }
 
-// allowList is what http_get may ask.
+// allowList holds the hosts that http_get may call.
 type allowList []allowance
 
 func newAllowList(entries []string) (allowList, error) {
@@ -112,13 +112,13 @@ func (l allowList) check(u *url.URL) error {
 		host, portOf(u), l, host)
 }
 
-// names reports whether an entry allows to ask the host of u.
+// names reports whether an entry allows calls to the host of u.
 func (l allowList) names(u *url.URL) bool {
 	host, port := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), portOf(u)
 	return slices.ContainsFunc(l, func(a allowance) bool { return a.host(host, port) })
 }
 
-// portOf is the port that u means, also where it does not say.
+// portOf returns the port of u, or the default of its scheme.
 func portOf(u *url.URL) string {
 	switch {
 	case u.Port() != "":
@@ -132,10 +132,10 @@ func portOf(u *url.URL) string {
 // dial is [allowList.reach] for http_get.
 func (l allowList) dial(address string) error { return l.reach(address, "--allow-host ") }
 
-// reach refuses an address inside some network, unless it is allowed as such. It
-// sees the resolved address right before it is dialled, so a name that points,
-// or suddenly points, into the inside is refused. how is what to write before
-// the address to allow it.
+// reach refuses a non-public address, unless it is allowed. It gets the
+// resolved address right before it is dialled, so it also refuses a name that
+// resolves, or later resolves, to a non-public address. how is the setting that
+// would allow the address, for the error.
 func (l allowList) reach(address, how string) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -160,7 +160,7 @@ func public(a netip.Addr) bool {
 	for _, special := range []string{
 		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
 		"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-		// IPv6 that carries an IPv4 address, is for documentation or discarded.
+		// IPv6 with an embedded IPv4 address, for documentation, or discarded.
 		"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "fec0::/10",
 	} {
 		if p, err := netip.ParsePrefix(special); err == nil && p.Contains(a) {

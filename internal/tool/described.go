@@ -9,8 +9,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Object reads the arguments for tools that are described, not programmed:
-// numbers are [json.Number], as they were written.
+// Object decodes the arguments for tools of a description file: numbers are
+// [json.Number], as the model wrote them.
 func (in Input) Object() (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(events.Arguments(string(in.Arguments))))
 	d.UseNumber()
@@ -21,8 +21,8 @@ func (in Input) Object() (map[string]any, error) {
 	return object, nil
 }
 
-// JSON writes a value of [Input.Object]. No name stands in an object twice, so
-// that whoever reads it sees what was checked, and <, > and & stand as they are.
+// JSON writes a value of [Input.Object]. Names in an object are unique, so that
+// a reader sees the validated value, and <, > and & are not escaped.
 func JSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -34,7 +34,7 @@ func JSON(v any) ([]byte, error) {
 }
 
 // Texts writes a value of [Input.Object] as texts: none for null, one for each
-// element of an array, else one. What is inside an array or object is JSON.
+// element of an array, else one. Nested values are JSON.
 func Texts(v any) ([]string, error) {
 	switch v := v.(type) {
 	case nil:
@@ -68,8 +68,8 @@ func Texts(v any) ([]string, error) {
 	return []string{string(raw)}, err
 }
 
-// Parameters are the arguments that a schema lists under properties; true are
-// those that must be there.
+// Parameters are the arguments that a schema lists under properties; true means
+// required.
 func Parameters(schema json.RawMessage) map[string]bool {
 	var s struct {
 		Properties map[string]json.RawMessage `json:"properties"`
@@ -77,7 +77,7 @@ func Parameters(schema json.RawMessage) map[string]bool {
 	}
 	named := map[string]bool{}
 	if json.Unmarshal(schema, &s) != nil {
-		return named // whoever compiles the schema says so
+		return named // compiling the schema reports that
 	}
 	for name := range s.Properties {
 		named[name] = false
@@ -90,13 +90,13 @@ func Parameters(schema json.RawMessage) map[string]bool {
 	return named
 }
 
-// Problem is what is wrong in the description of a tool.
+// Problem is an error in the description of a tool.
 type Problem struct {
 	Field string // where, such as "exec.command[1]"
 	Text  string // what, and what to do
 }
 
-// Problems are all that was found. It is an error.
+// Problems are all errors found. It is an error.
 type Problems []Problem
 
 // Add adds one.

@@ -91,8 +91,8 @@ func (f *fetcher) Run(ctx context.Context, in Input) (Result, error) {
 	return read(ctx, resp)
 }
 
-// failed sorts the errors of a request: refused by us, ended by ctx, or worth
-// another try.
+// failed classifies the errors of a request: refused by Parley, ended by ctx,
+// or retryable.
 func failed(ctx context.Context, u *url.URL, err error) error {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f

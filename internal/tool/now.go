@@ -121,7 +121,7 @@ func offsetText(seconds int) string {
 	return fmt.Sprintf("%s%02d:%02d", sign, seconds/3600, seconds%3600/60)
 }
 
-// zone finds the zone that a model or person means.
+// zone returns the zone for a name written by a model or a person.
 func (c *clock) zone(wanted string) (*time.Location, error) {
 	wanted = strings.TrimSpace(wanted)
 	if wanted == "" {
@@ -156,7 +156,7 @@ func (c *clock) zone(wanted string) (*time.Location, error) {
 		wanted, c.suggest(plain(city)))
 }
 
-// suggest names up to three zones whose names are close.
+// suggest returns up to three zones with similar names.
 func (c *clock) suggest(name string) string {
 	if len(name) > 100 {
 		return ""
@@ -177,7 +177,7 @@ func (c *clock) suggest(name string) string {
 	return ": did you mean " + strings.Join(found, " or ") + "?"
 }
 
-// distance is the Levenshtein distance in bytes.
+// distance returns the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -197,8 +197,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// plain makes names comparable: lower case, without accents, spaces for
-// underscores.
+// plain normalizes names for comparison: lower case, without accents, spaces
+// for underscores.
 func plain(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -21,11 +21,11 @@ import (
 const (
 	maxContent = 256 << 10 // bytes of a file that one call returns
 	maxEntries = 1000      // entries of a directory that one call returns
-	sniff      = 8 << 10   // bytes at the beginning that tell text from binary
+	sniff      = 8 << 10   // bytes at the start that are checked for binary content
 )
 
-// reader is the tool read_file. The root is opened for every call, so that it
-// may be replaced or mounted while the worker runs.
+// reader is the tool read_file. The root is opened for every call, so it may be
+// replaced or mounted while the worker runs.
 type reader struct{ root string }
 
 func newReader(root string) (*reader, error) {
@@ -73,7 +73,7 @@ func (r *reader) Run(ctx context.Context, in Input) (Result, error) {
 		return Result{}, fmt.Errorf("the directory of read_file cannot be opened: %w", err)
 	}
 	defer root.Close()
-	// Asked before it is opened: opening a named pipe would wait for a writer.
+	// Checked before opening: opening a named pipe would wait for a writer.
 	info, err := root.Stat(name)
 	if err != nil {
 		return Result{}, unreadable(args.Path, err)
@@ -92,7 +92,7 @@ func (r *reader) Run(ctx context.Context, in Input) (Result, error) {
 	return lines(ctx, f, args.Path, max(args.Offset, 1), args.Limit)
 }
 
-// unreadable tells why without naming where the root is.
+// unreadable returns the error without the path of the root.
 func unreadable(name string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -136,7 +136,7 @@ func list(f *os.File, name string) (Result, error) {
 	return Result{Content: b.String()}, nil
 }
 
-// lines reads limit lines from the offset-th on; limit 0 is as many as fit.
+// lines reads limit lines from line offset on; limit 0 means as many as fit.
 func lines(ctx context.Context, f io.Reader, name string, offset, limit int) (Result, error) {
 	in := bufio.NewReaderSize(f, sniff)
 	if head, err := in.Peek(sniff); bytes.IndexByte(head, 0) >= 0 {

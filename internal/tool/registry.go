@@ -22,7 +22,7 @@ type Registry struct {
 	tools   map[string]Tool
 	specs   []events.ToolSpec
 	changed chan struct{}
-	schemas Validator // that were checked
+	schemas Validator // cache of compiled schemas
 }
 
 // New returns a registry of the tools, set by the source "". It refuses what
@@ -32,10 +32,10 @@ func New(tools ...Tool) (*Registry, error) {
 	return r, r.Set("", tools...)
 }
 
-// Set puts tools in the place of those that a source set before; without tools
-// the source is gone. It refuses, and changes nothing at, a name that is invalid
-// or taken, also by another source, an unknown effect class, and a schema that
-// does not compile.
+// Set replaces the tools of a source; without tools it removes the source. It
+// returns an error and changes nothing if a name is invalid or taken, also by
+// another source, if an effect class is unknown, or if a schema does not
+// compile.
 func (r *Registry) Set(source string, tools ...Tool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,7 +51,7 @@ func (r *Registry) Set(source string, tools ...Tool) error {
 	return nil
 }
 
-// index checks tools and finds them by name.
+// index checks tools and returns them by name.
 func index(sources map[string][]Tool, schemas *Validator) (map[string]Tool, []events.ToolSpec, error) {
 	byName := map[string]Tool{}
 	var specs []events.ToolSpec
@@ -81,15 +81,16 @@ func index(sources map[string][]Tool, schemas *Validator) (map[string]Tool, []ev
 	return byName, specs, nil
 }
 
-// Specs returns what the tools tell about themselves, sorted by name, with the
-// effect class filled in. The caller owns the slice.
+// Specs returns the specifications of the tools, sorted by name, with the
+// default effect class filled in. The caller owns the slice.
 func (r *Registry) Specs() []events.ToolSpec {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.specs)
 }
 
-// Changed is closed when the tools have changed next. Ask for it before Specs.
+// Changed returns a channel that is closed at the next change of the tools.
+// Call it before Specs.
 func (r *Registry) Changed() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,11 +105,11 @@ func (r *Registry) Lookup(name string) (Tool, bool) {
 	return t, ok
 }
 
-// Config says which built-in tools there are and what they may reach.
+// Config configures the built-in tools and what they may access.
 type Config struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// AllowHosts are the hosts that http_get may ask: "example.com", with a
+	// AllowHosts are the hosts that http_get may call: "example.com", with a
 	// port to allow only that, "*.example.com" for every host below, an IP
 	// address or a prefix such as 10.0.0.0/8. A private or loopback address is
 	// reached only if the list holds the address itself, a prefix with it, or,

@@ -19,7 +19,7 @@ import (
 
 const (
 	maxSchemas  = 1000 // compiled schemas that a Validator keeps
-	maxProblems = 4    // problems that one error tells
+	maxProblems = 4    // problems listed in one error
 	maxProblem  = 300  // bytes of one problem
 	// maxNumber bounds the digits and the exponent of a number. The schema
 	// library computes with exact fractions: 1e999999 would cost it seconds,
@@ -27,7 +27,8 @@ const (
 	maxNumber = 400
 )
 
-// ErrSchema is wrapped by errors that are the tool's fault, not the model's.
+// ErrSchema is wrapped by errors of the tool's schema, as opposed to the
+// model's arguments.
 var ErrSchema = errors.New("the tool's schema cannot be used")
 
 // Validator checks arguments against the schemas of tools and keeps the
@@ -37,10 +38,10 @@ type Validator struct {
 	compiled map[string]*jsonschema.Schema // by the schema's text
 }
 
-// Validate reports why raw arguments of a call cannot be run: not one whole
-// JSON object, or not what the tool's schema asks for. The text is short and
-// names the place and what is expected there, so that a model can repair its
-// call. It wraps [ErrSchema] when the schema itself is at fault.
+// Validate returns an error if the raw arguments of a call are not one complete
+// JSON object or do not match the tool's schema. The text is short and names
+// the position and the expected value, so that a model can correct its call.
+// The error wraps [ErrSchema] if the schema itself is wrong.
 func (v *Validator) Validate(spec events.ToolSpec, raw string) error {
 	if err := events.CheckArguments(raw); err != nil {
 		return err
@@ -63,7 +64,8 @@ func (v *Validator) Validate(spec events.ToolSpec, raw string) error {
 	return nil
 }
 
-// Check reports why a schema of a tool cannot be used; it wraps [ErrSchema].
+// Check returns an error, which wraps [ErrSchema], if a schema of a tool cannot
+// be used.
 func (v *Validator) Check(spec events.ToolSpec) error {
 	if _, err := v.schema(spec); err != nil {
 		return err
@@ -72,8 +74,9 @@ func (v *Validator) Check(spec events.ToolSpec) error {
 	return err
 }
 
-// Result reports why a structured result is not what the tool said it gives. It
-// wraps [ErrSchema] when the output schema itself is at fault.
+// Result returns an error if a structured result does not match the tool's
+// output schema. The error wraps [ErrSchema] if the output schema itself is
+// wrong.
 func (v *Validator) Result(spec events.ToolSpec, structured json.RawMessage) error {
 	schema, err := v.schema(events.ToolSpec{Name: spec.Name, Schema: spec.Output})
 	if err != nil {
@@ -138,16 +141,16 @@ func compile(text string) (*jsonschema.Schema, error) {
 	return c.Compile(here)
 }
 
-// closed is a loader that loads nothing: a schema must not make us read files
-// or ask hosts.
+// closed is a loader that loads nothing: a schema must not cause file or
+// network access.
 type closed struct{}
 
 func (closed) Load(url string) (any, error) {
 	return nil, fmt.Errorf("it refers to %s: put the definition under $defs instead", url)
 }
 
-// decode reads one JSON value and refuses numbers that are costly to compute
-// with.
+// decode decodes one JSON value and refuses numbers that are expensive to
+// compute with.
 func decode(raw []byte) (any, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
@@ -180,7 +183,7 @@ func checkNumbers(doc any) error {
 	return nil
 }
 
-// describe tells the first few problems, one per place.
+// describe lists the first few problems, one per position.
 func describe(err *jsonschema.ValidationError) string {
 	p := message.NewPrinter(language.English)
 	var problems []string
@@ -189,7 +192,8 @@ func describe(err *jsonschema.ValidationError) string {
 	walk = func(e *jsonschema.ValidationError) {
 		switch e.ErrorKind.(type) {
 		case *kind.OneOf, *kind.AnyOf, *kind.Not, *kind.Contains:
-			// Their causes are alternatives; the first says enough below the head.
+			// Their causes are alternatives; the head and the first one are
+			// enough.
 			if len(e.Causes) > 0 {
 				e.Causes = e.Causes[:1]
 			}
@@ -218,7 +222,7 @@ func describe(err *jsonschema.ValidationError) string {
 	return text
 }
 
-// place writes where in the arguments a problem is: arguments.a[0].b
+// place returns the position of a problem in the arguments: arguments.a[0].b
 func place(path []string) string {
 	var b strings.Builder
 	b.WriteString("arguments")

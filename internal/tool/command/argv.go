@@ -10,8 +10,8 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// argv writes the arguments of the program for one call. Each value is one item,
-// whatever it holds; nothing in it has a meaning here.
+// argv returns the arguments of the program for one call. Each value is one
+// item, whatever it contains; values are never interpreted.
 func (t *command) argv(args map[string]any) ([]string, error) {
 	argv := []string{t.called}
 	behind := false // a fixed "--", after which there are no options
@@ -36,7 +36,7 @@ func (t *command) argv(args map[string]any) ([]string, error) {
 	return argv, nil
 }
 
-// value adds the items that a value comes to.
+// value adds the items of a value.
 func (t *command) value(argv []string, i Item, v any, behind bool) ([]string, error) {
 	if on, ok := v.(bool); ok && i.Flag != "" {
 		if on {
@@ -72,9 +72,9 @@ func (i Item) add(argv []string, text string) []string {
 	return append(argv, i.Prefix+text)
 }
 
-// below checks that a value is a path below the tool's directory and writes it
-// so that it cannot be an option. A link that changes between this and the
-// program's use of the path is not seen.
+// below checks that a value is a path below the tool's directory and returns it
+// in a form that cannot be an option. It does not detect a link that changes
+// between the check and the program's use of the path.
 func (t *command) below(arg, value string) (string, error) {
 	clean := filepath.Clean(filepath.FromSlash(value))
 	if value == "" || !filepath.IsLocal(clean) {
@@ -85,7 +85,8 @@ func (t *command) below(arg, value string) (string, error) {
 		return "", tool.Fail("the directory of the tool cannot be opened; whoever runs the tool worker must put it right: %v", err)
 	}
 	defer root.Close()
-	// What does not exist yet is judged by the directory that it would be in.
+	// For a path that does not exist yet, the existing parent directory is
+	// checked.
 	for at := clean; ; at = filepath.Dir(at) {
 		_, err := root.Stat(at)
 		if err == nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// check finds what is wrong in a description by itself.
+// check finds the errors in a description.
 func (t *command) check(c Config, p *tool.Problems) {
 	if c.Stdin != "" && c.Stdin != "json" && c.Stdin != "none" {
 		p.Add("exec.stdin", "stdin is %q: give json or none", c.Stdin)
@@ -70,7 +70,7 @@ func (t *command) check(c Config, p *tool.Problems) {
 	}
 }
 
-// place finds the program, the directory and the environment.
+// place resolves the program, the directory and the environment.
 func (t *command) place(c Config, base string, p *tool.Problems) {
 	var err error
 	if t.dir, err = directory(base, c.Dir); err != nil {
@@ -88,7 +88,7 @@ func (t *command) place(c Config, base string, p *tool.Problems) {
 	}
 }
 
-// program finds the file to run.
+// program returns the file to run.
 func program(base, name string) (string, error) {
 	file := name
 	if strings.ContainsAny(name, `/`+string(filepath.Separator)) && !filepath.IsAbs(name) {
@@ -104,8 +104,8 @@ func program(base, name string) (string, error) {
 	return filepath.Abs(found)
 }
 
-// directory resolves where a program runs. A relative one stays below base, also
-// through symbolic links.
+// directory resolves the working directory of a program. A relative one must be
+// below base, also after resolving symbolic links.
 func directory(base, dir string) (string, error) {
 	root, err := filepath.Abs(base)
 	if err == nil {
@@ -133,15 +133,15 @@ func directory(base, dir string) (string, error) {
 
 // Env is an environment.
 type Env struct {
-	// Pass are the names of the worker's variables that are passed on, where they
-	// are set. Without it these are PATH, HOME, LANG, LC_ALL, TZ and TMPDIR, and on
+	// Pass are the names of the worker's variables that are passed on, if they
+	// are set. The default is PATH, HOME, LANG, LC_ALL, TZ and TMPDIR, and on
 	// Windows SystemRoot.
 	Pass []string `yaml:"pass"`
-	// Set are variables with fixed values; they stand above those of Pass.
+	// Set are variables with fixed values; they override those of Pass.
 	Set map[string]string `yaml:"set"`
 }
 
-// Resolve gives the environment as NAME=value, sorted. It is never nil.
+// Resolve returns the environment as NAME=value, sorted. It is never nil.
 func (e Env) Resolve() ([]string, error) {
 	name := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	pass := e.Pass

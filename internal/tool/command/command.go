@@ -1,11 +1,12 @@
-// Package command makes tools of programs. A program is started once for each
-// call, never through a shell: its arguments are texts of the description and
-// values of the call, one item each. What the program prints is the result.
+// Package command makes programs available as tools. A program is started once
+// for each call, never through a shell: its arguments are texts of the
+// description and values of the call, one item each. The program's output is
+// the result.
 //
-// Whatever the program does, a call comes to an end: output is bounded, its
-// process group is ended with it, on cancel and at the deadline, and a child
-// that keeps the output open is not waited for. A process that leaves the group
-// (setsid) gets away.
+// Every call ends, whatever the program does: output is bounded, the program's
+// process group is terminated at the end, on cancel and at the deadline, and a
+// child that keeps the output open is not waited for. A process that leaves the
+// group (setsid) is not terminated.
 package command
 
 import (
@@ -16,59 +17,59 @@ import (
 )
 
 const (
-	// MaxOutput bounds what a program may print, in bytes, where the spec's
-	// ResultBytes does not.
+	// MaxOutput bounds a program's output, in bytes, if the spec's ResultBytes
+	// is not set.
 	MaxOutput = 32 << 20
-	// Grace is how long processes have between SIGTERM and SIGKILL, and how long
-	// output is awaited after the program has ended, where Config does not say.
+	// Grace is the default time between SIGTERM and SIGKILL, and the time to
+	// wait for output after the program has ended.
 	Grace = 2 * time.Second
 	// longestGrace bounds Config.Grace.
 	longestGrace = time.Minute
 )
 
-// Config describes a program, as tools.yaml writes it.
+// Config describes a program, as in tools.yaml.
 type Config struct {
 	// Command is the program and its arguments. The program is a fixed text: a
-	// path (relative to the base directory) if it holds a /, else a name that is
-	// looked up in the worker's PATH, once, by [New].
+	// path (relative to the base directory) if it contains a /, else a name
+	// that is looked up in the worker's PATH, once, by [New].
 	Command []Item `yaml:"command"`
 	// Stdin is "json" for the arguments as one JSON object, or "none" (the
 	// default).
 	Stdin string `yaml:"stdin"`
-	// Stdout is "text", or "json" for a result that is data, too. The default is
-	// json if the spec has an output schema, else text.
+	// Stdout is "text", or "json" for a structured result. The default is json
+	// if the spec has an output schema, else text.
 	Stdout string `yaml:"stdout"`
-	// Dir is where the program runs: absolute, or below the base directory, which
-	// is the default.
+	// Dir is the program's working directory: absolute, or below the base
+	// directory, which is the default.
 	Dir string `yaml:"dir"`
-	// Env is all that the program sees of the worker's environment, besides
-	// PARLEY_CALL, PARLEY_CONVERSATION, PARLEY_TURN and PWD.
+	// Env is the part of the worker's environment that the program gets, in
+	// addition to PARLEY_CALL, PARLEY_CONVERSATION, PARLEY_TURN and PWD.
 	Env Env `yaml:"env"`
 	// Grace is a duration such as 5s, at most 1m; the default is [Grace].
 	Grace string `yaml:"grace"`
 }
 
-// Item is one argument of a program: a fixed text, or where a value goes. A
-// value that is missing or null leaves the item out, an array repeats it.
+// Item is one argument of a program: a fixed text, or a placeholder for a
+// value. A missing or null value omits the item, an array repeats it.
 type Item struct {
-	Text string `yaml:"-"` // fixed, if nothing else is set
+	Text string `yaml:"-"` // a fixed text, if nothing else is set
 	// Arg names the argument of the call.
 	Arg string `yaml:"arg"`
-	// JSON puts all arguments as one JSON object.
+	// JSON inserts all arguments as one JSON object.
 	JSON bool `yaml:"json"`
-	// Flag goes before the value, as an item of its own. Of a boolean only the
-	// flag is given, for true, and nothing for false.
+	// Flag is inserted before the value, as a separate item. For a boolean only
+	// the flag is inserted, if it is true.
 	Flag string `yaml:"flag"`
-	// Prefix goes right before the value, in the same item.
+	// Prefix is prepended to the value, in the same item.
 	Prefix string `yaml:"prefix"`
-	// Dash lets a value begin with "-". Otherwise such a value is refused, unless
-	// it comes behind a fixed "--" or a prefix.
+	// Dash allows a value that starts with "-". Otherwise such a value is
+	// refused, unless it follows a fixed "--" or a prefix.
 	Dash bool `yaml:"dash"`
-	// Path says that the value is a path below Dir. One that leads out of it, by
-	// .., from the root or through a symbolic link, is refused.
+	// Path marks the value as a path below Dir. A path that leaves it, by ..,
+	// as an absolute path or through a symbolic link, is refused.
 	Path bool `yaml:"path"`
 
-	wrong string // what stood there instead
+	wrong string // the wrong YAML value
 }
 
 // UnmarshalYAML implements goccy's yaml.InterfaceUnmarshaler.
@@ -98,7 +99,7 @@ func (i Item) fixed() bool {
 type command struct {
 	spec    events.ToolSpec
 	items   []Item // without the program
-	called  string // the program as it was written: its argument 0
+	called  string // the program as in the description: its argument 0
 	program string // absolute
 	dir     string // absolute, without symbolic links
 	env     []string
@@ -108,8 +109,8 @@ type command struct {
 	grace   time.Duration
 }
 
-// New makes a tool. Relative paths in c begin at base, a directory. The error
-// is [tool.Problems], with fields below "exec".
+// New returns a tool. Relative paths in c are relative to base, a directory.
+// The error is [tool.Problems], with fields below "exec".
 func New(spec events.ToolSpec, c Config, base string) (tool.Tool, error) {
 	var p tool.Problems
 	t := &command{spec: spec, limit: MaxOutput, grace: Grace, stdin: c.Stdin == "json"}

@@ -4,7 +4,7 @@ package command
 
 import "os/exec"
 
-// lead leaves the cancel at what os/exec does here: it kills the program.
+// lead keeps the cancel of os/exec, which kills the program.
 func lead(*exec.Cmd) {}
 
 // sweep does nothing: there are no process groups here.

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// lead makes the program the leader of a process group of its own, and its
-// cancel a SIGTERM to all of the group. After the grace the leader is killed by
-// os/exec, the others by sweep.
+// lead makes the program the leader of a new process group, and its cancel a
+// SIGTERM to the whole group. After the grace os/exec kills the leader, and
+// sweep the others.
 func lead(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
@@ -21,10 +21,10 @@ func lead(cmd *exec.Cmd) {
 	}
 }
 
-// sweep kills what is left of the group of a program that has ended. While one
-// of the group is left, its number is not given to others.
+// sweep kills the rest of the group of a program that has ended. While a
+// process of the group exists, the system does not reuse the group's number.
 func sweep(group int) {
 	if err := syscall.Kill(-group, syscall.SIGKILL); err != nil {
-		return // nobody is left
+		return // the group is empty
 	}
 }

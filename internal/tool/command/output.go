@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxLine is how much of a line is held back for its end, in bytes.
+// maxLine bounds how much of a line is buffered until its end, in bytes.
 const maxLine = 8 << 10
 
 var errTooMuch = errors.New("the program prints too much")
 
-// stdout keeps what a program prints, up to a limit, and shows its lines as
-// they come.
+// stdout stores a program's output, up to a limit, and prints its lines as they
+// arrive.
 type stdout struct {
 	limit int               // bytes
 	print func(text string) // may be nil
@@ -24,8 +24,8 @@ type stdout struct {
 	over  bool
 }
 
-// Write implements [io.Writer]. Beyond the limit it keeps nothing and ends the
-// program.
+// Write implements [io.Writer]. Beyond the limit it stores nothing and
+// terminates the program.
 func (s *stdout) Write(p []byte) (int, error) {
 	if s.over || s.buf.Len()+len(p) > s.limit {
 		s.over = true
@@ -37,7 +37,7 @@ func (s *stdout) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// show prints the whole lines that were not printed yet, or all.
+// show prints the complete lines that were not printed yet, or everything.
 func (s *stdout) show(all bool) {
 	if s.print == nil {
 		return
@@ -55,7 +55,8 @@ func (s *stdout) show(all bool) {
 	}
 }
 
-// wholeRunes is how much of p ends with a whole rune.
+// wholeRunes returns the length of the prefix of p that ends with a complete
+// rune.
 func wholeRunes(p []byte) int {
 	for i := 1; i <= min(len(p), utf8.UTFMax); i++ {
 		if tail := p[len(p)-i:]; utf8.RuneStart(tail[0]) {
@@ -68,7 +69,7 @@ func wholeRunes(p []byte) int {
 	return len(p)
 }
 
-// tail keeps the end of what a program says.
+// tail stores the end of a program's output.
 type tail struct {
 	end []byte
 	cut bool
@@ -92,5 +93,5 @@ func (t *tail) text() string {
 	return text
 }
 
-// repair puts U+FFFD for what is no UTF-8.
+// repair replaces invalid UTF-8 by U+FFFD.
 func repair(p []byte) string { return strings.ToValidUTF8(string(p), "\uFFFD") }

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	tailBytes = 4 << 10 // of stderr that a failure tells
-	peekBytes = 500     // of stdout that a failure tells
-	// tempFail is the exit code by which a program says that the same call may
-	// work later. Source: EX_TEMPFAIL in sysexits.h
+	tailBytes = 4 << 10 // of stderr in a failure's text
+	peekBytes = 500     // of stdout in a failure's text
+	// tempFail is the exit code of a program whose call may work later. Source:
+	// EX_TEMPFAIL in sysexits.h
 	tempFail = 75
 )
 
@@ -69,7 +69,7 @@ func (t *command) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	return t.result(said, wailed)
 }
 
-// unstarted says why nothing ran.
+// unstarted returns the error of a program that did not start.
 func (t *command) unstarted(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -82,8 +82,8 @@ func (t *command) unstarted(ctx context.Context, err error) error {
 	return tool.Retry(fmt.Errorf("%s cannot be started: %w", t.called, err), 0)
 }
 
-// outcome says why a program that ran gives no result, if so. err is what Wait
-// said.
+// outcome returns the error of a program that ran without a result, or nil. err
+// is the error of Wait.
 func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *stdout, wailed *tail) error {
 	switch {
 	case said.over:
@@ -108,7 +108,7 @@ func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *s
 	return tool.Fail("%s", text)
 }
 
-// last is what a program said at the end, for failures.
+// last returns the end of a program's output, for failures.
 func last(said *stdout, wailed *tail) string {
 	if text := wailed.text(); text != "" {
 		return ". It said on stderr: " + text
@@ -120,7 +120,7 @@ func last(said *stdout, wailed *tail) string {
 	return " and printed nothing"
 }
 
-// result makes a result of what a program printed that ended well.
+// result converts the output of a successful program to a result.
 func (t *command) result(said *stdout, wailed *tail) (tool.Result, error) {
 	content := repair(said.buf.Bytes())
 	if t.json {

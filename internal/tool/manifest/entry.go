@@ -23,7 +23,7 @@ import (
 // longestTimeout bounds timeout.
 const longestTimeout = 24 * time.Hour
 
-// tool reads an entry of tools.
+// tool parses an entry of tools.
 func (f *file) tool(n ast.Node, m *Manifest) {
 	var e entry
 	if !f.decode(n, &e) {
@@ -38,7 +38,7 @@ func (f *file) tool(n ast.Node, m *Manifest) {
 	var t tool.Tool
 	var err error
 	switch {
-	case len(p) > 0 && spec.Schema == nil: // without arguments all else would be wrong
+	case len(p) > 0 && spec.Schema == nil: // without arguments all later checks would fail
 	case e.Exec != nil:
 		e.Exec.Env.Set = expandTexts("exec.env.set.", e.Exec.Env.Set, &p)
 		t, err = command.New(spec, *e.Exec, f.dir)
@@ -56,7 +56,7 @@ func (f *file) tool(n ast.Node, m *Manifest) {
 	m.tools = append(m.tools, t)
 }
 
-// once checks that a name can be used and is the only one of its kind.
+// once checks that a name is valid and unique.
 func (f *file) once(n ast.Node, kind, name string, p *tool.Problems) {
 	line := lineOf(n, "name")
 	switch first := f.lines[kind+" "+name]; {
@@ -68,7 +68,7 @@ func (f *file) once(n ast.Node, kind, name string, p *tool.Problems) {
 	f.lines[kind+" "+name] = line
 }
 
-// spec checks what is the same for all tools.
+// spec checks the common fields of all tools.
 func (e *entry) spec(p *tool.Problems) events.ToolSpec {
 	spec := events.ToolSpec{Name: e.Name, Description: e.Description, Effect: e.Effect, Concurrency: e.Concurrency, ResultBytes: e.ResultBytes}
 	if strings.TrimSpace(e.Description) == "" {
@@ -98,7 +98,7 @@ func (e *entry) spec(p *tool.Problems) events.ToolSpec {
 	return spec
 }
 
-// schema brings a JSON Schema from YAML to JSON; nil when it cannot be used.
+// schema converts a JSON Schema from YAML to JSON; nil if it cannot be used.
 func schema(name, field string, v any, p *tool.Problems) json.RawMessage {
 	if v == nil { // no arguments
 		return json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`)
@@ -126,7 +126,7 @@ func schema(name, field string, v any, p *tool.Problems) json.RawMessage {
 	return raw
 }
 
-// server reads an entry of mcp.
+// server parses an entry of mcp.
 func (f *file) server(n ast.Node, m *Manifest) {
 	var s server
 	if !f.decode(n, &s) {
@@ -192,7 +192,8 @@ func expandValues(at string, all map[string]web.Value, p *tool.Problems) {
 	}
 }
 
-// expand puts variables of the environment for ${NAME}; $${NAME} is ${NAME}.
+// expand replaces ${NAME} by the variable of the environment; $${NAME} becomes
+// ${NAME}.
 func expand(field, text string, p *tool.Problems) string {
 	return regexp.MustCompile(`\$?\$\{[^}]*\}?`).ReplaceAllStringFunc(text, func(found string) string {
 		if strings.HasPrefix(found, "$$") {

@@ -1,9 +1,9 @@
 // Package manifest reads tools.yaml: commands and HTTP endpoints that become
-// tools, and the MCP servers whose tools are to be served. docs/tools.md shows
-// what stands in it.
+// tools, and the MCP servers whose tools are to be served. docs/tools.md
+// describes the file.
 //
-// A file that is wrong anywhere gives nothing. The error lists every problem
-// that was found, each with file and line.
+// A file with an error yields nothing. The error lists every problem, each with
+// file and line.
 package manifest
 
 import (
@@ -30,7 +30,7 @@ const (
 	maxNested = 100       // lists and maps in one another
 )
 
-// Manifest is a file that was read.
+// Manifest is the content of a file.
 type Manifest struct {
 	// MCP are the servers, in the order of the file.
 	MCP   []MCP
@@ -43,24 +43,25 @@ func (m *Manifest) Tools() []tool.Tool { return m.tools }
 // MCP is an MCP server: a program, or an address.
 type MCP struct {
 	Name string
-	// Command is the program and its arguments, as for os/exec; nil if there is a
-	// URL. It runs in Dir, the file's directory, with Env beside the few
-	// variables that every server gets.
+	// Command is the program and its arguments, as for os/exec; nil if there is
+	// a URL. It runs in Dir, the file's directory, with Env in addition to the
+	// few variables that every server gets.
 	Command []string
 	Dir     string
 	Env     []string // NAME=value
-	// URL is where a server speaks streamable HTTP. Headers go with each request.
+	// URL is the address of a server with streamable HTTP. Headers are sent
+	// with each request.
 	URL     string
 	Headers map[string]string
-	// Prefix goes before the names of the server's tools.
+	// Prefix is prepended to the names of the server's tools.
 	Prefix string
 }
 
-// file is the reading of one file.
+// file is the state while a file is parsed.
 type file struct {
 	name, dir string
 	problems  []problem
-	lines     map[string]int // of names that were seen
+	lines     map[string]int // of the names so far
 }
 
 type problem struct {
@@ -68,8 +69,8 @@ type problem struct {
 	text string
 }
 
-// Load reads a file. Programs, directories and variables of the environment are
-// looked up now, relative paths from the file's directory.
+// Load reads a file. It resolves programs, directories and environment
+// variables at once, and relative paths from the file's directory.
 func Load(path string) (*Manifest, error) {
 	in, err := os.Open(path)
 	if err != nil {
@@ -93,7 +94,7 @@ func parse(path string, raw []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// add adds a problem; what the YAML library says about it is cut to a line.
+// add adds a problem; an error of the YAML library is cut to one line.
 func (f *file) add(line int, format string, args ...any) {
 	text, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n")
 	f.problems = append(f.problems, problem{line: line, text: text})
@@ -136,7 +137,7 @@ type server struct {
 	Headers map[string]string `yaml:"headers"`
 }
 
-// named reports whether a name may be that of a tool.
+// named reports whether a name is valid for a tool.
 func named(name string) bool {
 	return regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(name)
 }

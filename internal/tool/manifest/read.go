@@ -11,8 +11,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// read reads a file into m and gathers its problems. The YAML library panics on
-// some broken documents, which is a problem like any other.
+// read parses a file into m and collects its problems. A panic of the YAML
+// library on a broken document becomes a problem, too.
 func (f *file) read(raw []byte, m *Manifest) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -58,7 +58,7 @@ func (f *file) read(raw []byte, m *Manifest) {
 	}
 }
 
-// pairs are the keys of the file with their values.
+// pairs returns the keys of the file with their values.
 func (f *file) pairs(body ast.Node) []*ast.MappingValueNode {
 	switch body := body.(type) {
 	case *ast.MappingNode:
@@ -70,7 +70,7 @@ func (f *file) pairs(body ast.Node) []*ast.MappingValueNode {
 	return nil
 }
 
-// list is what stands under a key of the file.
+// list returns the list under a key of the file.
 func (f *file) list(n ast.Node, key string) []ast.Node {
 	switch n := n.(type) {
 	case *ast.NullNode:
@@ -98,7 +98,7 @@ func (f *file) wrong(err error, line int) {
 	f.add(line, "%s", text)
 }
 
-// decode reads an entry; fields that it does not know are problems.
+// decode decodes an entry; unknown fields are problems.
 func (f *file) decode(n ast.Node, into any) bool {
 	if n == nil || n.Type() != ast.MappingType && n.Type() != ast.MappingValueType {
 		f.add(lineOf(n, ""), "an entry must be a map that begins with name")
@@ -116,7 +116,7 @@ func (f *file) decode(n ast.Node, into any) bool {
 	return len(none.lines) == 0
 }
 
-// survey finds what a file may not hold.
+// survey finds unsupported YAML in a file.
 type survey struct{ token *token.Token }
 
 // Visit implements [ast.Visitor].
@@ -128,8 +128,8 @@ func (s *survey) Visit(n ast.Node) ast.Visitor {
 	return s
 }
 
-// empty finds the lines where a field has no value, which would mean the same as
-// no field. Schemas are not looked at: there, null is a value.
+// empty finds the lines where a field has no value, which would mean the same
+// as no field. It skips schemas, in which null is a value.
 type empty struct{ lines []int }
 
 // Visit implements [ast.Visitor].
@@ -145,8 +145,8 @@ func (e *empty) Visit(n ast.Node) ast.Visitor {
 	return e
 }
 
-// lineOf is the line of a field such as exec.command[1] in an entry, or of the
-// nearest field around it that is there; 0 when there is none.
+// lineOf returns the line of a field such as exec.command[1] in an entry, or of
+// the nearest enclosing field; 0 if there is none.
 func lineOf(n ast.Node, field string) int {
 	if n == nil {
 		return 0
@@ -166,9 +166,9 @@ func lineOf(n ast.Node, field string) int {
 	return 0
 }
 
-// nested finds the line where a file becomes deeper or longer than the YAML
-// library can read in time: it takes the square of either. Brackets inside texts
-// are counted, too.
+// nested returns the line where a file exceeds the depth or length that the
+// YAML library can parse in time: its time is quadratic in either. Brackets
+// inside texts count, too.
 func nested(raw []byte) int {
 	depth := 0
 	for number, line := range bytes.Split(raw, []byte("\n")) {

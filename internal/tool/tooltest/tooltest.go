@@ -1,5 +1,5 @@
-// Package tooltest helps to test tools: to run one as a worker does, and to tell
-// how it failed.
+// Package tooltest helps to test tools: it runs one as a worker does, and
+// checks how it failed.
 package tooltest
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// Run calls a tool and gives what the model reads.
+// Run calls a tool and returns the text that the model reads.
 func Run(t *testing.T, it tool.Tool, args string) (string, error) {
 	t.Helper()
 	result, err := it.Run(t.Context(), tool.Input{Call: "c1", Arguments: json.RawMessage(args)})
@@ -27,8 +27,8 @@ func Failed(t *testing.T, err error, text string) {
 	}
 }
 
-// Ended checks that err is a failure, or one of the ends that have a status of
-// their own, too large and crashed, in so many bytes at most.
+// Ended checks that err is a failure, or an end with the status too_large or
+// crashed, of at most the given number of bytes.
 func Ended(t *testing.T, err error, text string, most int) {
 	t.Helper()
 	_, failed := errors.AsType[*tool.Failure](err)

@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// check finds what is wrong in a description, besides its address.
+// check finds the errors in a description, except in its address.
 func (e *endpoint) check(p *tool.Problems) {
 	c := e.config
 	switch e.method {
@@ -57,8 +57,8 @@ func (e *endpoint) checkValues(p *tool.Problems) {
 	}
 }
 
-// checkNames sees that every argument that is used exists, and the other way
-// round.
+// checkNames checks that every used argument exists, and that every argument is
+// used.
 func (e *endpoint) checkNames(p *tool.Problems) {
 	known := tool.Parameters(e.spec.Schema)
 	used := map[string]bool{}
@@ -98,21 +98,20 @@ func (e *endpoint) checkNames(p *tool.Problems) {
 	}
 }
 
-// token reports whether a text may be the name of a header. Source: RFC 9110
-// section 5.6.2.
+// token reports whether a text is a valid header name. Source: RFC 9110 section
+// 5.6.2.
 func token(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		return r <= ' ' || r > '~' || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", r)
 	})
 }
 
-// headerText reports whether a text may be the value of a header: one line of
-// ASCII.
+// headerText reports whether a text is a valid header value: one line of ASCII.
 func headerText(value string) bool {
 	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r > '~' })
 }
 
-// reserved are the headers by which a request could be made to mean two things.
+// reserved are the headers that could make a request ambiguous.
 func reserved(name string) bool {
 	switch http.CanonicalHeaderKey(name) {
 	case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "Te", "Trailer", "Expect",
@@ -124,7 +123,7 @@ func reserved(name string) bool {
 
 func hostOf(u *url.URL) string { return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".") }
 
-// portOf is the port that u means, also where it does not say.
+// portOf returns the port of u, or the default of its scheme.
 func portOf(u *url.URL) uint16 {
 	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
 		return uint16(n)

@@ -17,8 +17,8 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// idempotencyKey carries the id of the call, so that a service can tell a second
-// try. Source: draft-ietf-httpapi-idempotency-key-header
+// idempotencyKey is the header with the id of the call, so that a service can
+// recognize a retry. Source: draft-ietf-httpapi-idempotency-key-header
 const idempotencyKey = "Idempotency-Key"
 
 // Run implements [tool.Tool].
@@ -85,7 +85,7 @@ func (e *endpoint) request(ctx context.Context, args map[string]any, call string
 	return req, nil
 }
 
-// texts are what a value stands for in a call.
+// texts returns the texts of a value in a call.
 func (v Value) texts(args map[string]any) ([]string, error) {
 	if v.Arg == "" {
 		return []string{v.Text}, nil
@@ -93,7 +93,7 @@ func (v Value) texts(args map[string]any) ([]string, error) {
 	return tool.Texts(args[v.Arg])
 }
 
-// query adds what the description says besides the address.
+// query adds the query parameters of the description.
 func (e *endpoint) query(u *url.URL, args map[string]any) (*url.URL, error) {
 	text := u.String()
 	for _, name := range slices.Sorted(maps.Keys(e.config.Query)) {
@@ -111,7 +111,7 @@ func (e *endpoint) query(u *url.URL, args map[string]any) (*url.URL, error) {
 	return e.template.whole(text)
 }
 
-// body is the JSON to send; nil for none.
+// body returns the JSON to send; nil for none.
 func (e *endpoint) body(args map[string]any) (io.Reader, error) {
 	send := args
 	if !e.config.Body.Whole {
@@ -132,8 +132,8 @@ func (e *endpoint) body(args map[string]any) (io.Reader, error) {
 	return bytes.NewReader(raw), nil
 }
 
-// failed sorts the errors of a request: refused by us, ended by ctx, worth
-// another try, or not.
+// failed classifies the errors of a request: refused by Parley, ended by ctx,
+// retryable, or not.
 func (e *endpoint) failed(ctx context.Context, u *url.URL, err error) error {
 	ours, err := failure(err)
 	var unsure string

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	maxRefusal = 2000      // bytes of a refusal's body that are told
-	maxWait    = time.Hour // that a service may ask for
+	maxRefusal = 2000      // bytes of a refusal's body in the error
+	maxWait    = time.Hour // bound of a service's Retry-After
 )
 
-// read makes a result of a response.
+// read converts a response to a result.
 func (e *endpoint) read(ctx context.Context, resp *http.Response) (tool.Result, error) {
 	limit := e.limit
 	if resp.StatusCode/100 != 2 {
@@ -53,7 +53,7 @@ func (e *endpoint) read(ctx context.Context, resp *http.Response) (tool.Result, 
 	return tool.Result{Content: text}, nil
 }
 
-// refused is the error of a status that is not 2xx.
+// refused returns the error of a status other than 2xx.
 func (e *endpoint) refused(resp *http.Response, body []byte) error {
 	from := place(resp.Request.URL)
 	if resp.StatusCode/100 == 3 {
@@ -73,8 +73,8 @@ func (e *endpoint) refused(resp *http.Response, body []byte) error {
 	return refused
 }
 
-// wait reads Retry-After: seconds or a date. 0 is what cannot be read or is
-// longer than an hour.
+// wait parses Retry-After: seconds or a date. It returns 0 for an invalid value
+// and for more than an hour.
 func wait(after string, now time.Time) time.Duration {
 	var d time.Duration
 	if seconds, err := strconv.Atoi(after); err == nil && seconds >= 0 && seconds <= int(maxWait.Seconds()) {
@@ -88,7 +88,7 @@ func wait(after string, now time.Time) time.Duration {
 	return d
 }
 
-// short is the beginning of a body, in one piece of text.
+// short returns the start of a body, as one line of text.
 func short(body []byte, limit int) string {
 	text := strings.TrimSpace(strings.ToValidUTF8(string(body[:min(len(body), limit)]), "\uFFFD"))
 	switch {

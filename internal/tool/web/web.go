@@ -1,10 +1,10 @@
-// Package web makes tools of HTTP endpoints. A call is one request: values of
-// the call go, escaped, into the path and query of a fixed address, into headers
-// and into a JSON body; the answer is the result.
+// Package web makes HTTP endpoints available as tools. A call is one request:
+// values of the call are inserted, escaped, into the path and query of a fixed
+// address, into headers and into a JSON body; the answer is the result.
 //
-// A value cannot choose the host, add a header, or climb out of its place in the
-// path. Addresses that are not public are refused unless they are allowed, also
-// where a name or a redirect leads to them. Proxies are not used.
+// A value cannot change the host, add a header, or change another part of the
+// path. Non-public addresses are refused unless they are allowed, also if a
+// name or a redirect leads to them. Proxies are not used.
 package web
 
 import (
@@ -21,44 +21,45 @@ import (
 )
 
 const (
-	// MaxAnswer bounds a response, in bytes, where the spec's ResultBytes does not.
+	// MaxAnswer bounds a response, in bytes, if the spec's ResultBytes is not
+	// set.
 	MaxAnswer = 32 << 20
-	// Timeout bounds a call where the spec's TimeoutMS does not.
+	// Timeout bounds a call if the spec's TimeoutMS is not set.
 	Timeout = 30 * time.Second
 
 	maxRedirects = 5
 )
 
-// Config describes an endpoint, as tools.yaml writes it.
+// Config describes an endpoint, as in tools.yaml.
 type Config struct {
 	Method string `yaml:"method"` // GET if empty
 	// URL is an http or https address; see [Template] for the values in it.
 	URL string `yaml:"url"`
-	// Query is added to the address. A missing value leaves its name out, an array
+	// Query is added to the address. A missing value omits its name, an array
 	// repeats it.
 	Query map[string]Value `yaml:"query"`
-	// Headers are sent to the address's own origin only.
+	// Headers are sent only to the address's own origin.
 	Headers map[string]Value `yaml:"headers"`
 	Body    Body             `yaml:"body"`
-	// Response is "text", or "json" for a result that is data, too. The default is
+	// Response is "text", or "json" for a structured result. The default is
 	// json if the spec has an output schema, else text.
 	Response string `yaml:"response"`
 	// Redirects follows up to 5 redirects to the address's own host and to those
 	// under Allow, never from https to http. Without it a redirect is a failure.
 	Redirects bool `yaml:"redirects"`
-	// Allow are hosts as for [tool.Hosts]: those that are not public and may be
-	// reached, and those to which redirects may lead.
+	// Allow are hosts as for [tool.Hosts]: non-public hosts that may be called,
+	// and targets of redirects.
 	Allow []string `yaml:"allow"`
 	// Resolver resolves names; nil means the system's.
 	Resolver *net.Resolver `yaml:"-"`
 }
 
-// Value is a fixed text, or where an argument of the call goes.
+// Value is a fixed text, or a placeholder for an argument of the call.
 type Value struct {
 	Text string `yaml:"-"` // if there is no Arg
 	Arg  string `yaml:"arg"`
 
-	wrong string // what stood there instead
+	wrong string // the wrong YAML value
 }
 
 // UnmarshalYAML implements goccy's yaml.InterfaceUnmarshaler.
@@ -85,13 +86,13 @@ func (v *Value) UnmarshalYAML(decode func(any) error) error {
 	return nil
 }
 
-// Body says what is sent: nothing, all arguments as one JSON object ("json"), or
-// some of them (a list of names).
+// Body selects the request's body: nothing, all arguments as one JSON object
+// ("json"), or some of them (a list of names).
 type Body struct {
 	Whole  bool
 	Fields []string
 
-	wrong string // what stood there instead
+	wrong string // the wrong YAML value
 }
 
 // UnmarshalYAML implements goccy's yaml.InterfaceUnmarshaler.
@@ -117,10 +118,10 @@ type endpoint struct {
 	client    *http.Client
 	json      bool // the response is
 	limit     int64
-	repeating bool // the effect allows to run a call again
+	repeating bool // the effect class allows a retry
 }
 
-// New makes a tool. The error is [tool.Problems], with fields below "http".
+// New returns a tool. The error is [tool.Problems], with fields below "http".
 func New(spec events.ToolSpec, c Config) (tool.Tool, error) {
 	var p tool.Problems
 	spec.TimeoutMS = cmp.Or(spec.TimeoutMS, Timeout.Milliseconds())
@@ -147,16 +148,17 @@ func New(spec events.ToolSpec, c Config) (tool.Tool, error) {
 // Spec implements [tool.Tool].
 func (e *endpoint) Spec() events.ToolSpec { return e.spec }
 
-// inside refuses at once an address in numbers that no call could reach.
+// inside refuses a numeric address that no call could reach.
 func (e *endpoint) inside() error {
 	ip, err := netip.ParseAddr(e.template.base.Hostname())
 	if err != nil {
-		return nil // a name: judged by what it resolves to
+		return nil // a name: checked when it is resolved
 	}
 	return e.allow.Dial(netip.AddrPortFrom(ip, portOf(e.template.base)).String())
 }
 
-// redirect rules on a redirect: where it may lead and what goes along.
+// redirect checks the target of a redirect and removes headers that must not be
+// sent there.
 func (e *endpoint) redirect(req *http.Request, via []*http.Request) error {
 	if !e.config.Redirects {
 		return http.ErrUseLastResponse
@@ -176,7 +178,8 @@ func (e *endpoint) redirect(req *http.Request, via []*http.Request) error {
 		if same(e.template.base, r.URL) {
 			continue
 		}
-		// Once elsewhere, what is for the own origin stays away, also on a way back.
+		// After another origin, headers for the own origin are not sent any
+		// more, also if a redirect leads back.
 		for name := range e.config.Headers {
 			req.Header.Del(name)
 		}
@@ -185,18 +188,18 @@ func (e *endpoint) redirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// same reports whether two addresses have one origin.
+// same reports whether two addresses have the same origin.
 func same(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && hostOf(a) == hostOf(b) && portOf(a) == portOf(b)
 }
 
-// place writes an address without what may be secret.
+// place returns an address without parts that may be secret.
 func place(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
-// failure finds one of ours in an error of the HTTP client, whose own text holds
-// the whole address.
+// failure returns Parley's own error from an error of the HTTP client, whose
+// text contains the whole address.
 func failure(err error) (*tool.Failure, error) {
 	if f, ok := errors.AsType[*tool.Failure](err); ok {
 		return f, nil
