@@ -97,7 +97,7 @@ func (s *session) follows(ctx context.Context, g *gathered, c *sdk.ResourceLink)
 	}
 }
 
-// resource adds a resource: as an attachment, and, if inline is requested, its
+// resource adds a resource: as an attachment, and, if tell is set, its
 // text for the model up to a bound.
 func (g *gathered) resource(r *sdk.ResourceContents, tell bool) {
 	data := r.Blob
