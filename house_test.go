@@ -43,6 +43,7 @@ var mayImport = map[string]string{
 	"examples/weather":             "tool",
 	"examples/conformance":         "", // tests only
 	"deploy/keda":                  "", // tests only
+	"internal/host":                ". internal/broker internal/bus internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/policy",
 	"internal/doctor":              "internal/llm/catalog internal/mcp internal/bus internal/tool internal/policy internal/events",
 	"internal/orchestrator":        "internal/bus internal/policy internal/accumulator internal/topology internal/events",
 	"internal/jobs":                "internal/bus internal/topology internal/events",
@@ -90,10 +91,10 @@ var onlyImportedBy = map[string]string{
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",
 	"github.com/modelcontextprotocol/":      "internal/mcp",
-	module + "internal/broker":              "cmd/parley embedded internal/bench",
+	module + "internal/broker":              "embedded internal/bench internal/host",
 	module + "internal/bench":               "cmd/parley",
 	module + "internal/terminal":            "cmd/...",
-	module + "internal/daemon":              "cmd/... internal/daemon/... internal/bench embedded",
+	module + "internal/daemon":              "cmd/... internal/daemon/... internal/bench internal/host embedded",
 	module + "internal/llm/recording":       "internal/llm/recording/... internal/llm/conformance",
 	module + "internal/llm/anthropic":       "internal/llm/...",
 	module + "internal/llm/ollama":          "internal/llm/...",

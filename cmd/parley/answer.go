@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 )
 
 // standing is a conversation and its state, for the commands that change something.
@@ -15,7 +16,7 @@ type standing struct {
 }
 
 // on runs a command on a conversation that exists.
-func (a *app) on(ctx context.Context, id string, run func(s *session, c *standing) error) (err error) {
+func (a *app) on(ctx context.Context, id string, run func(s *host.Session, c *standing) error) (err error) {
 	if err := parley.CheckID(id); err != nil {
 		return err
 	}
@@ -35,8 +36,8 @@ func (a *app) on(ctx context.Context, id string, run func(s *session, c *standin
 }
 
 // submit publishes an input and returns its answer.
-func (s *session) submit(ctx context.Context, c *standing, input parley.Body) (*parley.InputAnswered, error) {
-	if s.server != nil {
+func submit(ctx context.Context, s *host.Session, c *standing, input parley.Body) (*parley.InputAnswered, error) {
+	if s.Embedded() {
 		if _, err := c.conv.Publish(ctx, input); err != nil {
 			return nil, err
 		}

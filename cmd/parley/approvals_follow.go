@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 )
 
-func (a *app) followApprovals(ctx context.Context, s *session, asJSON bool) error {
-	if s.server != nil {
+func (a *app) followApprovals(ctx context.Context, s *host.Session, asJSON bool) error {
+	if s.Embedded() {
 		return &parley.Error{Code: parley.CodeNoServer, Err: errors.New("nothing runs on this data directory, so nothing changes: start `parley up`, or leave --follow out")}
 	}
 	show := printChange

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 )
 
 // stopping is what cancel is told.
@@ -34,7 +35,7 @@ queued for the next one, and say what was found.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.on(cmd.Context(), args[0], func(s *session, at *standing) error { return c.run(cmd, s, at) })
+			return a.on(cmd.Context(), args[0], func(s *host.Session, at *standing) error { return c.run(cmd, s, at) })
 		},
 	}
 	f := cmd.Flags()
@@ -48,7 +49,7 @@ queued for the next one, and say what was found.`,
 	return cmd
 }
 
-func (c *stopping) run(cmd *cobra.Command, s *session, at *standing) error {
+func (c *stopping) run(cmd *cobra.Command, s *host.Session, at *standing) error {
 	asJSON, err := c.app.json()
 	if err != nil {
 		return err
@@ -65,10 +66,10 @@ func (c *stopping) run(cmd *cobra.Command, s *session, at *standing) error {
 	case c.all:
 		e.Scope = parley.ScopeAll
 	}
-	if s.server != nil && cmp.Or(at.State.Phase, parley.PhaseIdle) == parley.PhaseIdle && len(at.State.Queue) == 0 {
+	if s.Embedded() && cmp.Or(at.State.Phase, parley.PhaseIdle) == parley.PhaseIdle && len(at.State.Queue) == 0 {
 		return fmt.Errorf("no turn runs in conversation %s", at.conv.ID())
 	}
-	answer, err := s.submit(cmd.Context(), at, e)
+	answer, err := submit(cmd.Context(), s, at, e)
 	if err != nil {
 		return err
 	}

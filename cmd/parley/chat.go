@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -86,7 +87,7 @@ func (q *question) chatView() *people {
 
 // goOn begins with what the conversation waits for: it is shown, and whoever sits
 // at the terminal is asked.
-func (q *question) goOn(ctx context.Context, s *session) error {
+func (q *question) goOn(ctx context.Context, s *host.Session) error {
 	if q.fresh {
 		return nil
 	}

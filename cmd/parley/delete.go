@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 )
 
 // deleting is what delete is asked for.
@@ -79,10 +79,14 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 			return err
 		}
 	}
-	if err := c.app.anything(); err != nil {
+	h, err := c.app.host()
+	if err != nil {
 		return err
 	}
-	s, err := c.app.everything(ctx) // somebody has to decide it
+	if h.Empty() {
+		return &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("%w in %s", host.ErrNoData, h.Dir)}
+	}
+	s, err := h.JoinOrServe(ctx) // an orchestrator has to decide it
 	if err != nil {
 		return err
 	}
@@ -134,17 +138,6 @@ func count(n uint64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// anything reports as an error that there is nothing that could be deleted.
-func (a *app) anything() error {
-	if a.cfg.NATS.URL != "" {
-		return nil
-	}
-	if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
-		return &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("there are no conversations in %s", a.data)}
-	}
-	return nil
-}
-
 // confirm asks whether to go on.
 func (c *deleting) confirm(ids []string) error {
 	if len(ids) == 0 {
@@ -170,7 +163,7 @@ func (c *deleting) confirm(ids []string) error {
 }
 
 // one deletes a conversation and waits until it is done.
-func (c *deleting) one(ctx context.Context, s *session, id string) (*parley.ConversationDeleted, error) {
+func (c *deleting) one(ctx context.Context, s *host.Session, id string) (*parley.ConversationDeleted, error) {
 	late := fmt.Errorf("conversation %s is not deleted after %s: the request is in its log and is carried out when an orchestrator runs", id, c.wait)
 	waiting, stop := context.WithTimeoutCause(ctx, c.wait, late)
 	defer stop()

@@ -10,10 +10,10 @@ import (
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/daemon/llmworker"
 	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/doctor"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/policy"
 )
 
@@ -45,7 +45,11 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 	if err != nil {
 		return err
 	}
-	found := a.examine(ctx, fix)
+	h, err := a.host()
+	if err != nil {
+		return err
+	}
+	found := a.examine(ctx, h, fix)
 	failed := false
 	for _, f := range found {
 		failed = failed || !f.OK
@@ -74,7 +78,7 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 }
 
 // examine makes every check that can be made from here.
-func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
+func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Finding {
 	var found []doctor.Finding
 	note := func(check string, err error, says string) {
 		if err != nil {
@@ -94,20 +98,16 @@ func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
 			note("rules", err, "")
 		}
 	}
-	log, err := a.logger()
-	if err == nil {
-		_, x.Servers, err = toolworker.Toolbox(a.cfg, log)
-	}
-	if err != nil {
+	if _, x.Servers, err = toolworker.Toolbox(a.cfg, h.Log); err != nil {
 		note("tools-file", err, "")
 	}
-	s, err := a.client(ctx)
+	s, err := h.Connect(ctx)
 	if parley.CodeOf(err) == parley.CodeNotSetUp && fix {
-		if s, err = a.setUp(ctx); err == nil {
+		if s, err = h.JoinForRoles(ctx); err == nil {
 			found = append(found, doctor.Finding{Check: "set-up", OK: true, Says: "the streams exist", Fixed: "made the streams that were missing"})
 		}
 	}
-	if errors.Is(err, errNoData) {
+	if errors.Is(err, host.ErrNoData) {
 		err := doctor.Writable(a.data)
 		note("data", err, a.data+" is empty: `parley ask` or `parley up` fills it")
 		return found
@@ -117,25 +117,13 @@ func (a *app) examine(ctx context.Context, fix bool) []doctor.Finding {
 		return found
 	}
 	defer func() { _ = s.Close() }() // what was found is what counts
-	if s.bus == nil {
-		if s.bus, err = bus.Connect(ctx, bus.Config(s.config), nil); err != nil {
-			note("server", err, "")
-			return found
-		}
+	if x.Bus, err = s.Bus(ctx); err != nil {
+		note("server", err, "")
+		return found
 	}
-	x.Bus, x.Where, x.Alone = s.bus, s.where(), s.server != nil
+	x.Where, x.Alone = s.Server(), s.Embedded()
 	if a.cfg.NATS.URL == "" {
 		x.Dir = a.data
 	}
 	return append(found, x.Run(ctx)...)
-}
-
-// setUp connects to the server that is named or runs here and makes the streams.
-func (a *app) setUp(ctx context.Context) (*session, error) {
-	cfg := parley.Config(a.cfg.NATS)
-	if cfg.URL == "" {
-		cfg.URL = runningServer(a.data)
-	}
-	cfg.Name = "parley doctor " + daemon.Token(a.cfg.Name)
-	return a.roleSession(ctx, cfg)
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/daemon"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/mcp"
 )
 
@@ -180,7 +181,7 @@ func (m *mcpServer) serveHTTP(ctx context.Context, gateway *mcp.Gateway) error {
 
 // showcase is what of the workers' tools is served.
 type showcase struct {
-	s *session
+	s *host.Session
 	m *mcpServer
 
 	mu      sync.Mutex

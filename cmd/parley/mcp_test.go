@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// host is an MCP host that runs "parley mcp" and speaks to it line by line.
-type host struct {
+// mcpHost is an MCP host that runs "parley mcp" and speaks to it line by line.
+type mcpHost struct {
 	*testing.T
 	cmd  *exec.Cmd
 	in   io.WriteCloser
@@ -44,9 +44,9 @@ func parleyCommand(t *testing.T, data string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func startHost(t *testing.T, cmd *exec.Cmd) *host {
+func startHost(t *testing.T, cmd *exec.Cmd) *mcpHost {
 	t.Helper()
-	h := &host{T: t, cmd: cmd}
+	h := &mcpHost{T: t, cmd: cmd}
 	var err error
 	if h.in, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func startHost(t *testing.T, cmd *exec.Cmd) *host {
 	return h
 }
 
-func (h *host) send(m map[string]any) {
+func (h *mcpHost) send(m map[string]any) {
 	h.Helper()
 	m["jsonrpc"] = "2.0"
 	raw, err := json.Marshal(m)
@@ -80,13 +80,13 @@ func (h *host) send(m map[string]any) {
 	}
 }
 
-func (h *host) tell(method string, params any) {
+func (h *mcpHost) tell(method string, params any) {
 	h.Helper()
 	h.send(map[string]any{"method": method, "params": params})
 }
 
 // begin sends a request and does not wait for its answer.
-func (h *host) begin(method string, params any) (id int) {
+func (h *mcpHost) begin(method string, params any) (id int) {
 	h.Helper()
 	h.last++
 	h.send(map[string]any{"id": h.last, "method": method, "params": params})
@@ -94,7 +94,7 @@ func (h *host) begin(method string, params any) (id int) {
 }
 
 // next is the next message. Whatever else is on standard output is an error.
-func (h *host) next() message {
+func (h *mcpHost) next() message {
 	h.Helper()
 	if !h.out.Scan() {
 		h.Fatalf("the output ended: %v", h.out.Err())
@@ -109,7 +109,7 @@ func (h *host) next() message {
 	return m
 }
 
-func (h *host) ask(method string, params any) message {
+func (h *mcpHost) ask(method string, params any) message {
 	h.Helper()
 	id := h.begin(method, params)
 	for {
@@ -119,7 +119,7 @@ func (h *host) ask(method string, params any) message {
 	}
 }
 
-func (h *host) call(name string, arguments map[string]any) (text, status string) {
+func (h *mcpHost) call(name string, arguments map[string]any) (text, status string) {
 	h.Helper()
 	m := h.ask("tools/call", map[string]any{"name": name, "arguments": arguments, "_meta": map[string]any{"progressToken": "p"}})
 	var r struct {
@@ -137,7 +137,7 @@ type hint struct {
 	Annotations struct{ ReadOnlyHint, IdempotentHint bool }
 }
 
-func (h *host) tools() []hint {
+func (h *mcpHost) tools() []hint {
 	h.Helper()
 	var r struct{ Tools []hint }
 	if m := h.ask("tools/list", map[string]any{}); json.Unmarshal(m.Result, &r) != nil {
@@ -146,7 +146,7 @@ func (h *host) tools() []hint {
 	return r.Tools
 }
 
-func (h *host) names() string {
+func (h *mcpHost) names() string {
 	h.Helper()
 	var names []string
 	for _, t := range h.tools() {
@@ -157,7 +157,7 @@ func (h *host) names() string {
 }
 
 // changed waits until the server says that its tools have changed.
-func (h *host) changed() {
+func (h *mcpHost) changed() {
 	h.Helper()
 	for h.next().Method != "notifications/tools/list_changed" {
 		continue
@@ -165,7 +165,7 @@ func (h *host) changed() {
 }
 
 // leave closes the input: the server ends well, and says nothing more.
-func (h *host) leave() {
+func (h *mcpHost) leave() {
 	h.Helper()
 	if err := h.in.Close(); err != nil {
 		h.Fatal(err)

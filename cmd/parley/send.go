@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 )
 
 // sending is what send is told.
@@ -69,8 +70,8 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 	case c.refuse:
 		c.q.arrival = parley.ArrivalRefuse
 	}
-	return c.app.on(cmd.Context(), conversation, func(s *session, at *standing) error {
-		if c.follow && s.server == nil {
+	return c.app.on(cmd.Context(), conversation, func(s *host.Session, at *standing) error {
+		if c.follow && !s.Embedded() {
 			c.q.conversation, c.q.json = conversation, asJSON
 			end, err := c.q.turn(cmd.Context(), s, c.q.view(), text)
 			if err != nil {
@@ -78,7 +79,7 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 			}
 			return exitOf(end, false)
 		}
-		answer, err := s.submit(cmd.Context(), at, &parley.UserMessage{Text: text, Arrival: c.q.arrival, From: c.q.from})
+		answer, err := submit(cmd.Context(), s, at, &parley.UserMessage{Text: text, Arrival: c.q.arrival, From: c.q.from})
 		if err != nil {
 			return err
 		}

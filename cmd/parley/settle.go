@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/policy"
 )
 
 // open connects, finds out which model answers, says so, and settles what was
 // asked for.
-func (q *question) open(ctx context.Context) (*session, error) {
+func (q *question) open(ctx context.Context) (*host.Session, error) {
 	if err := q.check(); err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
@@ -26,8 +27,8 @@ func (q *question) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.rulesOnlyHere && s.roles == nil {
-		err = &exitError{exitUsage, fmt.Errorf("--rules is for the process that decides, and that one runs at %s already: give it to that `parley up` or orchestrator", s.where())}
+	if q.rulesOnlyHere && !s.RunsRoles() {
+		err = &exitError{exitUsage, fmt.Errorf("--rules is for the process that decides, and that one runs at %s already: give it to that `parley up` or orchestrator", s.Server())}
 	} else {
 		err = q.settle(ctx, s)
 	}
@@ -72,12 +73,12 @@ func (q *question) rules() []parley.Rule {
 }
 
 // settle tells the conversation what this command was told.
-func (q *question) settle(ctx context.Context, s *session) error {
+func (q *question) settle(ctx context.Context, s *host.Session) error {
 	var provider string
 	if len(q.app.cfg.Models) > 0 {
 		provider, _, _ = strings.Cut(q.app.cfg.Models[0], "/")
 	}
-	offers, err := s.offered(ctx, provider)
+	offers, err := offered(ctx, s, provider)
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (q *question) settle(ctx context.Context, s *session) error {
 }
 
 // model is the full name of the model that will answer, and why it is that one.
-func (q *question) model(s *session, offers []parley.Offer) (model, why string) {
+func (q *question) model(s *host.Session, offers []parley.Offer) (model, why string) {
 	if len(q.app.cfg.Models) > 0 {
 		model = q.app.cfg.Models[0]
 		if provider, rest, _ := strings.Cut(model, "/"); rest == "" {
@@ -128,4 +129,33 @@ func (q *question) model(s *session, offers []parley.Offer) (model, why string) 
 		}
 	}
 	return model, "the default of the workers at " + s.URL()
+}
+
+// offered is what workers offer; an error when nobody asks the provider, or,
+// when it is empty, any.
+func offered(ctx context.Context, s *host.Session, provider string) ([]parley.Offer, error) {
+	offers, found, err := s.AwaitOffers(ctx, func(offers []parley.Offer) bool {
+		return slices.ContainsFunc(offers, func(o parley.Offer) bool { return o.Kind == "llm" && (provider == "" || o.Name == provider) })
+	})
+	if err != nil || found {
+		return offers, err
+	}
+	if err := s.Writable(ctx); err != nil {
+		return nil, err
+	}
+	return nil, unserved(s, provider, offers)
+}
+
+// unserved says that a question would wait for a worker that is not there.
+func unserved(s *host.Session, provider string, offers []parley.Offer) error {
+	var routes []string
+	for _, o := range offers {
+		if o.Kind == "llm" && !slices.Contains(routes, o.Name) {
+			routes = append(routes, o.Name)
+		}
+	}
+	if len(routes) == 0 {
+		return &parley.Error{Code: parley.CodeNoWorker, Err: fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.Server(), s.Server())}
+	}
+	return &exitError{exitUsage, fmt.Errorf("no worker asks %q; the workers ask %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "))}
 }

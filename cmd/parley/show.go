@@ -72,12 +72,12 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	})
 	switch {
 	case one.result != "":
-		return s.printResult(ctx, messages, one.result)
+		return printResult(ctx, s.Client, messages, one.result)
 	case one.attachment != "":
-		return s.printAttachment(ctx, messages, one.attachment)
+		return printAttachment(ctx, s.Client, messages, one.attachment)
 	}
 	if full {
-		if err := s.fetchWhole(ctx, messages); err != nil {
+		if err := fetchWhole(ctx, s.Client, messages); err != nil {
 			return err
 		}
 	}

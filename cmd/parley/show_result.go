@@ -12,14 +12,14 @@ import (
 
 // fetchWhole puts whole results in the place of those of which a message holds
 // the beginning.
-func (s *session) fetchWhole(ctx context.Context, messages []parley.Message) error {
+func fetchWhole(ctx context.Context, c *parley.Client, messages []parley.Message) error {
 	for i := range messages {
 		for j := range messages[i].Parts {
 			p := &messages[i].Parts[j]
 			if p.Object == nil {
 				continue
 			}
-			whole, err := s.Fetch(ctx, p.Object)
+			whole, err := c.Fetch(ctx, p.Object)
 			if err != nil {
 				return err
 			}
@@ -33,7 +33,7 @@ func (s *session) fetchWhole(ctx context.Context, messages []parley.Message) err
 type only struct{ result, attachment string }
 
 // printAttachment writes the bytes of one attachment and nothing else.
-func (s *session) printAttachment(ctx context.Context, messages []parley.Message, name string) error {
+func printAttachment(ctx context.Context, c *parley.Client, messages []parley.Message, name string) error {
 	var found []parley.Attachment
 	for _, m := range messages {
 		for _, p := range m.Parts {
@@ -54,7 +54,7 @@ func (s *session) printAttachment(ctx context.Context, messages []parley.Message
 		}
 		return &exitError{exitUsage, fmt.Errorf("%d attachments are called %q: name one by its object: %s", len(found), name, strings.Join(objects, ", "))}
 	}
-	data, err := s.Fetch(ctx, found[0].Object)
+	data, err := c.Fetch(ctx, found[0].Object)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func printBytes(data []byte) error {
 
 // printResult prints the whole result of one call, named by its id or by the end
 // or beginning of it, and nothing else.
-func (s *session) printResult(ctx context.Context, messages []parley.Message, call string) error {
+func printResult(ctx context.Context, c *parley.Client, messages []parley.Message, call string) error {
 	var found []parley.Part
 	for _, m := range messages {
 		for _, p := range m.Parts {
@@ -93,7 +93,7 @@ func (s *session) printResult(ctx context.Context, messages []parley.Message, ca
 	}
 	text := []byte(found[0].Text)
 	if o := found[0].Object; o != nil {
-		whole, err := s.Fetch(ctx, o)
+		whole, err := c.Fetch(ctx, o)
 		if err != nil {
 			return err
 		}

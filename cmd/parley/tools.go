@@ -58,7 +58,7 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	offers, err := s.offersOf(ctx, name)
+	offers, err := offersOf(ctx, s.Client, name)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	i := slices.IndexFunc(all, func(t parley.Tool) bool { return t.Name == name })
 	switch {
 	case i < 0:
-		return parley.NoSuchTool(name, s.where(), offers)
+		return parley.NoSuchTool(name, s.Server(), offers)
 	case asJSON:
 		return printJSON(all[i])
 	}
@@ -82,8 +82,8 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 // offersOf lists what is offered. A tool that is asked for by name is waited for
 // a moment, as its worker can fall out of a list that is read while it repeats its
 // announcement.
-func (s *session) offersOf(ctx context.Context, name string) ([]parley.Offer, error) {
-	offers, _, err := s.AwaitOffers(ctx, func(offers []parley.Offer) bool { return name == "" || parley.SpecOf(offers, name) != nil })
+func offersOf(ctx context.Context, c *parley.Client, name string) ([]parley.Offer, error) {
+	offers, _, err := c.AwaitOffers(ctx, func(offers []parley.Offer) bool { return name == "" || parley.SpecOf(offers, name) != nil })
 	return offers, err
 }
 
@@ -206,11 +206,11 @@ func (a *app) completeTool(cmd *cobra.Command, args []string, _ string) ([]strin
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
 	defer cancel()
-	log, err := a.logger()
+	h, err := a.host()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	s, err := a.join(ctx, log)
+	s, err := h.Join(ctx)
 	if s == nil || err != nil {
 		return nil, cobra.ShellCompDirectiveError // what could be served here takes too long to start
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/terminal"
 	"github.com/parleybus/parley/internal/tool"
 )
@@ -81,13 +82,13 @@ func (c *toolCall) run(ctx context.Context, name, raw string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	offers, err := s.offersOf(ctx, name)
+	offers, err := offersOf(ctx, s.Client, name)
 	if err != nil {
 		return err
 	}
 	spec := parley.SpecOf(offers, name)
 	if spec == nil {
-		return parley.NoSuchTool(name, s.where(), offers)
+		return parley.NoSuchTool(name, s.Server(), offers)
 	}
 	if err := checkArguments(*spec, raw); err != nil {
 		return err
@@ -128,7 +129,7 @@ func checkArguments(spec parley.ToolSpec, raw string) error {
 }
 
 // call runs the call, and shows what the tool prints on its way.
-func (c *toolCall) call(ctx context.Context, s *session, spec parley.ToolSpec, raw string) (*parley.ToolResult, error) {
+func (c *toolCall) call(ctx context.Context, s *host.Session, spec parley.ToolSpec, raw string) (*parley.ToolResult, error) {
 	late := fmt.Errorf("the call of %s was cancelled: it had not ended after %s; --timeout gives it longer", spec.Name, c.timeout)
 	timed, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
 	defer cancel()

@@ -20,8 +20,14 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
+// member is connected with the permissions of a role.
+type member struct {
+	*parley.Client
+	bus *bus.Bus
+}
+
 // governed is a server whose users have the permissions of roles.
-func governed(t *testing.T, roles ...topology.Role) func(topology.Role) *session {
+func governed(t *testing.T, roles ...topology.Role) func(topology.Role) member {
 	t.Helper()
 	opts := &server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()}
 	for _, r := range roles {
@@ -38,7 +44,7 @@ func governed(t *testing.T, roles ...topology.Role) func(topology.Role) *session
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the NATS server is not ready")
 	}
-	return func(r topology.Role) *session {
+	return func(r topology.Role) member {
 		t.Helper()
 		var plan *topology.Plan
 		if r == topology.Admin {
@@ -55,12 +61,12 @@ func governed(t *testing.T, roles ...topology.Role) func(topology.Role) *session
 			t.Fatalf("%s: %v", r, err)
 		}
 		t.Cleanup(c.Close)
-		return &session{Client: c, bus: b, stop: func() {}}
+		return member{c, b}
 	}
 }
 
 // serveTools runs a tool-worker until the test ends.
-func serveTools(t *testing.T, s *session) {
+func serveTools(t *testing.T, s member) {
 	t.Helper()
 	tools, err := tool.Builtins(tool.Config{})
 	if err != nil {
@@ -95,7 +101,7 @@ func TestWithThePermissionsOf(t *testing.T) {
 		if _, err := s.Queues(t.Context()); err != nil {
 			t.Error(err)
 		}
-		offers, err := s.offersOf(t.Context(), "calculate")
+		offers, err := offersOf(t.Context(), s.Client, "calculate")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +114,7 @@ func TestWithThePermissionsOf(t *testing.T) {
 	t.Run("an app top shows what may be read, and says what may not", func(t *testing.T) {
 		s := as(topology.App)
 		ctx, stop := context.WithCancel(t.Context())
-		o, known, ended := newObserver(s), make(chan struct{}), make(chan struct{})
+		o, known, ended := newObserver(s.Client, s.URL()), make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(ended)
 			o.follow(ctx, slog.New(slog.DiscardHandler), sync.OnceFunc(func() { close(known) }))

@@ -70,7 +70,7 @@ func (a *app) top(ctx context.Context, once bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if s.server != nil {
+	if s.Embedded() {
 		return &parley.Error{Code: parley.CodeNoServer, Err: errors.New("nothing runs on this data directory, so there is nothing to watch: start `parley up`, or set NATS_URL")}
 	}
 	log, err := a.logger()
@@ -80,7 +80,7 @@ func (a *app) top(ctx context.Context, once bool) (err error) {
 	g, run := errgroup.WithContext(ctx)
 	run, done := context.WithCancel(run)
 	defer done()
-	o, known := newObserver(s), make(chan struct{})
+	o, known := newObserver(s.Client, s.Server()), make(chan struct{})
 	g.Go(func() error { o.follow(run, log, sync.OnceFunc(func() { close(known) })); return nil })
 	g.Go(func() error {
 		defer done()

@@ -65,7 +65,7 @@ type shardFrame struct {
 
 // observer looks at a deployment again and again.
 type observer struct {
-	s      *session
+	s      *parley.Client
 	server string
 	began  time.Time
 	seen   map[string]time.Time // since when, by worker
@@ -79,8 +79,8 @@ type observer struct {
 	owners  map[int]string
 }
 
-func newObserver(s *session) *observer {
-	o := &observer{s: s, server: s.where(), began: time.Now(),
+func newObserver(s *parley.Client, server string) *observer {
+	o := &observer{s: s, server: server, began: time.Now(),
 		seen: map[string]time.Time{}, next: map[string]time.Time{}, problem: map[string]string{}, owners: map[int]string{}}
 	for shard := range s.Shards() {
 		o.last.Shards = append(o.last.Shards, shardFrame{Shard: shard})

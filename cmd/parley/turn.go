@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 )
 
 // errRests says that a turn is left while it waits.
@@ -30,7 +31,7 @@ type shownTurn struct {
 
 // turn says something and shows what comes of it until its turn has ended. The
 // end is nil when a chat goes on while the turn waits.
-func (q *question) turn(ctx context.Context, s *session, v view, text string) (*parley.TurnEnded, error) {
+func (q *question) turn(ctx context.Context, s *host.Session, v view, text string) (*parley.TurnEnded, error) {
 	var before parley.Standing
 	conv := s.Conversation(q.conversation)
 	if !q.fresh {
@@ -65,7 +66,7 @@ func (q *question) turn(ctx context.Context, s *session, v view, text string) (*
 }
 
 // watch shows the turn until it has ended. before is what waited before.
-func (t *shownTurn) watch(ctx context.Context, s *session, from parley.From, before parley.Standing) (*parley.TurnEnded, error) {
+func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From, before parley.Standing) (*parley.TurnEnded, error) {
 	q := t.q
 	interrupts := make(chan os.Signal, 2)
 	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
@@ -158,7 +159,7 @@ func (t *shownTurn) note(body parley.Body) {
 }
 
 // interrupted turns the first interrupt into a Cancel, the second into leaving.
-func (t *shownTurn) interrupted(ctx context.Context, s *session, interrupts <-chan os.Signal, leave context.CancelCauseFunc) {
+func (t *shownTurn) interrupted(ctx context.Context, s *host.Session, interrupts <-chan os.Signal, leave context.CancelCauseFunc) {
 	for n := 0; ; {
 		select {
 		case <-ctx.Done():

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -16,9 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley"
-	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/daemon/llmworker"
+	"github.com/parleybus/parley/internal/host"
 )
 
 // deployment is what up is told.
@@ -63,20 +62,26 @@ func (u *deployment) wants(role string) bool {
 	return len(u.only) == 0 || slices.Contains(u.only, role)
 }
 
-func (u *deployment) count(role string) (int, error) {
-	v, ok := u.replicas[role]
-	if !ok {
-		return 1, nil
+// counts says how many of each role run.
+func (u *deployment) counts() (map[string]int, error) {
+	counts := map[string]int{}
+	for _, role := range roleNames[1:] { // there is one broker
+		n := 1
+		if v, ok := u.replicas[role]; ok {
+			var err error
+			if n, err = strconv.Atoi(v); err != nil || n < 1 || n > 100 {
+				return nil, &exitError{exitUsage, fmt.Errorf("--replicas %s=%s must be a number from 1 to 100", role, v)}
+			}
+		}
+		if u.wants(role) {
+			counts[role] = n
+		}
 	}
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > 100 {
-		return 0, &exitError{exitUsage, fmt.Errorf("--replicas %s=%s must be a number from 1 to 100", role, v)}
-	}
-	return n, nil
+	return counts, nil
 }
 
 func (u *deployment) check() error {
-	for _, names := range [][]string{u.only, keys(u.replicas)} {
+	for _, names := range [][]string{u.only, slices.Sorted(maps.Keys(u.replicas))} {
 		for _, name := range names {
 			if !slices.Contains(roleNames[:], name) {
 				return &exitError{exitUsage, fmt.Errorf("there is no role %q; the roles are %s", name, strings.Join(roleNames[:], ", "))}
@@ -89,35 +94,31 @@ func (u *deployment) check() error {
 	return nil
 }
 
-func keys(m map[string]string) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
-}
-
 func (u *deployment) run(ctx context.Context, portGiven bool) (err error) {
 	if err := u.check(); err != nil {
 		return err
 	}
 	ctx, stop := daemon.Signals(ctx)
 	defer stop()
-	log, err := u.app.logger()
+	h, err := u.app.host()
 	if err != nil {
 		return err
 	}
-	s, err := u.open(ctx, log, portGiven)
+	counts, err := u.counts()
+	if err != nil {
+		return err
+	}
+	s, err := u.open(ctx, h, portGiven)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	health := daemon.NewHealth()
-	roles, err := u.roles(ctx, s, log)
+	roles, models, err := h.Roles(ctx, health, counts)
 	if err != nil {
 		return err
 	}
+	s.Models = models
 	health.Ready(func() error {
 		if !s.Connected() {
 			return errors.New("not connected to NATS")
@@ -128,93 +129,33 @@ func (u *deployment) run(ctx context.Context, portGiven bool) (err error) {
 	defer context.AfterFunc(ctx, health.Draining)()
 	if http := u.app.cfg.HTTP; http != "" {
 		g.Go(func() error {
-			return health.Serve(run, http, func(a net.Addr) { log.Info("health and metrics", "address", a.String()) })
+			return health.Serve(run, http, func(a net.Addr) { h.Log.Info("health and metrics", "address", a.String()) })
 		})
 	}
 	g.Go(func() error {
-		return daemon.RunRoles(run, s.bus, append([]daemon.Role{daemon.Keeper(health)}, roles...), func() { u.banner(run, s) })
+		return s.Run(run, roles, func() { u.banner(run, s) })
 	})
 	return g.Wait()
 }
 
 // open starts the server, or connects to the one that is named.
-func (u *deployment) open(ctx context.Context, log *slog.Logger, portGiven bool) (*session, error) {
-	a := u.app
-	if !u.wants("broker") || a.cfg.NATS.URL != "" {
+func (u *deployment) open(ctx context.Context, h *host.Host, portGiven bool) (*host.Session, error) {
+	if !u.wants("broker") || h.Config.NATS.URL != "" {
 		if slices.Contains(u.only, "broker") {
 			return nil, &exitError{exitUsage, errors.New("NATS_URL names a server, and --only broker would start another: unset one of them")}
 		}
-		cfg := parley.Config(a.cfg.NATS)
-		if cfg.URL == "" {
-			if cfg.URL = runningServer(a.data); cfg.URL == "" {
-				return nil, &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("no server runs on %s: start one with `parley up --only broker`, or set NATS_URL", a.data)}
-			}
-			cfg.Dial = a.dial
-		}
-		cfg.Name, cfg.Log = "parley up "+a.cfg.Name, log
-		s, err := a.roleSession(ctx, cfg)
-		if err != nil {
-			return nil, &parley.Error{Code: parley.CodeNoServer, Err: err}
-		}
-		return s, nil
+		h.Connection = "parley up " + h.Config.Name
+		return h.JoinForRoles(ctx)
 	}
-	if url := runningServer(a.data); url != "" {
-		return nil, fmt.Errorf("a server runs on %s already, at %s: use it, stop it, or give another --data", a.data, url)
+	ports := []int{u.port}
+	if !portGiven {
+		ports = append(ports, 0)
 	}
-	s, err := a.embed(ctx, log, u.port)
-	if errors.Is(err, broker.ErrPort) && !portGiven {
-		// Nobody asked for this very port.
-		s, err = a.embed(ctx, log, 0)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := rememberServer(a.data, s.server.URL()); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
-// roles are the roles that were asked for; workers first, so that the
-// orchestrator knows them when it begins.
-func (u *deployment) roles(ctx context.Context, s *session, log *slog.Logger) ([]daemon.Role, error) {
-	a := u.app
-	models, err := llmworker.Catalog(ctx, a.cfg)
-	if err != nil {
-		return nil, &exitError{exitUsage, err}
-	}
-	s.Models = models
-	if u.wants("orchestrator") {
-		if err := a.checkRules(); err != nil {
-			return nil, err
-		}
-	}
-	var roles []daemon.Role
-	for _, role := range []string{"tool-worker", "llm-worker", "orchestrator"} {
-		n, err := u.count(role)
-		if err != nil {
-			return nil, err
-		}
-		for i := range n {
-			if !u.wants(role) {
-				break
-			}
-			cfg := a.cfg
-			if n > 1 {
-				cfg.Name = fmt.Sprintf("%s-%d", a.cfg.Name, i+1)
-			}
-			r, err := a.role(role, cfg, log, models)
-			if err != nil {
-				return nil, err
-			}
-			roles = append(roles, r)
-		}
-	}
-	return roles, nil
+	return h.Start(ctx, ports...)
 }
 
 // banner says what runs and what to do next.
-func (u *deployment) banner(ctx context.Context, s *session) {
+func (u *deployment) banner(ctx context.Context, s *host.Session) {
 	p := profile()
 	say := func(name, value, note string) {
 		line := fmt.Sprintf("  %-12s %s", name, value)
@@ -228,11 +169,9 @@ func (u *deployment) banner(ctx context.Context, s *session) {
 		fmt.Fprintln(os.Stdout, line)
 	}
 	fmt.Fprintf(os.Stdout, "Parley %s\n\n", daemon.Version)
-	nats := s.URL()
-	if s.server != nil {
-		nats = s.server.URL()
+	if nats := s.Server(); s.Embedded() {
 		say("server", nats, "(embedded, this machine only)")
-		say("data", s.dir, "")
+		say("data", u.app.data, "")
 	} else {
 		say("server", nats, "")
 	}
@@ -253,7 +192,7 @@ func (u *deployment) banner(ctx context.Context, s *session) {
 	say("tools", cmp.Or(strings.Join(tools, ", "), "none yet"), "")
 	next := `parley ask "What time is it in Oslo, and what is 17% of 2,340?"`
 	if u.app.data != dataDir() {
-		next = "NATS_URL=" + nats + " " + next
+		next = "NATS_URL=" + s.Server() + " " + next
 	}
 	fmt.Fprintf(os.Stdout, "\nNext, in another terminal:\n\n  %s\n\nCtrl-C stops everything; the data stays.\n", next)
 }

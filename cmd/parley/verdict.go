@@ -13,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -120,7 +121,7 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 			return &exitError{exitUsage, fmt.Errorf("--arguments: %w", err)}
 		}
 	}
-	return r.app.on(ctx, conversation, func(s *session, c *standing) error {
+	return r.app.on(ctx, conversation, func(s *host.Session, c *standing) error {
 		chosen, err := r.choose(c, words)
 		if err != nil {
 			return err
@@ -135,7 +136,7 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 			}
 			v.Calls = append(v.Calls, one)
 		}
-		answer, err := s.submit(ctx, c, v)
+		answer, err := submit(ctx, s, c, v)
 		if err != nil {
 			return err
 		}

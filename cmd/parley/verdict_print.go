@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 )
 
 // print says what became of a verdict, call by call, and makes an error of what
@@ -88,7 +89,7 @@ or an end of them, or the tool's name) or all. Calls that run already go on.
 			if err != nil {
 				return err
 			}
-			return a.on(cmd.Context(), args[0], func(s *session, c *standing) error {
+			return a.on(cmd.Context(), args[0], func(s *host.Session, c *standing) error {
 				v := &parley.Verdict{Verdict: parley.RulingRevoke, From: from}
 				for _, word := range args[1:] {
 					id, err := pick(word, c.State.Grants, func(g parley.Grant) (string, string) { return g.ID, g.Tool })
@@ -97,7 +98,7 @@ or an end of them, or the tool's name) or all. Calls that run already go on.
 					}
 					v.Grants = append(v.Grants, id)
 				}
-				answer, err := s.submit(cmd.Context(), c, v)
+				answer, err := submit(cmd.Context(), s, c, v)
 				if err != nil {
 					return err
 				}
