@@ -27,7 +27,7 @@ const module = "github.com/parleybus/parley/"
 // worker -> jobs -> bus llm tool policy -> accumulator topology -> events.
 var mayImport = map[string]string{
 	".":                            "internal/bus internal/accumulator internal/topology internal/events",
-	"embedded":                     ". model tool internal/broker internal/bus internal/daemon/...",
+	"embedded":                     ". model tool internal/host internal/bus internal/daemon",
 	"hook":                         ". internal/bus internal/events",
 	"model":                        ". internal/bus internal/llm internal/topology internal/worker internal/events",
 	"cmd/parley":                   ". internal/...",
@@ -85,13 +85,13 @@ var mayImport = map[string]string{
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
-	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/broker/... internal/bench . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/ThreeDotsLabs/watermill":    "internal/jobs/...",
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",
 	"github.com/modelcontextprotocol/":      "internal/mcp",
-	module + "internal/broker":              "embedded internal/bench internal/host",
+	module + "internal/broker":              "internal/bench internal/host",
 	module + "internal/bench":               "cmd/parley",
 	module + "internal/terminal":            "cmd/...",
 	module + "internal/daemon":              "cmd/... internal/daemon/... internal/bench internal/host embedded",

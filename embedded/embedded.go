@@ -25,12 +25,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley"
-	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/daemon/llmworker"
-	"github.com/parleybus/parley/internal/daemon/orchestrator"
-	"github.com/parleybus/parley/internal/daemon/toolworker"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/model"
 	"github.com/parleybus/parley/tool"
 )
@@ -63,10 +60,10 @@ type Options struct {
 // Parley is a running deployment and a client of it.
 type Parley struct {
 	*parley.Client
-	server *broker.Broker
-	stop   context.CancelFunc
-	roles  *errgroup.Group
-	remove string // temporary directory
+	session *host.Session
+	stop    context.CancelFunc
+	own     errgroup.Group // serves tools and models that were given
+	remove  string         // temporary directory
 }
 
 // Start starts a deployment and returns when it answers: the streams exist, and all
@@ -75,7 +72,7 @@ func Start(ctx context.Context, o Options) (*Parley, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Parley{stop: func() {}, roles: new(errgroup.Group)}
+	p := &Parley{stop: func() {}}
 	if err := p.start(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded deployment: %w", err), p.Close())
 	}
@@ -95,20 +92,26 @@ func (p *Parley) start(ctx context.Context, o Options) error {
 		return err
 	}
 	cfg.Rules = cmp.Or(o.Rules, cfg.Rules)
-	if p.server, err = broker.Start(broker.Config{Dir: o.Dir, Port: port(o.Port), SyncAlways: o.SyncAlways, Log: o.Log}); err != nil {
+	h := &host.Host{Dir: o.Dir, Config: cfg, Connection: "parley embedded", SyncAlways: o.SyncAlways, Log: o.Log}
+	if p.session, err = h.Embed(ctx, port(o.Port)); err != nil {
 		return err
 	}
-	b, err := bus.Connect(ctx, bus.Config{Name: "parley embedded", Log: o.Log}.InProcess(p.server.InProcess()), &cfg.Plan)
+	p.Client = p.session.Client
+	counts := map[string]int{"orchestrator": 1}
+	if !o.NoBuiltins {
+		counts["tool-worker"] = 1
+	}
+	if len(o.Models) == 0 {
+		counts["llm-worker"] = 1
+	}
+	roles, _, err := h.Roles(ctx, nil, counts)
 	if err != nil {
 		return err
 	}
-	if err := p.run(ctx, o, cfg, b); err != nil {
+	if err := p.session.Begin(ctx, roles); err != nil {
 		return err
 	}
-	connection := parley.Config{Name: "parley embedded client", Log: o.Log, Options: p.Options()}
-	if p.Client, err = parley.Connect(ctx, connection); err != nil {
-		return err
-	}
+	p.serve(ctx, o)
 	return p.offered(ctx, o)
 }
 
@@ -123,31 +126,12 @@ func port(wanted int) int {
 	return wanted
 }
 
-// run starts the roles. They run until p.stop, and close b then.
-func (p *Parley) run(ctx context.Context, o Options, cfg daemon.Config, b *bus.Bus) error {
-	// The owners of before died with their server.
-	if err := b.BreakLeases(ctx); err != nil {
-		b.Close()
-		return err
-	}
-	roles, err := roles(ctx, o, cfg)
-	if err != nil {
-		b.Close()
-		return err
-	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stop = stop
-	started, ended := make(chan struct{}), make(chan error, 1)
-	p.roles.Go(func() error {
-		defer b.Close()
-		err := daemon.RunRoles(running, b, roles, func() { close(started) })
-		ended <- err
-		return err
-	})
-	inProcess := p.Options()
+// serve serves the tools and models that were given until p.stop.
+func (p *Parley) serve(ctx context.Context, o Options) {
+	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if len(o.Tools) > 0 {
-		p.roles.Go(func() error {
-			return tool.Server{Options: inProcess, Log: o.Log}.Serve(running, o.Tools...)
+		p.own.Go(func() error {
+			return tool.Server{Options: p.Options(), Log: o.Log}.Serve(ctx, o.Tools...)
 		})
 	}
 	if len(o.Models) > 0 {
@@ -155,37 +139,10 @@ func (p *Parley) run(ctx context.Context, o Options, cfg daemon.Config, b *bus.B
 		if !slices.ContainsFunc(models, func(s model.Served) bool { return s.Default }) {
 			models[0].Default = true
 		}
-		p.roles.Go(func() error {
-			return model.Serve(running, parley.Config{Options: inProcess, Log: o.Log}, models...)
+		p.own.Go(func() error {
+			return model.Serve(ctx, parley.Config{Options: p.Options(), Log: o.Log}, models...)
 		})
 	}
-	select {
-	case <-started:
-		return nil
-	case err := <-ended:
-		return err
-	}
-}
-
-// roles puts the roles together; those that announce something come first, so that
-// the orchestrator knows them when it starts.
-func roles(ctx context.Context, o Options, cfg daemon.Config) ([]daemon.Role, error) {
-	all := []daemon.Role{daemon.Keeper(nil)}
-	if !o.NoBuiltins {
-		tools, servers, err := toolworker.Toolbox(cfg, o.Log)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, toolworker.Role(cfg, o.Log, tools, servers, nil))
-	}
-	if len(o.Models) == 0 {
-		models, err := llmworker.Catalog(ctx, cfg)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, llmworker.Role(cfg, o.Log, models, nil))
-	}
-	return append(all, orchestrator.Role(cfg, o.Log, nil, nil)), nil
 }
 
 // offered waits until everything that was given is offered.
@@ -212,22 +169,19 @@ func (p *Parley) offered(ctx context.Context, o Options) error {
 }
 
 // Server is the URL of the server for other programs; empty when it listens nowhere.
-func (p *Parley) Server() string { return p.server.URL() }
+func (p *Parley) Server() string { return p.session.Address() }
 
 // Options connect other parts of this program to the server without a socket: give
 // them to [tool.Server] or [parley.Config].
-func (p *Parley) Options() []nats.Option { return []nats.Option{p.server.InProcess()} }
+func (p *Parley) Options() []nats.Option { return p.session.Options() }
 
 // Close stops the roles, which hand their jobs back, then the client and the server.
 // Turns that were running continue at the next Start on the same directory.
 func (p *Parley) Close() error {
 	p.stop()
-	err := p.roles.Wait()
-	if p.Client != nil {
-		p.Client.Close()
-	}
-	if p.server != nil {
-		err = errors.Join(err, p.server.Stop())
+	err := p.own.Wait()
+	if p.session != nil {
+		err = errors.Join(err, p.session.Close())
 	}
 	if p.remove != "" {
 		err = errors.Join(err, os.RemoveAll(p.remove))

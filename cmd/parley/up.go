@@ -185,7 +185,7 @@ func (u *deployment) banner(ctx context.Context, s *host.Session) {
 			tools = append(tools, t.Name)
 		}
 	}
-	if s.Models != nil && u.wants("llm-worker") {
+	if s.Models != nil {
 		say("model", s.Models.Default, "("+s.Models.Why+")")
 	}
 	say("models", cmp.Or(strings.Join(models, ", "), "none yet"), "")

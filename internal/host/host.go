@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
@@ -70,6 +72,14 @@ func (s *Session) Server() string {
 	}
 	return s.URL()
 }
+
+// Address is the URL of the server in this process for others; empty when it listens
+// nowhere. [Session.Embedded] must hold.
+func (s *Session) Address() string { return s.server.URL() }
+
+// Options connect other parts of this process to its server without a socket.
+// [Session.Embedded] must hold.
+func (s *Session) Options() []nats.Option { return []nats.Option{s.server.InProcess()} }
 
 // Bus returns the connection of the roles, and connects one if there is none. It is
 // closed with the session.

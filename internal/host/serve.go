@@ -103,11 +103,15 @@ func (h *Host) serve(ctx context.Context, ports ...int) (*Session, error) {
 }
 
 // Roles returns roles, as many of each as counts says by name (tool-worker,
-// llm-worker, orchestrator), and the models that are configured. Workers come first,
-// so that the orchestrator knows what they offer when it starts. It fails with
-// [parley.CodeInvalid] for a configuration that cannot be used. health may be nil.
+// llm-worker, orchestrator), and the models of an llm-worker; nil without one. Workers
+// come first, so that the orchestrator knows what they offer when it starts. It fails
+// with [parley.CodeInvalid] for a configuration that cannot be used. health may be nil.
 func (h *Host) Roles(ctx context.Context, health *daemon.Health, counts map[string]int) ([]daemon.Role, *catalog.Catalog, error) {
-	models, err := llmworker.Catalog(ctx, h.Config)
+	var models *catalog.Catalog
+	var err error
+	if counts["llm-worker"] > 0 {
+		models, err = llmworker.Catalog(ctx, h.Config)
+	}
 	if err == nil && counts["orchestrator"] > 0 && h.Config.Rules != "" {
 		_, err = policy.Load(h.Config.Rules)
 	}
