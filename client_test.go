@@ -262,3 +262,31 @@ func TestFollowedOffersShowWhoComesAndGoes(t *testing.T) {
 	}
 	t.Fatal("the iteration ended")
 }
+
+func TestTheDeploymentIsFollowed(t *testing.T) {
+	p := start(t, echo, transfer(make(chan string, 1)))
+	d, err := p.Deployment(t.Context())
+	if err != nil || len(d.Shards) != 1 || len(d.Workers) != 2 || d.Server != p.URL() || len(d.Problems) > 0 {
+		t.Errorf("the deployment is %+v, %v", d, err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	states := 0
+	for d, err := range p.FollowDeployment(ctx, 50*time.Millisecond) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if states++; states == 1 {
+			if len(d.Workers) != 2 || !d.Workers[0].Before || d.Shards[0].Owner == "" || d.Messages != 0 {
+				t.Errorf("the first state is %+v", d)
+			}
+			if _, err := p.Conversation(parley.NewID()).Publish(ctx, &parley.Settings{System: "Be brief."}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d.Messages > 0 && d.Shards[0].End > 0 {
+			return
+		}
+	}
+	t.Error("messages are not counted")
+}

@@ -3,8 +3,10 @@ package parley
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 )
@@ -15,17 +17,50 @@ type Queue = bus.QueueInfo
 
 // Deployment is the state of a deployment.
 type Deployment struct {
-	// Server is the URL of the NATS server.
-	Server string `json:"server"`
-	// Shards is the number of shards; Owners are the orchestrators that own them. A
-	// shard without an owner decides nothing until one takes it.
-	Shards int            `json:"shards"`
-	Owners map[int]string `json:"owners"`
-	// Queues are those that hold jobs or have workers, Offers what workers serve.
-	Queues []Queue `json:"queues"`
-	Offers []Offer `json:"offers"`
+	Time   time.Time `json:"time"`
+	Server string    `json:"server"` // URL of the NATS server
+	// Messages is the number of messages per second of all conversations together,
+	// since the last state of [Client.FollowDeployment]; 0 in the first.
+	Messages float64 `json:"messages_per_second"`
 	// Waiting counts the conversations that wait for somebody.
 	Waiting int `json:"waiting"`
+	// Queues are those that hold jobs or have workers, by kind and name.
+	Queues  []QueueState  `json:"queues"`
+	Workers []WorkerState `json:"workers"` // by name
+	Shards  []ShardState  `json:"shards"`
+	// Problems say what could not be read, and why. What they name is as it was read
+	// last.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// QueueState is the state of a queue and the number of workers that serve it.
+type QueueState struct {
+	Queue
+	Workers int `json:"workers"`
+}
+
+// WorkerState is a worker and what it serves.
+type WorkerState struct {
+	Name   string   `json:"name"`
+	Routes []string `json:"routes,omitempty"`
+	Tools  []string `json:"tools,omitempty"`
+	// SeenSeconds is how long it has been seen; Before reports that it was there when
+	// the deployment was looked at first.
+	SeenSeconds float64 `json:"seen_seconds"`
+	Before      bool    `json:"before"`
+}
+
+// ShardState is the state of a shard.
+type ShardState struct {
+	Shard int `json:"shard"`
+	// Owner is the orchestrator that owns it. A shard without an owner decides nothing
+	// until one takes it.
+	Owner string `json:"owner,omitempty"`
+	// End is the sequence of the last message in its log, Messages the number of
+	// messages per second.
+	End      uint64  `json:"end"`
+	Messages float64 `json:"messages_per_second"`
+	read     time.Time
 }
 
 // Shards is the number of shards of the deployment.
@@ -54,20 +89,18 @@ func (c *Client) WaitingCount(ctx context.Context) (int, error) {
 	return len(ids), err
 }
 
-// Deployment returns the state of the deployment. What this user may not read, or
-// what cannot be read, is left empty and joined into the error.
+// Deployment returns the state of the deployment, without rates. What this user may
+// not read, or what cannot be read within 2 s, is left empty and joined into the error.
 func (c *Client) Deployment(ctx context.Context) (Deployment, error) {
-	d := Deployment{Server: c.URL(), Shards: c.bus.Shards()}
-	var errs [4]error
-	d.Owners, errs[0] = c.bus.Owners(ctx)
-	var queues []Queue
-	queues, errs[1] = c.bus.Queues(ctx)
-	d.Offers, errs[2] = c.bus.Offers(ctx)
-	var waiting []string
-	waiting, errs[3] = c.bus.Timers(ctx)
-	d.Waiting = len(waiting)
-	d.Queues = UsedQueues(queues, d.Offers)
-	return d, errors.Join(errs[:]...)
+	o := newObserver(c)
+	o.read(ctx, func(ask func(string, func(context.Context) error)) {
+		o.ask(ask)
+		ask("workers", func(ctx context.Context) error {
+			offers, err := c.bus.Offers(ctx)
+			return o.set(err, func() { o.offers = offers })
+		})
+	})
+	return o.state(), errors.Join(slices.Collect(maps.Values(o.problems))...)
 }
 
 // joinQueues adds up the two queues of each tool.

@@ -33,7 +33,7 @@ func (c *Client) Tools(ctx context.Context) ([]Tool, error) {
 		return nil, err
 	}
 	queues, err := c.bus.Queues(ctx)
-	return toolsOf(offers, queues, err == nil), err
+	return toolsOf(offers, queues, err == nil), explainTimeout(err)
 }
 
 // ToolsIn returns the tools of a list of offers, by name, without queues.

@@ -64,7 +64,7 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	}
 	all, err := s.Tools(ctx)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "how the queues stand is not shown: %v\n", unanswered(err))
+		fmt.Fprintf(os.Stderr, "how the queues stand is not shown: %v\n", err)
 	}
 	if name == "" {
 		return printTools(all, asJSON)

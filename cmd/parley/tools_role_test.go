@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -113,15 +112,13 @@ func TestWithThePermissionsOf(t *testing.T) {
 
 	t.Run("an app top shows what may be read, and says what may not", func(t *testing.T) {
 		s := as(topology.App)
-		ctx, stop := context.WithCancel(t.Context())
-		o, known, ended := newObserver(s.Client, s.URL()), make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(ended)
-			o.follow(ctx, slog.New(slog.DiscardHandler), sync.OnceFunc(func() { close(known) }))
-		}()
-		defer func() { stop(); <-ended }()
-		<-known
-		f := o.look(ctx)
+		var f parley.Deployment
+		for d, err := range s.FollowDeployment(t.Context(), time.Second) {
+			if f = d; err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
 		said := strings.Join(f.Problems, "\n")
 		if len(f.Workers) != 1 || len(f.Shards) != 1 || !strings.Contains(said, "queues: no answer") {
 			t.Fatalf("the frame is %+v", f)

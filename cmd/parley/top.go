@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/parleybus/parley"
@@ -77,49 +76,28 @@ func (a *app) top(ctx context.Context, once bool) (err error) {
 	if err != nil {
 		return err
 	}
-	g, run := errgroup.WithContext(ctx)
-	run, done := context.WithCancel(run)
-	defer done()
-	o, known := newObserver(s.Client, s.Server()), make(chan struct{})
-	g.Go(func() error { o.follow(run, log, sync.OnceFunc(func() { close(known) })); return nil })
-	g.Go(func() error {
-		defer done()
-		select {
-		case <-known:
-		case <-time.After(knownTimeout): // the view says who is missing, not why
-		case <-run.Done():
-			return nil
-		}
-		if live {
-			return watchLive(run, o)
-		}
-		o.look(run)
-		if !pause(run, topRefresh) {
-			return nil
-		}
-		f := o.look(run)
-		if asJSON {
-			return printJSON(f)
-		}
-		return outputError(f.print(os.Stdout, profile(), 0))
-	})
-	return g.Wait()
-}
-
-// pause waits; false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
+	if live {
+		return watchLive(ctx, s.Client, log)
 	}
+	frames := 0
+	for d, err := range s.FollowDeployment(ctx, topRefresh) {
+		if err != nil {
+			log.Warn("cannot see who serves tools, trying again", "error", err)
+			continue
+		}
+		if frames++; frames < 2 {
+			continue // it has no rates yet
+		}
+		if asJSON {
+			return printJSON(d)
+		}
+		return outputError(frame{d}.print(os.Stdout, profile(), 0))
+	}
+	return nil
 }
 
 // watchLive draws frames until the person leaves.
-func watchLive(ctx context.Context, o *observer) (err error) {
+func watchLive(ctx context.Context, c *parley.Client, log *slog.Logger) (err error) {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	if fd := int(os.Stdin.Fd()); isatty.IsTerminal(os.Stdin.Fd()) {
@@ -134,18 +112,16 @@ func watchLive(ctx context.Context, o *observer) (err error) {
 		return outputError(err)
 	}
 	defer func() { _, _ = os.Stdout.WriteString(leaveView) }() // as above
-	for {
-		f := o.look(ctx)
-		if ctx.Err() != nil {
-			return nil
+	for d, err := range c.FollowDeployment(ctx, topRefresh) {
+		if err != nil {
+			log.Warn("cannot see who serves tools, trying again", "error", err)
+			continue
 		}
-		if err := f.draw(os.Stdout); err != nil {
+		if err := (frame{d}).draw(os.Stdout); err != nil {
 			return outputError(err)
 		}
-		if !pause(ctx, topRefresh) {
-			return nil
-		}
 	}
+	return nil
 }
 
 // watchKeys calls leave when the person wants to. A read of a terminal cannot be

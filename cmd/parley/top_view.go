@@ -11,8 +11,12 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
 )
+
+// frame is the state of a deployment as top shows it.
+type frame struct{ parley.Deployment }
 
 // section is a table of the view.
 type section struct {
@@ -23,11 +27,11 @@ type section struct {
 
 // sections are the tables of a frame. When they must be cut the busy queues
 // come first.
-func (f *frame) sections(cut bool) []section {
+func (f frame) sections(cut bool) []section {
 	queues := section{name: "queue", header: []string{"QUEUE", "LAG", "RUNNING", "RETRIED", "WORKERS"}}
 	shown := slices.Clone(f.Queues)
 	if cut {
-		slices.SortStableFunc(shown, func(a, b queueFrame) int {
+		slices.SortStableFunc(shown, func(a, b parley.QueueState) int {
 			return -cmp.Compare(a.Lag+uint64(a.Running), b.Lag+uint64(b.Running))
 		})
 	}
@@ -54,7 +58,7 @@ func (f *frame) sections(cut bool) []section {
 }
 
 // total is how it all stands.
-func (f *frame) total() section {
+func (f frame) total() section {
 	lag, running := uint64(0), map[string]int{}
 	for _, q := range f.Queues {
 		lag += q.Lag
@@ -74,7 +78,7 @@ func rate(n float64) string {
 
 // print writes a frame, at most height lines of it if that is not 0. Where there
 // is no terminal each line is one thing, with what it is in front.
-func (f *frame) print(w io.Writer, p terminal.Profile, height int) error {
+func (f frame) print(w io.Writer, p terminal.Profile, height int) error {
 	var b strings.Builder
 	if p.Width == 0 {
 		return f.plain(w)
@@ -106,7 +110,7 @@ func (f *frame) print(w io.Writer, p terminal.Profile, height int) error {
 }
 
 // plain writes a frame for programs.
-func (f *frame) plain(w io.Writer) error {
+func (f frame) plain(w io.Writer) error {
 	var rows [][]string
 	for _, s := range f.sections(false) {
 		for _, row := range s.rows {
@@ -163,7 +167,7 @@ func (s *section) cut(limit int) {
 }
 
 // draw draws a frame over the last one.
-func (f *frame) draw(screen *os.File) error {
+func (f frame) draw(screen *os.File) error {
 	p := profile()
 	_, height, err := term.GetSize(int(screen.Fd()))
 	if err != nil {
