@@ -25,7 +25,7 @@ func FromHTTP(status int, header http.Header, body []byte) *events.Error {
 	e.HTTPStatus = status
 	e.Class = weigh(e.Class, status)
 	if len(bytes.TrimSpace(body)) == 0 {
-		e.Message = "the provider said nothing more; see " + cmp.Or(http.StatusText(status), "its documentation")
+		e.Message = "the provider gave no details; see " + cmp.Or(http.StatusText(status), "its documentation")
 	}
 	e.RetryAfterMS = cmp.Or(retryAfter(header), delayOf(e.Class, body)).Milliseconds()
 	if status >= 300 || status < 200 {
@@ -149,7 +149,7 @@ func fromText(text string) *events.Error {
 		title = m[1]
 	}
 	e := &events.Error{Class: classOfWords("", clip(title)),
-		Message: fmt.Sprintf("a web page (%s) came instead of an answer: check the base URL and what stands between", clip(title))}
+		Message: fmt.Sprintf("received a web page (%s) instead of an answer: check the base URL and any proxy or gateway in between", clip(title))}
 	if e.Class == events.ErrInternal {
 		e.Class = events.ErrInvalidRequest
 	}

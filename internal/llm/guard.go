@@ -34,7 +34,7 @@ type guarded struct {
 func (g *guarded) Stream(ctx context.Context, req Request) Stream {
 	return func(yield func(events.Event, error) bool) {
 		stalled := &events.Error{Class: events.ErrIdle, Message: fmt.Sprintf(
-			"%s/%s sent nothing for %s and was hung up on; ask again", g.Name(), req.Model, g.idle)}
+			"%s/%s sent nothing for %s and the connection was closed; try again", g.Name(), req.Model, g.idle)}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		rest, feed := func() {}, func() {}

@@ -39,7 +39,7 @@ func Post(ctx context.Context, client *http.Client, to string, header http.Heade
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the URL of the provider cannot be asked: %v: correct its base URL", err)}
+			Message: fmt.Sprintf("the URL of the provider is not usable: %v: correct its base URL", err)}
 	}
 	if header != nil {
 		r.Header = header

@@ -41,7 +41,7 @@ func cutOff(end *events.GenerationEnded) *events.Error {
 		return end.Error
 	}
 	return &events.Error{Class: events.ErrCut,
-		Message: "the answer ended without the provider's terminal sign or finish reason: it was cut; ask again"}
+		Message: "the answer ended without the provider's terminal sign or finish reason: it was cut; try again"}
 }
 
 // NewWriter returns a writer of one answer that yields to the given consumer.

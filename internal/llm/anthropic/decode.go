@@ -25,7 +25,7 @@ func Decode(body io.Reader) llm.Stream {
 		more := true
 		switch {
 		case errors.Is(err, io.EOF):
-			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
+			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: try again"}
 		case err != nil:
 			d.end.Error = unreadable(err)
 		case first == '{' || first == '[':
@@ -112,11 +112,11 @@ func (d *decoder) readWhole(r io.Reader) bool {
 	var f frame
 	switch err := parse(raw, &f); {
 	case err != nil:
-		d.end.Error = &events.Error{Class: events.ErrCut, Message: "the whole message is no valid JSON: " + err.Error() + ": ask again"}
+		d.end.Error = &events.Error{Class: events.ErrCut, Message: "the message is not valid JSON: " + err.Error() + ": try again"}
 	case f.Type == "message" || f.Type == "error" || f.failed():
 		return d.dispatch(&f, raw)
 	default:
-		d.end.Error = notAnswer(fmt.Sprintf("JSON that is no message (%.200q)", raw))
+		d.end.Error = notAnswer(fmt.Sprintf("JSON that is not a message (%.200q)", raw))
 	}
 	return true
 }

@@ -81,7 +81,7 @@ func TestDecode(t *testing.T) {
 		{"an error field of llama.cpp", "error: {\"message\":\"slot unavailable\"}\n\n", conformance.Outcome{Finish: "error", Class: "overloaded"}},
 		{"a JSON error in place of a stream", `{"type":"error","error":{"type":"authentication_error","message":"no"}}`,
 			conformance.Outcome{Finish: "error", Class: "auth"}},
-		{"JSON that is no message", `{"choices":[]}`, conformance.Outcome{Finish: "error", Class: "invalid_request"}},
+		{"JSON that is not a message", `{"choices":[]}`, conformance.Outcome{Finish: "error", Class: "invalid_request"}},
 		{"half a whole message", `{"type":"message","content":[`, conformance.Outcome{Finish: "error", Class: "cut"}},
 		{"a page of HTML", "\n<!doctype html><p>hi", conformance.Outcome{Finish: "error", Class: "invalid_request"}},
 		{"an empty body", "", conformance.Outcome{Finish: "error", Class: "cut"}},

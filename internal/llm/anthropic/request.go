@@ -87,7 +87,7 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	}
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the request to provider %s is no valid JSON: %v: check tool schemas and extra parameters", p.name, err)}
+			Message: fmt.Sprintf("the request to provider %s is not valid JSON: %v: check tool schemas and extra parameters", p.name, err)}
 	}
 	return body, nil
 }

@@ -160,7 +160,7 @@ func (c *Catalog) choose(models []string) error {
 			return fmt.Errorf("model %q names no model: write %s/NAME", full, provider)
 		}
 		if i == 0 {
-			c.Default, c.Why = provider+"/"+e.Model, "it was asked for"
+			c.Default, c.Why = provider+"/"+e.Model, "it was requested"
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func (c *Catalog) Check(ctx context.Context, provider string, getenv func(string
 	to = strings.TrimRight(to, "/") + "/models"
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
-		return true, fmt.Errorf("%s: the base URL cannot be asked: %w", provider, err)
+		return true, fmt.Errorf("%s: the base URL is not usable: %w", provider, err)
 	}
 	r.Header = header
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -38,7 +38,7 @@ func Decode(body io.Reader) llm.Stream {
 			}
 		}
 		if empty && d.end.Error == nil {
-			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
+			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: try again"}
 		}
 		d.w.End(d.end)
 	}

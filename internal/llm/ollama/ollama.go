@@ -55,7 +55,7 @@ func New(c Config) *Provider {
 	var err error
 	if p.base, err = address(c.Host); err != nil {
 		p.bad = &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the host %q of provider %s is no address: %v: write http://HOST:PORT", c.Host, p.name, err)}
+			Message: fmt.Sprintf("the host %q of provider %s is not an address: %v: write http://HOST:PORT", c.Host, p.name, err)}
 	}
 	return p
 }

@@ -298,7 +298,7 @@ func failedWord(word string) *events.Error {
 	switch word {
 	case "error", "insufficient_system_resource":
 		return &events.Error{Class: events.ErrOverloaded, Code: word,
-			Message: "the provider broke off the answer with finish_reason " + word + ": ask again"}
+			Message: "the provider aborted the answer with finish_reason " + word + ": try again"}
 	}
 	return nil
 }

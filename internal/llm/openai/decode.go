@@ -233,7 +233,7 @@ func (d *decoder) end() {
 	case !inOrder:
 		d.err = unreadable(d.src.err)
 	case len(d.src.first) == 0:
-		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: ask again"}
+		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: try again"}
 	case !d.payload && !begunStream(d.src.first):
 		d.err = llm.FromPayload(d.src.first)
 		d.err.Message = "the answer is not an event stream: " + d.err.Message

@@ -53,7 +53,7 @@ func unreadable(err error) *events.Error {
 		return known
 	}
 	if errors.Is(err, io.EOF) {
-		return &events.Error{Class: events.ErrCut, Message: "the provider's answer is empty: nothing follows its HTTP header; ask again"}
+		return &events.Error{Class: events.ErrCut, Message: "the provider's answer is empty: nothing follows its HTTP header; try again"}
 	}
 	return llm.FromRead(context.Background(), err)
 }
@@ -124,7 +124,7 @@ func stream(r io.Reader, a *answer) {
 		}
 	}
 	if !seen && a.err == nil {
-		a.fail(&events.Error{Class: events.ErrCut, Message: "the provider's answer holds no event: it is no event stream, or it was cut before it began; ask again"})
+		a.fail(&events.Error{Class: events.ErrCut, Message: "the provider's answer holds no event: it is not an event stream, or it was cut before its first event; try again"})
 	}
 	a.end()
 }
@@ -138,7 +138,7 @@ func garbage(data []byte) *events.Error {
 		}
 	}
 	return &events.Error{Class: events.ErrCut, Message: fmt.Sprintf(
-		"the provider's stream holds a payload that is not JSON: %s; ask again", head(data))}
+		"the provider's stream holds a payload that is not JSON: %s; try again", head(data))}
 }
 
 func head(data []byte) string {

@@ -112,12 +112,12 @@ func (a *answer) final(raw json.RawMessage, word string) bool {
 	case "incomplete":
 		a.finish = incomplete(r.Incomplete.Reason)
 	case "cancelled":
-		a.fail(&events.Error{Class: events.ErrCancelled, Message: "the provider says that the answer was cancelled on its side"})
+		a.fail(&events.Error{Class: events.ErrCancelled, Message: "the provider reports that it cancelled the answer"})
 	case "failed":
 		if len(r.Error) > 0 && string(r.Error) != "null" {
 			a.fail(llm.FromPayload(r.Error))
 		}
-		a.fail(&events.Error{Class: events.ErrInternal, Message: "the provider says that the answer failed, and not why; ask again"})
+		a.fail(&events.Error{Class: events.ErrInternal, Message: "the provider reports that the answer failed, without a reason; try again"})
 	}
 	return a.merge(r.Output)
 }

@@ -117,7 +117,7 @@ func endShapes() []shape {
 		{"a nested error event is the end", sse(textHi, nested), failed},
 		{"a failure that follows the error event gives the word", sse(textHi, nested, `{"type":"response.failed","response":{"status":"failed","error":{"code":"other","message":"less"}}}`), failedWord},
 		{"a failure says why", sse(textHi, `{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"went wrong"}}}`), failedWord},
-		{"a failure without a reason is one", sse(`{"type":"response.failed","response":{}}`), said{finish: events.FinishError, word: "failed", class: events.ErrInternal, message: "not why"}},
+		{"a failure without a reason is one", sse(`{"type":"response.failed","response":{}}`), said{finish: events.FinishError, word: "failed", class: events.ErrInternal, message: "without a reason"}},
 		{"an error object without a type is an error", sse(textHi, `{"error":{"message":"went wrong","code":"server_error"}}`), failed},
 		{"an error event that is no JSON is an error", "event: error\ndata: it broke\n\n", said{finish: events.FinishError, class: events.ErrInternal, message: "it broke"}},
 		{"llama.cpp's error field is an error", sse(textHi) + "error: {\"code\":500,\"message\":\"went wrong\",\"type\":\"server_error\"}\n\n", failed},

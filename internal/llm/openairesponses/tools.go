@@ -18,7 +18,7 @@ func tools(params *responses.ResponseNewParams, req llm.Request) error {
 		if len(tool.Schema) > 0 {
 			var fields map[string]json.RawMessage
 			if err := json.Unmarshal(tool.Schema, &fields); err != nil {
-				return fmt.Errorf("the schema of tool %s is no JSON object: %w; correct the tool", tool.Name, err)
+				return fmt.Errorf("the schema of tool %s is not a JSON object: %w; correct the tool", tool.Name, err)
 			}
 			for k, v := range fields {
 				schema[k] = v

@@ -85,7 +85,7 @@ func (c *collector) add(e events.Event, err error) {
 		return
 	}
 	if _, last := e.(*events.GenerationEnded); err != nil && !last {
-		c.broken("an error stands beside %T: %v", e, err)
+		c.broken("%T is yielded with an error: %v", e, err)
 	}
 	switch e := e.(type) {
 	case *events.TextChunk:
@@ -120,7 +120,7 @@ func (c *collector) add(e events.Event, err error) {
 	case *events.ToolCallDelta:
 		call := c.open[e.Block]
 		if call == nil {
-			c.broken("a ToolCallDelta stands in block %d, where no call is open", e.Block)
+			c.broken("a ToolCallDelta is in block %d, which has no open call", e.Block)
 			return
 		}
 		if e.Arguments == "" {
@@ -130,7 +130,7 @@ func (c *collector) add(e events.Event, err error) {
 	case *events.ToolCallEnd:
 		call := c.open[e.Block]
 		if call == nil {
-			c.broken("a ToolCallEnd stands in block %d, where no call is open", e.Block)
+			c.broken("a ToolCallEnd is in block %d, which has no open call", e.Block)
 			return
 		}
 		delete(c.open, e.Block)
@@ -138,7 +138,7 @@ func (c *collector) add(e events.Event, err error) {
 	case *events.GenerationEnded:
 		c.end(e, err)
 	default:
-		c.broken("%T is no event of an answer", e)
+		c.broken("%T is not an event of an answer", e)
 	}
 }
 
@@ -150,7 +150,7 @@ func (c *collector) end(e *events.GenerationEnded, err error) {
 		}
 	}
 	if (e.Error != nil) != (err != nil) {
-		c.broken("GenerationEnded has error %v, beside it stands %v", e.Error, err)
+		c.broken("GenerationEnded has error %v, and is yielded with %v", e.Error, err)
 	}
 	if e.Finish == "" {
 		c.broken("GenerationEnded has no Finish")

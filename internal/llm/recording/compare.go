@@ -133,7 +133,7 @@ func (d *differences) usage(want map[string]*int64, usage *events.Usage) {
 		g, known := got[key]
 		switch {
 		case !known:
-			d.note("the expected file counts %q, which nobody compares", key)
+			d.note("the expected file has the count %q, which is not compared", key)
 		case (n == nil) != (g == nil), n != nil && *n != *g:
 			d.note("usage %s is %s, want %s", key, number(g), number(n))
 		}
@@ -158,7 +158,7 @@ func (d *differences) failure(want json.RawMessage, got *events.Error) {
 		return
 	}
 	if words := message(want); !strings.Contains(got.Message, words) {
-		d.note("error says %q, want it to say %q", got.Message, words)
+		d.note("the error is %q, want %q", got.Message, words)
 	}
 }
 

@@ -33,12 +33,12 @@ func TestCollectNotesEveryBrokenRule(t *testing.T) {
 		{"nothing follows the end", []events.Event{end, end}, "follows GenerationEnded"},
 		{"a text is never empty", []events.Event{&events.TextChunk{}, end}, "empty"},
 		{"a call has an end", []events.Event{&events.ToolCallStart{Name: "f"}, end}, "no ToolCallEnd"},
-		{"a call has one end", []events.Event{&events.ToolCallStart{}, &events.ToolCallEnd{}, &events.ToolCallEnd{}, end}, "no call is open"},
-		{"a delta follows a start", []events.Event{&events.ToolCallDelta{Arguments: "{}"}, end}, "no call is open"},
+		{"a call has one end", []events.Event{&events.ToolCallStart{}, &events.ToolCallEnd{}, &events.ToolCallEnd{}, end}, "which has no open call"},
+		{"a delta follows a start", []events.Event{&events.ToolCallDelta{Arguments: "{}"}, end}, "which has no open call"},
 		{"a block holds one kind of content", []events.Event{&events.TextChunk{Text: "a"}, &events.ReasoningChunk{Text: "b"}, end}, "block 0 holds"},
 		{"a call has a block of its own", []events.Event{&events.TextChunk{Text: "a"}, &events.ToolCallStart{}, &events.ToolCallEnd{}, end}, "which is used"},
-		{"an error of the end stands beside it", []events.Event{&events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{}}}, "beside it"},
-		{"an answer holds no other events", []events.Event{&events.Cancel{}, end}, "no event of an answer"},
+		{"an error of the end stands beside it", []events.Event{&events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{}}}, "is yielded with"},
+		{"an answer holds no other events", []events.Event{&events.Cancel{}, end}, "not an event of an answer"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

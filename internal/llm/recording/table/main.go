@@ -111,14 +111,14 @@ func run(out io.Writer, write bool) error {
 	}
 	for name := range reasons {
 		wrong++
-		fmt.Fprintf(&details, "%s stands in justified.tsv, but there is no such recording\n", name)
+		fmt.Fprintf(&details, "%s is in justified.tsv, but there is no such recording\n", name)
 	}
 	if write {
 		return os.WriteFile(decodedFile, []byte(now.String()), 0o644)
 	}
 	if changed := now.changed(before); len(changed) > 0 {
 		wrong += len(changed)
-		fmt.Fprintf(&details, "these are decoded otherwise than decoded.tsv says: %s\n", strings.Join(changed, ", "))
+		fmt.Fprintf(&details, "these decode differently than in decoded.tsv: %s\n", strings.Join(changed, ", "))
 	}
 	if wrong > 0 {
 		return fmt.Errorf("%d of %d recordings are not as expected\n%s", wrong, all, details.String())
@@ -134,13 +134,13 @@ func judge(name string, differences []string, reasons map[string]string) string 
 	delete(reasons, name)
 	switch {
 	case len(differences) == 0 && listed:
-		return "it stands in justified.tsv, but does not differ: take it out"
+		return "it is in justified.tsv, but does not differ: remove it"
 	case len(differences) == 0:
 		return "yes"
 	case listed:
 		return "justified: " + reason
 	}
-	return "nothing in justified.tsv says that this is right"
+	return "justified.tsv does not list this difference"
 }
 
 func parseJustified(text string) (map[string]string, error) {

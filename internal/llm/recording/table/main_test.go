@@ -14,9 +14,9 @@ func TestJudge(t *testing.T) {
 		want        string
 	}{
 		{"what does not differ is as expected", nil, "", "yes"},
-		{"a difference nobody justified is wrong", []string{"text differs"}, "", "nothing in justified.tsv"},
+		{"a difference nobody justified is wrong", []string{"text differs"}, "", "does not list this difference"},
 		{"a difference with a reason is justified", []string{"text differs"}, "the parser errs", "justified: the parser errs"},
-		{"a justification without a difference is out of date", nil, "the parser errs", "take it out"},
+		{"a justification without a difference is out of date", nil, "the parser errs", "remove it"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
