@@ -137,7 +137,7 @@ func (s *session) failure(ctx context.Context, c *call, r *remote, err error) er
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(cause, errTooLong) || errors.Is(err, errTooLong):
-		return tool.Fail("%s: %v: ask for less at a time", r.spec.Name, errTooLong)
+		return tool.Fail("%s: %v: request less at a time", r.spec.Name, errTooLong)
 	case !c.sent.Load():
 		return fmt.Errorf("%w: %w", errUnsent, err)
 	case (status == http.StatusNotFound || status == http.StatusBadRequest) && s.lost(ctx):
@@ -147,7 +147,7 @@ func (s *session) failure(ctx context.Context, c *call, r *remote, err error) er
 	case answered || refused(status):
 		return tool.Retry(fmt.Errorf("the MCP server %s refused the call: %w", s.link.server.Name, err), 0)
 	case s.stdio != nil && !errors.Is(err, errGone) && !errors.Is(cause, errGone):
-		return tool.Fail("%s: the MCP server %s answered with what is no result: %v", r.spec.Name, s.link.server.Name, err)
+		return tool.Fail("%s: the MCP server %s answered with an invalid result: %v", r.spec.Name, s.link.server.Name, err)
 	}
 	if errors.Is(err, errGone) {
 		s.end(err)

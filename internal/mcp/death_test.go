@@ -120,7 +120,7 @@ func TestLinesThatAreNoMessagesArePassedOver(t *testing.T) {
 }
 
 func TestACommandThatIsNoMCPServerIsGivenUp(t *testing.T) {
-	run(t, self(t, "babbles")).says("are no MCP messages: does")
+	run(t, self(t, "babbles")).says("are not MCP messages: does")
 }
 
 func TestAServerThatFloodsItsErrorOutputWorksAndTheLogIsBounded(t *testing.T) {

@@ -16,7 +16,7 @@ const maxQuestion = 16 << 10
 func (s *session) elicit(ctx context.Context, r *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
 	c := s.asks(ctx)
 	if c == nil || c.in.Ask == nil {
-		s.link.server.Log.Info("an MCP server asks a question that nobody can be asked; declined", "question", clip(r.Params.Message, maxProblem))
+		s.link.server.Log.Info("a question of an MCP server was declined: no person can be asked", "question", clip(r.Params.Message, maxProblem))
 		return &sdk.ElicitResult{Action: "decline"}, nil
 	}
 	q := tool.Question{Message: clip(r.Params.Message, maxQuestion)}

@@ -181,7 +181,7 @@ func objectSchema(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	schema := map[string]json.RawMessage{}
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &schema); err != nil {
-			return nil, fmt.Errorf("its schema is no JSON object: %w", err)
+			return nil, fmt.Errorf("its schema is not a JSON object: %w", err)
 		}
 	}
 	if schema == nil { // the schema was null

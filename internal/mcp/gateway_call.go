@@ -35,7 +35,7 @@ func (g *Gateway) handle(ctx context.Context, r *sdk.CallToolRequest) (*sdk.Call
 	case err != nil:
 		return nil, fmt.Errorf("the call of %s could not be run: %w", r.Params.Name, err)
 	case result == nil:
-		return nil, fmt.Errorf("the call of %s came to no result", r.Params.Name)
+		return nil, fmt.Errorf("the call of %s has no result", r.Params.Name)
 	}
 	return g.answer(ctx, result), nil
 }

@@ -113,7 +113,7 @@ func (w *words) copy(from io.Reader) {
 	for more := false; ; {
 		piece, err := r.ReadSlice('\n')
 		if text := strings.TrimSpace(string(piece)); text != "" && !more {
-			w.say("it says", text)
+			w.say("it printed to stderr", text)
 		}
 		more = errors.Is(err, bufio.ErrBufferFull) // the rest of a long line is not logged
 		if err != nil && !more {
@@ -129,7 +129,7 @@ func (w *words) say(what, text string) {
 	w.line = text
 	if now := time.Now(); now.Sub(w.since) > window {
 		if w.said > maxWords {
-			w.log.Info("an MCP server said more", "lines_left_out", w.said-maxWords)
+			w.log.Info("an MCP server wrote more lines", "lines_left_out", w.said-maxWords)
 		}
 		w.since, w.said = now, 0
 	}
