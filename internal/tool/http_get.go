@@ -78,7 +78,7 @@ func (f *fetcher) Run(ctx context.Context, in Input) (Result, error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return Result{}, Fail("cannot ask for %s: %v", u.Redacted(), err)
+		return Result{}, Fail("cannot request %s: %v", u.Redacted(), err)
 	}
 	req.Header.Set("User-Agent", "parley-http_get")
 	req.Header.Set("Accept", "text/*, application/json, application/xml, */*;q=0.1")
@@ -98,9 +98,9 @@ func failed(ctx context.Context, u *url.URL, err error) error {
 		return f
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("asking %s: %w", u.Host, context.Cause(ctx))
+		return fmt.Errorf("request to %s: %w", u.Host, context.Cause(ctx))
 	}
-	return Retry(fmt.Errorf("asking %s failed: %w", u.Host, err), 0)
+	return Retry(fmt.Errorf("request to %s failed: %w", u.Host, err), 0)
 }
 
 func read(ctx context.Context, resp *http.Response) (Result, error) {
@@ -142,7 +142,7 @@ func read(ctx context.Context, resp *http.Response) (Result, error) {
 	}
 	content := fmt.Sprintf("HTTP %s, %s, from %s\n\n%s", resp.Status, kind, from.Redacted(), text)
 	if cut {
-		content += fmt.Sprintf("\n\n(cut here: only the first %d bytes are given)", maxBody)
+		content += fmt.Sprintf("\n\n(truncated: only the first %d bytes are shown)", maxBody)
 	}
 	return Result{Content: content}, nil
 }

@@ -71,7 +71,7 @@ func TestHTTPGet(t *testing.T) {
 		{"any kind of JSON is text", "/json", `{"a":1}`},
 		{"bytes that are no UTF-8 are replaced", "/latin", "caf\uFFFD"},
 		{"a redirect is followed and the last address told", "/to?url=/text", "from " + s.URL + "/text"},
-		{"a large body is cut and says so", "/large", "xxx\n\n(cut here: only the first 1048576 bytes are given)"},
+		{"a large body is cut and says so", "/large", "xxx\n\n(truncated: only the first 1048576 bytes are shown)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := call(t, r, "http_get", args{"url": s.URL + c.path})

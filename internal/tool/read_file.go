@@ -153,14 +153,14 @@ func lines(ctx context.Context, f io.Reader, name string, offset, limit int) (Re
 		part, err := in.ReadSlice('\n')
 		if line >= offset && len(part) > 0 {
 			if limit > 0 && line-offset >= limit {
-				note = fmt.Sprintf("\n(the file goes on: continue with offset %d)", line)
+				note = fmt.Sprintf("\n(the file continues: read on with offset %d)", line)
 				break
 			}
 			if room := maxContent - content.Len(); len(part) > room {
 				whole := bytes.LastIndexByte(content.Bytes(), '\n') + 1
 				if whole > 0 {
 					content.Truncate(whole)
-					note = fmt.Sprintf("\n(the file goes on: continue with offset %d)", line)
+					note = fmt.Sprintf("\n(the file continues: read on with offset %d)", line)
 				} else {
 					content.Write(part[:room])
 					note = fmt.Sprintf("\n(line %d is longer than %d bytes and cut here; continue with offset %d)", line, maxContent, line+1)

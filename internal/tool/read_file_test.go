@@ -63,12 +63,12 @@ func TestReadFile(t *testing.T) {
 		{"a file below a directory is read", args{"path": "sub/deep.txt"}, "deep"},
 		{"a path is cleaned", args{"path": "./sub/../a.txt"}, "one\ntwo\nthree\n"},
 		{"an offset leaves out the lines before", args{"path": "a.txt", "offset": 2}, "two\nthree\n"},
-		{"a limit says where to go on", args{"path": "a.txt", "limit": 2}, "one\ntwo\n\n(the file goes on: continue with offset 3)"},
+		{"a limit says where to go on", args{"path": "a.txt", "limit": 2}, "one\ntwo\n\n(the file continues: read on with offset 3)"},
 		{"a limit at the end says nothing", args{"path": "a.txt", "offset": 2, "limit": 2}, "two\nthree\n"},
 		{"a last line without an end is a line", args{"path": "last.txt", "offset": 2, "limit": 1}, "two"},
 		{"an empty file says so", args{"path": "empty"}, "(the file is empty)"},
 		{"bytes that are no UTF-8 are replaced", args{"path": "latin.txt"}, "caf\uFFFD"},
-		{"a link inside is followed", args{"path": "in", "limit": 1}, "one\n\n(the file goes on: continue with offset 2)"},
+		{"a link inside is followed", args{"path": "in", "limit": 1}, "one\n\n(the file continues: read on with offset 2)"},
 		{"a directory is listed", args{"path": "sub"}, "deep.txt  4 bytes\n"},
 		{"an empty directory says so", args{"path": "nothing"}, "(the directory is empty)"},
 	} {
@@ -92,7 +92,7 @@ func TestReadFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, note, more := strings.Cut(got, "\n(the file goes on")
+			text, note, more := strings.Cut(got, "\n(the file continues")
 			all.WriteString(text)
 			if !more {
 				break

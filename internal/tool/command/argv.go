@@ -50,7 +50,7 @@ func (t *command) value(argv []string, i Item, v any, behind bool) ([]string, er
 	}
 	for _, text := range texts {
 		if strings.ContainsRune(text, 0) {
-			return nil, tool.Fail("arguments.%s holds a zero byte, which no program can be given: leave it out", i.Arg)
+			return nil, tool.Fail("arguments.%s contains a NUL byte, which cannot be passed to a program: leave it out", i.Arg)
 		}
 		if i.Path {
 			if text, err = t.below(i.Arg, text); err != nil {
@@ -82,7 +82,7 @@ func (t *command) below(arg, value string) (string, error) {
 	}
 	root, err := os.OpenRoot(t.dir)
 	if err != nil {
-		return "", tool.Fail("the directory of the tool cannot be opened; whoever runs the tool worker must put it right: %v", err)
+		return "", tool.Fail("the directory of the tool cannot be opened; the operator of the tool worker must fix this: %v", err)
 	}
 	defer root.Close()
 	// For a path that does not exist yet, the existing parent directory is

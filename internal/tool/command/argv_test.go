@@ -60,7 +60,7 @@ func TestArgumentsOfTheProgram(t *testing.T) {
 		{"a negative number is refused", command.Item{}, `{"v":-9}`, `must not begin with "-"`},
 		{"an element of an array that begins with a dash is refused", command.Item{}, `{"v":["a","-x"]}`, `"-x"`},
 		{"a value behind a flag that begins with a dash is refused", command.Item{Flag: "-e"}, `{"v":"-x"}`, `"-x"`},
-		{"a zero byte is refused", command.Item{}, `{"v":"a\u0000b"}`, "zero byte"},
+		{"a zero byte is refused", command.Item{}, `{"v":"a\u0000b"}`, "NUL byte"},
 		{"what is too long for an argument is refused", command.Item{}, `{"v":"` + strings.Repeat("x", 5<<20) + `"}`, "too long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

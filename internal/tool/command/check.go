@@ -43,7 +43,7 @@ func (t *command) check(c Config, p *tool.Problems) {
 		case i.wrong != "":
 			p.Add(at, "%s", i.wrong)
 		case strings.ContainsRune(i.Text+i.Flag+i.Prefix, 0):
-			p.Add(at, "it holds a zero byte, which no program can be given")
+			p.Add(at, "it contains a NUL byte, which cannot be passed to a program")
 		case n == 0 && (!i.fixed() || i.Text == ""):
 			p.Add(at, "the first item is the program: a fixed text, never a value of the call")
 		case i.JSON && i.Arg != "":
@@ -151,7 +151,7 @@ func (e Env) Resolve() ([]string, error) {
 	all := map[string]string{}
 	for _, n := range pass {
 		if !name.MatchString(n) {
-			return nil, fmt.Errorf("pass: %.100q is no name of a variable: give letters, digits and _", n)
+			return nil, fmt.Errorf("pass: %.100q is not a variable name: give letters, digits and _", n)
 		}
 		if value, ok := os.LookupEnv(n); ok {
 			all[n] = value
@@ -159,7 +159,7 @@ func (e Env) Resolve() ([]string, error) {
 	}
 	for n, value := range e.Set {
 		if !name.MatchString(n) {
-			return nil, fmt.Errorf("set: %.100q is no name of a variable: give letters, digits and _", n)
+			return nil, fmt.Errorf("set: %.100q is not a variable name: give letters, digits and _", n)
 		}
 		if strings.ContainsRune(value, 0) {
 			return nil, fmt.Errorf("set: the value of %s holds a zero byte", n)

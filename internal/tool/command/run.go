@@ -75,9 +75,9 @@ func (t *command) unstarted(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s was not started: %w", t.called, ctx.Err())
 	case errors.Is(err, syscall.E2BIG):
-		return tool.Fail("the arguments are too long for %s: give shorter ones. Whoever runs the tool worker can pass them with stdin: json", t.called)
+		return tool.Fail("the arguments are too long for %s: give shorter ones. The operator of the tool worker can pass them with stdin: json", t.called)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return tool.Fail("%s cannot be started; whoever runs the tool worker must put it right: %v", t.called, err)
+		return tool.Fail("%s cannot be started; the operator of the tool worker must fix this: %v", t.called, err)
 	}
 	return tool.Retry(fmt.Errorf("%s cannot be started: %w", t.called, err), 0)
 }
@@ -87,11 +87,11 @@ func (t *command) unstarted(ctx context.Context, err error) error {
 func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *stdout, wailed *tail) error {
 	switch {
 	case said.over:
-		return tool.End(events.StatusTooLarge, "%s printed more than %d bytes and was ended: ask for less. Whoever runs the tool worker can raise result_bytes", t.called, t.limit)
+		return tool.End(events.StatusTooLarge, "%s printed more than %d bytes and was terminated: request less. The operator of the tool worker can raise result_bytes", t.called, t.limit)
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // a child kept the output open
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%s took too long and was ended: %w%s", t.called, ctx.Err(), last(said, wailed))
+		return fmt.Errorf("%s timed out and was terminated: %w%s", t.called, ctx.Err(), last(said, wailed))
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s was ended: %w", t.called, ctx.Err())
 	case cmd.ProcessState.Success():
@@ -111,7 +111,7 @@ func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *s
 // last returns the end of a program's output, for failures.
 func last(said *stdout, wailed *tail) string {
 	if text := wailed.text(); text != "" {
-		return ". It said on stderr: " + text
+		return ". Its stderr: " + text
 	}
 	out := said.buf.Bytes()
 	if text := repair(out[max(0, len(out)-peekBytes):]); strings.TrimSpace(text) != "" {
@@ -132,9 +132,9 @@ func (t *command) result(said *stdout, wailed *tail) (tool.Result, error) {
 		return tool.Result{Content: string(structured), Structured: structured}, nil
 	}
 	if strings.TrimSpace(content) == "" {
-		content = fmt.Sprintf("(%s ended well and printed nothing)", t.called)
+		content = fmt.Sprintf("(%s succeeded and printed nothing)", t.called)
 		if text := wailed.text(); text != "" {
-			content = fmt.Sprintf("(%s ended well, printed nothing on stdout, and said on stderr: %s)", t.called, text)
+			content = fmt.Sprintf("(%s succeeded, printed nothing on stdout, and printed on stderr: %s)", t.called, text)
 		}
 	}
 	return tool.Result{Content: content}, nil

@@ -29,7 +29,7 @@ func TestWhatAProgramPrints(t *testing.T) {
 	}{
 		{"the whole output is the result", self(t, "print", text("a\nb")), command.Config{}, "a\nb"},
 		{"garbage is repaired", self(t, "garbage"), command.Config{}, "a\uFFFD\x00\x1b[31mb\uFFFD"},
-		{"a program that prints nothing is said to", self(t, "print", text("")), command.Config{}, "ended well and printed nothing)"},
+		{"a program that prints nothing is said to", self(t, "print", text("")), command.Config{}, "succeeded and printed nothing)"},
 		{"JSON is brought to one line", self(t, "print", text(` {"a": 1,
 			"b": [] } `)), command.Config{Stdout: "json"}, `{"a":1,"b":[]}`},
 		{"the environment is what is allowed", self(t, "environment"), command.Config{Env: command.Env{Pass: []string{"COMMAND_TEST_SHOWN"}, Set: map[string]string{"FIXED": "a b"}}},
@@ -101,7 +101,7 @@ func TestHowAProgramFails(t *testing.T) {
 		spec  events.ToolSpec
 		want  string
 	}{
-		{"another exit code is a failure with what it said", self(t, "fail", text("no such \xff thing\n")), events.ToolSpec{}, "ended with exit status 3. It said on stderr: no such \uFFFD thing"},
+		{"another exit code is a failure with what it said", self(t, "fail", text("no such \xff thing\n")), events.ToolSpec{}, "ended with exit status 3. Its stderr: no such \uFFFD thing"},
 		{"without a word on stderr it is what it printed", self(t, "fail", text("")), events.ToolSpec{}, "It printed last: half a result"},
 		{"a program that kills itself is said to be killed", self(t, "kill itself"), events.ToolSpec{}, "ended with signal: killed"},
 		{"JSON was promised and is not there", self(t, "print", text("oops")), events.ToolSpec{Output: json.RawMessage(`{}`)}, "did not print one JSON value"},
@@ -154,7 +154,7 @@ func TestAGigabyteCostsLittle(t *testing.T) {
 	t.Run("on stdout the program is ended, though it ignores what ends others", func(t *testing.T) {
 		before := heap()
 		_, err := tooltest.Run(t, made(t, events.ToolSpec{ResultBytes: 1 << 20}, command.Config{Command: self(t, "gigabyte")}), `{}`)
-		wantFailure(t, err, "printed more than 1048576 bytes and was ended")
+		wantFailure(t, err, "printed more than 1048576 bytes and was terminated")
 		if used := heap() - before; used > 16<<20 {
 			t.Fatalf("%d bytes were allocated", used)
 		}
@@ -162,7 +162,7 @@ func TestAGigabyteCostsLittle(t *testing.T) {
 	t.Run("on stderr only the end is kept", func(t *testing.T) {
 		before := heap()
 		got, err := tooltest.Run(t, made(t, events.ToolSpec{}, command.Config{Command: self(t, "gigabyte of complaints")}), `{}`)
-		if err != nil || !strings.Contains(got, "said on stderr: …xxx") || len(got) > 5000 {
+		if err != nil || !strings.Contains(got, "printed on stderr: …xxx") || len(got) > 5000 {
 			t.Fatal(len(got), err)
 		}
 		if used := heap() - before; used > 16<<20 {
@@ -211,7 +211,7 @@ func TestACallEnds(t *testing.T) {
 	t.Run("when its time is over, and says so with what was printed", func(t *testing.T) {
 		it := made(t, events.ToolSpec{TimeoutMS: 1500}, command.Config{Command: self(t, "ignore")})
 		_, err := tooltest.Run(t, it, `{}`)
-		if tool.StatusOf(err) != events.StatusTimeout || !strings.Contains(err.Error(), "took too long and was ended") || !strings.Contains(err.Error(), "ready") {
+		if tool.StatusOf(err) != events.StatusTimeout || !strings.Contains(err.Error(), "timed out and was terminated") || !strings.Contains(err.Error(), "ready") {
 			t.Fatal(err)
 		}
 	})

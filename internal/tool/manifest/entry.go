@@ -63,7 +63,7 @@ func (f *file) once(n ast.Node, kind, name string, p *tool.Problems) {
 	case !named(name):
 		p.Add("name", "the name must be 1 to 64 letters, digits, _ or -")
 	case first > 0:
-		p.Add("name", "the name stands already in line %d: rename one of the two", first)
+		p.Add("name", "the name is already used in line %d: rename one of the two", first)
 	}
 	f.lines[kind+" "+name] = line
 }

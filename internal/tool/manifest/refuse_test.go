@@ -36,7 +36,7 @@ func TestWhatIsRefusedIsNamedByLine(t *testing.T) {
 		{"a tool without a description", "tools:\n- name: it\n" + exec, `2: tool "it": it has no description`},
 		{"a name with a path in it", "tools:\n- description: does\n  name: ../it\n" + exec, `3: tool "../it": the name must be`},
 		{"a tool without a name", "tools:\n- description: does\n" + exec, `2: tool "": the name must be`},
-		{"a name that stands twice", it(exec) + "- name: it\n  description: d\n" + exec, `5: tool "it": the name stands already in line 2`},
+		{"a name that stands twice", it(exec) + "- name: it\n  description: d\n" + exec, `5: tool "it": the name is already used in line 2`},
 		{"a program that does not exist", it("  exec:\n    command: [no-such-program]\n"), `5: tool "it": the program cannot be run`},
 		{"a directory that leads out", it("  exec:\n    dir: ../../..\n    command: [echo]\n"), `5: tool "it": dir leads out`},
 		{"a schema that is a list", it("  input: []\n" + exec), `4: tool "it": input must be a JSON Schema`},

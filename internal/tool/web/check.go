@@ -47,7 +47,7 @@ func (e *endpoint) checkValues(p *tool.Problems) {
 		case v.wrong != "":
 			p.Add(at, "%s", v.wrong)
 		case !token(name):
-			p.Add("http.headers", "%.100q is no name of a header: give letters, digits and -", name)
+			p.Add("http.headers", "%.100q is not a header name: give letters, digits and -", name)
 		case reserved(name):
 			p.Add(at, "%s is set by the HTTP client: leave it out", name)
 		case !headerText(v.Text):
@@ -69,7 +69,7 @@ func (e *endpoint) checkNames(p *tool.Problems) {
 		case !exists:
 			p.Add(at, "the input has no property %.100q", name)
 		case inPath && !required:
-			p.Add(at, "%q stands in the path, so it must be among the required of the input", name)
+			p.Add(at, "%q is used in the path, so it must be among the required of the input", name)
 		}
 	}
 	if e.template != nil {

@@ -142,15 +142,15 @@ func (e *endpoint) failed(ctx context.Context, u *url.URL, err error) error {
 	case ours != nil:
 		return ours
 	case untrusted:
-		return tool.Fail("%s was asked nothing, because its certificate is not trusted: %v", u.Host, err)
+		return tool.Fail("no request was sent to %s, because its certificate is not trusted: %v", u.Host, err)
 	case dialling && dial.Op == "dial":
 	case !e.repeating:
 		unsure = "; it is not known whether it took effect there"
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("asking %s: %w%s", u.Host, ctx.Err(), unsure)
+		return fmt.Errorf("request to %s: %w%s", u.Host, ctx.Err(), unsure)
 	}
-	err = fmt.Errorf("asking %s failed: %w%s", u.Host, err, unsure)
+	err = fmt.Errorf("request to %s failed: %w%s", u.Host, err, unsure)
 	if !e.repeating {
 		return tool.Fail("%v", err)
 	}

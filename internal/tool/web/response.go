@@ -35,7 +35,7 @@ func (e *endpoint) read(ctx context.Context, resp *http.Response) (tool.Result, 
 		return tool.Result{}, e.refused(resp, body)
 	}
 	if int64(len(body)) > limit {
-		return tool.Result{}, tool.End(events.StatusTooLarge, "%s answered more than %d bytes: ask for less. Whoever runs the tool worker can raise result_bytes", from, limit)
+		return tool.Result{}, tool.End(events.StatusTooLarge, "%s answered more than %d bytes: request less. The operator of the tool worker can raise result_bytes", from, limit)
 	}
 	text := strings.ToValidUTF8(string(body), "\uFFFD")
 	switch {
@@ -61,7 +61,7 @@ func (e *endpoint) refused(resp *http.Response, body []byte) error {
 		if u, err := resp.Location(); err == nil {
 			to = place(u)
 		}
-		return tool.Fail("%s answered HTTP %s and redirects to %.200s: redirects are not followed. Whoever runs the tool worker can give redirects: true", from, resp.Status, to)
+		return tool.Fail("%s answered HTTP %s and redirects to %.200s: redirects are not followed. The operator of the tool worker can set redirects: true", from, resp.Status, to)
 	}
 	refused := tool.Fail("%s answered HTTP %s: %s", from, resp.Status, short(body, maxRefusal))
 	switch resp.StatusCode {
@@ -95,7 +95,7 @@ func short(body []byte, limit int) string {
 	case text == "":
 		return "(nothing)"
 	case strings.ContainsRune(text, 0):
-		return "(bytes that are no text)"
+		return "(binary data)"
 	case len(body) > limit:
 		return text + "…"
 	}

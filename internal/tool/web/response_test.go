@@ -73,8 +73,8 @@ func TestAnswersThatAreFailures(t *testing.T) {
 	}{
 		{"a refusal is told with its text", "no such item", "", 404, "/p answered HTTP 404 Not Found: no such item"},
 		{"a long refusal is cut", strings.Repeat("x", 1<<20), "", 500, "xxx…"},
-		{"a refusal in bytes is not told", "\x00\x01", "", 400, "bytes that are no text"},
-		{"bytes that are no text are refused", "\x89PNG\x00", "", 200, "answered image/png, not text"},
+		{"a refusal in bytes is not told", "\x00\x01", "", 400, "binary data"},
+		{"binary data is refused", "\x89PNG\x00", "", 200, "answered image/png, not text"},
 		{"garbage is no JSON", "<html>", "json", 200, "not one JSON value"},
 		{"nothing is no JSON", "", "json", 200, "It answered: (nothing)"},
 		{"two values are not one", "{}{}", "json", 200, "not one JSON value"},
