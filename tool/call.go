@@ -17,7 +17,7 @@ import (
 var ErrDeclined = errors.New("the person declined to answer")
 
 // ErrNobody is returned by [Ask] if no person can be asked.
-var ErrNobody = errors.New("nobody can be asked during this call")
+var ErrNobody = errors.New("no person can be asked during this call")
 
 // arguments decodes the arguments of a call. Some models write integers as 3.0,
 // which a schema accepts as an integer and encoding/json does not.
@@ -142,7 +142,7 @@ func Ask[Answer any](ctx context.Context, message string) (Answer, error) {
 		return answer, ErrDeclined
 	}
 	if err := json.Unmarshal(got.Content, &answer); err != nil {
-		return answer, fmt.Errorf("the answer does not fit what was asked for: %w", err)
+		return answer, fmt.Errorf("the answer does not match the requested type: %w", err)
 	}
 	return answer, nil
 }

@@ -128,5 +128,5 @@ func ExampleServer() {
 	server := tool.Server{Name: "clock-1", Slots: 4, Drain: 30 * time.Second, User: "tools", InboxPrefix: "_INBOX_tool-worker"}
 	err := server.Serve(context.Background(), tool.Func("clock", "", func(ctx context.Context, in int) (string, error) { return "", nil }))
 	fmt.Println(err)
-	// Output: tool "clock": arguments: int is no struct of arguments: take a struct, struct{} for none; or give the schema with InputSchema
+	// Output: tool "clock": arguments: int is not a struct of arguments: use a struct, struct{} for none; or give the schema with InputSchema
 }

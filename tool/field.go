@@ -151,7 +151,7 @@ func enumerate(s *jsonschema.Schema, values string) error {
 		case "integer", "number":
 			var n json.Number
 			if err := json.Unmarshal([]byte(strings.TrimSpace(text)), &n); err != nil {
-				return fmt.Errorf("%q is no number", text)
+				return fmt.Errorf("%q is not a number", text)
 			}
 			s.Enum = append(s.Enum, n)
 		default:

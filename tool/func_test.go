@@ -40,7 +40,7 @@ func TestDefinitionsThatAreWrongAreReportedAndNeverPanic(t *testing.T) {
 		"a timeout of nothing":            {Func("t", "", fine, Timeout(0)), "timeout 0s must be at least 1ms"},
 		"a concurrency of nothing":        {Func("t", "", fine, Concurrency(0)), "concurrency 0"},
 		"a bound below nothing":           {Func("t", "", fine, ResultBytes(-1)), "-1 bytes"},
-		"arguments that are no struct":    {Func("t", "", func(context.Context, []int) (string, error) { return "", nil }), "[]int is no struct of arguments"},
+		"arguments that are no struct":    {Func("t", "", func(context.Context, []int) (string, error) { return "", nil }), "[]int is not a struct of arguments"},
 		"a schema that is no JSON":        {Func("t", "", fine, InputSchema("{")), "InputSchema: "},
 		"a schema of an array":            {Func("t", "", fine, InputSchema(`{"type":"array"}`)), `InputSchema: its type must be "object"`},
 		"a schema of an unknown type":     {Func("t", "", fine, InputSchema(`{"type":"objekt"}`)), "InputSchema: the tool's schema cannot be used"},
@@ -48,7 +48,7 @@ func TestDefinitionsThatAreWrongAreReportedAndNeverPanic(t *testing.T) {
 		"a schema that is huge":           {Func("t", "", fine, InputSchema(`{"type":"object","description":"`+strings.Repeat("a", 70_000)+`"}`)), "more than 65536"},
 		"an output schema that is wrong":  {Func("t", "", say(1, nil), OutputSchema(`{"type":1}`)), "OutputSchema: the tool's schema cannot be used"},
 		"an output schema of text":        {Func("t", "", fine, OutputSchema(`{"type":"object"}`)), "OutputSchema is of data"},
-		"a result that cannot be written": {Func("t", "", say(make(chan int), nil)), "result: chan int: a chan is no JSON"},
+		"a result that cannot be written": {Func("t", "", say(make(chan int), nil)), "result: chan int: a chan cannot be JSON"},
 		"a result that contains itself":   {Func("t", "", say(tree{}, nil)), "or give the schema with OutputSchema"},
 		"several things":                  {Func[none, string]("t", "", nil, Timeout(-1), Concurrency(-1)), "concurrency -1 must be at least 1\nits function is nil"},
 	} {
@@ -307,9 +307,9 @@ func TestAskingAPerson(t *testing.T) {
 		"no is false":                        {tool: yes, answer: contract.Answer{Declined: true}, want: "false<nil>"},
 		"a form is filled in":                {tool: where, answer: contract.Answer{Content: json.RawMessage(`{"to":"Oslo"}`)}, want: "Oslo<nil>", schema: form},
 		"a form is declined":                 {tool: where, answer: contract.Answer{Declined: true}, want: ErrDeclined.Error(), schema: form},
-		"a form is filled in wrongly":        {tool: where, answer: contract.Answer{Content: json.RawMessage(`{"to":1}`)}, want: "the answer does not fit what was asked for: json: cannot unmarshal number into Go struct field trip.to of type string", schema: form},
+		"a form is filled in wrongly":        {tool: where, answer: contract.Answer{Content: json.RawMessage(`{"to":1}`)}, want: "the answer does not match the requested type: json: cannot unmarshal number into Go struct field trip.to of type string", schema: form},
 		"nobody answers":                     {tool: where, err: context.DeadlineExceeded, want: "context deadline exceeded", schema: form},
-		"a form must be a struct":            {tool: number, want: "ask with int: int is no struct of arguments: take a struct, struct{} for none", schema: "not asked"},
+		"a form must be a struct":            {tool: number, want: "ask with int: int is not a struct of arguments: use a struct, struct{} for none", schema: "not asked"},
 		"there is nobody who could be asked": {tool: where, err: ErrNobody, want: ErrNobody.Error(), schema: form},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -50,7 +50,7 @@ func inputSchema(t reflect.Type) (json.RawMessage, error) {
 		t = t.Elem()
 	}
 	if t.Kind() != reflect.Struct || marshals(t, true) {
-		return nil, fmt.Errorf("%s is no struct of arguments: take a struct, struct{} for none", t)
+		return nil, fmt.Errorf("%s is not a struct of arguments: use a struct, struct{} for none", t)
 	}
 	w := walker{input: true}
 	s, err := w.schema(t)
@@ -126,7 +126,7 @@ func (w *walker) schema(t reflect.Type) (*jsonschema.Schema, error) {
 		return w.object(t)
 	case reflect.Map:
 		if !isKey(t.Key(), w.input) {
-			return nil, w.problem(t, "a map from %s is no JSON: take string keys", t.Key())
+			return nil, w.problem(t, "a map with %s keys cannot be JSON: use string keys", t.Key())
 		}
 		values, err := w.schema(t.Elem())
 		return w.nullable(&jsonschema.Schema{Type: "object", AdditionalProperties: values}), err
@@ -146,7 +146,7 @@ func (w *walker) schema(t reflect.Type) (*jsonschema.Schema, error) {
 		}
 		return anything(), nil
 	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
-		return nil, w.problem(t, "a %s is no JSON: leave the field out with the tag json:\"-\"", t.Kind())
+		return nil, w.problem(t, "a %s cannot be JSON: leave the field out with the tag json:\"-\"", t.Kind())
 	}
 	return jsonschema.ForType(t, nil)
 }

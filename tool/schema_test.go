@@ -242,18 +242,18 @@ func TestTypesThatHaveNoSchemaAreRefusedWithTheirField(t *testing.T) {
 	}{
 		"a type that contains itself": {reflect.TypeFor[in[tree]](), ".Field.Children: tool.tree contains itself"},
 		"a struct embedded in itself": {reflect.TypeFor[in[ring]](), "embedded in itself"},
-		"a channel":                   {reflect.TypeFor[in[chan int]](), `.Field: a chan is no JSON: leave the field out with the tag json:"-"`},
-		"a function deep below":       {reflect.TypeFor[in[[]map[string]func()]](), ".Field: a func is no JSON"},
-		"a complex number":            {reflect.TypeFor[struct{ C complex128 }](), "struct.C: a complex128 is no JSON"},
-		"a map from structs":          {reflect.TypeFor[in[map[point]int]](), "take string keys"},
+		"a channel":                   {reflect.TypeFor[in[chan int]](), `.Field: a chan cannot be JSON: leave the field out with the tag json:"-"`},
+		"a function deep below":       {reflect.TypeFor[in[[]map[string]func()]](), ".Field: a func cannot be JSON"},
+		"a complex number":            {reflect.TypeFor[struct{ C complex128 }](), "struct.C: a complex128 cannot be JSON"},
+		"a map from structs":          {reflect.TypeFor[in[map[point]int]](), "use string keys"},
 		"an interface with methods":   {reflect.TypeFor[in[fmt.Stringer]](), "take a concrete type, or any"},
 		"two fields of one name": {reflect.StructOf([]reflect.StructField{
 			{Name: "A", Type: reflect.TypeFor[string](), Tag: `json:"a"`}, {Name: "B", Type: reflect.TypeFor[string](), Tag: `json:"a"`},
 		}), `two fields are called "a" in JSON`},
 		"an embedded pointer nobody can set": {reflect.TypeFor[hidden](), "embed it without the pointer"},
-		"a struct that reads itself":         {reflect.TypeFor[shape](), "is no struct of arguments"},
-		"a string":                           {reflect.TypeFor[string](), "string is no struct of arguments"},
-		"a time":                             {reflect.TypeFor[time.Time](), "is no struct of arguments"},
+		"a struct that reads itself":         {reflect.TypeFor[shape](), "is not a struct of arguments"},
+		"a string":                           {reflect.TypeFor[string](), "string is not a struct of arguments"},
+		"a time":                             {reflect.TypeFor[time.Time](), "is not a struct of arguments"},
 		"tags of another library": {reflect.TypeFor[struct {
 			A string `jsonschema:"description=the name,required"`
 		}](), "the tag jsonschema is a description"},
@@ -262,7 +262,7 @@ func TestTypesThatHaveNoSchemaAreRefusedWithTheirField(t *testing.T) {
 		}](), "only strings, numbers"},
 		"choices that are no numbers": {reflect.TypeFor[struct {
 			A int `enum:"1,two"`
-		}](), `"two" is no number`},
+		}](), `"two" is not a number`},
 		"more parts than a model should read": {reflect.TypeFor[wide3](), "more than 2000 parts"},
 		"more text than a model should read": {reflect.StructOf([]reflect.StructField{{
 			Name: "A", Type: reflect.TypeFor[string](), Tag: reflect.StructTag(`jsonschema:"` + strings.Repeat("long ", 20_000) + `"`),

@@ -97,7 +97,7 @@ func (s Server) Serve(ctx context.Context, tools ...Tool) error {
 // registry returns the tools to serve, or all errors in their definitions.
 func registry(tools []Tool) (*contract.Registry, error) {
 	if len(tools) == 0 {
-		return nil, errors.New("serve tools: there are none: give Serve at least one")
+		return nil, errors.New("serve tools: there are no tools: pass at least one to Serve")
 	}
 	var problems []error
 	var all []contract.Tool

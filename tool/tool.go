@@ -47,7 +47,7 @@ func (d *definition) problem(format string, args ...any) {
 
 func (d *definition) effect(e events.Effect) {
 	if d.spec.Effect != "" && d.spec.Effect != e {
-		d.problem("it is said to be %s and %s: keep one of the two", d.spec.Effect, e)
+		d.problem("it is declared %s and %s: keep one of the two", d.spec.Effect, e)
 	}
 	d.spec.Effect = e
 }

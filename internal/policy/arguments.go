@@ -25,7 +25,7 @@ const (
 // see another value than the tool.
 func arguments(raw []byte) (map[string]any, error) {
 	if len(raw) > maxArguments {
-		return nil, fmt.Errorf("the arguments have %d bytes: conditions look at %d at most", len(raw), maxArguments)
+		return nil, fmt.Errorf("the arguments have %d bytes: conditions evaluate at most %d", len(raw), maxArguments)
 	}
 	if !json.Valid(raw) {
 		return nil, errors.New("the arguments are not valid JSON")
@@ -81,7 +81,7 @@ func object(d *json.Decoder, depth int) (map[string]any, error) {
 		}
 		name, ok := token.(string)
 		if !ok {
-			return nil, fmt.Errorf("%v stands for a name", token)
+			return nil, fmt.Errorf("%v instead of a name", token)
 		}
 		if f := folded(name); names[f] {
 			return nil, fmt.Errorf("the name %.60q is there twice (case aside)", name)

@@ -149,7 +149,7 @@ func compile(e *cel.Env, text string) (program cel.Program, err error) {
 		return nil, located(issues)
 	}
 	if t := tree.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
-		return nil, fmt.Errorf("the condition gives a %s: write one that is true or false", t)
+		return nil, fmt.Errorf("the condition returns a %s: write one that is true or false", t)
 	}
 	patterns, err := restrict(tree.NativeRep().Expr())
 	if err != nil {

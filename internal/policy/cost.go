@@ -60,7 +60,7 @@ func restrictCall(call ast.CallExpr, patterns map[string]int) error {
 		}
 		text, ok := args[len(args)-1].AsLiteral().(types.String)
 		if !ok {
-			return errors.New("the condition matches against something that is no text: write the pattern as a constant")
+			return errors.New("the condition matches against something that is not a text: write the pattern as a constant")
 		}
 		size, err := patternSize(string(text))
 		if err != nil {
