@@ -20,7 +20,7 @@ func asyncAPI(src *source, defs *definitions, examples map[string][]byte) ([]byt
 			{Key: "version", Value: "1.0.0"},
 			{Key: "description", Value: "Conversations of people, language models and tools as ordered logs on NATS JetStream.\n" +
 				"A message carries one event or several, at most 4,096, one compact JSON object per line (NDJSON); each line follows one of the messages' schemas here. " +
-				"The first field is \"type\". Fields a program does not know are kept and passed on, events it does not know are skipped.\n"},
+				"The first field is \"type\". Programs keep and pass on unknown fields, and skip unknown events.\n"},
 		}},
 		{Key: "defaultContentType", Value: "application/json"},
 		{Key: "channels", Value: asyncChannels()},
@@ -114,10 +114,10 @@ func asyncMessages(src *source, defs *definitions, examples map[string][]byte) (
 			{Key: "summary", Value: new(doc.Package).Synopsis(src.text[e.name])},
 		}
 		if slices.Contains(decided(), e.name) {
-			message = append(message, yaml.MapItem{Key: "description", Value: "Stands inside a Decision, never on a subject of its own."})
+			message = append(message, yaml.MapItem{Key: "description", Value: "Only inside a Decision, never on a separate subject."})
 		}
 		if slices.Contains(recorded(), e.name) {
-			message = append(message, yaml.MapItem{Key: "description", Value: "Comes on a subject of its own; its record stands in a Decision."})
+			message = append(message, yaml.MapItem{Key: "description", Value: "Has its own subject; its record is in a Decision."})
 		}
 		message = append(message,
 			yaml.MapItem{Key: "payload", Value: ref("./" + e.name + ".json")},

@@ -35,19 +35,19 @@ const (
 func channels() []channel {
 	lane := " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
 	log := map[events.Channel]channel{
-		events.ChannelIn: {"in", "", "What people and apps say and order. Many writers; an input is known by its id for good; the header Nats-Msg-Id is <conversation>/<id>.",
+		events.ChannelIn: {"in", "", "Inputs of people and apps. Many writers; inputs are idempotent by their id, permanently; the header Nats-Msg-Id is <conversation>/<id>.",
 			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
 			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "Claim"}, ""},
-		events.ChannelTurn: {"turn", "", "What the orchestrator decided." + lane,
+		events.ChannelTurn: {"turn", "", "Decisions of the orchestrator." + lane,
 			[]string{orchestrator}, []string{orchestrator, viewer},
 			[]string{"Decision", "Claim"}, ""},
-		events.ChannelGen: {"gen", "", "What a model says, as it says it." + lane,
+		events.ChannelGen: {"gen", "", "A model's answer, as it streams." + lane,
 			[]string{llmWorker}, []string{orchestrator, viewer},
 			[]string{"GenerationStarted", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "GenerationReleased", "Claim"}, ""},
-		events.ChannelCall: {"call", "", "The run of a tool call, or the answer of an app to a deferred one." + lane,
+		events.ChannelCall: {"call", "", "The run of a tool call, or an app's result of a deferred call." + lane,
 			[]string{toolWorker, app}, []string{orchestrator, viewer},
 			[]string{"ToolStarted", "ToolReleased", "QuestionAsked", "ToolResult", "Claim"}, ""},
-		events.ChannelOut: {"out", "", "Output of a call on its way, for display only; it is not kept in HISTORY.",
+		events.ChannelOut: {"out", "", "Interim output of a call, for display only; HISTORY does not keep it.",
 			[]string{toolWorker}, []string{viewer},
 			[]string{"ToolOutput"}, ""},
 	}
@@ -62,31 +62,31 @@ func channels() []channel {
 	}
 	add(topology.Conv, func(*channel) {})
 	add(topology.Live, func(c *channel) {
-		c.text = "What was stored under conv, republished by the server with the headers Nats-Sequence and Nats-Last-Sequence; plain NATS, for tails."
+		c.text = "Messages stored under conv, republished by the server with the headers Nats-Sequence and Nats-Last-Sequence; plain NATS, for live viewers."
 		c.senders, c.readers = nil, []string{viewer}
 	})
 	add(topology.History, func(c *channel) {
-		c.text = "What was stored under conv, copied by the server and kept until deleted; the header Nats-Stream-Source names the original."
+		c.text = "Messages stored under conv, copied by the server and kept until deleted; the header Nats-Stream-Source names the original."
 		c.senders, c.readers = nil, []string{orchestrator, viewer}
 	})
 	return append(all,
-		channel{"jobs-llm", topology.TemplateGenerationJob, "Generations to be done now, a work queue; published after the decision that asks for them.",
+		channel{"jobs-llm", topology.TemplateGenerationJob, "Generations to run, a work queue; published after the decision that requests them.",
 			[]string{orchestrator}, []string{llmWorker}, []string{"GenerationJob", "Claim"}, ""},
-		channel{"jobs-tool", topology.TemplateToolJob, "Tool calls to be run now, a work queue; published after the decision that asks for them.",
+		channel{"jobs-tool", topology.TemplateToolJob, "Tool calls to run, a work queue; published after the decision that requests them.",
 			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
-		channel{"jobs-tool-low", topology.TemplateLowToolJob, "Tool calls of conversations with the priority low, a work queue of their own; workers leave most slots to the other queue.",
+		channel{"jobs-tool-low", topology.TemplateLowToolJob, "Tool calls of conversations with the priority low, a separate work queue; workers reserve most slots for the other queue.",
 			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
-		channel{"hooks", topology.TemplateHook, "A request to an app before or after a turn, plain NATS; it is asked again until it answers or its deadline has passed.",
+		channel{"hooks", topology.TemplateHook, "A request to an app before or after a turn, plain NATS; the orchestrator repeats it until the app answers or the deadline has passed.",
 			[]string{orchestrator}, []string{app}, []string{"HookCall", "Claim"}, hookAnswers},
 		channel{hookAnswers, "", "The answer to a request under hooks, published to the reply subject of the request.",
 			[]string{app}, []string{orchestrator}, []string{"HookAnswered", "Claim"}, ""},
-		channel{"timers", topology.TemplateTimer, "The one timer of a conversation that waits: a scheduled message of the server, which carries no event.",
+		channel{"timers", topology.TemplateTimer, "The one timer of a waiting conversation: a scheduled message of the server, without an event.",
 			[]string{orchestrator}, []string{orchestrator}, nil, ""},
-		channel{"due", topology.TemplateDue, "Where the server puts the message of a timer that fires.",
+		channel{"due", topology.TemplateDue, "The server publishes the message of a timer here when it fires.",
 			nil, []string{orchestrator}, nil, ""},
-		channel{"dead", topology.TemplateDead, "Messages that nobody could read or run, as they were; the header Parley-Reason says why, Parley-Size how many bytes there were of one that was cut.",
+		channel{"dead", topology.TemplateDead, "Messages that could not be decoded or run, unchanged; the header Parley-Reason has the reason, Parley-Size the original length of a message that was cut.",
 			[]string{orchestrator, llmWorker, toolWorker}, []string{admin}, nil, ""},
-		channel{"probe", topology.TemplateProbe, "Empty messages that test whether a log can be written; whoever reads the log skips them.",
+		channel{"probe", topology.TemplateProbe, "Empty messages that test whether a log can be written; readers of the log skip them.",
 			[]string{app}, []string{orchestrator}, nil, ""},
 	)
 }
@@ -112,7 +112,7 @@ func parameters() []value {
 		{"conversation", "id of the conversation (UUIDv7)"},
 		{"call", "id of the tool call (UUIDv7)"},
 		{"generation", "id of the generation (UUIDv7)"},
-		{"route", "the provider: what stands before the first slash of provider/model"},
+		{"route", "the provider: the part before the first slash of provider/model"},
 		{"tool", "name of the tool"},
 		{"when", "before or after"},
 		{"hook", "name of the hook, as Settings or the deployment name it"},
@@ -137,7 +137,7 @@ func checkChannels() error {
 		known[e.Type()] = true
 		inside := slices.Contains(decided(), e.Type())
 		if outside := home(e.Type()) != nil; inside == outside {
-			return fmt.Errorf("event %s must stand on a channel or inside a Decision, and not both, unless it is recorded: see channels.go", e.Type())
+			return fmt.Errorf("event %s must be on a channel or inside a Decision, and not both, unless it is recorded: see channels.go", e.Type())
 		}
 	}
 	for _, name := range recorded() {

@@ -17,9 +17,9 @@ func document(src *source, defs *definitions, examples map[string][]byte) []byte
 
 Everything that happens in a conversation is an event: a compact JSON object
 whose first field is ` + "`type`" + `. A message carries one event or several, one per line
-(NDJSON) and at most 4,096. Fields a program does not know are kept and passed on; events it does
-not know are skipped. The JSON Schemas stand in [schemas/](../schemas), the
-subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
+(NDJSON) and at most 4,096. Programs keep and pass on unknown
+fields, and skip unknown events. [schemas/](../schemas) has the JSON Schemas,
+[asyncapi.yaml](../schemas/asyncapi.yaml) also the subjects.
 
 ## Channels
 
@@ -33,18 +33,18 @@ subjects also in [asyncapi.yaml](../schemas/asyncapi.yaml).
 	for _, c := range channels() {
 		fmt.Fprintf(&b, "- %s: %s\n", subject(c), c.text)
 	}
-	fmt.Fprintf(&b, "\nInside a [Decision](#decision) stand %s, and as a record %s.\n", links(decided()), links(recorded()))
+	fmt.Fprintf(&b, "\nA [Decision](#decision) contains %s, and as a record %s.\n", links(decided()), links(recorded()))
 
 	b.WriteString(`
-Timers carry no event and are the orchestrator's own: what follows from one that
-fires is decided on the turn channel.
+Timers carry no event and belong to the orchestrator: when one fires, the
+orchestrator decides on the turn channel.
 `)
 	for _, e := range defs.events {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", e.name, src.text[e.name], origin(e.name))
 		fields(&b, e.schema)
 		fmt.Fprintf(&b, "\n```json\n%s\n```\n", bytes.TrimSpace(examples[e.name]))
 	}
-	b.WriteString("\n## Types\n\nThe events share these.\n")
+	b.WriteString("\n## Types\n\nSeveral events use these types.\n")
 	for _, s := range defs.shared {
 		if slices.ContainsFunc(defs.events, func(e definition) bool { return e.name == s.name }) {
 			continue // stands above; inside another event it has no "type"
