@@ -1,8 +1,9 @@
 // Package schemas holds the wire contract for programs in any language: a JSON
 // Schema (2020-12) per event, an example of each, and the AsyncAPI document
-// that says on which subject each stands and who writes it.
+// with the subjects and the writers of each event.
 //
-// All but the examples is generated from the structs of internal/events:
+// Everything except the examples is generated from the structs of
+// internal/events:
 //
 //	go generate ./schemas
 package schemas

@@ -7,7 +7,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// asyncAPI is the AsyncAPI 3.1 document of the bus.
+// asyncAPI returns the AsyncAPI 3.1 document of the bus.
 func asyncAPI(src *source, defs *definitions, examples map[string][]byte) ([]byte, error) {
 	messages, err := asyncMessages(src, defs, examples)
 	if err != nil {
@@ -49,7 +49,7 @@ func asyncChannels() yaml.MapSlice {
 		for _, name := range addressParameters(c.address) {
 			params = append(params, yaml.MapItem{Key: name, Value: ref("#/components/parameters/" + name)})
 		}
-		var address any // null where a request says it
+		var address any // null if the request has it
 		if c.address != "" {
 			address = c.address
 		}
@@ -68,7 +68,7 @@ func asyncChannels() yaml.MapSlice {
 	return all
 }
 
-// asyncOperations says who sends and who receives on each channel.
+// asyncOperations returns the senders and receivers of each channel.
 func asyncOperations() yaml.MapSlice {
 	var all yaml.MapSlice
 	add := func(role, verb, action string, c channel) {

@@ -9,12 +9,12 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// channel is a kind of subject and what stands on it.
+// channel is a kind of subject and its events.
 type channel struct {
 	key     string // name in the AsyncAPI document
 	address string
 	text    string
-	senders []string // roles; none where the server itself copies
+	senders []string // roles; none if the server copies
 	readers []string // roles
 	events  []string
 	reply   string // key of the channel of the answers, for a request
@@ -30,7 +30,7 @@ const (
 	admin        = "admin"
 )
 
-// channels lists all kinds of subjects. A claim may stand wherever a message
+// channels returns all kinds of subjects. A claim may replace any message that
 // can be too large for the bus.
 func channels() []channel {
 	lane := " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
@@ -91,18 +91,18 @@ func channels() []channel {
 	)
 }
 
-// hookAnswers is the channel of the answers to hooks. Its address is whatever
-// the request says.
+// hookAnswers is the channel of the answers to hooks. Its address is the reply
+// subject of the request.
 const hookAnswers = "hook-answers"
 
-// decided are the events that stand inside a Decision only.
+// decided returns the events that occur only inside a Decision.
 func decided() []string {
 	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested", "ToolCallsQueued",
 		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested", "DeletionStarted", "ConversationDeleted"}
 }
 
-// recorded are the events that come on a channel which nothing keeps, and whose
-// record stands inside a Decision.
+// recorded returns the events of a channel that is not stored, and whose record
+// is inside a Decision.
 func recorded() []string { return []string{"HookAnswered"} }
 
 // parameters of the addresses.
@@ -120,7 +120,7 @@ func parameters() []value {
 	}
 }
 
-// home is where an event is first written.
+// home returns the channel on which an event is first written.
 func home(event string) *channel {
 	for _, c := range channels() {
 		if slices.Contains(c.events, event) {
@@ -130,7 +130,7 @@ func home(event string) *channel {
 	return nil
 }
 
-// checkChannels reports events without a place and places without an event.
+// checkChannels reports events without a channel and channels without an event.
 func checkChannels() error {
 	known := map[string]bool{}
 	for _, e := range events.Prototypes() {
@@ -162,7 +162,7 @@ func checkChannels() error {
 	return nil
 }
 
-// addressParameters are the names in braces.
+// addressParameters returns the names in braces.
 func addressParameters(address string) []string {
 	var names []string
 	for token := range strings.SplitSeq(address, ".") {

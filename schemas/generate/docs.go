@@ -9,7 +9,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 )
 
-// document is docs/events.md.
+// document returns docs/events.md.
 func document(src *source, defs *definitions, examples map[string][]byte) []byte {
 	var b bytes.Buffer
 	b.WriteString(`<!-- Generated from internal/events and internal/topology: go generate ./schemas -->
@@ -47,7 +47,7 @@ orchestrator decides on the turn channel.
 	b.WriteString("\n## Types\n\nSeveral events use these types.\n")
 	for _, s := range defs.shared {
 		if slices.ContainsFunc(defs.events, func(e definition) bool { return e.name == s.name }) {
-			continue // stands above; inside another event it has no "type"
+			continue // described above; inside another event it has no "type"
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", s.name, src.text[s.name])
 		if s.schema.Enum == nil {
@@ -65,7 +65,7 @@ orchestrator decides on the turn channel.
 	return b.Bytes()
 }
 
-// subject writes the address of a channel as people do.
+// subject formats the address of a channel for people.
 func subject(c channel) string {
 	if c.address == "" {
 		return "reply subject of the request"
@@ -80,7 +80,7 @@ func writers(c channel) string {
 	return strings.Join(c.senders, ", ")
 }
 
-// origin says who writes an event, and where.
+// origin returns the writers of an event and their subjects.
 func origin(event string) string {
 	if slices.Contains(decided(), event) {
 		return "Written by: orchestrator, inside a [Decision](#decision)."
@@ -116,7 +116,7 @@ func fields(b *bytes.Buffer, s *jsonschema.Schema) {
 	}
 }
 
-// kind names the type of a field.
+// kind returns the type of a field for people.
 func kind(s *jsonschema.Schema) string {
 	name := typeName(s)
 	switch {
@@ -136,5 +136,5 @@ func kind(s *jsonschema.Schema) string {
 	return s.Type
 }
 
-// cell escapes what would end a cell of a table or vanish as markup.
+// cell escapes characters that would end a table cell or be read as markup.
 func cell(s string) string { return strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ").Replace(s) }

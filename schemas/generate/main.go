@@ -1,6 +1,6 @@
-// Command generate writes what is derived from the structs of internal/events:
-// schemas/*.json, schemas/asyncapi.yaml and docs/events.md. The examples under
-// schemas/examples are written by hand and only read here.
+// Command generate writes the files that are derived from the structs of
+// internal/events: schemas/*.json, schemas/asyncapi.yaml and docs/events.md. It
+// reads the examples under schemas/examples, which are written by hand.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	}
 }
 
-// write makes the files and removes schemas of events that are no more.
+// write writes the files and removes schemas of removed events.
 func write(root string) error {
 	files, err := generate(root)
 	if err != nil {

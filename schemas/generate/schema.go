@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// definitions are the schemas of all events and of the types they share.
+// definitions holds the schemas of all events and of their shared types.
 type definitions struct {
 	events []definition // in the order of the documentation
 	shared []definition // in the order in which the events first use them
@@ -34,7 +34,7 @@ func (d *definitions) find(name string) *jsonschema.Schema {
 	return d.shared[i].schema
 }
 
-// describe makes the schemas of all events. Named types below them become
+// describe returns the schemas of all events. Named types below them become
 // references to #/$defs/<Name>.
 func describe(src *source) (*definitions, error) {
 	var shared []reflect.Type
@@ -113,10 +113,10 @@ func add(found []reflect.Type, t reflect.Type) []reflect.Type {
 	return collect(found, t)
 }
 
-// schemaOf is what jsonschema-go infers, made open to fields of later versions
-// and closed to null, which this code never writes.
+// schemaOf returns the schema that jsonschema-go infers, changed to allow
+// unknown fields and to refuse null, which this code never writes.
 func schemaOf(t reflect.Type, opts *jsonschema.ForOptions, src *source) (*jsonschema.Schema, error) {
-	// The type itself and what it embeds must be spelled out, not referred to.
+	// The type itself and its embedded types must be inlined, not referenced.
 	spelled := &jsonschema.ForOptions{TypeSchemas: maps.Clone(opts.TypeSchemas)}
 	delete(spelled.TypeSchemas, t)
 	if t.Kind() == reflect.Struct {
@@ -170,7 +170,7 @@ func relax(s *jsonschema.Schema) {
 	}
 }
 
-// schemaFile is the schema of an event with all that it refers to.
+// schemaFile returns the schema of an event with all referenced types.
 func schemaFile(e definition, defs *definitions) ([]byte, error) {
 	s := e.schema.CloneSchemas()
 	s.Schema = "https://json-schema.org/draft/2020-12/schema"
@@ -187,7 +187,7 @@ func schemaFile(e definition, defs *definitions) ([]byte, error) {
 	return headFirst(raw)
 }
 
-// refer adds what part refers to, and what that refers to, to $defs of root.
+// refer adds the types that part references, recursively, to $defs of root.
 func refer(root, part *jsonschema.Schema, defs *definitions) {
 	if name := typeName(part); name != "" && root.Defs[name] == nil {
 		if root.Defs == nil {
@@ -207,7 +207,7 @@ func refer(root, part *jsonschema.Schema, defs *definitions) {
 	}
 }
 
-// unset lets null stand for what Settings unset: it is a merge patch.
+// unset allows null in Settings, which is a merge patch: null unsets a field.
 func unset(root *jsonschema.Schema) {
 	nullable(root)
 	for _, name := range []string{"Parameters", "Limits", "Policy"} {
@@ -216,7 +216,8 @@ func unset(root *jsonschema.Schema) {
 	}
 }
 
-// nullable lets the optional fields of an object be null, and the values of maps.
+// nullable allows null for the optional fields of an object, and for the values
+// of maps.
 func nullable(s *jsonschema.Schema) {
 	for name, p := range s.Properties {
 		if slices.Contains(s.Required, name) {
@@ -239,7 +240,7 @@ func orNull(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// typeName is the shared type a schema refers to, or empty.
+// typeName returns the shared type that a schema references, or "".
 func typeName(s *jsonschema.Schema) string {
 	if len(s.Ref) > len("#/$defs/") {
 		return s.Ref[len("#/$defs/"):]
@@ -247,7 +248,7 @@ func typeName(s *jsonschema.Schema) string {
 	return ""
 }
 
-// headFirst indents a schema and puts what people look for first on top.
+// headFirst indents a schema and moves the most important keys to the top.
 func headFirst(raw []byte) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {

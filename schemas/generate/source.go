@@ -11,13 +11,14 @@ import (
 	"strings"
 )
 
-// source is what the Go source of the events says and reflection does not.
+// source holds the data from the Go source of the events that reflection does
+// not provide.
 type source struct {
 	text   map[string]string  // doc comment of every type
 	values map[string][]value // constants of every string type, in order
 }
 
-// value is a constant and the comment behind it.
+// value is a constant and its trailing comment.
 type value struct {
 	text    string
 	comment string
