@@ -49,7 +49,7 @@ const (
 
 // UserMessage is a person's message.
 type UserMessage struct {
-	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); the same id is the same input for good"`
+	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Text    string  `json:"text" jsonschema:"text of the message"`
 	From    string  `json:"from,omitempty" jsonschema:"author, as the app names them"`
 	Arrival Arrival `json:"arrival,omitempty" jsonschema:"effect while a turn runs or waits: queue, interrupt, supersede or refuse; absent means the default in Settings"`
