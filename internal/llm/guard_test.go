@@ -224,11 +224,11 @@ func TestGuardCostsByTheCall(t *testing.T) {
 		}}, 0)
 		best := time.Duration(1<<63 - 1)
 		for range 3 {
-			begun, n := time.Now(), 0
+			started, n := time.Now(), 0
 			for range p.Stream(t.Context(), llm.Request{}) {
 				n++
 			}
-			if best = min(best, time.Since(begun)); n != 2*calls+1 {
+			if best = min(best, time.Since(started)); n != 2*calls+1 {
 				t.Fatalf("%d events of %d calls", n, calls)
 			}
 		}

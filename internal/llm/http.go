@@ -17,9 +17,9 @@ import (
 // maxRefusal bounds the part of a refusal's body that is read, in bytes.
 const maxRefusal = 1 << 20
 
-// Ask returns the stream of one request: each iteration calls send for a body,
-// decodes it, and closes it however the stream ends.
-func Ask(send func() (io.ReadCloser, *events.Error), decode Decoder) Stream {
+// NewStream returns the stream of one request: each iteration calls send for a
+// body, decodes it, and closes it however the stream ends.
+func NewStream(send func() (io.ReadCloser, *events.Error), decode Decoder) Stream {
 	return func(yield func(events.Event, error) bool) {
 		body, failed := send()
 		if failed != nil {

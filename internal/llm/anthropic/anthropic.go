@@ -72,7 +72,7 @@ func (p *Provider) Capabilities(string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
+	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
 func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {

@@ -136,7 +136,7 @@ func (r *request) think(effort string) {
 	if r.ToolChoice != nil && (r.ToolChoice.Type == "any" || r.ToolChoice.Type == "tool") {
 		return // a budget and a forced call exclude each other; the forced call takes precedence
 	}
-	if !begunWithThinking(r.Messages) {
+	if !startedWithThinking(r.Messages) {
 		return
 	}
 	r.Thinking = &thinking{Type: "enabled", BudgetTokens: budget}
@@ -151,10 +151,10 @@ func (r *request) think(effort string) {
 	}
 }
 
-// begunWithThinking reports whether a budget is allowed: if results of calls
+// startedWithThinking reports whether a budget is allowed: if results of calls
 // are sent, the answer with the calls must start with thinking, which it does
 // not if another provider wrote it.
-func begunWithThinking(turns []turn) bool {
+func startedWithThinking(turns []turn) bool {
 	n := len(turns)
 	if n < 2 {
 		return true

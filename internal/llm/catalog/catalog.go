@@ -74,7 +74,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		}
 	}
 	add := func(p llm.Provider, model, why string) {
-		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(&told{p, o.NoTools, o.NoToolStream}), o.Idle), model, why}
+		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream}), o.Idle), model, why}
 		if c.Default == "" {
 			c.Default, c.Why = p.Name()+"/"+model, why
 		}
@@ -127,15 +127,15 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	return c, c.choose(o.Models)
 }
 
-// told overrides the capabilities of a provider's models with the user's
+// overridden overrides the capabilities of a provider's models with the user's
 // settings.
-type told struct {
+type overridden struct {
 	llm.Provider
 	noTools, noToolStream []string
 }
 
 // Capabilities implements [llm.Provider].
-func (t *told) Capabilities(model string) llm.Capabilities {
+func (t *overridden) Capabilities(model string) llm.Capabilities {
 	c := t.Provider.Capabilities(model)
 	full := t.Name() + "/" + model
 	matches := func(pattern string) bool { ok, err := path.Match(pattern, full); return ok && err == nil }

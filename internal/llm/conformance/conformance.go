@@ -24,8 +24,8 @@ const (
 	Arguments = `{"a":1,"b":2}`
 )
 
-// patience bounds how long a test waits for an expected event.
-const patience = 10 * time.Second
+// testTimeout bounds how long a test waits for an expected event.
+const testTimeout = 10 * time.Second
 
 // Case is a provider under test.
 type Case struct {

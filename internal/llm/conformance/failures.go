@@ -67,10 +67,10 @@ func (c Case) particular(t *testing.T) {
 // endless tests that reading a refusal is bounded.
 func (c Case) endless(t *testing.T) {
 	p, s := c.start(t, answer{status: 500, contentType: "text/plain", body: strings.Repeat("x", 1<<16), then: again})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	failed(t, read(t, p.Stream(ctx, c.Calls)), events.ErrOverloaded)
-	s.hungUp(t)
+	s.disconnected(t)
 }
 
 func (c Case) notAnswers(t *testing.T) {

@@ -93,16 +93,16 @@ func (s *server) say(t *testing.T, w http.ResponseWriter, r *http.Request, a ans
 	_ = conn.Close()
 }
 
-// hungUp waits until the waiting client has disconnected. Without a server, the
-// test for leaked goroutines covers this.
-func (s *server) hungUp(t *testing.T) {
+// disconnected waits until the waiting client has disconnected. Without a
+// server, the test for leaked goroutines covers this.
+func (s *server) disconnected(t *testing.T) {
 	t.Helper()
 	if s == nil {
 		return
 	}
 	select {
 	case <-s.gone:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the connection stays open")
 	}
 }

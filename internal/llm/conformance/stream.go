@@ -110,7 +110,7 @@ func (c Case) cancelledInside(t *testing.T) {
 	if got.Text != Beginning || got.End.Terminated {
 		t.Errorf("the answer is %q with end %+v", got.Text, got.End)
 	}
-	s.hungUp(t)
+	s.disconnected(t)
 }
 
 func (c Case) cancelledWithReason(t *testing.T) {
@@ -122,12 +122,12 @@ func (c Case) cancelledWithReason(t *testing.T) {
 	if err := failed(t, got, events.ErrIdle); *err != *reason {
 		t.Errorf("the error is %v, want %v", err, reason)
 	}
-	s.hungUp(t)
+	s.disconnected(t)
 }
 
 func (c Case) stopInside(t *testing.T) {
 	p, s := c.start(t, c.stalled())
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	for e := range p.Stream(ctx, c.Stalled) {
 		if _, text := e.(*events.TextChunk); text {
@@ -137,5 +137,5 @@ func (c Case) stopInside(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Error("the text did not come before the end of the answer")
 	}
-	s.hungUp(t)
+	s.disconnected(t)
 }

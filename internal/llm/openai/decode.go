@@ -210,9 +210,9 @@ func (d *decoder) fail(err *events.Error) {
 // [llm.Accept] returns the reason of a cancellation.
 func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
 
-// begunStream reports whether a body without a payload is the start of a
+// startedStream reports whether a body without a payload is the start of a
 // truncated event stream, and not text of a server or gateway.
-func begunStream(body []byte) bool {
+func startedStream(body []byte) bool {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 	field, _, whole := strings.Cut(line, ":")
 	for _, known := range []string{"", "data", "event", "id", "retry"} {
@@ -234,7 +234,7 @@ func (d *decoder) end() {
 		d.err = unreadable(d.src.err)
 	case len(d.src.first) == 0:
 		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: try again"}
-	case !d.payload && !begunStream(d.src.first):
+	case !d.payload && !startedStream(d.src.first):
 		d.err = llm.FromPayload(d.src.first)
 		d.err.Message = "the answer is not an event stream: " + d.err.Message
 	}

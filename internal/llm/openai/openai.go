@@ -89,12 +89,12 @@ func (p *Provider) Capabilities(model string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.ask(ctx, req) }, Decode)
+	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
-// ask sends the request and returns the body of the answer; the caller closes
+// post sends the request and returns the body of the answer; the caller closes
 // it.
-func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
+func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
 	if len(req.Tools) > 0 {
 		can := p.Capabilities(req.Model)
 		if !can.Tools {

@@ -73,11 +73,11 @@ func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	if req.Whole {
 		decode = DecodeWhole
 	}
-	return llm.Ask(func() (io.ReadCloser, *events.Error) { return p.ask(ctx, req) }, decode)
+	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, decode)
 }
 
-// ask sends the request and returns the body of the answer.
-func (p *Provider) ask(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
+// post sends the request and returns the body of the answer.
+func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
 	params, err := p.params(req)
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
