@@ -42,10 +42,10 @@ func (r *remote) Spec() events.ToolSpec { return r.spec }
 
 // Run implements [tool.Tool].
 func (r *remote) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
-	patience := time.NewTimer(r.link.server.Patience)
-	defer patience.Stop()
+	timeout := time.NewTimer(r.link.server.WaitTimeout)
+	defer timeout.Stop()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		s, err := r.link.wait(ctx, patience.C)
+		s, err := r.link.wait(ctx, timeout.C)
 		if err != nil {
 			return tool.Result{}, err
 		}
@@ -57,7 +57,7 @@ func (r *remote) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return tool.Result{}, ctx.Err()
-		case <-patience.C:
+		case <-timeout.C:
 			return tool.Result{}, tool.Retry(err, 0)
 		}
 	}

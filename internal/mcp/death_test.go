@@ -57,7 +57,7 @@ func unknown(err error) bool {
 
 func TestACallThatDidNotBeginWaitsForTheServerAndGivesUp(t *testing.T) {
 	s := self(t, "tools", "PARLEY_TEST_DIR="+t.TempDir())
-	s.Restart, s.Patience = time.Hour, 50*time.Millisecond
+	s.Restart, s.WaitTimeout = time.Hour, 50*time.Millisecond
 	r := run(t, s)
 	if _, err := r.call(t.Context(), "die_once", tool.Input{}); !unknown(err) {
 		t.Fatal(err)

@@ -58,8 +58,8 @@ func (l *lines) next() ([]byte, error) {
 }
 
 // skip skips the rest of a line that is too long.
-func (l *lines) skip(begun []byte) error {
-	head, tail, n := begun[:edge], begun[len(begun)-edge:], len(begun)
+func (l *lines) skip(start []byte) error {
+	head, tail, n := start[:edge], start[len(start)-edge:], len(start)
 	for {
 		piece, err := l.r.ReadSlice('\n')
 		n += len(piece)

@@ -39,8 +39,8 @@ func (l *link) put(s *session, why error) {
 	l.changed = make(chan struct{})
 }
 
-// wait returns the session; if there is none it waits until patience fires.
-func (l *link) wait(ctx context.Context, patience <-chan time.Time) (*session, error) {
+// wait returns the session; if there is none it waits until timeout fires.
+func (l *link) wait(ctx context.Context, timeout <-chan time.Time) (*session, error) {
 	for {
 		l.mu.Lock()
 		s, why, changed := l.session, l.why, l.changed
@@ -52,7 +52,7 @@ func (l *link) wait(ctx context.Context, patience <-chan time.Time) (*session, e
 		case <-changed:
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-patience:
+		case <-timeout:
 			if why == nil {
 				why = s.reason()
 			}

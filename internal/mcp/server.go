@@ -29,8 +29,8 @@ import (
 const (
 	// longestRestart bounds the backoff before a restart.
 	longestRestart = 30 * time.Second
-	// settled is the uptime after which the restart backoff is reset.
-	settled = time.Minute
+	// stableAfter is the uptime after which the restart backoff is reset.
+	stableAfter = time.Minute
 	// maxMessage bounds a message from a server, in bytes.
 	maxMessage = 64 << 20
 )
@@ -57,9 +57,9 @@ type Server struct {
 	Timeout time.Duration
 	// Startup bounds connecting and listing tools; 30 s if zero.
 	Startup time.Duration
-	// Patience bounds how long a call waits for an unavailable server; 30 s if
-	// zero.
-	Patience time.Duration
+	// WaitTimeout bounds how long a call waits for an unavailable server; 30 s
+	// if zero.
+	WaitTimeout time.Duration
 	// Heartbeat is the interval and the timeout of pings to a server that runs
 	// no call; 30 s if zero.
 	Heartbeat time.Duration
@@ -94,7 +94,7 @@ func (s *Server) Run(ctx context.Context, set func(tools ...tool.Tool) error) er
 	}
 	own := *s
 	own.Startup = cmp.Or(s.Startup, 30*time.Second)
-	own.Patience = cmp.Or(s.Patience, 30*time.Second)
+	own.WaitTimeout = cmp.Or(s.WaitTimeout, 30*time.Second)
 	own.Heartbeat = cmp.Or(s.Heartbeat, 30*time.Second)
 	own.Restart = cmp.Or(s.Restart, 500*time.Millisecond)
 	if own.Log == nil {
@@ -108,7 +108,7 @@ func (s *Server) Run(ctx context.Context, set func(tools ...tool.Tool) error) er
 		if ctx.Err() != nil {
 			return nil
 		}
-		if time.Since(began) > settled {
+		if time.Since(began) > stableAfter {
 			wait = own.Restart
 		}
 		pause := wait/2 + rand.N(wait/2+1)
