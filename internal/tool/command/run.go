@@ -53,20 +53,20 @@ func (t *command) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 		}
 		cmd.Stdin = bytes.NewReader(append(raw, '\n'))
 	}
-	said := &stdout{limit: t.limit, print: in.Output, stop: stop}
-	wailed := &tail{}
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = said, wailed, t.grace
+	out := &stdout{limit: t.limit, print: in.Output, stop: stop}
+	stderr := &tail{}
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, stderr, t.grace
 	lead(cmd)
 	if err := cmd.Start(); err != nil {
 		return tool.Result{}, t.unstarted(ctx, err)
 	}
 	err = cmd.Wait()
 	sweep(cmd.Process.Pid)
-	said.show(true)
-	if err := t.outcome(ctx, cmd, err, said, wailed); err != nil {
+	out.show(true)
+	if err := t.outcome(ctx, cmd, err, out, stderr); err != nil {
 		return tool.Result{}, err
 	}
-	return t.result(said, wailed)
+	return t.result(out, stderr)
 }
 
 // unstarted returns the error of a program that did not start.
@@ -84,21 +84,21 @@ func (t *command) unstarted(ctx context.Context, err error) error {
 
 // outcome returns the error of a program that ran without a result, or nil. err
 // is the error of Wait.
-func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *stdout, wailed *tail) error {
+func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, out *stdout, stderr *tail) error {
 	switch {
-	case said.over:
+	case out.over:
 		return tool.End(events.StatusTooLarge, "%s printed more than %d bytes and was terminated: request less. The operator of the tool worker can raise result_bytes", t.called, t.limit)
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // a child kept the output open
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%s timed out and was terminated: %w%s", t.called, ctx.Err(), last(said, wailed))
+		return fmt.Errorf("%s timed out and was terminated: %w%s", t.called, ctx.Err(), last(out, stderr))
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s was ended: %w", t.called, ctx.Err())
 	case cmd.ProcessState.Success():
 		return tool.Fail("%s cannot be read or written: %v", t.called, err)
 	}
 	// Such as "exit status 3" and "signal: killed".
-	text := fmt.Sprintf("%s ended with %s%s", t.called, cmd.ProcessState, last(said, wailed))
+	text := fmt.Sprintf("%s ended with %s%s", t.called, cmd.ProcessState, last(out, stderr))
 	if cmd.ProcessState.ExitCode() == tempFail && t.spec.Effect != "" && t.spec.Effect != events.EffectOnce {
 		return tool.Retry(errors.New(text), 0)
 	}
@@ -109,20 +109,20 @@ func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, said *s
 }
 
 // last returns the end of a program's output, for failures.
-func last(said *stdout, wailed *tail) string {
-	if text := wailed.text(); text != "" {
+func last(out *stdout, stderr *tail) string {
+	if text := stderr.text(); text != "" {
 		return ". Its stderr: " + text
 	}
-	out := said.buf.Bytes()
-	if text := repair(out[max(0, len(out)-peekBytes):]); strings.TrimSpace(text) != "" {
+	printed := out.buf.Bytes()
+	if text := repair(printed[max(0, len(printed)-peekBytes):]); strings.TrimSpace(text) != "" {
 		return ". It printed last: " + strings.TrimSpace(text)
 	}
 	return " and printed nothing"
 }
 
 // result converts the output of a successful program to a result.
-func (t *command) result(said *stdout, wailed *tail) (tool.Result, error) {
-	content := repair(said.buf.Bytes())
+func (t *command) result(out *stdout, stderr *tail) (tool.Result, error) {
+	content := repair(out.buf.Bytes())
 	if t.json {
 		structured, err := compact(content)
 		if err != nil {
@@ -133,7 +133,7 @@ func (t *command) result(said *stdout, wailed *tail) (tool.Result, error) {
 	}
 	if strings.TrimSpace(content) == "" {
 		content = fmt.Sprintf("(%s succeeded and printed nothing)", t.called)
-		if text := wailed.text(); text != "" {
+		if text := stderr.text(); text != "" {
 			content = fmt.Sprintf("(%s succeeded, printed nothing on stdout, and printed on stderr: %s)", t.called, text)
 		}
 	}
