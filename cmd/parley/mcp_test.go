@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parleybus/parley/internal/mcp"
 )
 
 // mcpHost is an MCP host that runs "parley mcp" and speaks to it line by line.
@@ -317,7 +319,7 @@ func TestMCPOverHTTP(t *testing.T) {
 	if code, body := post(url, hello, nil); code != http.StatusOK || !strings.Contains(body, `"listChanged":true`) {
 		t.Errorf("a client is answered %d %s", code, body)
 	}
-	if code, _ := post(strings.TrimSuffix(url, mcpPath), hello, nil); code != http.StatusNotFound {
+	if code, _ := post(strings.TrimSuffix(url, mcp.Path), hello, nil); code != http.StatusNotFound {
 		t.Errorf("another path is answered %d", code)
 	}
 	if code, _ := post(url, hello, func(r *http.Request) { r.Host = "example.com" }); code != http.StatusForbidden {

@@ -31,15 +31,12 @@ const (
 
 // Gateway serves tools to MCP clients. Set its fields before its first use.
 type Gateway struct {
-	// Tools returns the current tools.
-	Tools func() []events.ToolSpec
-	// Changed returns a channel that is closed at the next change of Tools; nil
-	// means never.
-	Changed func() <-chan struct{}
+	// Tools are the tools that clients see, and may call.
+	Tools *Toolset
 	// Call runs one call until it ends or ctx ends, and reports its progress.
 	// An error means that the call could not run; the outcome of a run is the
 	// result's status.
-	Call func(ctx context.Context, name string, arguments json.RawMessage, progress func(text string)) (*events.ToolResult, error)
+	Call func(ctx context.Context, spec events.ToolSpec, arguments json.RawMessage, progress func(text string)) (*events.ToolResult, error)
 	// Fetch returns the bytes of an object; without it clients get only links.
 	Fetch func(ctx context.Context, o *events.Object) ([]byte, error)
 	Log   *slog.Logger
@@ -82,12 +79,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 func (g *Gateway) follow(ctx context.Context) {
 	g.start()
-	var changed <-chan struct{}
 	for {
-		if g.Changed != nil {
-			changed = g.Changed()
-		}
-		g.sync()
+		changed := g.sync()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -132,12 +125,14 @@ func (g *Gateway) Handler() http.Handler {
 	}))
 }
 
-// sync sets the server's tools to the current ones.
-func (g *Gateway) sync() {
+// sync sets the server's tools to the current ones, and returns a channel that is
+// closed when those change.
+func (g *Gateway) sync() (changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	specs, changed := g.Tools.now()
 	now := map[string]events.ToolSpec{}
-	for _, spec := range g.Tools() {
+	for _, spec := range specs {
 		now[spec.Name] = spec
 		if old, known := g.shown[spec.Name]; known && reflect.DeepEqual(old, spec) {
 			continue
@@ -153,6 +148,7 @@ func (g *Gateway) sync() {
 		}
 	}
 	g.shown = now
+	return changed
 }
 
 // add adds a tool. Its specification may come from any worker, and the SDK

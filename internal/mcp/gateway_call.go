@@ -27,8 +27,12 @@ const (
 func (g *Gateway) handle(ctx context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 	p := &pieces{ctx: ctx, session: r.Session, token: r.Params.GetProgressToken()}
 	defer p.stop()
-	args := events.Arguments(string(r.Params.Arguments))
-	result, err := g.Call(ctx, r.Params.Name, args, p.show)
+	spec, found := g.Tools.find(r.Params.Name)
+	if !found {
+		return g.answer(ctx, &events.ToolResult{Tool: r.Params.Name, Status: events.StatusUnknownTool,
+			Content: fmt.Sprintf("nobody serves a tool %q any more: ask for the list of tools again", strings.ToValidUTF8(r.Params.Name, "\uFFFD"))}), nil
+	}
+	result, err := g.Call(ctx, spec, events.Arguments(string(r.Params.Arguments)), p.show)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -24,15 +23,14 @@ import (
 
 // bus is what a gateway offers in these tests.
 type bus struct {
-	mu        sync.Mutex
 	specs     []events.ToolSpec
-	changed   chan struct{}
+	tools     mcp.Toolset
 	log       lines
 	cancelled chan error
 }
 
 func newBus() *bus {
-	return &bus{changed: make(chan struct{}), cancelled: make(chan error, 1), specs: []events.ToolSpec{
+	b := &bus{cancelled: make(chan error, 1), specs: []events.ToolSpec{
 		{Name: "echo", Description: "Says it again", Schema: json.RawMessage(`{"type":"object","properties":{"text":{"type":"string"}}}`), Effect: events.EffectPure},
 		{Name: "plain"},
 		{Name: "set", Effect: events.EffectIdempotent, Output: json.RawMessage(`{"type":"object"}`)},
@@ -42,20 +40,12 @@ func newBus() *bus {
 		{Name: "header", Schema: json.RawMessage(`{"type":"object","properties":{"a":{"type":"object","x-mcp-header":"A"}}}`)},
 		{Name: "null", Schema: json.RawMessage(`null`)},
 	}}
+	b.tools.Set(b.specs)
+	return b
 }
 
 func (b *bus) gateway() *mcp.Gateway {
-	return &mcp.Gateway{Log: slog.New(slog.NewTextHandler(&b.log, nil)), Call: b.call,
-		Tools: func() []events.ToolSpec {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return slices.Clone(b.specs)
-		},
-		Changed: func() <-chan struct{} {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.changed
-		},
+	return &mcp.Gateway{Log: slog.New(slog.NewTextHandler(&b.log, nil)), Call: b.call, Tools: &b.tools,
 		Fetch: func(_ context.Context, o *events.Object) ([]byte, error) {
 			if o.Name == "lost" {
 				return nil, errors.New("no such object")
@@ -65,18 +55,15 @@ func (b *bus) gateway() *mcp.Gateway {
 }
 
 func (b *bus) add(spec events.ToolSpec) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.specs = append(b.specs, spec)
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.tools.Set(b.specs)
 }
 
-func (b *bus) call(ctx context.Context, name string, args json.RawMessage, progress func(string)) (*events.ToolResult, error) {
+func (b *bus) call(ctx context.Context, spec events.ToolSpec, args json.RawMessage, progress func(string)) (*events.ToolResult, error) {
 	object := func(name string, size int64) *events.Object {
 		return &events.Object{Bucket: "b", Name: name, Size: size}
 	}
-	switch name {
+	switch spec.Name {
 	case "set":
 		return &events.ToolResult{Status: events.StatusOK, Content: "{}", Structured: json.RawMessage(`{"id":9007199254740993}`)}, nil
 	case "files":
@@ -97,7 +84,7 @@ func (b *bus) call(ctx context.Context, name string, args json.RawMessage, progr
 		b.cancelled <- ctx.Err()
 		return nil, ctx.Err()
 	}
-	return &events.ToolResult{Status: events.StatusOK, Content: fmt.Sprintf("%s %s", name, args)}, nil
+	return &events.ToolResult{Status: events.StatusOK, Content: fmt.Sprintf("%s %s", spec.Name, args)}, nil
 }
 
 // client is an MCP client of the SDK at a gateway.
