@@ -113,7 +113,7 @@ func givenText(what, argument string) (string, error) {
 		text = string(raw)
 	}
 	if strings.TrimSpace(text) == "" {
-		return "", &exitError{exitUsage, errors.New("the " + what + " is empty")}
+		return "", usagef("the %s is empty", what)
 	}
 	return text, nil
 }

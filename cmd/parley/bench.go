@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -74,10 +73,10 @@ func (o *benchmark) run(ctx context.Context, out io.Writer, changed func(flag st
 		o.shorten(changed)
 	}
 	if o.output != "text" && o.output != "json" {
-		return &exitError{exitUsage, fmt.Errorf("--output %q is neither text nor json", o.output)}
+		return usagef("--output %q is neither text nor json", o.output)
 	}
 	if err := o.Check(); err != nil {
-		return &exitError{exitUsage, err}
+		return usage(err)
 	}
 	if o.output == "text" {
 		_, err := o.Run(ctx, out)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -56,9 +55,7 @@ func TestBenchRefusesWhatIsOutOfBounds(t *testing.T) {
 		"an output that does not exist": {"--output", "xml"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := benchPrinted(t, args...)
-			var code *exitError
-			if !errors.As(err, &code) || code.code != exitUsage {
+			if _, err := benchPrinted(t, args...); codeOf(err) != exitUsage {
 				t.Errorf("error %v, want wrong usage", err)
 			}
 		})

@@ -138,7 +138,7 @@ func pick[T any](word string, from []T, names func(T) (id, name string)) (string
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return "", &exitError{exitUsage, fmt.Errorf("%q may be any of %s: give more of the id", word, strings.Join(found, ", "))}
+		return "", usagef("%q may be any of %s: give more of the id", word, strings.Join(found, ", "))
 	case len(word) == whole:
 		return word, nil
 	}

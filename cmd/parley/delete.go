@@ -44,10 +44,10 @@ undone; backups and what applications copied are not reached.`,
 		ValidArgsFunction: a.completeConversations,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (len(args) == 0) == (c.olderThan == 0) {
-				return &exitError{exitUsage, errors.New("name the conversations to delete, or give --older-than")}
+				return usagef("name the conversations to delete, or give --older-than")
 			}
 			if c.olderThan < 0 {
-				return &exitError{exitUsage, fmt.Errorf("--older-than %s must be above 0", c.olderThan)}
+				return usagef("--older-than %s must be above 0", c.olderThan)
 			}
 			return c.run(cmd.Context(), args)
 		},
@@ -152,7 +152,7 @@ func (c *deleting) confirm(ids []string) error {
 		what = fmt.Sprintf("%d conversations, from %s to %s", len(ids), ids[0], ids[len(ids)-1])
 	}
 	if !isatty.IsTerminal(os.Stdin.Fd()) {
-		return &exitError{exitUsage, fmt.Errorf("this would delete %s for good: give --yes", what)}
+		return usagef("this would delete %s for good: give --yes", what)
 	}
 	fmt.Fprintf(os.Stderr, "delete %s for good? [y/N] ", what)
 	line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // an end of input is a no

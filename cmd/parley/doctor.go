@@ -72,7 +72,7 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 		err = printJSON(found)
 	}
 	if err == nil && failed {
-		err = &exitError{exitFailed, errors.New("something fails; see above")}
+		err = errors.New("something fails; see above")
 	}
 	return err
 }

@@ -23,7 +23,7 @@ const exitCodes = `Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 ended at 
 4 cancelled, 5 no server or no workers, 6 no orchestrator, 7 messages cannot be
 stored.`
 
-// exitError is an error with an exit code of its own.
+// exitError is an error whose exit code follows from no [parley.Code].
 type exitError struct {
 	code int
 	err  error
@@ -37,6 +37,11 @@ func (e *exitError) Error() string {
 }
 
 func (e *exitError) Unwrap() error { return e.err }
+
+// usage is an error of the command line's flags or arguments.
+func usage(err error) error { return &parley.Error{Code: parley.CodeInvalid, Err: err} }
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
 
 // codeOf is the exit code of an error, by its type.
 func codeOf(err error) int {

@@ -40,7 +40,7 @@ func (a *app) list(ctx context.Context, limit int, after uint64) (err error) {
 		return err
 	}
 	if limit < 0 {
-		return &exitError{exitUsage, fmt.Errorf("--limit %d must not be below 0", limit)}
+		return usagef("--limit %d must not be below 0", limit)
 	}
 	s, err := a.client(ctx)
 	if err != nil {

@@ -68,12 +68,12 @@ Where nothing runs, everything runs in this process. For several hosts run
 func (m *mcpServer) check() error {
 	for _, p := range m.patterns {
 		if _, err := path.Match(p, ""); err != nil {
-			return &exitError{exitUsage, fmt.Errorf("--tools %q is no pattern: %w", p, err)}
+			return usagef("--tools %q is no pattern: %w", p, err)
 		}
 	}
 	for _, e := range m.effects {
 		if !parley.Effect(e).Known() {
-			return &exitError{exitUsage, fmt.Errorf("--allow-effects %q is none of pure, idempotent, once", e)}
+			return usagef("--allow-effects %q is none of pure, idempotent, once", e)
 		}
 	}
 	if m.address == "" || m.allowRemote {
@@ -86,12 +86,12 @@ func (m *mcpServer) check() error {
 func onlyHere(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return &exitError{exitUsage, fmt.Errorf("--http %q is no address such as 127.0.0.1:8931: %w", address, err)}
+		return usagef("--http %q is no address such as 127.0.0.1:8931: %w", address, err)
 	}
 	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return &exitError{exitUsage, fmt.Errorf("--http %s can be reached from other machines, and nobody is asked who they are: listen on 127.0.0.1, or give --allow-remote", address)}
+	return usagef("--http %s can be reached from other machines, and nobody is asked who they are: listen on 127.0.0.1, or give --allow-remote", address)
 }
 
 func (m *mcpServer) run(ctx context.Context) (err error) {

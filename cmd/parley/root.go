@@ -41,21 +41,32 @@ func run(args []string) int {
 	// leases behind.
 	signal.Ignore(syscall.SIGPIPE)
 	a := &app{cfg: cfg, data: dataDir(), logTo: os.Stderr}
-	cmd := a.root()
-	cmd.SetArgs(args)
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	err = cmd.ExecuteContext(ctx)
-	if err == nil || errors.Is(err, errBrokenPipe) {
-		return exitOK
-	}
-	if text := strings.TrimSpace(err.Error()); text != "" {
+	err = a.execute(context.Background(), args)
+	if text := complaint(err); text != "" {
 		fmt.Fprintln(os.Stderr, "parley: "+text)
 	}
-	if !a.ran {
-		return exitUsage
-	}
 	return codeOf(err)
+}
+
+// execute runs a command. What fails before it starts is wrong usage.
+func (a *app) execute(ctx context.Context, args []string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := a.root()
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	if err != nil && !a.ran {
+		return usage(err)
+	}
+	return err
+}
+
+// complaint is what people are told of an error; empty for one that was shown.
+func complaint(err error) string {
+	if err == nil || errors.Is(err, errBrokenPipe) {
+		return ""
+	}
+	return strings.TrimSpace(err.Error())
 }
 
 func (a *app) root() *cobra.Command {
@@ -125,7 +136,7 @@ func (a *app) json() (bool, error) {
 	case "json":
 		return true, nil
 	}
-	return false, &exitError{exitUsage, fmt.Errorf("--output %q is neither text nor json", a.output)}
+	return false, usagef("--output %q is neither text nor json", a.output)
 }
 
 func profile() terminal.Profile { return terminal.Detect(os.Stdout, os.Getenv) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/host"
 )
 
@@ -20,7 +19,7 @@ func (a *app) host() (*host.Host, error) {
 func (a *app) logger() (*slog.Logger, error) {
 	log, err := a.cfg.Logger(a.logTo)
 	if err != nil {
-		return nil, &parley.Error{Code: parley.CodeInvalid, Err: err}
+		return nil, usage(err)
 	}
 	return log, nil
 }

@@ -17,7 +17,7 @@ import (
 // asked for.
 func (q *question) open(ctx context.Context) (*host.Session, error) {
 	if err := q.check(); err != nil {
-		return nil, &exitError{exitUsage, err}
+		return nil, usage(err)
 	}
 	if q.fresh = q.conversation == ""; q.fresh {
 		q.conversation = parley.NewID()
@@ -28,7 +28,7 @@ func (q *question) open(ctx context.Context) (*host.Session, error) {
 		return nil, err
 	}
 	if q.rulesOnlyHere && !s.RunsRoles() {
-		err = &exitError{exitUsage, fmt.Errorf("--rules is for the process that decides, and that one runs at %s already: give it to that `parley up` or orchestrator", s.Server())}
+		err = usagef("--rules is for the process that decides, and that one runs at %s already: give it to that `parley up` or orchestrator", s.Server())
 	} else {
 		err = q.settle(ctx, s)
 	}
@@ -157,5 +157,5 @@ func unserved(s *host.Session, provider string, offers []parley.Offer) error {
 	if len(routes) == 0 {
 		return &parley.Error{Code: parley.CodeNoWorker, Err: fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.Server(), s.Server())}
 	}
-	return &exitError{exitUsage, fmt.Errorf("no worker asks %q; the workers ask %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "))}
+	return usagef("no worker asks %q; the workers ask %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "))
 }

@@ -50,7 +50,7 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	switch format {
 	case "text", "md", "json":
 	default:
-		return &exitError{exitUsage, fmt.Errorf("--format %q is none of text, md, json", format)}
+		return usagef("--format %q is none of text, md, json", format)
 	}
 	s, err := a.client(ctx)
 	if err != nil {

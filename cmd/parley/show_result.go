@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"unicode/utf8"
@@ -46,13 +45,13 @@ func printAttachment(ctx context.Context, c *parley.Client, messages []parley.Me
 	}
 	switch {
 	case len(found) == 0:
-		return &exitError{exitUsage, fmt.Errorf("no attachment is called %q: `parley show` names them", name)}
+		return usagef("no attachment is called %q: `parley show` names them", name)
 	case len(found) > 1:
 		var objects []string
 		for _, f := range found {
 			objects = append(objects, f.Object.Name)
 		}
-		return &exitError{exitUsage, fmt.Errorf("%d attachments are called %q: name one by its object: %s", len(found), name, strings.Join(objects, ", "))}
+		return usagef("%d attachments are called %q: name one by its object: %s", len(found), name, strings.Join(objects, ", "))
 	}
 	data, err := c.Fetch(ctx, found[0].Object)
 	if err != nil {
@@ -69,7 +68,7 @@ func printBytes(data []byte) error {
 		return outputError(err)
 	}
 	if !utf8.Valid(data) {
-		return &exitError{exitUsage, fmt.Errorf("these are %d bytes that are no text: write them to a file, with > FILE", len(data))}
+		return usagef("these are %d bytes that are no text: write them to a file, with > FILE", len(data))
 	}
 	return printText(string(data))
 }
@@ -87,9 +86,9 @@ func printResult(ctx context.Context, c *parley.Client, messages []parley.Messag
 	}
 	switch {
 	case len(found) == 0:
-		return &exitError{exitUsage, fmt.Errorf("no result of a call %q: `parley show --format json` names the calls", call)}
+		return usagef("no result of a call %q: `parley show --format json` names the calls", call)
 	case len(found) > 1:
-		return &exitError{exitUsage, fmt.Errorf("%d calls begin or end in %q: give more of the id", len(found), call)}
+		return usagef("%d calls begin or end in %q: give more of the id", len(found), call)
 	}
 	text := []byte(found[0].Text)
 	if o := found[0].Object; o != nil {

@@ -85,7 +85,7 @@ func (w *watch) pace() (*parley.Pace, error) {
 	pace := &parley.Pace{Speed: w.speed, LongestPause: longestPause}
 	switch {
 	case w.speed < 0:
-		return nil, &exitError{exitUsage, fmt.Errorf("--speed %g must be above 0", w.speed)}
+		return nil, usagef("--speed %g must be above 0", w.speed)
 	case w.flat, w.speed == 0 && !w.original && (w.json || w.raw || !profile().Interactive):
 		return nil, nil
 	case w.original:

@@ -73,7 +73,7 @@ func (c *toolCall) run(ctx context.Context, name, raw string) (err error) {
 		return err
 	}
 	if c.timeout <= 0 {
-		return &exitError{exitUsage, fmt.Errorf("--timeout %s must be above 0", c.timeout)}
+		return usagef("--timeout %s must be above 0", c.timeout)
 	}
 	ctx, stop := daemon.Signals(ctx)
 	defer stop()
@@ -110,7 +110,7 @@ func (c *toolCall) run(ctx context.Context, name, raw string) (err error) {
 		err = c.print(result)
 	}
 	if err == nil && result.Status != parley.StatusOK {
-		err = &exitError{exitFailed, fmt.Errorf("the call of %s ended as %s", name, result.Status)}
+		err = fmt.Errorf("the call of %s ended as %s", name, result.Status)
 	}
 	return err
 }
@@ -123,7 +123,7 @@ func checkArguments(spec parley.ToolSpec, raw string) error {
 	case errors.Is(err, tool.ErrSchema):
 		return err
 	case err != nil:
-		return &exitError{exitUsage, fmt.Errorf("%s does not take these arguments: %w: `parley tools %s` shows what it takes", spec.Name, err, spec.Name)}
+		return usagef("%s does not take these arguments: %w: `parley tools %s` shows what it takes", spec.Name, err, spec.Name)
 	}
 	return nil
 }

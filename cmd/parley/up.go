@@ -70,7 +70,7 @@ func (u *deployment) counts() (map[string]int, error) {
 		if v, ok := u.replicas[role]; ok {
 			var err error
 			if n, err = strconv.Atoi(v); err != nil || n < 1 || n > 100 {
-				return nil, &exitError{exitUsage, fmt.Errorf("--replicas %s=%s must be a number from 1 to 100", role, v)}
+				return nil, usagef("--replicas %s=%s must be a number from 1 to 100", role, v)
 			}
 		}
 		if u.wants(role) {
@@ -84,12 +84,12 @@ func (u *deployment) check() error {
 	for _, names := range [][]string{u.only, slices.Sorted(maps.Keys(u.replicas))} {
 		for _, name := range names {
 			if !slices.Contains(roleNames[:], name) {
-				return &exitError{exitUsage, fmt.Errorf("there is no role %q; the roles are %s", name, strings.Join(roleNames[:], ", "))}
+				return usagef("there is no role %q; the roles are %s", name, strings.Join(roleNames[:], ", "))
 			}
 		}
 	}
 	if s := u.app.sync; s != "" && s != "always" {
-		return &exitError{exitUsage, fmt.Errorf("--sync %q is not always", s)}
+		return usagef("--sync %q is not always", s)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (u *deployment) run(ctx context.Context, portGiven bool) (err error) {
 func (u *deployment) open(ctx context.Context, h *host.Host, portGiven bool) (*host.Session, error) {
 	if !u.wants("broker") || h.Config.NATS.URL != "" {
 		if slices.Contains(u.only, "broker") {
-			return nil, &exitError{exitUsage, errors.New("NATS_URL names a server, and --only broker would start another: unset one of them")}
+			return nil, usagef("NATS_URL names a server, and --only broker would start another: unset one of them")
 		}
 		h.Connection = "parley up " + h.Config.Name
 		return h.JoinForRoles(ctx)

@@ -114,11 +114,11 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 		return err
 	}
 	if r.all && len(words) > 0 {
-		return &exitError{exitUsage, errors.New("--all and CALL exclude each other")}
+		return usagef("--all and CALL exclude each other")
 	}
 	if r.arguments != "" {
 		if err := events.CheckArguments(r.arguments); err != nil {
-			return &exitError{exitUsage, fmt.Errorf("--arguments: %w", err)}
+			return usagef("--arguments: %w", err)
 		}
 	}
 	return r.app.on(ctx, conversation, func(s *host.Session, c *standing) error {
@@ -194,7 +194,7 @@ func (r *ruling) choose(c *standing, words []string) ([]parley.Waiting, error) {
 		if r.verdict == parley.RulingReject || r.verdict == parley.RulingApprove || r.verdict == parley.RulingAlways {
 			how = "name those that are meant, or give --all"
 		}
-		return nil, &exitError{exitUsage, fmt.Errorf("%d things wait in conversation %s; %s:\n%s", len(chosen), c.conv.ID(), how, listed(chosen))}
+		return nil, usagef("%d things wait in conversation %s; %s:\n%s", len(chosen), c.conv.ID(), how, listed(chosen))
 	}
 	return chosen, nil
 }
@@ -214,7 +214,7 @@ func (r *ruling) edited(a parley.Waiting) (json.RawMessage, error) {
 	}
 	editor, ok := editorCommand(os.Getenv)
 	if !ok || !isatty.IsTerminal(os.Stdin.Fd()) {
-		return nil, &exitError{exitUsage, errors.New("give --arguments, or set EDITOR and run this in a terminal")}
+		return nil, usagef("give --arguments, or set EDITOR and run this in a terminal")
 	}
 	if len(a.Arguments) == 0 {
 		return nil, fmt.Errorf("call %s does not wait here: give --arguments to try it all the same", a.Call)
