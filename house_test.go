@@ -59,7 +59,7 @@ var mayImport = map[string]string{
 	"internal/llm/openai":          "internal/llm internal/events",
 	"internal/llm/openairesponses": "internal/llm internal/events",
 	"internal/llm/scripted":        "internal/llm internal/yamlfile internal/events",
-	"internal/llm/catalog":         "internal/llm/...",
+	"internal/llm/catalog":         "internal/llm/... internal/accumulator internal/events",
 	"internal/llm/recording":       "internal/llm internal/events",
 	"internal/llm/conformance":     "internal/llm internal/llm/recording internal/events",
 	"internal/llm/recording/table": "internal/llm/recording internal/llm/catalog internal/accumulator internal/events",

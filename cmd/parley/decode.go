@@ -1,16 +1,14 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
-	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/catalog"
 )
 
@@ -27,10 +25,6 @@ that was merely cut has "terminated": false and no error.`,
 		Example: "  curl -sN … | parley decode --provider openai --result",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			decode, err := catalog.Decoder(provider)
-			if err != nil {
-				return &exitError{exitUsage, err}
-			}
 			in := io.Reader(os.Stdin)
 			if len(args) == 1 && args[0] != "-" {
 				f, err := os.Open(args[0])
@@ -40,10 +34,18 @@ that was merely cut has "terminated": false and no error.`,
 				defer func() { _ = f.Close() }() // it was only read
 				in = f
 			}
-			if result {
-				return decodeResult(decode, in, catalog.UsageKeys(provider))
+			all, err := catalog.Recorded(provider, in)
+			if err != nil {
+				return usage(err)
 			}
-			return decodeEvents(decode, in)
+			if !result {
+				return printEvents(all)
+			}
+			answer, err := catalog.AnswerOf(provider, all)
+			if err != nil {
+				return err
+			}
+			return printJSON(answer)
 		},
 	}
 	cmd.Flags().StringVar(&provider, "provider", "", "openai, openai-responses, anthropic or ollama")
@@ -52,15 +54,9 @@ that was merely cut has "terminated": false and no error.`,
 	return cmd
 }
 
-// decodeEvents prints events as NDJSON, numbered as a worker would.
-func decodeEvents(decode llm.Decoder, in io.Reader) error {
-	index := 0
-	for e := range decode(in) {
-		// An error stands in the GenerationEnded beside it.
-		if s, ok := e.(events.Stamped); ok {
-			s.Stamp("", index)
-			index++
-		}
+// printEvents prints events as NDJSON.
+func printEvents(all iter.Seq[events.Event]) error {
+	for e := range all {
 		line, err := events.Append(nil, e)
 		if err != nil {
 			return err
@@ -70,36 +66,4 @@ func decodeEvents(decode llm.Decoder, in io.Reader) error {
 		}
 	}
 	return nil
-}
-
-// decodeResult prints the answer. All counts that the provider's protocol knows
-// are there, null where the provider did not say.
-func decodeResult(decode llm.Decoder, in io.Reader, usageKeys []string) error {
-	var g accumulator.Generation
-	for e := range decode(in) {
-		g.Apply(e)
-	}
-	out := decoded{Result: g.Result()}
-	if out.Result.Usage == nil {
-		return printJSON(out)
-	}
-	raw, err := json.Marshal(out.Result.Usage)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(raw, &out.Usage); err != nil {
-		return err
-	}
-	for _, key := range usageKeys {
-		if _, ok := out.Usage[key]; !ok {
-			out.Usage[key] = nil
-		}
-	}
-	return printJSON(out)
-}
-
-// decoded is a result whose usage names every count.
-type decoded struct {
-	accumulator.Result
-	Usage map[string]*int64 `json:"usage"`
 }

@@ -203,15 +203,3 @@ func Decoder(provider string) (llm.Decoder, error) {
 	}
 	return nil, fmt.Errorf("there is no decoder for provider %q; there are openai, openai-responses, anthropic and ollama", provider)
 }
-
-// UsageKeys returns the usage counts of a provider's protocol, by their names
-// in [events.Usage].
-func UsageKeys(provider string) []string {
-	switch provider {
-	case OpenAI, OpenAIResponses:
-		return []string{"input_tokens", "output_tokens", "total_tokens", "cached_input_tokens", "reasoning_tokens"}
-	case Anthropic:
-		return []string{"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}
-	}
-	return []string{"input_tokens", "output_tokens"}
-}
