@@ -65,7 +65,7 @@ func (d *decoder) start(index int, raw json.RawMessage) bool {
 		return true // nothing to start; later deltas open their block
 	}
 	// The next block starts, so the limit did not cut the previous call.
-	if !d.settle() || d.open[index] != nil && !d.stop(index) {
+	if !d.endUnclear() || d.open[index] != nil && !d.stop(index) {
 		return false
 	}
 	b := d.begin(index, head.Type)
@@ -131,7 +131,7 @@ func (d *decoder) stop(index int) bool {
 		return d.w.Reasoning(b.key, "", false, b.carry())
 	}
 	if b.kind == kindCall {
-		if !d.settle() || !d.completeInput(b) {
+		if !d.endUnclear() || !d.completeInput(b) {
 			return false
 		}
 		if args := d.w.CallArguments(b.key); args == "" || events.CheckArguments(args) != nil {
@@ -149,7 +149,9 @@ func (d *decoder) stop(index int) bool {
 	return true
 }
 
-func (d *decoder) settle() bool {
+// endUnclear ends the call whose arguments may have been cut: the next event shows
+// that they were not.
+func (d *decoder) endUnclear() bool {
 	b := d.unclear
 	d.unclear = nil
 	return b == nil || d.w.CallEnd(b.key)
