@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -66,10 +65,7 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	if err != nil {
 		return err
 	}
-	messages := slices.DeleteFunc(slices.Clone(v.Messages), func(m parley.Message) bool {
-		// A model must not be asked without a result; a person is told what waits.
-		return m.Role == parley.RoleTool && len(m.Parts) == 1 && v.State.Awaits(m.Parts[0].Call)
-	})
+	messages := v.Said()
 	switch {
 	case one.result != "":
 		return printResult(ctx, s.Client, messages, one.result)
@@ -77,7 +73,7 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 		return printAttachment(ctx, s.Client, messages, one.attachment)
 	}
 	if full {
-		if err := fetchWhole(ctx, s.Client, messages); err != nil {
+		if err := s.FetchResults(ctx, messages); err != nil {
 			return err
 		}
 	}
@@ -88,14 +84,17 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 		}
 		return printJSON(out)
 	}
-	people, err := handsOf(ctx, conv)
+	did, err := conv.Interventions(ctx, &v)
 	if err != nil {
 		return err
 	}
+	people := map[string]terminal.Hand{}
+	for call, i := range did {
+		people[call] = terminal.Hand{By: i.By, Edited: i.Proposed, Answered: i.Answered}
+	}
 	entries := make([]terminal.TranscriptEntry, len(messages))
 	for i, m := range messages {
-		entries[i].Message = m
-		entries[i].People = people.of(&v, m)
+		entries[i] = terminal.TranscriptEntry{Message: m, People: people}
 	}
 	if err := terminal.Transcript(os.Stdout, profile(), terminal.Format(format), id, entries); err != nil {
 		return outputError(err)
@@ -128,49 +127,4 @@ func printAwaited(format string, awaiting []parley.Waiting) error {
 		}
 	}
 	return outputError(err)
-}
-
-// hands is what people did to calls.
-type hands struct {
-	from map[string]string // who gave a verdict
-	did  map[string]terminal.Hand
-}
-
-// handsOf reads what people did to the calls of a conversation.
-func handsOf(ctx context.Context, conv *parley.Conversation) (*hands, error) {
-	h := &hands{from: map[string]string{}, did: map[string]terminal.Hand{}}
-	for e, err := range conv.Facts(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		switch body := e.Body.(type) {
-		case *parley.Verdict:
-			h.from[body.ID] = body.From
-		case *parley.ToolCallRequested:
-			if len(body.Arguments) > 0 {
-				h.did[body.Call] = terminal.Hand{By: h.from[body.By], Edited: string(body.Arguments)}
-			}
-		case *parley.ToolCallAnswered:
-			h.did[body.Call] = terminal.Hand{By: h.from[body.By], Answered: true}
-		}
-	}
-	return h, nil
-}
-
-// of is what people did to the calls of a message.
-func (h *hands) of(v *parley.View, m parley.Message) map[string]terminal.Hand {
-	people := map[string]terminal.Hand{}
-	for _, p := range m.Parts {
-		hand, ok := h.did[p.Call]
-		if !ok || p.Call == "" {
-			continue
-		}
-		if hand.Edited != "" {
-			if original, ok := v.Proposed(p.Call); ok {
-				hand.Edited = original.Arguments
-			}
-		}
-		people[p.Call] = hand
-	}
-	return people
 }

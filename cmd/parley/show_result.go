@@ -9,25 +9,6 @@ import (
 	"github.com/parleybus/parley"
 )
 
-// fetchWhole puts whole results in the place of those of which a message holds
-// the beginning.
-func fetchWhole(ctx context.Context, c *parley.Client, messages []parley.Message) error {
-	for i := range messages {
-		for j := range messages[i].Parts {
-			p := &messages[i].Parts[j]
-			if p.Object == nil {
-				continue
-			}
-			whole, err := c.Fetch(ctx, p.Object)
-			if err != nil {
-				return err
-			}
-			p.Text, p.Object = string(whole), nil
-		}
-	}
-	return nil
-}
-
 // only is the one thing of a conversation to be printed; empty for all of it.
 type only struct{ result, attachment string }
 
@@ -90,13 +71,8 @@ func printResult(ctx context.Context, c *parley.Client, messages []parley.Messag
 	case len(found) > 1:
 		return usagef("%d calls begin or end in %q: give more of the id", len(found), call)
 	}
-	text := []byte(found[0].Text)
-	if o := found[0].Object; o != nil {
-		whole, err := c.Fetch(ctx, o)
-		if err != nil {
-			return err
-		}
-		text = whole
+	if err := c.FetchResults(ctx, []parley.Message{{Parts: found}}); err != nil {
+		return err
 	}
-	return printBytes(text)
+	return printBytes([]byte(found[0].Text))
 }
