@@ -69,7 +69,7 @@ func (v *Conversation) Events(ctx context.Context, from From) iter.Seq2[Event, e
 		}
 		var a attempts
 		before := from.After
-		for m, err := range v.client.bus.Attach(ctx, v.id, from.bus()) {
+		for m, err := range v.client.bus.Conversation(v.id).Attach(ctx, from.bus()) {
 			if err != nil {
 				yield(Event{}, err)
 				return
@@ -101,7 +101,7 @@ func (v *Conversation) RawMessages(ctx context.Context, from From) iter.Seq2[Raw
 			yield(RawMessage{}, err)
 			return
 		}
-		for m, err := range v.client.bus.Attach(ctx, v.id, from.bus()) {
+		for m, err := range v.client.bus.Conversation(v.id).Attach(ctx, from.bus()) {
 			if !yield(RawMessage{m.Subject, m.Sequence, m.Time, m.Data}, err) {
 				return
 			}
@@ -202,14 +202,14 @@ func (v *Conversation) Exists(ctx context.Context) error {
 	if err := v.check(); err != nil {
 		return err
 	}
-	d, _, err := v.client.bus.LastDecision(ctx, v.id, 0)
+	d, _, err := v.client.bus.Conversation(v.id).LastDecision(ctx, 0)
 	if err != nil {
 		return err
 	}
 	if d != nil {
 		return v.deleted(&d.State)
 	}
-	known, err := v.client.bus.Describe(ctx, v.id)
+	known, err := v.client.bus.Conversation(v.id).Describe(ctx)
 	if err == nil && known.Last.IsZero() {
 		err = errorf(CodeNotFound, "there is no conversation %s: `parley ls` lists what there is", v.id)
 	}

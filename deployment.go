@@ -67,25 +67,27 @@ type ShardState struct {
 func (c *Client) Shards() int { return c.bus.Shards() }
 
 // Owners returns the orchestrators that own shards, by shard.
-func (c *Client) Owners(ctx context.Context) (map[int]string, error) { return c.bus.Owners(ctx) }
+func (c *Client) Owners(ctx context.Context) (map[int]string, error) {
+	return c.bus.Deployment().Owners(ctx)
+}
 
 // LogEnd returns the sequence of the last message in a shard's log, of all its
 // conversations together; 0 for an empty one.
 func (c *Client) LogEnd(ctx context.Context, shard int) (uint64, error) {
-	end, _, err := c.bus.EndOf(ctx, shard)
+	end, _, err := c.bus.Shard(shard).End(ctx)
 	return end, err
 }
 
 // Queues returns all queues of jobs, also those without jobs and workers, by kind and
 // name.
 func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
-	queues, err := c.bus.Queues(ctx)
+	queues, err := c.bus.Jobs().Queues(ctx)
 	return joinQueues(queues), err
 }
 
 // WaitingCount counts the conversations that wait for somebody.
 func (c *Client) WaitingCount(ctx context.Context) (int, error) {
-	ids, err := c.bus.Timers(ctx)
+	ids, err := c.bus.Timers().List(ctx)
 	return len(ids), err
 }
 
@@ -96,7 +98,7 @@ func (c *Client) Deployment(ctx context.Context) (Deployment, error) {
 	o.read(ctx, func(ask func(string, func(context.Context) error)) {
 		o.ask(ask)
 		ask("workers", func(ctx context.Context) error {
-			offers, err := c.bus.Offers(ctx)
+			offers, err := c.bus.Presence().Offers(ctx)
 			return o.set(err, func() { o.offers = offers })
 		})
 	})

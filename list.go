@@ -15,7 +15,7 @@ import (
 // Summary is a conversation in a list: its id, the beginning of its first message
 // (at most 200 characters), when it began and was last active, its state, and its
 // position in the list. Error says why it cannot be described, if it cannot.
-type Summary = bus.Conversation
+type Summary = bus.Summary
 
 // List returns a page of conversations by last activity, the newest first. It
 // starts after the conversation with this Position; 0 is the first page. It returns
@@ -26,7 +26,7 @@ func (c *Client) List(ctx context.Context, after uint64, limit int) (page []Summ
 	if limit < 0 {
 		return nil, false, errorf(CodeInvalid, "a list of %d conversations is asked for: the limit must not be below 0", limit)
 	}
-	return c.bus.Conversations(ctx, after, limit)
+	return c.bus.Deployment().Conversations(ctx, after, limit)
 }
 
 // pageSize is how many conversations [Client.Conversations] reads at once.
@@ -56,7 +56,7 @@ func (c *Client) Conversations(ctx context.Context) iter.Seq2[Summary, error] {
 // time, the oldest first, without those that are deleted.
 func (c *Client) OlderThan(ctx context.Context, before time.Time) ([]string, error) {
 	var old []string
-	err := c.bus.Recent(ctx, 0, func(r bus.Recent) (bool, error) {
+	err := c.bus.Deployment().Recent(ctx, 0, func(r bus.Recent) (bool, error) {
 		if r.Last.Before(before) {
 			old = append(old, r.ID)
 		}
@@ -70,7 +70,7 @@ func (c *Client) OlderThan(ctx context.Context, before time.Time) ([]string, err
 	g.SetLimit(readers)
 	for i, id := range old {
 		g.Go(func() error {
-			d, _, err := c.bus.LastDecision(ctx, id, 0)
+			d, _, err := c.bus.Conversation(id).LastDecision(ctx, 0)
 			// One that cannot be read can still be deleted.
 			gone[i] = err == nil && d != nil && d.State.Gone()
 			return context.Cause(ctx)
@@ -94,7 +94,7 @@ func (c *Client) Fetch(ctx context.Context, o *Object) ([]byte, error) {
 	if o == nil {
 		return nil, errorf(CodeInvalid, "there is no object to fetch")
 	}
-	data, err := c.bus.Get(ctx, o)
+	data, err := c.bus.Objects().Get(ctx, o)
 	if errors.Is(err, bus.ErrNoObject) {
 		err = &Error{CodeNotFound, err}
 	}
@@ -103,7 +103,7 @@ func (c *Client) Fetch(ctx context.Context, o *Object) ([]byte, error) {
 
 // facts calls fn with each event of the facts of a conversation up to a sequence.
 func (c *Client) facts(ctx context.Context, id string, upTo uint64, fn func(events.Line)) error {
-	return c.bus.Facts(ctx, id, upTo, func(m bus.Message) error {
+	return c.bus.Conversation(id).Facts(ctx, upTo, func(m bus.Message) error {
 		for _, l := range m.Lines {
 			fn(l)
 		}

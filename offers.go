@@ -16,7 +16,7 @@ type Offer = bus.Offer
 
 // Offers returns what all workers serve now, by kind and name. A worker that
 // stopped without saying so drops out after 10 s.
-func (c *Client) Offers(ctx context.Context) ([]Offer, error) { return c.bus.Offers(ctx) }
+func (c *Client) Offers(ctx context.Context) ([]Offer, error) { return c.bus.Presence().Offers(ctx) }
 
 const (
 	// offersTimeout is how long a worker may be missing from a list of offers: one
@@ -35,7 +35,7 @@ const (
 // while no worker serves anything.
 func (c *Client) AwaitOffers(ctx context.Context, there func([]Offer) bool) (offers []Offer, found bool, err error) {
 	for until := time.Now().Add(offersTimeout); ; {
-		offers, err := c.bus.Offers(ctx)
+		offers, err := c.bus.Presence().Offers(ctx)
 		if err == nil && there(offers) {
 			return offers, true, nil
 		}
@@ -65,7 +65,7 @@ func (c *Client) AwaitTool(ctx context.Context, name string) error {
 func (c *Client) FollowOffers(ctx context.Context) iter.Seq2[[]Offer, error] {
 	return func(yield func([]Offer, error) bool) {
 		ctx, stop := context.WithCancel(ctx)
-		roster := c.bus.NewRoster()
+		roster := c.bus.Presence().NewRoster()
 		failed, ended := make(chan error), make(chan struct{})
 		go func() {
 			defer close(ended)

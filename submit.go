@@ -60,7 +60,7 @@ func (v *Conversation) publish(ctx context.Context, input Body) (id string, sequ
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	sequence, err = v.client.bus.Publish(ctx, v.id, *field, input)
+	sequence, err = v.client.bus.Conversation(v.id).Publish(ctx, *field, input)
 	return *field, sequence, err
 }
 
@@ -108,7 +108,7 @@ func (v *Conversation) unanswered(ctx context.Context, what string) error {
 		return err
 	}
 	b := v.client.bus
-	owners, err := b.Owners(ctx)
+	owners, err := b.Deployment().Owners(ctx)
 	owner, owned := owners[topology.ShardOf(v.id, b.Shards())]
 	if err == nil && owned {
 		return errorf(CodeNoAnswer, "orchestrator %s owns the conversation and did not answer the %s within %s: see its log and its /readyz, or use `parley doctor`; the %s is in the log, see `parley tail %s`",
@@ -131,7 +131,7 @@ func (v *Conversation) unwritable(ctx context.Context, what string) error {
 func (c *Client) testWrites(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
-	if err := c.bus.TestWrites(ctx); bus.NotStored(err) {
+	if err := c.bus.Deployment().TestWrites(ctx); bus.NotStored(err) {
 		return err
 	}
 	return nil
@@ -180,7 +180,7 @@ func (v *Conversation) Delete(ctx context.Context, request Delete) (*Conversatio
 	// One that is being deleted is waited for; one that cannot be read can still be
 	// deleted.
 	b := v.client.bus
-	known, err := b.Describe(ctx, v.id)
+	known, err := b.Conversation(v.id).Describe(ctx)
 	switch {
 	case known.State.Phase == PhaseDeleted:
 		return nil, v.deleted(&known.State)
@@ -195,7 +195,7 @@ func (v *Conversation) Delete(ctx context.Context, request Delete) (*Conversatio
 		if !wait(ctx, backoff) {
 			return nil, &Error{CodeNoAnswer, errors.Join(fmt.Errorf("conversation %s is not deleted yet: the request is in its log and is carried out when an orchestrator runs", v.id), context.Cause(ctx))}
 		}
-		d, _, err := b.LastDecision(ctx, v.id, 0)
+		d, _, err := b.Conversation(v.id).LastDecision(ctx, 0)
 		if err != nil && ctx.Err() == nil {
 			return nil, err
 		}

@@ -28,11 +28,11 @@ type Tool struct {
 // left, by name. The error, if there is one beside tools, says why queues are not
 // shown.
 func (c *Client) Tools(ctx context.Context) ([]Tool, error) {
-	offers, err := c.bus.Offers(ctx)
+	offers, err := c.bus.Presence().Offers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	queues, err := c.bus.Queues(ctx)
+	queues, err := c.bus.Jobs().Queues(ctx)
 	return toolsOf(offers, queues, err == nil), explainTimeout(err)
 }
 
@@ -117,7 +117,7 @@ func (c *Client) CallTool(ctx context.Context, call ToolCall) (*ToolResult, erro
 	if err := events.CheckArguments(string(call.Arguments)); err != nil {
 		return nil, &Error{CodeInvalid, err}
 	}
-	return c.bus.Call(ctx, bus.Call{Conversation: call.Conversation, Tool: *call.Spec, Arguments: call.Arguments, Output: call.Output})
+	return c.bus.Jobs().Call(ctx, bus.Call{Conversation: call.Conversation, Tool: *call.Spec, Arguments: call.Arguments, Output: call.Output})
 }
 
 // NoSuchTool returns the error that no worker at a server serves a tool: it names

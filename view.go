@@ -108,7 +108,7 @@ func (f *fold) facts(ctx context.Context) error {
 	if err := v.check(); err != nil {
 		return err
 	}
-	err := v.client.bus.Facts(ctx, v.id, 0, func(m bus.Message) error { f.apply(m); return nil })
+	err := v.client.bus.Conversation(v.id).Facts(ctx, 0, func(m bus.Message) error { f.apply(m); return nil })
 	f.folded.Drain() // what is behind an input that nobody answered counts too
 	return err
 }
@@ -156,9 +156,9 @@ func (f *fold) next() From {
 func (f *fold) read(ctx context.Context, from From) iter.Seq2[bus.Message, error] {
 	v := f.conversation
 	return func(yield func(bus.Message, error) bool) {
-		for m, err := range v.client.bus.Attach(ctx, v.id, from.bus()) {
+		for m, err := range v.client.bus.Conversation(v.id).Attach(ctx, from.bus()) {
 			if CodeOf(err) == CodeCursorExpired {
-				v.client.bus.Attach(ctx, v.id, bus.From{Left: true, Ended: from.NoFollow})(yield)
+				v.client.bus.Conversation(v.id).Attach(ctx, bus.From{Left: true, Ended: from.NoFollow})(yield)
 				return
 			}
 			v.client.paused.note(&m)
@@ -238,7 +238,7 @@ func (v *Conversation) Facts(ctx context.Context) iter.Seq2[Event, error] {
 		}
 		var a attempts
 		var before Cursor
-		err := v.client.bus.Facts(ctx, v.id, 0, func(m bus.Message) error {
+		err := v.client.bus.Conversation(v.id).Facts(ctx, 0, func(m bus.Message) error {
 			if !a.eventsOf(&m, before, func(e Event) bool { return yield(e, nil) }) {
 				return errStopped
 			}

@@ -97,7 +97,7 @@ func (v *Conversation) Standing(ctx context.Context) (Standing, error) {
 		return s, err
 	}
 	b := v.client.bus
-	d, sequence, err := b.LastDecision(ctx, v.id, 0)
+	d, sequence, err := b.Conversation(v.id).LastDecision(ctx, 0)
 	if err != nil || d == nil {
 		return s, err
 	}
@@ -182,7 +182,7 @@ func (v *Conversation) dropAnswered(ctx context.Context, s *Standing) error {
 		if w.For != events.WaitResult || failed != nil {
 			return false
 		}
-		last, err := b.LastOf(ctx, topology.OfCall(b.Shards(), v.id, events.ChannelCall, w.Call))
+		last, err := b.Lane(topology.OfCall(b.Shards(), v.id, events.ChannelCall, w.Call)).Last(ctx)
 		failed = err
 		return slices.ContainsFunc(last.Lines, func(l events.Line) bool { _, ok := l.Event.(*events.ToolResult); return ok })
 	})
@@ -196,7 +196,7 @@ const readers = 16
 // that cannot be read are left out and joined into the error, which is not nil
 // then although the others are returned: see [UnreadableError].
 func (c *Client) Waiting(ctx context.Context) ([]Waiting, error) {
-	ids, err := c.bus.Timers(ctx)
+	ids, err := c.bus.Timers().List(ctx)
 	if err != nil {
 		return nil, err
 	}

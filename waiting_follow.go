@@ -32,7 +32,7 @@ func (c *Client) FollowWaiting(ctx context.Context, ready func()) iter.Seq2[Wait
 			}
 			return nil
 		}
-		err := c.bus.Decisions(ctx, func(m bus.Message) error { return b.see(ctx, m) }, func() error {
+		err := c.bus.Deployment().Decisions(ctx, func(m bus.Message) error { return b.see(ctx, m) }, func() error {
 			if err := b.resync(ctx); err != nil {
 				return err
 			}

@@ -56,7 +56,7 @@ func Serve(ctx context.Context, cfg parley.Config, when Time, name string, answe
 		return fmt.Errorf("serve hook %s: %w", name, err)
 	}
 	defer b.Close()
-	if err := b.AnswerHooks(ctx, when, name, answer); err != nil && ctx.Err() == nil {
+	if err := b.Hooks().Serve(ctx, when, name, answer); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve hook %s: %w", name, err)
 	}
 	return nil

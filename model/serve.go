@@ -93,10 +93,10 @@ func Serve(ctx context.Context, cfg parley.Config, providers ...Served) error {
 		offers = append(offers, w.Offers(byDefault)...)
 		g.Go(func() error { return w.Run(run) })
 	}
-	if err := b.Announce(run, offers); err != nil && ctx.Err() == nil {
+	if err := b.Presence().Announce(run, offers); err != nil && ctx.Err() == nil {
 		log.Warn("cannot announce the providers, trying again", "error", err)
 	}
-	g.Go(func() error { return b.StayPresent(run, offers) })
+	g.Go(func() error { return b.Presence().Stay(run, offers) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve models: %w", err)
 	}

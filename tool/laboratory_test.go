@@ -44,11 +44,11 @@ func call(ctx context.Context, b *bus.Bus, arguments string) {
 	var offers []bus.Offer
 	for len(offers) == 0 {
 		var err error
-		if offers, err = b.Offers(ctx); err != nil {
+		if offers, err = b.Presence().Offers(ctx); err != nil {
 			panic(err)
 		}
 	}
-	r, err := b.Call(ctx, bus.Call{Tool: *offers[0].Tool, Arguments: json.RawMessage(arguments), Output: func(text string) { fmt.Print(text) }})
+	r, err := b.Jobs().Call(ctx, bus.Call{Tool: *offers[0].Tool, Arguments: json.RawMessage(arguments), Output: func(text string) { fmt.Print(text) }})
 	if err != nil {
 		panic(err)
 	}

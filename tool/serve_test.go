@@ -63,7 +63,7 @@ func (d *deployment) serve(s Server, tools ...Tool) (stop func()) {
 	})
 	d.t.Cleanup(stop)
 	d.until(func() bool {
-		offers, err := d.Offers(d.t.Context())
+		offers, err := d.Presence().Offers(d.t.Context())
 		return err == nil && slices.ContainsFunc(offers, func(o bus.Offer) bool { return o.Name == tools[0].spec.Name })
 	}, "the tool is not announced")
 	return stop
@@ -87,7 +87,7 @@ func (d *deployment) call(ctx context.Context, t Tool, arguments string, output 
 	if spec.Effect == "" {
 		spec.Effect = events.EffectOnce
 	}
-	return d.Call(ctx, bus.Call{Tool: spec, Arguments: json.RawMessage(arguments), Output: output})
+	return d.Jobs().Call(ctx, bus.Call{Tool: spec, Arguments: json.RawMessage(arguments), Output: output})
 }
 
 // want calls a tool and checks how the call ends.
@@ -134,7 +134,7 @@ func TestAToolIsCalledOverTheBus(t *testing.T) {
 	if got := strings.Join(seen, ""); got != "adding 2\nand 3, for 72 characters\n" {
 		t.Errorf("seen on the way: %q", got)
 	}
-	offers, err := d.Offers(t.Context())
+	offers, err := d.Presence().Offers(t.Context())
 	if err != nil || len(offers) != 1 || !strings.HasPrefix(offers[0].Worker, "adder-") || offers[0].Tool.Description != "adds" || len(offers[0].Tool.Output) == 0 {
 		t.Errorf("announced is %+v (%v)", offers, err)
 	}
@@ -241,7 +241,7 @@ func TestAServerThatStopsLetsItsCallsEnd(t *testing.T) {
 	stopped := make(chan none)
 	go func() { stop(); close(stopped) }()
 	d.until(func() bool {
-		offers, err := d.Offers(t.Context())
+		offers, err := d.Presence().Offers(t.Context())
 		return err == nil && len(offers) == 0
 	}, "a server that stops is still announced")
 	close(release)
@@ -327,7 +327,7 @@ func TestLongResultsAndFilesAreStored(t *testing.T) {
 		t.Fatalf("stored are %+v and %+v", r.Object, r.Attachments)
 	}
 	for want, o := range map[string]*events.Object{long: r.Object, "\x00\x01": r.Attachments[0].Object} {
-		if got, err := d.Get(t.Context(), o); err != nil || !bytes.Equal(got, []byte(want)) {
+		if got, err := d.Objects().Get(t.Context(), o); err != nil || !bytes.Equal(got, []byte(want)) {
 			t.Errorf("%d bytes come back, %v", len(got), err)
 		}
 	}

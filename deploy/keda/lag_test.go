@@ -85,7 +85,7 @@ func TestKEDASeesTheQueuesThatTheManifestsName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.EnsureQueue(t.Context(), queue); err != nil {
+	if err := b.Jobs().EnsureQueue(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	for range 5 {
@@ -94,7 +94,7 @@ func TestKEDASeesTheQueuesThatTheManifestsName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.PublishJob(t.Context(), conversation, subject, call, &events.ToolJob{Conversation: conversation, Call: call, Tool: "now", Arguments: json.RawMessage("{}")}); err != nil {
+		if err := b.Jobs().Publish(t.Context(), conversation, subject, call, &events.ToolJob{Conversation: conversation, Call: call, Tool: "now", Arguments: json.RawMessage("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -90,9 +90,9 @@ func fetchesClaims(s *stage, l language) {
 	c := s.ask(l, l.good+"}")
 	frame, err := events.AppendFrame(nil, c.job)
 	s.done(err)
-	object, err := s.Put(s.within(soon), c.job.Conversation, frame)
+	object, err := s.Objects().Put(s.within(soon), c.job.Conversation, frame)
 	s.done(err)
-	s.done(s.PublishJob(s.within(soon), c.job.Conversation, c.subject, c.job.Call, &events.Claim{Of: c.job.Type(), Object: *object}))
+	s.done(s.Jobs().Publish(s.within(soon), c.job.Conversation, c.subject, c.job.Call, &events.Claim{Of: c.job.Type(), Object: *object}))
 	c.ended(events.StatusOK)
 }
 
@@ -275,9 +275,9 @@ func leavesRunning(s *stage, l language) {
 	s.queue(l)
 	other, offer := "other-worker", bus.Offer{Kind: "tool", Name: l.tool, Worker: "other-worker"}
 	ctx, leave := context.WithCancel(s.within(time.Minute))
-	s.done(s.Announce(ctx, []bus.Offer{offer}))
+	s.done(s.Presence().Announce(ctx, []bus.Offer{offer}))
 	left := make(chan error, 1)
-	go func() { left <- s.StayPresent(ctx, []bus.Offer{offer}) }()
+	go func() { left <- s.Presence().Stay(ctx, []bus.Offer{offer}) }()
 	c := s.ask(l, l.good+"}")
 	c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool, Worker: other})
 	s.start(l, "one")
@@ -301,7 +301,7 @@ func (c *call) started() <-chan struct{} {
 	c.t.Cleanup(func() { over(); <-done })
 	go func() {
 		defer close(done)
-		for m, err := range c.Attach(stop, c.job.Conversation, bus.From{}) {
+		for m, err := range c.Conversation(c.job.Conversation).Attach(stop, bus.From{}) {
 			if err != nil {
 				return
 			}

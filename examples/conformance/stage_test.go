@@ -157,7 +157,7 @@ func (s *stage) ask(l language, arguments string) *call {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for m, err := range s.Attach(ctx, c.job.Conversation, bus.From{}) {
+		for m, err := range s.Conversation(c.job.Conversation).Attach(ctx, bus.From{}) {
 			if err != nil {
 				return
 			}
@@ -173,7 +173,7 @@ func (c *call) decide(after uint64, calls ...events.CallState) uint64 {
 	c.t.Helper()
 	frame, err := events.AppendFrame(nil, &events.Decision{State: events.State{Phase: events.PhaseCalling, Turn: c.job.Turn, Calls: calls}})
 	c.done(err)
-	at, err := c.Append(c.within(5*time.Second), topology.At(c.Shards(), c.job.Conversation, events.ChannelTurn), after, frame)
+	at, err := c.Lane(topology.At(c.Shards(), c.job.Conversation, events.ChannelTurn)).Append(c.within(5*time.Second), after, frame)
 	c.done(err)
 	return at
 }
@@ -181,7 +181,7 @@ func (c *call) decide(after uint64, calls ...events.CallState) uint64 {
 // publish publishes the job to its queue.
 func (c *call) publish() *call {
 	c.t.Helper()
-	c.done(c.PublishJob(c.within(5*time.Second), c.job.Conversation, c.subject, c.job.Call, c.job))
+	c.done(c.Jobs().Publish(c.within(5*time.Second), c.job.Conversation, c.subject, c.job.Call, c.job))
 	return c
 }
 
@@ -190,7 +190,7 @@ func (c *call) write(after uint64, e events.Event) uint64 {
 	c.t.Helper()
 	frame, err := events.AppendFrame(nil, e)
 	c.done(err)
-	at, err := c.Append(c.within(5*time.Second), c.lane, after, frame)
+	at, err := c.Lane(c.lane).Append(c.within(5*time.Second), after, frame)
 	c.done(err)
 	return at
 }
@@ -198,7 +198,7 @@ func (c *call) write(after uint64, e events.Event) uint64 {
 // say publishes an input to the conversation.
 func (c *call) say(id string, e events.Event) {
 	c.t.Helper()
-	_, err := c.Publish(c.within(5*time.Second), c.job.Conversation, id, e)
+	_, err := c.Conversation(c.job.Conversation).Publish(c.within(5*time.Second), id, e)
 	c.done(err)
 }
 

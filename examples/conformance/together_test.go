@@ -82,17 +82,17 @@ func TestWorkersOfAllLanguagesAnswerOneQuestionTogether(t *testing.T) {
 		s.launch(l, strings.ReplaceAll(l.name, "/", "-"))
 	}
 	s.eventually(2*soon, "everybody announces their tool", func() bool {
-		offers, err := s.Offers(t.Context())
+		offers, err := s.Presence().Offers(t.Context())
 		s.done(err)
 		return !slices.ContainsFunc(all, func(l language) bool {
 			return !slices.ContainsFunc(offers, func(o bus.Offer) bool { return o.Kind == "tool" && o.Name == l.tool })
 		})
 	})
 	conversation, id := newID(), newID()
-	_, err := s.Publish(s.within(soon), conversation, id, &events.UserMessage{ID: id, Text: "What can you do together?"})
+	_, err := s.Conversation(conversation).Publish(s.within(soon), id, &events.UserMessage{ID: id, Text: "What can you do together?"})
 	s.done(err)
 	workers, results := map[string]string{}, map[string]*events.ToolResult{}
-	for m, err := range s.Attach(s.within(time.Minute), conversation, bus.From{}) {
+	for m, err := range s.Conversation(conversation).Attach(s.within(time.Minute), bus.From{}) {
 		s.done(err)
 		ended := false
 		for _, l := range m.Lines {

@@ -62,7 +62,7 @@ func TestTheProgramJoinsServesAndLeaves(t *testing.T) {
 		{"Atlantis", events.StatusFailed, "ask for Oslo, Lagos or Lima"},
 	} {
 		var seen strings.Builder
-		r, err := b.Call(ctx, bus.Call{
+		r, err := b.Jobs().Call(ctx, bus.Call{
 			Tool:      events.ToolSpec{Name: "get_weather", Effect: events.EffectPure},
 			Arguments: json.RawMessage(fmt.Sprintf(`{"city":%q}`, c.city)), Output: func(text string) { seen.WriteString(text) },
 		})

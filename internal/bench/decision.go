@@ -51,7 +51,7 @@ func (s *stage) decisions(ctx context.Context, turns int) (Decisions, error) {
 	defer cancel()
 	offer := bus.Offer{Kind: "tool", Name: toolName, Worker: "bench", Tool: &events.ToolSpec{Name: toolName, Effect: events.EffectPure,
 		Schema: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`)}}
-	if err := s.viewers.Announce(ctx, []bus.Offer{offer}); err != nil {
+	if err := s.viewers.Presence().Announce(ctx, []bus.Offer{offer}); err != nil {
 		return Decisions{}, err
 	}
 	times := &storeTimes{ended: map[string]time.Time{}, queued: map[string]time.Time{}}
@@ -79,7 +79,7 @@ func (s *stage) answerCalls(ctx context.Context, times *storeTimes) error {
 	if err != nil {
 		return err
 	}
-	if err := s.raw.EnsureQueue(ctx, queue); err != nil {
+	if err := s.raw.Jobs().EnsureQueue(ctx, queue); err != nil {
 		return err
 	}
 	_, js := s.raw.Raw()
@@ -131,7 +131,7 @@ func (s *stage) answerCall(ctx context.Context, msg jetstream.Msg, times *storeT
 		return err
 	}
 	a := topology.OfCall(s.raw.Shards(), job.Conversation, events.ChannelCall, job.Call)
-	if _, err := s.raw.Append(ctx, a, 0, frame); err != nil {
+	if _, err := s.raw.Lane(a).Append(ctx, 0, frame); err != nil {
 		return err
 	}
 	return msg.Ack()
@@ -148,7 +148,7 @@ func (s *stage) turns(ctx context.Context, n int, times *storeTimes) error {
 		return err
 	}
 	call := ""
-	for m, err := range s.viewers.Attach(ctx, conversation, bus.From{}) {
+	for m, err := range s.viewers.Conversation(conversation).Attach(ctx, bus.From{}) {
 		if err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func (s *stage) partsOf(ctx context.Context, frame int, budget time.Duration) ([
 	if p.lines, err = events.AppendFrame(nil, p.events...); err != nil {
 		return nil, err
 	}
-	begin, _, err := s.raw.EndOf(ctx, 0)
+	begin, _, err := s.raw.Shard(0).End(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (p *partRunner) lane(ctx context.Context) (float64, error) {
 			if err != nil {
 				return err
 			}
-			lane := p.stage.roles.OpenLane(run, a, 0)
+			lane := p.stage.roles.Lane(a).Open(run, 0)
 			for time.Since(meter.at) < p.budget && err == nil {
 				for _, e := range p.events {
 					if err = lane.Append(e); err != nil {
@@ -265,7 +265,7 @@ func (p *partRunner) publish(ctx context.Context, viewers int) (float64, error) 
 var errMeasured = errors.New("the part is measured")
 
 func (p *partRunner) watch(ctx context.Context, conversation string, seen chan<- struct{}) error {
-	for _, err := range p.stage.viewers.Attach(ctx, conversation, bus.From{}) {
+	for _, err := range p.stage.viewers.Conversation(conversation).Attach(ctx, bus.From{}) {
 		if errors.Is(err, errMeasured) {
 			return nil
 		}
@@ -279,14 +279,14 @@ func (p *partRunner) watch(ctx context.Context, conversation string, seen chan<-
 
 // follow reads what the other parts wrote after a sequence.
 func (p *partRunner) follow(ctx context.Context, after uint64) (float64, error) {
-	last, _, err := p.stage.raw.EndOf(ctx, 0)
+	last, _, err := p.stage.raw.Shard(0).End(ctx)
 	if err != nil {
 		return 0, err
 	}
 	n := 0
 	var meter costMeter
 	var cost usage
-	err = p.stage.roles.Follow(ctx, 0, after, func(m bus.Message) error {
+	err = p.stage.roles.Shard(0).Follow(ctx, after, func(m bus.Message) error {
 		if n == 0 { // what it takes to begin is not of the events
 			meter = startMeter()
 		}

@@ -114,7 +114,7 @@ func (s *stage) view(ctx context.Context, pace *pacer, samples *viewerSamples, o
 	if err := s.say(ctx, conversation, conversation); err != nil {
 		return err
 	}
-	for m, err := range s.viewers.Attach(ctx, conversation, bus.From{}) {
+	for m, err := range s.viewers.Conversation(conversation).Attach(ctx, bus.From{}) {
 		if err != nil {
 			return err
 		}

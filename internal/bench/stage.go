@@ -127,7 +127,7 @@ func (s *stage) say(ctx context.Context, conversation, text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.viewers.Publish(ctx, conversation, id.String(), &events.UserMessage{ID: id.String(), Text: text})
+	_, err = s.viewers.Conversation(conversation).Publish(ctx, id.String(), &events.UserMessage{ID: id.String(), Text: text})
 	return err
 }
 

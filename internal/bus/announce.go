@@ -25,23 +25,25 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("tool %q of worker %s is not served: worker %s announces one of that name with another schema or effect: rename one of the two, or stop the other worker", e.Tool, e.Worker, e.Other)
 }
 
-// Presence says what a worker offers, for as long as it is there. It is used by
-// one goroutine.
-type Presence struct {
+// Announcement says what a worker offers, for as long as it is there. It is
+// used by one goroutine.
+type Announcement struct {
 	bus    *Bus
 	stands map[string]Offer // by key
 }
 
-// NewPresence returns the presence of a worker that offers nothing yet.
-func (b *Bus) NewPresence() *Presence { return &Presence{bus: b, stands: map[string]Offer{}} }
+// NewAnnouncement returns the announcement of a worker that offers nothing yet.
+func (p Presence) NewAnnouncement() *Announcement {
+	return &Announcement{bus: p.bus, stands: map[string]Offer{}}
+}
 
 // Set says what is offered from now on, also to say it again before it runs out
-// ([Presence.Beat]), and returns what stands. The errors are of those offers
+// ([Announcement.Beat]), and returns what stands. The errors are of those offers
 // that do not; a [TakenError] passes when the other worker has gone. A tool that
 // is missing from offers is withdrawn: calls of it are refused from then on,
-// unless another worker serves it. A worker that ends calls [Presence.Leave]
+// unless another worker serves it. A worker that ends calls [Announcement.Leave]
 // instead: calls of its tools wait for the next one that serves them.
-func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
+func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
 	if err != nil {
 		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
@@ -87,7 +89,7 @@ func (p *Presence) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 
 // Beat is how often Set must be called again; and once more after every
 // [Bus.Reconnected]: the announcement may have expired.
-func (p *Presence) Beat(ctx context.Context) time.Duration {
+func (p *Announcement) Beat(ctx context.Context) time.Duration {
 	ttl := topology.PresenceTTL
 	if kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence); err == nil {
 		if said, err := ttlOf(ctx, kv); err == nil {
@@ -98,7 +100,7 @@ func (p *Presence) Beat(ctx context.Context) time.Duration {
 }
 
 // Leave says that the worker ends.
-func (p *Presence) Leave(ctx context.Context) {
+func (p *Announcement) Leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
 	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)

@@ -18,11 +18,11 @@ func toolOffer(worker, schema string, effect events.Effect) bus.Offer {
 
 func TestToolsOfOneNameMustBeOneTool(t *testing.T) {
 	b := inProcess(t)
-	first := b.NewPresence()
+	first := b.Presence().NewAnnouncement()
 	if stands, err := first.Set(t.Context(), []bus.Offer{toolOffer("one", `{"type":"object"}`, "pure")}); err != nil || len(stands) != 1 {
 		t.Fatal(stands, err)
 	}
-	second := b.NewPresence()
+	second := b.Presence().NewAnnouncement()
 	for name, other := range map[string]bus.Offer{"another schema": toolOffer("two", `{"type":"object","required":["x"]}`, "pure"), "another effect": toolOffer("two", `{"type":"object"}`, "once")} {
 		t.Run(name+" is refused, and both are named", func(t *testing.T) {
 			stands, err := second.Set(t.Context(), []bus.Offer{other, {Kind: "tool", Name: "mine", Worker: "two", Tool: &events.ToolSpec{Name: "mine"}}})
@@ -35,15 +35,15 @@ func TestToolsOfOneNameMustBeOneTool(t *testing.T) {
 			}
 		})
 	}
-	if stands, err := b.NewPresence().Set(t.Context(), []bus.Offer{toolOffer("three", `{ "type": "object" }`, "pure")}); err != nil || len(stands) != 1 {
+	if stands, err := b.Presence().NewAnnouncement().Set(t.Context(), []bus.Offer{toolOffer("three", `{ "type": "object" }`, "pure")}); err != nil || len(stands) != 1 {
 		t.Errorf("the same tool is refused: %v", err)
 	}
-	if offers, err := b.Offers(t.Context()); err != nil || len(offers) != 3 {
+	if offers, err := b.Presence().Offers(t.Context()); err != nil || len(offers) != 3 {
 		t.Errorf("%+v %v", offers, err)
 	}
 	first.Leave(t.Context())
-	b.NewPresence().Leave(t.Context())
-	third := b.NewPresence()
+	b.Presence().NewAnnouncement().Leave(t.Context())
+	third := b.Presence().NewAnnouncement()
 	if _, err := third.Set(t.Context(), []bus.Offer{toolOffer("three", `{"type":"object"}`, "pure")}); err != nil {
 		t.Fatal(err)
 	}
@@ -56,10 +56,10 @@ func TestToolsOfOneNameMustBeOneTool(t *testing.T) {
 func TestOfTwoToolsThatComeAtOnceOneGivesWay(t *testing.T) {
 	b := inProcess(t)
 	for range 20 {
-		one, two := b.NewPresence(), b.NewPresence()
+		one, two := b.Presence().NewAnnouncement(), b.Presence().NewAnnouncement()
 		var stood [2]int
 		var both sync.WaitGroup
-		for i, p := range []*bus.Presence{one, two} {
+		for i, p := range []*bus.Announcement{one, two} {
 			both.Go(func() {
 				stands, err := p.Set(t.Context(), []bus.Offer{toolOffer([]string{"one", "two"}[i], []string{`{}`, `{"type":"object"}`}[i], "pure")})
 				if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
@@ -83,7 +83,7 @@ func TestQueuesTellTheirLag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.EnsureQueue(t.Context(), queue); err != nil {
+	if err := b.Jobs().EnsureQueue(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -92,11 +92,11 @@ func TestQueuesTellTheirLag(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.PublishJob(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: "clock", Arguments: json.RawMessage("{}")}); err != nil {
+		if err := b.Jobs().Publish(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: "clock", Arguments: json.RawMessage("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := b.Queues(t.Context())
+	got, err := b.Jobs().Queues(t.Context())
 	if err != nil || len(got) != 1 || got[0] != (bus.QueueInfo{Kind: "tool", Name: "clock", Lag: 3}) {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -105,13 +105,13 @@ func TestQueuesTellTheirLag(t *testing.T) {
 func TestAPieceOfAnObject(t *testing.T) {
 	b := inProcess(t)
 	text := strings.Repeat("añb", 1000)
-	o, err := b.Put(t.Context(), id(), []byte(text))
+	o, err := b.Objects().Put(t.Context(), id(), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all strings.Builder
 	for offset := int64(0); offset < int64(len(text)); {
-		piece, size, err := b.Piece(t.Context(), o.Name, offset, 770)
+		piece, size, err := b.Objects().Piece(t.Context(), o.Name, offset, 770)
 		if err != nil || size != int64(len(text)) || len(piece) == 0 || strings.ToValidUTF8(string(piece), "?") != string(piece) {
 			t.Fatalf("%q %d %v", piece, size, err)
 		}
@@ -121,10 +121,10 @@ func TestAPieceOfAnObject(t *testing.T) {
 	if all.String() != text {
 		t.Error("the pieces do not make the whole")
 	}
-	if _, _, err := b.Piece(t.Context(), o.Name, int64(len(text))+1, 10); err == nil {
+	if _, _, err := b.Objects().Piece(t.Context(), o.Name, int64(len(text))+1, 10); err == nil {
 		t.Error("a piece beyond the end is given")
 	}
-	if _, _, err := b.Piece(t.Context(), id()+"/nothing", 0, 10); err == nil || !strings.Contains(err.Error(), "no object") {
+	if _, _, err := b.Objects().Piece(t.Context(), id()+"/nothing", 0, 10); err == nil || !strings.Contains(err.Error(), "no object") {
 		t.Errorf("an object that is not there: %v", err)
 	}
 }

@@ -28,28 +28,28 @@ const appendTimeout = 2 * time.Second
 //
 // A lane whose messages have all expired is an empty lane: the server expects 0,
 // whatever after was. See [Bus.expect] for why that fences all the same.
-func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, frame []byte) (uint64, error) {
-	if err := a.Check(); err != nil {
+func (l Lane) Append(ctx context.Context, after uint64, frame []byte) (uint64, error) {
+	if err := l.address.Check(); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
-	data, err := b.fit(ctx, a.Conversation, frame)
+	data, err := l.bus.fit(ctx, l.address.Conversation, frame)
 	if err != nil {
 		return 0, err
 	}
-	subject, expect := a.Subject(topology.Conv), after
+	subject, expect := l.address.Subject(topology.Conv), after
 	for again := writeBackoff(); ; {
-		seq, err := b.tryAppend(ctx, subject, expect, data)
+		seq, err := l.bus.tryAppend(ctx, subject, expect, data)
 		if err == nil {
 			return seq, nil
 		}
 		if errors.Is(err, errMoved) {
 			var last *raw
-			if last, err = b.lastFromLeader(ctx, topology.ConvStream(a.Shard), subject); err == nil {
+			if last, err = l.bus.lastFromLeader(ctx, topology.ConvStream(l.address.Shard), subject); err == nil {
 				if last != nil && last.seq > after && bytes.Equal(last.data, data) {
 					return last.seq, nil // an earlier try of ours; its answer was lost
 				}
 				before := expect
-				if expect, err = b.expect(ctx, a, after, last); err == nil && expect != before {
+				if expect, err = l.bus.expect(ctx, l.address, after, last); err == nil && expect != before {
 					continue
 				}
 			}
@@ -57,7 +57,7 @@ func (b *Bus) Append(ctx context.Context, a topology.Address, after uint64, fram
 		if err != nil && (errors.Is(err, ErrFenced) || permanent(err) || isFull(err)) {
 			return 0, fmt.Errorf("append to %s after %d: %w", subject, after, err)
 		}
-		b.log.Debug("append undecided, trying again", "subject", subject, "error", err)
+		l.bus.log.Debug("append undecided, trying again", "subject", subject, "error", err)
 		if !again.wait(ctx) {
 			return 0, fmt.Errorf("append to %s after %d: %w (last try: %v)", subject, after, context.Cause(ctx), err)
 		}
@@ -133,22 +133,22 @@ type Last struct {
 	Bad      error // why it cannot be read
 }
 
-// LastOf reads the last message of a lane from the stream's leader; its Sequence
+// Last reads the last message of a lane from the stream's leader; its Sequence
 // is 0 when the lane is empty, or has expired. A message that cannot be read is
 // no error: the lane goes on after it.
-func (b *Bus) LastOf(ctx context.Context, a topology.Address) (Last, error) {
-	if err := a.Check(); err != nil {
+func (l Lane) Last(ctx context.Context) (Last, error) {
+	if err := l.address.Check(); err != nil {
 		return Last{}, fmt.Errorf("read the last message of a lane: %w", err)
 	}
-	subject := a.Subject(topology.Conv)
-	r, err := b.lastFromLeader(ctx, topology.ConvStream(a.Shard), subject)
+	subject := l.address.Subject(topology.Conv)
+	r, err := l.bus.lastFromLeader(ctx, topology.ConvStream(l.address.Shard), subject)
 	if err != nil {
 		return Last{}, fmt.Errorf("read the last message of %s: %w", subject, err)
 	}
 	if r == nil {
 		return Last{}, nil
 	}
-	m, err := b.message(ctx, *r, false)
+	m, err := l.bus.message(ctx, *r, false)
 	if err != nil {
 		return Last{}, fmt.Errorf("last message of %s: %w", subject, err)
 	}
@@ -158,8 +158,8 @@ func (b *Bus) LastOf(ctx context.Context, a topology.Address) (Last, error) {
 // Publish puts an input on a conversation's in channel and returns its
 // sequence. The id makes a repeated publish harmless, for good: the fold knows
 // every id that was answered.
-func (b *Bus) Publish(ctx context.Context, conversation, id string, e events.Event) (uint64, error) {
-	if err := topology.CheckID("conversation", conversation); err != nil {
+func (c Conversation) Publish(ctx context.Context, id string, e events.Event) (uint64, error) {
+	if err := topology.CheckID("conversation", c.id); err != nil {
 		return 0, err
 	}
 	if err := topology.CheckID("input", id); err != nil {
@@ -169,19 +169,19 @@ func (b *Bus) Publish(ctx context.Context, conversation, id string, e events.Eve
 	if err != nil {
 		return 0, err
 	}
-	a := topology.At(b.Shards(), conversation, events.ChannelIn)
+	a := topology.At(c.bus.Shards(), c.id, events.ChannelIn)
 	subject := a.Subject(topology.Conv)
-	ack, err := b.publishOnce(ctx, conversation, subject, messageID(conversation, id), frame)
+	ack, err := c.bus.publishOnce(ctx, c.id, subject, messageID(c.id, id), frame)
 	if err != nil || !ack.Duplicate {
 		return sequence(ack), err
 	}
 	// The server looks for the id in all of the shard. Ours has the conversation
 	// in it, but anybody may have used it elsewhere.
-	r, err := b.fromLeader(ctx, topology.ConvStream(a.Shard), getRequest{Sequence: ack.Sequence})
+	r, err := c.bus.fromLeader(ctx, topology.ConvStream(a.Shard), getRequest{Sequence: ack.Sequence})
 	if err != nil || r != nil && r.subject == subject {
 		return ack.Sequence, err
 	}
-	ack, err = b.publishOnce(ctx, conversation, subject, messageID(conversation, id)+"/"+uuid.NewString(), frame)
+	ack, err = c.bus.publishOnce(ctx, c.id, subject, messageID(c.id, id)+"/"+uuid.NewString(), frame)
 	return sequence(ack), err
 }
 
@@ -221,13 +221,13 @@ func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) 
 
 // Show publishes something for display only: without acknowledgement, so that
 // it never slows its writer. It is stored like everything else.
-func (b *Bus) Show(a topology.Address, e events.Event) error {
-	if err := a.Check(); err != nil {
+func (l Lane) Show(e events.Event) error {
+	if err := l.address.Check(); err != nil {
 		return fmt.Errorf("show: %w", err)
 	}
 	frame, err := events.AppendFrame(nil, e)
 	if err != nil {
 		return err
 	}
-	return b.nc.Publish(a.Subject(topology.Conv), frame)
+	return l.bus.nc.Publish(l.address.Subject(topology.Conv), frame)
 }

@@ -43,13 +43,13 @@ const (
 // message has expired (also while a slow consumer was at work), or the log was
 // replaced by another one, the error is an [ExpiredError] with the cursor to go
 // on from.
-func (b *Bus) Attach(ctx context.Context, conversation string, from From) iter.Seq2[Message, error] {
+func (c Conversation) Attach(ctx context.Context, from From) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		if err := topology.CheckID("conversation", conversation); err != nil {
+		if err := topology.CheckID("conversation", c.id); err != nil {
 			yield(Message{}, err)
 			return
 		}
-		v := &viewer{bus: b, conversation: conversation, shard: topology.ShardOf(conversation, b.Shards()),
+		v := &viewer{bus: c.bus, conversation: c.id, shard: topology.ShardOf(c.id, c.bus.Shards()),
 			from: from, yield: yield}
 		if err := v.run(ctx); err != nil && !errors.Is(err, errStopped) {
 			yield(Message{}, err)

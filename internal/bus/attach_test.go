@@ -33,7 +33,7 @@ func write(t *testing.T, b *bus.Bus, conversation string, after uint64, frames .
 		if err != nil {
 			t.Fatal(err)
 		}
-		if after, err = b.Append(t.Context(), gen(b, conversation), after, raw); err != nil {
+		if after, err = b.Lane(gen(b, conversation)).Append(t.Context(), after, raw); err != nil {
 			t.Fatal(err)
 		}
 		at = append(at, after)
@@ -72,7 +72,7 @@ func TestAttachBegins(t *testing.T) {
 	}
 	t.Run("a time gives what was stored at or after it", func(t *testing.T) {
 		var when []time.Time
-		for m := range b.Attach(t.Context(), conversation, bus.From{Ended: true}) {
+		for m := range b.Conversation(conversation).Attach(t.Context(), bus.From{Ended: true}) {
 			when = append(when, m.Time)
 		}
 		if got := texts(t, b, conversation, bus.From{Since: when[1]}); !slices.Equal(got, all[3:]) {
@@ -86,15 +86,15 @@ func TestAttachBegins(t *testing.T) {
 	})
 	t.Run("what is no conversation is refused", func(t *testing.T) {
 		for _, c := range []string{"", "*", ">", "a.b", "x y", strings.Repeat("a", 10<<10), strings.ToUpper(conversation), conversation + ".in"} {
-			for _, err := range b.Attach(t.Context(), c, bus.From{}) {
+			for _, err := range b.Conversation(c).Attach(t.Context(), bus.From{}) {
 				if !errors.Is(err, topology.ErrBadID) || len(err.Error()) > 300 {
 					t.Errorf("%.40q: %v", c, err)
 				}
 			}
-			if _, err := b.Listen(c, func(bus.Message) {}); !errors.Is(err, topology.ErrBadID) {
+			if _, err := b.Conversation(c).Listen(func(bus.Message) {}); !errors.Is(err, topology.ErrBadID) {
 				t.Errorf("listen to %.40q: %v", c, err)
 			}
-			if _, _, err := b.LastDecision(t.Context(), c, 0); !errors.Is(err, topology.ErrBadID) {
+			if _, _, err := b.Conversation(c).LastDecision(t.Context(), 0); !errors.Is(err, topology.ErrBadID) {
 				t.Errorf("last decision of %.40q: %v", c, err)
 			}
 		}
@@ -125,7 +125,7 @@ func TestAttachCannotGive(t *testing.T) {
 	} {
 		t.Run("a cursor "+name, func(t *testing.T) {
 			var failed error
-			for _, err := range b.Attach(t.Context(), conversation, bus.From{After: c.after, Ended: true}) {
+			for _, err := range b.Conversation(conversation).Attach(t.Context(), bus.From{After: c.after, Ended: true}) {
 				failed = err
 			}
 			if errors.Is(failed, bus.ErrCursorExpired) != c.lost || !c.lost && failed != nil {
@@ -145,7 +145,7 @@ func TestAttachCannotGive(t *testing.T) {
 // deadline does.
 func follow(ctx context.Context, b *bus.Bus, conversation string, from bus.From, n int) ([]string, error) {
 	var got []string
-	for m, err := range b.Attach(ctx, conversation, from) {
+	for m, err := range b.Conversation(conversation).Attach(ctx, from) {
 		if err != nil {
 			return got, err
 		}
@@ -176,7 +176,7 @@ func TestViewersOfLiveConversations(t *testing.T) {
 	for n := range conversations {
 		steps[n] = make(chan struct{}, each)
 		writing.Go(func() {
-			lane := b.OpenLane(ctx, gen(b, ids[n]), 0)
+			lane := b.Lane(gen(b, ids[n])).Open(ctx, 0)
 			for i := range each {
 				if err := lane.Append(chunk("", i)); err != nil {
 					t.Error(err)
@@ -227,13 +227,13 @@ func TestViewerThroughCutConnections(t *testing.T) {
 	watching, b := join(t, p.url()), join(t, s.URL())
 	conversation := id()
 	const each = 3000
-	lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
+	lane := b.Lane(gen(b, conversation)).Open(t.Context(), 0)
 	got := make(chan error, 4)
 	seen := make(chan int, each)
 	for v := range 4 {
 		go func() {
 			var all []string
-			for m, err := range watching.Attach(within(t, 30*time.Second), conversation, bus.From{}) {
+			for m, err := range watching.Conversation(conversation).Attach(within(t, 30*time.Second), bus.From{}) {
 				if err != nil {
 					got <- err
 					return
@@ -288,7 +288,7 @@ func TestSlowViewerHeals(t *testing.T) {
 	const each = 6000 // more messages than wait for a viewer
 	first := write(t, b, conversation, 0, []int{0})
 	ctx := within(t, 30*time.Second)
-	next, stop := iter.Pull2(b.Attach(ctx, conversation, bus.From{}))
+	next, stop := iter.Pull2(b.Conversation(conversation).Attach(ctx, bus.From{}))
 	defer stop()
 	m, err, _ := next()
 	if err != nil {
@@ -318,7 +318,7 @@ func TestAttachEnds(t *testing.T) {
 	t.Run("with a break, even when the context ended before it", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		for range b.Attach(ctx, conversation, bus.From{}) {
+		for range b.Conversation(conversation).Attach(ctx, bus.From{}) {
 			cancel()
 			break
 		}
@@ -328,7 +328,7 @@ func TestAttachEnds(t *testing.T) {
 		defer cancel(nil)
 		why := errors.New("the window was closed")
 		var last error
-		for m, err := range b.Attach(ctx, conversation, bus.From{}) {
+		for m, err := range b.Conversation(conversation).Attach(ctx, bus.From{}) {
 			if last = err; m.Sequence == 3 {
 				cancel(why)
 			}
@@ -370,7 +370,7 @@ func TestIdleConversationCostsLittle(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
-		for range b.Attach(ctx, conversation, bus.From{}) {
+		for range b.Conversation(conversation).Attach(ctx, bus.From{}) {
 		}
 		close(ended)
 	}()

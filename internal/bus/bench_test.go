@@ -52,7 +52,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var err error
-		if seq, err = c.Append(b.Context(), a, seq, frame); err != nil {
+		if seq, err = c.Lane(a).Append(b.Context(), seq, frame); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -64,7 +64,7 @@ func BenchmarkLane(b *testing.B) {
 	for name, flush := range map[string]bool{"gathering": false, "each acknowledged": true} {
 		b.Run(name, func(b *testing.B) {
 			c := benchBus(b)
-			lane := c.OpenLane(b.Context(), gen(c, id()), 0)
+			lane := c.Lane(gen(c, id())).Open(b.Context(), 0)
 			n := 0
 			b.ReportAllocs()
 			for b.Loop() {
@@ -92,14 +92,14 @@ func BenchmarkAttachLive(b *testing.B) {
 			c := benchBus(b)
 			conversation := id()
 			a, frame := gen(c, conversation), benchFrame(b, n)
-			seq, err := c.Append(b.Context(), a, 0, frame)
+			seq, err := c.Lane(a).Append(b.Context(), 0, frame)
 			if err != nil {
 				b.Fatal(err)
 			}
 			ctx, stop := context.WithCancel(b.Context())
 			seen, done := make(chan uint64), make(chan error, 1)
 			go func() {
-				for m, err := range c.Attach(ctx, conversation, bus.From{}) {
+				for m, err := range c.Conversation(conversation).Attach(ctx, bus.From{}) {
 					if err != nil {
 						done <- err
 						return
@@ -114,7 +114,7 @@ func BenchmarkAttachLive(b *testing.B) {
 			<-seen
 			b.ReportAllocs()
 			for b.Loop() {
-				if seq, err = c.Append(b.Context(), a, seq, frame); err != nil {
+				if seq, err = c.Lane(a).Append(b.Context(), seq, frame); err != nil {
 					b.Fatal(err)
 				}
 				if got := <-seen; got != seq {
@@ -141,7 +141,7 @@ func BenchmarkFollowCatchesUp(b *testing.B) {
 			caughtUp := errors.New("caught up")
 			for b.Loop() {
 				n := 0
-				err := c.Follow(b.Context(), 0, 0, func(bus.Message) error { n++; return nil }, func() error { return caughtUp })
+				err := c.Shard(0).Follow(b.Context(), 0, func(bus.Message) error { n++; return nil }, func() error { return caughtUp })
 				if !errors.Is(err, caughtUp) || n != total {
 					b.Fatalf("%d messages: %v", n, err)
 				}
@@ -182,7 +182,7 @@ func BenchmarkFacts(b *testing.B) {
 			conversation := id()
 			ask := func(conversation string) uint64 {
 				input := id()
-				seq, err := c.Publish(b.Context(), conversation, input, &events.UserMessage{ID: input, Text: "hello"})
+				seq, err := c.Conversation(conversation).Publish(b.Context(), input, &events.UserMessage{ID: input, Text: "hello"})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -197,7 +197,7 @@ func BenchmarkFacts(b *testing.B) {
 			copied(b, c, others.between+others.behind+4)
 			for b.Loop() {
 				n := 0
-				if err := c.Facts(b.Context(), conversation, last, func(bus.Message) error { n++; return nil }); err != nil || n != 3 {
+				if err := c.Conversation(conversation).Facts(b.Context(), last, func(bus.Message) error { n++; return nil }); err != nil || n != 3 {
 					b.Fatal(n, err)
 				}
 			}

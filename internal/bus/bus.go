@@ -2,6 +2,10 @@
 // attach (replay, splice, follow), the publishing of jobs, objects, leases and
 // presence.
 //
+// A [Bus] is the connection. What is stored is reached through handles, which are
+// made without a request: [Conversation], [Lane], [Shard], [Jobs], [Presence],
+// [Timers], [Objects], [Hooks] and [Deployment].
+//
 // Order: a conversation's messages are read in the order of their stream
 // sequence, without doubles or holes, by everyone. Loss: what a call reported
 // as appended stands; a publish that was not decided is settled by reading the

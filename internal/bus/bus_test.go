@@ -75,7 +75,7 @@ func texts(t *testing.T, b *bus.Bus, conversation string, from bus.From) []strin
 	t.Helper()
 	from.Ended = true
 	var all []string
-	for m, err := range b.Attach(t.Context(), conversation, from) {
+	for m, err := range b.Conversation(conversation).Attach(t.Context(), from) {
 		if err != nil {
 			t.Fatal(err)
 		}

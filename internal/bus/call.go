@@ -25,8 +25,8 @@ type Call struct {
 
 // Call runs a call and waits for its result. When ctx ends the call is
 // cancelled, and ctx's cause returned.
-func (b *Bus) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
-	job, err := b.callJob(c)
+func (j Jobs) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
+	job, err := j.bus.callJob(c)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (b *Bus) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.EnsureQueue(ctx, queue); err != nil {
+	if err := j.EnsureQueue(ctx, queue); err != nil {
 		return nil, err
 	}
 	subject, err := topology.ToolJob(job.Tool, job.Call)
@@ -45,13 +45,13 @@ func (b *Bus) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
 		return nil, err
 	}
 	var r *events.ToolResult
-	if err = b.PublishJob(ctx, job.Conversation, subject, job.Call, job); err == nil {
-		r, err = b.await(ctx, job, c.Output)
+	if err = j.Publish(ctx, job.Conversation, subject, job.Call, job); err == nil {
+		r, err = j.bus.await(ctx, job, c.Output)
 	}
 	// Also when ctx ended before the job's acknowledgement was here: a worker may
 	// have it already.
 	if err != nil && ctx.Err() != nil {
-		b.cancelCall(ctx, job)
+		j.bus.cancelCall(ctx, job)
 		return nil, context.Cause(ctx)
 	}
 	return r, err
@@ -83,7 +83,7 @@ func (b *Bus) callJob(c Call) (*events.ToolJob, error) {
 // await follows a call until its result.
 func (b *Bus) await(ctx context.Context, job *events.ToolJob, output func(string)) (*events.ToolResult, error) {
 	attempt := "" // that runs: the latest to start; results of others do not count
-	for m, err := range b.Attach(ctx, job.Conversation, From{Left: true}) {
+	for m, err := range b.Conversation(job.Conversation).Attach(ctx, From{Left: true}) {
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +114,7 @@ func (b *Bus) cancelCall(ctx context.Context, job *events.ToolJob) {
 	defer cancel()
 	id, err := uuid.NewV7()
 	if err == nil {
-		_, err = b.Publish(ctx, job.Conversation, id.String(), &events.Cancel{ID: id.String(), Scope: events.ScopeCall, Call: job.Call})
+		_, err = b.Conversation(job.Conversation).Publish(ctx, id.String(), &events.Cancel{ID: id.String(), Scope: events.ScopeCall, Call: job.Call})
 	}
 	if err != nil {
 		b.log.Warn("a call goes on that nobody waits for", "tool", job.Tool, "call", job.Call, "error", err)

@@ -19,7 +19,7 @@ func nextJob(t *testing.T, b *bus.Bus, tool string) *events.ToolJob {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.EnsureQueue(t.Context(), queue); err != nil {
+	if err := b.Jobs().EnsureQueue(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	_, js := b.Raw()
@@ -46,7 +46,7 @@ func TestACallEndsByTheResultOfTheAttemptThatRuns(t *testing.T) {
 	}
 	ended := make(chan ending, 1)
 	go func() {
-		r, err := b.Call(within(t, 30*time.Second), bus.Call{Tool: events.ToolSpec{Name: "f", Effect: "mild"}, Arguments: json.RawMessage("{}")})
+		r, err := b.Jobs().Call(within(t, 30*time.Second), bus.Call{Tool: events.ToolSpec{Name: "f", Effect: "mild"}, Arguments: json.RawMessage("{}")})
 		ended <- ending{r, err}
 	}()
 	job := nextJob(t, b, "f")
@@ -65,7 +65,7 @@ func TestACallEndsByTheResultOfTheAttemptThatRuns(t *testing.T) {
 	} {
 		frame, err := events.AppendFrame(nil, e)
 		if err == nil {
-			at, err = b.Append(t.Context(), lane, at, frame)
+			at, err = b.Lane(lane).Append(t.Context(), at, frame)
 		}
 		if err != nil {
 			t.Fatal(err)

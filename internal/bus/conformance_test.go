@@ -94,7 +94,7 @@ func TestServerInItsOwnProcess(t *testing.T) {
 		}
 		watched <- err
 	}()
-	lane := writer.OpenLane(ctx, gen(writer, conversation), 0)
+	lane := writer.Lane(gen(writer, conversation)).Open(ctx, 0)
 	for i := range each {
 		if err := lane.Append(chunk("", i)); err != nil {
 			t.Fatal(err)
@@ -132,13 +132,13 @@ func TestServerInItsOwnProcess(t *testing.T) {
 		t.Errorf("the follower: %v", err)
 	}
 	followed.end(t)
-	if _, err := writer.Append(ctx, topology.At(1, conversation, gen(writer, conversation).Channel), 0, []byte(`{"type":"X"}`)); !errors.Is(err, bus.ErrFenced) {
+	if _, err := writer.Lane(topology.At(1, conversation, gen(writer, conversation).Channel)).Append(ctx, 0, []byte(`{"type":"X"}`)); !errors.Is(err, bus.ErrFenced) {
 		t.Errorf("a late first append: %v", err)
 	}
 
 	p.jobs(writer)
 	saw := decide(t, writer, id(), 0, "o")
-	if d, seq, err := reader.LastDecision(ctx, id(), saw); d != nil || seq != 0 || err != nil {
+	if d, seq, err := reader.Conversation(id()).LastDecision(ctx, saw); d != nil || seq != 0 || err != nil {
 		t.Errorf("%v at %d, %v", d, seq, err)
 	}
 }
@@ -156,7 +156,7 @@ func (p *process) jobs(b *bus.Bus) {
 		call := id()
 		subject, err := topology.ToolJob(tool, call)
 		if err == nil {
-			err = b.PublishJob(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: tool})
+			err = b.Jobs().Publish(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: tool})
 		}
 		if err != nil {
 			t.Fatal(err)

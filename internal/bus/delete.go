@@ -18,24 +18,24 @@ import (
 // to be tried again.
 const copyTimeout = 30 * time.Second
 
-// PurgeConversation purges everything that is stored of a conversation but its
-// last Decision, which is at sequence keep of CONV or later, and the inputs after
-// it. It returns how much there was. It can be repeated after a failure: what the
-// next steps need to know, such as the ids of jobs, is purged last.
-func (b *Bus) PurgeConversation(ctx context.Context, conversation string, keep uint64) (*events.ConversationDeleted, error) {
-	if err := topology.CheckID("conversation", conversation); err != nil {
+// Purge purges everything that is stored of a conversation but its last
+// Decision, which is at sequence keep of CONV or later, and the inputs after
+// it. It returns how much there was. It can be repeated after a failure: what
+// the next steps need to know, such as the ids of jobs, is purged last.
+func (c Conversation) Purge(ctx context.Context, keep uint64) (*events.ConversationDeleted, error) {
+	if err := topology.CheckID("conversation", c.id); err != nil {
 		return nil, fmt.Errorf("purge a conversation: %w", err)
 	}
 	if keep == 0 {
-		return nil, fmt.Errorf("purge conversation %s: it has no decision that says so", conversation)
+		return nil, fmt.Errorf("purge conversation %s: it has no decision that says so", c.id)
 	}
-	p := purge{bus: b, id: conversation, shard: topology.ShardOf(conversation, b.Shards())}
+	p := purge{bus: c.bus, id: c.id, shard: topology.ShardOf(c.id, c.bus.Shards())}
 	for _, step := range []func(context.Context) error{
 		p.awaitCopies, p.jobs, p.timers, p.objects,
 		func(ctx context.Context) error { return p.log(ctx, keep) }, p.history,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, fmt.Errorf("purge conversation %s: %w", conversation, err)
+			return nil, fmt.Errorf("purge conversation %s: %w", c.id, err)
 		}
 	}
 	return &p.found, nil
@@ -88,7 +88,7 @@ func (p *purge) jobs(ctx context.Context) error {
 			subjects = append(subjects, subject)
 		}
 	}
-	err := p.bus.Facts(ctx, p.id, 0, func(m Message) error {
+	err := p.bus.Conversation(p.id).Facts(ctx, 0, func(m Message) error {
 		for _, l := range m.Lines {
 			d, ok := l.Event.(*events.Decision)
 			if !ok {
@@ -136,7 +136,7 @@ func (p *purge) objects(ctx context.Context) error {
 		if !strings.HasPrefix(name, p.id+"/") {
 			continue
 		}
-		there, err := p.bus.DropObject(ctx, name)
+		there, err := p.bus.Objects().Drop(ctx, name)
 		if err != nil {
 			return err
 		}

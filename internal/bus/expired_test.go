@@ -16,7 +16,7 @@ func expire(t *testing.T, b *bus.Bus) {
 	t.Helper()
 	ctx := within(t, 20*time.Second)
 	for copied := false; !copied; {
-		shards, err := b.HistoryBehind(ctx)
+		shards, err := b.Deployment().HistoryBehind(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +35,7 @@ func expire(t *testing.T, b *bus.Bus) {
 func attached(t *testing.T, b *bus.Bus, conversation string, from bus.From) (seen []bus.Message, err error) {
 	t.Helper()
 	from.Ended = true
-	for m, err := range b.Attach(within(t, 20*time.Second), conversation, from) {
+	for m, err := range b.Conversation(conversation).Attach(within(t, 20*time.Second), from) {
 		if err != nil {
 			return seen, err
 		}
@@ -47,7 +47,7 @@ func attached(t *testing.T, b *bus.Bus, conversation string, from bus.From) (see
 func says(t *testing.T, b *bus.Bus, conversation, text string) {
 	t.Helper()
 	in := id()
-	if _, err := b.Publish(t.Context(), conversation, in, &events.UserMessage{ID: in, Text: text}); err != nil {
+	if _, err := b.Conversation(conversation).Publish(t.Context(), in, &events.UserMessage{ID: in, Text: text}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -137,7 +137,7 @@ func TestAnExpiredLaneIsAnEmptyLane(t *testing.T) {
 				lane = topology.OfCall(b.Shards(), lane.Conversation, channel, id())
 			}
 			appended := func(after uint64) (uint64, error) {
-				return b.Append(within(t, 20*time.Second), lane, after, []byte(`{"type":"Nonsense","id":"`+id()+`"}`))
+				return b.Lane(lane).Append(within(t, 20*time.Second), after, []byte(`{"type":"Nonsense","id":"`+id()+`"}`))
 			}
 			old, err := appended(0)
 			if err != nil {
@@ -172,7 +172,7 @@ func TestADeletedMessageFencesAnAttempt(t *testing.T) {
 	b := inProcess(t)
 	says(t, b, id(), "before")
 	lane := topology.At(b.Shards(), id(), events.ChannelGen)
-	last, err := b.Append(t.Context(), lane, 0, []byte(`{"type":"Nonsense"}`))
+	last, err := b.Lane(lane).Append(t.Context(), 0, []byte(`{"type":"Nonsense"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestADeletedMessageFencesAnAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Append(within(t, 20*time.Second), lane, last, []byte(`{"type":"Nonsense"}`)); !errors.Is(err, bus.ErrFenced) {
+	if _, err := b.Lane(lane).Append(within(t, 20*time.Second), last, []byte(`{"type":"Nonsense"}`)); !errors.Is(err, bus.ErrFenced) {
 		t.Errorf("its writer got %v", err)
 	}
 }

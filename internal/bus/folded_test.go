@@ -36,7 +36,7 @@ func TestEveryReaderGivesTheIDThatAnInputWasPublishedWith(t *testing.T) {
 	take(t, f.caught)
 	attach := func(what string) {
 		t.Helper()
-		for m, err := range b.Attach(within(t, 10*time.Second), conversation, bus.From{}) {
+		for m, err := range b.Conversation(conversation).Attach(within(t, 10*time.Second), bus.From{}) {
 			if err != nil || m.Folded().ID != input {
 				t.Errorf("%s: id %q, error %v", what, m.ID, err)
 			}
@@ -65,11 +65,11 @@ func TestEveryReaderGivesTheIDThatAnInputWasPublishedWith(t *testing.T) {
 		}
 		return nil
 	}
-	if err := b.Facts(t.Context(), conversation, 0, facts); err != nil {
+	if err := b.Conversation(conversation).Facts(t.Context(), 0, facts); err != nil {
 		t.Error(err)
 	}
 	emptied(t, b, 1)
-	if err := b.Facts(t.Context(), conversation, 0, facts); err != nil {
+	if err := b.Conversation(conversation).Facts(t.Context(), 0, facts); err != nil {
 		t.Error(err)
 	}
 }

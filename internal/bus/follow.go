@@ -20,12 +20,12 @@ import (
 //
 // fn runs on one goroutine; its error ends Follow. caughtUp is called once, when
 // everything that the log held at the start, as its leader says, was passed on.
-func (b *Bus) Follow(ctx context.Context, shard int, after uint64, fn func(Message) error, caughtUp func() error) error {
-	f := &follower{bus: b, shard: shard, next: after + 1, fn: fn, caughtUp: caughtUp, pending: true}
+func (s Shard) Follow(ctx context.Context, after uint64, fn func(Message) error, caughtUp func() error) error {
+	f := &follower{bus: s.bus, shard: s.number, next: after + 1, fn: fn, caughtUp: caughtUp, pending: true}
 	if err := f.expired(ctx); err != nil {
 		return err
 	}
-	return b.keepReading(ctx, fmt.Sprintf("shard %d", shard), &f.next, f.follow)
+	return s.bus.keepReading(ctx, fmt.Sprintf("shard %d", s.number), &f.next, f.follow)
 }
 
 // keepReading calls read again, from next on, each time its consumer is lost: for
@@ -54,7 +54,7 @@ func (b *Bus) keepReading(ctx context.Context, what string, next *uint64, read f
 	}
 }
 
-// follower is the state of one [Bus.Follow].
+// follower is the state of one [Shard.Follow].
 type follower struct {
 	bus      *Bus
 	shard    int
@@ -156,19 +156,19 @@ func isOutput(subject string) bool {
 	return strings.HasPrefix(rest, string(events.ChannelOut)+".")
 }
 
-// EndOf returns the last sequence of a shard's log and when it was written.
-func (b *Bus) EndOf(ctx context.Context, shard int) (uint64, time.Time, error) {
-	info, err := b.infoOf(ctx, topology.ConvStream(shard))
+// End returns the last sequence of a shard's log and when it was written.
+func (s Shard) End(ctx context.Context) (uint64, time.Time, error) {
+	info, err := s.bus.infoOf(ctx, topology.ConvStream(s.number))
 	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("shard %d: %w", shard, err)
+		return 0, time.Time{}, fmt.Errorf("shard %d: %w", s.number, err)
 	}
 	return info.State.LastSeq, info.State.LastTime, nil
 }
 
-// ReadShard passes on a shard's messages after a sequence up to the end of the
-// log, under a filter of subjects (empty: all).
-func (b *Bus) ReadShard(ctx context.Context, shard int, after uint64, filter string, fn func(Message) error) error {
-	return b.readShard(ctx, shard, after, filter, false, fn)
+// Read passes on a shard's messages after a sequence up to the end of the log,
+// under a filter of subjects (empty: all).
+func (s Shard) Read(ctx context.Context, after uint64, filter string, fn func(Message) error) error {
+	return s.bus.readShard(ctx, s.number, after, filter, false, fn)
 }
 
 func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filter string, bounded bool, fn func(Message) error) error {
@@ -182,10 +182,10 @@ func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filter str
 }
 
 // At reads one message of a shard's log from its leader; false when it is gone.
-func (b *Bus) At(ctx context.Context, shard int, seq uint64) (Message, bool, error) {
-	r, err := b.fromLeader(ctx, topology.ConvStream(shard), getRequest{Sequence: seq})
+func (s Shard) At(ctx context.Context, seq uint64) (Message, bool, error) {
+	r, err := s.bus.fromLeader(ctx, topology.ConvStream(s.number), getRequest{Sequence: seq})
 	if err != nil || r == nil {
 		return Message{}, false, err
 	}
-	return b.unfetched(*r, false), true, nil
+	return s.bus.unfetched(*r, false), true, nil
 }

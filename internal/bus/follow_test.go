@@ -28,7 +28,7 @@ func followShard(t *testing.T, b *bus.Bus, after uint64) follower {
 	ctx, stop := context.WithCancelCause(t.Context())
 	f := follower{make(chan bus.Message, 10_000), make(chan struct{}, 10), make(chan error, 1), stop}
 	go func() {
-		f.ended <- b.Follow(ctx, 0, after,
+		f.ended <- b.Shard(0).Follow(ctx, after,
 			func(m bus.Message) error { f.got <- m; return nil },
 			func() error { f.caught <- struct{}{}; return nil })
 	}()
@@ -51,7 +51,7 @@ func (f follower) end(t *testing.T) {
 func say(t *testing.T, b *bus.Bus, conversation, text string) uint64 {
 	t.Helper()
 	input := id()
-	seq, err := b.Publish(t.Context(), conversation, input, &events.UserMessage{ID: input, Text: text})
+	seq, err := b.Conversation(conversation).Publish(t.Context(), input, &events.UserMessage{ID: input, Text: text})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,15 +61,15 @@ func say(t *testing.T, b *bus.Bus, conversation, text string) uint64 {
 func output(t *testing.T, b *bus.Bus, conversation string) {
 	t.Helper()
 	call := id()
-	before, _, err := b.EndOf(t.Context(), 0)
+	before, _, err := b.Shard(0).End(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Show(topology.OfCall(b.Shards(), conversation, events.ChannelOut, call), &events.ToolOutput{Call: call, Text: "…"}); err != nil {
+	if err := b.Lane(topology.OfCall(b.Shards(), conversation, events.ChannelOut, call)).Show(&events.ToolOutput{Call: call, Text: "…"}); err != nil {
 		t.Fatal(err)
 	}
 	until(t, func() bool {
-		now, _, err := b.EndOf(t.Context(), 0)
+		now, _, err := b.Shard(0).End(t.Context())
 		return err == nil && now > before
 	}, "the output does not stand")
 }
@@ -172,13 +172,13 @@ func TestFollowEnds(t *testing.T) {
 	why := errors.New("cannot fold")
 	t.Run("with the error of its callback", func(t *testing.T) {
 		n := 0
-		err := b.Follow(t.Context(), 0, 0, func(bus.Message) error { n++; return why }, func() error { return nil })
+		err := b.Shard(0).Follow(t.Context(), 0, func(bus.Message) error { n++; return why }, func() error { return nil })
 		if !errors.Is(err, why) || n != 1 {
 			t.Errorf("%v after %d messages", err, n)
 		}
 	})
 	t.Run("with the error of catching up", func(t *testing.T) {
-		if err := b.Follow(t.Context(), 0, 0, func(bus.Message) error { return nil }, func() error { return why }); !errors.Is(err, why) {
+		if err := b.Shard(0).Follow(t.Context(), 0, func(bus.Message) error { return nil }, func() error { return why }); !errors.Is(err, why) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -187,7 +187,7 @@ func TestFollowEnds(t *testing.T) {
 		defer stop()
 		began, let, ended := make(chan struct{}, 2), make(chan struct{}), make(chan error, 1)
 		go func() {
-			ended <- b.Follow(ctx, 0, 0, func(bus.Message) error { began <- struct{}{}; <-let; return nil }, func() error { return nil })
+			ended <- b.Shard(0).Follow(ctx, 0, func(bus.Message) error { began <- struct{}{}; <-let; return nil }, func() error { return nil })
 		}()
 		take(t, began)
 		stop()
@@ -217,7 +217,7 @@ func decide(t *testing.T, b *bus.Bus, conversation string, after uint64, owner s
 	if err != nil {
 		t.Fatal(err)
 	}
-	seq, err := b.Append(t.Context(), topology.At(b.Shards(), conversation, events.ChannelTurn), after, frame)
+	seq, err := b.Lane(topology.At(b.Shards(), conversation, events.ChannelTurn)).Append(t.Context(), after, frame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestFacts(t *testing.T) {
 	facts := func(t *testing.T, conversation string, upTo uint64) []uint64 {
 		t.Helper()
 		var got []uint64
-		err := b.Facts(t.Context(), conversation, upTo, func(m bus.Message) error {
+		err := b.Conversation(conversation).Facts(t.Context(), upTo, func(m bus.Message) error {
 			got = append(got, m.Sequence)
 			if m.Bad != nil || m.Conversation != conversation || m.Subject != m.Address.Subject(topology.Conv) {
 				t.Errorf("message %+v", m)
@@ -258,7 +258,7 @@ func TestFacts(t *testing.T) {
 				write(t, b, id(), 0, []int{0})
 				output(t, b, conversation)
 			case 3:
-				seq, err := b.Append(t.Context(), call, lane, fmt.Appendf(nil, `{"type":"X","n":%d}`, i))
+				seq, err := b.Lane(call).Append(t.Context(), lane, fmt.Appendf(nil, `{"type":"X","n":%d}`, i))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -284,7 +284,7 @@ func TestFacts(t *testing.T) {
 	t.Run("end with the callback's error", func(t *testing.T) {
 		conversation, why := id(), errors.New("enough")
 		say(t, b, conversation, "hello")
-		if err := b.Facts(t.Context(), conversation, 0, func(bus.Message) error { return why }); !errors.Is(err, why) {
+		if err := b.Conversation(conversation).Facts(t.Context(), 0, func(bus.Message) error { return why }); !errors.Is(err, why) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -330,15 +330,15 @@ func TestLastDecision(t *testing.T) {
 			upTo, seq uint64
 			owner     string
 		}{{0, three, "three"}, {three, three, "three"}, {three - 1, two, "two"}, {two, two, "two"}, {two - 1, one, "one"}, {one, one, "one"}, {1 << 40, three, "three"}} {
-			d, seq, err := b.LastDecision(t.Context(), conversation, c.upTo)
+			d, seq, err := b.Conversation(conversation).LastDecision(t.Context(), c.upTo)
 			if err != nil || d == nil || seq != c.seq || d.Owner != c.owner {
 				t.Errorf("up to %d: %+v at %d, %v; want %q at %d", c.upTo, d, seq, err, c.owner, c.seq)
 			}
 		}
-		if d, _, err := b.LastDecision(t.Context(), id(), 0); d != nil || err != nil {
+		if d, _, err := b.Conversation(id()).LastDecision(t.Context(), 0); d != nil || err != nil {
 			t.Errorf("of a conversation without any: %v, %v", d, err)
 		}
-		if d, _, err := b.LastDecision(t.Context(), id(), 7); d != nil || err != nil {
+		if d, _, err := b.Conversation(id()).LastDecision(t.Context(), 7); d != nil || err != nil {
 			t.Errorf("of a conversation without any, bounded: %v, %v", d, err)
 		}
 	}
@@ -347,10 +347,10 @@ func TestLastDecision(t *testing.T) {
 	t.Run("is read from HISTORY when CONV has let go of it", check)
 	t.Run("is the newer one in CONV when both have one", func(t *testing.T) {
 		four := decide(t, b, conversation, 0, "four")
-		if d, seq, err := b.LastDecision(t.Context(), conversation, 0); err != nil || seq != four || d.Owner != "four" {
+		if d, seq, err := b.Conversation(conversation).LastDecision(t.Context(), 0); err != nil || seq != four || d.Owner != "four" {
 			t.Errorf("%+v at %d, %v", d, seq, err)
 		}
-		if d, seq, err := b.LastDecision(t.Context(), conversation, two); err != nil || seq != two || d.Owner != "two" {
+		if d, seq, err := b.Conversation(conversation).LastDecision(t.Context(), two); err != nil || seq != two || d.Owner != "two" {
 			t.Errorf("%+v at %d, %v", d, seq, err)
 		}
 	})
@@ -395,7 +395,7 @@ func TestNobodysHeadersHoldUpAReader(t *testing.T) {
 	take(t, again.caught)
 	again.end(t)
 	var read []uint64
-	for m, err := range b.Attach(within(t, 20*time.Second), conversation, bus.From{Ended: true}) {
+	for m, err := range b.Conversation(conversation).Attach(within(t, 20*time.Second), bus.From{Ended: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -406,7 +406,7 @@ func TestNobodysHeadersHoldUpAReader(t *testing.T) {
 	}
 	copied(t, b, len(want))
 	var facts []uint64
-	if err := b.Facts(t.Context(), conversation, 0, func(m bus.Message) error { facts = append(facts, m.Sequence); return nil }); err != nil {
+	if err := b.Conversation(conversation).Facts(t.Context(), 0, func(m bus.Message) error { facts = append(facts, m.Sequence); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(facts, want) {

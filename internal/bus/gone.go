@@ -45,11 +45,11 @@ func (a *absences) note(worker string, absent bool, most time.Duration) time.Dur
 // announcements expire also while the server is unavailable. Otherwise it returns
 // when to ask again. With sure, the worker must have been absent for that long
 // once more: it may have lost its own connection only.
-func (b *Bus) UntilGone(ctx context.Context, worker string, sure bool) (time.Duration, error) {
+func (p Presence) UntilGone(ctx context.Context, worker string, sure bool) (time.Duration, error) {
 	if err := topology.CheckToken("worker", worker); err != nil {
 		return 0, nil // nobody can announce that name
 	}
-	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
+	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
 	if err != nil {
 		return 0, fmt.Errorf("presence: %w", explainJetStream(err))
 	}
@@ -58,15 +58,15 @@ func (b *Bus) UntilGone(ctx context.Context, worker string, sure bool) (time.Dur
 		return 0, err
 	}
 	again := ttl / 4
-	present, err := b.present(ctx, worker)
+	present, err := p.bus.present(ctx, worker)
 	if err != nil {
 		return 0, err
 	}
-	absent := b.absences.note(worker, !present, 20*ttl)
+	absent := p.bus.absences.note(worker, !present, 20*ttl)
 	if present {
 		return again, nil
 	}
-	left := ttl - b.steady()
+	left := ttl - p.bus.steady()
 	if sure {
 		left = max(left, ttl-absent)
 	}

@@ -33,7 +33,7 @@ func TestAWorkerIsGoneWhenNobodyCouldHaveMissedIt(t *testing.T) {
 	}
 	gone := func(sure bool) bool {
 		t.Helper()
-		wait, err := cut.UntilGone(t.Context(), "other", sure)
+		wait, err := cut.Presence().UntilGone(t.Context(), "other", sure)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,10 +42,10 @@ func TestAWorkerIsGoneWhenNobodyCouldHaveMissedIt(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	offers := []bus.Offer{{Kind: "llm", Name: "x", Worker: "other"}}
-	if err := steady.Announce(ctx, offers); err != nil {
+	if err := steady.Presence().Announce(ctx, offers); err != nil {
 		t.Fatal(err)
 	}
-	go func() { left <- steady.StayPresent(ctx, offers) }()
+	go func() { left <- steady.Presence().Stay(ctx, offers) }()
 	<-time.After(2 * ttl)
 	if gone(false) || gone(true) {
 		t.Error("a worker that is present is gone")
@@ -63,7 +63,7 @@ func TestAWorkerIsGoneWhenNobodyCouldHaveMissedIt(t *testing.T) {
 	if took := time.Since(back); took < ttl*9/10 {
 		t.Errorf("it is gone after %v: an announcement lives for %v", took, ttl)
 	}
-	if wait, err := cut.UntilGone(t.Context(), "another", true); wait == 0 || err != nil {
+	if wait, err := cut.Presence().UntilGone(t.Context(), "another", true); wait == 0 || err != nil {
 		t.Errorf("a worker that was missed for the first time is gone for sure: %v", err)
 	}
 	until(t, func() bool { return gone(true) }, "it is never gone for sure")

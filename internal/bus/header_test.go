@@ -32,11 +32,11 @@ func FuzzHeaders(f *testing.F) {
 			return // refused by the server, or by the client
 		}
 		got, read := uint64(0), errors.New("read")
-		err = b.ReadShard(t.Context(), 0, ack.Sequence-1, subject, func(m bus.Message) error { got = m.Sequence; return read })
+		err = b.Shard(0).Read(t.Context(), ack.Sequence-1, subject, func(m bus.Message) error { got = m.Sequence; return read })
 		if !errors.Is(err, read) || got != ack.Sequence {
 			t.Errorf("the reader got %d where %d is due: %v", got, ack.Sequence, err)
 		}
-		last, err := b.LastOf(t.Context(), topology.At(b.Shards(), conversation, events.ChannelIn))
+		last, err := b.Lane(topology.At(b.Shards(), conversation, events.ChannelIn)).Last(t.Context())
 		if err != nil || last.Sequence != ack.Sequence || string(last.Data) != string(body) {
 			t.Errorf("the last message is %d %q, not %d %q: %v", last.Sequence, last.Data, ack.Sequence, body, err)
 		}

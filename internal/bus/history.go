@@ -14,18 +14,18 @@ import (
 // order and up to a sequence (0: to the end): from HISTORY, and from CONV what
 // the copy has not reached yet. Sequences are those of CONV, which each copy
 // carries.
-func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn func(Message) error) error {
-	if err := topology.CheckID("conversation", conversation); err != nil {
+func (c Conversation) Facts(ctx context.Context, upTo uint64, fn func(Message) error) error {
+	if err := topology.CheckID("conversation", c.id); err != nil {
 		return err
 	}
 	var high uint64
-	err := b.read(ctx, topology.StreamHistory, topology.Everything(topology.History, b.Shards(), conversation), 1, upTo > 0, func(r raw) error {
+	err := c.bus.read(ctx, topology.StreamHistory, topology.Everything(topology.History, c.bus.Shards(), c.id), 1, upTo > 0, func(r raw) error {
 		r, err := original(r)
 		if err != nil {
 			return err
 		}
 		high = r.seq
-		m, err := b.message(ctx, r, false)
+		m, err := c.bus.message(ctx, r, false)
 		if err != nil {
 			return err
 		}
@@ -36,8 +36,8 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 	}
 	// One filter, and what is no fact is skipped here: with several the server
 	// looks at every message after high, whoever's it is.
-	everything := topology.Everything(topology.Conv, b.Shards(), conversation)
-	return ended(b.readShard(ctx, topology.ShardOf(conversation, b.Shards()), high, everything, upTo > 0, func(m Message) error {
+	everything := topology.Everything(topology.Conv, c.bus.Shards(), c.id)
+	return ended(c.bus.readShard(ctx, topology.ShardOf(c.id, c.bus.Shards()), high, everything, upTo > 0, func(m Message) error {
 		switch m.Channel {
 		case events.ChannelIn, events.ChannelTurn, events.ChannelCall:
 			return bounded(m, upTo, fn)
@@ -46,20 +46,20 @@ func (b *Bus) Facts(ctx context.Context, conversation string, upTo uint64, fn fu
 	}))
 }
 
-// ReadLane passes on what was written to a lane of facts after a sequence, in
+// Read passes on what was written to a lane of facts after a sequence, in
 // order: from HISTORY, where CONV may no longer hold it, and from CONV.
-func (b *Bus) ReadLane(ctx context.Context, a topology.Address, after uint64, fn func(Message) error) error {
-	if err := a.Check(); err != nil {
+func (l Lane) Read(ctx context.Context, after uint64, fn func(Message) error) error {
+	if err := l.address.Check(); err != nil {
 		return fmt.Errorf("read a lane: %w", err)
 	}
 	high := after
-	err := b.read(ctx, topology.StreamHistory, a.Subject(topology.History), 1, false, func(r raw) error {
+	err := l.bus.read(ctx, topology.StreamHistory, l.address.Subject(topology.History), 1, false, func(r raw) error {
 		r, err := original(r)
 		if err != nil || r.seq <= after {
 			return err
 		}
 		high = r.seq
-		m, err := b.message(ctx, r, false)
+		m, err := l.bus.message(ctx, r, false)
 		if err != nil {
 			return err
 		}
@@ -68,20 +68,19 @@ func (b *Bus) ReadLane(ctx context.Context, a topology.Address, after uint64, fn
 	if err != nil {
 		return err
 	}
-	return b.ReadShard(ctx, a.Shard, high, a.Subject(topology.Conv), fn)
+	return l.bus.Shard(l.address.Shard).Read(ctx, high, l.address.Subject(topology.Conv), fn)
 }
 
-// ReadConversation passes on what the log of a conversation holds after a
-// sequence: everything from CONV, and the facts that CONV no longer holds from
-// HISTORY.
-func (b *Bus) ReadConversation(ctx context.Context, conversation string, after uint64, fn func(Message) error) error {
-	shard := topology.ShardOf(conversation, b.Shards())
-	info, err := b.infoOf(ctx, topology.ConvStream(shard))
+// Read passes on what the log of a conversation holds after a sequence:
+// everything from CONV, and the facts that CONV no longer holds from HISTORY.
+func (c Conversation) Read(ctx context.Context, after uint64, fn func(Message) error) error {
+	shard := topology.ShardOf(c.id, c.bus.Shards())
+	info, err := c.bus.infoOf(ctx, topology.ConvStream(shard))
 	if err != nil {
 		return err
 	}
-	if first := max(info.State.FirstSeq, b.gapEnd(shard)+1); after+1 < first {
-		err := b.Facts(ctx, conversation, first-1, func(m Message) error {
+	if first := max(info.State.FirstSeq, c.bus.gapEnd(shard)+1); after+1 < first {
+		err := c.Facts(ctx, first-1, func(m Message) error {
 			if m.Sequence <= after {
 				return nil
 			}
@@ -92,7 +91,7 @@ func (b *Bus) ReadConversation(ctx context.Context, conversation string, after u
 		}
 		after = first - 1
 	}
-	return b.ReadShard(ctx, shard, after, topology.Everything(topology.Conv, b.Shards(), conversation), fn)
+	return c.bus.Shard(shard).Read(ctx, after, topology.Everything(topology.Conv, c.bus.Shards(), c.id), fn)
 }
 
 // errEnd ends a read at its bound.
@@ -156,20 +155,20 @@ func (b *Bus) expiredFacts(ctx context.Context, shard int, from, first uint64, f
 // HISTORY; nil when there was none. lane is the sequence of the last message of
 // the turn lane up to there. A message of the lane that is no Decision, which
 // only a stranger writes, is skipped.
-func (b *Bus) LastDecision(ctx context.Context, conversation string, upTo uint64) (d *events.Decision, lane uint64, err error) {
-	if err := topology.CheckID("conversation", conversation); err != nil {
+func (c Conversation) LastDecision(ctx context.Context, upTo uint64) (d *events.Decision, lane uint64, err error) {
+	if err := topology.CheckID("conversation", c.id); err != nil {
 		return nil, 0, err
 	}
-	a := topology.At(b.Shards(), conversation, events.ChannelTurn)
+	a := topology.At(c.bus.Shards(), c.id, events.ChannelTurn)
 	for bound := upTo; ; {
-		last, err := b.lastTurn(ctx, a, bound)
+		last, err := c.bus.lastTurn(ctx, a, bound)
 		if err != nil || last == nil {
 			return nil, lane, err
 		}
 		lane = max(lane, last.seq)
-		m, err := b.message(ctx, *last, false)
+		m, err := c.bus.message(ctx, *last, false)
 		if err != nil {
-			return nil, 0, fmt.Errorf("decision %d of conversation %s: %w", last.seq, conversation, err)
+			return nil, 0, fmt.Errorf("decision %d of conversation %s: %w", last.seq, c.id, err)
 		}
 		if len(m.Lines) > 0 {
 			if d, ok := m.Lines[0].Event.(*events.Decision); ok {

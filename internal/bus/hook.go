@@ -33,32 +33,32 @@ const (
 	hookDrain = 10 * time.Second
 )
 
-// AskHook asks the app behind a hook and waits for its answer for the call's
-// timeout, or until ctx's deadline; then it fails with [ErrNoAnswer]. While nobody
-// answers to the hook, or the connection is lost, it asks again: an app may get
-// the same call twice, and the turn's id is the key by which it knows. An answer
-// that is none is an error at once. What the app could not do stands in the
-// answer's Error.
-func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+// Call asks the app behind a hook and waits for its answer for the call's
+// timeout, or until ctx's deadline; then it fails with [ErrNoAnswer]. While
+// nobody answers to the hook, or the connection is lost, it asks again: an app
+// may get the same call twice, and the turn's id is the key by which it knows.
+// An answer that is none is an error at once. What the app could not do stands
+// in the answer's Error.
+func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
 	subject, err := topology.HookSubject(call.When, call.Hook)
 	if err != nil {
 		return nil, fmt.Errorf("ask a hook: %w", err)
 	}
 	asking, cancel := context.WithTimeout(ctx, milliseconds(call.TimeoutMS))
 	defer cancel()
-	request, err := b.hookRequest(asking, call)
+	request, err := h.bus.hookRequest(asking, call)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
 	// One inbox for all tries: an answer to an earlier one is as good.
-	inbox := b.nc.NewInbox()
+	inbox := h.bus.nc.NewInbox()
 	answers := make(chan *nats.Msg, 16)
-	sub, err := b.nc.ChanSubscribe(inbox, answers)
+	sub, err := h.bus.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
-	reply, err := b.ask(asking, &nats.Msg{Subject: subject, Reply: inbox}, request, answers)
+	reply, err := h.bus.ask(asking, &nats.Msg{Subject: subject, Reply: inbox}, request, answers)
 	switch {
 	case err == nil:
 	case errors.Is(asking.Err(), context.DeadlineExceeded):
@@ -69,7 +69,7 @@ func (b *Bus) AskHook(ctx context.Context, call *events.HookCall) (*events.HookA
 	default:
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
-	answer, err := b.readAnswer(asking, call, reply.Data)
+	answer, err := h.bus.readAnswer(asking, call, reply.Data)
 	if err != nil {
 		return nil, fmt.Errorf("the answer on %s cannot be used: %w", subject, err)
 	}
@@ -198,25 +198,24 @@ func (b *Bus) decodeAnswer(ctx context.Context, data []byte) (*events.HookAnswer
 	return a, nil
 }
 
-// AnswerHooks answers the requests of a hook with fn until ctx ends, as one of
-// the queue group "hooks", so that the processes of an app share them. fn may
-// run many times at once; its context ends with the call's timeout, counted from when the
-// request came. fn's error
-// becomes the answer's Error; a nil answer says that there is nothing to add.
-// When ctx has ended no more requests are taken, and those that were taken are
-// answered first, for 10 seconds at most.
-func (b *Bus) AnswerHooks(ctx context.Context, when events.HookTime, name string, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) error {
+// Serve answers the requests of a hook with fn until ctx ends, as one of the
+// queue group "hooks", so that the processes of an app share them. fn may run
+// many times at once; its context ends with the call's timeout, counted from
+// when the request came. fn's error becomes the answer's Error; a nil answer
+// says that there is nothing to add. When ctx has ended no more requests are
+// taken, and those that were taken are answered first, for 10 seconds at most.
+func (h Hooks) Serve(ctx context.Context, when events.HookTime, name string, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) error {
 	subject, err := topology.HookSubject(when, name)
 	if err != nil {
 		return fmt.Errorf("answer a hook: %w", err)
 	}
-	sub, err := b.nc.QueueSubscribeSync(subject, hookQueue)
+	sub, err := h.bus.nc.QueueSubscribeSync(subject, hookQueue)
 	if err != nil {
 		return fmt.Errorf("answer %s: %w", subject, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only when it is gone already
-	if err := errors.Join(sub.SetPendingLimits(hooksWaiting, -1), b.nc.FlushTimeout(appendTimeout)); err != nil {
-		b.log.Debug("hooks are answered when the connection is back", "subject", subject, "error", err)
+	if err := errors.Join(sub.SetPendingLimits(hooksWaiting, -1), h.bus.nc.FlushTimeout(appendTimeout)); err != nil {
+		h.bus.log.Debug("hooks are answered when the connection is back", "subject", subject, "error", err)
 	}
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -228,7 +227,7 @@ func (b *Bus) AnswerHooks(ctx context.Context, when events.HookTime, name string
 		for {
 			msg, err := sub.NextMsgWithContext(until)
 			if errors.Is(err, nats.ErrSlowConsumer) {
-				b.log.Warn("hooks are asked faster than they are answered, some go unanswered", "subject", subject)
+				h.bus.log.Warn("hooks are asked faster than they are answered, some go unanswered", "subject", subject)
 				continue
 			}
 			if err != nil {
@@ -237,7 +236,7 @@ func (b *Bus) AnswerHooks(ctx context.Context, when events.HookTime, name string
 			slots <- struct{}{}
 			running.Go(func() {
 				defer func() { <-slots }()
-				b.answerHook(working, msg, fn)
+				h.bus.answerHook(working, msg, fn)
 			})
 		}
 	}

@@ -24,7 +24,7 @@ func answering(t *testing.T, b *bus.Bus, fn hookFunc) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- b.AnswerHooks(ctx, events.HookBefore, "tone", fn) }()
+	go func() { ended <- b.Hooks().Serve(ctx, events.HookBefore, "tone", fn) }()
 	nc, _ := b.Raw()
 	until(t, func() bool { // what is no HookCall is answered without fn
 		_, err := nc.Request("hooks.before.tone", []byte(`{"type":"Probe"}`), time.Second)
@@ -99,7 +99,7 @@ func TestHooksAreAnsweredInPlainJSON(t *testing.T) {
 					t.Errorf("asked %v, %v", request, err)
 				}
 			}()
-			got, err := b.AskHook(t.Context(), call)
+			got, err := b.Hooks().Call(t.Context(), call)
 			if c.wrong != "" {
 				if err == nil || errors.Is(err, bus.ErrNoAnswer) || !strings.Contains(err.Error(), c.wrong) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "hooks.before.tone") {
 					t.Errorf("%+v, %v", got, err)
@@ -146,7 +146,7 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.call.TimeoutMS, c.call.DeadlineMS = c.wait.Milliseconds(), anotherClock
-			a, err := b.AskHook(c.ctx, &c.call)
+			a, err := b.Hooks().Call(c.ctx, &c.call)
 			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || a != nil {
 				t.Errorf("%+v, %v", a, err)
 			}
@@ -154,14 +154,14 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 	}
 	t.Run("the asker has less time", func(t *testing.T) {
 		tone.TimeoutMS = time.Hour.Milliseconds()
-		if _, err := b.AskHook(within(t, 300*time.Millisecond), &tone); !errors.Is(err, bus.ErrNoAnswer) || !strings.Contains(err.Error(), "nobody subscribes") {
+		if _, err := b.Hooks().Call(within(t, 300*time.Millisecond), &tone); !errors.Is(err, bus.ErrNoAnswer) || !strings.Contains(err.Error(), "nobody subscribes") {
 			t.Error(err)
 		}
 	})
 	if n, _, err := silent.Pending(); n != 1 || err != nil {
 		t.Errorf("the silent app was asked %d times, %v", n, err)
 	}
-	if err := b.AnswerHooks(t.Context(), "during", "tone", nil); !errors.Is(err, topology.ErrBadID) {
+	if err := b.Hooks().Serve(t.Context(), "during", "tone", nil); !errors.Is(err, topology.ErrBadID) {
 		t.Error(err)
 	}
 }
@@ -177,7 +177,7 @@ func TestHooksAreAskedUntilTheAppIsBack(t *testing.T) {
 	ask := func() <-chan result {
 		done := make(chan result, 1)
 		go func() {
-			a, err := b.AskHook(t.Context(), before(9*time.Second))
+			a, err := b.Hooks().Call(t.Context(), before(9*time.Second))
 			done <- result{a, err}
 		}()
 		return done
@@ -208,7 +208,7 @@ func TestHooksAreAskedUntilTheAppIsBack(t *testing.T) {
 		}
 		done := make(chan result, 1)
 		go func() {
-			a, err := cut.AskHook(t.Context(), &events.HookCall{Hook: "slow", When: events.HookAfter, Turn: "t", TimeoutMS: time.Minute.Milliseconds()})
+			a, err := cut.Hooks().Call(t.Context(), &events.HookCall{Hook: "slow", When: events.HookAfter, Turn: "t", TimeoutMS: time.Minute.Milliseconds()})
 			done <- result{a, err}
 		}()
 		take(t, requests)
@@ -273,7 +273,7 @@ func TestHooksAreAnswered(t *testing.T) {
 			if call.Conversation = "m"; len(c.want.Context) > len(large) {
 				call.Answer = large
 			}
-			got, err := b.AskHook(t.Context(), call)
+			got, err := b.Hooks().Call(t.Context(), call)
 			c.want.Turn, c.want.When, c.want.Hook = call.Turn, call.When, call.Hook
 			if err != nil || *got != c.want || times.Load() != 1 {
 				t.Errorf("%.200v, %v; fn ran %d times", got, err, times.Load())
@@ -312,7 +312,7 @@ func TestAnAppThatIsStoppedAnswersWhatItHas(t *testing.T) {
 	for range n {
 		call := before(9 * time.Second)
 		go func() {
-			a, err := b.AskHook(t.Context(), call)
+			a, err := b.Hooks().Call(t.Context(), call)
 			if err == nil && (a.Context != call.Turn || a.Error != "") {
 				err = errors.New(a.Context + a.Error)
 			}
@@ -336,7 +336,7 @@ func TestAnAppThatIsStoppedAnswersWhatItHas(t *testing.T) {
 	}
 	// The server learns a moment later that the subscription has ended.
 	until(t, func() bool {
-		_, err := b.AskHook(t.Context(), before(200*time.Millisecond))
+		_, err := b.Hooks().Call(t.Context(), before(200*time.Millisecond))
 		return errors.Is(err, bus.ErrNoAnswer) && strings.Contains(err.Error(), "nobody subscribes")
 	}, "it still answers")
 }

@@ -23,12 +23,12 @@ type StreamState struct {
 }
 
 // States reads the state of every stream, bucket and object store.
-func (b *Bus) States(ctx context.Context) ([]StreamState, error) {
+func (d Deployment) States(ctx context.Context) ([]StreamState, error) {
 	var all []StreamState
-	for _, p := range b.parts(b.plan) {
-		info, err := b.info(ctx, p.name)
+	for _, p := range d.bus.parts(d.bus.plan) {
+		info, err := d.bus.info(ctx, p.name)
 		if err != nil {
-			return nil, b.explainDenied(err)
+			return nil, d.bus.explainDenied(err)
 		}
 		state := StreamState{Name: p.name, Missing: info == nil, Leader: true}
 		if info != nil {
@@ -52,12 +52,12 @@ func (b *Bus) States(ctx context.Context) ([]StreamState, error) {
 
 // Repair makes what is missing and corrects what is wrong, and returns what was
 // done. Nothing that is stored is lost by it.
-func (b *Bus) Repair(ctx context.Context) (done []string, err error) {
+func (d Deployment) Repair(ctx context.Context) (done []string, err error) {
 	var problems []error
-	for _, p := range b.parts(b.plan) {
-		change, err := b.ensure(ctx, p, topology.Plan{}, true)
+	for _, p := range d.bus.parts(d.bus.plan) {
+		change, err := d.bus.ensure(ctx, p, topology.Plan{}, true)
 		if err != nil {
-			problems = append(problems, b.explainDenied(err))
+			problems = append(problems, d.bus.explainDenied(err))
 		} else if change != "" {
 			done = append(done, p.name+" "+change)
 		}
@@ -66,11 +66,11 @@ func (b *Bus) Repair(ctx context.Context) (done []string, err error) {
 }
 
 // ClockSkew is by how much this machine's clock is ahead of the server's.
-func (b *Bus) ClockSkew(ctx context.Context) (time.Duration, error) {
+func (d Deployment) ClockSkew(ctx context.Context) (time.Duration, error) {
 	best, skew := time.Hour, time.Duration(0)
 	for range 3 { // the quickest answer is the most exact one
 		sent := time.Now()
-		info, err := b.info(ctx, topology.StreamHistory)
+		info, err := d.bus.info(ctx, topology.StreamHistory)
 		if err != nil {
 			return 0, err
 		}
@@ -86,12 +86,12 @@ func (b *Bus) ClockSkew(ctx context.Context) (time.Duration, error) {
 
 // Space is how much JetStream stores for this account and how much it may; zero
 // when there is no limit.
-func (b *Bus) Space(ctx context.Context) (used, most uint64, err error) {
+func (d Deployment) Space(ctx context.Context) (used, most uint64, err error) {
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	account, err := b.js.AccountInfo(ctx)
+	account, err := d.bus.js.AccountInfo(ctx)
 	if err != nil {
-		return 0, 0, b.explainDenied(explainJetStream(err))
+		return 0, 0, d.bus.explainDenied(explainJetStream(err))
 	}
 	used = account.Store
 	if account.Limits.MaxStore > 0 {
@@ -102,17 +102,17 @@ func (b *Bus) Space(ctx context.Context) (used, most uint64, err error) {
 
 // TestWrites stores a message in the log of each shard and in the bucket of
 // presence, and returns why one is not stored. Followers skip these messages.
-func (b *Bus) TestWrites(ctx context.Context) error {
+func (d Deployment) TestWrites(ctx context.Context) error {
 	type place struct{ name, subject string }
 	places := []place{{topology.BucketPresence + "." + topology.ProbeKey, topology.EntrySubject(topology.BucketPresence, topology.ProbeKey)}}
-	for shard := range b.Shards() {
+	for shard := range d.bus.Shards() {
 		places = append(places, place{topology.Probe(shard), topology.Probe(shard)})
 	}
 	for _, p := range places {
 		try, cancel := context.WithTimeout(ctx, appendTimeout)
-		_, err := b.js.Publish(try, p.subject, nil, jetstream.WithRetryAttempts(0))
+		_, err := d.bus.js.Publish(try, p.subject, nil, jetstream.WithRetryAttempts(0))
 		cancel()
-		if denied := b.denial(p.subject); denied != nil {
+		if denied := d.bus.denial(p.subject); denied != nil {
 			continue // this user may not, which says nothing about the others
 		}
 		if err != nil {
@@ -133,26 +133,26 @@ type Behind struct {
 }
 
 // HistoryBehind compares the last fact of each shard with its last copy.
-func (b *Bus) HistoryBehind(ctx context.Context) ([]Behind, error) {
+func (d Deployment) HistoryBehind(ctx context.Context) ([]Behind, error) {
 	var all []Behind
-	for shard := range b.Shards() {
-		conv, err := b.info(ctx, topology.ConvStream(shard))
+	for shard := range d.bus.Shards() {
+		conv, err := d.bus.info(ctx, topology.ConvStream(shard))
 		if err != nil || conv == nil {
 			return nil, err
 		}
 		at := Behind{Shard: shard, End: conv.State.LastSeq}
 		for _, channel := range topology.FactChannels() {
-			m, err := b.lastFromLeader(ctx, topology.ConvStream(shard), topology.OfShard(shard, channel))
+			m, err := d.bus.lastFromLeader(ctx, topology.ConvStream(shard), topology.OfShard(shard, channel))
 			if err != nil {
-				return nil, fmt.Errorf("last fact of shard %d: %w", shard, b.explainDenied(err))
+				return nil, fmt.Errorf("last fact of shard %d: %w", shard, d.bus.explainDenied(err))
 			}
 			if m != nil && m.seq > at.Fact {
 				at.Fact, at.FactAt = m.seq, m.at
 			}
 		}
-		copied, err := b.lastCopy(ctx, topology.HistoryOf(shard))
+		copied, err := d.bus.lastCopy(ctx, topology.HistoryOf(shard))
 		if err != nil {
-			return nil, fmt.Errorf("last copy of shard %d: %w", shard, b.explainDenied(err))
+			return nil, fmt.Errorf("last copy of shard %d: %w", shard, d.bus.explainDenied(err))
 		}
 		if copied != nil {
 			at.Copied = copied.seq
@@ -165,10 +165,10 @@ func (b *Bus) HistoryBehind(ctx context.Context) ([]Behind, error) {
 
 // Full reports whether the server has no space left: then nobody can even say
 // that they are there. It is nil also when that cannot be found out.
-func (b *Bus) Full(ctx context.Context) error {
+func (d Deployment) Full(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	kv, err := b.js.KeyValue(ctx, topology.BucketPresence)
+	kv, err := d.bus.js.KeyValue(ctx, topology.BucketPresence)
 	if err == nil {
 		_, err = kv.Put(ctx, topology.ProbeKey, nil)
 	}

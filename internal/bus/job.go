@@ -13,26 +13,26 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// PublishJob puts a job in its queue. The id makes a repeated publish harmless
+// Publish puts a job in its queue. The id makes a repeated publish harmless
 // within the stream's window; past it the worker finds the job's lane ended.
-func (b *Bus) PublishJob(ctx context.Context, conversation, subject, id string, job events.Event) error {
+func (j Jobs) Publish(ctx context.Context, conversation, subject, id string, job events.Event) error {
 	frame, err := events.AppendFrame(nil, job)
 	if err != nil {
 		return err
 	}
-	data, err := b.fitAs(ctx, conversation, jobObject(id), frame)
+	data, err := j.bus.fitAs(ctx, conversation, jobObject(id), frame)
 	if err != nil {
 		return err
 	}
 	// A duplicate is the same job: its id has the conversation in it.
-	_, err = b.publishData(ctx, subject, messageID(conversation, id), data)
+	_, err = j.bus.publishData(ctx, subject, messageID(conversation, id), data)
 	return err
 }
 
-// ReadJob decodes the payload of a job and fetches what it holds by reference.
+// Read decodes the payload of a job and fetches what it holds by reference.
 // [ErrUnavailable] reports that it may be read later; any other error is final.
-func (b *Bus) ReadJob(ctx context.Context, data []byte) (events.Event, error) {
-	lines, err := b.decode(ctx, data)
+func (j Jobs) Read(ctx context.Context, data []byte) (events.Event, error) {
+	lines, err := j.bus.decode(ctx, data)
 	if err == nil {
 		return lines[0].Event, nil
 	}
@@ -43,30 +43,30 @@ func (b *Bus) ReadJob(ctx context.Context, data []byte) (events.Event, error) {
 }
 
 // RemakeQueue makes a queue that a worker of it found missing.
-func (b *Bus) RemakeQueue(ctx context.Context, q topology.Queue) error {
-	b.queues.Delete(q)
-	return b.EnsureQueue(ctx, q)
+func (j Jobs) RemakeQueue(ctx context.Context, q topology.Queue) error {
+	j.bus.queues.Delete(q)
+	return j.EnsureQueue(ctx, q)
 }
 
 // DeadLetter stores a message that cannot be read or run in DEAD, with the
 // reason, where it can be seen. One that fills a message to the brim is cut to
 // make room, and the header Parley-Size holds its length in bytes. An id, if not
 // empty, keeps the same message from being stored twice.
-func (b *Bus) DeadLetter(ctx context.Context, subject string, data []byte, reason, id string) error {
+func (j Jobs) DeadLetter(ctx context.Context, subject string, data []byte, reason, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	m := nats.NewMsg(topology.DeadSubject(subject))
-	if m.Data = data; len(data) > b.payload {
-		m.Data = data[:b.payload]
+	if m.Data = data; len(data) > j.bus.payload {
+		m.Data = data[:j.bus.payload]
 		m.Header.Set(topology.HeaderSize, strconv.Itoa(len(data)))
 	}
 	m.Header.Set(topology.HeaderReason, Preview(oneLine(reason), 1024))
 	if id != "" {
 		m.Header.Set(jetstream.MsgIDHeader, id)
 	}
-	if _, err := b.js.PublishMsg(ctx, m); err != nil {
+	if _, err := j.bus.js.PublishMsg(ctx, m); err != nil {
 		return fmt.Errorf("store a dead letter of %s: %w", subject, explainJetStream(err))
 	}
-	b.log.Warn("dead letter", "subject", subject, "reason", reason)
+	j.bus.log.Warn("dead letter", "subject", subject, "reason", reason)
 	return nil
 }

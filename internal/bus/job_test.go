@@ -14,7 +14,7 @@ import (
 func TestAJobThatIsReadWhileAWorkerStopsIsNotBad(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
-	object, err := b.Put(t.Context(), id(), []byte(`{"type":"ToolJob","call":"c"}`))
+	object, err := b.Objects().Put(t.Context(), id(), []byte(`{"type":"ToolJob","call":"c"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,15 +22,15 @@ func TestAJobThatIsReadWhileAWorkerStopsIsNotBad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := b.ReadJob(t.Context(), claim); err != nil || e.Type() != "ToolJob" {
+	if e, err := b.Jobs().Read(t.Context(), claim); err != nil || e.Type() != "ToolJob" {
 		t.Errorf("%v, %v", e, err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if e, err := b.ReadJob(ctx, claim); !errors.Is(err, bus.ErrUnavailable) {
+	if e, err := b.Jobs().Read(ctx, claim); !errors.Is(err, bus.ErrUnavailable) {
 		t.Errorf("%v, %v", e, err)
 	}
-	if e, err := b.ReadJob(t.Context(), []byte("{")); err == nil || errors.Is(err, bus.ErrUnavailable) {
+	if e, err := b.Jobs().Read(t.Context(), []byte("{")); err == nil || errors.Is(err, bus.ErrUnavailable) {
 		t.Errorf("%v, %v", e, err)
 	}
 }

@@ -29,7 +29,7 @@ type Keeper struct {
 }
 
 // NewKeeper returns a Keeper that has found nothing wrong yet.
-func (b *Bus) NewKeeper() *Keeper { return &Keeper{bus: b} }
+func (d Deployment) NewKeeper() *Keeper { return &Keeper{bus: d.bus} }
 
 // Problem is why the deployment cannot be used now; nil when it can.
 func (k *Keeper) Problem() error {
@@ -116,7 +116,7 @@ func (k *Keeper) queues(ctx context.Context) error {
 	if jobs.State.Consumers >= known {
 		return nil
 	}
-	queues, err := k.bus.Queues(ctx)
+	queues, err := k.bus.Jobs().Queues(ctx)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (k *Keeper) queues(ctx context.Context) error {
 		if q := key.(topology.Queue); !there[q.Consumer] {
 			k.bus.queues.Delete(q)
 			k.bus.log.Warn("a queue was missing", "queue", q.Consumer, "change", "made again")
-			problems = append(problems, k.bus.EnsureQueue(ctx, q))
+			problems = append(problems, k.bus.Jobs().EnsureQueue(ctx, q))
 		}
 		return true
 	})
@@ -178,7 +178,7 @@ func (k *Keeper) jobsGone(ctx context.Context) (gone bool, err error) {
 		gone = errors.Is(err, jetstream.ErrStreamNotFound)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			k.bus.queues.Delete(q) // its subscriber makes it again
-			err = k.bus.EnsureQueue(ctx, q)
+			err = k.bus.Jobs().EnsureQueue(ctx, q)
 		}
 		if gone {
 			err = nil

@@ -19,7 +19,7 @@ import (
 // keep runs a keeper until the test ends.
 func keep(t *testing.T, b *bus.Bus) *bus.Keeper {
 	t.Helper()
-	k := b.NewKeeper()
+	k := b.Deployment().NewKeeper()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- k.Run(ctx) }()
@@ -108,18 +108,18 @@ func TestWhatIsDeletedIsMadeAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.EnsureQueue(t.Context(), q); err != nil {
+		if err := b.Jobs().EnsureQueue(t.Context(), q); err != nil {
 			t.Fatal(err)
 		}
 		if err := js.DeleteConsumer(t.Context(), topology.StreamJobs, q.Consumer); err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { queues, err := b.Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
+		until(t, func() bool { queues, err := b.Jobs().Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
 		if err := js.DeleteStream(t.Context(), topology.StreamJobs); err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { return workable(t, js, want) && b.EnsureQueue(t.Context(), q) == nil }, "JOBS is not made again")
-		until(t, func() bool { queues, err := b.Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
+		until(t, func() bool { return workable(t, js, want) && b.Jobs().EnsureQueue(t.Context(), q) == nil }, "JOBS is not made again")
+		until(t, func() bool { queues, err := b.Jobs().Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
 	})
 }
 
@@ -137,7 +137,7 @@ func TestWhoMayNotMakeStreamsReportsThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := worker.EnsureQueue(t.Context(), q); err != nil {
+	if err := worker.Jobs().EnsureQueue(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
 	k := keep(t, worker)
@@ -196,7 +196,7 @@ func TestChangesOfTheAdministratorSurvive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.EnsureQueue(t.Context(), q); err != nil {
+	if err := first.Jobs().EnsureQueue(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
 	queue := q.ConsumerConfig()
@@ -207,7 +207,7 @@ func TestChangesOfTheAdministratorSurvive(t *testing.T) {
 	want := configurations(t, js)
 	again := join(t, url)
 	keep(t, again)
-	if err := again.EnsureQueue(t.Context(), q); err != nil {
+	if err := again.Jobs().EnsureQueue(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
 	have := configurations(t, js)

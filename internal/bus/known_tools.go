@@ -20,8 +20,8 @@ type KnownTool struct {
 
 // KnownTools are the tools that are known, by name. The server drops those that
 // nobody has offered for [topology.ToolsTTL].
-func (b *Bus) KnownTools(ctx context.Context) (map[string]KnownTool, error) {
-	entries, err := b.standing(ctx, topology.BucketTools, ">")
+func (p Presence) KnownTools(ctx context.Context) (map[string]KnownTool, error) {
+	entries, err := p.bus.standing(ctx, topology.BucketTools, ">")
 	if err != nil {
 		return nil, fmt.Errorf("known tools: %w", err)
 	}
@@ -36,7 +36,7 @@ func (b *Bus) KnownTools(ctx context.Context) (map[string]KnownTool, error) {
 }
 
 // KeepTool makes a tool known that a worker offers.
-func (b *Bus) KeepTool(ctx context.Context, spec events.ToolSpec, seen time.Time) error {
+func (p Presence) KeepTool(ctx context.Context, spec events.ToolSpec, seen time.Time) error {
 	if err := topology.CheckToken("tool", spec.Name); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (b *Bus) KeepTool(ctx context.Context, spec events.ToolSpec, seen time.Time
 	if err != nil {
 		return err
 	}
-	kv, err := b.js.KeyValue(ctx, topology.BucketTools)
+	kv, err := p.bus.js.KeyValue(ctx, topology.BucketTools)
 	if err == nil {
 		_, err = kv.Put(ctx, spec.Name, raw)
 	}
@@ -55,8 +55,8 @@ func (b *Bus) KeepTool(ctx context.Context, spec events.ToolSpec, seen time.Time
 }
 
 // DropTool makes a tool unknown.
-func (b *Bus) DropTool(ctx context.Context, name string) error {
-	kv, err := b.js.KeyValue(ctx, topology.BucketTools)
+func (p Presence) DropTool(ctx context.Context, name string) error {
+	kv, err := p.bus.js.KeyValue(ctx, topology.BucketTools)
 	if err == nil {
 		err = kv.Delete(ctx, name)
 	}

@@ -64,7 +64,7 @@ type known struct {
 
 func (k *known) input(t *testing.T, b *bus.Bus) {
 	t.Helper()
-	seq, err := b.Publish(within(t, time.Minute), k.id, id(), &events.UserMessage{Text: fmt.Sprintf("input %d", len(k.inputs))})
+	seq, err := b.Conversation(k.id).Publish(within(t, time.Minute), id(), &events.UserMessage{Text: fmt.Sprintf("input %d", len(k.inputs))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func (k *known) decision(t *testing.T, b *bus.Bus) {
 	if len(k.turns) > 0 {
 		after = k.turns[len(k.turns)-1]
 	}
-	seq, err := b.Append(within(t, time.Minute), topology.At(b.Shards(), k.id, events.ChannelTurn), after, frame)
+	seq, err := b.Lane(topology.At(b.Shards(), k.id, events.ChannelTurn)).Append(within(t, time.Minute), after, frame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func (k *known) decision(t *testing.T, b *bus.Bus) {
 
 func (k *known) answer(t *testing.T, b *bus.Bus) {
 	t.Helper()
-	lane := b.OpenLane(within(t, time.Minute), gen(b, k.id), 0)
+	lane := b.Lane(gen(b, k.id)).Open(within(t, time.Minute), 0)
 	attempt := id()
 	for k.chunks = range 9 {
 		if err := lane.Append(chunk(attempt, k.chunks)); err != nil {
@@ -103,7 +103,7 @@ func (k *known) answer(t *testing.T, b *bus.Bus) {
 	}
 	k.data = []byte(strings.Repeat(k.id, 8000)) // in three chunks
 	var err error
-	if k.object, err = b.Put(within(t, time.Minute), k.id, k.data); err != nil {
+	if k.object, err = b.Objects().Put(within(t, time.Minute), k.id, k.data); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -113,12 +113,12 @@ func (k *known) answer(t *testing.T, b *bus.Bus) {
 func (k *known) keep(t *testing.T, b *bus.Bus) {
 	t.Helper()
 	spec := events.ToolSpec{Name: k.id}
-	err := b.SetCheckpoint(within(t, time.Minute), k.shard(), uint64(len(k.turns)))
+	err := b.Shard(k.shard()).SetCheckpoint(within(t, time.Minute), uint64(len(k.turns)))
 	if err == nil {
-		err = b.KeepTool(within(t, time.Minute), spec, time.Now())
+		err = b.Presence().KeepTool(within(t, time.Minute), spec, time.Now())
 	}
 	if err == nil {
-		err = b.Announce(within(t, time.Minute), named("w", k.id))
+		err = b.Presence().Announce(within(t, time.Minute), named("w", k.id))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func reads() map[string]func(ctx context.Context, b *bus.Bus, k *known) error {
 	return map[string]func(ctx context.Context, b *bus.Bus, k *known) error{
 		"Facts": func(ctx context.Context, b *bus.Bus, k *known) error {
 			var facts int
-			err := b.Facts(ctx, k.id, 0, func(bus.Message) error { facts++; return nil })
+			err := b.Conversation(k.id).Facts(ctx, 0, func(bus.Message) error { facts++; return nil })
 			return counted(err, facts, len(k.inputs)+len(k.turns))
 		},
 		"LastDecision": func(ctx context.Context, b *bus.Bus, k *known) error {
@@ -142,18 +142,18 @@ func reads() map[string]func(ctx context.Context, b *bus.Bus, k *known) error {
 			n := len(k.turns) - 1
 			return k.lastDecision(ctx, b, k.turns[n]-1, n)
 		},
-		"ReadLane": func(ctx context.Context, b *bus.Bus, k *known) error {
+		"Lane.Read": func(ctx context.Context, b *bus.Bus, k *known) error {
 			var all int
-			err := b.ReadLane(ctx, topology.At(b.Shards(), k.id, events.ChannelTurn), 0, func(bus.Message) error { all++; return nil })
+			err := b.Lane(topology.At(b.Shards(), k.id, events.ChannelTurn)).Read(ctx, 0, func(bus.Message) error { all++; return nil })
 			return counted(err, all, len(k.turns))
 		},
-		"LastOf": func(ctx context.Context, b *bus.Bus, k *known) error {
-			last, err := b.LastOf(ctx, topology.At(b.Shards(), k.id, events.ChannelIn))
+		"Lane.Last": func(ctx context.Context, b *bus.Bus, k *known) error {
+			last, err := b.Lane(topology.At(b.Shards(), k.id, events.ChannelIn)).Last(ctx)
 			return counted(err, int(last.Sequence), int(k.inputs[len(k.inputs)-1]))
 		},
 		"Attach": func(ctx context.Context, b *bus.Bus, k *known) error {
 			var all, chunks int
-			for m, err := range b.Attach(ctx, k.id, bus.From{Ended: true}) {
+			for m, err := range b.Conversation(k.id).Attach(ctx, bus.From{Ended: true}) {
 				if err != nil {
 					return err
 				}
@@ -166,18 +166,18 @@ func reads() map[string]func(ctx context.Context, b *bus.Bus, k *known) error {
 			return counted(nil, all+chunks, len(k.inputs)+len(k.turns)+k.chunks)
 		},
 		"Get": func(ctx context.Context, b *bus.Bus, k *known) error {
-			data, err := b.Get(ctx, k.object)
+			data, err := b.Objects().Get(ctx, k.object)
 			if err == nil && !bytes.Equal(data, k.data) {
 				err = fmt.Errorf("%d bytes, want %d", len(data), len(k.data))
 			}
 			return err
 		},
 		"Checkpoint": func(ctx context.Context, b *bus.Bus, k *known) error {
-			seq, err := b.Checkpoint(ctx, k.shard())
+			seq, err := b.Shard(k.shard()).Checkpoint(ctx)
 			return counted(err, int(seq), len(k.turns))
 		},
 		"KnownTools": func(ctx context.Context, b *bus.Bus, k *known) error {
-			all, err := b.KnownTools(ctx)
+			all, err := b.Presence().KnownTools(ctx)
 			return counted(err, len(all), conversations)
 		},
 		"Roster": func(ctx context.Context, b *bus.Bus, _ *known) error {
@@ -185,7 +185,7 @@ func reads() map[string]func(ctx context.Context, b *bus.Bus, k *known) error {
 		},
 		"Piece": func(ctx context.Context, b *bus.Bus, k *known) error {
 			from := len(k.data) - 100
-			data, size, err := b.Piece(ctx, k.object.Name, int64(from), 100)
+			data, size, err := b.Objects().Piece(ctx, k.object.Name, int64(from), 100)
 			if err == nil && (!bytes.Equal(data, k.data[from:]) || size != int64(len(k.data))) {
 				err = fmt.Errorf("%d bytes of %d, want 100 of %d", len(data), size, len(k.data))
 			}
@@ -196,7 +196,7 @@ func reads() map[string]func(ctx context.Context, b *bus.Bus, k *known) error {
 
 // roster reports how a roster that starts now differs from so many tools.
 func roster(ctx context.Context, b *bus.Bus, tools int) error {
-	r := b.NewRoster()
+	r := b.Presence().NewRoster()
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(running) }()
@@ -213,7 +213,7 @@ func roster(ctx context.Context, b *bus.Bus, tools int) error {
 }
 
 func (k *known) lastDecision(ctx context.Context, b *bus.Bus, upTo uint64, turns int) error {
-	d, _, err := b.LastDecision(ctx, k.id, upTo)
+	d, _, err := b.Conversation(k.id).LastDecision(ctx, upTo)
 	if err != nil || d == nil {
 		return counted(err, 0, turns)
 	}
@@ -255,7 +255,7 @@ func TestReadsFromAReplicaThatLagsAreComplete(t *testing.T) {
 		k.answer(t, l.b)
 		k.keep(t, l.b)
 	}
-	end, _, err := l.b.EndOf(t.Context(), 0)
+	end, _, err := l.b.Shard(0).End(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestReadsFromAReplicaThatLagsAreComplete(t *testing.T) {
 func (l *lagging) follow(b *bus.Bus, after, end uint64) error {
 	last, enough := after, errors.New("enough")
 	began := time.Now()
-	err := b.Follow(within(l.t, time.Minute), 0, after, func(m bus.Message) error {
+	err := b.Shard(0).Follow(within(l.t, time.Minute), after, func(m bus.Message) error {
 		last = m.Sequence
 		return nil
 	}, func() error { return enough })

@@ -21,13 +21,14 @@ const (
 
 var errClosed = errors.New("the lane is closed")
 
-// Lane is the one writer of a literal subject. Events go out at once while the
-// lane is idle; while an acknowledgement is out they gather, and the next frame
-// carries them all. One publish is in flight at a time: order, no loss, no
-// doubles and fencing follow from each frame naming the sequence it follows.
+// LaneWriter is the one writer of a literal subject. Events go out at once
+// while the lane is idle; while an acknowledgement is out they gather, and the
+// next frame carries them all. One publish is in flight at a time: order, no
+// loss, no doubles and fencing follow from each frame naming the sequence it
+// follows.
 //
 // The first failure stands: every later call returns it.
-type Lane struct {
+type LaneWriter struct {
 	bus     *Bus
 	address topology.Address
 	ctx     context.Context
@@ -45,11 +46,11 @@ type Lane struct {
 	closed bool
 }
 
-// OpenLane opens a lane that stands at sequence after. Its goroutine ends with
+// Open opens a lane that stands at sequence after. Its goroutine ends with
 // Close.
-func (b *Bus) OpenLane(ctx context.Context, a topology.Address, after uint64) *Lane {
+func (l Lane) Open(ctx context.Context, after uint64) *LaneWriter {
 	ctx, stop := context.WithCancelCause(ctx)
-	w := &Lane{bus: b, address: a, ctx: ctx, stop: stop, done: make(chan struct{}), seq: after}
+	w := &LaneWriter{bus: l.bus, address: l.address, ctx: ctx, stop: stop, done: make(chan struct{}), seq: after}
 	w.change.L = &w.mu
 	context.AfterFunc(ctx, func() {
 		w.mu.Lock()
@@ -62,7 +63,7 @@ func (b *Bus) OpenLane(ctx context.Context, a topology.Address, after uint64) *L
 
 // Append hands an event to the lane. It blocks only while [laneBuffer] bytes
 // are waiting.
-func (l *Lane) Append(e events.Event) error {
+func (l *LaneWriter) Append(e events.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.buf) >= laneBuffer && l.err == nil && !l.closed && l.ctx.Err() == nil {
@@ -82,7 +83,7 @@ func (l *Lane) Append(e events.Event) error {
 	return nil
 }
 
-func (l *Lane) failure() error {
+func (l *LaneWriter) failure() error {
 	switch {
 	case l.err != nil:
 		return l.err
@@ -95,7 +96,7 @@ func (l *Lane) failure() error {
 }
 
 // Flush waits until everything appended stands, and returns the position.
-func (l *Lane) Flush() (uint64, error) {
+func (l *LaneWriter) Flush() (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for (len(l.buf) > 0 || l.busy) && l.err == nil && l.ctx.Err() == nil {
@@ -109,7 +110,7 @@ func (l *Lane) Flush() (uint64, error) {
 
 // Close takes no more events, flushes the lane and ends its goroutine. It may
 // be called again and says the same.
-func (l *Lane) Close() (uint64, error) {
+func (l *LaneWriter) Close() (uint64, error) {
 	l.mu.Lock()
 	l.closed = true // first: what Append accepts from here on nobody would flush
 	l.change.Broadcast()
@@ -121,13 +122,13 @@ func (l *Lane) Close() (uint64, error) {
 }
 
 // Frames is the number of messages written so far.
-func (l *Lane) Frames() int {
+func (l *LaneWriter) Frames() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.frames
 }
 
-func (l *Lane) run() {
+func (l *LaneWriter) run() {
 	defer close(l.done)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,7 +143,7 @@ func (l *Lane) run() {
 		after := l.seq
 		l.busy = true
 		l.mu.Unlock()
-		seq, err := l.bus.Append(l.ctx, l.address, after, bytes.TrimSuffix(frame, []byte{'\n'}))
+		seq, err := l.bus.Lane(l.address).Append(l.ctx, after, bytes.TrimSuffix(frame, []byte{'\n'}))
 		l.mu.Lock()
 		l.busy = false
 		if err != nil {
@@ -157,7 +158,7 @@ func (l *Lane) run() {
 
 // take removes the next frame from the buffer: all of it, or as many whole
 // lines as fit.
-func (l *Lane) take() []byte {
+func (l *LaneWriter) take() []byte {
 	most := min(frameBytes, l.bus.payload)
 	if len(l.buf) <= most {
 		frame := l.buf

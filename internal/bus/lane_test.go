@@ -16,7 +16,7 @@ import (
 func TestLaneKeepsTheOrderOfEachOfItsWriters(t *testing.T) {
 	b := inProcess(t)
 	conversation := id()
-	lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
+	lane := b.Lane(gen(b, conversation)).Open(t.Context(), 0)
 	const writers, each = 8, 500
 	attempts := make([]string, writers)
 	var all sync.WaitGroup
@@ -36,7 +36,7 @@ func TestLaneKeepsTheOrderOfEachOfItsWriters(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := map[string]int{}
-	for m, err := range b.Attach(t.Context(), conversation, bus.From{Ended: true}) {
+	for m, err := range b.Conversation(conversation).Attach(t.Context(), bus.From{Ended: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestLaneKeepsTheOrderOfEachOfItsWriters(t *testing.T) {
 
 func TestLaneGathersEventsOnlyWhileItIsLoaded(t *testing.T) {
 	b := inProcess(t)
-	lane := b.OpenLane(t.Context(), gen(b, id()), 0)
+	lane := b.Lane(gen(b, id())).Open(t.Context(), 0)
 	for i := range 20 {
 		if err := lane.Append(chunk("", i)); err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestLaneGathersEventsOnlyWhileItIsLoaded(t *testing.T) {
 func TestLaneTakesAnEventLargerThanAMessage(t *testing.T) {
 	b := inProcess(t)
 	conversation, want := id(), strings.Repeat("é\n", 1<<20)
-	lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
+	lane := b.Lane(gen(b, conversation)).Open(t.Context(), 0)
 	for _, e := range []events.Event{chunk("", 0), &events.TextChunk{Origin: events.Origin{Index: 1}, Text: want}, chunk("", 2)} {
 		if err := lane.Append(e); err != nil {
 			t.Fatal(err)
@@ -95,7 +95,7 @@ func TestLaneTakesAnEventLargerThanAMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for m, err := range b.Attach(t.Context(), conversation, bus.From{Ended: true}) {
+	for m, err := range b.Conversation(conversation).Attach(t.Context(), bus.From{Ended: true}) {
 		if err != nil || m.Bad != nil {
 			t.Fatal(err, m.Bad)
 		}
@@ -115,7 +115,7 @@ func TestFence(t *testing.T) {
 	b := inProcess(t)
 	t.Run("a second writer fences the first, for good", func(t *testing.T) {
 		a := gen(b, id())
-		first := b.OpenLane(t.Context(), a, 0)
+		first := b.Lane(a).Open(t.Context(), 0)
 		if err := first.Append(chunk("first", 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestFence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		second := b.OpenLane(t.Context(), a, at)
+		second := b.Lane(a).Open(t.Context(), at)
 		if err := second.Append(chunk("second", 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -154,10 +154,10 @@ func TestFence(t *testing.T) {
 	})
 	t.Run("a first append to a lane that is not empty is fenced", func(t *testing.T) {
 		a := gen(b, id())
-		if _, err := b.Append(t.Context(), a, 0, []byte(`{"type":"X","n":1}`)); err != nil {
+		if _, err := b.Lane(a).Append(t.Context(), 0, []byte(`{"type":"X","n":1}`)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Append(t.Context(), a, 0, []byte(`{"type":"X","n":2}`)); !errors.Is(err, bus.ErrFenced) {
+		if _, err := b.Lane(a).Append(t.Context(), 0, []byte(`{"type":"X","n":2}`)); !errors.Is(err, bus.ErrFenced) {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -165,10 +165,10 @@ func TestFence(t *testing.T) {
 		a := gen(b, id())
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if _, err := b.Append(ctx, a, 77, []byte(`{"type":"X"}`)); err == nil {
+		if _, err := b.Lane(a).Append(ctx, 77, []byte(`{"type":"X"}`)); err == nil {
 			t.Error("stored")
 		}
-		if last, err := b.LastOf(t.Context(), a); err != nil || last.Sequence != 0 {
+		if last, err := b.Lane(a).Last(t.Context()); err != nil || last.Sequence != 0 {
 			t.Errorf("the lane stands at %d (%v)", last.Sequence, err)
 		}
 	})
@@ -176,8 +176,8 @@ func TestFence(t *testing.T) {
 
 func TestLaneEnds(t *testing.T) {
 	b := inProcess(t)
-	open := func(t *testing.T, ctx context.Context) *bus.Lane {
-		lane := b.OpenLane(ctx, gen(b, id()), 0)
+	open := func(t *testing.T, ctx context.Context) *bus.LaneWriter {
+		lane := b.Lane(gen(b, id())).Open(ctx, 0)
 		if err := lane.Append(chunk("", 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func TestLaneEnds(t *testing.T) {
 	t.Run("what was accepted while the lane closes stands", func(t *testing.T) {
 		for range 30 {
 			conversation := id()
-			lane := b.OpenLane(t.Context(), gen(b, conversation), 0)
+			lane := b.Lane(gen(b, conversation)).Open(t.Context(), 0)
 			accepted := make(chan int)
 			begun := make(chan struct{})
 			go func() {
@@ -252,7 +252,7 @@ func TestBlockedAppendIsReleased(t *testing.T) {
 			b := join(t, p.url())
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			lane := b.OpenLane(ctx, gen(b, id()), 0)
+			lane := b.Lane(gen(b, id())).Open(ctx, 0)
 			p.refuse(true)
 			p.cut()
 			// 200 of 64 KiB are more than a lane holds back.
@@ -308,7 +308,7 @@ func TestLaneThroughCutConnections(t *testing.T) {
 	for n := range lanes {
 		conversations[n] = id()
 		writing.Go(func() {
-			lane := b.OpenLane(ctx, gen(b, conversations[n]), 0)
+			lane := b.Lane(gen(b, conversations[n])).Open(ctx, 0)
 			for i := range each {
 				if err := lane.Append(chunk("", i)); err != nil {
 					t.Error(err)

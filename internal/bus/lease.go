@@ -25,8 +25,8 @@ type Lease struct {
 var ErrLeaseLost = errors.New("the shard's lease is lost")
 
 // TakeLease waits until the shard is free and takes it.
-func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, error) {
-	kv, err := b.js.KeyValue(ctx, topology.BucketLeases)
+func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
+	kv, err := s.bus.js.KeyValue(ctx, topology.BucketLeases)
 	if err != nil {
 		return nil, fmt.Errorf("leases: %w", explainJetStream(err))
 	}
@@ -34,7 +34,7 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{kv: kv, ttl: ttl, key: topology.ShardKey(shard), val: []byte(owner)}
+	l := &Lease{kv: kv, ttl: ttl, key: topology.ShardKey(s.number), val: []byte(owner)}
 	for {
 		try, cancel := answer(ctx)
 		l.rev, err = kv.Create(try, l.key, l.val)
@@ -43,7 +43,7 @@ func (b *Bus) TakeLease(ctx context.Context, shard int, owner string) (*Lease, e
 			return l, nil
 		}
 		if !errors.Is(err, jetstream.ErrKeyExists) {
-			b.log.Debug("lease cannot be taken, trying again", "shard", shard, "error", err)
+			s.bus.log.Debug("lease cannot be taken, trying again", "shard", s.number, "error", err)
 		}
 		if !pause(ctx, ttl/8) {
 			return nil, context.Cause(ctx)
@@ -98,12 +98,12 @@ func ttlOf(ctx context.Context, kv jetstream.KeyValue) (time.Duration, error) {
 
 // BreakLeases frees all shards: for the one process that holds the embedded
 // server and so knows that every owner of before is gone.
-func (b *Bus) BreakLeases(ctx context.Context) error {
-	kv, err := b.js.KeyValue(ctx, topology.BucketLeases)
+func (d Deployment) BreakLeases(ctx context.Context) error {
+	kv, err := d.bus.js.KeyValue(ctx, topology.BucketLeases)
 	if err != nil {
 		return fmt.Errorf("leases: %w", explainJetStream(err))
 	}
-	for shard := range b.Shards() {
+	for shard := range d.bus.Shards() {
 		if err := kv.Purge(ctx, topology.ShardKey(shard)); err != nil {
 			return fmt.Errorf("free shard %d: %w", shard, err)
 		}
@@ -113,8 +113,8 @@ func (b *Bus) BreakLeases(ctx context.Context) error {
 
 // Owners is who holds each shard; one that no orchestrator holds now is left out.
 // When ctx ends on the way, those seen so far are given with its error.
-func (b *Bus) Owners(ctx context.Context) (map[int]string, error) {
-	kv, err := b.js.KeyValue(ctx, topology.BucketLeases)
+func (d Deployment) Owners(ctx context.Context) (map[int]string, error) {
+	kv, err := d.bus.js.KeyValue(ctx, topology.BucketLeases)
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +123,10 @@ func (b *Bus) Owners(ctx context.Context) (map[int]string, error) {
 		return nil, err
 	}
 	owners := map[int]string{}
-	for shard := range b.Shards() {
-		r, err := b.kvFromLeader(ctx, topology.BucketLeases, topology.ShardKey(shard))
+	for shard := range d.bus.Shards() {
+		r, err := d.bus.kvFromLeader(ctx, topology.BucketLeases, topology.ShardKey(shard))
 		// A server that cannot write does not remove what has expired either.
-		if err == nil && r != nil && b.Now().Sub(r.at) < 2*ttl {
+		if err == nil && r != nil && d.bus.Now().Sub(r.at) < 2*ttl {
 			owners[shard] = string(r.data)
 		}
 	}

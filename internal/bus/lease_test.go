@@ -42,7 +42,7 @@ func TestLease(t *testing.T) {
 	keep := func(t *testing.T, shard int, owner string) (ended chan error, stop context.CancelFunc) {
 		t.Helper()
 		ctx, stop := context.WithCancel(t.Context())
-		l, err := b.TakeLease(within(t, 10*time.Second), shard, owner)
+		l, err := b.Shard(shard).TakeLease(within(t, 10*time.Second), owner)
 		if err != nil {
 			stop()
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestLease(t *testing.T) {
 	}
 	t.Run("has one holder, and the next when that one stops, at once", func(t *testing.T) {
 		ended, stop := keep(t, 0, "one")
-		if _, err := b.TakeLease(within(t, 2*ttl), 0, "two"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := b.Shard(0).TakeLease(within(t, 2*ttl), "two"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("a second holder: %v", err)
 		}
 		begun := time.Now()
@@ -73,7 +73,7 @@ func TestLease(t *testing.T) {
 		keep(t, 2, "two")
 	})
 	t.Run("runs out when its holder goes silent", func(t *testing.T) {
-		if _, err := b.TakeLease(t.Context(), 3, "killed"); err != nil {
+		if _, err := b.Shard(3).TakeLease(t.Context(), "killed"); err != nil {
 			t.Fatal(err)
 		}
 		begun := time.Now()
@@ -93,7 +93,7 @@ func TestLease(t *testing.T) {
 	})
 	t.Run("that was broken is lost and free", func(t *testing.T) {
 		ended, _ := keep(t, 0, "one")
-		if err := b.BreakLeases(t.Context()); err != nil {
+		if err := b.Deployment().BreakLeases(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := take(t, ended); !errors.Is(err, bus.ErrLeaseLost) {
@@ -110,7 +110,7 @@ func TestLeaseIsLostWithTheServer(t *testing.T) {
 	b := join(t, p.url())
 	const ttl = 600 * time.Millisecond
 	impatient(t, b, topology.BucketLeases, ttl)
-	l, err := b.TakeLease(t.Context(), 0, "one")
+	l, err := b.Shard(0).TakeLease(t.Context(), "one")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,15 +129,15 @@ func TestCheckpoint(t *testing.T) {
 	b := inProcess(t)
 	for _, want := range []uint64{0, 1, 812, 1<<64 - 1, 7} {
 		if want > 0 {
-			if err := b.SetCheckpoint(t.Context(), 3, want); err != nil {
+			if err := b.Shard(3).SetCheckpoint(t.Context(), want); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got, err := b.Checkpoint(t.Context(), 3); err != nil || got != want {
+		if got, err := b.Shard(3).Checkpoint(t.Context()); err != nil || got != want {
 			t.Errorf("checkpoint %d, %v; want %d", got, err, want)
 		}
 	}
-	if got, err := b.Checkpoint(t.Context(), 4); err != nil || got != 0 {
+	if got, err := b.Shard(4).Checkpoint(t.Context()); err != nil || got != 0 {
 		t.Errorf("checkpoint of another shard: %d, %v", got, err)
 	}
 }
@@ -147,7 +147,7 @@ func TestRoster(t *testing.T) {
 	b := inProcess(t)
 	const ttl = 600 * time.Millisecond
 	impatient(t, b, topology.BucketPresence, ttl)
-	roster := b.NewRoster()
+	roster := b.Presence().NewRoster()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)
@@ -169,7 +169,7 @@ func TestRoster(t *testing.T) {
 	present, leave := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() {
-		left <- b.StayPresent(present, []bus.Offer{
+		left <- b.Presence().Stay(present, []bus.Offer{
 			{Kind: "tool", Name: "clock", Worker: "w1", Tool: &events.ToolSpec{Name: "clock"}},
 			{Kind: "llm", Name: "ollama", Worker: "w1", Model: "ollama/llama3"},
 		})
@@ -187,7 +187,7 @@ func TestRoster(t *testing.T) {
 		shows(t, "llm ollama of w1", "tool clock of w1")
 	})
 	t.Run("is complete for a caller without one", func(t *testing.T) {
-		got, err := b.Offers(t.Context())
+		got, err := b.Presence().Offers(t.Context())
 		if err != nil || len(got) != 2 || got[1].Tool == nil || got[1].Tool.Name != "clock" {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -200,7 +200,7 @@ func TestRoster(t *testing.T) {
 		shows(t)
 	})
 	t.Run("drops who goes silent", func(t *testing.T) {
-		if err := b.Announce(t.Context(), []bus.Offer{{Kind: "tool", Name: "clock", Worker: "killed"}}); err != nil {
+		if err := b.Presence().Announce(t.Context(), []bus.Offer{{Kind: "tool", Name: "clock", Worker: "killed"}}); err != nil {
 			t.Fatal(err)
 		}
 		shows(t, "tool clock of killed")
@@ -213,7 +213,7 @@ func TestRoster(t *testing.T) {
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		go func() { ended <- roster.Run(ctx) }()
-		go func() { left <- b.StayPresent(ctx, []bus.Offer{{Kind: "tool", Name: "late", Worker: "w2"}}) }()
+		go func() { left <- b.Presence().Stay(ctx, []bus.Offer{{Kind: "tool", Name: "late", Worker: "w2"}}) }()
 		shows(t, "tool late of w2")
 		stop()
 		take(t, ended)
@@ -224,7 +224,7 @@ func TestRoster(t *testing.T) {
 func TestAnnounceRefusesNamesThatAreNoTokens(t *testing.T) {
 	b := inProcess(t)
 	for _, o := range []bus.Offer{{Kind: "tool", Name: "a.b", Worker: "w"}, {Kind: "tool", Name: "a", Worker: "w.*"}, {Kind: "tool", Worker: "w"}, {Kind: "a.>", Name: "a", Worker: "w"}} {
-		if err := b.Announce(t.Context(), []bus.Offer{o}); !errors.Is(err, topology.ErrBadID) {
+		if err := b.Presence().Announce(t.Context(), []bus.Offer{o}); !errors.Is(err, topology.ErrBadID) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Conversation is what a list of conversations shows.
-type Conversation struct {
+// Summary is what a list of conversations shows.
+type Summary struct {
 	ID    string       `json:"id"`
 	First string       `json:"first,omitempty"` // the beginning of the first message
 	Begun time.Time    `json:"begun,omitzero"`
@@ -31,11 +31,11 @@ const describing = 8
 // 0. limit 0 gives all. more: there may be another page. What HISTORY has not
 // copied yet is on the first page only. A conversation that was deleted is not
 // listed; one that cannot be described is, with its error.
-func (b *Bus) Conversations(ctx context.Context, before uint64, limit int) (page []Conversation, more bool, err error) {
+func (d Deployment) Conversations(ctx context.Context, before uint64, limit int) (page []Summary, more bool, err error) {
 	var batch []Recent
 	full := func() bool { return limit > 0 && len(page) >= limit }
 	flush := func() error {
-		described, err := b.describeAll(ctx, batch)
+		described, err := d.bus.describeAll(ctx, batch)
 		for _, c := range described {
 			if c.State.Phase != events.PhaseDeleted {
 				page = append(page, c)
@@ -44,7 +44,7 @@ func (b *Bus) Conversations(ctx context.Context, before uint64, limit int) (page
 		batch = batch[:0]
 		return err
 	}
-	err = b.Recent(ctx, before, func(r Recent) (bool, error) {
+	err = d.Recent(ctx, before, func(r Recent) (bool, error) {
 		batch = append(batch, r)
 		if limit == 0 && len(batch) < recentWindow || len(page)+len(batch) < limit {
 			return true, nil
@@ -59,13 +59,13 @@ func (b *Bus) Conversations(ctx context.Context, before uint64, limit int) (page
 	return page, more, err
 }
 
-func (b *Bus) describeAll(ctx context.Context, batch []Recent) ([]Conversation, error) {
-	all := make([]Conversation, len(batch))
+func (b *Bus) describeAll(ctx context.Context, batch []Recent) ([]Summary, error) {
+	all := make([]Summary, len(batch))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(describing)
 	for i, r := range batch {
 		g.Go(func() error {
-			c, err := b.Describe(ctx, r.ID)
+			c, err := b.Conversation(r.ID).Describe(ctx)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -86,25 +86,25 @@ func (b *Bus) describeAll(ctx context.Context, batch []Recent) ([]Conversation, 
 // Describe says how a conversation begins and what it is doing. It reads its
 // first messages and its last Decision, however long it is. One that has no
 // message has no Last.
-func (b *Bus) Describe(ctx context.Context, id string) (Conversation, error) {
-	s := Conversation{ID: id}
-	if err := topology.CheckID("conversation", id); err != nil {
+func (c Conversation) Describe(ctx context.Context) (Summary, error) {
+	s := Summary{ID: c.id}
+	if err := topology.CheckID("conversation", c.id); err != nil {
 		return s, err
 	}
-	if err := b.opening(ctx, &s); err != nil {
-		return s, fmt.Errorf("conversation %s: %w", id, err)
+	if err := c.bus.opening(ctx, &s); err != nil {
+		return s, fmt.Errorf("conversation %s: %w", c.id, err)
 	}
 	for _, log := range []topology.Log{topology.History, topology.Conv} {
-		stream := b.logOf(log, id)
-		last, err := b.lastFromLeader(ctx, stream, topology.Everything(log, b.Shards(), id))
+		stream := c.bus.logOf(log, c.id)
+		last, err := c.bus.lastFromLeader(ctx, stream, topology.Everything(log, c.bus.Shards(), c.id))
 		if err != nil {
-			return s, fmt.Errorf("conversation %s: %w", id, err)
+			return s, fmt.Errorf("conversation %s: %w", c.id, err)
 		}
 		if last != nil {
 			s.Last = later(s.Last, last.at)
 		}
 	}
-	d, _, err := b.LastDecision(ctx, id, 0)
+	d, _, err := c.LastDecision(ctx, 0)
 	if d != nil {
 		s.State = d.State
 	}
@@ -124,7 +124,7 @@ const openingInputs = 4
 
 // opening finds out how a conversation begins: from HISTORY, or from CONV when
 // nothing of it was copied yet.
-func (b *Bus) opening(ctx context.Context, c *Conversation) error {
+func (b *Bus) opening(ctx context.Context, c *Summary) error {
 	for _, log := range []topology.Log{topology.History, topology.Conv} {
 		stream := b.logOf(log, c.ID)
 		first, err := b.firstOf(ctx, stream, topology.Everything(log, b.Shards(), c.ID), 1)

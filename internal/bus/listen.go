@@ -14,26 +14,26 @@ import (
 // as it happens. It is a hint: a message may be missed when the connection is
 // lost, and the lanes refuse what came of that. fn must not block and may run
 // twice at once; it is not called again after stop.
-func (b *Bus) Listen(conversation string, fn func(Message)) (stop func(), err error) {
+func (c Conversation) Listen(fn func(Message)) (stop func(), err error) {
 	var subs []*nats.Subscription
 	stop = func() {
 		for _, s := range subs {
 			_ = s.Unsubscribe() // fails only when the connection is closed
 		}
 	}
-	if err := topology.CheckID("conversation", conversation); err != nil {
+	if err := topology.CheckID("conversation", c.id); err != nil {
 		return nil, err
 	}
 	for _, channel := range []events.Channel{events.ChannelIn, events.ChannelTurn} {
-		a := topology.At(b.Shards(), conversation, channel)
-		sub, err := b.nc.Subscribe(a.Subject(topology.Live), func(msg *nats.Msg) {
+		a := topology.At(c.bus.Shards(), c.id, channel)
+		sub, err := c.bus.nc.Subscribe(a.Subject(topology.Live), func(msg *nats.Msg) {
 			r, _, ok := republished(msg)
 			if !ok {
 				return
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
 			defer cancel()
-			m, err := b.message(ctx, r, true)
+			m, err := c.bus.message(ctx, r, true)
 			if err != nil {
 				m.Bad = err
 			}
@@ -41,7 +41,7 @@ func (b *Bus) Listen(conversation string, fn func(Message)) (stop func(), err er
 		})
 		if err != nil {
 			stop()
-			return nil, fmt.Errorf("listen to conversation %s: %w", conversation, err)
+			return nil, fmt.Errorf("listen to conversation %s: %w", c.id, err)
 		}
 		subs = append(subs, sub)
 	}

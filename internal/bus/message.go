@@ -14,7 +14,7 @@ type Message struct {
 	topology.Address
 	Subject  string // as it was published: conv.…
 	Sequence uint64 // in the CONV stream
-	Epoch    string // of that stream, see [Cursor]; set by [Bus.Attach]
+	Epoch    string // of that stream, see [Cursor]; set by [Conversation.Attach]
 	Time     time.Time
 	Data     []byte        // the payload as it is on the bus
 	ID       string        // the Nats-Msg-Id that the publisher set; empty when there is none
@@ -34,7 +34,7 @@ func (m Message) Cursor(index int) Cursor {
 // decides. What cannot be fetched now is an error: it may well be fine.
 func (b *Bus) message(ctx context.Context, r raw, live bool) (Message, error) {
 	m := b.unfetched(r, live)
-	err := b.Fetch(ctx, &m)
+	err := b.Objects().Fetch(ctx, &m)
 	return m, err
 }
 
@@ -48,7 +48,7 @@ func (b *Bus) unfetched(r raw, live bool) Message {
 }
 
 // Claim is the claim whose object holds the message's events; nil when Lines
-// are the events themselves, or [Bus.Fetch] has fetched them.
+// are the events themselves, or [Objects.Fetch] has fetched them.
 func (m *Message) Claim() *events.Claim {
 	if len(m.Lines) != 1 {
 		return nil
@@ -60,12 +60,12 @@ func (m *Message) Claim() *events.Claim {
 // Fetch replaces a claim by the events that it stands for. What will never be
 // had (the object is missing, or is not what was stored) sets Bad; an error is
 // for what may be had later.
-func (b *Bus) Fetch(ctx context.Context, m *Message) error {
+func (o Objects) Fetch(ctx context.Context, m *Message) error {
 	claim := m.Claim()
 	if claim == nil {
 		return nil
 	}
-	data, err := b.Get(ctx, &claim.Object)
+	data, err := o.Get(ctx, &claim.Object)
 	switch {
 	case err == nil:
 		m.Lines, m.Bad = events.DecodeFrame(data)

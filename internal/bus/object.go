@@ -34,8 +34,8 @@ var ErrUnavailable = errors.New("the server cannot do this now")
 
 // Put stores bytes that belong to a conversation. While the server cannot be
 // reached it tries again until ctx ends.
-func (b *Bus) Put(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
-	return b.putAs(ctx, conversation, "", data)
+func (o Objects) Put(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
+	return o.bus.putAs(ctx, conversation, "", data)
 }
 
 // putAs stores an object whose name begins with a prefix, after the
@@ -89,11 +89,11 @@ func (e *fetchError) Unwrap() error { return e.err }
 // Get fetches an object and checks its digest. While the server cannot be
 // reached it tries again until ctx ends. That there is no such object is final
 // only because the leader says so.
-func (b *Bus) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
+func (o Objects) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
 	if ref.Bucket != topology.BucketObjects || ref.Size < 0 || ref.Size > maxObject {
 		return nil, fmt.Errorf("object %q in %q of %d bytes is not one of Parley's", Preview(ref.Name, 100), Preview(ref.Bucket, 100), ref.Size)
 	}
-	info, err := b.describe(ctx, ref.Name)
+	info, err := o.bus.describe(ctx, ref.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (b *Bus) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
 	}
 	data := make([]byte, 0, min(info.Size, 1<<20)) // what it says of itself is not allocated on trust
 	sum := sha256.New()
-	err = b.chunks(ctx, info, func(chunk []byte) error {
+	err = o.bus.chunks(ctx, info, func(chunk []byte) error {
 		data = append(data, chunk...)
 		sum.Write(chunk)
 		return nil
@@ -156,8 +156,8 @@ func (b *Bus) chunks(ctx context.Context, info *jetstream.ObjectInfo, fn func([]
 
 // Piece reads a part of an object, and returns how many bytes it has. It is cut
 // at whole characters where the object is text.
-func (b *Bus) Piece(ctx context.Context, name string, offset, limit int64) ([]byte, int64, error) {
-	info, err := b.describe(ctx, name)
+func (o Objects) Piece(ctx context.Context, name string, offset, limit int64) ([]byte, int64, error) {
+	info, err := o.bus.describe(ctx, name)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -168,7 +168,7 @@ func (b *Bus) Piece(ctx context.Context, name string, offset, limit int64) ([]by
 	limit = min(limit, size-offset)
 	var piece []byte
 	var at int64
-	err = b.chunks(ctx, info, func(chunk []byte) error {
+	err = o.bus.chunks(ctx, info, func(chunk []byte) error {
 		from := max(offset-at, 0)
 		at += int64(len(chunk))
 		if from < int64(len(chunk)) {
@@ -224,7 +224,7 @@ func (b *Bus) fitAs(ctx context.Context, conversation, prefix string, frame []by
 func (b *Bus) decode(ctx context.Context, data []byte) ([]events.Line, error) {
 	m := Message{Data: data}
 	if m.Lines, m.Bad = events.DecodeFrame(data); m.Bad == nil {
-		if err := b.Fetch(ctx, &m); err != nil {
+		if err := b.Objects().Fetch(ctx, &m); err != nil {
 			return nil, err
 		}
 	}
@@ -253,11 +253,11 @@ func (b *Bus) objectNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// DropObject purges an object and whatever marks it; it reports whether there
-// was one. The store's own Delete would leave a marker for good.
-func (b *Bus) DropObject(ctx context.Context, name string) (bool, error) {
+// Drop purges an object and whatever marks it; it reports whether there was
+// one. The store's own Delete would leave a marker for good.
+func (o Objects) Drop(ctx context.Context, name string) (bool, error) {
 	subject := topology.ObjectSubject(name)
-	m, err := b.lastFromLeader(ctx, topology.ObjectStream, subject)
+	m, err := o.bus.lastFromLeader(ctx, topology.ObjectStream, subject)
 	if err != nil || m == nil {
 		return false, err
 	}
@@ -268,9 +268,9 @@ func (b *Bus) DropObject(ctx context.Context, name string) (bool, error) {
 	var chunks, metas uint64
 	// A description that cannot be read is a stranger's: it names no chunks.
 	if err := json.Unmarshal(m.data, &info); err == nil && topology.CheckToken("object", info.ID) == nil {
-		if err := b.purgeSubject(ctx, topology.ObjectStream, topology.ChunksSubject(info.ID), 0, &chunks); err != nil {
+		if err := o.bus.purgeSubject(ctx, topology.ObjectStream, topology.ChunksSubject(info.ID), 0, &chunks); err != nil {
 			return false, err
 		}
 	}
-	return !info.Deleted, b.purgeSubject(ctx, topology.ObjectStream, subject, 0, &metas)
+	return !info.Deleted, o.bus.purgeSubject(ctx, topology.ObjectStream, subject, 0, &metas)
 }

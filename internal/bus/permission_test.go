@@ -85,20 +85,20 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 	live, err := watch.SubscribeSync(topology.Everything(topology.Live, 2, g.conversation))
 	g.done(err)
 	g.done(watch.Flush())
-	unlisten, err := g.llm.Listen(g.conversation, func(m bus.Message) { g.heard <- m.Channel })
+	unlisten, err := g.llm.Conversation(g.conversation).Listen(func(m bus.Message) { g.heard <- m.Channel })
 	g.done(err)
 	defer unlisten()
 	listening, _ := g.llm.Raw()
 	g.done(listening.Flush()) // two connections: the server must know first
 	g.announce()
 	g.say()
-	lease, err := g.orchestrator.TakeLease(ctx, 0, "o")
+	lease, err := g.orchestrator.Shard(0).TakeLease(ctx, "o")
 	g.done(err)
 	keeping, release := context.WithCancel(ctx)
 	kept := make(chan error, 1)
 	go func() { kept <- lease.Keep(keeping) }()
 	g.decide()
-	if owners, err := g.app.Owners(ctx); err != nil || owners[0] != "o" {
+	if owners, err := g.app.Deployment().Owners(ctx); err != nil || owners[0] != "o" {
 		t.Errorf("owners: %v, %v", owners, err)
 	}
 	g.work()
@@ -116,10 +116,10 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 
 // announce: workers say what they offer; the orchestrator and the app see it.
 func (g *governedTurn) announce() {
-	g.done(g.llm.Announce(g.ctx, []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/m"}}))
-	g.done(g.tools.Announce(g.ctx, []bus.Offer{{Kind: "tool", Name: "clock", Worker: "w", Tool: &events.ToolSpec{Name: "clock"}}}))
+	g.done(g.llm.Presence().Announce(g.ctx, []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/m"}}))
+	g.done(g.tools.Presence().Announce(g.ctx, []bus.Offer{{Kind: "tool", Name: "clock", Worker: "w", Tool: &events.ToolSpec{Name: "clock"}}}))
 	for _, b := range []*bus.Bus{g.app, g.orchestrator} {
-		if offers, err := b.Offers(g.ctx); err != nil || len(offers) != 2 {
+		if offers, err := b.Presence().Offers(g.ctx); err != nil || len(offers) != 2 {
 			g.Errorf("%d offers, %v", len(offers), err)
 		}
 		g.done(roster(g.ctx, b, 1))
@@ -129,7 +129,7 @@ func (g *governedTurn) announce() {
 // say: a person speaks, by reference since it is long.
 func (g *governedTurn) say() {
 	input := id()
-	said, err := g.app.Publish(g.ctx, g.conversation, input, &events.UserMessage{ID: input, Text: g.large})
+	said, err := g.app.Conversation(g.conversation).Publish(g.ctx, input, &events.UserMessage{ID: input, Text: g.large})
 	g.done(err)
 	g.said = said
 	if got := take(g.T, g.heard); got != events.ChannelIn {
@@ -139,19 +139,19 @@ func (g *governedTurn) say() {
 
 // decide: the orchestrator follows, decides, and asks for both.
 func (g *governedTurn) decide() {
-	g.done(g.orchestrator.SetCheckpoint(g.ctx, 0, 1))
-	if _, err := g.orchestrator.Checkpoint(g.ctx, 0); err != nil {
+	g.done(g.orchestrator.Shard(0).SetCheckpoint(g.ctx, 1))
+	if _, err := g.orchestrator.Shard(0).Checkpoint(g.ctx); err != nil {
 		g.Error(err)
 	}
-	g.done(g.orchestrator.KeepTool(g.ctx, events.ToolSpec{Name: "old"}, time.Now()))
-	g.done(g.orchestrator.KeepTool(g.ctx, events.ToolSpec{Name: "clock"}, time.Now()))
-	g.done(g.orchestrator.DropTool(g.ctx, "old"))
-	if known, err := g.orchestrator.KnownTools(g.ctx); err != nil || len(known) != 1 || known["clock"].Tool.Name != "clock" {
+	g.done(g.orchestrator.Presence().KeepTool(g.ctx, events.ToolSpec{Name: "old"}, time.Now()))
+	g.done(g.orchestrator.Presence().KeepTool(g.ctx, events.ToolSpec{Name: "clock"}, time.Now()))
+	g.done(g.orchestrator.Presence().DropTool(g.ctx, "old"))
+	if known, err := g.orchestrator.Presence().KnownTools(g.ctx); err != nil || len(known) != 1 || known["clock"].Tool.Name != "clock" {
 		g.Errorf("known tools: %+v, %v", known, err)
 	}
 	following, enough := context.WithCancel(g.ctx)
-	err := g.orchestrator.Follow(following, topology.ShardOf(g.conversation, 2), 0, func(m bus.Message) error {
-		g.done(g.orchestrator.Fetch(following, &m))
+	err := g.orchestrator.Shard(topology.ShardOf(g.conversation, 2)).Follow(following, 0, func(m bus.Message) error {
+		g.done(g.orchestrator.Objects().Fetch(following, &m))
 		if m.Bad == nil && m.Sequence == g.said && m.Lines[0].Event.(*events.UserMessage).Text == g.large {
 			enough()
 		}
@@ -168,9 +168,9 @@ func (g *governedTurn) decide() {
 	g.done(err)
 	g.toolQueue, err = topology.ToolQueue("clock")
 	g.done(err)
-	g.done(g.orchestrator.EnsureQueue(g.ctx, g.llmQueue)) // the other one its worker makes
-	g.done(g.orchestrator.PublishJob(g.ctx, g.conversation, subjectOf(topology.GenerationJob("scripted/m", generation)), generation, &events.GenerationJob{Generation: generation, System: g.large}))
-	g.done(g.orchestrator.PublishJob(g.ctx, g.conversation, subjectOf(topology.ToolJob("clock", g.call)), g.call, &events.ToolJob{Call: g.call}))
+	g.done(g.orchestrator.Jobs().EnsureQueue(g.ctx, g.llmQueue)) // the other one its worker makes
+	g.done(g.orchestrator.Jobs().Publish(g.ctx, g.conversation, subjectOf(topology.GenerationJob("scripted/m", generation)), generation, &events.GenerationJob{Generation: generation, System: g.large}))
+	g.done(g.orchestrator.Jobs().Publish(g.ctx, g.conversation, subjectOf(topology.ToolJob("clock", g.call)), g.call, &events.ToolJob{Call: g.call}))
 }
 
 // work: the workers work, one on the gen lane, one on the call's.
@@ -195,7 +195,7 @@ func (g *governedTurn) work() {
 		return g.write(ctx, g.llm, topology.At(2, g.conversation, events.ChannelGen), chunk("a", 0))
 	})
 	stopTools := run(g.tools, g.toolQueue, func(ctx context.Context, _ jobs.Job) error {
-		g.done(g.tools.Show(topology.OfCall(2, g.conversation, events.ChannelOut, g.call), &events.ToolOutput{Call: g.call, Text: "…"}))
+		g.done(g.tools.Lane(topology.OfCall(2, g.conversation, events.ChannelOut, g.call)).Show(&events.ToolOutput{Call: g.call, Text: "…"}))
 		err := g.write(ctx, g.tools, result, &events.ToolResult{Call: g.call, Content: g.large})
 		return errors.Join(err, jobs.Reject(errors.New("to see that it can")))
 	})
@@ -205,7 +205,7 @@ func (g *governedTurn) work() {
 		}
 	}
 	until(g.T, func() bool {
-		last, err := g.as(topology.Admin).LastOf(g.ctx, result)
+		last, err := g.as(topology.Admin).Lane(result).Last(g.ctx)
 		return err == nil && last.Sequence > 0
 	}, "no result")
 	stopLLM()
@@ -213,10 +213,10 @@ func (g *governedTurn) work() {
 }
 
 func (g *governedTurn) write(ctx context.Context, b *bus.Bus, a topology.Address, e events.Event) error {
-	if _, err := b.LastOf(ctx, topology.At(2, g.conversation, events.ChannelTurn)); err != nil {
+	if _, err := b.Lane(topology.At(2, g.conversation, events.ChannelTurn)).Last(ctx); err != nil {
 		return err
 	}
-	lane := b.OpenLane(ctx, a, 0)
+	lane := b.Lane(a).Open(ctx, 0)
 	err := lane.Append(e)
 	_, closing := lane.Close()
 	return errors.Join(err, closing)
@@ -226,8 +226,8 @@ func (g *governedTurn) write(ctx context.Context, b *bus.Bus, a topology.Address
 func (g *governedTurn) read() {
 	for _, b := range []*bus.Bus{g.app, g.orchestrator} {
 		n := 0
-		g.done(b.Facts(g.ctx, g.conversation, 0, func(m bus.Message) error { n++; return m.Bad }))
-		if d, seq, err := b.LastDecision(g.ctx, g.conversation, 0); n != 3 || err != nil || d == nil || seq != g.decision {
+		g.done(b.Conversation(g.conversation).Facts(g.ctx, 0, func(m bus.Message) error { n++; return m.Bad }))
+		if d, seq, err := b.Conversation(g.conversation).LastDecision(g.ctx, 0); n != 3 || err != nil || d == nil || seq != g.decision {
 			g.Errorf("%d facts, decision at %d, %v", n, seq, err)
 		}
 	}
@@ -250,31 +250,31 @@ func TestRolesCanWait(t *testing.T) {
 		}
 	}
 	conversation, other := id(), id()
-	done(orchestrator.SetTimer(ctx, other, time.Now().Add(time.Hour)))
-	done(orchestrator.SetTimer(ctx, conversation, time.Now()))
-	if ids, err := app.Timers(ctx); err != nil || len(ids) != 2 {
+	done(orchestrator.Timers().Set(ctx, other, time.Now().Add(time.Hour)))
+	done(orchestrator.Timers().Set(ctx, conversation, time.Now()))
+	if ids, err := app.Timers().List(ctx); err != nil || len(ids) != 2 {
 		t.Errorf("%v wait, %v", ids, err)
 	}
-	done(orchestrator.StopTimer(ctx, other))
+	done(orchestrator.Timers().Stop(ctx, other))
 	enough := errors.New("enough")
-	if err := orchestrator.FollowDue(ctx, topology.ShardOf(conversation, 2), func(d bus.Due) error {
-		return errors.Join(orchestrator.DropDue(ctx, d), enough)
+	if err := orchestrator.Shard(topology.ShardOf(conversation, 2)).FollowDue(ctx, func(d bus.Due) error {
+		return errors.Join(orchestrator.Timers().DropDue(ctx, d), enough)
 	}); !errors.Is(err, enough) {
 		t.Errorf("following the timers: %v", err)
 	}
-	if ids, err := app.Timers(ctx); err != nil || len(ids) != 0 {
+	if ids, err := app.Timers().List(ctx); err != nil || len(ids) != 0 {
 		t.Errorf("%v wait, %v", ids, err)
 	}
 	answering, stop := context.WithCancel(ctx)
 	answered := make(chan error, 1)
 	go func() {
-		answered <- app.AnswerHooks(answering, events.HookBefore, "tone", func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+		answered <- app.Hooks().Serve(answering, events.HookBefore, "tone", func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
 			return &events.HookAnswered{Context: strings.Repeat(call.Answer, 2)}, nil
 		})
 	}()
 	call := before(10 * time.Second)
 	call.Answer = strings.Repeat("a large text ", 100_000) // by reference
-	if a, err := orchestrator.AskHook(ctx, call); err != nil || len(a.Context) != 2*len(call.Answer) {
+	if a, err := orchestrator.Hooks().Call(ctx, call); err != nil || len(a.Context) != 2*len(call.Answer) {
 		t.Errorf("the hook says %.100v, %v", a, err)
 	}
 	stop()
@@ -367,29 +367,29 @@ func TestDeniedRolesAreTold(t *testing.T) {
 		t.Parallel()
 		b := as(topology.ToolWorker)
 		input := id()
-		if _, err := b.Publish(within(t, 20*time.Second), conversation, input, &events.Verdict{ID: input}); !errors.Is(err, nats.ErrPermissionViolation) {
+		if _, err := b.Conversation(conversation).Publish(within(t, 20*time.Second), input, &events.Verdict{ID: input}); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("publish: %v", err)
 		}
-		if _, err := b.Append(within(t, 20*time.Second), topology.At(2, conversation, events.ChannelTurn), 0, []byte(`{"type":"Decision"}`)); !errors.Is(err, nats.ErrPermissionViolation) {
+		if _, err := b.Lane(topology.At(2, conversation, events.ChannelTurn)).Append(within(t, 20*time.Second), 0, []byte(`{"type":"Decision"}`)); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("append: %v", err)
 		}
 	})
 	t.Run("so does a timer, and a hook that is asked", func(t *testing.T) {
 		t.Parallel()
 		b := as(topology.App)
-		if err := b.SetTimer(within(t, 20*time.Second), conversation, time.Now()); !errors.Is(err, nats.ErrPermissionViolation) {
+		if err := b.Timers().Set(within(t, 20*time.Second), conversation, time.Now()); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("set: %v", err)
 		}
-		if err := b.StopTimer(within(t, 20*time.Second), conversation); !errors.Is(err, nats.ErrPermissionViolation) {
+		if err := b.Timers().Stop(within(t, 20*time.Second), conversation); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("stop: %v", err)
 		}
-		if _, err := b.PurgeConversation(within(t, 20*time.Second), conversation, 1); !errors.Is(err, nats.ErrPermissionViolation) {
+		if _, err := b.Conversation(conversation).Purge(within(t, 20*time.Second), 1); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("purge: %v", err)
 		}
-		if _, err := b.AskHook(t.Context(), before(20*time.Second)); !errors.Is(err, nats.ErrPermissionViolation) {
+		if _, err := b.Hooks().Call(t.Context(), before(20*time.Second)); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("ask: %v", err)
 		}
-		if err := as(topology.ToolWorker).AnswerHooks(within(t, 20*time.Second), events.HookBefore, "tone", nil); !errors.Is(err, nats.ErrPermissionViolation) {
+		if err := as(topology.ToolWorker).Hooks().Serve(within(t, 20*time.Second), events.HookBefore, "tone", nil); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("answer: %v", err)
 		}
 	})

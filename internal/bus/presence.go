@@ -27,21 +27,21 @@ type Offer struct {
 func (o Offer) key() string { return topology.PresenceKey(o.Kind, o.Name, o.Worker) }
 
 // Announce says what a worker offers, once before it returns.
-func (b *Bus) Announce(ctx context.Context, offers []Offer) error {
-	_, err := b.NewPresence().Set(ctx, offers)
+func (p Presence) Announce(ctx context.Context, offers []Offer) error {
+	_, err := p.NewAnnouncement().Set(ctx, offers)
 	return err
 }
 
-// StayPresent repeats an announcement until ctx ends, then takes it back.
-func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
-	a := b.NewPresence()
+// Stay repeats an announcement until ctx ends, then takes it back.
+func (p Presence) Stay(ctx context.Context, offers []Offer) error {
+	a := p.NewAnnouncement()
 	defer a.Leave(ctx)
 	tick := time.NewTicker(a.Beat(ctx))
 	defer tick.Stop()
 	for {
-		again := b.Reconnected()
+		again := p.bus.Reconnected()
 		if _, err := a.Set(ctx, offers); err != nil && ctx.Err() == nil {
-			b.log.Warn("cannot announce, trying again", "error", err)
+			p.bus.log.Warn("cannot announce, trying again", "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -53,10 +53,10 @@ func (b *Bus) StayPresent(ctx context.Context, offers []Offer) error {
 }
 
 // Offers lists what is offered now, for a caller without a roster.
-func (b *Bus) Offers(ctx context.Context) ([]Offer, error) {
+func (p Presence) Offers(ctx context.Context) ([]Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	entries, err := b.standing(ctx, topology.BucketPresence, ">")
+	entries, err := p.bus.standing(ctx, topology.BucketPresence, ">")
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 func inputs(t *testing.T, b *bus.Bus, conversation string) []string {
 	t.Helper()
 	var all []string
-	err := b.Facts(t.Context(), conversation, 0, func(m bus.Message) error {
+	err := b.Conversation(conversation).Facts(t.Context(), 0, func(m bus.Message) error {
 		all = append(all, m.Folded().ID)
 		return nil
 	})
@@ -31,7 +31,7 @@ func TestTheSameIDInTwoConversationsIsTwoInputs(t *testing.T) {
 	b := inProcess(t)
 	one, two, input := id(), id(), id()
 	for _, conversation := range []string{one, two} {
-		if _, err := b.Publish(t.Context(), conversation, input, &events.Cancel{ID: input}); err != nil {
+		if _, err := b.Conversation(conversation).Publish(t.Context(), input, &events.Cancel{ID: input}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -54,7 +54,7 @@ func TestAnInputWhoseMessageIDAnotherSubjectHasIsPublishedAllTheSame(t *testing.
 	if _, err := nc.RequestMsg(msg, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	first, err := b.Publish(t.Context(), conversation, input, &events.Cancel{ID: input})
+	first, err := b.Conversation(conversation).Publish(t.Context(), input, &events.Cancel{ID: input})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,16 +62,16 @@ func TestAnInputWhoseMessageIDAnotherSubjectHasIsPublishedAllTheSame(t *testing.
 		t.Errorf("the conversation has the inputs %v", got)
 	}
 	// And what is a duplicate is one.
-	again, err := b.Publish(t.Context(), conversation, input, &events.Cancel{ID: input})
+	again, err := b.Conversation(conversation).Publish(t.Context(), input, &events.Cancel{ID: input})
 	if err != nil || again < first {
 		t.Errorf("published again at %d, first at %d: %v", again, first, err)
 	}
 	fresh := id()
-	first, err = b.Publish(t.Context(), conversation, fresh, &events.Cancel{ID: fresh})
+	first, err = b.Conversation(conversation).Publish(t.Context(), fresh, &events.Cancel{ID: fresh})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err = b.Publish(t.Context(), conversation, fresh, &events.Cancel{ID: fresh}); err != nil || again != first {
+	if again, err = b.Conversation(conversation).Publish(t.Context(), fresh, &events.Cancel{ID: fresh}); err != nil || again != first {
 		t.Errorf("published again at %d, first at %d: %v", again, first, err)
 	}
 }
@@ -130,7 +130,7 @@ func TestTheSameJobIDInTwoConversationsIsTwoJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.PublishJob(t.Context(), id(), subject, call, &events.ToolJob{Tool: tool}); err != nil {
+		if err := b.Jobs().Publish(t.Context(), id(), subject, call, &events.ToolJob{Tool: tool}); err != nil {
 			t.Fatal(err)
 		}
 	}

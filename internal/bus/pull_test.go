@@ -28,7 +28,7 @@ func TestAReaderThatLagsIsGivenUpAfterTwoHeartbeats(t *testing.T) {
 		t.Errorf("a reader of an empty log is given up: %v", err)
 	}
 	input := uuid.Must(uuid.NewV7()).String()
-	if _, err := b.Publish(t.Context(), input, input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
+	if _, err := b.Conversation(input).Publish(t.Context(), input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

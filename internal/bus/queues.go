@@ -25,8 +25,8 @@ type QueueInfo struct {
 
 // Queues lists the queues there are, by kind and name: what an autoscaler and a
 // person want to know of them.
-func (b *Bus) Queues(ctx context.Context) ([]QueueInfo, error) {
-	s, err := b.stream(ctx, topology.StreamJobs)
+func (j Jobs) Queues(ctx context.Context) ([]QueueInfo, error) {
+	s, err := j.bus.stream(ctx, topology.StreamJobs)
 	if err != nil {
 		return nil, err
 	}
@@ -56,23 +56,23 @@ func (q QueueInfo) And(o QueueInfo) QueueInfo {
 
 // EnsureQueue makes a queue if it is missing, so that its jobs wait visibly until
 // a worker comes. The limits of one that exists are the administrator's.
-func (b *Bus) EnsureQueue(ctx context.Context, q topology.Queue) error {
-	if _, ok := b.queues.Load(q); ok {
+func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
+	if _, ok := j.bus.queues.Load(q); ok {
 		return nil
 	}
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	_, err := b.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	_, err := j.bus.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
 	}
-	b.queues.Store(q, true)
+	j.bus.queues.Store(q, true)
 	return nil
 }
 
 // dropQueue deletes a queue. Workers that come later make it again, and so does
 // whoever publishes a job and does not believe it to be there, see
-// [Bus.ForgetQueues].
+// [Jobs.ForgetQueues].
 func (b *Bus) dropQueue(ctx context.Context, q topology.Queue) error {
 	ctx, cancel := answer(ctx)
 	defer cancel()
@@ -86,4 +86,4 @@ func (b *Bus) dropQueue(ctx context.Context, q topology.Queue) error {
 
 // ForgetQueues drops what is remembered of which queues exist: another process
 // may have deleted some.
-func (b *Bus) ForgetQueues() { b.queues.Clear() }
+func (j Jobs) ForgetQueues() { j.bus.queues.Clear() }

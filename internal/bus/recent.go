@@ -42,14 +42,14 @@ type walk struct {
 // with the newest. It reads the log from its end backwards, so it costs what it
 // gives, however many conversations there are. Subjects that no conversation can
 // have are passed over.
-func (b *Bus) Recent(ctx context.Context, before uint64, fn func(Recent) (more bool, err error)) error {
-	w := walk{bus: b, seen: map[string]bool{}, fn: fn}
-	uncopied, err := b.uncopied(ctx)
+func (d Deployment) Recent(ctx context.Context, before uint64, fn func(Recent) (more bool, err error)) error {
+	w := walk{bus: d.bus, seen: map[string]bool{}, fn: fn}
+	uncopied, err := d.bus.uncopied(ctx)
 	if err != nil {
 		return err
 	}
 	// Afterwards: what is copied in between would be in neither.
-	end, err := b.endOf(ctx, topology.StreamHistory)
+	end, err := d.bus.endOf(ctx, topology.StreamHistory)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 // listed are the ids of a page.
 func listed(t *testing.T, b *bus.Bus, before uint64, limit int) (ids []string, next uint64, more bool) {
 	t.Helper()
-	page, more, err := b.Conversations(t.Context(), before, limit)
+	page, more, err := b.Deployment().Conversations(t.Context(), before, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestConversationsAreListedByLastActivity(t *testing.T) {
 	if got, _, _ := listed(t, b, 0, 20); !slices.Equal(got, want) {
 		t.Errorf("once copied\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	page, _, err := b.Conversations(t.Context(), 0, 1)
+	page, _, err := b.Deployment().Conversations(t.Context(), 0, 1)
 	if err != nil || page[0].First != "hello "+want[0] || page[0].State.Turns != 0 {
 		t.Errorf("%+v, %v", page, err)
 	}
@@ -116,7 +116,7 @@ func TestAListIsNotBrokenByOneEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, when := range []string{"before", "after"} {
-		page, _, err := b.Conversations(t.Context(), 0, 0)
+		page, _, err := b.Deployment().Conversations(t.Context(), 0, 0)
 		if err != nil {
 			t.Fatalf("%s the copy: %v", when, err)
 		}
@@ -150,7 +150,7 @@ func TestAListIsCompleteWhileConversationsBegin(t *testing.T) {
 		for ctx.Err() == nil {
 			<-often.C
 			c, input := id(), id()
-			if _, err := b.Publish(ctx, c, input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
+			if _, err := b.Conversation(c).Publish(ctx, input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
 				return
 			}
 			mu.Lock()
@@ -163,7 +163,7 @@ func TestAListIsCompleteWhileConversationsBegin(t *testing.T) {
 		newest := slices.Clone(begun[max(len(begun)-5, 0):])
 		mu.Unlock()
 		var got []string
-		if err := b.Recent(t.Context(), 0, func(r bus.Recent) (bool, error) {
+		if err := b.Deployment().Recent(t.Context(), 0, func(r bus.Recent) (bool, error) {
 			got = append(got, r.ID)
 			return len(got) < 60, nil
 		}); err != nil {
@@ -203,7 +203,7 @@ func TestAListIsCompleteWhileHistoryIsBehind(t *testing.T) {
 	}
 	say(t, b, both, "again")
 	for i := range 600 { // tokens, which are no activity
-		if err := b.Show(topology.OfCall(1, old, events.ChannelOut, id()), &events.ToolOutput{Text: fmt.Sprint(i)}); err != nil {
+		if err := b.Lane(topology.OfCall(1, old, events.ChannelOut, id())).Show(&events.ToolOutput{Text: fmt.Sprint(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}

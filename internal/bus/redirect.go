@@ -15,13 +15,13 @@ var errDuplicate = errors.New("dropped as a duplicate")
 // Redirect publishes an input that was sent to a shard other than its
 // conversation's to the right one. Its id stays, or is made from where it was
 // found, so that the conversation takes it once however often this is done.
-func (b *Bus) Redirect(ctx context.Context, m Message) error {
+func (c Conversation) Redirect(ctx context.Context, m Message) error {
 	id := m.ID
 	if id == "" {
 		id = fmt.Sprintf("%s-%d", topology.ConvStream(m.Shard), m.Sequence)
 	}
-	to := topology.At(b.Shards(), m.Conversation, events.ChannelIn)
-	ack, err := b.publishData(ctx, to.Subject(topology.Conv), id, m.Data)
+	to := topology.At(c.bus.Shards(), c.id, events.ChannelIn)
+	ack, err := c.bus.publishData(ctx, to.Subject(topology.Conv), id, m.Data)
 	if err != nil || !ack.Duplicate {
 		return err
 	}
@@ -30,7 +30,7 @@ func (b *Bus) Redirect(ctx context.Context, m Message) error {
 	if to.Shard == m.Shard && ack.Sequence == m.Sequence {
 		return fmt.Errorf("%w: it is the one that is to be published again", errDuplicate)
 	}
-	r, err := b.fromLeader(ctx, topology.ConvStream(to.Shard), getRequest{Sequence: ack.Sequence})
+	r, err := c.bus.fromLeader(ctx, topology.ConvStream(to.Shard), getRequest{Sequence: ack.Sequence})
 	if err == nil && r != nil && r.subject != to.Subject(topology.Conv) {
 		err = fmt.Errorf("%w: an input of another conversation has the message id %q", errDuplicate, id)
 	}

@@ -34,15 +34,15 @@ const fillMost = 200_000
 // brought forward past everything that is known, its cursors get another epoch,
 // and what came in meanwhile is published again. Facts that HISTORY has count;
 // what was streamed and not copied is lost, and so is what neither has.
-func (b *Bus) Restore(ctx context.Context, shard int) (after uint64, err error) {
-	if after, err = b.Checkpoint(ctx, shard); err != nil {
+func (s Shard) Restore(ctx context.Context) (after uint64, err error) {
+	if after, err = s.Checkpoint(ctx); err != nil {
 		return 0, err
 	}
-	info, err := b.infoOf(ctx, topology.ConvStream(shard))
+	info, err := s.bus.infoOf(ctx, topology.ConvStream(s.number))
 	if err != nil {
 		return 0, err
 	}
-	copied, err := b.lastCopy(ctx, topology.HistoryOf(shard))
+	copied, err := s.bus.lastCopy(ctx, topology.HistoryOf(s.number))
 	if err != nil {
 		return 0, err
 	}
@@ -50,36 +50,36 @@ func (b *Bus) Restore(ctx context.Context, shard int) (after uint64, err error) 
 	if copied != nil {
 		last = *copied
 	}
-	g, err := b.gapOf(ctx, shard)
+	g, err := s.bus.gapOf(ctx, s.number)
 	if err != nil {
 		return 0, err
 	}
 	if known := max(last.seq, after); known > info.State.LastSeq {
 		g = &gap{UpTo: known, Since: last.at}
-		b.log.Error("the log of a shard has lost its end: what HISTORY has counts, what was streamed since is lost. Was an older copy of the volume restored, or did the power fail? (--sync always loses nothing)",
-			"shard", shard, "ends_at", info.State.LastSeq, "history_has", last.seq, "checkpoint", after)
-		if err := b.setGap(ctx, shard, *g); err != nil {
+		s.bus.log.Error("the log of a shard has lost its end: what HISTORY has counts, what was streamed since is lost. Was an older copy of the volume restored, or did the power fail? (--sync always loses nothing)",
+			"shard", s.number, "ends_at", info.State.LastSeq, "history_has", last.seq, "checkpoint", after)
+		if err := s.bus.setGap(ctx, s.number, *g); err != nil {
 			return 0, err
 		}
-		b.newEpoch(ctx, info.Config)
+		s.bus.newEpoch(ctx, info.Config)
 	}
 	if g == nil {
 		return after, nil
 	}
-	b.gaps.Store(shard, g.UpTo)
+	s.bus.gaps.Store(s.number, g.UpTo)
 	if after > g.UpTo && info.State.LastSeq > g.UpTo {
 		return after, nil // repaired before
 	}
 	if after > last.seq {
 		after = 0 // what it knew as ended may be open again
 	}
-	if err := b.forward(ctx, shard, *g); err != nil {
+	if err := s.bus.forward(ctx, s.number, *g); err != nil {
 		return 0, err
 	}
-	if err := b.sayAgain(ctx, shard, *g); err != nil {
+	if err := s.bus.sayAgain(ctx, s.number, *g); err != nil {
 		return 0, err
 	}
-	return after, b.SetCheckpoint(ctx, shard, after)
+	return after, s.SetCheckpoint(ctx, after)
 }
 
 // forward brings a log to the end of a gap.
@@ -121,7 +121,7 @@ func (b *Bus) sayAgain(ctx context.Context, shard int, g gap) error {
 		}
 		b.log.Warn("an input is published again, past the gap in its log", "conversation", m.Conversation, "sequence", m.Sequence)
 		for again := b.newRetry(); ; {
-			err := b.Redirect(ctx, m)
+			err := b.Conversation(m.Conversation).Redirect(ctx, m)
 			if !errors.Is(err, errDuplicate) || !again.wait(ctx) {
 				return err
 			}
@@ -173,7 +173,7 @@ func (b *Bus) setGap(ctx context.Context, shard int, g gap) error {
 	return nil
 }
 
-// gapEnd is the end of a shard's gap; 0 when it has none that [Bus.Restore] of
+// gapEnd is the end of a shard's gap; 0 when it has none that [Shard.Restore] of
 // this process has found.
 func (b *Bus) gapEnd(shard int) uint64 {
 	if at, ok := b.gaps.Load(shard); ok {

@@ -13,34 +13,34 @@ import (
 // made anew since they were set: their last Decisions say when something happens
 // by itself. It reads every Decision that HISTORY has of the shard, once for each
 // time that TIMERS was lost. A timer that is set twice is harmless.
-func (b *Bus) RestoreTimers(ctx context.Context, shard int) error {
-	info, err := b.infoOf(ctx, topology.StreamTimers)
+func (s Shard) RestoreTimers(ctx context.Context) error {
+	info, err := s.bus.infoOf(ctx, topology.StreamTimers)
 	if err != nil {
 		return err
 	}
-	key, epoch := topology.TimersKey(shard), epochOf(info)
-	r, err := b.kvFromLeader(ctx, topology.BucketCheckpoints, key)
+	key, epoch := topology.TimersKey(s.number), epochOf(info)
+	r, err := s.bus.kvFromLeader(ctx, topology.BucketCheckpoints, key)
 	if err != nil || r != nil && string(r.data) == epoch {
 		return err
 	}
-	waiting, err := b.waitingIn(ctx, shard)
+	waiting, err := s.bus.waitingIn(ctx, s.number)
 	if err != nil {
 		return err
 	}
 	for conversation, ms := range waiting {
-		if err := b.SetTimer(ctx, conversation, time.UnixMilli(ms)); err != nil {
+		if err := s.bus.Timers().Set(ctx, conversation, time.UnixMilli(ms)); err != nil {
 			return err
 		}
 	}
 	if len(waiting) > 0 && r != nil { // without a record this is the first time that anybody looks
-		b.log.Warn("the timers of a shard were lost and are set again", "shard", shard, "timers", len(waiting))
+		s.bus.log.Warn("the timers of a shard were lost and are set again", "shard", s.number, "timers", len(waiting))
 	}
-	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
+	kv, err := s.bus.js.KeyValue(ctx, topology.BucketCheckpoints)
 	if err == nil {
 		_, err = kv.PutString(ctx, key, epoch)
 	}
 	if err != nil {
-		return fmt.Errorf("timers of shard %d: %w", shard, explainJetStream(err))
+		return fmt.Errorf("timers of shard %d: %w", s.number, explainJetStream(err))
 	}
 	return nil
 }

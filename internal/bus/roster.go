@@ -48,8 +48,8 @@ type Snapshot struct {
 }
 
 // NewRoster returns an empty roster; Run fills it.
-func (b *Bus) NewRoster() *Roster {
-	return &Roster{bus: b, ready: make(chan struct{}), ttl: topology.PresenceTTL, entries: map[string]entry{}}
+func (p Presence) NewRoster() *Roster {
+	return &Roster{bus: p.bus, ready: make(chan struct{}), ttl: topology.PresenceTTL, entries: map[string]entry{}}
 }
 
 // Run follows presence until ctx ends. It may run again after an error.

@@ -14,7 +14,7 @@ import (
 // filled is a roster that runs until the test ends.
 func filled(t *testing.T, b *bus.Bus) *bus.Roster {
 	t.Helper()
-	roster, ended := b.NewRoster(), make(chan error, 1)
+	roster, ended := b.Presence().NewRoster(), make(chan error, 1)
 	go func() { ended <- roster.Run(t.Context()) }()
 	t.Cleanup(func() { <-ended })
 	take(t, roster.Ready())
@@ -37,7 +37,7 @@ func TestLookingAtTheRosterCostsNothingWhileItStaysTheSame(t *testing.T) {
 	for i := range 1000 {
 		names = append(names, fmt.Sprintf("tool-%d", i))
 	}
-	p := b.NewPresence()
+	p := b.Presence().NewAnnouncement()
 	set := func(offers []bus.Offer) {
 		t.Helper()
 		if _, err := p.Set(t.Context(), offers); err != nil {
@@ -66,7 +66,7 @@ func TestAHeartbeatIsNoChange(t *testing.T) {
 	roster := filled(t, b)
 	ctx, stop := context.WithCancel(t.Context())
 	left := make(chan error, 1)
-	go func() { left <- b.StayPresent(ctx, named("w", "clock")) }()
+	go func() { left <- b.Presence().Stay(ctx, named("w", "clock")) }()
 	until(t, func() bool { return len(roster.Offers("tool")) == 1 }, "the roster does not fill")
 	before := roster.Snapshot()
 	select { // several heartbeats
@@ -98,8 +98,8 @@ func TestAWithdrawnToolIsToldFromOneWhoseWorkerLeft(t *testing.T) {
 			return len(s.Offers) == offers && len(s.Withdrawn) == len(withdrawn)
 		}, fmt.Sprintf("the roster does not come to %d offers and %q withdrawn", offers, withdrawn))
 	}
-	goesOn, leaves := b.NewPresence(), b.NewPresence()
-	for p, offers := range map[*bus.Presence][]bus.Offer{goesOn: named("one", "clock", "hammer"), leaves: named("two", "clock", "saw")} {
+	goesOn, leaves := b.Presence().NewAnnouncement(), b.Presence().NewAnnouncement()
+	for p, offers := range map[*bus.Announcement][]bus.Offer{goesOn: named("one", "clock", "hammer"), leaves: named("two", "clock", "saw")} {
 		if _, err := p.Set(t.Context(), offers); err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func TestAWithdrawnToolIsToldFromOneWhoseWorkerLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	shows(1, "hammer")
-	if got, err := b.Offers(t.Context()); err != nil || len(got) != 1 || got[0].Name != "clock" {
+	if got, err := b.Presence().Offers(t.Context()); err != nil || len(got) != 1 || got[0].Name != "clock" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := leaves.Set(t.Context(), []bus.Offer{{Kind: "tool", Name: "hammer", Worker: "two", Tool: &events.ToolSpec{Name: "hammer", Effect: events.EffectPure}}}); err != nil {
@@ -125,7 +125,7 @@ func TestAWithdrawnToolIsToldFromOneWhoseWorkerLeft(t *testing.T) {
 		if _, err := goesOn.Set(t.Context(), named("one", "saw", "axe")); err != nil {
 			t.Fatal(err)
 		}
-		other := b.NewPresence()
+		other := b.Presence().NewAnnouncement()
 		if _, err := other.Set(t.Context(), named("three", "saw")); err != nil {
 			t.Fatal(err)
 		}
@@ -150,17 +150,17 @@ func TestKnownTools(t *testing.T) {
 	spec := events.ToolSpec{Name: "clock", Description: "tells the time", Schema: []byte(`{"type":"object"}`), Effect: events.EffectPure}
 	seen := time.UnixMilli(1_700_000_000_000)
 	for _, s := range []events.ToolSpec{{Name: "hammer"}, {Name: "clock"}, spec} {
-		if err := b.KeepTool(t.Context(), s, seen); err != nil {
+		if err := b.Presence().KeepTool(t.Context(), s, seen); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := b.DropTool(t.Context(), "hammer"); err != nil {
+	if err := b.Presence().DropTool(t.Context(), "hammer"); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.KeepTool(t.Context(), events.ToolSpec{Name: "a.b"}, seen); err == nil {
+	if err := b.Presence().KeepTool(t.Context(), events.ToolSpec{Name: "a.b"}, seen); err == nil {
 		t.Error("a name that is no token is kept")
 	}
-	known, err := b.KnownTools(t.Context())
+	known, err := b.Presence().KnownTools(t.Context())
 	if got := known["clock"]; err != nil || len(known) != 1 || fmt.Sprint(got.Tool) != fmt.Sprint(spec) || got.SeenMS != seen.UnixMilli() {
 		t.Errorf("%+v, %v", known, err)
 	}

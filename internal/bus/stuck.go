@@ -33,14 +33,14 @@ type underWay struct {
 // an input is not answered, a timer that fired is not handled, a turn is open
 // past the longest time of a turn. It reads what follows the checkpoints: nothing
 // that is under way began before.
-func (b *Bus) Stuck(ctx context.Context, grace, turn time.Duration) ([]Stuck, error) {
+func (d Deployment) Stuck(ctx context.Context, grace, turn time.Duration) ([]Stuck, error) {
 	found := map[string]string{}
-	now, err := b.serverTime(ctx)
+	now, err := d.bus.serverTime(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for shard := range b.Shards() {
-		open, err := b.underWay(ctx, shard)
+	for shard := range d.bus.Shards() {
+		open, err := d.bus.underWay(ctx, shard)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +50,7 @@ func (b *Bus) Stuck(ctx context.Context, grace, turn time.Duration) ([]Stuck, er
 			}
 		}
 	}
-	if err := b.overdue(ctx, now.Add(-grace), found); err != nil {
+	if err := d.bus.overdue(ctx, now.Add(-grace), found); err != nil {
 		return nil, err
 	}
 	var all []Stuck
@@ -81,14 +81,14 @@ func (c *underWay) stuck(now time.Time, grace, turn time.Duration) string {
 
 // underWay reads the inputs and Decisions of a shard that follow its checkpoint.
 func (b *Bus) underWay(ctx context.Context, shard int) (map[string]*underWay, error) {
-	after, err := b.Checkpoint(ctx, shard)
+	after, err := b.Shard(shard).Checkpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]*underWay{}
 	// One filter for each channel: with several the server looks at every message.
 	for _, channel := range []events.Channel{events.ChannelIn, events.ChannelTurn} {
-		if err := b.ReadShard(ctx, shard, after, topology.OfShard(shard, string(channel)), func(m Message) error {
+		if err := b.Shard(shard).Read(ctx, after, topology.OfShard(shard, string(channel)), func(m Message) error {
 			if m.Conversation == "" {
 				return nil
 			}
@@ -121,10 +121,10 @@ func (b *Bus) underWay(ctx context.Context, shard int) (map[string]*underWay, er
 
 // ToolsWanted are the names and patterns of tools in the Settings of conversations
 // that are under way, each with one such conversation.
-func (b *Bus) ToolsWanted(ctx context.Context) (map[string]string, error) {
+func (d Deployment) ToolsWanted(ctx context.Context) (map[string]string, error) {
 	wanted := map[string]string{}
-	for shard := range b.Shards() {
-		open, err := b.underWay(ctx, shard)
+	for shard := range d.bus.Shards() {
+		open, err := d.bus.underWay(ctx, shard)
 		if err != nil {
 			return nil, err
 		}
@@ -167,6 +167,6 @@ func (b *Bus) overdue(ctx context.Context, before time.Time, found map[string]st
 
 // serverTime is what time it is for the server, whose times messages carry.
 func (b *Bus) serverTime(ctx context.Context) (time.Time, error) {
-	skew, err := b.ClockSkew(ctx)
+	skew, err := b.Deployment().ClockSkew(ctx)
 	return time.Now().Add(-skew), err
 }

@@ -51,7 +51,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (n Swept, err error) {
 // queues deletes the queues that hold no job, that no worker asks, and whose tool
 // or route nobody has offered for a while.
 func (s *Sweeper) queues(ctx context.Context) (int, error) {
-	offers, err := s.Bus.Offers(ctx)
+	offers, err := s.Bus.Presence().Offers(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func (s *Sweeper) queues(ctx context.Context) (int, error) {
 	for _, o := range offers {
 		offered[o.Kind+" "+o.Name] = true
 	}
-	all, err := s.Bus.Queues(ctx)
+	all, err := s.Bus.Jobs().Queues(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -124,7 +124,7 @@ func (s *Sweeper) objects(ctx context.Context) (int, error) {
 		if there[id] {
 			continue
 		}
-		dropped, err := s.Bus.DropObject(ctx, name)
+		dropped, err := s.Bus.Objects().Drop(ctx, name)
 		if err != nil {
 			return n, err
 		}
@@ -197,14 +197,14 @@ func (s *Sweeper) jobs(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// DropJob purges a job, whether it is there or not.
-func (b *Bus) DropJob(ctx context.Context, subject string) error {
+// Drop purges a job, whether it is there or not.
+func (j Jobs) Drop(ctx context.Context, subject string) error {
 	var purged uint64
-	return b.purgeSubject(ctx, topology.StreamJobs, subject, 0, &purged)
+	return j.bus.purgeSubject(ctx, topology.StreamJobs, subject, 0, &purged)
 }
 
 // jobOver reports whether a job's turn does not wait for it any more. One that
-// names no Decision, as [Bus.Call] publishes it, has no turn; one that cannot be
+// names no Decision, as [Jobs.Call] publishes it, has no turn; one that cannot be
 // read is its worker's to reject.
 func (b *Bus) jobOver(ctx context.Context, data []byte) (bool, error) {
 	lines, err := b.decode(ctx, data)
@@ -225,7 +225,7 @@ func (b *Bus) jobOver(ctx context.Context, data []byte) (bool, error) {
 	if decision == 0 || topology.CheckID("conversation", conversation) != nil {
 		return false, nil
 	}
-	last, lane, err := b.LastDecision(ctx, conversation, 0)
+	last, lane, err := b.Conversation(conversation).LastDecision(ctx, 0)
 	if err != nil || last == nil || lane < decision {
 		return false, err
 	}

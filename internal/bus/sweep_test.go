@@ -24,7 +24,7 @@ func sweep(t *testing.T, s *bus.Sweeper, want bus.Swept) {
 
 func queueNames(t *testing.T, b *bus.Bus) map[string]bool {
 	t.Helper()
-	all, err := b.Queues(t.Context())
+	all, err := b.Jobs().Queues(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestQueuesThatNobodyOffersAreDeleted(t *testing.T) {
 		for _, of := range []func(string) (topology.Queue, error){topology.ToolQueue, topology.LowQueue, topology.LLMQueue} {
 			q, err := of(name)
 			if err == nil {
-				err = b.EnsureQueue(t.Context(), q)
+				err = b.Jobs().EnsureQueue(t.Context(), q)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -55,14 +55,14 @@ func TestQueuesThatNobodyOffersAreDeleted(t *testing.T) {
 	}
 	ensure("offered")
 	ensure("asked")
-	if err := b.Announce(t.Context(), []bus.Offer{
+	if err := b.Presence().Announce(t.Context(), []bus.Offer{
 		{Kind: "tool", Name: "offered", Worker: "w", Tool: &events.ToolSpec{Name: "offered"}}, {Kind: "llm", Name: "offered", Worker: "w", Model: "offered/m"}}); err != nil {
 		t.Fatal(err)
 	}
 	call := id()
 	subject, err := topology.ToolJob("asked", call)
 	if err == nil {
-		err = b.PublishJob(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: "asked"})
+		err = b.Jobs().Publish(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: "asked"})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -107,13 +107,13 @@ func TestObjectsOfFinishedJobsAreDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // as a second owner does
-		if err := b.PublishJob(t.Context(), conversation, subject, generation, &events.GenerationJob{Generation: generation, System: large}); err != nil {
+		if err := b.Jobs().Publish(t.Context(), conversation, subject, generation, &events.GenerationJob{Generation: generation, System: large}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := &bus.Sweeper{Bus: b, Unoffered: time.Hour}
 	sweep(t, s, bus.Swept{})
-	if err := b.DropJob(t.Context(), subject); err != nil {
+	if err := b.Jobs().Drop(t.Context(), subject); err != nil {
 		t.Fatal(err)
 	}
 	sweep(t, &bus.Sweeper{Bus: b, Unoffered: time.Hour, Grace: time.Hour}, bus.Swept{})
@@ -132,7 +132,7 @@ func TestJobsThatNoTurnWaitsForArePurged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	decision, err := b.Append(t.Context(), topology.At(1, conversation, events.ChannelTurn), 0, frame)
+	decision, err := b.Lane(topology.At(1, conversation, events.ChannelTurn)).Append(t.Context(), 0, frame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestJobsThatNoTurnWaitsForArePurged(t *testing.T) {
 		name := id()
 		subject, err := topology.ToolJob("f", name)
 		if err == nil {
-			err = b.PublishJob(t.Context(), conversation, subject, name, job)
+			err = b.Jobs().Publish(t.Context(), conversation, subject, name, job)
 		}
 		if err != nil {
 			t.Fatal(err)

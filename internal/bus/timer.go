@@ -16,7 +16,7 @@ import (
 // Due is a timer that fired.
 type Due struct {
 	Conversation string
-	At           time.Time // what SetTimer was told, in whole milliseconds
+	At           time.Time // as given to [Timers.Set], in whole milliseconds
 	Sequence     uint64    // in TIMERS
 }
 
@@ -25,9 +25,9 @@ type duePayload struct {
 	AtMS int64 `json:"at_ms"`
 }
 
-// SetTimer makes the conversation's one timer fire at a time, in place of the
-// one that was set. It is a scheduled message of TIMERS (ADR-51): the server
-// fires it, whichever of our processes live. One in the past fires at once; the
+// Set makes the conversation's one timer fire at a time, in place of the one
+// that was set. It is a scheduled message of TIMERS (ADR-51): the server fires
+// it, whichever of our processes live. One in the past fires at once; the
 // server looks every 250 ms at most, so that much later than told is usual,
 // sooner never. While the server cannot be reached it tries again until ctx
 // ends.
@@ -36,7 +36,7 @@ type duePayload struct {
 // one away with it (nats-server 2.15.2, processJetStreamMsgWithRollup), and
 // gives the Due of the old one. So whoever handles a Due sets the timer again
 // if the conversation still waits, however old the Due, and only then drops it.
-func (b *Bus) SetTimer(ctx context.Context, conversation string, at time.Time) error {
+func (t Timers) Set(ctx context.Context, conversation string, at time.Time) error {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return fmt.Errorf("set a timer: %w", err)
 	}
@@ -49,36 +49,36 @@ func (b *Bus) SetTimer(ctx context.Context, conversation string, at time.Time) e
 	if err != nil {
 		return err
 	}
-	m := nats.NewMsg(topology.Timer(b.Shards(), conversation))
+	m := nats.NewMsg(topology.Timer(t.bus.Shards(), conversation))
 	m.Data = payload
 	// Not by nats.go's option, which cuts to whole seconds: it would fire early.
 	m.Header.Set(jetstream.ScheduleHeader, "@at "+when.Format(time.RFC3339Nano))
-	m.Header.Set(jetstream.ScheduleTargetHeader, topology.Due(b.Shards(), conversation))
+	m.Header.Set(jetstream.ScheduleTargetHeader, topology.Due(t.bus.Shards(), conversation))
 	// What fired twice while nobody followed is given once.
 	m.Header.Set(jetstream.ScheduleRollupHeader, jetstream.MsgRollupSubject)
-	return b.retryWrite(ctx, "set the timer of conversation "+conversation, m.Subject, func(ctx context.Context) error {
-		_, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	return t.bus.retryWrite(ctx, "set the timer of conversation "+conversation, m.Subject, func(ctx context.Context) error {
+		_, err := t.bus.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 		return err
 	})
 }
 
-// StopTimer takes the conversation's timer back, whether there is one or not.
-// One that fires in the same moment is still given as a [Due].
-func (b *Bus) StopTimer(ctx context.Context, conversation string) error {
+// Stop takes the conversation's timer back, whether there is one or not. One
+// that fires in the same moment is still given as a [Due].
+func (t Timers) Stop(ctx context.Context, conversation string) error {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return fmt.Errorf("stop a timer: %w", err)
 	}
-	return b.purgeTimers(ctx, "stop the timer of conversation "+conversation,
-		jetstream.WithPurgeSubject(topology.Timer(b.Shards(), conversation)))
+	return t.bus.purgeTimers(ctx, "stop the timer of conversation "+conversation,
+		jetstream.WithPurgeSubject(topology.Timer(t.bus.Shards(), conversation)))
 }
 
 // DropDue forgets a Due, and those of its conversation before it. One that is
 // gone already is fine.
-func (b *Bus) DropDue(ctx context.Context, d Due) error {
+func (t Timers) DropDue(ctx context.Context, d Due) error {
 	if err := topology.CheckID("conversation", d.Conversation); err != nil {
 		return fmt.Errorf("drop a due timer: %w", err)
 	}
-	return b.dropDue(ctx, topology.Due(b.Shards(), d.Conversation), d.Sequence)
+	return t.bus.dropDue(ctx, topology.Due(t.bus.Shards(), d.Conversation), d.Sequence)
 }
 
 // dropDue purges rather than deletes: a message that is gone is no error then.
@@ -99,12 +99,12 @@ func (b *Bus) purgeTimers(ctx context.Context, what string, opts ...jetstream.St
 
 // FollowDue gives the timers of a shard that have fired, those from before
 // first, in the order in which they fired, until ctx ends. A Due is given again
-// to the next follower until [Bus.DropDue]; a conversation's later Due replaces
+// to the next follower until [Timers.DropDue]; a conversation's later Due replaces
 // the one before. fn runs on one goroutine, its error ends FollowDue. What
 // cannot be read goes to the dead letters and is dropped.
-func (b *Bus) FollowDue(ctx context.Context, shard int, fn func(Due) error) error {
-	f := dueFollower{bus: b, shard: shard, fn: fn, next: 1}
-	return b.keepReading(ctx, fmt.Sprintf("the timers of shard %d", shard), &f.next, f.follow)
+func (s Shard) FollowDue(ctx context.Context, fn func(Due) error) error {
+	f := dueFollower{bus: s.bus, shard: s.number, fn: fn, next: 1}
+	return s.bus.keepReading(ctx, fmt.Sprintf("the timers of shard %d", s.number), &f.next, f.follow)
 }
 
 // dueFollower is one follower's way through what fired in a shard.
@@ -140,7 +140,7 @@ func (f *dueFollower) give(ctx context.Context, r raw) error {
 	d, err := readDue(f.bus.Shards(), f.shard, r.subject, r.data)
 	if err != nil {
 		// The same id for the same message, should dropping it fail.
-		if err := f.bus.DeadLetter(ctx, r.subject, r.data, err.Error(), topology.StreamTimers+"-"+strconv.FormatUint(r.seq, 10)); err != nil {
+		if err := f.bus.Jobs().DeadLetter(ctx, r.subject, r.data, err.Error(), topology.StreamTimers+"-"+strconv.FormatUint(r.seq, 10)); err != nil {
 			return err
 		}
 		return f.bus.dropDue(ctx, r.subject, r.seq)

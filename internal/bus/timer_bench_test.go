@@ -35,7 +35,7 @@ func BenchmarkTimersFire(b *testing.B) {
 			}
 			defer conn.Close()
 			for range c.others {
-				if err := conn.SetTimer(b.Context(), id(), time.Now().Add(time.Hour)); err != nil {
+				if err := conn.Timers().Set(b.Context(), id(), time.Now().Add(time.Hour)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -43,20 +43,20 @@ func BenchmarkTimersFire(b *testing.B) {
 			for b.Loop() {
 				for i := range c.n {
 					begun := time.Now()
-					if err := conn.SetTimer(b.Context(), id(), begun.Add(500*time.Millisecond+time.Duration(i)*c.gap)); err != nil {
+					if err := conn.Timers().Set(b.Context(), id(), begun.Add(500*time.Millisecond+time.Duration(i)*c.gap)); err != nil {
 						b.Fatal(err)
 					}
 					sets = append(sets, time.Since(begun))
 				}
 				ctx, stop := context.WithCancel(b.Context())
 				left := c.n
-				if err := conn.FollowDue(ctx, 0, func(d bus.Due) error {
+				if err := conn.Shard(0).FollowDue(ctx, func(d bus.Due) error {
 					late = append(late, time.Since(d.At))
 					if left--; left == 0 {
 						stop()
 					}
 					begun := time.Now()
-					err := conn.DropDue(b.Context(), d)
+					err := conn.Timers().DropDue(b.Context(), d)
 					drops = append(drops, time.Since(begun))
 					return err
 				}); !errors.Is(err, context.Canceled) {

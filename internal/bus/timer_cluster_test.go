@@ -82,10 +82,10 @@ func TestTimersSurviveTheirLeader(t *testing.T) {
 	leader := servers[s.CachedInfo().Cluster.Leader]
 	leader.Shutdown()
 	leader.WaitForShutdown()
-	if err := b.StopTimer(within(t, 30*time.Second), stopped); err != nil {
+	if err := b.Timers().Stop(within(t, 30*time.Second), stopped); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SetTimer(within(t, 30*time.Second), second, time.Now().Add(500*time.Millisecond)); err != nil {
+	if err := b.Timers().Set(within(t, 30*time.Second), second, time.Now().Add(500*time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	fired := map[string]int{}
@@ -94,7 +94,7 @@ func TestTimersSurviveTheirLeader(t *testing.T) {
 		// 9 s each, before there is a reader again.
 		d := takeIn(t, due, 30*time.Second)
 		fired[d.Conversation]++
-		if err := b.DropDue(within(t, 30*time.Second), d); err != nil {
+		if err := b.Timers().DropDue(within(t, 30*time.Second), d); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,7 +24,7 @@ func followDue(t *testing.T, b *bus.Bus) (due <-chan bus.Due, stop func()) {
 	fired := make(chan bus.Due, 20_000)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.FollowDue(ctx, 0, func(d bus.Due) error { fired <- d; return nil })
+		ended <- b.Shard(0).FollowDue(ctx, func(d bus.Due) error { fired <- d; return nil })
 	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
@@ -38,21 +38,21 @@ func followDue(t *testing.T, b *bus.Bus) (due <-chan bus.Due, stop func()) {
 
 func set(t *testing.T, b *bus.Bus, conversation string, at time.Time) {
 	t.Helper()
-	if err := b.SetTimer(t.Context(), conversation, at); err != nil {
+	if err := b.Timers().Set(t.Context(), conversation, at); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func drop(t *testing.T, b *bus.Bus, d bus.Due) {
 	t.Helper()
-	if err := b.DropDue(t.Context(), d); err != nil {
+	if err := b.Timers().DropDue(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func waiting(t *testing.T, b *bus.Bus) []string {
 	t.Helper()
-	ids, err := b.Timers(t.Context())
+	ids, err := b.Timers().List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestTimersFire(t *testing.T) {
 		}, 5 * time.Second},
 		"when they were taken back and set again": {func(t *testing.T, b *bus.Bus, conversation string) time.Time {
 			set(t, b, conversation, soon())
-			if err := b.StopTimer(t.Context(), conversation); err != nil {
+			if err := b.Timers().Stop(t.Context(), conversation); err != nil {
 				t.Fatal(err)
 			}
 			at := soon()
@@ -135,7 +135,7 @@ func TestTimersThatAreTakenBackDoNotFire(t *testing.T) {
 	b := inProcess(t)
 	due, _ := followDue(t, b)
 	stopped, other := id(), id()
-	if err := b.StopTimer(t.Context(), stopped); err != nil {
+	if err := b.Timers().Stop(t.Context(), stopped); err != nil {
 		t.Errorf("nothing there: %v", err)
 	}
 	set(t, b, stopped, soon())
@@ -143,7 +143,7 @@ func TestTimersThatAreTakenBackDoNotFire(t *testing.T) {
 	if got, want := waiting(t, b), []string{stopped, other}; !slices.Equal(got, want) {
 		t.Errorf("%v wait, want %v", got, want)
 	}
-	if err := b.StopTimer(t.Context(), stopped); err != nil {
+	if err := b.Timers().Stop(t.Context(), stopped); err != nil {
 		t.Fatal(err)
 	}
 	if got := waiting(t, b); !slices.Equal(got, []string{other}) {
@@ -159,14 +159,14 @@ func TestTimersRefuseWhatIsNone(t *testing.T) {
 	b := inProcess(t)
 	for _, bad := range []string{"", "*", ">", "a.b", strings.ToUpper(id())} {
 		for what, err := range map[string]error{
-			"set": b.SetTimer(t.Context(), bad, soon()), "stop": b.StopTimer(t.Context(), bad), "drop": b.DropDue(t.Context(), bus.Due{Conversation: bad}),
+			"set": b.Timers().Set(t.Context(), bad, soon()), "stop": b.Timers().Stop(t.Context(), bad), "drop": b.Timers().DropDue(t.Context(), bus.Due{Conversation: bad}),
 		} {
 			if !errors.Is(err, topology.ErrBadID) {
 				t.Errorf("%s %q: %v", what, bad, err)
 			}
 		}
 	}
-	if err := b.SetTimer(t.Context(), id(), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)); err == nil || !strings.Contains(err.Error(), "10000") {
+	if err := b.Timers().Set(t.Context(), id(), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)); err == nil || !strings.Contains(err.Error(), "10000") {
 		t.Errorf("the year 10000: %v", err)
 	}
 	if got := waiting(t, b); len(got) > 0 {
@@ -190,7 +190,7 @@ func TestDuesAreGivenUntilTheyAreDropped(t *testing.T) {
 	})
 	t.Run("and an error of its ends a follower", func(t *testing.T) {
 		why := errors.New("why")
-		if err := b.FollowDue(t.Context(), 0, func(bus.Due) error { return why }); !errors.Is(err, why) {
+		if err := b.Shard(0).FollowDue(t.Context(), func(bus.Due) error { return why }); !errors.Is(err, why) {
 			t.Error(err)
 		}
 	})
@@ -272,16 +272,16 @@ func TestATimerSetWhileTheOneBeforeFiresIsNotLost(t *testing.T) {
 	ended := make(chan error, 1)
 	fired, lost := map[string]int{}, 0
 	go func() {
-		ended <- b.FollowDue(ctx, 0, func(d bus.Due) error {
+		ended <- b.Shard(0).FollowDue(ctx, func(d bus.Due) error {
 			if at := last[d.Conversation]; d.At.Before(at) {
 				lost++
-				if err := b.SetTimer(ctx, d.Conversation, at); err != nil {
+				if err := b.Timers().Set(ctx, d.Conversation, at); err != nil {
 					return err
 				}
 			} else if fired[d.Conversation]++; len(fired) == n {
 				stop()
 			}
-			return b.DropDue(context.WithoutCancel(ctx), d)
+			return b.Timers().DropDue(context.WithoutCancel(ctx), d)
 		})
 	}()
 	<-time.After(time.Until(begin))
@@ -346,9 +346,9 @@ func TestTimersSurviveTheConnection(t *testing.T) {
 	set(t, b, conversation, soon())
 	first := take(t, due)
 	for name, do := range map[string]func(context.Context) error{
-		"set":  func(ctx context.Context) error { return b.SetTimer(ctx, conversation, time.Now().Add(time.Second)) },
-		"stop": func(ctx context.Context) error { return b.StopTimer(ctx, id()) },
-		"drop": func(ctx context.Context) error { return b.DropDue(ctx, first) },
+		"set":  func(ctx context.Context) error { return b.Timers().Set(ctx, conversation, time.Now().Add(time.Second)) },
+		"stop": func(ctx context.Context) error { return b.Timers().Stop(ctx, id()) },
+		"drop": func(ctx context.Context) error { return b.Timers().DropDue(ctx, first) },
 	} {
 		t.Run(name+" is done although the answer is lost", func(t *testing.T) {
 			p.mute()
@@ -370,7 +370,7 @@ func TestTimersSurviveTheConnection(t *testing.T) {
 		p.cut()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if err := b.SetTimer(ctx, conversation, soon()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), conversation) {
+		if err := b.Timers().Set(ctx, conversation, soon()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), conversation) {
 			t.Error(err)
 		}
 		p.refuse(false)
@@ -416,7 +416,7 @@ func TestTenThousandTimers(t *testing.T) {
 		t.Fatalf("%d wait", len(got))
 	}
 	due, _ := followDue(t, b)
-	if err := each(func(conversation string) error { return b.SetTimer(t.Context(), conversation, time.Now()) }); err != nil {
+	if err := each(func(conversation string) error { return b.Timers().Set(t.Context(), conversation, time.Now()) }); err != nil {
 		t.Fatal(err)
 	}
 	fired := map[string]int{}
@@ -428,7 +428,7 @@ func TestTenThousandTimers(t *testing.T) {
 		t.Errorf("%d conversations fired, and %d more", len(fired), len(due))
 	}
 	if err := each(func(conversation string) error {
-		return b.DropDue(t.Context(), bus.Due{Conversation: conversation, Sequence: 1 << 40})
+		return b.Timers().DropDue(t.Context(), bus.Due{Conversation: conversation, Sequence: 1 << 40})
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +451,7 @@ func TestSetUpGivesSchedules(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	err := b.SetTimer(within(t, 5*time.Second), id(), soon())
+	err := b.Timers().Set(within(t, 5*time.Second), id(), soon())
 	if api := new(jetstream.APIError); !errors.As(err, &api) || api.ErrorCode != 10188 {
 		t.Errorf("before: %v", err)
 	}

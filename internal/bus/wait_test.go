@@ -111,7 +111,7 @@ func TestAConnectionOutlivesAServerThatMisbehaves(t *testing.T) {
 			}
 			p.answer(nil)
 			input := id()
-			if _, err := b.Publish(ctx, id(), input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
+			if _, err := b.Conversation(id()).Publish(ctx, input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -11,10 +11,10 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Timers lists the conversations that have a timer set, or one that fired and
+// List lists the conversations that have a timer set, or one that fired and
 // that nobody has handled yet: those that wait for somebody. In no order.
-func (b *Bus) Timers(ctx context.Context) ([]string, error) {
-	s, err := b.stream(ctx, topology.StreamTimers)
+func (t Timers) List(ctx context.Context) ([]string, error) {
+	s, err := t.bus.stream(ctx, topology.StreamTimers)
 	if err != nil {
 		return nil, err
 	}
@@ -38,28 +38,28 @@ func (b *Bus) Timers(ctx context.Context) ([]string, error) {
 
 // Decisions gives the turn messages of all conversations as they happen, until
 // ctx ends. It is for those who show what waits now, not for those who need
-// every message: [Bus.Attach] is.
+// every message: [Conversation.Attach] is.
 //
 // resync is called first, when from then on nothing passes unseen, and again
 // whenever messages may have been missed: the connection was lost, or fn was
 // slower than the conversations for longer than the queue lasts. It reads anew
-// what stands, for instance [Bus.Timers]. What follows may be older than what it
+// what stands, for instance [Timers.List]. What follows may be older than what it
 // read: a Message's Sequence says. resync and fn run on one goroutine; an error
 // of theirs ends Decisions.
-func (b *Bus) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
+func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
 	queue := make(chan *nats.Msg, attachQueue)
-	sub, err := b.nc.ChanSubscribe(topology.LiveOfChannel(events.ChannelTurn), queue)
+	sub, err := d.bus.nc.ChanSubscribe(topology.LiveOfChannel(events.ChannelTurn), queue)
 	if err != nil {
 		return fmt.Errorf("subscribe to decisions: %w", err)
 	}
 	// An error here means that the connection is closed, and the subscription
 	// with it.
 	defer func() { _ = sub.Unsubscribe() }()
-	reconnected := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer b.nc.RemoveStatusListener(reconnected)
-	v := viewer{bus: b}
+	reconnected := d.bus.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer d.bus.nc.RemoveStatusListener(reconnected)
+	v := viewer{bus: d.bus}
 	lost := v.losses(sub)
-	for err = b.synced(ctx, resync); err == nil; {
+	for err = d.bus.synced(ctx, resync); err == nil; {
 		var msg *nats.Msg
 		select {
 		case <-ctx.Done():
@@ -69,13 +69,13 @@ func (b *Bus) Decisions(ctx context.Context, fn func(Message) error, resync func
 		}
 		if now := v.losses(sub); now != lost {
 			lost = now
-			err = b.synced(ctx, resync)
+			err = d.bus.synced(ctx, resync)
 		}
-		if b.nc.IsClosed() {
+		if d.bus.nc.IsClosed() {
 			err = fmt.Errorf("follow decisions: %w", nats.ErrConnectionClosed)
 		}
 		if err == nil && msg != nil {
-			err = b.decided(ctx, msg, fn)
+			err = d.bus.decided(ctx, msg, fn)
 		}
 	}
 	return err

@@ -23,7 +23,7 @@ func followDecisions(t *testing.T, b *bus.Bus, fn func(bus.Message) error) decis
 	ctx, stop := context.WithCancelCause(t.Context())
 	d := decisions{make(chan bus.Message, 20_000), make(chan struct{}, 100), make(chan error, 1), stop}
 	go func() {
-		d.ended <- b.Decisions(ctx, func(m bus.Message) error { d.got <- m; return fn(m) },
+		d.ended <- b.Deployment().Decisions(ctx, func(m bus.Message) error { d.got <- m; return fn(m) },
 			func() error { d.resync <- struct{}{}; return nil })
 	}()
 	t.Cleanup(func() { stop(nil) })
@@ -110,7 +110,7 @@ func TestDecisionsThatMayBeMissedAreSaid(t *testing.T) {
 		if err := take(t, d.ended); !errors.Is(err, why) {
 			t.Error(err)
 		}
-		if err := b.Decisions(t.Context(), nothing, func() error { return why }); !errors.Is(err, why) {
+		if err := b.Deployment().Decisions(t.Context(), nothing, func() error { return why }); !errors.Is(err, why) {
 			t.Error(err)
 		}
 	})

@@ -27,14 +27,14 @@ func TestAStreamThatStoresNothingIsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	k := b.NewKeeper()
+	k := b.Deployment().NewKeeper()
 	if err := k.Problem(); err != nil {
 		t.Fatal(err)
 	}
 	freeze(true)
 	input, conversation := id(), id()
 	began := time.Now()
-	if _, err := b.Publish(within(t, 30*time.Second), conversation, input, &events.UserMessage{ID: input, Text: "hello"}); !bus.NotStored(err) {
+	if _, err := b.Conversation(conversation).Publish(within(t, 30*time.Second), input, &events.UserMessage{ID: input, Text: "hello"}); !bus.NotStored(err) {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	if took := time.Since(began); took > 10*time.Second {
@@ -43,17 +43,17 @@ func TestAStreamThatStoresNothingIsNamed(t *testing.T) {
 	if err := k.Problem(); !bus.NotStored(err) {
 		t.Errorf("the process is ready: %v", err)
 	}
-	if err := b.TestWrites(t.Context()); !bus.NotStored(err) {
+	if err := b.Deployment().TestWrites(t.Context()); !bus.NotStored(err) {
 		t.Errorf("a test of writes: %v", err)
 	}
 	freeze(false)
-	if _, err := b.Publish(within(t, 30*time.Second), conversation, input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
+	if _, err := b.Conversation(conversation).Publish(within(t, 30*time.Second), input, &events.UserMessage{ID: input, Text: "hello"}); err != nil {
 		t.Error(err)
 	}
 	if err := k.Problem(); err != nil {
 		t.Errorf("the process is not ready again: %v", err)
 	}
-	if err := b.TestWrites(t.Context()); err != nil {
+	if err := b.Deployment().TestWrites(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

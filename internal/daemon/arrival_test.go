@@ -102,7 +102,7 @@ func (d *deployment) resultFrom(ctx context.Context, conversation, call, content
 	if err != nil {
 		return err
 	}
-	_, err = d.Append(ctx, topology.OfCall(d.Shards(), conversation, events.ChannelCall, call), 0, frame)
+	_, err = d.Lane(topology.OfCall(d.Shards(), conversation, events.ChannelCall, call)).Append(ctx, 0, frame)
 	return err
 }
 

@@ -90,7 +90,7 @@ func TestADenyRuleSurvivesAMalformedLineAndRulesThatAreAdded(t *testing.T) {
 	s.tell(&events.UserMessage{Text: "go"})
 	s.end()
 	c := &accumulator.Conversation{ID: s.conversation, Transcript: accumulator.NewTranscript()}
-	if err := s.Facts(s.ctx, s.conversation, 0, func(m bus.Message) error { c.Apply(m.Folded()); return nil }); err != nil {
+	if err := s.Conversation(s.conversation).Facts(s.ctx, 0, func(m bus.Message) error { c.Apply(m.Folded()); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	all := c.Transcript.Calls("")
@@ -167,7 +167,7 @@ func TestACallMayTakeTheShorterOfItsToolsTimeAndTheTurns(t *testing.T) {
 	for _, s := range []*events.ToolSpec{spec("brief", 1_000), spec("patient", 3_600_000), spec("silent", 0)} {
 		offers = append(offers, bus.Offer{Kind: "tool", Name: s.Name, Worker: "nobody", Tool: s, Low: true})
 	}
-	if err := d.Announce(t.Context(), offers); err != nil {
+	if err := d.Presence().Announce(t.Context(), offers); err != nil {
 		t.Fatal(err)
 	}
 	d.run(d.models("models", scriptFile(t, "model: demo\npace: 0\nrules:\n  - match: .\n    steps:\n      - calls:\n          - {tool: brief, raw: '{}'}\n          - {tool: patient, raw: '{}'}\n          - {tool: silent, raw: '{}'}\n")))
@@ -180,7 +180,7 @@ func TestACallMayTakeTheShorterOfItsToolsTimeAndTheTurns(t *testing.T) {
 	for _, o := range offers {
 		queue, err := topology.ToolQueue(o.Name)
 		if err == nil {
-			err = d.EnsureQueue(t.Context(), queue)
+			err = d.Jobs().EnsureQueue(t.Context(), queue)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ func TestAJobSaysHowLongToWaitNotUntilWhen(t *testing.T) {
 	defer cancel()
 	id := newID(t)
 	for _, e := range []events.Event{&events.Settings{ID: newID(t), Route: "x/m"}, &events.UserMessage{ID: newID(t), Text: "go"}} {
-		if _, err := d.Publish(ctx, id, newID(t), e); err != nil {
+		if _, err := d.Conversation(id).Publish(ctx, newID(t), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -52,7 +52,7 @@ func TestAJobSaysHowLongToWaitNotUntilWhen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Append(ctx, topology.At(d.Shards(), id, events.ChannelGen), 0, frame); err != nil {
+	if _, err := d.Lane(topology.At(d.Shards(), id, events.ChannelGen)).Append(ctx, 0, frame); err != nil {
 		t.Fatal(err)
 	}
 	second := next()
@@ -68,7 +68,7 @@ func (d *deployment) queueOf(ctx context.Context, js jetstream.JetStream, route 
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	if err := d.EnsureQueue(ctx, q); err != nil {
+	if err := d.Jobs().EnsureQueue(ctx, q); err != nil {
 		d.t.Fatal(err)
 	}
 	c, err := js.Consumer(ctx, topology.StreamJobs, q.Consumer)

@@ -67,7 +67,7 @@ func (d *deployment) buried(id string, calls ...string) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	last, _, err := d.LastDecision(d.t.Context(), id, 0)
+	last, _, err := d.Conversation(id).LastDecision(d.t.Context(), 0)
 	if err != nil || last == nil || last.State.Phase != events.PhaseDeleted || last.State.Deleted == nil {
 		d.t.Fatalf("the tombstone of %s is %+v, %v", id, last, err)
 	}
@@ -118,7 +118,7 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 		d.buried(id)
 	}
 	call := newID(t)
-	if err := d.Show(topology.OfCall(1, id, events.ChannelOut, call), &events.ToolOutput{Call: call, Text: "late"}); err != nil {
+	if err := d.Lane(topology.OfCall(1, id, events.ChannelOut, call)).Show(&events.ToolOutput{Call: call, Text: "late"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.resultFrom(ctx, id, call, "late"); err != nil {
@@ -126,7 +126,7 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 	}
 	d.buried(id, call)
 
-	page, _, err := d.Conversations(ctx, 0, 0)
+	page, _, err := d.Deployment().Conversations(ctx, 0, 0)
 	if err != nil || len(page) != 1 || page[0].ID != other {
 		t.Errorf("listed: %+v, %v", page, err)
 	}

@@ -133,7 +133,7 @@ func TestLargeArgumentsResultsAndErrorsPassThrough(t *testing.T) {
 		if p.Object == nil || len(p.Text) > 20<<10 || !strings.Contains(p.Text, "read_result") {
 			t.Fatalf("%s: no object, or %d bytes for the model: %.100s", p.Status, len(p.Text), p.Text)
 		}
-		whole, err := d.Get(t.Context(), p.Object)
+		whole, err := d.Objects().Get(t.Context(), p.Object)
 		if err != nil || len(whole) < size/10*10 {
 			t.Errorf("%s: %d bytes, %v", p.Status, len(whole), err)
 		}
@@ -243,7 +243,7 @@ func (f *fleet) turns(n int) [][]bus.Message {
 // settle lets every call run.
 func (f *fleet) settle(ctx context.Context, conversation string) error {
 	id := newID(f.t)
-	_, err := f.Publish(ctx, conversation, id, &events.Settings{ID: id, Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}})
+	_, err := f.Conversation(conversation).Publish(ctx, id, &events.Settings{ID: id, Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}})
 	return err
 }
 

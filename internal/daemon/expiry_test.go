@@ -19,7 +19,7 @@ func (d *deployment) expire() {
 	d.t.Helper()
 	_, js := d.Raw()
 	for shard := range d.Shards() {
-		end, _, err := d.EndOf(d.t.Context(), shard)
+		end, _, err := d.Shard(shard).End(d.t.Context())
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func (d *deployment) copied(shard int) {
 	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		shards, err := d.HistoryBehind(ctx)
+		shards, err := d.Deployment().HistoryBehind(ctx)
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func inState() map[string]struct {
 			return func() {
 				frame, err := events.AppendFrame(nil, &events.ToolResult{Call: call.Call, Status: events.StatusOK, Content: "held"})
 				if err == nil {
-					_, err = e.Append(e.ctx, topology.OfCall(e.Shards(), e.conversation, events.ChannelCall, call.Call), 0, frame)
+					_, err = e.Lane(topology.OfCall(e.Shards(), e.conversation, events.ChannelCall, call.Call)).Append(e.ctx, 0, frame)
 				}
 				if err != nil {
 					e.t.Error(err)
@@ -198,7 +198,7 @@ func TestATurnGoesOnWhenItsLogHasExpired(t *testing.T) {
 				}
 				hooks := make(chan error, 1)
 				go func() {
-					hooks <- e.AnswerHooks(ctx, events.HookBefore, "slow", func(ctx context.Context, _ *events.HookCall) (*events.HookAnswered, error) {
+					hooks <- e.Hooks().Serve(ctx, events.HookBefore, "slow", func(ctx context.Context, _ *events.HookCall) (*events.HookAnswered, error) {
 						select {
 						case <-e.hook:
 						case <-ctx.Done():
@@ -219,7 +219,7 @@ func TestATurnGoesOnWhenItsLogHasExpired(t *testing.T) {
 				}
 				e.expire()
 				lane := topology.At(e.Shards(), e.conversation, events.ChannelTurn)
-				if _, err := e.Append(ctx, lane, 1, []byte(`{"type":"Nonsense"}`)); !errors.Is(err, bus.ErrFenced) {
+				if _, err := e.Lane(lane).Append(ctx, 1, []byte(`{"type":"Nonsense"}`)); !errors.Is(err, bus.ErrFenced) {
 					t.Errorf("a writer with an old position of the lane got %v", err)
 				}
 				if restart {

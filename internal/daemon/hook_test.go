@@ -30,7 +30,7 @@ import (
 func (d *deployment) hook(when events.HookTime, name string, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- d.AnswerHooks(ctx, when, name, fn) }()
+	go func() { done <- d.Hooks().Serve(ctx, when, name, fn) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -54,7 +54,7 @@ type tale struct {
 
 func (d *deployment) tale(ctx context.Context, conversation string) *tale {
 	t := &tale{d: d, id: conversation, state: fold(conversation, nil), answers: map[string]*events.InputAnswered{}}
-	t.next, t.stop = iter.Pull2(d.Attach(ctx, conversation, bus.From{}))
+	t.next, t.stop = iter.Pull2(d.Conversation(conversation).Attach(ctx, bus.From{}))
 	return t
 }
 
@@ -79,7 +79,7 @@ func (t *tale) until(what string, fits func(events.Event) bool) error {
 
 // publish says something that has its id.
 func (t *tale) publish(ctx context.Context, e events.Event) error {
-	_, err := t.d.Publish(ctx, t.id, identify(t.d, e), e)
+	_, err := t.d.Conversation(t.id).Publish(ctx, identify(t.d, e), e)
 	return err
 }
 
@@ -127,7 +127,7 @@ func (d *deployment) logs() map[string][]bus.Message {
 	d.t.Helper()
 	all := map[string][]bus.Message{}
 	for shard := range d.Shards() {
-		if err := d.ReadShard(d.t.Context(), shard, 0, "", func(m bus.Message) error {
+		if err := d.Shard(shard).Read(d.t.Context(), 0, "", func(m bus.Message) error {
 			all[m.Conversation] = append(all[m.Conversation], m)
 			return nil
 		}); err != nil {

@@ -62,7 +62,7 @@ func (s *stranger) object(n int, of string) *events.Claim {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	o, err := s.Put(s.t.Context(), s.conversation, fmt.Appendf(nil, `{"type":"UserMessage","id":%q,"text":%s}`, newID(s.t), text))
+	o, err := s.Objects().Put(s.t.Context(), s.conversation, fmt.Appendf(nil, `{"type":"UserMessage","id":%q,"text":%s}`, newID(s.t), text))
 	if err != nil {
 		s.t.Fatal(err)
 	}

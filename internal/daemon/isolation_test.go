@@ -99,7 +99,7 @@ func TestAnInputInTheWrongShardIsDeliveredOnce(t *testing.T) {
 		}
 		// An owner that reads the shard from before delivers it again.
 		stop()
-		if err := b.SetCheckpoint(t.Context(), 0, 0); err != nil {
+		if err := b.Shard(0).SetCheckpoint(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		stop = d.run(d.orchestrator("orchestrator"))
@@ -118,7 +118,7 @@ func (d *deployment) turns(conversation string) int {
 	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
 	defer cancel()
 	c := &accumulator.Conversation{ID: conversation}
-	if err := d.Facts(ctx, conversation, 0, func(m bus.Message) error { c.Apply(m.Folded()); return nil }); err != nil {
+	if err := d.Conversation(conversation).Facts(ctx, 0, func(m bus.Message) error { c.Apply(m.Folded()); return nil }); err != nil {
 		d.t.Fatal(err)
 	}
 	return c.Turns

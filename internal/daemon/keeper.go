@@ -11,7 +11,7 @@ import (
 // makes again what is missing. health may be nil.
 func Keeper(health *Health) Role {
 	return Role{Name: "keeper", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
-		k := b.NewKeeper()
+		k := b.Deployment().NewKeeper()
 		if health != nil {
 			health.Require(k.Problem)
 		}

@@ -27,7 +27,7 @@ func hammer() does {
 func (d *deployment) known(name string, is bool) {
 	d.t.Helper()
 	within(d.t, "whether the tool "+name+" is known did not change", func() bool {
-		all, err := d.KnownTools(d.t.Context())
+		all, err := d.Presence().KnownTools(d.t.Context())
 		if err != nil {
 			d.t.Fatal(err)
 		}

@@ -69,7 +69,7 @@ func (l *lagging) fall(b *deployment, fn func()) uint64 {
 	}
 	l.Write(subjects...)
 	fn()
-	end, _, err := b.EndOf(l.t.Context(), 0)
+	end, _, err := b.Shard(0).End(l.t.Context())
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestTurnsThroughAReplicaThatLagsHaveTheirTranscript(t *testing.T) {
 		defer d.run(d.models("first", scriptFile(t, lagScript)))()
 		l.each(n, func(ctx context.Context, i int) error {
 			input := newID(t)
-			if _, err := d.Publish(ctx, ids[i], input, &events.Settings{ID: input, System: systemOf(i),
+			if _, err := d.Conversation(ids[i]).Publish(ctx, input, &events.Settings{ID: input, System: systemOf(i),
 				Policy: &events.Policy{Rules: []events.Rule{{Tool: "calculate", Action: events.ActionDeny, Reason: "no sums"}}}}); err != nil {
 				return err
 			}
@@ -207,13 +207,13 @@ func TestOnceCallsThroughAReplicaThatLagsRunOnce(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			after, err := d.Append(ctx, lane, 0, frame)
+			after, err := d.Lane(lane).Append(ctx, 0, frame)
 			if err != nil || i%3 == 0 { // the worker was killed
 				return err
 			}
 			// The worker was killed before it could acknowledge the job.
 			if frame, err = events.AppendFrame(nil, &events.ToolResult{Call: j.Call, Attempt: attempt, Tool: "once", Status: events.StatusOK, Content: "first"}); err == nil {
-				_, err = d.Append(ctx, lane, after, frame)
+				_, err = d.Lane(lane).Append(ctx, after, frame)
 			}
 			return err
 		})
@@ -223,7 +223,7 @@ func TestOnceCallsThroughAReplicaThatLagsRunOnce(t *testing.T) {
 	d.run(d.tools("second", registry(t, once)))
 	queue, err := topology.ToolQueue("once")
 	if err == nil {
-		err = d.EnsureQueue(t.Context(), queue)
+		err = d.Jobs().EnsureQueue(t.Context(), queue)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestOnceCallsThroughAReplicaThatLagsRunOnce(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return d.PublishJob(ctx, jobs[i].Conversation, subject, jobs[i].Call, jobs[i])
+		return d.Jobs().Publish(ctx, jobs[i].Conversation, subject, jobs[i].Call, jobs[i])
 	})
 	until := sync.OnceValue(func() uint64 { return l.Holds(l.Away, topology.ConvStream(0)) })
 	l.each(n, func(ctx context.Context, i int) error {
@@ -252,7 +252,7 @@ func TestOnceCallsThroughAReplicaThatLagsRunOnce(t *testing.T) {
 // endedOnce waits for the result of a call, which is unknown when its worker was
 // killed.
 func (d *deployment) endedOnce(ctx context.Context, j *events.ToolJob, killed bool) error {
-	for m, err := range d.Attach(ctx, j.Conversation, bus.From{}) {
+	for m, err := range d.Conversation(j.Conversation).Attach(ctx, bus.From{}) {
 		if err != nil {
 			return err
 		}

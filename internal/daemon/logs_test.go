@@ -107,7 +107,7 @@ func (c *recordedLog) record(t *testing.T, name string) *logtest.Log {
 // offers are the tools and the default model that the workers offer.
 func (s *stage) offers() (specs []events.ToolSpec, route string) {
 	s.t.Helper()
-	all, err := s.Offers(s.t.Context())
+	all, err := s.Presence().Offers(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func (s *stage) recordedMessage(m bus.Message) logtest.Message {
 	lines, err := events.DecodeFrame(m.Data)
 	if err == nil {
 		if claim, is := lines[0].Event.(*events.Claim); is {
-			if object, err = s.Get(s.t.Context(), &claim.Object); err != nil {
+			if object, err = s.Objects().Get(s.t.Context(), &claim.Object); err != nil {
 				s.t.Fatal(err)
 			}
 		}

@@ -17,7 +17,7 @@ func TestJobsThatAreLostArePublishedAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	kept := make(chan error, 1)
-	go func() { kept <- d.NewKeeper().Run(ctx) }()
+	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
 	defer func() { cancel(); <-kept }()
 	conversation := newID(t)
 	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Route: "scripted/demo"} })

@@ -84,7 +84,7 @@ func (d *deployment) oneOfMany(ctx context.Context, id, question string) error {
 		return fmt.Errorf("turn ended as %s (%s, %v) after %d steps", end.Outcome, end.Reason, end.Error, end.Steps)
 	}
 	var log []bus.Message
-	for m, err := range d.Attach(ctx, id, bus.From{Ended: true}) {
+	for m, err := range d.Conversation(id).Attach(ctx, bus.From{Ended: true}) {
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func (c *crowd) tools(n int) (all []tool.Tool) {
 // queues that are low or not.
 func (d *deployment) running(low bool) (taken, lag int) {
 	d.t.Helper()
-	queues, err := d.Queues(d.t.Context())
+	queues, err := d.Jobs().Queues(d.t.Context())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestAWorkerRunsNoMoreThanItMay(t *testing.T) {
 	}
 	specs := registry(t, one.tools(tools)...).Specs()
 	for _, spec := range specs {
-		if err := d.Announce(t.Context(), []bus.Offer{{Kind: "tool", Name: spec.Name, Worker: "one", Tool: &spec}}); err != nil {
+		if err := d.Presence().Announce(t.Context(), []bus.Offer{{Kind: "tool", Name: spec.Name, Worker: "one", Tool: &spec}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestAWorkerRunsNoMoreThanItMay(t *testing.T) {
 		g.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
-			r, err := d.Call(ctx, bus.Call{Tool: specs[i%tools], Arguments: json.RawMessage(`{}`)})
+			r, err := d.Jobs().Call(ctx, bus.Call{Tool: specs[i%tools], Arguments: json.RawMessage(`{}`)})
 			if err == nil && r.Status != events.StatusOK {
 				err = fmt.Errorf("%s: %s", r.Status, r.Content)
 			}

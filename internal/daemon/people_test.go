@@ -49,7 +49,7 @@ func (d *deployment) view(ctx context.Context, conversation string) *viewer {
 	failed := make(chan error, 1)
 	go func() {
 		defer close(messages)
-		for m, err := range d.Attach(ctx, conversation, bus.From{}) {
+		for m, err := range d.Conversation(conversation).Attach(ctx, bus.From{}) {
 			if err != nil {
 				failed <- err
 				return
@@ -105,7 +105,7 @@ func (v *viewer) until(what string, fits func(events.Event) bool) {
 func (d *deployment) say(conversation string, make func(id string) events.Event) string {
 	d.t.Helper()
 	id := newID(d.t)
-	if _, err := d.Publish(d.t.Context(), conversation, id, make(id)); err != nil {
+	if _, err := d.Conversation(conversation).Publish(d.t.Context(), id, make(id)); err != nil {
 		d.t.Fatal(err)
 	}
 	return id
@@ -176,7 +176,7 @@ func TestThreeCallsRunWaitAndAreDeferred(t *testing.T) {
 					t.Errorf("the deferred call ran at %d, it was due at %d", m.Time.UnixMilli(), deferred.DueMS)
 				}
 			}
-			if left, err := d.Timers(ctx); err != nil || len(left) > 0 {
+			if left, err := d.Timers().List(ctx); err != nil || len(left) > 0 {
 				t.Errorf("timers are left: %v %v", left, err)
 			}
 		})

@@ -129,12 +129,12 @@ func builtins(t *testing.T) *tool.Registry {
 // to the end of a turn that began after it.
 func (d *deployment) ask(ctx context.Context, conversation, question string) ([]bus.Message, *events.TurnEnded, error) {
 	id := newID(d.t)
-	if _, err := d.Publish(ctx, conversation, id, &events.UserMessage{ID: id, Text: question}); err != nil {
+	if _, err := d.Conversation(conversation).Publish(ctx, id, &events.UserMessage{ID: id, Text: question}); err != nil {
 		return nil, nil, err
 	}
 	var seen []bus.Message
 	var turn string
-	for m, err := range d.Attach(ctx, conversation, bus.From{Left: true}) {
+	for m, err := range d.Conversation(conversation).Attach(ctx, bus.From{Left: true}) {
 		if err != nil {
 			return seen, nil, fmt.Errorf("after %d messages: %w", len(seen), err)
 		}

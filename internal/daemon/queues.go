@@ -40,7 +40,7 @@ func (q *queueCollector) Describe(out chan<- *prometheus.Desc) {
 func (q *queueCollector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
 	defer cancel()
-	queues, err := q.bus.Queues(ctx)
+	queues, err := q.bus.Jobs().Queues(ctx)
 	if err != nil {
 		q.log.Warn("the queues cannot be read for /metrics", "error", err)
 		return

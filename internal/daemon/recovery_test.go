@@ -106,7 +106,7 @@ func TestTwoOwnersOfAShardAreHarmless(t *testing.T) {
 	d.run(d.orchestrator("two"))
 	d.many(20, func(int) {
 		// Nobody's lease holds: both believe that they own the shard.
-		if err := d.BreakLeases(t.Context()); err != nil {
+		if err := d.Deployment().BreakLeases(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -144,7 +144,7 @@ func TestConversationGoesOnAfterEverythingWasRestarted(t *testing.T) {
 		}
 	}
 	var all []bus.Message
-	for m, err := range d.Attach(t.Context(), id, bus.From{Ended: true}) {
+	for m, err := range d.Conversation(id).Attach(t.Context(), bus.From{Ended: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -89,7 +89,7 @@ func TestALogThatHasLostItsEndGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	session(t, dir, script, func(d *deployment, start func() func()) {
-		end, _, err := d.EndOf(t.Context(), 0)
+		end, _, err := d.Shard(0).End(t.Context())
 		if err != nil || end >= cursor.Sequence {
 			t.Fatalf("the log ends at %d, it was to lose its end before %d: %v", end, cursor.Sequence, err)
 		}
@@ -105,7 +105,7 @@ func TestALogThatHasLostItsEndGoesOn(t *testing.T) {
 		if ended := d.endOf(a); ended.Outcome != events.OutcomeCompleted {
 			t.Errorf("the turn that waited ended as %s %v", ended.Outcome, ended.Error)
 		}
-		for _, err := range d.Attach(t.Context(), a, bus.From{After: cursor, Ended: true}) {
+		for _, err := range d.Conversation(a).Attach(t.Context(), bus.From{After: cursor, Ended: true}) {
 			var gone *bus.ExpiredError
 			if !errors.As(err, &gone) || !gone.OtherLog {
 				t.Errorf("a cursor of the end that is lost: %v", err)
@@ -125,7 +125,7 @@ func (d *deployment) endOf(conversation string) (end *events.TurnEnded) {
 	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
 	defer cancel()
 	for end == nil {
-		if err := d.Facts(ctx, conversation, 0, func(m bus.Message) error {
+		if err := d.Conversation(conversation).Facts(ctx, 0, func(m bus.Message) error {
 			for _, l := range m.Lines {
 				if dec, ok := l.Event.(*events.Decision); ok {
 					for _, l := range dec.Events {
@@ -150,7 +150,7 @@ func TestTimersThatAreLostAreSetAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	kept := make(chan error, 1)
-	go func() { kept <- d.NewKeeper().Run(ctx) }()
+	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
 	defer func() { cancel(); <-kept }()
 	conversation := newID(t)
 	d.say(conversation, func(id string) events.Event {

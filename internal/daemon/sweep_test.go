@@ -50,7 +50,7 @@ func TestTheOwnerOfTheFirstShardRemovesLeftovers(t *testing.T) {
 	for i := range 20 {
 		q, err := topology.ToolQueue(fmt.Sprintf("gone_%d", i))
 		if err == nil {
-			err = d.EnsureQueue(t.Context(), q)
+			err = d.Jobs().EnsureQueue(t.Context(), q)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestTheOwnerOfTheFirstShardRemovesLeftovers(t *testing.T) {
 		return (&orchestrator.Orchestrator{Bus: b, Name: "owner", Log: d.log, Sweep: quick}).Run, nil
 	}})
 	within(t, "queues of tools that nobody offers stay", func() bool {
-		all, err := d.Queues(t.Context())
+		all, err := d.Jobs().Queues(t.Context())
 		return err == nil && len(all) == 0
 	})
 }

@@ -28,7 +28,7 @@ func (d *deployment) call(spec events.ToolSpec, arguments string) *events.ToolRe
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
 	defer cancel()
-	r, err := d.Call(ctx, bus.Call{Tool: spec, Arguments: json.RawMessage(arguments)})
+	r, err := d.Jobs().Call(ctx, bus.Call{Tool: spec, Arguments: json.RawMessage(arguments)})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestCallsThatCanWaitTakeAQuarterOfTheSlots(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	queues, err := d.Queues(ctx)
+	queues, err := d.Jobs().Queues(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

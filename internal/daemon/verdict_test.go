@@ -251,7 +251,7 @@ func duel(ctx context.Context, t *tale, other *bus.Bus, hold *holder) (int, erro
 			v := &events.Verdict{ID: id, Verdict: r, Reason: "no", Calls: []events.CallVerdict{{Call: c.Call, Digest: c.Digest}}}
 			g.Go(func() error {
 				<-ready
-				_, err := both[(n+i)%2].Publish(ctx, t.id, id, v)
+				_, err := both[(n+i)%2].Conversation(t.id).Publish(ctx, id, v)
 				return err
 			})
 		}

@@ -61,7 +61,7 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 	grown := float64(inUse()-before) / float64(n+tries)
 	among := d.fastest(all[n/2 : n/2+tries])
 	t.Logf("%d conversations wait and %d are held; the process grew by %.0f bytes for each, most of it the embedded server's index; answered in %v when few wait, in %v among them", n, held.Load(), grown, alone, among)
-	if waits, err := d.Timers(t.Context()); err != nil || len(waits) != n {
+	if waits, err := d.Timers().List(t.Context()); err != nil || len(waits) != n {
 		t.Errorf("%d conversations have a timer, %d wait: %v", len(waits), n, err)
 	}
 	// The fastest of nine each: what is left is noise.
@@ -121,13 +121,13 @@ func (d *deployment) letOneWait(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	settings, question := newID(d.t), newID(d.t)
-	if _, err := d.Publish(ctx, id, settings, &events.Settings{ID: settings, Policy: askAboutEverything()}); err != nil {
+	if _, err := d.Conversation(id).Publish(ctx, settings, &events.Settings{ID: settings, Policy: askAboutEverything()}); err != nil {
 		return err
 	}
-	if _, err := d.Publish(ctx, id, question, &events.UserMessage{ID: question, Text: "go"}); err != nil {
+	if _, err := d.Conversation(id).Publish(ctx, question, &events.UserMessage{ID: question, Text: "go"}); err != nil {
 		return err
 	}
-	for m, err := range d.Attach(ctx, id, bus.From{}) {
+	for m, err := range d.Conversation(id).Attach(ctx, bus.From{}) {
 		if err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func paused(m bus.Message) bool {
 // until the decision stood.
 func (d *deployment) answerTimes(id string) time.Duration {
 	d.t.Helper()
-	c, err := d.Describe(d.t.Context(), id)
+	c, err := d.Conversation(id).Describe(d.t.Context())
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -65,27 +65,27 @@ func healthy(t *testing.T) *patient {
 	t.Cleanup(b.Close)
 	_, js := b.Raw()
 	p := &patient{T: t, b: b, js: js, one: id(), x: &doctor.Examination{Bus: b, Where: "here", Tolerance: doctor.DefaultTolerance()}}
-	_, err = b.TakeLease(t.Context(), 0, "owner")
+	_, err = b.Shard(0).TakeLease(t.Context(), "owner")
 	p.must(err)
-	p.must(b.Announce(t.Context(), []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/demo"},
+	p.must(b.Presence().Announce(t.Context(), []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/demo"},
 		{Kind: "tool", Name: "clock", Worker: "w", Tool: spec(events.EffectPure)}}))
 	return p
 }
 
 // say publishes an input that nobody answers.
 func (p *patient) say(e events.Event) {
-	_, err := p.b.Publish(p.Context(), p.one, id(), e)
+	_, err := p.b.Conversation(p.one).Publish(p.Context(), id(), e)
 	p.must(err)
 }
 
 func (p *patient) job(tool string) {
 	q, err := topology.ToolQueue(tool)
 	p.must(err)
-	p.must(p.b.EnsureQueue(p.Context(), q))
+	p.must(p.b.Jobs().EnsureQueue(p.Context(), q))
 	call := id()
 	subject, err := topology.ToolJob(tool, call)
 	p.must(err)
-	p.must(p.b.PublishJob(p.Context(), p.one, subject, call, &events.ToolJob{Call: call, Tool: tool, Arguments: json.RawMessage("{}")}))
+	p.must(p.b.Jobs().Publish(p.Context(), p.one, subject, call, &events.ToolJob{Call: call, Tool: tool, Arguments: json.RawMessage("{}")}))
 }
 
 // change changes the configuration of a stream.
@@ -110,7 +110,7 @@ type illness struct {
 func illnesses() map[string]illness {
 	return map[string]illness{
 		"nothing":                  {func(*patient) {}, "", "", false},
-		"no orchestrator":          {func(p *patient) { p.must(p.b.BreakLeases(p.Context())) }, "orchestrator", "parley up --only orchestrator", false},
+		"no orchestrator":          {func(p *patient) { p.must(p.b.Deployment().BreakLeases(p.Context())) }, "orchestrator", "parley up --only orchestrator", false},
 		"a stream is gone":         {func(p *patient) { p.must(p.js.DeleteStream(p.Context(), topology.StreamDead)) }, "streams", "DEAD is missing", true},
 		"a bucket is gone":         {func(p *patient) { p.must(p.js.DeleteStream(p.Context(), "KV_"+topology.BucketCheckpoints)) }, "streams", "KV_PARLEY_CHECKPOINTS is missing", true},
 		"the object store is gone": {func(p *patient) { p.must(p.js.DeleteStream(p.Context(), "OBJ_"+topology.BucketObjects)) }, "streams", "OBJ_PARLEY_OBJECTS is missing", true},
@@ -130,7 +130,7 @@ func illnesses() map[string]illness {
 		"the clocks differ":       {func(p *patient) { p.x.Tolerance.ClockSkew = -1 }, "clock", "NTP", false},
 		"no model": {func(p *patient) {
 			p.must(p.js.DeleteStream(p.Context(), "KV_"+topology.BucketPresence))
-			_, err := p.b.Repair(p.Context())
+			_, err := p.b.Deployment().Repair(p.Context())
 			p.must(err)
 		}, "workers", "parley up --only llm-worker", false},
 		"jobs of a tool that nobody serves": {func(p *patient) { p.job("gone") }, "queues", `"gone" wait and no worker serves it`, false},
@@ -154,7 +154,7 @@ func illnesses() map[string]illness {
 			d := &events.Decision{Owner: "owner", State: events.State{Phase: events.PhaseGenerating, Turn: id(), Generation: id(), StartedMS: time.Now().Add(-time.Hour).UnixMilli()}}
 			frame, err := events.AppendFrame(nil, d)
 			p.must(err)
-			_, err = p.b.Append(p.Context(), topology.At(1, p.one, events.ChannelTurn), 0, frame)
+			_, err = p.b.Lane(topology.At(1, p.one, events.ChannelTurn)).Append(p.Context(), 0, frame)
 			p.must(err)
 		}, "stuck", "its turn has been open for 1h0m", false},
 		"a timer that nobody handles": {func(p *patient) {
@@ -162,7 +162,7 @@ func illnesses() map[string]illness {
 			_, err := p.js.Publish(p.Context(), topology.Due(1, p.one), nil)
 			p.must(err)
 		}, "stuck", "was not handled", false},
-		"a checkpoint past the end": {func(p *patient) { p.must(p.b.SetCheckpoint(p.Context(), 0, 1000)) }, "history", "checkpoint of shard 0", true},
+		"a checkpoint past the end": {func(p *patient) { p.must(p.b.Shard(0).SetCheckpoint(p.Context(), 1000)) }, "history", "checkpoint of shard 0", true},
 		"HISTORY behind": {func(p *patient) {
 			p.x.Tolerance.HistoryLag, p.x.Tolerance.Overdue = 0, time.Hour
 			p.change(topology.StreamHistory, func(c *jetstream.StreamConfig) { c.Sources = nil })

@@ -14,7 +14,7 @@ import (
 
 // orchestrator checks that every shard has an owner.
 func (x *Examination) orchestrator(ctx context.Context) (says, fixed string, err error) {
-	owners, err := x.Bus.Owners(ctx)
+	owners, err := x.Bus.Deployment().Owners(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -36,7 +36,7 @@ func (x *Examination) orchestrator(ctx context.Context) (says, fixed string, err
 
 // workers checks that an llm-worker serves models.
 func (x *Examination) workers(ctx context.Context) (says, fixed string, err error) {
-	offers, err := x.Bus.Offers(ctx)
+	offers, err := x.Bus.Presence().Offers(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -52,11 +52,11 @@ func (x *Examination) workers(ctx context.Context) (says, fixed string, err erro
 
 // queues checks that no job waits for a missing worker.
 func (x *Examination) queues(ctx context.Context) (says, fixed string, err error) {
-	queues, err := x.Bus.Queues(ctx)
+	queues, err := x.Bus.Jobs().Queues(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	offers, err := x.Bus.Offers(ctx)
+	offers, err := x.Bus.Presence().Offers(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -82,7 +82,7 @@ func (x *Examination) queues(ctx context.Context) (says, fixed string, err error
 // tools checks that tools of one name are the same tool, and that the tools
 // named by rules and conversations are served.
 func (x *Examination) tools(ctx context.Context) (says, fixed string, err error) {
-	offers, err := x.Bus.Offers(ctx)
+	offers, err := x.Bus.Presence().Offers(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -111,7 +111,7 @@ func (x *Examination) tools(ctx context.Context) (says, fixed string, err error)
 			}
 		}
 	}
-	wanted, err := x.Bus.ToolsWanted(ctx)
+	wanted, err := x.Bus.Deployment().ToolsWanted(ctx)
 	if err != nil && !bus.Denied(err) {
 		return "", "", err
 	}
@@ -129,7 +129,7 @@ func (x *Examination) tools(ctx context.Context) (says, fixed string, err error)
 
 // timers counts the waiting conversations.
 func (x *Examination) timers(ctx context.Context) (says, fixed string, err error) {
-	waiting, err := x.Bus.Timers(ctx)
+	waiting, err := x.Bus.Timers().List(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -138,7 +138,7 @@ func (x *Examination) timers(ctx context.Context) (says, fixed string, err error
 
 // stuck finds conversations without progress.
 func (x *Examination) stuck(ctx context.Context) (says, fixed string, err error) {
-	stuck, err := x.Bus.Stuck(ctx, x.Tolerance.Overdue, longestTurn)
+	stuck, err := x.Bus.Deployment().Stuck(ctx, x.Tolerance.Overdue, longestTurn)
 	if err != nil {
 		return "", "", err
 	}

@@ -13,7 +13,7 @@ import (
 // streams checks that every stream, bucket and queue exists and has the
 // settings that Parley needs.
 func (x *Examination) streams(ctx context.Context) (says, fixed string, err error) {
-	states, err := x.Bus.States(ctx)
+	states, err := x.Bus.Deployment().States(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -32,7 +32,7 @@ func (x *Examination) streams(ctx context.Context) (says, fixed string, err erro
 	if !x.Fix {
 		return "", "", fmt.Errorf("%s: an orchestrator or `parley up` corrects it within seconds, or use `parley doctor --fix`", strings.Join(bad, ", "))
 	}
-	done, err := x.Bus.Repair(ctx)
+	done, err := x.Bus.Deployment().Repair(ctx)
 	if err != nil {
 		return "", strings.Join(done, "; "), err
 	}
@@ -41,7 +41,7 @@ func (x *Examination) streams(ctx context.Context) (says, fixed string, err erro
 
 // writes tests that messages are stored.
 func (x *Examination) writes(ctx context.Context) (says, fixed string, err error) {
-	if err := x.Bus.TestWrites(ctx); err != nil {
+	if err := x.Bus.Deployment().TestWrites(ctx); err != nil {
 		return "", "", err
 	}
 	return "messages are stored", "", nil
@@ -57,7 +57,7 @@ func (x *Examination) disk(ctx context.Context) (says, fixed string, err error) 
 			says = fmt.Sprintf("%d MB are free on the disk of %s", free>>20, x.Dir)
 		}
 	}
-	used, most, err := x.Bus.Space(ctx)
+	used, most, err := x.Bus.Deployment().Space(ctx)
 	switch {
 	case bus.Denied(err) && says != "":
 		return says, "", nil
@@ -73,7 +73,7 @@ func (x *Examination) disk(ctx context.Context) (says, fixed string, err error) 
 
 // clock compares this machine's clock with the server's.
 func (x *Examination) clock(ctx context.Context) (says, fixed string, err error) {
-	skew, err := x.Bus.ClockSkew(ctx)
+	skew, err := x.Bus.Deployment().ClockSkew(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -85,7 +85,7 @@ func (x *Examination) clock(ctx context.Context) (says, fixed string, err error)
 
 // replicas checks that replicated streams have a leader and current replicas.
 func (x *Examination) replicas(ctx context.Context) (says, fixed string, err error) {
-	states, err := x.Bus.States(ctx)
+	states, err := x.Bus.Deployment().States(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -109,7 +109,7 @@ func (x *Examination) replicas(ctx context.Context) (says, fixed string, err err
 
 // history checks that HISTORY has the same facts as CONV.
 func (x *Examination) history(ctx context.Context) (says, fixed string, err error) {
-	behind, err := x.Bus.HistoryBehind(ctx)
+	behind, err := x.Bus.Deployment().HistoryBehind(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -120,7 +120,7 @@ func (x *Examination) history(ctx context.Context) (says, fixed string, err erro
 		} else if s.Fact > s.Copied && time.Since(s.FactAt) > x.Tolerance.HistoryLag {
 			bad = append(bad, fmt.Sprintf("HISTORY is behind CONV_%d: it has facts up to %d of %d", s.Shard, s.Copied, s.Fact))
 		}
-		reset, err := x.Bus.StaleCheckpoint(ctx, s.Shard, s.End, x.Fix)
+		reset, err := x.Bus.Shard(s.Shard).StaleCheckpoint(ctx, s.End, x.Fix)
 		if err != nil {
 			return "", "", err
 		}
@@ -134,7 +134,7 @@ func (x *Examination) history(ctx context.Context) (says, fixed string, err erro
 	if len(bad) > 0 {
 		return "", fixed, errors.New(strings.Join(bad, "; ") + ": if this lasts, restart the server that holds HISTORY; conversations continue from what both have")
 	}
-	last, _, err := x.Bus.Conversations(ctx, 0, 1)
+	last, _, err := x.Bus.Deployment().Conversations(ctx, 0, 1)
 	switch {
 	case err != nil:
 		return "", fixed, err

@@ -33,7 +33,7 @@ func (h *Host) Embed(ctx context.Context, port int) (*Session, error) {
 	cfg := parley.Config(bus.Config{Name: h.Connection, Log: h.Log}.InProcess(server.InProcess()))
 	s, err := h.roleSession(ctx, cfg)
 	if err == nil {
-		if err = s.bus.BreakLeases(ctx); err != nil {
+		if err = s.bus.Deployment().BreakLeases(ctx); err != nil {
 			s.Client.Close()
 			s.bus.Close()
 		}

@@ -60,7 +60,7 @@ func (q bench) put(t *testing.T, n int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := q.PublishJob(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: q.tool}); err != nil {
+		if err := q.Jobs().Publish(t.Context(), id(), subject, call, &events.ToolJob{Call: call, Tool: q.tool}); err != nil {
 			t.Fatal(err)
 		}
 		calls = append(calls, call)
@@ -344,7 +344,7 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 	want := strings.Repeat("large ", 400_000) // by reference
 	for range 3 {
 		job := &events.ToolJob{Call: call, Tool: q.tool, Arguments: fmt.Appendf(nil, `{"text":%q}`, want)}
-		if err := q.PublishJob(t.Context(), conversation, subject, call, job); err != nil {
+		if err := q.Jobs().Publish(t.Context(), conversation, subject, call, job); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -364,7 +364,7 @@ func TestQueueThatWasRemovedIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	q := queue(t, b, 5*time.Second, 20)
-	if err := b.EnsureQueue(t.Context(), q.queue); err != nil {
+	if err := b.Jobs().EnsureQueue(t.Context(), q.queue); err != nil {
 		t.Fatal(err)
 	}
 	took := make(chan struct{}, 9)

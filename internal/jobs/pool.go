@@ -94,7 +94,7 @@ func (w *WorkerPool) Run(ctx context.Context) error {
 // handler reads a job and runs it. One that can never be read is rejected.
 func (w *WorkerPool) handler(queue topology.Queue, handle Handler) message.NoPublishHandlerFunc {
 	return func(m *message.Message) error {
-		event, err := w.Bus.ReadJob(m.Context(), m.Payload)
+		event, err := w.Bus.Jobs().Read(m.Context(), m.Payload)
 		switch {
 		case errors.Is(err, bus.ErrUnavailable):
 			return err

@@ -91,5 +91,5 @@ func (p *Publisher) deadLetter(_ string, m *message.Message) error {
 		return err
 	}
 	reason := oneLine(m.Metadata.Get(middleware.ReasonForPoisonedKey))
-	return p.bus.DeadLetter(context.WithoutCancel(m.Context()), queue.Subject(m.UUID), m.Payload, reason, "")
+	return p.bus.Jobs().DeadLetter(context.WithoutCancel(m.Context()), queue.Subject(m.UUID), m.Payload, reason, "")
 }

@@ -55,7 +55,7 @@ func endJob(ctx context.Context, b *bus.Bus, m *message.Message, reason string) 
 		return endLane(ctx, b, lane, &events.ToolStarted{Call: id, Attempt: attempt.String()},
 			&events.ToolResult{Call: id, Attempt: attempt.String(), Status: events.StatusFailed, Content: why})
 	}
-	d, _, err := b.LastDecision(ctx, conversation, 0)
+	d, _, err := b.Conversation(conversation).LastDecision(ctx, 0)
 	if err != nil || d == nil || d.State.Generation != id {
 		return err // another generation runs: it must not lose its lane
 	}
@@ -68,7 +68,7 @@ func endJob(ctx context.Context, b *bus.Bus, m *message.Message, reason string) 
 // endLane appends the end of something to its lane, unless the lane has it or
 // another writer has taken the lane.
 func endLane(ctx context.Context, b *bus.Bus, lane topology.Address, es ...events.Event) error {
-	last, err := b.LastOf(ctx, lane)
+	last, err := b.Lane(lane).Last(ctx)
 	if err != nil || slices.ContainsFunc(last.Lines, func(l events.Line) bool { _, ok := l.Event.(*events.ToolResult); return ok }) {
 		return err
 	}
@@ -76,7 +76,7 @@ func endLane(ctx context.Context, b *bus.Bus, lane topology.Address, es ...event
 	if err != nil {
 		return err
 	}
-	if _, err = b.Append(ctx, lane, last.Sequence, frame); errors.Is(err, bus.ErrFenced) {
+	if _, err = b.Lane(lane).Append(ctx, last.Sequence, frame); errors.Is(err, bus.ErrFenced) {
 		return nil
 	}
 	return err

@@ -20,7 +20,7 @@ func asksFor(t *testing.T, b *bus.Bus, conversation string, state events.State) 
 	t.Helper()
 	frame, err := events.AppendFrame(nil, &events.Decision{Events: []events.Line{}, State: state})
 	if err == nil {
-		_, err = b.Append(t.Context(), topology.At(b.Shards(), conversation, events.ChannelTurn), 0, frame)
+		_, err = b.Lane(topology.At(b.Shards(), conversation, events.ChannelTurn)).Append(t.Context(), 0, frame)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 		lane := gen(b, conversation)
 		q, err := topology.LLMQueue("later/model")
 		if err == nil {
-			err = b.EnsureQueue(t.Context(), q)
+			err = b.Jobs().EnsureQueue(t.Context(), q)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -60,7 +60,7 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 		bench{Bus: b, queue: q}.work(t, 1, 0, rejects)
 		var last bus.Last
 		until(t, func() bool {
-			last, err = b.LastOf(t.Context(), lane)
+			last, err = b.Lane(lane).Last(t.Context())
 			return err != nil || last.Sequence > 0
 		}, "nothing is on the lane")
 		if err != nil || len(last.Lines) != 2 {
@@ -80,13 +80,13 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.PublishJob(t.Context(), conversation, subject, call, &events.ToolJob{Call: call}); err != nil {
+		if err := b.Jobs().Publish(t.Context(), conversation, subject, call, &events.ToolJob{Call: call}); err != nil {
 			t.Fatal(err)
 		}
 		q.work(t, 1, 0, rejects)
 		q.settled(t)
 		q.letter(t, subject)
-		last, err := b.LastOf(t.Context(), lane)
+		last, err := b.Lane(lane).Last(t.Context())
 		if err != nil || len(last.Lines) != 2 {
 			t.Fatalf("the lane ends with %+v, %v", last, err)
 		}

@@ -144,7 +144,7 @@ func (s *subscription) run(ctx context.Context) {
 func (s *subscription) take(ctx context.Context, running *sync.WaitGroup) error {
 	cons, err := s.consumer(ctx)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		if err := s.bus.RemakeQueue(ctx, s.queue); err != nil {
+		if err := s.bus.Jobs().RemakeQueue(ctx, s.queue); err != nil {
 			return err
 		}
 		cons, err = s.consumer(ctx)

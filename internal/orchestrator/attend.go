@@ -193,7 +193,7 @@ func (s *shard) fetch(ctx context.Context, m *bus.Message) error {
 		return err
 	}
 	defer s.o.claims.Release(n)
-	return s.o.Bus.Fetch(ctx, m)
+	return s.o.Bus.Objects().Fetch(ctx, m)
 }
 
 // decide decides once and stores the Decision. It reports whether there was
@@ -215,7 +215,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	if err != nil {
 		return false, &faultError{err}
 	}
-	seq, err := s.o.Bus.Append(ctx, addressOf(s, c.id), c.state.TurnLane, frame)
+	seq, err := s.o.Bus.Lane(addressOf(s, c.id)).Append(ctx, c.state.TurnLane, frame)
 	if err != nil {
 		return false, err
 	}

@@ -77,7 +77,7 @@ func hookCall(c *conversation, h events.PendingHook, now time.Time) *events.Hook
 func (s *shard) callHook(ctx context.Context, h events.PendingHook, call *events.HookCall) *events.HookAnswered {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(call.TimeoutMS)*time.Millisecond)
 	defer cancel()
-	ask := s.o.Bus.AskHook
+	ask := s.o.Bus.Hooks().Call
 	for _, own := range s.o.Hooks {
 		if own.Name == h.Name && own.When == h.When && own.Ask != nil {
 			ask = own.Ask

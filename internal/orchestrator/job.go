@@ -35,7 +35,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	if err != nil {
 		return err
 	}
-	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
+	if err := s.o.Bus.Jobs().EnsureQueue(ctx, queue); err != nil {
 		return err
 	}
 	settings := c.state.Transcript.Settings
@@ -55,7 +55,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	if err != nil {
 		return err
 	}
-	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Generation, job)
+	return s.o.Bus.Jobs().Publish(ctx, c.id, subject, e.Generation, job)
 }
 
 // remaining returns the milliseconds until a time by the clock of decisions:
@@ -83,7 +83,7 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 	if err != nil {
 		return err
 	}
-	if err := s.o.Bus.EnsureQueue(ctx, queue); err != nil {
+	if err := s.o.Bus.Jobs().EnsureQueue(ctx, queue); err != nil {
 		return err
 	}
 	shards := s.o.Bus.Shards()
@@ -102,5 +102,5 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 	if err != nil {
 		return err
 	}
-	return s.o.Bus.PublishJob(ctx, c.id, subject, e.Call, job)
+	return s.o.Bus.Jobs().Publish(ctx, c.id, subject, e.Call, job)
 }

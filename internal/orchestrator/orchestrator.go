@@ -61,7 +61,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		o.Held = new(atomic.Int64)
 	}
 	o.Limits = Env{Settings: events.Settings{Limits: o.Limits}, Limits: DefaultLimits()}.limits()
-	roster := o.Bus.NewRoster()
+	roster := o.Bus.Presence().NewRoster()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return o.retryForever(ctx, "the roster cannot be read, retrying", func() error { return roster.Run(ctx) })
@@ -123,7 +123,7 @@ func (o *Orchestrator) own(ctx context.Context, n int, offers *offerings) error 
 
 // ownOnce owns a shard until its lease is lost or something fails.
 func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) error {
-	lease, err := o.Bus.TakeLease(ctx, n, o.Name)
+	lease, err := o.Bus.Shard(n).TakeLease(ctx, o.Name)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (s *shard) purgeUntilDone(ctx context.Context, id string, keep uint64) *eve
 		return nil
 	}
 	for wait := minPurgeBackoff; ; wait = min(2*wait, maxPurgeBackoff) {
-		receipt, err := s.o.Bus.PurgeConversation(ctx, id, keep)
+		receipt, err := s.o.Bus.Conversation(id).Purge(ctx, keep)
 		if err == nil {
 			return receipt
 		}

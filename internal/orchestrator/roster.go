@@ -163,7 +163,7 @@ func (o *offerings) run(ctx context.Context) error {
 }
 
 func (o *offerings) load(ctx context.Context) error {
-	known, err := o.bus.KnownTools(ctx)
+	known, err := o.bus.Presence().KnownTools(ctx)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (o *offerings) save(ctx context.Context, now time.Time) error {
 	put, dropped := o.unsaved(now)
 	o.mu.Unlock()
 	for name, spec := range put {
-		if err := o.bus.KeepTool(ctx, spec, now); err != nil {
+		if err := o.bus.Presence().KeepTool(ctx, spec, now); err != nil {
 			return err
 		}
 		o.mu.Lock()
@@ -198,7 +198,7 @@ func (o *offerings) save(ctx context.Context, now time.Time) error {
 		o.mu.Unlock()
 	}
 	for _, name := range dropped {
-		if err := o.bus.DropTool(ctx, name); err != nil {
+		if err := o.bus.Presence().DropTool(ctx, name); err != nil {
 			return err
 		}
 		o.mu.Lock()

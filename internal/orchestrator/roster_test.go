@@ -27,7 +27,7 @@ func known(t *testing.T) (*bus.Bus, *offerings) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	roster, ended := b.NewRoster(), make(chan error, 1)
+	roster, ended := b.Presence().NewRoster(), make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	go func() { ended <- roster.Run(ctx) }()
 	t.Cleanup(func() {
@@ -47,7 +47,7 @@ func tools(worker string, names ...string) (all []bus.Offer) {
 	return all
 }
 
-func set(t *testing.T, p *bus.Presence, offers []bus.Offer) {
+func set(t *testing.T, p *bus.Announcement, offers []bus.Offer) {
 	t.Helper()
 	if _, err := p.Set(t.Context(), offers); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestADecisionCopiesNoOffers(t *testing.T) {
 	for i := range 1000 {
 		names = append(names, fmt.Sprintf("tool-%d", i))
 	}
-	set(t, b.NewPresence(), tools("w", names...))
+	set(t, b.Presence().NewAnnouncement(), tools("w", names...))
 	o.offers(t, 1000, 1000)
 	now := time.Now()
 	if n := testing.AllocsPerRun(100, func() { o.env(now) }); n > 0 {
@@ -88,7 +88,7 @@ func TestADecisionCopiesNoOffers(t *testing.T) {
 
 func TestAToolIsKnownUntilItIsWithdrawn(t *testing.T) {
 	b, o := known(t)
-	one, two := b.NewPresence(), b.NewPresence()
+	one, two := b.Presence().NewAnnouncement(), b.Presence().NewAnnouncement()
 	set(t, one, tools("one", "clock", "hammer", "saw"))
 	set(t, two, tools("two", "clock"))
 	o.offers(t, 3, 3)
@@ -119,7 +119,7 @@ func TestAToolIsKnownUntilItIsWithdrawn(t *testing.T) {
 		if err := o.save(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		roster := b.NewRoster() // not the one in which the clock's withdrawal has not expired
+		roster := b.Presence().NewRoster() // not the one in which the clock's withdrawal has not expired
 		after := newOfferings(b, roster)
 		if err := after.load(t.Context()); err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestAToolIsKnownUntilItIsWithdrawn(t *testing.T) {
 
 func TestTheBucketOfToolsIsWrittenWhenSomethingIsNew(t *testing.T) {
 	b, o := known(t)
-	p := b.NewPresence()
+	p := b.Presence().NewAnnouncement()
 	set(t, p, tools("w", "clock"))
 	o.offers(t, 1, 1)
 	now := time.Now()
@@ -150,7 +150,7 @@ func TestTheBucketOfToolsIsWrittenWhenSomethingIsNew(t *testing.T) {
 		if err := o.save(t.Context(), now); err != nil {
 			t.Fatal(err)
 		}
-		all, err := b.KnownTools(t.Context())
+		all, err := b.Presence().KnownTools(t.Context())
 		if err != nil || all["clock"].SeenMS != want {
 			t.Errorf("%s: %+v, %v", what, all, err)
 		}

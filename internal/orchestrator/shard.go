@@ -67,7 +67,7 @@ func newShard(o *Orchestrator, n int, offers *offerings) *shard {
 
 func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	s.fail = fail
-	after, err := s.o.Bus.Restore(ctx, s.n)
+	after, err := s.o.Bus.Shard(s.n).Restore(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	s.work.Go(func() { s.tend(ctx) })
 	s.work.Go(func() { s.sweep(ctx) })
 	s.work.Go(func() { s.strays.run(ctx) })
-	err = s.o.Bus.Follow(ctx, s.n, after,
+	err = s.o.Bus.Shard(s.n).Follow(ctx, after,
 		func(m bus.Message) error { s.take(ctx, m); return nil },
 		func() error { s.caughtUp(ctx); return nil })
 	fail(err)
@@ -179,7 +179,7 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	if err := s.loadState(ctx, c); err != nil || c.failures == 0 {
 		return err
 	}
-	return s.o.Bus.ReadConversation(ctx, c.id, c.since-1, func(m bus.Message) error {
+	return s.o.Bus.Conversation(c.id).Read(ctx, c.since-1, func(m bus.Message) error {
 		c.apply(m)
 		return nil
 	})
@@ -192,7 +192,7 @@ func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	if c.since <= 1 {
 		return nil // the log has nothing before its first message
 	}
-	last, seq, err := s.o.Bus.LastDecision(ctx, c.id, c.since-1)
+	last, seq, err := s.o.Bus.Conversation(c.id).LastDecision(ctx, c.since-1)
 	if err != nil || last == nil {
 		c.state.TurnLane = seq
 		return err // without a Decision the conversation has no state
@@ -205,7 +205,7 @@ func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	if mayHaveResults(last.State) {
 		upTo = c.since - 1
 	}
-	err = s.o.Bus.Facts(ctx, c.id, upTo, func(m bus.Message) error {
+	err = s.o.Bus.Conversation(c.id).Facts(ctx, upTo, func(m bus.Message) error {
 		said.Apply(m.Folded())
 		return nil
 	})
@@ -255,7 +255,7 @@ func (s *shard) tend(ctx context.Context) {
 		if !moved {
 			continue
 		}
-		if err := s.o.Bus.SetCheckpoint(ctx, s.n, to); err != nil {
+		if err := s.o.Bus.Shard(s.n).SetCheckpoint(ctx, to); err != nil {
 			if ctx.Err() == nil {
 				s.o.Log.Warn("the checkpoint cannot be moved, retrying", "shard", s.n, "error", err)
 			}

@@ -101,7 +101,7 @@ func (s *strays) run(ctx context.Context) {
 }
 
 func (s *strays) handle(ctx context.Context, item stray) error {
-	m, found, err := s.o.Bus.At(ctx, s.n, item.seq)
+	m, found, err := s.o.Bus.Shard(s.n).At(ctx, item.seq)
 	if err != nil || !found {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *strays) handle(ctx context.Context, item stray) error {
 		return nil
 	}
 	s.o.Log.Warn("an input was published to another shard than its conversation's, delivering it", "conversation", m.Conversation, "from", s.n, "to", item.to, "sequence", m.Sequence)
-	if err := s.o.Bus.Redirect(ctx, m); err != nil && !bus.Lasting(err) {
+	if err := s.o.Bus.Conversation(m.Conversation).Redirect(ctx, m); err != nil && !bus.Lasting(err) {
 		return err
 	}
 	return nil
@@ -121,7 +121,7 @@ func (s *strays) handle(ctx context.Context, item stray) error {
 // from the in channel is also answered in its conversation.
 func (s *strays) deadLetter(ctx context.Context, m bus.Message) {
 	id := fmt.Sprintf("%s %d", topology.ConvStream(s.n), m.Sequence)
-	if err := s.o.Bus.DeadLetter(ctx, m.Subject, m.Data, m.Bad.Error(), id); err != nil && ctx.Err() == nil {
+	if err := s.o.Bus.Jobs().DeadLetter(ctx, m.Subject, m.Data, m.Bad.Error(), id); err != nil && ctx.Err() == nil {
 		s.o.Log.Warn("a dead letter could not be written; the message stays in the log", "subject", m.Subject, "sequence", m.Sequence, "error", err)
 	}
 }

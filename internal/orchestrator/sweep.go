@@ -33,7 +33,7 @@ func (s *shard) sweep(ctx context.Context) {
 		case <-t.C:
 		}
 		// Another orchestrator may have deleted queues.
-		s.o.Bus.ForgetQueues()
+		s.o.Bus.Jobs().ForgetQueues()
 		if s.n != 0 {
 			continue
 		}
@@ -73,7 +73,7 @@ func (s *shard) dropJobs(ctx context.Context, c *conversation, open []events.Lin
 			}
 		}
 		for _, subject := range subjects {
-			if err := s.o.Bus.DropJob(ctx, subject); err != nil && ctx.Err() == nil {
+			if err := s.o.Bus.Jobs().Drop(ctx, subject); err != nil && ctx.Err() == nil {
 				s.o.Log.Warn("an obsolete job could not be removed from its queue yet", "job", subject, "error", err)
 			}
 		}

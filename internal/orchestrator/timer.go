@@ -19,14 +19,14 @@ func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
 	for lane := c.state.TurnLane; ; {
 		var err error
 		if ms == 0 {
-			err = s.o.Bus.StopTimer(ctx, c.id)
+			err = s.o.Bus.Timers().Stop(ctx, c.id)
 		} else {
-			err = s.o.Bus.SetTimer(ctx, c.id, time.UnixMilli(ms))
+			err = s.o.Bus.Timers().Set(ctx, c.id, time.UnixMilli(ms))
 		}
 		if err != nil {
 			return err
 		}
-		last, at, err := s.o.Bus.LastDecision(ctx, c.id, 0)
+		last, at, err := s.o.Bus.Conversation(c.id).LastDecision(ctx, 0)
 		if err != nil || last == nil || at <= lane {
 			return err
 		}
@@ -37,7 +37,7 @@ func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
 // followDues wakes the conversations whose timers fire. It starts when the log
 // has been read: the cause of a timer precedes it in the log.
 func (s *shard) followDues(ctx context.Context) {
-	err := s.o.Bus.FollowDue(ctx, s.n, func(d bus.Due) error {
+	err := s.o.Bus.Shard(s.n).FollowDue(ctx, func(d bus.Due) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c := s.conversations[d.Conversation]
@@ -56,7 +56,7 @@ func (s *shard) followDues(ctx context.Context) {
 // restoreTimers sets lost timers again, with retries until it has succeeded.
 func (s *shard) restoreTimers(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := s.o.Bus.RestoreTimers(ctx, s.n)
+		err := s.o.Bus.Shard(s.n).RestoreTimers(ctx)
 		if err == nil {
 			return
 		}
@@ -91,7 +91,7 @@ func (s *shard) dropDues(ctx context.Context, c *conversation, dues []bus.Due) e
 		}
 	}
 	for _, d := range dues {
-		if err := s.o.Bus.DropDue(ctx, d); err != nil {
+		if err := s.o.Bus.Timers().DropDue(ctx, d); err != nil {
 			return err
 		}
 	}

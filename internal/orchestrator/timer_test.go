@@ -59,7 +59,7 @@ func TestATimerOfAnOwnerThatStoodStill(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				seq, err := b.Append(t.Context(), addressOf(s, conv.id), after, frame)
+				seq, err := b.Lane(addressOf(s, conv.id)).Append(t.Context(), after, frame)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -72,7 +72,7 @@ func claim(ctx context.Context, b *bus.Bus, own string, h history, sure bool) er
 	if last.released || last.worker == "" || last.worker == own {
 		return nil
 	}
-	wait, err := b.UntilGone(ctx, last.worker, sure)
+	wait, err := b.Presence().UntilGone(ctx, last.worker, sure)
 	if err != nil {
 		return err
 	}

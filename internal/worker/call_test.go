@@ -19,7 +19,7 @@ func TestACallOutsideOfAnyTurnRunsInAConversationThatHadOne(t *testing.T) {
 	x.end <- nil
 	first, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
-	r, err := s.Call(first, bus.Call{Conversation: c.id, Tool: x.Spec(), Arguments: []byte("{}")})
+	r, err := s.Jobs().Call(first, bus.Call{Conversation: c.id, Tool: x.Spec(), Arguments: []byte("{}")})
 	if err != nil || r.Status != events.StatusOK {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -27,7 +27,7 @@ func TestACallOutsideOfAnyTurnRunsInAConversationThatHadOne(t *testing.T) {
 	ctx, stop := context.WithCancelCause(t.Context())
 	got := make(chan error, 1)
 	go func() {
-		r, err := s.Call(ctx, bus.Call{Conversation: c.id, Tool: x.Spec(), Arguments: []byte("{}")})
+		r, err := s.Jobs().Call(ctx, bus.Call{Conversation: c.id, Tool: x.Spec(), Arguments: []byte("{}")})
 		if err == nil && r.Status != events.StatusOK {
 			err = errors.New(string(r.Status))
 		}
@@ -37,7 +37,7 @@ func TestACallOutsideOfAnyTurnRunsInAConversationThatHadOne(t *testing.T) {
 	next(t, x.runs)
 	c.request()
 	id := newID()
-	_, err = s.Publish(t.Context(), c.id, id, &events.Cancel{ID: id, Scope: events.ScopeTurn, Turn: c.turn})
+	_, err = s.Conversation(c.id).Publish(t.Context(), id, &events.Cancel{ID: id, Scope: events.ScopeTurn, Turn: c.turn})
 	s.done(err)
 	select {
 	case err := <-got:
@@ -48,7 +48,7 @@ func TestACallOutsideOfAnyTurnRunsInAConversationThatHadOne(t *testing.T) {
 		t.Error(err)
 	}
 	go func() {
-		_, err := s.Call(ctx, bus.Call{Conversation: c.id, Tool: x.Spec(), Arguments: []byte("{}")})
+		_, err := s.Jobs().Call(ctx, bus.Call{Conversation: c.id, Tool: x.Spec(), Arguments: []byte("{}")})
 		got <- err
 	}()
 	call := next(t, x.runs)

@@ -109,7 +109,7 @@ func (w *LLM) handle(ctx context.Context, j jobs.Job) error {
 	// generation, or its release, is still written.
 	writing, written := outlive(ctx, releaseTimeout)
 	defer written()
-	g.lane = w.Bus.OpenLane(writing, a, at)
+	g.lane = w.Bus.Lane(a).Open(writing, at)
 	err = g.run(watched)
 	if _, closeErr := g.lane.Close(); closeErr != nil {
 		err = closeErr
@@ -133,7 +133,7 @@ func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has 
 	if err != nil {
 		return 0, err
 	}
-	last, err := w.Bus.LastOf(ctx, a)
+	last, err := w.Bus.Lane(a).Last(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -150,7 +150,7 @@ func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has 
 		if err := wanted(ctx, w.Bus, a, g.job.Decision, has); err != nil {
 			return 0, err
 		}
-		at, err := w.Bus.Append(ctx, a, last.Sequence, frame)
+		at, err := w.Bus.Lane(a).Append(ctx, last.Sequence, frame)
 		if err == nil {
 			if _, err := w.attempts(ctx, a, g.job, read, last.Sequence); errors.Is(err, errStale) {
 				return 0, err
@@ -167,7 +167,7 @@ func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has 
 		if err := startBackoff(ctx, tries); err != nil {
 			return 0, err
 		}
-		if last, err = w.Bus.LastOf(ctx, a); err != nil {
+		if last, err = w.Bus.Lane(a).Last(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -179,7 +179,7 @@ func (w *LLM) attempts(ctx context.Context, a topology.Address, job *events.Gene
 	if upTo <= after {
 		return nil, nil
 	}
-	err = w.Bus.ReadShard(ctx, a.Shard, after, a.Subject(topology.Conv), func(m bus.Message) error {
+	err = w.Bus.Shard(a.Shard).Read(ctx, after, a.Subject(topology.Conv), func(m bus.Message) error {
 		for _, l := range m.Lines {
 			switch e := l.Event.(type) {
 			case *events.GenerationEnded:
@@ -203,7 +203,7 @@ func (w *LLM) attempts(ctx context.Context, a topology.Address, job *events.Gene
 type generation struct {
 	w       *LLM
 	job     *events.GenerationJob
-	lane    *bus.Lane
+	lane    *bus.LaneWriter
 	attempt string
 	index   int
 	calls   map[int]string // our ids of the calls, by block

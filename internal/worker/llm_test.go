@@ -47,7 +47,7 @@ func (s *stage) modelsOf(route, name string, m *model) (*bus.Bus, func()) {
 	s.t.Helper()
 	b := s.connect(nil)
 	w := &worker.LLM{Bus: b, Name: name, Log: s.log(), Routes: map[string]worker.Route{route: {Provider: m, Model: "m"}}}
-	stay := s.run(func(ctx context.Context) error { return b.StayPresent(ctx, w.Offers("")) })
+	stay := s.run(func(ctx context.Context) error { return b.Presence().Stay(ctx, w.Offers("")) })
 	stop := s.run(w.Run)
 	return b, func() { stop(); stay() }
 }
@@ -67,7 +67,7 @@ func (c *chat) lane(ch events.Channel) topology.Address { return topology.At(c.S
 // request decides on a generation; publish puts its job in the queue.
 func (c *chat) request() *events.GenerationJob {
 	c.t.Helper()
-	last, err := c.LastOf(c.t.Context(), c.lane(events.ChannelGen))
+	last, err := c.Lane(c.lane(events.ChannelGen)).Last(c.t.Context())
 	c.done(err)
 	job := &events.GenerationJob{Conversation: c.id, Subject: c.lane(events.ChannelGen).Subject(topology.Conv), LaneSequence: last.Sequence,
 		Turn: c.turn, Generation: newID(), Step: 1, Route: "test/m", Messages: []events.Message{}}
@@ -81,7 +81,7 @@ func (s *stage) publish(job *events.GenerationJob) (subject string) {
 	s.queue(topology.LLMQueue(job.Route))
 	subject, err := topology.GenerationJob(job.Route, job.Generation)
 	s.done(err)
-	s.done(s.PublishJob(s.t.Context(), job.Conversation, subject, job.Generation, job))
+	s.done(s.Jobs().Publish(s.t.Context(), job.Conversation, subject, job.Generation, job))
 	return subject
 }
 
@@ -119,7 +119,7 @@ func (c *chat) started(job *events.GenerationJob) {
 	lane := c.lane(events.ChannelGen)
 	c.eventually(soon, func() bool {
 		found := false
-		c.done(c.ReadShard(c.t.Context(), lane.Shard, job.LaneSequence, job.Subject, func(m bus.Message) error {
+		c.done(c.Shard(lane.Shard).Read(c.t.Context(), job.LaneSequence, job.Subject, func(m bus.Message) error {
 			for _, l := range m.Lines {
 				if e, ok := l.Event.(*events.GenerationStarted); ok && e.Generation == job.Generation {
 					found = true
@@ -135,7 +135,7 @@ func (c *chat) started(job *events.GenerationJob) {
 // until it is fenced.
 func (c *chat) babble(ctx context.Context) {
 	lane := c.lane(events.ChannelGen)
-	last, err := c.LastOf(ctx, lane)
+	last, err := c.Lane(lane).Last(ctx)
 	if err != nil {
 		return
 	}
@@ -150,7 +150,7 @@ func (c *chat) babble(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if last.Sequence, err = c.Append(ctx, lane, last.Sequence, frame); err != nil {
+		if last.Sequence, err = c.Lane(lane).Append(ctx, last.Sequence, frame); err != nil {
 			return
 		}
 	}

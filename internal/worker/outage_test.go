@@ -163,7 +163,7 @@ func TestAJobOfALiveWorkerIsLeftToIt(t *testing.T) {
 	s.tools("second", y)
 	// The same call once more, as an owner of the shard publishes it on recovery
 	// when the window for doubles is over.
-	s.done(s.PublishJob(t.Context(), c.job.Conversation, c.subject, newID(), c.job))
+	s.done(s.Jobs().Publish(t.Context(), c.job.Conversation, c.subject, newID(), c.job))
 	<-time.After(presence + ackWait)
 	x.end <- nil
 	c.gone(c.subject, 2*soon)

@@ -33,7 +33,7 @@ func (r *run) append(ctx context.Context, e events.Event) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	position, err := r.w.Bus.Append(ctx, r.lane, r.position, frame)
+	position, err := r.w.Bus.Lane(r.lane).Append(ctx, r.position, frame)
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +71,7 @@ func (r *run) prompt(ctx context.Context, q tool.Question) (tool.Answer, error) 
 		}
 		return nil
 	}
-	stop, err := r.w.Bus.Listen(r.job.Conversation, func(m bus.Message) { _ = take(m) })
+	stop, err := r.w.Bus.Conversation(r.job.Conversation).Listen(func(m bus.Message) { _ = take(m) })
 	if err != nil {
 		return tool.Answer{}, err
 	}
@@ -91,7 +91,7 @@ func (r *run) prompt(ctx context.Context, q tool.Question) (tool.Answer, error) 
 		case a := <-answers:
 			return tool.Answer{Declined: a.Declined, Content: a.Content}, nil
 		case <-reread.C:
-			if err := r.w.Bus.ReadShard(ctx, turn.Shard, at, turn.Subject(topology.Conv), take); err != nil {
+			if err := r.w.Bus.Shard(turn.Shard).Read(ctx, at, turn.Subject(topology.Conv), take); err != nil {
 				r.w.Log.Debug("the answer to a question could not be looked for", "call", r.job.Call, "error", err)
 			}
 		}

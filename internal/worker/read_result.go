@@ -57,7 +57,7 @@ func (r resultReader) Run(ctx context.Context, in tool.Input) (tool.Result, erro
 	if !strings.HasPrefix(args.Object, in.Conversation+"/") {
 		return tool.Result{}, tool.Fail("%.200q is no result of this conversation", args.Object)
 	}
-	piece, size, err := r.bus.Piece(ctx, args.Object, args.Offset, min(args.Limit, maxPiece))
+	piece, size, err := r.bus.Objects().Piece(ctx, args.Object, args.Offset, min(args.Limit, maxPiece))
 	if err != nil {
 		return tool.Result{}, tool.Fail("%v", err)
 	}

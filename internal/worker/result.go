@@ -58,7 +58,7 @@ func (w *Tool) check(ctx context.Context, spec events.ToolSpec, job *events.Tool
 // lost, the call would run again.
 func (w *Tool) store(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
 	for {
-		object, err := w.Bus.Put(ctx, conversation, data)
+		object, err := w.Bus.Objects().Put(ctx, conversation, data)
 		if !errors.Is(err, bus.ErrUnavailable) {
 			return object, err
 		}

@@ -23,7 +23,7 @@ import (
 func (w *Tool) Run(ctx context.Context) error {
 	w.defaults()
 	g, ctx := errgroup.WithContext(ctx)
-	s := serving{w: w, g: g, presence: w.Bus.NewPresence(), queues: map[string]queue{}, running: new(jobs.Running)}
+	s := serving{w: w, g: g, presence: w.Bus.Presence().NewAnnouncement(), queues: map[string]queue{}, running: new(jobs.Running)}
 	if n := w.MaxCalls; n > 0 {
 		all, low := jobs.NewSemaphore(n), jobs.NewSemaphore(max(1, n/4))
 		s.normal, s.low = []jobs.Semaphore{all}, []jobs.Semaphore{low, all}
@@ -45,7 +45,7 @@ func (w *Tool) defaults() {
 type serving struct {
 	w        *Tool
 	g        *errgroup.Group
-	presence *bus.Presence
+	presence *bus.Announcement
 	queues   map[string]queue // by tool
 	reported string           // the last problem, logged once
 	// What all tools share; calls of low priority have a quarter at most.

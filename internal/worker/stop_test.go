@@ -14,7 +14,7 @@ import (
 func (s *stage) cancel(conversation string, e events.Cancel) {
 	s.t.Helper()
 	e.ID = newID()
-	_, err := s.Publish(s.t.Context(), conversation, e.ID, &e)
+	_, err := s.Conversation(conversation).Publish(s.t.Context(), e.ID, &e)
 	s.done(err)
 }
 
@@ -70,7 +70,7 @@ func TestACancelOfAnotherTurnEndsNothing(t *testing.T) {
 	next(t, x.runs)
 	s.cancel(c.job.Conversation, events.Cancel{Scope: events.ScopeTurn, Turn: newID()})
 	s.cancel(c.job.Conversation, events.Cancel{Scope: events.ScopeCall, Call: newID()})
-	_, err := s.Publish(t.Context(), c.job.Conversation, newID(), &events.UserMessage{ID: newID(), Text: "go on"})
+	_, err := s.Conversation(c.job.Conversation).Publish(t.Context(), newID(), &events.UserMessage{ID: newID(), Text: "go on"})
 	s.done(err)
 	x.end <- nil
 	if r := await[*events.ToolResult](s, c.lane, soon); r.Status != events.StatusOK {
@@ -159,7 +159,7 @@ func TestAFencedAttemptEndsItself(t *testing.T) {
 	m.end <- struct{}{}
 	for _, q := range []string{c.subject, subject} {
 		s.eventually(soon, func() bool {
-			queues, err := s.Queues(t.Context())
+			queues, err := s.Jobs().Queues(t.Context())
 			s.done(err)
 			for _, info := range queues {
 				if info.Retried > 0 && (info.Kind == "tool") == (q == c.subject) {
@@ -179,7 +179,7 @@ func TestAFencedAttemptEndsItself(t *testing.T) {
 func (s *stage) takeOver(a topology.Address, e events.Event) {
 	s.t.Helper()
 	s.eventually(soon, func() bool { return s.types(a) != "" }, "the lane is empty")
-	last, err := s.LastOf(s.t.Context(), a)
+	last, err := s.Lane(a).Last(s.t.Context())
 	s.done(err)
 	s.write(a, last.Sequence, e)
 }

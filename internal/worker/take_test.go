@@ -142,7 +142,7 @@ func TestARunningJobStaysWithItsWorker(t *testing.T) {
 	next(t, x.runs)
 	next(t, m.calls)
 	<-time.After(2 * ackWait)
-	queues, err := s.Queues(t.Context())
+	queues, err := s.Jobs().Queues(t.Context())
 	s.done(err)
 	for _, q := range queues {
 		if q.Retried > 0 {

@@ -145,12 +145,12 @@ func once(job *events.ToolJob) bool {
 // call was requested, and what cannot be read, does not count. The messages may
 // have expired in CONV while the job waited: HISTORY has them.
 func (w *Tool) position(ctx context.Context, a topology.Address, job *events.ToolJob) (uint64, history, error) {
-	last, err := w.Bus.LastOf(ctx, a)
+	last, err := w.Bus.Lane(a).Last(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
 	var past history
-	err = w.Bus.ReadLane(ctx, a, job.Decision, func(m bus.Message) error {
+	err = w.Bus.Lane(a).Read(ctx, job.Decision, func(m bus.Message) error {
 		for _, l := range m.Lines {
 			if r, ok := l.Event.(*events.ToolResult); ok && past.running(r.Attempt) {
 				return errStale // as the fold has it
@@ -237,7 +237,7 @@ func retryBackoff(after time.Duration, tried int) time.Duration {
 func (w *Tool) deadLetter(ctx context.Context, j jobs.Job, job *events.ToolJob, cause error) {
 	frame, err := events.AppendFrame(nil, job)
 	if err == nil {
-		err = w.Bus.DeadLetter(ctx, j.Subject, frame, cause.Error(), "tries "+job.Call)
+		err = w.Bus.Jobs().DeadLetter(ctx, j.Subject, frame, cause.Error(), "tries "+job.Call)
 	}
 	if err != nil {
 		w.Log.Warn("a dead letter could not be written", "tool", job.Tool, "call", job.Call, "error", err)
@@ -296,7 +296,7 @@ func (w *Tool) output(job *events.ToolJob, attempt string) func(string) {
 		for text = strings.ToValidUTF8(text, "\uFFFD"); text != ""; {
 			piece := bus.Preview(text, outputBytes)
 			text = text[len(piece):]
-			if err := w.Bus.Show(out, &events.ToolOutput{Call: job.Call, Attempt: attempt, Index: index, Text: piece}); err != nil {
+			if err := w.Bus.Lane(out).Show(&events.ToolOutput{Call: job.Call, Attempt: attempt, Index: index, Text: piece}); err != nil {
 				w.Log.Debug("tool output could not be shown", "call", job.Call, "error", err)
 			}
 			index++

@@ -33,7 +33,7 @@ func (s *stage) answered(spec events.ToolSpec, arguments string) *events.ToolRes
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	defer cancel()
-	r, err := s.Call(ctx, bus.Call{Tool: spec, Arguments: json.RawMessage(arguments)})
+	r, err := s.Jobs().Call(ctx, bus.Call{Tool: spec, Arguments: json.RawMessage(arguments)})
 	s.done(err)
 	return r
 }
@@ -112,7 +112,7 @@ func TestDataAndFilesStandBesideTheText(t *testing.T) {
 	if string(r.Structured) != `{"n":1}` || len(r.Attachments) != 1 || r.Attachments[0].MIME != "image/png" {
 		t.Fatalf("%+v", r)
 	}
-	if got, err := s.Get(t.Context(), r.Attachments[0].Object); err != nil || string(got) != "PNG" {
+	if got, err := s.Objects().Get(t.Context(), r.Attachments[0].Object); err != nil || string(got) != "PNG" {
 		t.Errorf("%q %v", got, err)
 	}
 }
@@ -132,7 +132,7 @@ func TestToolsComeAndGoWhileAWorkerRuns(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	offered := func() bool {
-		offers, err := s.Offers(t.Context())
+		offers, err := s.Presence().Offers(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,12 +186,12 @@ func TestAModelReadsOnInAResultThatWasTooLong(t *testing.T) {
 	s.tools("tools", long, worker.NewResultReader(s.Bus))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	first, err := s.Call(ctx, bus.Call{Conversation: conversation, Tool: long.spec, Arguments: json.RawMessage(`{}`)})
+	first, err := s.Jobs().Call(ctx, bus.Call{Conversation: conversation, Tool: long.spec, Arguments: json.RawMessage(`{}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	read := func(conversation string) *events.ToolResult {
-		r, err := s.Call(ctx, bus.Call{Conversation: conversation, Tool: events.ToolSpec{Name: "read_result", Effect: events.EffectPure},
+		r, err := s.Jobs().Call(ctx, bus.Call{Conversation: conversation, Tool: events.ToolSpec{Name: "read_result", Effect: events.EffectPure},
 			Arguments: json.RawMessage(fmt.Sprintf(`{"object":%q,"offset":16384,"limit":10}`, first.Object.Name))})
 		if err != nil {
 			t.Fatal(err)

@@ -62,7 +62,7 @@ func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64
 	if decision == 0 {
 		return nil
 	}
-	d, at, err := b.LastDecision(ctx, a.Conversation, 0)
+	d, at, err := b.Conversation(a.Conversation).LastDecision(ctx, 0)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64
 // with a Cancel that names its call. The caller calls stop.
 func watch(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64, turn, call string, has func(events.State) bool) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop, err := b.Listen(a.Conversation, func(m bus.Message) {
+	stop, err := b.Conversation(a.Conversation).Listen(func(m bus.Message) {
 		for _, l := range m.Lines {
 			switch e := l.Event.(type) {
 			case *events.Cancel:

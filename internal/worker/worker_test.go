@@ -175,7 +175,7 @@ func (s *stage) queue(q topology.Queue, err error) {
 func (c *call) publish() *call {
 	c.t.Helper()
 	c.queue(topology.ToolQueue(c.job.Tool))
-	c.done(c.PublishJob(c.t.Context(), c.job.Conversation, c.subject, c.job.Call, c.job))
+	c.done(c.Jobs().Publish(c.t.Context(), c.job.Conversation, c.subject, c.job.Call, c.job))
 	return c
 }
 
@@ -184,7 +184,7 @@ func (s *stage) write(a topology.Address, after uint64, e events.Event) uint64 {
 	s.t.Helper()
 	frame, err := events.AppendFrame(nil, e)
 	s.done(err)
-	at, err := s.Append(s.t.Context(), a, after, frame)
+	at, err := s.Lane(a).Append(s.t.Context(), after, frame)
 	s.done(err)
 	return at
 }
@@ -192,7 +192,7 @@ func (s *stage) write(a topology.Address, after uint64, e events.Event) uint64 {
 // events gives what a lane holds.
 func (s *stage) events(a topology.Address) (all []events.Event) {
 	s.t.Helper()
-	s.done(s.ReadShard(s.t.Context(), a.Shard, 0, a.Subject(topology.Conv), func(m bus.Message) error {
+	s.done(s.Shard(a.Shard).Read(s.t.Context(), 0, a.Subject(topology.Conv), func(m bus.Message) error {
 		for _, l := range m.Lines {
 			all = append(all, l.Event)
 		}

@@ -32,12 +32,12 @@ func Role(cfg daemon.Config, log *slog.Logger, c *catalog.Catalog, stats *worker
 			w.Routes[name] = worker.Route{Provider: e.Provider, Model: e.Model}
 		}
 		offers := w.Offers(c.Default)
-		if err := b.Announce(ctx, offers); err != nil {
+		if err := b.Presence().Announce(ctx, offers); err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) error {
 			g, ctx := errgroup.WithContext(ctx)
-			g.Go(func() error { return b.StayPresent(ctx, offers) })
+			g.Go(func() error { return b.Presence().Stay(ctx, offers) })
 			g.Go(func() error { return w.Run(ctx) })
 			return g.Wait()
 		}, nil

@@ -31,7 +31,7 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats}
 		ctx, stop := context.WithCancel(ctx)
 		wait := serveMCP(ctx, tools, servers)
-		err := b.Announce(ctx, w.Offers())
+		err := b.Presence().Announce(ctx, w.Offers())
 		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
 			stop()
 			return nil, errors.Join(err, wait())

@@ -70,7 +70,7 @@ func TestJobsAreCounted(t *testing.T) {
 		call := uuid.Must(uuid.NewV7()).String()
 		subject, err := topology.ToolJob(name, call)
 		if err == nil {
-			err = b.PublishJob(t.Context(), call, subject, call, &events.ToolJob{Call: call, Tool: tool})
+			err = b.Jobs().Publish(t.Context(), call, subject, call, &events.ToolJob{Call: call, Tool: tool})
 		}
 		if err != nil {
 			t.Fatal(err)
