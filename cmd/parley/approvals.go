@@ -28,7 +28,7 @@ newly, and what became of what waited.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.approvals(cmd.Context(), follow) },
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what changes")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "keep printing changes")
 	a.outputFlag(cmd)
 	return cmd
 }

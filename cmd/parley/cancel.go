@@ -42,7 +42,7 @@ queued for the next one, and say what was found.`,
 	f.StringVar(&c.call, "call", "", "stop this call only: its id, the beginning or end of it, or the tool's name")
 	f.BoolVar(&c.queue, "queue", false, "drop the messages that wait for the next turn")
 	f.BoolVar(&c.all, "all", false, "stop the turn and drop the queue")
-	f.StringVar(&c.reason, "reason", "", "why; it stands in the log, and the model reads it for a call")
+	f.StringVar(&c.reason, "reason", "", "why; it is stored in the log, and for a call the model reads it")
 	f.StringVar(&c.from, "from", userName(), "who stops it")
 	a.outputFlag(cmd)
 	cmd.MarkFlagsMutuallyExclusive("call", "queue", "all")

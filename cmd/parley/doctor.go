@@ -21,7 +21,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	fix := false
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check what Parley needs, and say what to do about the rest",
+		Short: "Check keys, server, workers and tools, and name the remedy of each failure",
 		Long: `Check what Parley needs: keys, server, streams, space, clock, replicas,
 orchestrator, workers, queues, tools, MCP servers. Each line that fails names the
 remedy. --fix applies the remedies that lose nothing, such as making a missing

@@ -103,7 +103,7 @@ func TestWrongUsageIsSaid(t *testing.T) {
 		"up --replicas cook=2":                       "there is no role \"cook\"",
 		"up --replicas tool-worker=0":                "--replicas tool-worker=0 must be a number from 1 to 100",
 		"up --replicas tool-worker=x":                "--replicas tool-worker=x must be a number from 1 to 100",
-		"up --sync never":                            "--sync \"never\"",
+		"up --sync never":                            "--sync must be \"always\" or left out, not \"never\"",
 		"up --only broker --nats nats://127.0.0.1:1": "NATS_URL names a server",
 		"approve " + id + " a --all":                 "--all and CALL exclude each other",
 		"edit " + id + " a --arguments x":            "--arguments: ",

@@ -43,10 +43,10 @@ told otherwise. "-" reads the text from standard input.
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&c.queue, "queue", false, "it is for the next turn")
-	f.BoolVar(&c.interrupt, "interrupt", false, "stop the turn that runs or waits, and go on with this")
-	f.BoolVar(&c.supersede, "supersede", false, "give up what waits; what runs comes to its end")
-	f.BoolVar(&c.refuse, "refuse", false, "do not take it while a turn runs or waits")
+	f.BoolVar(&c.queue, "queue", false, "queue it for the next turn")
+	f.BoolVar(&c.interrupt, "interrupt", false, "stop the turn that runs or waits, then start on this message")
+	f.BoolVar(&c.supersede, "supersede", false, "drop pending approvals, let running calls finish, then start on this message")
+	f.BoolVar(&c.refuse, "refuse", false, "refuse it while a turn runs or waits")
 	f.BoolVarP(&c.follow, "follow", "f", false, "watch until it is answered, as ask does")
 	f.StringVar(&c.q.from, "from", userName(), "who says it")
 	f.BoolVar(&c.q.reasoning, "reasoning", profile().Interactive, "with --follow: show the model's reasoning")

@@ -29,8 +29,8 @@ type watch struct {
 
 func (w *watch) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&w.from, "from", "", "begin after this cursor, such as 812-3")
-	f.DurationVar(&w.since, "since", 0, "begin with what was stored this long ago, such as 10m")
+	f.StringVar(&w.from, "from", "", "start after this cursor, such as 812-3")
+	f.DurationVar(&w.since, "since", 0, "start with what was stored this long ago, such as 10m")
 	f.BoolVar(&w.json, "json", false, "events as NDJSON, with cursors")
 	f.BoolVar(&w.raw, "raw", false, "messages as they are on the bus")
 	f.BoolVar(&w.reasoning, "reasoning", profile().Interactive, "show the model's reasoning")
@@ -43,7 +43,7 @@ func (a *app) tailCommand() *cobra.Command {
 	w := &watch{app: a}
 	cmd := &cobra.Command{
 		Use:   "tail CONVERSATION",
-		Short: "Watch a conversation: what was, then what comes",
+		Short: "Follow a conversation: its history, then live",
 		Args:  cobra.ExactArgs(1),
 		RunE:  func(cmd *cobra.Command, args []string) error { return w.run(cmd.Context(), args[0], w.noFollow, nil) },
 	}
@@ -56,7 +56,7 @@ func (a *app) replayCommand() *cobra.Command {
 	w := &watch{app: a}
 	cmd := &cobra.Command{
 		Use:   "replay CONVERSATION",
-		Short: "Show a conversation again, as it happened",
+		Short: "Replay a conversation as it happened",
 		Long: `Show a conversation again from the log: in a terminal at its original speed
 with pauses cut to two seconds, elsewhere flat out.`,
 		Args: cobra.ExactArgs(1),

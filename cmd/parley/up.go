@@ -52,7 +52,7 @@ func (a *app) upCommand() *cobra.Command {
 	f.StringSliceVar(&u.only, "only", nil, "run these only: broker, orchestrator, llm-worker, tool-worker")
 	f.StringToStringVar(&u.replicas, "replicas", nil, "workers to run, such as tool-worker=4")
 	f.IntVar(&u.port, "port", naturalPort, "port of the embedded server on 127.0.0.1; 0 picks a free one")
-	f.StringVar(&a.sync, "sync", "", "always: each message is on disk before it counts")
+	f.StringVar(&a.sync, "sync", "", "\"always\" writes each message to disk before it is acknowledged")
 	return cmd
 }
 
@@ -89,7 +89,7 @@ func (u *deployment) check() error {
 		}
 	}
 	if s := u.app.sync; s != "" && s != "always" {
-		return usagef("--sync %q is not always", s)
+		return usagef("--sync must be \"always\" or left out, not %q", s)
 	}
 	return nil
 }
