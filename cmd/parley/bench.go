@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/daemon"
 )
 
-// benchmark is what bench is told.
+// benchmark is the flags of bench.
 type benchmark struct {
 	bench.Options
 	short  bool

@@ -14,7 +14,7 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// stopping is what cancel is told.
+// stopping is the flags of cancel.
 type stopping struct {
 	app          *app
 	call, reason string

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -172,13 +171,4 @@ func (c *deleting) one(ctx context.Context, s *host.Session, id string) (*parley
 		return nil, &parley.Error{Code: parley.CodeNoServer, Err: late}
 	}
 	return receipt, err
-}
-
-// completeConversations completes several conversation ids.
-func (a *app) completeConversations(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	all, directive := a.completeConversation(cmd, nil, word)
-	return slices.DeleteFunc(all, func(line string) bool {
-		id, _, _ := strings.Cut(line, "\t")
-		return slices.Contains(args, id)
-	}), directive
 }

@@ -89,27 +89,3 @@ func printJSON(v any) error {
 	enc.SetEscapeHTML(false)
 	return outputError(enc.Encode(v))
 }
-
-// completeConversation completes conversation ids in the shell, with what they
-// begin with.
-func (a *app) completeConversation(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	s, err := a.client(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	defer func() { _ = s.Close() }() // nothing can be said while completing
-	page, _, err := s.List(ctx, 0, 30)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for _, c := range page {
-		out = append(out, c.ID+"\t"+c.First)
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-}

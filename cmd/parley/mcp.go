@@ -20,7 +20,7 @@ import (
 	"github.com/parleybus/parley/internal/mcp"
 )
 
-// mcpServer is what "mcp" is told.
+// mcpServer is the flags of mcp.
 type mcpServer struct {
 	app         *app
 	address     string

@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// sending is what send is told.
+// sending is the flags of send.
 type sending struct {
 	app                                 *app
 	queue, interrupt, supersede, refuse bool

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -197,32 +196,4 @@ func printText(text string) error {
 	}
 	_, err := os.Stdout.WriteString(text)
 	return outputError(err)
-}
-
-// completeTool completes names of tools in the shell, with what they do.
-func (a *app) completeTool(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	h, err := a.host()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	s, err := h.Join(ctx)
-	if s == nil || err != nil {
-		return nil, cobra.ShellCompDirectiveError // what could be served here takes too long to start
-	}
-	defer func() { _ = s.Close() }() // nothing can be said while completing
-	offers, err := s.Offers(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for _, t := range parley.ToolsIn(offers) {
-		about, _, _ := strings.Cut(t.Description, "\n")
-		out = append(out, t.Name+"\t"+about)
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// toolCall is what "tools call" is told.
+// toolCall is the flags of tools call.
 type toolCall struct {
 	app     *app
 	timeout time.Duration

@@ -20,7 +20,7 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// deployment is what up is told.
+// deployment is the flags of up.
 type deployment struct {
 	app      *app
 	only     []string

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -133,35 +131,4 @@ func printRevoked(a *parley.InputAnswered, grants []parley.Grant) error {
 		}
 	}
 	return nil
-}
-
-// completeCall completes a conversation that waits, and then the calls that wait
-// in it.
-func (a *app) completeCall(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	s, err := a.client(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	defer func() { _ = s.Close() }() // nothing can be said while completing
-	var all []parley.Waiting
-	if len(args) == 0 {
-		all, err = s.Waiting(ctx)
-	} else {
-		all, err = s.Conversation(args[0]).Waiting(ctx)
-	}
-	if err != nil && len(all) == 0 {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for i, w := range all {
-		line := awaitedLine(w.Awaited)
-		if len(args) > 0 {
-			out = append(out, w.Call+"\t"+line)
-		} else if i == 0 || all[i-1].Conversation != w.Conversation {
-			out = append(out, w.Conversation+"\t"+line)
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
