@@ -111,7 +111,7 @@ var tables = map[string]string{
 // large lists the packages of more than mostFiles files, tests aside, and why.
 var large = map[string]string{
 	".":                     "the whole client under one import path, one file for a type or a question",
-	"cmd/parley":            "one file for a command or two; the public client is to hold what they share",
+	"cmd/parley":            "one file for a command or two, and what they print",
 	"internal/bus":          "one connection with one receiver for lanes, jobs, timers, presence and objects; each is to get a handle of its own",
 	"internal/events":       "the whole vocabulary is one package: a file for the events of a channel, and the codec",
 	"internal/mcp":          "client, server and transports of one protocol, three files of them for processes by platform",
