@@ -7,12 +7,12 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// answered tells a person what became of what they sent, unless it is what they
-// expect, and what else changed by it.
+// answered shows the answer to a person's input if it was not accepted as
+// expected, and the other effects of the input.
 func (r *Renderer) answered(e *events.InputAnswered) {
 	if len(e.Calls) == 0 && e.Supersedes == "" {
 		if text := unexpected(e.Answer); text != "" {
-			// A reason says it better, and what to do.
+			// The reason is more precise and says what to do.
 			r.remark(dim, cmp.Or(r.p.line(e.Reason), r.p.line(text)))
 		}
 	}
@@ -45,8 +45,8 @@ func (r *Renderer) answered(e *events.InputAnswered) {
 	}
 }
 
-// unexpected says what an answer means to a person; nothing when the input was
-// taken.
+// unexpected returns the text for an answer that did not accept the input; ""
+// for one that did.
 func unexpected(a events.Answer) string {
 	switch a {
 	case events.AnswerAccepted:
@@ -77,7 +77,7 @@ func unexpected(a events.Answer) string {
 	return "the input is " + string(a)
 }
 
-// hooksRequested says who is asked about a turn.
+// hooksRequested shows which hooks are called for a turn.
 func (r *Renderer) hooksRequested(e *events.HooksRequested) {
 	if !r.o.Verbose {
 		return
@@ -95,8 +95,8 @@ func (r *Renderer) hooksRequested(e *events.HooksRequested) {
 	r.note(dim, r.m.dash+" "+text)
 }
 
-// hookAnswered tells what a hook changed; that one had nothing to say is for
-// those who want everything.
+// hookAnswered shows what a hook changed. A hook without a change is shown only
+// if everything is.
 func (r *Renderer) hookAnswered(e *events.HookAnswered) {
 	name := cmp.Or(r.p.line(e.Hook), "?")
 	switch {
@@ -113,5 +113,4 @@ func (r *Renderer) hookAnswered(e *events.HookAnswered) {
 	}
 }
 
-// ordinal numbers a reminder.
 func ordinal(n int) string { return fmt.Sprintf("reminder %d", n) }

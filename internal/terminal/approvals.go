@@ -10,20 +10,22 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// approvalColumns is the least width of a list of approvals with one line each:
-// two ids and enough of the rest. Ids are there to be copied.
+// approvalColumns is the minimum width for a list of approvals with one line
+// each: two whole ids, which are there to be copied, and enough of the other
+// columns.
 const approvalColumns = 130
 
-// ApprovalRow is one awaited thing of a conversation.
+// ApprovalRow is something in a conversation that waits for a person or an app.
 type ApprovalRow struct {
 	Conversation string
-	Since        time.Time // since when it waits; zero when it is not known
+	Since        time.Time // start of the wait; zero if unknown
 	Awaited      events.Awaited
 }
 
-// Approvals lists what waits, as it stands at now. Where the columns of a
-// [Table] leave no room for whole ids, a thing takes two lines: its ids, and the
-// rest. Elsewhere than in a terminal times are in RFC 3339.
+// Approvals lists pending approvals; now is the time to which ages and
+// deadlines refer. If the columns of a [Table] leave no room for whole ids, a
+// row takes two lines: the ids, and the rest. Outside a terminal times are in
+// RFC 3339.
 func Approvals(w io.Writer, p Profile, now time.Time, rows []ApprovalRow) error {
 	if p.Width > 0 && p.Width < approvalColumns {
 		return p.stacked(w, now, rows)
@@ -32,7 +34,7 @@ func Approvals(w io.Writer, p Profile, now time.Time, rows []ApprovalRow) error 
 	for i, row := range rows {
 		a := &row.Awaited
 		cells[i] = p.lines([]string{row.Conversation, a.Call, string(a.For), toolOf(a), "", p.age(row.Since, now), p.deadline(a, now)})
-		cells[i][4] = p.argumentsOf(a) // a line already, in which every space counts
+		cells[i][4] = p.argumentsOf(a) // already one line; its spaces are significant
 	}
 	return p.table(w, []string{"CONVERSATION", "CALL", "WAITS FOR", "TOOL", "ARGUMENTS", "AGE", "DEADLINE"}, cells)
 }
@@ -64,8 +66,9 @@ func (p Profile) stacked(w io.Writer, now time.Time, rows []ApprovalRow) error {
 	return nil
 }
 
-// Awaited names one awaited thing in a harmless line: the tool and the arguments
-// it would run with, the question of a tool in quotes, or the limit.
+// Awaited describes something that waits on one line without control
+// characters: the tool and its arguments, a tool's elicitation in quotes, or
+// the limit.
 func (p Profile) Awaited(a *events.Awaited) string {
 	if a.For == events.WaitLimit {
 		return "may it go on past " + p.line(toolOf(a)) + "?"
@@ -73,7 +76,7 @@ func (p Profile) Awaited(a *events.Awaited) string {
 	return strings.TrimSuffix(p.line(toolOf(a))+" "+p.argumentsOf(a), " ")
 }
 
-// toolOf names the tool, or the limit of a question.
+// toolOf returns the tool's name, or the limit that was reached.
 func toolOf(a *events.Awaited) string {
 	if a.For == events.WaitLimit {
 		return cmp.Or(a.Reason, "?")
@@ -81,13 +84,14 @@ func toolOf(a *events.Awaited) string {
 	return cmp.Or(a.Tool, "?")
 }
 
-// messageCells bounds what a list shows of a tool's question.
+// messageCells bounds the message of an elicitation in a list, in columns.
 const messageCells = 200
 
-// argumentsOf is what a call would run with, or what a tool asks, in quotes.
+// argumentsOf returns the arguments of a call, or the message of an elicitation
+// in quotes.
 func (p Profile) argumentsOf(a *events.Awaited) string {
 	if a.For == events.WaitAnswer {
-		if message := p.cut(p.line(askedBy(a).message), messageCells); message != "" {
+		if message := p.cut(p.line(elicitationOf(a).message), messageCells); message != "" {
 			return quoted(message)
 		}
 		return ""
@@ -98,7 +102,8 @@ func (p Profile) argumentsOf(a *events.Awaited) string {
 	return p.exact(a.Arguments)
 }
 
-// age is how long something waits, or since when for programs.
+// age returns how long something has waited, or for programs the time at which
+// it started to wait.
 func (p Profile) age(since, now time.Time) string {
 	switch {
 	case since.IsZero():
@@ -109,7 +114,7 @@ func (p Profile) age(since, now time.Time) string {
 	return roughly(now.Sub(since))
 }
 
-// deadline is when something happens by itself.
+// deadline returns when the wait ends without an answer.
 func (p Profile) deadline(a *events.Awaited, now time.Time) string {
 	ms, what := a.DeadlineMS, "expires "
 	switch {

@@ -7,9 +7,9 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// arguments writes a call's arguments as one short line: the value alone when
+// arguments formats a call's arguments as one short line: the value alone if
 // there is one and it is a scalar, otherwise name=value pairs in the model's
-// order. What is not a JSON object is shown as it is.
+// order. Anything but a JSON object is shown unchanged.
 func (p Profile) arguments(raw string) string {
 	fields, ok := members(events.Arguments(raw))
 	switch {
@@ -23,7 +23,7 @@ func (p Profile) arguments(raw string) string {
 	var b strings.Builder
 	for i, f := range fields {
 		if b.Len() > lineBytes {
-			break // no line is that long
+			break // longer than any line
 		}
 		if i > 0 {
 			b.WriteByte(' ')

@@ -2,29 +2,30 @@ package terminal
 
 import "strings"
 
-// blocks cuts Markdown into whole blocks while it streams: nothing that follows
-// changes how a block reads, so that each can be rendered once. The blocks
-// together are the text, byte by byte. Block structure is that of CommonMark
-// 0.31, but that HTML ends at an empty line.
+// blocks splits Markdown into whole blocks while it streams, so that each can
+// be rendered once: later text does not change an earlier block. The
+// concatenated blocks are the text, byte by byte. The block structure is that
+// of CommonMark 0.31, except that HTML ends at an empty line.
 type blocks struct {
 	block strings.Builder // whole lines of the block that may continue
-	line  strings.Builder // the line that is coming
+	line  strings.Builder // the incomplete last line
 	kind  blockKind
 	blank bool   // the last line is empty
-	fence string // of the code that is open; empty when none is
+	fence string // of an open code block; else empty
 }
 
-// blockKind is what the first line of a block makes it.
+// blockKind is the kind of a block, from its first line.
 type blockKind int
 
 const (
-	blockNone     blockKind = iota // there are only empty lines yet
-	blockPlain                     // an empty line ends it
-	blockList                      // it may continue behind an empty line
-	blockIndented                  // code by its indentation; the same
+	blockNone     blockKind = iota // only empty lines so far
+	blockPlain                     // ends at an empty line
+	blockList                      // may continue after an empty line
+	blockIndented                  // indented code; may continue after an empty line
 )
 
-// add takes the next piece of the text and returns the blocks that it completes.
+// add takes the next piece of the text and returns the blocks that it
+// completes.
 func (b *blocks) add(piece string) (whole []string) {
 	for part := range strings.Lines(piece) {
 		b.line.WriteString(part)
@@ -35,7 +36,7 @@ func (b *blocks) add(piece string) (whole []string) {
 	return whole
 }
 
-// endLine takes the line that has come as a whole.
+// endLine handles a complete line.
 func (b *blocks) endLine() (whole []string) {
 	text := b.line.String()
 	b.line.Reset()
@@ -60,7 +61,7 @@ func (b *blocks) endLine() (whole []string) {
 	return whole
 }
 
-// begins reports whether a line begins another block than the one before it.
+// begins reports whether a line starts a new block.
 func (b *blocks) begins(l blockLine) bool {
 	switch {
 	case l.empty:
@@ -80,14 +81,14 @@ func (b *blocks) take() string {
 	return text
 }
 
-// blockLine is what a line can be outside of code.
+// blockLine holds the properties of a line outside code.
 type blockLine struct {
 	text       string
 	empty      bool
 	indented   bool
 	heading    bool
 	item       int  // bytes of a list item's marker
-	interrupts bool // an item that ends a paragraph: a bullet, or number 1
+	interrupts bool // the item can interrupt a paragraph: a bullet, or number 1
 }
 
 func readLine(text string) blockLine {
@@ -123,8 +124,8 @@ func (l blockLine) kind() blockKind {
 	return blockPlain
 }
 
-// inside is the line as a fence may begin it: inside an item without its marker
-// and its indentation.
+// inside returns the line without the marker and indentation of the list item
+// that it is in.
 func (l blockLine) inside(block blockKind) string {
 	if block == blockList || l.item > 0 {
 		return strings.TrimLeft(l.text[l.item:], " \t")
@@ -132,8 +133,8 @@ func (l blockLine) inside(block blockKind) string {
 	return l.text
 }
 
-// fenceAfter returns the fence that is open after a line, as CommonMark 0.31
-// section 4.5 reads it; open is the one before it, and empty is none.
+// fenceAfter returns the open fence after a line; open is the one before the
+// line. Empty means none. See CommonMark 0.31, section 4.5.
 func fenceAfter(open, line string) string {
 	line = strings.TrimRight(line, "\r\n")
 	rest := strings.TrimLeft(line, " ")

@@ -56,7 +56,7 @@ func TestBlocksOfMarkdown(t *testing.T) {
 	}
 }
 
-// FuzzBlocks: the blocks are the text, however it comes.
+// FuzzBlocks: the concatenated blocks are the text, however it is cut in pieces.
 func FuzzBlocks(f *testing.F) {
 	f.Add("# a\n\n- b\n\n  c\n```\nd\n```\n\n    e\n", 3)
 	f.Add("- ```\n  a\n```\nb\r\n\r\n1. c", 1)

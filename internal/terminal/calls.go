@@ -9,26 +9,26 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// nameCells bounds what a tool's name takes of a line.
+// nameCells bounds a tool's name, in columns.
 const nameCells = 40
 
-// call is a tool call as far as it was shown.
+// call is what the renderer knows of a tool call.
 type call struct {
-	label     string // name, with a number from the second of a step on
+	label     string // name, numbered from the second call of a tool in a step
 	arguments strings.Builder
-	asked     bool // its card stands
+	shown     bool // its card was written
 	ended     bool
-	decided   bool   // a Decision gave its result, which counts
-	requested bool   // it was asked for while this view was open
-	started   bool   // and so did a worker start it
-	outside   bool   // its result is to come from outside
+	decided   bool   // its result is from a Decision, which overrides others
+	requested bool   // the renderer saw its ToolCallRequested
+	started   bool   // the renderer saw its ToolStarted
+	outside   bool   // an app gives the result
 	attempt   string // of the tool worker that runs it
 	last      int    // index of the last output
-	printed   bool   // output of the attempt stands
+	printed   bool   // output of the attempt was written
 }
 
-// call returns the call of an id, or a new one. Its name may become known later.
-// Calls of a step that name the same tool are told apart by a number.
+// call returns the call with an id, or a new one. Its name may become known
+// later. Calls of the same tool in a step are numbered.
 func (r *Renderer) call(id, name string) *call {
 	c := r.calls.get(id)
 	if c == nil || id == "" {
@@ -52,36 +52,36 @@ func (r *Renderer) label(name string) string {
 	return name
 }
 
-// asked shows the card of a call whose arguments are whole.
-func (r *Renderer) asked(c *call) {
+// showCall shows the card of a call whose arguments are complete.
+func (r *Renderer) showCall(c *call) {
 	raw := c.arguments.String()
 	c.arguments = strings.Builder{}
-	if c.asked {
+	if c.shown {
 		return
 	}
-	c.asked = true
+	c.shown = true
 	r.running++
 	r.gen.visible = r.gen.visible || !r.o.TextOnly
-	r.card(r.called(c, raw))
+	r.card(r.callCard(c, raw))
 }
 
-// called is the card of a call with these arguments.
-func (r *Renderer) called(c *call, raw string) card {
+// callCard returns the card of a call with these arguments.
+func (r *Renderer) callCard(c *call, raw string) card {
 	return card{
 		mark: r.m.call, label: c.label, between: " ", body: r.p.arguments(raw),
 		text: raw,
-		// A line hides where the lines of a text end, escaped or not.
+		// On one line the line breaks of a text are hard to see.
 		long: len(raw) > lineBytes || strings.Contains(strings.TrimSpace(raw), "\n") || strings.Contains(raw, `\n`),
 	}
 }
 
-// released shows what a person changed about a call that runs now.
+// released shows the arguments that a person edited, when the call runs.
 func (r *Renderer) released(e *events.ToolCallRequested) {
 	c := r.call(e.Call, cmp.Or(e.Tool, "?"))
 	c.requested, c.outside = true, false
 	switch {
 	case len(e.Arguments) > 0:
-		edited := r.called(c, string(e.Arguments))
+		edited := r.callCard(c, string(e.Arguments))
 		edited.lead = "edited by " + r.who(e.By)
 		r.card(edited)
 	case e.By != "" && r.o.Verbose:
@@ -89,20 +89,21 @@ func (r *Renderer) released(e *events.ToolCallRequested) {
 	}
 }
 
-// end is how a call ended.
+// end is the result of a call.
 type end struct {
 	status  events.Status
 	content string
 	object  *events.Object
 	took    time.Duration
-	by      string // who gave the result instead of a tool
+	by      string // the person or app that gave the result instead of a tool
 	files   []events.Attachment
 	decided bool // by a Decision
 }
 
-// result shows what a worker or an app wrote as a call's result, if it counts, as
-// the fold has it: from the attempt that runs, or for a call that waits for it.
-// Of a call that was asked for before this view began, the start may not be known.
+// result shows the result that a worker or an app wrote, if it is valid by the
+// rules of the fold: it must be from the running attempt, or the call must wait
+// for an external result. If the call was requested before this renderer was
+// created, its start may be unknown.
 func (r *Renderer) result(e *events.ToolResult) {
 	c := r.call(e.Call, cmp.Or(e.Tool, "?"))
 	if counts := c.outside || c.started && e.Attempt == c.attempt || !c.started && !c.requested; counts {
@@ -110,8 +111,8 @@ func (r *Renderer) result(e *events.ToolResult) {
 	}
 }
 
-// ended shows the card of a call's end. The first counts, unless a Decision gives
-// another.
+// ended shows the card of a call's result. Only the first result is valid,
+// unless a Decision overrides it.
 func (r *Renderer) ended(id, tool string, e end) {
 	c := r.call(id, cmp.Or(tool, "?"))
 	over := c.ended && e.decided && !c.decided
@@ -154,7 +155,7 @@ func (r *Renderer) ended(id, tool string, e end) {
 	}
 }
 
-// attached says what an attachment is, and by what name it can be fetched.
+// attached describes an attachment and the name by which it can be fetched.
 func attached(p Profile, f events.Attachment) string {
 	if f.Object == nil {
 		return p.line(cmp.Or(f.Name, "?")) + " (its bytes are not stored)"
@@ -166,7 +167,7 @@ func attached(p Profile, f events.Attachment) string {
 	return p.line(cmp.Or(f.Name, f.Object.Name)) + " (" + facts + ")"
 }
 
-// ended says how a call ended, in words where the status is none.
+// ended describes how a call ended; an unknown status in words.
 func ended(s events.Status) string {
 	switch s {
 	case events.StatusTooLarge:
@@ -177,19 +178,19 @@ func ended(s events.Status) string {
 	return string(s)
 }
 
-// card is a call or its end, one line when that is enough.
+// card is a call or its result, on one line if it fits.
 type card struct {
 	mark, label, between string
 	style                style
 	lead, body           string
 	suffix               string
-	// text is what body was made from; long says that it is more than a line.
+	// text is the source of body; long reports whether it is more than a line.
 	text string
 	long bool
 }
 
-// card writes a card: mark and label, then as much as fits of the rest. What
-// does not fit stands below, whole, when everything is asked for.
+// card writes a card: mark and label, then as much of the rest as fits. With
+// Options.Verbose, text that does not fit follows on lines of its own.
 func (r *Renderer) card(c card) {
 	if r.o.TextOnly {
 		return
@@ -206,9 +207,9 @@ func (r *Renderer) card(c card) {
 	}
 }
 
-// fit lays a card out on one line and reports whether nothing had to be cut.
+// fit lays a card out on one line and reports whether nothing was cut.
 func (c card) fit(p Profile) (head, rest string, whole bool) {
-	const least = 8 // columns of body below which it is better to drop the suffix
+	const least = 8 // with fewer columns for the body, the suffix is dropped
 	body := strings.TrimSuffix(c.lead+": "+c.body, ": ")
 	if c.lead == "" {
 		body = c.body
@@ -226,11 +227,11 @@ func (c card) fit(p Profile) (head, rest string, whole bool) {
 	return head, fits + suffix, fits == body
 }
 
-// toolStarted shows nothing unless output of a lost attempt stands.
+// toolStarted shows a restart if output of a lost attempt was written.
 func (r *Renderer) toolStarted(e *events.ToolStarted) {
 	c := r.call(e.Call, e.Tool)
 	if c.attempt == e.Attempt {
-		c.started = true // its output came first
+		c.started = true // its output arrived first
 	}
 	if c.ended || c.attempt == e.Attempt {
 		return
@@ -244,8 +245,8 @@ func (r *Renderer) toolStarted(e *events.ToolStarted) {
 	}
 }
 
-// toolOutput shows a piece of output. It may be the first that is heard of a
-// call, as outputs are not ordered with the call's own lane.
+// toolOutput shows a piece of output. It may be the first event of a call:
+// outputs are not ordered relative to the call's own lane.
 func (r *Renderer) toolOutput(e *events.ToolOutput) {
 	c := r.call(e.Call, "")
 	if c.attempt == "" {

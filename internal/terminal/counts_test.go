@@ -9,14 +9,14 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// logged is a message of a log, as the fold and as a view get it.
+// logged is a message of a log.
 type logged struct {
 	channel events.Channel
 	call    string
 	event   string
 }
 
-// A turn whose call c1 runs, and the two results that a cancel may leave.
+// A turn whose call c1 runs, and the two results that may follow a cancel.
 const (
 	askedTurn  = `{"type":"Decision","events":[{"type":"TurnStarted","turn":"t1","inputs":["u1"],"at_ms":1},{"type":"InputAnswered","input":"u1","answer":"accepted","turn":"t1"},{"type":"GenerationRequested","turn":"t1","generation":"g1","step":1,"route":"p/m","try":1}],"state":{"phase":"generating"}}`
 	askedCall  = `{"type":"Decision","events":[{"type":"AssistantMessage","turn":"t1","generation":"g1","step":1,"finish":"tool_calls","message":{"role":"assistant","parts":[{"kind":"call","call":"c1","name":"f","arguments":"{}"}]}},{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c1","tool":"f","effect":"pure"}],"state":{"phase":"calling"}}`
@@ -26,8 +26,8 @@ const (
 	foreign    = `{"type":"ToolResult","call":"c1","attempt":"v","tool":"f","status":"ok","content":"done by a stranger"}`
 )
 
-// TestEveryReaderAgreesWhichResultCounts: the fold of the whole log, the fold of
-// the facts alone, from which "parley show" prints, and a view that follows.
+// TestEveryReaderAgreesWhichResultCounts compares the fold of the whole log, the
+// fold of the facts alone (for "parley show"), and a renderer that follows.
 func TestEveryReaderAgreesWhichResultCounts(t *testing.T) {
 	in := func(e string) logged { return logged{events.ChannelIn, "", e} }
 	turn := func(e string) logged { return logged{events.ChannelTurn, "", e} }
@@ -46,7 +46,7 @@ func TestEveryReaderAgreesWhichResultCounts(t *testing.T) {
 		{"the cancel, the decision, the result", []logged{cancel, turn(cancelled), call(resultOfIt)}, "stopped by a person"},
 		{"the cancel, the result, the decision", []logged{cancel, call(resultOfIt), turn(cancelled)}, "stopped by a person"},
 		{"the result, the cancel, a decision that did not know the result", []logged{call(resultOfIt), cancel, turn(cancelled)}, "stopped by a person"},
-		{"a result behind a cancel that nobody answered", []logged{cancel, call(resultOfIt)}, "done by the tool"},
+		{"a result behind a cancel without an answer", []logged{cancel, call(resultOfIt)}, "done by the tool"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log := slices.Concat(begin, c.after)
@@ -72,7 +72,7 @@ func decoded(t *testing.T, m logged) events.Line {
 	return line
 }
 
-// resultOf is what the fold has as the result of c1, at the end of a log.
+// resultOf returns the result of c1 in the fold of a log.
 func resultOf(t *testing.T, log []logged) string {
 	t.Helper()
 	c := accumulator.Conversation{Transcript: accumulator.NewTranscript()}
@@ -84,7 +84,7 @@ func resultOf(t *testing.T, log []logged) string {
 	return got.Content
 }
 
-// lastShown is the last line that a view shows of how c1 ended.
+// lastShown returns the last line that a renderer writes about the result of c1.
 func lastShown(t *testing.T, log []logged) string {
 	t.Helper()
 	var b strings.Builder

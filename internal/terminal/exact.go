@@ -10,10 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// exact writes JSON as one line that means what it says and nothing else: what
-// a person decides about must be what they see. Characters that do not show are
-// written as their escapes, escapes of characters that do show as these. What
-// is not JSON is made harmless and shown.
+// exact formats JSON as one line from which its meaning can be read exactly: a
+// person decides about what they see. Invisible characters are written as
+// escapes, escapes of visible characters as the characters. Text that is not
+// JSON is cleaned.
 func (p Profile) exact(raw json.RawMessage) string {
 	cut := len(raw) > lineBytes
 	var buf bytes.Buffer
@@ -31,7 +31,7 @@ func (p Profile) exact(raw json.RawMessage) string {
 	return line
 }
 
-// exactLines is exact over several lines, indented, whole.
+// exactLines is exact on several indented lines.
 func (p Profile) exactLines(raw json.RawMessage) string {
 	var buf bytes.Buffer
 	if err := json.Indent(&buf, raw, "", "  "); err != nil {
@@ -40,8 +40,8 @@ func (p Profile) exactLines(raw json.RawMessage) string {
 	return p.clean(explicit(buf.String()))
 }
 
-// explicit rewrites the characters of valid JSON. The result is valid JSON of
-// the same meaning: outside its strings JSON has nothing but ASCII.
+// explicit rewrites the characters of valid JSON. The result is valid JSON with
+// the same meaning: outside strings JSON is ASCII.
 func explicit(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -50,7 +50,7 @@ func explicit(s string) string {
 			r, size := unescape(s)
 			switch {
 			case size == 0:
-				b.WriteString(s[:2]) // an escape of two characters
+				b.WriteString(s[:2]) // a two-character escape
 				s = s[2:]
 				continue
 			case shows(r) && r != '"' && r != '\\':
@@ -75,8 +75,8 @@ func explicit(s string) string {
 	return b.String()
 }
 
-// unescape reads an escape of the form \uXXXX, or two that make a surrogate
-// pair. size is 0 when s does not begin with one.
+// unescape decodes an escape \uXXXX, or a surrogate pair of two. size is 0 if s
+// does not start with one.
 func unescape(s string) (r rune, size int) {
 	unit := func(s string) (rune, bool) {
 		if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
@@ -100,8 +100,8 @@ func unescape(s string) (r rune, size int) {
 	return first, 6
 }
 
-// shows reports whether a character can be seen: letters, marks, numbers, signs
-// and the plain space, without those that fonts show as nothing.
+// shows reports whether a character is visible: letters, marks, numbers,
+// symbols and the plain space, except those that fonts draw as nothing.
 func shows(r rune) bool {
 	const brailleBlank = '\u2800'
 	return r != utf8.RuneError && r != brailleBlank && unicode.IsPrint(r) &&

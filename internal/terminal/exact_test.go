@@ -13,7 +13,7 @@ func TestArgumentsAreShownExactly(t *testing.T) {
 		{"space between tokens goes", "{ \"a\" : [ 1 , 2 ] }\n", `{"a":[1,2]}`},
 		{"space in a text stays", `{"a":"two  spaces "}`, `{"a":"two  spaces "}`},
 		{"numbers stay as they were written", `{"n":1.50e3,"m":-0}`, `{"n":1.50e3,"m":-0}`},
-		{"a name that stands twice is seen twice", `{"a":1,"a":2}`, `{"a":1,"a":2}`},
+		{"a duplicate name is shown twice", `{"a":1,"a":2}`, `{"a":1,"a":2}`},
 		{"text of any script is shown", `{"a":"漢字 é 👍 שלום"}`, `{"a":"漢字 é 👍 שלום"}`},
 		{"escapes of what shows are undone", `{"\u0063md":"r\u006d -\u0072f \ud83d\udc4d"}`, `{"cmd":"rm -rf 👍"}`},
 		{"escapes that JSON needs stay", `{"a":"\" \\ \/ \u0022 \u005c \n \t"}`, `{"a":"\" \\ \/ \u0022 \u005c \n \t"}`},
@@ -38,7 +38,8 @@ func TestArgumentsAreShownExactly(t *testing.T) {
 	}
 }
 
-// FuzzExplicit: what is shown means what it stands for, and all of it shows.
+// FuzzExplicit: the output has the same meaning as the input, and all of it is
+// visible.
 func FuzzExplicit(f *testing.F) {
 	f.Add([]byte(`{"a\u202e":"\ud83d\udc4d \\u0072 \u0022","b":[1e3,"\ud83d"]}`))
 	f.Add([]byte("{\"\u202e\":\"\u200b\U000e0041\"}"))

@@ -8,41 +8,41 @@ import (
 	"strings"
 )
 
-// kind is what a field of an answer takes.
+// kind is the type of value of a field.
 type kind int
 
 const (
-	kindJSON kind = iota // anything that this does not know better
+	kindJSON kind = iota // any other
 	kindText
 	kindWhole
 	kindNumber
 	kindBool
-	kindOne     // one of its choices
-	kindSeveral // a list of them
+	kindOne     // one of the choices
+	kindSeveral // a list of choices
 )
 
-// fewChoices bounds what is shown of a field's choices beside others.
+// fewChoices bounds the choices listed for a field in a list of fields.
 const fewChoices = 6
 
-// field is one property of the answer that a tool asks for.
+// field is a property of the answer to an elicitation.
 type field struct {
 	name     string
 	kind     kind
 	required bool
 	about    string
 	choices  []choice
-	given    json.RawMessage // what is proposed; nil when nothing is, or nothing that fits
+	given    json.RawMessage // the proposed value; nil if there is none, or it is not valid
 	rules    property
 	raw      json.RawMessage // its schema
 }
 
-// choice is a value that can be chosen.
+// choice is one value of an enumeration.
 type choice struct {
 	value json.RawMessage
 	title string
 }
 
-// property is what is read of a property's JSON Schema.
+// property holds the parts of a property's JSON Schema that are used.
 type property struct {
 	Type        string
 	Title       string
@@ -68,8 +68,8 @@ type titled struct {
 	Title string
 }
 
-// fieldsOf reads the schema of an answer: its fields, required ones first. known
-// says that it asks for them and nothing else.
+// fieldsOf reads the schema of an answer: its fields, required ones first.
+// known reports whether the fields describe the schema completely.
 func fieldsOf(schema json.RawMessage) (fields []field, known bool) {
 	var s struct {
 		Properties json.RawMessage
@@ -91,7 +91,7 @@ func fieldsOf(schema json.RawMessage) (fields []field, known bool) {
 	seen := map[string]bool{}
 	for _, m := range properties {
 		if seen[m.name] {
-			return nil, false // which of both counts is not for us to say
+			return nil, false // a duplicate name is ambiguous
 		}
 		seen[m.name] = true
 		fields = append(fields, newField(m, slices.Contains(s.Required, m.name)))
@@ -117,7 +117,7 @@ func newField(m member, required bool) field {
 	f := field{name: m.name, required: required, raw: m.value}
 	var p property
 	if json.Unmarshal(m.value, &p) != nil {
-		return f // shown as it is, and filled in as JSON
+		return f // shown unchanged, and filled in as JSON
 	}
 	f.rules, f.about = p, cmp.Or(p.Description, p.Title)
 	f.choices = p.choices()
@@ -141,7 +141,7 @@ func newField(m member, required bool) field {
 	return f
 }
 
-// choices are the values that a schema lists.
+// choices returns the values that a schema lists.
 func (p *property) choices() []choice {
 	var all []choice
 	for i, v := range p.Enum {
@@ -163,11 +163,11 @@ func (p *property) choices() []choice {
 	return all
 }
 
-// label is the field's name, in a form that says nothing else.
+// label returns the field's name in an unambiguous form.
 func (f *field) label() string { return literal(json.RawMessage(quoted(f.name))) }
 
-// literal writes a JSON value as exactly as exact does; a text that cannot be
-// mistaken for anything stands without its quotes.
+// literal formats a JSON value like exact, but without the quotes of a string
+// that cannot be taken for another value.
 func literal(raw json.RawMessage) string {
 	shown := Profile{}.exact(raw)
 	var text string
@@ -178,8 +178,8 @@ func literal(raw json.RawMessage) string {
 	return text
 }
 
-// text is the field on one line: its name, what it takes, and what it is about.
-// At most so many of its choices are listed.
+// text describes the field on one line: name, type of value, and title. It
+// lists at most most choices.
 func (f *field) text(p Profile, most int) string {
 	facts := append([]string{f.takes(p, most)}, f.bounds(p)...)
 	if f.required {
@@ -195,7 +195,7 @@ func (f *field) text(p Profile, most int) string {
 	return text
 }
 
-// kindWord names the kind where it is typed.
+// kindWord names the kind in a prompt.
 func (f *field) kindWord() string {
 	if f.kind == kindSeveral {
 		return "some of these, with commas"
@@ -203,7 +203,7 @@ func (f *field) kindWord() string {
 	return f.takes(Profile{}, 0)
 }
 
-// takes says what kind of value the field takes.
+// takes describes the values that the field accepts.
 func (f *field) takes(p Profile, most int) string {
 	what := ""
 	switch f.kind {
@@ -236,7 +236,7 @@ func (f *field) takes(p Profile, most int) string {
 	return what
 }
 
-// whole is all of the field, its choices on lines of their own.
+// whole describes the field in full, with one line per choice.
 func (f *field) whole(p Profile, margin string) []string {
 	const hang = "    "
 	lines := p.behind(margin, hang, f.text(p, 0))

@@ -7,15 +7,16 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// fewFields is how many optional fields are gone through without asking first.
+// fewFields is how many optional fields the prompt goes through without
+// confirmation.
 const fewFields = 3
 
-// fill goes through the fields of what a tool asks for. Enter takes what is
-// proposed, or leaves an optional field out; at one that must be there it leads
-// back to the choices, where all that was filled in can be edited.
+// fill prompts for each field of an elicitation. Enter accepts the proposed
+// value, or omits an optional field; for a required field without a proposal it
+// returns to the menu, where the answer so far can be edited.
 func (q *question) fill() (Choice, bool, error) {
-	fields := q.asked.fields
-	required := q.asked.required()
+	fields := q.elicitation.fields
+	required := q.elicitation.required()
 	var given []member
 	optional := true
 	for i := range fields {
@@ -55,23 +56,23 @@ func (q *question) fill() (Choice, bool, error) {
 	return Choice{Verdict: events.RulingAnswer, Content: string(answer)}, true, nil
 }
 
-// keep makes what was filled in what is edited, with what is proposed for the
-// rest.
+// keep stores the answer so far, with the proposed values of the other fields,
+// as the text to edit.
 func (q *question) keep(given []member, rest []field) {
-	k := asked{fields: rest}
+	k := elicitation{fields: rest}
 	all, _ := members(k.draft())
 	q.draft = q.p.exactLines(object(append(given, all...)))
 }
 
-// sure asks for a yes; anything else is a no.
+// sure prompts for yes or no; anything but yes is no.
 func (q *question) sure(what string) (bool, error) {
-	line, err := q.ask(what + " [y]es, or Enter for no:")
+	line, err := q.readLine(what + " [y]es, or Enter for no:")
 	word := strings.ToLower(strings.TrimSpace(line))
 	return err == nil && (word == "y" || word == "yes"), err
 }
 
-// fillIn asks for one field until something fits. back says that the person
-// leaves a field that must be there, so that there is no answer.
+// fillIn prompts for one field until the value is valid. back reports that the
+// person skipped a required field, so that there is no answer.
 func (q *question) fillIn(f *field, i int) (value []byte, back bool, err error) {
 	for _, line := range f.whole(q.p, "  "+q.m.bar+" ") {
 		q.sheet.note(plain, line)
@@ -83,9 +84,9 @@ func (q *question) fillIn(f *field, i int) (value []byte, back bool, err error) 
 	case f.required:
 		enter = "required"
 	}
-	what := fmt.Sprintf("%d of %d, %s (%s):", i+1, len(q.asked.fields), f.kindWord(), enter)
+	what := fmt.Sprintf("%d of %d, %s (%s):", i+1, len(q.elicitation.fields), f.kindWord(), enter)
 	for {
-		line, err := q.ask(what)
+		line, err := q.readLine(what)
 		switch {
 		case err != nil:
 			return nil, false, err

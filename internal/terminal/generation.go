@@ -7,25 +7,25 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// generation is the attempt whose text is being shown.
+// generation is the attempt whose text is shown.
 type generation struct {
 	attempt string
 	last    int             // index of the attempt's last event
-	lost    map[string]bool // attempts that do not exist any more
-	id      string          // empty when the viewer came in the middle of it
+	lost    map[string]bool // attempts that were superseded
+	id      string          // empty if the renderer did not see its start
 	turn    string
 	step    int
-	seen    bool // an event of it came
-	visible bool // something of it stands on the screen
+	seen    bool // an event of it arrived
+	visible bool // text of it was written
 	block   int  // of the reasoning being shown
 	open    map[int]*call
-	failure *events.Error // of the last one, until the next starts
+	failure *events.Error // of the last attempt, until the next starts
 }
 
-// admit reports whether an event of the gen channel exists and is new: it must
-// be of the attempt that started last, and beyond what came of it. A viewer
-// that came in the middle takes the first attempt it sees. Events without an
-// attempt come straight from a provider and are always new.
+// admit reports whether an event of the gen channel is valid and new: it must
+// be of the attempt that started last, with a higher index than the events
+// seen. A renderer that did not see a start accepts the first attempt it sees.
+// Events without an attempt come directly from a provider and are always new.
 func (g *generation) admit(e events.Stamped) bool {
 	attempt, index := e.Position()
 	_, start := e.(*events.GenerationStarted)
@@ -61,15 +61,15 @@ func (r *Renderer) generation(e events.Stamped) {
 	case *events.ToolCallEnd:
 		if c := g.open[e.Block]; c != nil {
 			delete(g.open, e.Block)
-			r.asked(c)
+			r.showCall(c)
 		}
 	case *events.GenerationEnded:
 		r.generationEnded(e)
 	}
 }
 
-// started begins an attempt. When it is another try at a step of which
-// something was shown, that is said before anything new is.
+// started handles the start of an attempt. If text of an earlier attempt at the
+// step was written, it first writes that this text is void.
 func (r *Renderer) started(e *events.GenerationStarted) {
 	g := &r.gen
 	if g.visible && (g.turn == "" || g.turn == e.Turn && g.step == e.Step) {
@@ -80,7 +80,7 @@ func (r *Renderer) started(e *events.GenerationStarted) {
 		clear(r.names)
 	}
 	if r.out.section == sectionText {
-		r.out.blank() // the texts of two steps do not run together
+		r.out.blank() // separates the texts of two steps
 	}
 	g.id, g.turn, g.step = e.Generation, e.Turn, e.Step
 	g.visible, g.failure = false, nil
@@ -94,7 +94,7 @@ func (r *Renderer) started(e *events.GenerationStarted) {
 	}
 }
 
-// startAgain says that what was shown of the attempt does not exist.
+// startAgain writes that the text of the attempt is void.
 func (r *Renderer) startAgain(why string) {
 	r.out.note(dim, r.p.wrap(r.m.dash+" "+why+" "+r.m.dash))
 	r.gen.visible = false
@@ -120,19 +120,19 @@ func (r *Renderer) reasoning(block int, piece string) {
 	}
 	g := &r.gen
 	if r.out.section == sectionReasoning && block != g.block {
-		r.out.blank() // summaries come as several blocks, each a paragraph
+		r.out.blank() // each block of a reasoning summary is a paragraph
 	}
 	g.block = block
 	r.out.say(sectionReasoning, dim, piece)
 	g.visible = true
 }
 
-// generationEnded tells what an answer lacks. An error is told when it is known
-// what follows: another try, or the end of the turn.
+// generationEnded shows why an answer is incomplete. An error is shown later,
+// when it is known whether the step is retried or the turn ends.
 func (r *Renderer) generationEnded(e *events.GenerationEnded) {
 	r.gen.failure = e.Error
 	switch {
-	case e.Error != nil && e.Attempt == "": // nobody decides what follows
+	case e.Error != nil && e.Attempt == "": // no orchestrator decides about a retry
 		r.note(red, r.m.fail+" "+r.p.line(e.Error.Error()))
 	case e.Error != nil:
 	case e.Finish == events.FinishLength:
@@ -142,8 +142,8 @@ func (r *Renderer) generationEnded(e *events.GenerationEnded) {
 	}
 }
 
-// assistant shows of a decided message what did not stream past: all of it where
-// only facts are kept, calls whose beginning was missed otherwise.
+// assistant shows the parts of a decided message that did not stream: all of it
+// if only facts are stored, otherwise calls whose start was missed.
 func (r *Renderer) assistant(e *events.AssistantMessage) {
 	g := &r.gen
 	streamed := g.seen && (g.id == e.Generation || g.id == "")
@@ -155,10 +155,10 @@ func (r *Renderer) assistant(e *events.AssistantMessage) {
 		switch {
 		case p.Kind == events.PartCall:
 			c := r.call(p.Call, cmp.Or(p.Name, "?"))
-			if !c.asked {
+			if !c.shown {
 				c.arguments.Reset()
 				c.arguments.WriteString(p.Arguments)
-				r.asked(c)
+				r.showCall(c)
 			}
 		case streamed:
 		case p.Kind == events.PartReasoning:
@@ -167,7 +167,7 @@ func (r *Renderer) assistant(e *events.AssistantMessage) {
 			r.text(p.Text, p.Kind == events.PartRefusal)
 		}
 	}
-	// What stands is decided: it cannot be superseded any more.
+	// The message is decided: its text cannot be superseded any more.
 	g.id, g.turn, g.step = e.Generation, e.Turn, e.Step
 	g.seen, g.visible = true, false
 }

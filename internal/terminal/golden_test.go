@@ -15,8 +15,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// profiles are the outputs every stream is shown on. Sections of a golden file
-// are named after them.
+// profiles are the outputs on which every stream is shown. The sections of a
+// golden file have their names.
 func profiles() map[string]Profile {
 	return map[string]Profile{
 		"terminal": {Color: true, Width: 60, Interactive: true, Unicode: true},
@@ -86,8 +86,8 @@ func visible(s string) string {
 	return s
 }
 
-// harmless fails when anything but newlines, tabs and our own colours reached
-// the output.
+// harmless fails if the output holds control characters other than newlines, tabs
+// and the renderer's own colours.
 func harmless(t *testing.T, name, shown string) {
 	t.Helper()
 	for _, own := range []style{bold, dim, red, green, yellow, reset} {
@@ -114,7 +114,7 @@ func (a *archive) check(t *testing.T, name, got string, update bool) {
 	}
 }
 
-// golden runs show on every file of a folder; show returns named sections.
+// golden calls show for every file of a folder; show returns named sections.
 func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (names []string, shown map[string]string)) {
 	t.Helper()
 	update := flag.Lookup("update").Value.String() == "true"
@@ -127,7 +127,7 @@ func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (na
 			a := readArchive(t, file)
 			names, shown := show(t, a)
 			if update {
-				a.names = a.names[:1] // what is shown follows from the first section
+				a.names = a.names[:1] // the others are derived from the first
 			} else if len(a.names) != 1+len(names) {
 				t.Errorf("sections %q: there must be the input and %q", a.names, names)
 			}
@@ -142,7 +142,7 @@ func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (na
 }
 
 // entries reads a section "events": per line the milliseconds since the start
-// and the event as it stands in the log.
+// and the event as stored in the log.
 func (a *archive) entries(t *testing.T) []Entry {
 	t.Helper()
 	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)

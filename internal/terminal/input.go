@@ -7,7 +7,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// input shows what a person did.
+// input shows a person's input.
 func (r *Renderer) input(e events.Event) {
 	if v, ok := e.(*events.Verdict); ok && v.ID != "" {
 		r.people[v.ID] = v.From
@@ -32,7 +32,7 @@ func (r *Renderer) input(e events.Event) {
 	}
 }
 
-// verdict writes what a person ruled, and on what.
+// verdict describes a verdict and the calls it applies to.
 func (r *Renderer) verdict(e *events.Verdict) string {
 	var on []string
 	for _, c := range e.Calls {
@@ -54,7 +54,7 @@ func (r *Renderer) verdict(e *events.Verdict) string {
 	return strings.TrimSuffix(text+": "+e.Reason, ": ")
 }
 
-// cancel writes what a person stops.
+// cancel describes what a cancel stops.
 func (r *Renderer) cancel(e *events.Cancel) string {
 	switch e.What() {
 	case events.ScopeTurn:
@@ -72,10 +72,10 @@ func (r *Renderer) cancel(e *events.Cancel) string {
 	return "cancel " + string(e.Scope)
 }
 
-// who is the person behind a verdict.
+// who returns the name of the person who gave a verdict.
 func (r *Renderer) who(verdict string) string { return someone(r.p, r.people[verdict]) }
 
-// someone names a person, or says that it was one.
+// someone returns the name of a person, or "a person" if it is unknown.
 func someone(p Profile, from string) string {
 	return cmp.Or(p.cut(p.line(from), nameCells), "a person")
 }

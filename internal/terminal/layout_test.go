@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// words draws texts as others write them: of any script, wide, hostile, empty.
+// words generates texts of others: of any script, wide, hostile, empty.
 func words() *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.StringMatching(`[a-z0-9-]{0,12}`), rapid.String(),
@@ -81,7 +81,7 @@ func TestFillingLosesNoWord(t *testing.T) {
 	})
 }
 
-func TestACutTextFitsAndBeginsAsItDid(t *testing.T) {
+func TestACutTextFitsAndKeepsItsBeginning(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := Profile{Unicode: rapid.Bool().Draw(rt, "unicode")}
 		text := p.line(strings.Join(rapid.SliceOf(words()).Draw(rt, "words"), " "))

@@ -12,8 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/orchestrator/logtest"
 )
 
-// TestRecordedLogsLookTheSame shows recorded logs and compares with testdata/logs:
-// in a terminal in full, elsewhere by the digest.
+// TestRecordedLogsLookTheSame renders recorded logs and compares the output with
+// testdata/logs: for a terminal in full, for other outputs by digest.
 func TestRecordedLogsLookTheSame(t *testing.T) {
 	files, err := logtest.Files(filepath.Join("..", "orchestrator", "logtest", "testdata"))
 	if err != nil {
@@ -44,13 +44,13 @@ func TestRecordedLogsLookTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got != string(want) {
-				t.Errorf("the log looks otherwise\n--- got\n%s--- want\n%s", got, want)
+				t.Errorf("the log looks different\n--- got\n%s--- want\n%s", got, want)
 			}
 		})
 	}
 }
 
-// drawn is what a log looks like.
+// drawn returns the rendered log.
 func drawn(t *testing.T, l *logtest.Log, p Profile, o Options) string {
 	t.Helper()
 	var out bytes.Buffer

@@ -24,7 +24,7 @@ func markdownTranscript(w io.Writer, p Profile, conversation string, entries []T
 	return nil
 }
 
-// markdown gathers a document of paragraphs with an empty line between them.
+// markdown builds a document of paragraphs separated by an empty line.
 type markdown struct {
 	p   Profile
 	buf bytes.Buffer
@@ -40,7 +40,8 @@ func (m *markdown) paragraph(text string) {
 	}
 }
 
-// said is a text of others as it may be written: untouched in a file.
+// said returns a text of a model, tool or person: cleaned for a terminal,
+// unchanged for a file.
 func (m *markdown) said(text string) string {
 	if m.p.Width > 0 {
 		return m.p.clean(text)
@@ -50,7 +51,7 @@ func (m *markdown) said(text string) string {
 
 func (m *markdown) entry(e TranscriptEntry) {
 	switch e.Message.Role {
-	case events.RoleTool: // results belong to the assistant's section
+	case events.RoleTool: // shown with the assistant's calls
 	case events.RoleUser:
 		m.heading("User", e)
 	case events.RoleAssistant:
@@ -103,13 +104,14 @@ func (m *markdown) part(part events.Part, e *TranscriptEntry) {
 		}
 		m.paragraph(text)
 		if open := openFence(text); open != "" {
-			// An answer cut inside a code block must not swallow what follows.
+			// An answer cut inside a code block must not include the text after it.
 			m.buf.WriteString(open + "\n")
 		}
 	}
 }
 
-// call writes a call as it ran, and what the model wrote where a person edited it.
+// call writes a call with the arguments it ran with, and the model's arguments
+// if a person edited them.
 func (m *markdown) call(part events.Part, h Hand) {
 	arguments := func(raw string) {
 		if !part.Custom {
@@ -129,8 +131,8 @@ func (m *markdown) call(part events.Part, h Hand) {
 	arguments(h.Edited)
 }
 
-// fenced writes a text as a code block whose fence is longer than any run of
-// backticks in it.
+// fenced writes a text as a code block with a fence longer than any run of
+// backticks in the text.
 func (m *markdown) fenced(text string) {
 	fence := strings.Repeat("`", max(3, longestRun(text)+1))
 	language := ""
@@ -143,7 +145,7 @@ func (m *markdown) fenced(text string) {
 	m.paragraph(fence + language + "\n" + text + fence)
 }
 
-// span writes one line of text as inline code.
+// span returns one line of text as inline code.
 func span(text string) string {
 	if text == "" {
 		text = "?"
@@ -168,8 +170,8 @@ func longestRun(text string) int {
 	return longest
 }
 
-// openFence returns the fence of a code block that text leaves open; empty when
-// there is none. Code in a list needs none: it ends with its item.
+// openFence returns the fence of a code block that text leaves open, or "".
+// Code in a list needs none: it ends with its item.
 func openFence(text string) string {
 	var b blocks
 	b.add(strings.TrimSuffix(text, "\n") + "\n")

@@ -1,12 +1,12 @@
-// Package terminal shows events to a person, in a terminal or through a pipe:
-// a conversation as it streams ([Renderer]), a transcript ([Transcript]), a
-// list ([Table], [Approvals]). [Prompt] asks the person about what waits.
+// Package terminal shows events to a person, in a terminal or through a pipe: a
+// conversation as it streams ([Renderer]), a transcript ([Transcript]), a list
+// ([Table], [Approvals]). [Prompt] prompts a person for a decision.
 //
-// What a model, a tool or another person wrote is never obeyed by the terminal:
-// control characters and bidirectional overrides are made visible or taken out
-// before they are written. Nothing here reads a clock; times are those of the
-// log. Nothing moves the cursor, so what was shown stays in the scrollback and
-// can be copied.
+// Text of a model, a tool or another person cannot control the terminal:
+// control characters and bidirectional overrides are made visible or removed
+// before they are written. The package does not read a clock; times are those
+// of the log. It does not move the cursor, so the scrollback holds the whole
+// output and can be copied.
 package terminal
 
 import (
@@ -18,30 +18,31 @@ import (
 	"golang.org/x/term"
 )
 
-// The widths that are assumed, in columns.
+// Widths in columns.
 const (
-	widthMin     = 20  // a terminal that says less is taken to have this
-	widthDefault = 80  // a terminal that does not say
-	widthPipe    = 160 // of a card, where there is no terminal
+	widthMin     = 20  // lower bound for the width of a terminal
+	widthDefault = 80  // if the terminal's width is unknown
+	widthPipe    = 160 // of a card, without a terminal
 )
 
-// Profile is what can be shown on an output.
+// Profile describes the capabilities of an output.
 type Profile struct {
 	// Color allows SGR sequences (bold, dim, colours).
 	Color bool
-	// Width is the number of columns, at least 20; 0 means that the output is
-	// not a terminal.
+	// Width is the number of columns, at least 20; 0 if the output is not a
+	// terminal.
 	Width int
-	// Interactive says that a person sits at a terminal that can move its
+	// Interactive reports whether the output is a terminal that can move its
 	// cursor.
 	Interactive bool
-	// Unicode allows marks outside ASCII. Texts are shown as they are anyway.
+	// Unicode allows marks outside ASCII. It does not affect texts.
 	Unicode bool
 }
 
-// Detect finds out what out can show. NO_COLOR (https://no-color.org) wins over
-// CLICOLOR_FORCE, which wins over CLICOLOR=0, TERM=dumb and an output that is
-// not a terminal. The locale is LC_ALL, LC_CTYPE or LANG, the first that is set.
+// Detect returns the capabilities of out. In order of precedence: NO_COLOR
+// (https://no-color.org), CLICOLOR_FORCE, CLICOLOR=0, TERM=dumb, and whether
+// out is a terminal. The locale is the first of LC_ALL, LC_CTYPE and LANG that
+// is set.
 func Detect(out *os.File, env func(string) string) Profile {
 	fd := out.Fd()
 	tty := isatty.IsTerminal(fd) || isatty.IsCygwinTerminal(fd)
@@ -58,7 +59,7 @@ func profile(tty bool, columns int, env func(string) string) Profile {
 	p := Profile{Unicode: unicodeLocale(env)}
 	if tty {
 		name := env("TERM")
-		// Windows Terminal sets no TERM.
+		// Windows Terminal does not set TERM.
 		p.Interactive = name != "dumb" && (name != "" || env("WT_SESSION") != "")
 		p.Width = terminalWidth(columns, env)
 	}
@@ -93,7 +94,7 @@ func unicodeLocale(env func(string) string) bool {
 	return false
 }
 
-// columns is the width a card may take.
+// columns returns the maximum width of a card.
 func (p Profile) columns() int {
 	if p.Width <= 0 {
 		return widthPipe
@@ -101,7 +102,7 @@ func (p Profile) columns() int {
 	return p.Width
 }
 
-// style is an SGR sequence; the empty one changes nothing.
+// style is an SGR sequence; empty is the default style.
 type style string
 
 const (
@@ -114,8 +115,7 @@ const (
 	reset        = "\x1b[0m"
 )
 
-// paint returns text in a style, ended, so that nothing that follows inherits
-// it.
+// paint returns text in a style, followed by a reset.
 func (p Profile) paint(s style, text string) string {
 	if !p.Color || s == plain || text == "" {
 		return text
@@ -123,10 +123,10 @@ func (p Profile) paint(s style, text string) string {
 	return string(s) + text + reset
 }
 
-// Dim is text for the second glance.
+// Dim returns text in the style for secondary information.
 func (p Profile) Dim(text string) string { return p.paint(dim, text) }
 
-// marks are the signs beside texts.
+// marks are the symbols beside texts.
 type marks struct {
 	call, ok, fail, pause, arrow, dash, dot, bar, ellipsis, bad string
 }

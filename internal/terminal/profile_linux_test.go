@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestATerminalSaysHowWideItIs(t *testing.T) {
+func TestTheWidthOfATerminalIsDetected(t *testing.T) {
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)

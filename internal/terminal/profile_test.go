@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWhatAnOutputCanShow(t *testing.T) {
+func TestCapabilitiesOfAnOutput(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		tty     bool
@@ -25,8 +25,8 @@ func TestWhatAnOutputCanShow(t *testing.T) {
 		{"CLICOLOR_FORCE=0 forces nothing", false, 0, map[string]string{"CLICOLOR_FORCE": "0"}, Profile{}},
 		{"NO_COLOR wins over CLICOLOR_FORCE", true, 80, map[string]string{"TERM": "xterm", "NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, Profile{Width: 80, Interactive: true}},
 		{"CLICOLOR=0 takes the colours", true, 80, map[string]string{"TERM": "xterm", "CLICOLOR": "0"}, Profile{Width: 80, Interactive: true}},
-		{"a width of none is asked from COLUMNS", true, 0, map[string]string{"TERM": "xterm", "COLUMNS": "44"}, Profile{Color: true, Width: 44, Interactive: true}},
-		{"a width nobody knows is 80", true, 0, map[string]string{"TERM": "xterm", "COLUMNS": "wide"}, Profile{Color: true, Width: 80, Interactive: true}},
+		{"COLUMNS gives the width that a terminal does not report", true, 0, map[string]string{"TERM": "xterm", "COLUMNS": "44"}, Profile{Color: true, Width: 44, Interactive: true}},
+		{"an unknown width is 80", true, 0, map[string]string{"TERM": "xterm", "COLUMNS": "wide"}, Profile{Color: true, Width: 80, Interactive: true}},
 		{"a width below 20 is 20", true, 3, map[string]string{"TERM": "xterm"}, Profile{Color: true, Width: 20, Interactive: true}},
 		{"LC_ALL hides LANG", true, 80, map[string]string{"TERM": "xterm", "LC_ALL": "C", "LANG": "en_US.UTF-8"}, Profile{Color: true, Width: 80, Interactive: true}},
 	} {

@@ -11,43 +11,43 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// LineReader returns the next line that a person wrote, without its end. It
-// returns io.EOF when there is none, and may return any error to call a question
-// off, such as that of a context.
+// LineReader returns the next line that a person typed, without its line
+// ending. It returns io.EOF at the end of the input. Any other error aborts the
+// prompt, such as a context's.
 type LineReader func() (string, error)
 
-// Choice is what a person chose for one awaited thing.
+// Choice is a person's decision.
 type Choice struct {
 	Verdict   events.Ruling   // approve, reject, edit, answer or approve_for_conversation
-	Arguments json.RawMessage // edit: what to run with, a compact JSON object
-	Content   string          // answer: the result; for what a tool asks a compact JSON object
-	Reason    string          // reject: why; may be empty
-	Skip      bool            // decided later; nothing else is set
+	Arguments json.RawMessage // edit: the new arguments, a compact JSON object
+	Content   string          // answer: the result; for an elicitation a compact JSON object
+	Reason    string          // reject: may be empty
+	Skip      bool            // no decision yet; nothing else is set
 }
 
-// Prompt asks a person about one awaited thing: it shows on out what would run,
-// and asks on lines from in until one decides. What is shown is what is decided
-// about: characters that do not show are written as escapes, nothing that others
-// wrote begins a line, and that something was left out is said. The end of the
-// input means that it is decided later.
+// Prompt prompts a person for one decision: it shows on out what would run, and
+// reads lines from in until one decides. It shows exactly what is decided
+// about: invisible characters are written as escapes, text of others never
+// starts at the beginning of a line, and omissions are marked. The end of the
+// input returns Choice.Skip.
 //
-// edit opens a text, JSON as it is shown, for the person to change. Its error is
-// shown, and so is why the text cannot be taken; the person is asked again and
-// edits what they had. A text that is empty or means the same as before changes
-// nothing.
+// edit opens a text, JSON as shown, for the person to change. Prompt shows an
+// error of edit, or why the text is not valid, and prompts again with the
+// edited text kept. A text that is empty or has the same meaning as before
+// changes nothing.
 //
-// An error is the writer's, or what in returned other than io.EOF.
+// An error is the writer's, or an error of in other than io.EOF.
 func Prompt(out io.Writer, in LineReader, p Profile, a events.Awaited, edit func(string) (string, error)) (Choice, error) {
 	q := &question{sheet: newSheet(out, p), p: p, m: p.marks(), in: in, a: a, edit: edit}
 	if a.For == events.WaitAnswer {
-		q.asked = askedBy(&a)
-		q.a.Arguments = q.asked.draft() // what is edited here
+		q.elicitation = elicitationOf(&a)
+		q.a.Arguments = q.elicitation.draft() // the text to edit
 	}
 	q.keys = q.answers()
 	q.draft = q.text()
 	q.show()
 	for {
-		line, err := q.ask(q.menu())
+		line, err := q.readLine(q.menu())
 		var c Choice
 		decided := false
 		if err == nil {
@@ -65,7 +65,7 @@ func Prompt(out io.Writer, in LineReader, p Profile, a events.Awaited, edit func
 	}
 }
 
-// take does what a line says and reports whether that decides.
+// take handles a line and reports whether it decides.
 func (q *question) take(line string) (c Choice, decided bool, err error) {
 	letter, known := letter(q.keys, line)
 	switch {
@@ -77,7 +77,7 @@ func (q *question) take(line string) (c Choice, decided bool, err error) {
 	}
 	switch letter {
 	case "y":
-		if q.a.For == events.WaitAnswer && q.asked.schema != nil {
+		if q.a.For == events.WaitAnswer && q.elicitation.schema != nil {
 			return Choice{Verdict: events.RulingAnswer, Content: "{}"}, true, nil
 		}
 		return Choice{Verdict: events.RulingApprove}, true, nil
@@ -86,10 +86,10 @@ func (q *question) take(line string) (c Choice, decided bool, err error) {
 	case "s":
 		return Choice{Skip: true}, true, nil
 	case "n":
-		if q.a.For == events.WaitAnswer { // a tool is told no, and not why
+		if q.a.For == events.WaitAnswer { // a declined elicitation has no reason
 			return Choice{Verdict: events.RulingReject}, true, nil
 		}
-		why, err := q.ask("why? (empty for no reason)")
+		why, err := q.readLine("why? (empty for no reason)")
 		return Choice{Verdict: events.RulingReject, Reason: strings.TrimSpace(why)}, err == nil, err
 	case "e":
 		return q.edited()
@@ -100,7 +100,7 @@ func (q *question) take(line string) (c Choice, decided bool, err error) {
 		return q.answer()
 	case "v":
 		if q.a.For == events.WaitAnswer {
-			q.asks(0)
+			q.showElicitation(0)
 		} else {
 			q.arguments(0)
 		}
@@ -110,7 +110,7 @@ func (q *question) take(line string) (c Choice, decided bool, err error) {
 	return Choice{}, false, nil
 }
 
-// edited lets the person change the arguments, or what a tool is told.
+// edited opens the arguments, or the answer to an elicitation, in the editor.
 func (q *question) edited() (Choice, bool, error) {
 	what, are := "the arguments", "were"
 	if q.a.For == events.WaitAnswer {
@@ -126,7 +126,7 @@ func (q *question) edited() (Choice, bool, error) {
 		return Choice{}, false, nil
 	}
 	if q.a.For == events.WaitAnswer && strings.TrimSpace(text) == strings.TrimSpace(q.draft) {
-		q.say(dim, "nothing was changed: nothing was decided") // whoever leaves an editor means no
+		q.say(dim, "nothing was changed: nothing was decided") // leaving the editor means no
 		return Choice{}, false, nil
 	}
 	if problem := q.wrong(text); problem != "" {
@@ -149,7 +149,7 @@ func (q *question) edited() (Choice, bool, error) {
 	return Choice{Verdict: events.RulingEdit, Arguments: compact.Bytes()}, true, nil
 }
 
-// wrong says why an edited text cannot be taken; "" when it can.
+// wrong returns why an edited text is not valid; "" if it is.
 func (q *question) wrong(text string) string {
 	err := events.CheckArguments(text)
 	switch {
@@ -158,7 +158,7 @@ func (q *question) wrong(text string) string {
 	case err != nil:
 		return where(text, err) + q.p.line(err.Error())
 	case q.a.For == events.WaitAnswer:
-		return q.asked.check(q.p, events.Arguments(text))
+		return q.elicitation.check(q.p, events.Arguments(text))
 	}
 	return ""
 }
@@ -167,7 +167,7 @@ func (q *question) wrong(text string) string {
 func (q *question) answer() (Choice, bool, error) {
 	var text strings.Builder
 	for what := `the result, as the model will read it (a \ at the end of a line goes on):`; ; what = "." {
-		line, err := q.ask(what)
+		line, err := q.readLine(what)
 		if err != nil {
 			return Choice{}, false, err
 		}
@@ -185,7 +185,7 @@ func (q *question) answer() (Choice, bool, error) {
 	return Choice{Verdict: events.RulingAnswer, Content: text.String()}, true, nil
 }
 
-// where is the line of a text that is not JSON, counted from 1.
+// where returns the line of a JSON syntax error, counted from 1.
 func where(text string, err error) string {
 	syntax, ok := errors.AsType[*json.SyntaxError](err)
 	if !ok {

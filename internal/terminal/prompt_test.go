@@ -14,17 +14,17 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// session plays a person: what they type and what their editor leaves.
+// session simulates a person: the lines they type and the texts of their editor.
 type session struct {
 	awaited events.Awaited
 	rows    []string
-	opened  []string // what the editor was given
+	opened  []string // the texts that the editor opened
 	out     bytes.Buffer
-	raw     bytes.Buffer // what was written, without the echo of what was typed
+	raw     bytes.Buffer // the output, without the echo of the typed lines
 }
 
-// session reads a section "script": what is awaited as JSON, then per line "> "
-// and what is typed, "$ " and what the editor leaves, or "! " and why it failed.
+// session reads a section "script": an awaited thing as JSON, then per line "> "
+// and a typed line, "$ " and the text of the editor, or "! " and its error.
 func (a *archive) session(t *testing.T) *session {
 	t.Helper()
 	first, rest, _ := strings.Cut(a.sections["script"], "\n")
@@ -72,7 +72,7 @@ func TestPrompts(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(s.rows) > 0 && s.rows[0] != "" {
-				t.Errorf("%s: nobody asked for %q", name, s.rows)
+				t.Errorf("%s: the prompt did not read %q", name, s.rows)
 			}
 			harmless(t, name, s.raw.String())
 			for _, text := range s.opened {
@@ -106,13 +106,13 @@ func TestWhatCanBeAnswered(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		wait events.Wait
-		want string // of all, what decides
+		want string // the decision for each line
 	}{
 		{"an approval takes every verdict", events.WaitApproval, "approve reject - answer approve_for_conversation - skip approve reject skip - approve_for_conversation -"},
 		{"what waits for its time can be given up or answered", events.WaitTime, "- reject - answer - - skip - reject skip - - -"},
 		{"what waits for the app can be given up or answered", events.WaitResult, "- reject - answer - - skip - reject skip - - -"},
 		{"a limit takes yes and no", events.WaitLimit, "approve reject - - - - skip approve reject skip - - -"},
-		{"a tool that cannot be read is told no or nothing", events.WaitAnswer, "- reject - - - - skip - reject skip - - -"},
+		{"an unreadable elicitation allows no or later", events.WaitAnswer, "- reject - - - - skip - reject skip - - -"},
 		{"what is of a later version can be looked at", "later", "- - - - - - skip - - skip - - -"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestWhatCanBeAnswered(t *testing.T) {
 				case err != nil:
 					t.Fatal(err)
 				case c.Skip && read > 1:
-					got = append(got, "-") // it asked until the end
+					got = append(got, "-") // no decision until the end of the input
 				case c.Skip:
 					got = append(got, "skip")
 				default:
@@ -139,7 +139,7 @@ func TestWhatCanBeAnswered(t *testing.T) {
 	}
 }
 
-func TestAPromptThatIsCalledOff(t *testing.T) {
+func TestAnAbortedPrompt(t *testing.T) {
 	gone := errors.New("the turn has ended")
 	for _, tc := range []struct {
 		name  string
@@ -147,7 +147,7 @@ func TestAPromptThatIsCalledOff(t *testing.T) {
 	}{
 		{"at the question", nil}, {"at the reason", []string{"n"}}, {"at the answer", []string{"a", `half \`}},
 	} {
-		t.Run(tc.name+" says why", func(t *testing.T) {
+		t.Run(tc.name+" returns the cause", func(t *testing.T) {
 			in := typed(tc.lines...)
 			c, err := Prompt(io.Discard, func() (string, error) {
 				line, err := in()
@@ -160,7 +160,7 @@ func TestAPromptThatIsCalledOff(t *testing.T) {
 				t.Errorf("got %+v, %v", c, err)
 			}
 		})
-		t.Run(tc.name+" by the end of the input is decided later", func(t *testing.T) {
+		t.Run(tc.name+" by the end of the input leaves the decision open", func(t *testing.T) {
 			c, err := Prompt(io.Discard, typed(tc.lines...), Profile{}, events.Awaited{For: events.WaitApproval, Call: "c7"}, noEditor)
 			if err != nil || !c.Skip || c.Verdict != "" || c.Content != "" {
 				t.Errorf("got %+v, %v", c, err)
@@ -169,11 +169,11 @@ func TestAPromptThatIsCalledOff(t *testing.T) {
 	}
 	full := errors.New("broken pipe")
 	if _, err := Prompt(&writes{err: full}, typed("y"), Profile{}, events.Awaited{For: events.WaitApproval}, noEditor); !errors.Is(err, full) {
-		t.Errorf("a writer that fails gives %v", err)
+		t.Errorf("a failing writer gives %v", err)
 	}
 }
 
-func TestAnEditRunsWithWhatWasWritten(t *testing.T) {
+func TestAnEditReturnsTheTextOfTheEditor(t *testing.T) {
 	a := events.Awaited{For: events.WaitApproval, Tool: "t", Call: "c", Arguments: json.RawMessage(`{"n":1.50,"s":"\u00fc\u202e"}`)}
 	c, err := Prompt(io.Discard, typed("e"), Profile{}, a, func(text string) (string, error) {
 		return strings.Replace(text, "1.50", "[ 2.50, {} ]", 1), nil
@@ -184,7 +184,7 @@ func TestAnEditRunsWithWhatWasWritten(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsCalledOffInTheMiddleIsNone(t *testing.T) {
+func TestAnAnswerAbortedInTheMiddleIsNotGiven(t *testing.T) {
 	gone := errors.New("the turn has ended")
 	a := events.Awaited{For: events.WaitAnswer, Call: "c7", Arguments: json.RawMessage(
 		`{"message":"m","schema":{"required":["a"],"properties":{"a":{"type":"string"},"b":{},"c":{},"d":{},"e":{}}}}`)}
@@ -200,7 +200,7 @@ func TestAnAnswerThatIsCalledOffInTheMiddleIsNone(t *testing.T) {
 				return line, err
 			}, Profile{}, a, noEditor)
 			if !errors.Is(err, gone) || c.Verdict != "" {
-				t.Errorf("called off: got %+v, %v", c, err)
+				t.Errorf("aborted: got %+v, %v", c, err)
 			}
 			c, err = Prompt(io.Discard, typed(all[:n]...), Profile{}, a, noEditor)
 			if err != nil || !c.Skip || c.Content != "" {
@@ -214,9 +214,9 @@ func TestAnAnswerThatIsCalledOffInTheMiddleIsNone(t *testing.T) {
 	}
 }
 
-// TestNothingOthersWroteBeginsALine holds the frame of a prompt: arguments and
-// reasons, however long or odd, stand behind a margin.
-func TestNothingOthersWroteBeginsALine(t *testing.T) {
+// TestTextOfOthersNeverStartsALine: arguments and reasons, however long or odd,
+// are behind a margin.
+func TestTextOfOthersNeverStartsALine(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		piece := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
 			"run it? [y]es", strings.Repeat("x", 300), strings.Repeat(" ", 90), "\n", "\x1b[2K", "\u202e", "\u200b", "漢字漢字漢字", "👍🏽",
@@ -236,7 +236,7 @@ func TestNothingOthersWroteBeginsALine(t *testing.T) {
 			for n, line := range strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n") {
 				ours := n == 0 || strings.HasPrefix(line, "  ") || strings.HasPrefix(line, "run it?") || strings.HasPrefix(line, "[")
 				if !ours {
-					rt.Fatalf("a line begins with what others wrote: %q", line)
+					rt.Fatalf("a line starts with text of others: %q", line)
 				}
 				if p.Width > 0 && cells(line) > p.Width && n > 0 && strings.HasPrefix(line, "  "+p.marks().bar) {
 					rt.Fatalf("%q takes %d columns of %d", line, cells(line), p.Width)

@@ -15,27 +15,26 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// previewLines bounds what a question shows of the arguments by itself.
+// previewLines bounds the lines of arguments that a prompt shows at first.
 const previewLines = 16
 
-// question is one awaited thing while a person is asked about it.
+// question is a prompt for one decision.
 type question struct {
-	sheet *sheet
-	p     Profile
-	m     marks
-	in    LineReader
-	a     events.Awaited
-	edit  func(string) (string, error)
-	keys  []key
-	draft string // what is edited
-	asked asked  // what the tool asks, when that is what is waited for
+	sheet       *sheet
+	p           Profile
+	m           marks
+	in          LineReader
+	a           events.Awaited
+	edit        func(string) (string, error)
+	keys        []key
+	draft       string      // the text to edit
+	elicitation elicitation // for events.WaitAnswer
 }
 
-// key is something that can be answered: its letter, the word for it and what
-// it does.
+// key is a possible answer: its letter, its word and its effect.
 type key struct{ letter, word, help string }
 
-// answers are those that make sense for what is waited for.
+// answers returns the possible answers.
 func (q *question) answers() []key {
 	var (
 		no     = key{"n", "no", "do not run it; you may say why"}
@@ -55,10 +54,10 @@ func (q *question) answers() []key {
 	case events.WaitAnswer:
 		var all []key
 		switch {
-		case !q.asked.known: // nobody can say what to
-		case q.asked.confirms():
+		case !q.elicitation.known: // without the question only no or later is possible
+		case q.elicitation.confirms():
 			all = append(all, key{"y", "yes", "say yes"})
-		case len(q.asked.fields) > 0:
+		case len(q.elicitation.fields) > 0:
 			all = append(all, key{"a", "answer", "answer field by field"})
 			fallthrough
 		default:
@@ -69,8 +68,8 @@ func (q *question) answers() []key {
 	return []key{view, skip, help}
 }
 
-// letter is the letter of the key that a line means: its letter or its word. Of
-// the letters only "a" and "A" differ by their case.
+// letter returns the letter of the key that a line names by letter or word.
+// Case matters only for "a" and "A".
 func letter(keys []key, line string) (string, bool) {
 	lower := strings.ToLower(line)
 	for _, k := range keys {
@@ -81,7 +80,7 @@ func letter(keys []key, line string) (string, bool) {
 	return "", false
 }
 
-// show writes what is asked about.
+// show writes what the person decides about.
 func (q *question) show() {
 	name := cmp.Or(q.p.cut(q.p.line(q.a.Tool), min(nameCells, q.p.columns()/2)), "?")
 	what := " waits"
@@ -95,27 +94,27 @@ func (q *question) show() {
 	case events.WaitLimit:
 		name, what = q.p.cut(q.p.line(cmp.Or(q.a.Reason, "a limit")), q.p.columns()/2), " is reached"
 	case events.WaitAnswer:
-		what = " " + q.asked.wants()
+		what = " " + q.elicitation.wants()
 	}
 	q.sheet.note(plain, q.p.paint(yellow, q.m.pause)+q.p.paint(bold, " "+name)+what)
 	switch q.a.For {
 	case events.WaitLimit:
 	case events.WaitAnswer:
-		q.asks(previewLines / 2)
+		q.showElicitation(previewLines / 2)
 	default:
 		q.arguments(previewLines)
 		if reason := q.p.line(q.a.Reason); reason != "" {
 			q.sheet.note(plain, q.inside("  ", q.p.narrower(2).wrap(q.p.cut(reason, reasonCells))))
 		}
 	}
-	// Nothing here reads a clock, so times are told as they are.
-	pieces := append(fate(&q.a, time.Time{}), q.p.line(q.a.Call))
+	// Absolute times: the package does not read a clock.
+	pieces := append(conditions(&q.a, time.Time{}), q.p.line(q.a.Call))
 	q.sheet.note(plain, indented("  ", q.p.narrower(2).flow(pieces)))
 }
 
-// arguments writes what the call would run with, most lines of it at most; 0
-// for all. Each line has a bar before it, also where a line had to be broken, so
-// that nothing in it looks like a line of ours.
+// arguments writes the arguments of the call, at most most lines; 0 for all. A
+// bar before each line, also before continuation lines, marks them as text of
+// others.
 func (q *question) arguments(most int) {
 	bar := "  " + q.m.bar + " "
 	text := q.compact()
@@ -136,9 +135,9 @@ func (q *question) arguments(most int) {
 	}
 }
 
-// asks writes what a tool asks, as much of it as lines takes.
-func (q *question) asks(most int) {
-	lines, hidden := q.asked.lines(q.p, "  "+q.m.bar+" ", most)
+// showElicitation writes the elicitation, at most most lines; 0 for all.
+func (q *question) showElicitation(most int) {
+	lines, hidden := q.elicitation.lines(q.p, "  "+q.m.bar+" ", most)
 	for _, line := range lines {
 		q.sheet.note(plain, line)
 	}
@@ -148,13 +147,13 @@ func (q *question) asks(most int) {
 	}
 }
 
-// inside puts a margin before each line of a text, and breaks lines that do not
-// fit beside it.
+// inside puts a margin before each line of a text, and wraps lines that are too
+// long.
 func (q *question) inside(margin, text string) string {
 	return indented(margin, ansi.Hardwrap(text, max(2, q.p.columns()-cells(margin)), true))
 }
 
-// compact is the arguments on one line, whole, as exact writes them.
+// compact returns the arguments on one line, as exact formats them.
 func (q *question) compact() string {
 	raw := events.Arguments(string(q.a.Arguments))
 	var buf bytes.Buffer
@@ -164,10 +163,10 @@ func (q *question) compact() string {
 	return explicit(buf.String())
 }
 
-// text is the arguments as they are edited.
+// text returns the arguments as text to edit.
 func (q *question) text() string { return q.p.exactLines(events.Arguments(string(q.a.Arguments))) }
 
-// menu is the line that asks.
+// menu returns the prompt line.
 func (q *question) menu() string {
 	var words []string
 	for _, k := range q.keys {
@@ -189,18 +188,18 @@ func (q *question) menu() string {
 	return what + "? " + strings.Join(words, " ")
 }
 
-// help writes what each key does.
+// help writes the effect of each key.
 func (q *question) help() {
 	for _, k := range q.keys {
 		q.sheet.note(plain, indented("  ", q.p.narrower(2).wrap(k.letter+" "+k.word+": "+k.help)))
 	}
 }
 
-// say writes a line of ours.
+// say writes a note of the prompt.
 func (q *question) say(st style, text string) { q.sheet.note(st, q.p.wrap(text)) }
 
-// ask reads a line, on the line of what is asked.
-func (q *question) ask(what string) (string, error) {
+// readLine writes a prompt and reads a line behind it.
+func (q *question) readLine(what string) (string, error) {
 	q.sheet.enter(sectionNote, "")
 	q.sheet.put(bold, q.p.wrap(what))
 	q.sheet.put(plain, " ")
@@ -208,7 +207,7 @@ func (q *question) ask(what string) (string, error) {
 		return "", err
 	}
 	line, err := q.in()
-	q.sheet.newlines = 1 // the person ended the line
+	q.sheet.newlines = 1 // the person's Enter ended the line
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the decision on call %s: %w", q.p.line(q.a.Call), err)
 	}

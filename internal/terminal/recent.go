@@ -1,22 +1,22 @@
 package terminal
 
-// mostCalls is how many calls a view remembers: a conversation may make any
-// number while it is watched.
+// mostCalls bounds the calls that a renderer remembers: a conversation may make
+// any number while it is followed.
 const mostCalls = 1024
 
-// recent holds the calls that were shown last, in two halves: when the newer is
-// full, the older is dropped. A result that comes later than that is shown like
-// one of a call of before the view began.
+// recent holds the calls that were shown last, in two generations: when the
+// newer is full, the older is dropped. A result that arrives later is shown
+// like that of a call from before the renderer was created.
 type recent struct{ newer, older map[string]*call }
 
-// get returns a call, nil when it is not held.
+// get returns a call, or nil if it is not held.
 func (c *recent) get(id string) *call {
 	if found := c.newer[id]; found != nil {
 		return found
 	}
 	found := c.older[id]
 	if found != nil {
-		c.set(id, found) // it is in use
+		c.set(id, found) // move it to the newer generation
 	}
 	return found
 }

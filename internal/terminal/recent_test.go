@@ -12,13 +12,13 @@ func TestAViewRemembersALimitedNumberOfCalls(t *testing.T) {
 	for i := range 10_000 {
 		r.call(fmt.Sprint(i), "g")
 		if i%100 == 0 && r.call("long", "") != long {
-			t.Fatal("a call that is in use is forgotten")
+			t.Fatal("a call in use was evicted")
 		}
 		if n := len(r.calls.newer) + len(r.calls.older); n > mostCalls {
 			t.Fatalf("%d calls are remembered", n)
 		}
 	}
 	if r.calls.get("9999") == nil || r.calls.get("1") != nil {
-		t.Error("the last call is forgotten, or the first is not")
+		t.Error("the last call was evicted, or the first was not")
 	}
 }

@@ -11,46 +11,45 @@ import (
 type Entry struct {
 	Cursor  string
 	Channel events.Channel
-	Time    time.Time // when the log took it
-	Live    bool      // it came as it was written, not from the log
+	Time    time.Time // when the log stored it
+	Live    bool      // it was received live, not read from the log
 	Line    events.Line
 }
 
-// Options choose what a [Renderer] shows.
+// Options select what a [Renderer] shows.
 type Options struct {
-	// Reasoning shows the model's reasoning. Without it, it is dropped, in
-	// terminals and pipes alike.
+	// Reasoning shows the model's reasoning, in terminals and pipes.
 	Reasoning bool
-	// Verbose shows arguments and results whole, and who does what.
+	// Verbose shows arguments and results in full, and the actors.
 	Verbose bool
-	// ShowUser shows what people say and decide.
+	// ShowUser shows the messages and decisions of people.
 	ShowUser bool
-	// TextOnly shows nothing but the answers' text, for programs that read it.
-	// That an attempt was lost after some of its text is still said.
+	// TextOnly shows only the text of answers, for programs that read it, and a
+	// line where an attempt was lost after some of its text.
 	TextOnly bool
 }
 
-// Renderer shows a conversation as it streams. Text is written the moment it
-// comes, exactly as it is apart from control characters, and never again: there
-// is no wrapping and no redrawing. It is not safe for concurrent use.
+// Renderer shows a conversation as it streams. It writes text as it arrives,
+// unchanged except for control characters, without wrapping and redrawing. It
+// is not safe for concurrent use.
 type Renderer struct {
 	p   Profile
 	m   marks
 	o   Options
 	out *sheet
 	gen generation
-	// calls by id. A call that ended stays for a while, so that a late result of
-	// it is known for what it is.
+	// calls by id. A call is kept for a while after its end, so that a late
+	// result is recognized.
 	calls recent
-	names map[string]int // how often a tool was called in the step
-	// people are those who gave the turn's verdicts, by the verdicts' ids.
+	names map[string]int // number of calls in the step, by tool
+	// people gave the turn's verdicts, by the verdicts' ids.
 	people map[string]string
-	// running counts the calls of the step that have not ended.
+	// running is the number of calls of the step that have not ended.
 	running int
 	sum     tally
 }
 
-// New returns a renderer that writes to w, once per entry at most.
+// New returns a renderer that writes to w at most once per entry.
 func New(w io.Writer, p Profile, o Options) *Renderer {
 	return &Renderer{
 		p: p, m: p.marks(), o: o, out: newSheet(w, p),
@@ -59,9 +58,9 @@ func New(w io.Writer, p Profile, o Options) *Renderer {
 	}
 }
 
-// Show writes what an entry adds. Entries come in log order; one that comes
-// again changes nothing where the log numbers it (gen and out) or allows it
-// once (results). An error is the writer's.
+// Show writes an entry. Entries come in log order; a duplicate changes nothing
+// if the log numbers it (gen and out) or allows it once (results). An error is
+// the writer's.
 func (r *Renderer) Show(e Entry) error {
 	if d, ok := e.Line.Event.(*events.Decision); ok {
 		for _, l := range d.Events {
@@ -79,7 +78,7 @@ func (r *Renderer) Close() error {
 	return r.out.flush()
 }
 
-// Summary returns what is known of the latest turn.
+// Summary returns the summary of the latest turn.
 func (r *Renderer) Summary() Summary { return r.sum.summary() }
 
 func (r *Renderer) show(l events.Line, at time.Time) {
@@ -109,7 +108,7 @@ func (r *Renderer) show(l events.Line, at time.Time) {
 	}
 }
 
-// raw shows an event of a type this version does not know.
+// raw shows an event of an unknown type.
 func (r *Renderer) raw(name string, raw []byte) {
 	text := "? " + r.p.line(name) + " " + r.p.line(string(raw))
 	if !r.o.Verbose {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// section is what the lines being written belong to.
+// section is the kind of the lines being written.
 type section int
 
 const (
@@ -17,14 +17,14 @@ const (
 	sectionNote
 )
 
-// sheet writes sections below each other. It gathers and writes on flush.
+// sheet writes sections one below the other. It buffers until flush.
 type sheet struct {
 	w        io.Writer
 	p        Profile
 	buf      []byte
-	newlines int // at the end of what was written; a new sheet counts as 2
+	newlines int // at the end of the output; a new sheet counts as 2
 	section  section
-	of       string // the call whose output is being written
+	of       string // the call whose output is written
 	stream   cleaner
 }
 
@@ -44,7 +44,7 @@ func (s *sheet) flush() error {
 	return nil
 }
 
-// put writes text that is harmless already.
+// put writes text that is already clean.
 func (s *sheet) put(st style, text string) {
 	if text == "" {
 		return
@@ -57,14 +57,14 @@ func (s *sheet) put(st style, text string) {
 	s.newlines += len(text) - len(trimmed)
 }
 
-// fresh begins a new line unless one has begun.
+// fresh starts a new line unless the current one is empty.
 func (s *sheet) fresh() {
 	if s.newlines == 0 {
 		s.put(plain, "\n")
 	}
 }
 
-// blank leaves an empty line above.
+// blank writes an empty line unless there is one.
 func (s *sheet) blank() {
 	s.fresh()
 	if s.newlines < 2 {
@@ -72,8 +72,8 @@ func (s *sheet) blank() {
 	}
 }
 
-// enter makes what follows part of a section. Reasoning is told from the answer
-// by being dim; without colours a line says where each begins.
+// enter starts a section. Reasoning is dim; without colours a line marks where
+// reasoning and answer start.
 func (s *sheet) enter(to section, of string) {
 	from := s.section
 	if from == to && s.of == of {
@@ -92,13 +92,13 @@ func (s *sheet) enter(to section, of string) {
 	}
 }
 
-// say writes a piece of a text as it comes, as it is.
+// say writes a piece of a text as it arrives.
 func (s *sheet) say(to section, st style, piece string) {
 	s.enter(to, "")
 	s.put(st, string(s.stream.append(nil, piece)))
 }
 
-// print writes a piece of a tool's output, each line behind a prefix.
+// print writes a piece of a tool's output with a prefix before each line.
 func (s *sheet) print(call, prefix, piece string) {
 	s.enter(sectionOutput, call)
 	text := string(s.stream.append(nil, piece))
@@ -110,7 +110,7 @@ func (s *sheet) print(call, prefix, piece string) {
 	}
 }
 
-// note writes whole lines of our own.
+// note writes whole lines of the renderer.
 func (s *sheet) note(st style, text string) {
 	s.enter(sectionNote, "")
 	s.put(st, text)
@@ -126,7 +126,7 @@ func (s *sheet) block(text string) {
 	}
 }
 
-// quote writes what a person said.
+// quote writes a person's message.
 func (s *sheet) quote(text string) {
 	s.enter(sectionNote, "")
 	s.blank()

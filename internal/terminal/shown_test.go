@@ -10,7 +10,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// shown is what a view of events is, on an output that is no terminal.
+// shown returns what a renderer writes for events, to an output that is not a
+// terminal.
 func shown(t *testing.T, o Options, all ...events.Event) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -26,7 +27,7 @@ func shown(t *testing.T, o Options, all ...events.Event) string {
 	return out.String()
 }
 
-func TestWhatAViewSays(t *testing.T) {
+func TestARendererWrites(t *testing.T) {
 	started := &events.GenerationStarted{Generation: "g", Turn: "t", Step: 1, Provider: "p", Model: "m"}
 	failed := &events.GenerationEnded{Error: &events.Error{Class: "cut", Message: "no end"}}
 	call := []events.Event{&events.ToolCallStart{Call: "c1", Name: "f"}, &events.ToolCallDelta{Arguments: "{}"}, &events.ToolCallEnd{}}
@@ -45,7 +46,7 @@ func TestWhatAViewSays(t *testing.T) {
 		{"an error straight from a provider", Options{}, []events.Event{started, failed}, "✗ cut: no end\n"},
 		{"a filter", Options{}, []events.Event{started, &events.GenerationEnded{Finish: events.FinishContentFilter}}, "— the provider's content filter stopped the answer —\n"},
 		{"a limit of tokens", Options{}, []events.Event{started, &events.GenerationEnded{Finish: events.FinishLength}}, "— the answer was cut at its token limit —\n"},
-		{"a call that is asked for twice has one card", Options{}, append(append([]events.Event{started}, call...), call...), "▸ f\n"},
+		{"a call that is requested twice has one card", Options{}, append(append([]events.Event{started}, call...), call...), "▸ f\n"},
 		{"a cancel names its call as the card does", Options{ShowUser: true}, append(append([]events.Event{started}, call...),
 			&events.Cancel{Scope: events.ScopeCall, Call: "c1"}), "▸ f\n\n> cancel f\n"},
 		{"what waits is no answer", Options{TextOnly: true}, []events.Event{&events.Paused{Awaiting: []events.Awaited{{For: events.WaitApproval, Call: "c1", Tool: "f"}}}}, ""},
@@ -60,7 +61,7 @@ func TestWhatAViewSays(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerIsSaidInWords(t *testing.T) {
+func TestEveryAnswerHasAText(t *testing.T) {
 	for _, a := range []events.Answer{
 		events.AnswerQueued, events.AnswerSuperseded, events.AnswerAlreadyEnded, events.AnswerUnknownCall, events.AnswerInvalid,
 		events.AnswerRefused, events.AnswerAlreadyDecided, events.AnswerArgumentsChanged, events.AnswerExpired, events.AnswerDenied,
@@ -71,11 +72,11 @@ func TestEveryAnswerIsSaidInWords(t *testing.T) {
 		}
 	}
 	if text := unexpected(events.AnswerAccepted); text != "" {
-		t.Errorf("an input that was taken: %q", text)
+		t.Errorf("an accepted input has a text: %q", text)
 	}
 }
 
-func TestATranscriptOfWhatThisVersionDoesNotKnow(t *testing.T) {
+func TestATranscriptWithUnknownRolesAndParts(t *testing.T) {
 	entries := []TranscriptEntry{{Message: events.Message{Role: "narr`ator`", Parts: []events.Part{
 		{Kind: "image\x1b[2J", Text: "a\nb"}, {Kind: events.PartCall, Call: "c1", Name: "`quoted`", Arguments: "{}"},
 	}}, Usage: &events.Usage{}}}
@@ -92,27 +93,27 @@ func TestATranscriptOfWhatThisVersionDoesNotKnow(t *testing.T) {
 		}
 		gone := errors.New("broken pipe")
 		if err := Transcript(&writes{err: gone}, Profile{}, c.format, "c", entries); !errors.Is(err, gone) {
-			t.Errorf("%s: a writer that fails: %v", c.format, err)
+			t.Errorf("%s: a failing writer: %v", c.format, err)
 		}
 	}
 	if got := span(""); got != "`?`" {
-		t.Errorf("a name that is empty is %s", got)
+		t.Errorf("an empty name is shown as %s", got)
 	}
 }
 
-func TestWhatAFieldTakesIsSaid(t *testing.T) {
+func TestTheValuesOfAFieldAreDescribed(t *testing.T) {
 	const schema = `{"required":["day"],"properties":{
 		"day":{"type":"string","format":"date"},
 		"at":{"type":"string","format":"date-time"},
 		"n":{"type":"integer","maximum":5},
 		"size":{"enum":["a","b","c","d","e","f","g","h","i","j"]}}}`
 	a := events.Awaited{For: events.WaitAnswer, Arguments: json.RawMessage(`{"message":"?","schema":` + schema + `}`)}
-	k := askedBy(&a)
+	k := elicitationOf(&a)
 	lines, _ := k.lines(Profile{Unicode: true}, "", 10)
 	all := strings.Join(lines, "\n")
 	for _, want := range []string{"date as 2026-01-31", "date and time as 2026-01-31T15:04:05Z", "at most 5", " more"} {
 		if !strings.Contains(all, want) {
-			t.Errorf("%q is not said of the fields:\n%s", want, all)
+			t.Errorf("the description lacks %q:\n%s", want, all)
 		}
 	}
 	for answer, want := range map[string]string{

@@ -8,29 +8,29 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// rateSpan is the shortest time of writing from which tokens per second are
-// told: an answer that came at once has no speed.
+// rateSpan is the minimum duration of an answer for a rate of tokens per
+// second: a shorter one has no meaningful rate.
 const rateSpan = 100 * time.Millisecond
 
-// Summary is what a turn came to. Times are differences between times of the
-// log, so a replay at any speed gives the same. What is not known is zero or
-// nil, never a guess.
+// Summary holds the totals of a turn. Durations are differences between times
+// of the log, so a replay at any speed gives the same. Unknown values are zero
+// or nil, never estimates.
 type Summary struct {
 	Turn    string
 	Outcome events.Outcome // empty while the turn runs
 	Reason  string
 	Steps   int
 	Calls   int
-	// Edited and Answered count the calls that ran with a person's arguments,
-	// and those whose result is a person's.
+	// Edited counts the calls that ran with arguments that a person edited,
+	// Answered the calls whose result a person gave.
 	Edited, Answered int
 	Usage            *events.Usage
 	CostUSD          float64 // by the deployment's price table
-	// FirstToken is how long it took from the turn's start to the first piece
-	// of text, reasoning or a call.
+	// FirstToken is the time from the turn's start to the first piece of text,
+	// reasoning or a call.
 	FirstToken time.Duration
 	Duration   time.Duration
-	// Rate is tokens written per second, from the first piece of each
+	// Rate is the output tokens per second, from the first piece of each
 	// generation to its end.
 	Rate float64
 }
@@ -39,9 +39,9 @@ type Summary struct {
 type tally struct {
 	s       Summary
 	started time.Time
-	// Of the attempt that runs.
+	// Of the running attempt.
 	first time.Time
-	// Of the generations that ended.
+	// Of the ended generations.
 	counted map[string]bool
 	written int64
 	writing time.Duration
@@ -69,8 +69,8 @@ func (t *tally) stamped(e events.Stamped, at time.Time) {
 	}
 }
 
-// usage adds what a generation used, once: its end and the message decided from
-// it both tell.
+// usage adds the usage of a generation once: its GenerationEnded and its
+// AssistantMessage both report it.
 func (t *tally) usage(generation string, u *events.Usage) {
 	if t.counted[generation] || u == nil {
 		return
@@ -121,9 +121,9 @@ func (t *tally) summary() Summary {
 	return s
 }
 
-// Line writes the summary as the last line of a turn, and how to see it again.
-// It is broken between its pieces where p is narrow. The conversation's id is
-// written as it is given, never cut: it is there to be copied.
+// Line returns the last line of a turn: the summary, and the command that shows
+// the conversation again. It is wrapped between its parts if p is narrow. The
+// conversation's id is never cut, so that it can be copied.
 func (s Summary) Line(conversation string, p Profile) string {
 	var pieces []string
 	if s.Outcome != "" && s.Outcome != events.OutcomeCompleted {
@@ -160,8 +160,8 @@ func (s Summary) Line(conversation string, p Profile) string {
 	return p.flow(pieces)
 }
 
-// written is the tokens of the answer, or of all when a provider counts only
-// those.
+// written returns the output tokens without reasoning, or all output tokens if
+// a provider reports only those.
 func written(u *events.Usage) (int64, bool) {
 	switch {
 	case u == nil:
@@ -174,7 +174,7 @@ func written(u *events.Usage) (int64, bool) {
 	return 0, false
 }
 
-// flow joins pieces by dots into dim lines that fit.
+// flow joins pieces by dots into dim lines that fit the width.
 func (p Profile) flow(pieces []string) string {
 	lines := fill(pieces, " "+p.marks().dot+" ", p.Width)
 	for i, l := range lines {

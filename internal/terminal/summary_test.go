@@ -9,11 +9,11 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-func TestASummaryIsMadeOfTheLogsTimes(t *testing.T) {
+func TestASummaryUsesTheTimesOfTheLog(t *testing.T) {
 	var out bytes.Buffer
 	r := New(&out, Profile{}, Options{})
 	if s := r.Summary(); s != (Summary{}) || s.Line("", Profile{}) != "" {
-		t.Errorf("before anything came the summary is %+v", s)
+		t.Errorf("without events the summary is %+v", s)
 	}
 	for _, e := range readArchive(t, "testdata/stream/one-call.txtar").entries(t) {
 		if err := r.Show(e); err != nil {
@@ -36,7 +36,7 @@ func TestASummaryIsMadeOfTheLogsTimes(t *testing.T) {
 	}
 }
 
-func TestANewTurnBeginsANewSummary(t *testing.T) {
+func TestANewTurnStartsANewSummary(t *testing.T) {
 	r := New(&bytes.Buffer{}, Profile{}, Options{})
 	for i, e := range []events.Event{
 		&events.TurnStarted{Turn: "t1"}, &events.TurnEnded{Turn: "t1", Outcome: events.OutcomeFailed, Steps: 3},

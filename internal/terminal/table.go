@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	gap        = 2 // columns between columns
-	columnMin  = 6 // below which the first column is cut too
-	columnLast = 3 // below which the last columns are dropped
+	gap        = 2 // space between columns
+	columnMin  = 6 // if all others are this narrow, the first column is cut too
+	columnLast = 3 // if all are this narrow, the last columns are dropped
 )
 
 // Table writes a list. In a terminal the columns are aligned under a header and
-// a row takes one line: wide columns are cut with an ellipsis, the first (the
-// one to copy) last; where even that is not enough the last columns are left
-// out. Elsewhere it is for programs, as cut and awk read it: no header, one tab
+// a row takes one line: wide columns are cut with an ellipsis, the first one
+// (which is copied) last; if that is not enough, the last columns are left out.
+// Elsewhere the output is for programs such as cut and awk: no header, one tab
 // between cells, nothing cut. Tabs and newlines in cells become spaces.
 func Table(w io.Writer, p Profile, header []string, rows [][]string) error {
 	harmless := make([][]string, len(rows))
@@ -25,7 +25,7 @@ func Table(w io.Writer, p Profile, header []string, rows [][]string) error {
 	return p.table(w, p.lines(header), harmless)
 }
 
-// table writes cells that are lines already.
+// table writes rows whose cells are single lines.
 func (p Profile) table(w io.Writer, header []string, rows [][]string) error {
 	var b strings.Builder
 	if p.Width <= 0 {
@@ -80,8 +80,8 @@ func (p Profile) align(b *strings.Builder, header []string, rows [][]string) {
 	}
 }
 
-// fit narrows columns until they fit: the widest first, all but the first down
-// to columnMin, then all, then fewer columns.
+// fit narrows columns to the width: the widest first, all but the first down to
+// columnMin, then all, then it drops columns.
 func fit(wide []int, width int) []int {
 	total := func() int {
 		n := gap * (len(wide) - 1)

@@ -9,18 +9,19 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// lineBytes bounds what is looked at to make one line of a text, which may be
+// lineBytes bounds the bytes read to make one line of a text, which may be
 // megabytes long.
 const lineBytes = 8 << 10
 
-// cleaner makes text harmless as it comes in pieces. C0 controls and DEL are
-// shown as cat -v shows them (^[), C1 controls, bidirectional overrides,
-// embeddings and isolates and broken UTF-8 as one replacement sign. Newlines
-// and tabs stay; U+2028 and U+2029 become newlines. CR LF becomes a newline and so does a CR alone, which would
-// let a text write over what stands on its line.
+// cleaner removes control characters from text that arrives in pieces. C0
+// controls and DEL are shown as by cat -v (^[); C1 controls, bidirectional
+// overrides, embeddings and isolates and invalid UTF-8 as one replacement
+// character. Newlines and tabs are kept; U+2028 and U+2029 become newlines. CR
+// LF becomes a newline, and so does CR alone, with which a text could overwrite
+// its line.
 type cleaner struct {
 	bad string
-	cr  bool // the last piece ended in a CR that is not yet written
+	cr  bool // the last piece ended in a CR that is not written yet
 }
 
 func (c *cleaner) append(dst []byte, s string) []byte {
@@ -52,15 +53,16 @@ func (c *cleaner) append(dst []byte, s string) []byte {
 	return dst
 }
 
-// hostile reports runes outside ASCII that change how others are shown: C1, and
-// the bidirectional controls of "Trojan Source" (CVE-2021-42574). Range over a
-// string gives RuneError for broken UTF-8; a true U+FFFD comes to the same.
+// hostile reports whether a rune outside ASCII changes how others are shown:
+// C1, and the bidirectional controls of "Trojan Source" (CVE-2021-42574).
+// Ranging over a string yields RuneError for invalid UTF-8; a genuine U+FFFD is
+// treated the same.
 func hostile(r rune) bool {
 	return r <= 0x9f || r == utf8.RuneError ||
 		(r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069)
 }
 
-// clean makes a whole text harmless.
+// clean cleans a whole text.
 func (p Profile) clean(s string) string {
 	c := cleaner{bad: p.marks().bad}
 	out := c.append(make([]byte, 0, len(s)), s)
@@ -70,8 +72,8 @@ func (p Profile) clean(s string) string {
 	return string(out)
 }
 
-// line makes a text harmless and one line: white space of any length becomes
-// one space.
+// line cleans a text and joins its lines: white space of any length becomes one
+// space.
 func (p Profile) line(s string) string {
 	cut := len(s) > lineBytes
 	if cut {
@@ -84,8 +86,8 @@ func (p Profile) line(s string) string {
 	return s
 }
 
-// Line makes a text of others harmless and one line of at most columns columns;
-// 0 is any number.
+// Line cleans a text of others and returns it as one line of at most columns
+// columns; 0 means no limit.
 func (p Profile) Line(text string, columns int) string {
 	line := p.line(text)
 	if columns > 0 {
@@ -94,11 +96,11 @@ func (p Profile) Line(text string, columns int) string {
 	return line
 }
 
-// cells is the number of columns that s takes in a terminal, counted in grapheme
-// clusters: an emoji sequence takes what its sign takes.
+// cells returns the number of columns that s takes in a terminal, counted by
+// grapheme cluster: an emoji sequence takes the columns of its symbol.
 func cells(s string) int { return ansi.StringWidth(s) }
 
-// cut shortens s to at most width columns, with an ellipsis where it was cut.
+// cut shortens s to at most width columns, with an ellipsis at the cut.
 func (p Profile) cut(s string, width int) string {
 	tail := p.marks().ellipsis
 	if cells(tail) >= width {
@@ -107,14 +109,14 @@ func (p Profile) cut(s string, width int) string {
 	return ansi.Truncate(s, width, tail)
 }
 
-// Wrap breaks a line of ours between words and puts indent spaces before each
-// line of it.
+// Wrap wraps a line of Parley's own between words and puts indent spaces before
+// each line.
 func (p Profile) Wrap(line string, indent int) string {
 	return indented(strings.Repeat(" ", indent), p.narrower(indent).wrap(line))
 }
 
-// wrap breaks a line of ours between words, never inside one: ids are copied
-// whole. What others said is never wrapped, so that it can be copied.
+// wrap wraps a line of Parley's own between words, never inside one, so that
+// ids can be copied whole. Text of others is never wrapped.
 func (p Profile) wrap(line string) string {
 	if p.Width <= 0 || cells(line) <= p.Width {
 		return line
@@ -122,9 +124,9 @@ func (p Profile) wrap(line string) string {
 	return strings.Join(fill(strings.Fields(line), " ", p.Width), "\n")
 }
 
-// fill joins words by a separator into lines of at most width columns; 0 is one
-// line. A word that is wider has a line of its own. The word wrap of x/ansi also
-// breaks at hyphens, which would tear ids apart.
+// fill joins words by a separator into lines of at most width columns; 0 means
+// one line. A wider word has a line of its own. The word wrap of x/ansi also
+// breaks at hyphens, which would split ids.
 func fill(words []string, separator string, width int) []string {
 	var lines []string
 	line := ""
@@ -141,7 +143,7 @@ func fill(words []string, separator string, width int) []string {
 	return append(lines, line)
 }
 
-// took writes a duration for people: 3 ms, 1.2 s, 2 m 5 s.
+// took formats a duration for people: 3 ms, 1.2 s, 2 m 5 s.
 func took(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -152,7 +154,7 @@ func took(d time.Duration) string {
 	return fmt.Sprintf("%d m %d s", int(d.Minutes()), int(d.Seconds())%60)
 }
 
-// size writes a number of bytes for people.
+// size formats a number of bytes for people.
 func size(n int64) string {
 	switch {
 	case n < 1_000:
@@ -163,7 +165,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }
 
-// count writes a number with its noun.
+// count formats a number with its noun.
 func count(n int64, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -171,7 +173,7 @@ func count(n int64, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// cost writes US dollars for people: $12.34, $0.0123.
+// cost formats US dollars for people: $12.34, $0.0123.
 func cost(usd float64) string {
 	switch {
 	case usd >= 1:
@@ -182,8 +184,8 @@ func cost(usd float64) string {
 	return "under $0.0001"
 }
 
-// roughly writes a time that may be long in its two largest units, or one where
-// the other says little: 40 s, 1 m 30 s, 25 m, 3 h 20 m, 7 d.
+// roughly formats a duration in its two largest units, or in one if the other
+// is negligible: 40 s, 1 m 30 s, 25 m, 3 h 20 m, 7 d.
 func roughly(d time.Duration) string {
 	pair := func(n, m time.Duration, large, small string) string {
 		if m == 0 {
@@ -208,8 +210,8 @@ func roughly(d time.Duration) string {
 	return pair(d/day, d%day/time.Hour, "d", "h")
 }
 
-// clock writes a moment with as much as it takes to know it, seen from at:
-// 12:00:40 UTC within the hour, the date otherwise and when at is not known.
+// clock formats a time with the precision needed at the time at: 12:00:40 UTC
+// within the hour, otherwise with the date. A zero at is unknown.
 func clock(ms int64, at time.Time) string {
 	t := time.UnixMilli(ms).UTC()
 	if d := t.Sub(at); !at.IsZero() && d < time.Hour && d > -time.Hour {
@@ -218,7 +220,8 @@ func clock(ms int64, at time.Time) string {
 	return t.Format("2006-01-02 15:04 UTC")
 }
 
-// when writes a moment to come, how far and which: in 2 h (2026-07-01 14:00 UTC).
+// when formats a future time as distance and time: in 2 h (2026-07-01 14:00
+// UTC).
 func when(ms int64, at time.Time) string {
 	if at.IsZero() {
 		return "at " + clock(ms, at)
@@ -226,7 +229,7 @@ func when(ms int64, at time.Time) string {
 	return ahead(time.UnixMilli(ms).Sub(at)) + " (" + clock(ms, at) + ")"
 }
 
-// ahead writes how far away a moment is.
+// ahead formats how far away a time is.
 func ahead(d time.Duration) string {
 	if d <= 0 {
 		return "now"

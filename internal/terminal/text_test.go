@@ -35,7 +35,7 @@ func TestCleaning(t *testing.T) {
 	}
 }
 
-func TestNoTextCommandsTheTerminalHoweverItIsCut(t *testing.T) {
+func TestNoTextControlsTheTerminalHoweverItIsCut(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		pieces := rapid.SliceOf(rapid.OneOf(
 			rapid.String(),
@@ -76,7 +76,7 @@ func TestNoTextCommandsTheTerminalHoweverItIsCut(t *testing.T) {
 	})
 }
 
-// writes keeps what each Write was given.
+// writes records the data of each Write.
 type writes struct {
 	all []string
 	err error
@@ -90,7 +90,7 @@ func (w *writes) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestEveryPieceIsWrittenAtOnceAndAsItIs(t *testing.T) {
+func TestEveryPieceIsWrittenAtOnceAndUnchanged(t *testing.T) {
 	pieces := []string{"The", " quick\n", "\n", "  ", "brown fox jumps over a line that is wider than the terminal"}
 	var w writes
 	r := New(&w, Profile{Width: 20, Color: true, Unicode: true}, Options{})
@@ -99,7 +99,7 @@ func TestEveryPieceIsWrittenAtOnceAndAsItIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(w.all) != i+1 || w.all[i] != piece {
-			t.Fatalf("after piece %d the writer was given %q", i, w.all)
+			t.Fatalf("after piece %d the writer got %q", i, w.all)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func TestANoticeIsWrappedBehindItsIndent(t *testing.T) {
 	}
 }
 
-func TestALineIsCutWhereItIsToBe(t *testing.T) {
+func TestALineIsCutAtItsWidth(t *testing.T) {
 	p := Profile{Unicode: true}
 	for columns, want := range map[int]string{0: "a ^[[2J b 漢字", 100: "a ^[[2J b 漢字", 11: "a ^[[2J b …", 5: "a ^[…", 1: "a"} {
 		if got := p.Line("a \x1b[2J\r\n b\t漢字 ", columns); got != want {
@@ -166,7 +166,7 @@ func TestDurationsAndSizesForPeople(t *testing.T) {
 	}
 }
 
-func TestLongTextsMakeShortLines(t *testing.T) {
+func TestALineOfALongTextIsShort(t *testing.T) {
 	p := Profile{Width: 30, Unicode: true}
 	if got := p.line(strings.Repeat("漢", 1<<20)); len(got) > lineBytes+len("…") || !strings.HasSuffix(got, "…") {
 		t.Errorf("a line of %d bytes", len(got))
@@ -189,7 +189,7 @@ func TestWidthsAreThoseOfTheTerminal(t *testing.T) {
 	}
 }
 
-func TestIdsAreNeverBrokenWhereALineIs(t *testing.T) {
+func TestLinesAreNeverWrappedInsideAnID(t *testing.T) {
 	const id = "0197f3a2-7c1e-7000-8000-000000000001"
 	for _, width := range []int{20, 40, 80} {
 		p := Profile{Width: width}

@@ -10,7 +10,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Format is how a transcript is written.
+// Format is the format of a transcript.
 type Format string
 
 // The formats of a transcript.
@@ -19,29 +19,29 @@ const (
 	FormatMarkdown Format = "md"
 )
 
-// TranscriptEntry is a message of a conversation with what is known about it.
+// TranscriptEntry is a message of a conversation with its metadata.
 type TranscriptEntry struct {
-	Time    time.Time // when the log took it; zero when it is not known
+	Time    time.Time // when the log stored it; zero if unknown
 	Message events.Message
 	Usage   *events.Usage  // of an assistant's message
 	Outcome events.Outcome // of the turn, on its last message; else empty
 	Reason  string         // of the outcome
-	Error   *events.Error  // what failed
-	// People is what they did to the message's calls, by the calls' ids.
+	Error   *events.Error  // of the outcome
+	// People is what people did to the message's calls, by the calls' ids.
 	People map[string]Hand
 }
 
 // Hand is what a person did to a call.
 type Hand struct {
-	By       string // who; empty when nobody said
-	Edited   string // the model's arguments, when those of the message are a person's
-	Answered bool   // the result is a person's
+	By       string // the person; empty if unknown
+	Edited   string // the model's arguments, if a person edited those of the message
+	Answered bool   // the person gave the result
 }
 
-// Transcript writes a whole conversation, nothing cut. Text is for reading: a
-// terminal obeys nothing in it, wherever it goes. Markdown is for keeping: texts
-// stand in it byte by byte, unless p is a terminal, which is protected.
-// A format that is neither is an error.
+// Transcript writes a whole conversation; nothing is cut. Text is for reading:
+// control characters are removed for any output. Markdown is for keeping: texts
+// are unchanged, byte by byte, unless p is a terminal, for which they are
+// cleaned. Any other format is an error.
 func Transcript(w io.Writer, p Profile, f Format, conversation string, entries []TranscriptEntry) error {
 	switch f {
 	case FormatText:
@@ -53,7 +53,7 @@ func Transcript(w io.Writer, p Profile, f Format, conversation string, entries [
 }
 
 func textTranscript(w io.Writer, p Profile, conversation string, entries []TranscriptEntry) error {
-	// A transcript is what a renderer shows of facts, with everything on.
+	// A renderer with all options writes the facts.
 	r := New(w, p, Options{Reasoning: true, Verbose: true, ShowUser: true})
 	if conversation != "" {
 		r.note(dim, "conversation "+p.line(conversation))
@@ -78,9 +78,9 @@ func (r *Renderer) entry(e TranscriptEntry) {
 			c := r.call(part.Call, cmp.Or(part.Name, "?"))
 			h := e.People[part.Call]
 			c.arguments.WriteString(cmp.Or(h.Edited, part.Arguments))
-			r.asked(c)
+			r.showCall(c)
 			if h.Edited != "" {
-				edited := r.called(c, part.Arguments)
+				edited := r.callCard(c, part.Arguments)
 				edited.lead = "edited by " + someone(r.p, h.By)
 				r.card(edited)
 			}
@@ -104,7 +104,7 @@ func (r *Renderer) entry(e TranscriptEntry) {
 	r.turnEnded(&events.TurnEnded{Outcome: e.Outcome, Reason: e.Reason, Error: e.Error})
 }
 
-// facts are what is known of a message besides its text.
+// facts returns the metadata of a message.
 func (e *TranscriptEntry) facts(p Profile) []string {
 	var facts []string
 	if e.Message.Model != "" {
@@ -119,7 +119,8 @@ func (e *TranscriptEntry) facts(p Profile) []string {
 	return facts
 }
 
-// answered is who gave the result of a call; empty when a tool did.
+// answered returns the person who gave the result of a call; empty if a tool
+// did.
 func (e *TranscriptEntry) answered(p Profile, call string) string {
 	if h := e.People[call]; h.Answered {
 		return someone(p, h.By)

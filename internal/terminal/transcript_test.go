@@ -81,7 +81,7 @@ func TestMarkdownKeepsEveryTextByteByByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), text); n != 2 {
-		t.Errorf("the text stands %d times in %q", n, out.String())
+		t.Errorf("the text occurs %d times in %q", n, out.String())
 	}
 	if !strings.Contains(out.String(), "``````\n"+text+"`````\n``````\n") {
 		t.Errorf("no fence is longer than the longest in the content: %q", out.String())

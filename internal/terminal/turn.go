@@ -13,7 +13,7 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 	case *events.TurnStarted:
 		r.gen.visible, r.gen.failure = false, nil
 	case *events.GenerationRequested:
-		r.again(e, at)
+		r.retry(e, at)
 	case *events.AssistantMessage:
 		r.assistant(e)
 	case *events.ToolCallRequested:
@@ -21,7 +21,7 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 	case *events.ToolCallsQueued:
 		r.queued(e)
 	case *events.QuestionAnswered:
-		r.told(e)
+		r.elicitationAnswered(e)
 	case *events.ToolCallRefused:
 		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content, decided: true})
 	case *events.ToolCallAnswered:
@@ -41,8 +41,8 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 	}
 }
 
-// again says why a step is tried again, before anything new of it comes.
-func (r *Renderer) again(e *events.GenerationRequested, at time.Time) {
+// retry shows why a step is retried, before the new attempt's text.
+func (r *Renderer) retry(e *events.GenerationRequested, at time.Time) {
 	if e.Try < 2 {
 		return
 	}
@@ -75,7 +75,7 @@ func (r *Renderer) turnEnded(e *events.TurnEnded) {
 	r.out.enter(sectionNone, "")
 }
 
-// ending says how a turn ended; nothing when it was completed.
+// ending describes how a turn ended; empty if it completed.
 func ending(p Profile, outcome events.Outcome, reason string, failure *events.Error) (style, string) {
 	reason = p.line(reason)
 	switch outcome {

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// bounds are the rules of a field in words.
+// bounds describes the constraints of a field.
 func (f *field) bounds(p Profile) []string {
 	var facts []string
 	r := &f.rules
@@ -63,7 +63,7 @@ func whole(n *int) string {
 	return strconv.Itoa(*n)
 }
 
-// typed is the value that a person means by a line, or what is wrong with it.
+// typed returns the value of a typed line, or what is wrong with it.
 func (f *field) typed(line string) (value json.RawMessage, problem string) {
 	word := strings.TrimSpace(line)
 	switch f.kind {
@@ -100,8 +100,8 @@ func (f *field) typed(line string) (value json.RawMessage, problem string) {
 	return value, f.check(value)
 }
 
-// chosen is the choice that a word means: its value, its number or, where there
-// is only one such, its title.
+// chosen returns the choice that a word names by its value, its number or, if
+// it is unique, its title.
 func (f *field) chosen(word string) json.RawMessage {
 	var byTitle []json.RawMessage
 	for _, c := range f.choices {
@@ -122,7 +122,7 @@ func (f *field) chosen(word string) json.RawMessage {
 	return nil
 }
 
-// how says how choices are named.
+// how describes how to name a choice.
 func (f *field) how() string {
 	if f.numbered() {
 		return ", by number or by value"
@@ -130,8 +130,8 @@ func (f *field) how() string {
 	return ", by value"
 }
 
-// numbered reports whether choices can be told by their numbers: where values
-// are numbers, one would mean two things.
+// numbered reports whether choices can be named by number. They cannot if the
+// values are numbers: one would mean two things.
 func (f *field) numbered() bool {
 	return !slices.ContainsFunc(f.choices, func(c choice) bool {
 		text, _ := scalar(c.value)
@@ -140,8 +140,8 @@ func (f *field) numbered() bool {
 	})
 }
 
-// check says what is wrong with a value as far as it is known here; "" when
-// nothing is. Who decides checks it against the schema.
+// check returns what is wrong with a value, "" if nothing is. The orchestrator
+// checks it again against the whole schema.
 func (f *field) check(raw json.RawMessage) (problem string) {
 	switch f.kind {
 	case kindText:
@@ -182,7 +182,7 @@ func (f *field) checkText(raw json.RawMessage) string {
 		return "it takes a text"
 	}
 	if f.rules.Pattern != "" {
-		// One that is not of RE2 is left to who decides.
+		// A pattern outside RE2 is checked by the orchestrator only.
 		if like, err := regexp.Compile(f.rules.Pattern); err == nil && !like.MatchString(text) {
 			return "it takes a text like its pattern"
 		}
@@ -193,8 +193,8 @@ func (f *field) checkText(raw json.RawMessage) string {
 	return outside(utf8.RuneCountInString(text), f.rules.MinLength, f.rules.MaxLength, "characters")
 }
 
-// misshapen says why a text is not of a format, for those that MCP lets servers
-// ask for (https://modelcontextprotocol.io, elicitation).
+// misshapen returns why a text does not match a format. It knows the formats of
+// MCP elicitation (https://modelcontextprotocol.io).
 func misshapen(format, text string) string {
 	switch format {
 	case "date":

@@ -9,10 +9,10 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// reasonCells bounds what is shown of a reason that is not asked for whole.
+// reasonCells bounds a reason unless Options.Verbose is set, in columns.
 const reasonCells = 400
 
-// paused shows what a turn waits for; a reminder is one line.
+// paused shows what a turn waits for; a reminder takes one line.
 func (r *Renderer) paused(e *events.Paused, at time.Time) {
 	for _, a := range e.Awaiting {
 		if a.For == events.WaitResult {
@@ -36,7 +36,7 @@ func (r *Renderer) paused(e *events.Paused, at time.Time) {
 	}
 }
 
-// reminder says again what is waited for, and for how long still.
+// reminder shows in one line what the turn waits for, and for how long.
 func (r *Renderer) reminder(e *events.Paused, at time.Time) {
 	labels := make([]string, len(e.Awaiting))
 	for i := range e.Awaiting {
@@ -49,8 +49,8 @@ func (r *Renderer) reminder(e *events.Paused, at time.Time) {
 	r.note(yellow, r.p.wrap(text))
 }
 
-// awaited shows one thing that is waited for: what it is, why somebody is
-// asked, and what happens when nobody answers.
+// awaited shows something that the turn waits for: what it is, the reason, and
+// what happens at its deadline.
 func (r *Renderer) awaited(a *events.Awaited, at time.Time) {
 	if r.o.TextOnly {
 		return
@@ -58,18 +58,18 @@ func (r *Renderer) awaited(a *events.Awaited, at time.Time) {
 	const margin, indent = " ", "    "
 	shown := card{mark: margin, label: r.awaitedLabel(a), between: " "}
 	if a.For == events.WaitAnswer {
-		k := askedBy(a)
+		k := elicitationOf(a)
 		shown.body = k.wants()
 		r.card(shown)
-		r.question(&k, indent)
+		r.elicitation(&k, indent)
 	} else {
 		r.awaitedCall(shown, a, indent)
 	}
-	pieces := append(fate(a, at), r.p.line(a.Call))
+	pieces := append(conditions(a, at), r.p.line(a.Call))
 	r.out.note(plain, indented(indent, r.p.narrower(len(indent)).flow(pieces)))
 }
 
-// awaitedCall shows what a call would run with, and why somebody is asked.
+// awaitedCall shows the arguments of a call, and the reason for the wait.
 func (r *Renderer) awaitedCall(shown card, a *events.Awaited, indent string) {
 	if len(a.Arguments) > 0 {
 		shown.body, shown.text = r.p.exact(a.Arguments), r.p.exactLines(a.Arguments)
@@ -83,7 +83,7 @@ func (r *Renderer) awaitedCall(shown card, a *events.Awaited, indent string) {
 	}
 }
 
-// queued says how many calls wait for others of the conversation to end.
+// queued shows how many calls wait for the conversation's concurrency limit.
 func (r *Renderer) queued(e *events.ToolCallsQueued) {
 	text := count(int64(len(e.Calls)), "call") + " queued until others have ended"
 	if r.o.Verbose {
@@ -96,19 +96,20 @@ func (r *Renderer) queued(e *events.ToolCallsQueued) {
 	r.remark(dim, text)
 }
 
-// awaitedLabel names a call as its card does, and a question by its limit.
+// awaitedLabel returns the label of a call, or the limit that was reached.
 func (r *Renderer) awaitedLabel(a *events.Awaited) string {
 	if a.For == events.WaitLimit {
 		label := "limit " + cmp.Or(r.p.line(a.Reason), "?")
 		if r.calls.get(a.Call) == nil {
-			r.calls.set(a.Call, &call{label: label}) // verdicts name it as they do a call
+			r.calls.set(a.Call, &call{label: label}) // verdicts name it like a call
 		}
 		return label
 	}
 	return r.call(a.Call, cmp.Or(a.Tool, "?")).label
 }
 
-// resumed says no more than that a turn goes on past a limit: what runs is seen.
+// resumed shows that a turn continues past a limit. The calls that run are
+// shown by their own events.
 func (r *Renderer) resumed(e *events.Resumed) {
 	switch limit := r.p.line(e.Extended); {
 	case limit != "":
@@ -118,8 +119,9 @@ func (r *Renderer) resumed(e *events.Resumed) {
 	}
 }
 
-// fate is what an awaited thing needs and what becomes of it by itself.
-func fate(a *events.Awaited, at time.Time) []string {
+// conditions describes what something that waits needs, and what happens at its
+// deadline.
+func conditions(a *events.Awaited, at time.Time) []string {
 	var pieces []string
 	expires := "expires "
 	switch a.For {
@@ -153,7 +155,7 @@ func fate(a *events.Awaited, at time.Time) []string {
 	return pieces
 }
 
-// effect says what running a call again would do, in the words of the contract.
+// effect returns the effect class of a tool as the contract names it.
 func effect(e events.Effect) string {
 	if e.Known() {
 		return string(e)
@@ -161,7 +163,7 @@ func effect(e events.Effect) string {
 	return "unknown"
 }
 
-// whom lists those who are waited for, each once.
+// whom lists what the turn waits for, each kind once.
 func whom(awaiting []events.Awaited) string {
 	var all []string
 	for _, a := range awaiting {
@@ -193,7 +195,7 @@ func indented(margin, lines string) string {
 	return margin + strings.ReplaceAll(lines, "\n", "\n"+margin)
 }
 
-// narrower is the profile of a block inside a margin.
+// narrower returns the profile for text inside a margin.
 func (p Profile) narrower(margin int) Profile {
 	if p.Width > 0 {
 		p.Width = max(1, p.Width-margin)

@@ -12,12 +12,12 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// strange are signs that nothing of ours is written with.
+// strange are characters that the prompt itself never writes.
 const strange = "жщ漢Ω"
 
-// TestWhatAToolAsksStandsBehindABar holds the frame of a question: what a tool
-// wrote, however long or odd, never stands on a line of ours.
-func TestWhatAToolAsksStandsBehindABar(t *testing.T) {
+// TestElicitationsAreShownBehindABar: text of a tool, however long or odd, never
+// shares a line with the prompt's own text.
+func TestElicitationsAreShownBehindABar(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		piece := rapid.SampledFrom([]string{"ж", "щщщ ", strings.Repeat("Ω", 300), " ", strings.Repeat(" ", 90), "\n", "\r", "\u2028", "\x1b[2K", "\u202e", "漢漢", "\t", `\`, `"`})
 		value := strings.Join(rapid.SliceOfN(piece, 0, 8).Draw(rt, "value"), "")
@@ -32,10 +32,10 @@ func TestWhatAToolAsksStandsBehindABar(t *testing.T) {
 		}
 		a := events.Awaited{For: events.WaitAnswer, Call: "c", Arguments: raw, Reason: value, DeadlineMS: 1}
 		for _, p := range []Profile{{Width: 20, Unicode: true}, {Width: 60}, {}} {
-			var asked, shown bytes.Buffer
+			var prompted, shown bytes.Buffer
 			in := typed("v", "a", "{}", "y", "", "", "", "", "", "v", "s")
-			echoed := func() (string, error) { asked.WriteByte('\n'); return in() }
-			if _, err := Prompt(&asked, echoed, p, a, noEditor); err != nil {
+			echoed := func() (string, error) { prompted.WriteByte('\n'); return in() }
+			if _, err := Prompt(&prompted, echoed, p, a, noEditor); err != nil {
 				rt.Fatal(err)
 			}
 			r := New(&shown, p, Options{Verbose: true})
@@ -43,12 +43,12 @@ func TestWhatAToolAsksStandsBehindABar(t *testing.T) {
 			if err := r.Show(Entry{Time: time.UnixMilli(0), Line: events.Line{Event: e}}); err != nil {
 				rt.Fatal(err)
 			}
-			for line := range strings.Lines(asked.String() + shown.String()) {
+			for line := range strings.Lines(prompted.String() + shown.String()) {
 				harmless(t, "rapid", line)
 				line = strings.TrimSuffix(line, "\n")
 				behind := strings.HasPrefix(strings.TrimLeft(line, " "), p.marks().bar+" ") && strings.HasPrefix(line, "  ")
 				if !behind && strings.ContainsAny(line, strange) {
-					rt.Fatalf("a line of ours has what others wrote: %q", line)
+					rt.Fatalf("a line of the prompt holds text of the tool: %q", line)
 				}
 				if p.Width > 0 && behind && cells(line) > p.Width {
 					rt.Fatalf("%q takes %d columns of %d", line, cells(line), p.Width)
@@ -97,7 +97,7 @@ func TestWhatFitsAField(t *testing.T) {
 		{"a choice by its value in quotes", one, `"true"`, `"true"`},
 		{"a choice by its number", one, "2", `"a b"`},
 		{"a choice by its title", one, "warm", `"red"`},
-		{"a title that stands twice means nothing", one, "cold", "- it takes one of these, by number or by value"},
+		{"a duplicate title names no choice", one, "cold", "- it takes one of these, by number or by value"},
 		{"no choice has that number", one, "4", "- it takes one of these, by number or by value"},
 		{"of numbers the value counts", numbers, "3", "3"},
 		{"of numbers a place means nothing", numbers, "2", "- it takes one of these, by value"},
@@ -124,17 +124,17 @@ func TestWhatFitsAField(t *testing.T) {
 
 func TestSchemasOfAnswers(t *testing.T) {
 	for _, tc := range []struct{ name, schema, want string }{
-		{"no schema asks for yes or no", `null`, "asks for yes or no"},
+		{"no schema means yes or no", `null`, "asks for yes or no"},
 		{"an object without fields too", `{"type":"object","properties":{}}`, "asks for yes or no"},
-		{"unless it says more", `{"type":"object","minProperties":1}`, "asks for an answer in JSON"},
+		{"unless it has other keywords", `{"type":"object","minProperties":1}`, "asks for an answer in JSON"},
 		{"required ones come first", `{"properties":{"a":{},"b":{},"c":{}},"required":["c","b"]}`, "asks for 3 fields: b c a"},
-		{"what is required and not described is a field", `{"required":["z"]}`, "asks for 1 field: z"},
-		{"a field that stands twice cannot be trusted", `{"properties":{"a":{},"a":{}}}`, "asks for an answer in JSON"},
+		{"a required property without a description is a field", `{"required":["z"]}`, "asks for 1 field: z"},
+		{"a duplicate field is ambiguous", `{"properties":{"a":{},"a":{}}}`, "asks for an answer in JSON"},
 		{"fields must be an object", `{"properties":[1]}`, "asks for an answer in JSON"},
-		{"what is no object is shown", `[1]`, "asks for an answer in JSON"},
+		{"a schema that is no object is shown", `[1]`, "asks for an answer in JSON"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			k := askedBy(&events.Awaited{Arguments: json.RawMessage(`{"message":"m","schema":` + tc.schema + `}`)})
+			k := elicitationOf(&events.Awaited{Arguments: json.RawMessage(`{"message":"m","schema":` + tc.schema + `}`)})
 			got := k.wants()
 			for i, f := range k.fields {
 				got += strings.Repeat(":", 1-min(1, i)) + " " + f.name
@@ -146,7 +146,7 @@ func TestSchemasOfAnswers(t *testing.T) {
 	}
 }
 
-func TestADefaultThatDoesNotFitIsNone(t *testing.T) {
+func TestAnInvalidDefaultIsIgnored(t *testing.T) {
 	for schema, want := range map[string]string{
 		`{"type":"integer","default":"7"}`:                            "",
 		`{"type":"integer","default":7}`:                              "7",
@@ -175,6 +175,6 @@ func TestYesOrNo(t *testing.T) {
 		}
 	}
 	if YesOrNo(&events.Awaited{For: events.WaitApproval, Arguments: json.RawMessage(`{"message":"m"}`)}) {
-		t.Error("a call that needs approval asks nothing")
+		t.Error("a call that needs approval is taken for an elicitation")
 	}
 }

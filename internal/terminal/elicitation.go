@@ -10,27 +10,28 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// asked is what a tool asks a person in the middle of its call.
-type asked struct {
-	known   bool // false when only that something is asked is known
+// elicitation is a question that a tool puts to a person during its call.
+type elicitation struct {
+	known   bool // whether the question could be read
 	message string
-	schema  json.RawMessage // nil asks for yes or no
-	// fields are those of the schema, required ones first. There may be none
-	// for a schema of another form than that of an object with properties.
+	schema  json.RawMessage // nil: the answer is yes or no
+	// fields are the properties of the schema, required ones first; none if the
+	// schema does not describe an object with properties.
 	fields []field
-	simple bool // schema is an object's, and fields are all that it asks for
+	simple bool // fields describe the schema completely
 }
 
-// askedBy reads a question out of what is awaited for [events.WaitAnswer].
-func askedBy(a *events.Awaited) asked {
+// elicitationOf reads the elicitation of something that waits for
+// [events.WaitAnswer].
+func elicitationOf(a *events.Awaited) elicitation {
 	var q struct {
 		Message string
 		Schema  json.RawMessage
 	}
 	if len(a.Arguments) == 0 || json.Unmarshal(a.Arguments, &q) != nil {
-		return asked{message: a.Reason}
+		return elicitation{message: a.Reason}
 	}
-	k := asked{known: true, message: q.Message, schema: q.Schema}
+	k := elicitation{known: true, message: q.Message, schema: q.Schema}
 	if s := string(q.Schema); s == "" || s == "null" {
 		k.schema = nil
 		return k
@@ -39,21 +40,21 @@ func askedBy(a *events.Awaited) asked {
 	return k
 }
 
-// YesOrNo reports whether something awaited is a tool's question that approve
-// answers, as it asks for no more than that.
+// YesOrNo reports whether a is a tool's elicitation without a schema, so that
+// the verdict approve answers it.
 func YesOrNo(a *events.Awaited) bool {
 	if a.For != events.WaitAnswer {
 		return false
 	}
-	k := askedBy(a)
+	k := elicitationOf(a)
 	return k.known && k.schema == nil
 }
 
-// confirms reports whether there is nothing to fill in.
-func (k *asked) confirms() bool { return k.schema == nil || k.simple && len(k.fields) == 0 }
+// confirms reports whether the answer has no fields.
+func (k *elicitation) confirms() bool { return k.schema == nil || k.simple && len(k.fields) == 0 }
 
-// required is how many fields must be there.
-func (k *asked) required() int {
+// required returns the number of required fields.
+func (k *elicitation) required() int {
 	n := 0
 	for i := range k.fields {
 		if k.fields[i].required {
@@ -63,8 +64,8 @@ func (k *asked) required() int {
 	return n
 }
 
-// wants says what kind of answer is asked for.
-func (k *asked) wants() string {
+// wants describes the kind of answer.
+func (k *elicitation) wants() string {
 	switch n := len(k.fields); {
 	case !k.known:
 		return "asks something"
@@ -76,10 +77,10 @@ func (k *asked) wants() string {
 	return "asks for an answer in JSON"
 }
 
-// check says what is wrong with a whole answer as far as it is known here; ""
-// when nothing is.
-func (k *asked) check(p Profile, answer json.RawMessage) string {
-	given, _ := members(answer) // an object, as who calls this made sure
+// check returns what is wrong with a whole answer, "" if nothing is. The
+// orchestrator checks it again against the whole schema.
+func (k *elicitation) check(p Profile, answer json.RawMessage) string {
+	given, _ := members(answer) // callers pass an object
 	for i := range k.fields {
 		f := &k.fields[i]
 		at := slices.IndexFunc(given, func(m member) bool { return m.name == f.name })
@@ -97,9 +98,9 @@ func (k *asked) check(p Profile, answer json.RawMessage) string {
 	return ""
 }
 
-// draft is an answer to begin with: what is proposed, and null for what must be
-// there, which fits nothing.
-func (k *asked) draft() json.RawMessage {
+// draft returns an answer to start editing from: the proposed values, and null
+// for required fields without one. null is not valid for any field.
+func (k *elicitation) draft() json.RawMessage {
 	var answer []member
 	for i := range k.fields {
 		switch f := &k.fields[i]; {
@@ -112,7 +113,7 @@ func (k *asked) draft() json.RawMessage {
 	return object(answer)
 }
 
-// object is the JSON object of members.
+// object returns the JSON object with these members.
 func object(all []member) json.RawMessage {
 	out := []byte{'{'}
 	for i, m := range all {
@@ -125,10 +126,10 @@ func object(all []member) json.RawMessage {
 	return append(out, '}')
 }
 
-// lines are what is asked, each behind a margin: most lines of the message, and
-// as many fields on one line each. With most 0 all of it stands there, whole.
-// hidden counts the lines and fields that are left out.
-func (k *asked) lines(p Profile, margin string, most int) (shown []string, hidden int) {
+// lines returns the elicitation with a margin before each line: at most most
+// lines of the message, and at most most fields on one line each. most 0 shows
+// everything. hidden counts the lines and fields that are left out.
+func (k *elicitation) lines(p Profile, margin string, most int) (shown []string, hidden int) {
 	message := strings.TrimSpace(strings.ReplaceAll(p.clean(k.message), "\t", "    "))
 	if message != "" {
 		for line := range strings.SplitSeq(message, "\n") {
@@ -164,9 +165,9 @@ func (k *asked) lines(p Profile, margin string, most int) (shown []string, hidde
 	return shown, hidden
 }
 
-// behind breaks a line between words, and a word that is too long anywhere, and
-// puts a margin before each line and hang before those that go on. No space is
-// lost but those at which a line ends.
+// behind wraps a text at spaces, and inside words that are too long. It puts
+// margin before each line and hang before continuation lines. Only the spaces
+// at line ends are dropped.
 func (p Profile) behind(margin, hang, text string) []string {
 	room := max(2, p.columns()-cells(margin)-cells(hang))
 	var shown []string
@@ -181,16 +182,16 @@ func (p Profile) behind(margin, hang, text string) []string {
 	return shown
 }
 
-// boldly is a line with the beginning that it shares with head in bold.
+// boldly returns line with its prefix head in bold.
 func (p Profile) boldly(head, line string) string {
 	if !strings.HasPrefix(line, head) {
-		return line // it was cut there
+		return line // cut inside head
 	}
 	return p.paint(bold, head) + line[len(head):]
 }
 
-// quoted is a text as a JSON string, in which nothing is escaped that shows.
+// quoted returns a text as a JSON string; visible characters are not escaped.
 func quoted(text string) string {
-	raw, _ := json.Marshal(text) // texts always encode
+	raw, _ := json.Marshal(text) // a string always encodes
 	return explicit(string(raw))
 }

@@ -6,14 +6,14 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// askedLines bounds what is shown of a tool's question that is not asked for
-// whole: the lines of its message, and its fields.
-const askedLines = 6
+// elicitationLines bounds the message lines and the fields of an elicitation
+// unless Options.Verbose is set.
+const elicitationLines = 6
 
-// question shows what a tool asks. A bar stands before each line, so that
-// nothing of it looks like a line of ours.
-func (r *Renderer) question(k *asked, indent string) {
-	most := askedLines
+// elicitation shows an elicitation. A bar before each line marks it as text of
+// the tool.
+func (r *Renderer) elicitation(k *elicitation, indent string) {
+	most := elicitationLines
 	if r.o.Verbose {
 		most = 0
 	}
@@ -26,8 +26,8 @@ func (r *Renderer) question(k *asked, indent string) {
 	}
 }
 
-// told says what a tool was told that had asked.
-func (r *Renderer) told(e *events.QuestionAnswered) {
+// elicitationAnswered shows the answer that a tool got.
+func (r *Renderer) elicitationAnswered(e *events.QuestionAnswered) {
 	label := r.call(e.Call, "?").label
 	switch who := r.who(e.By); {
 	case e.Declined && e.By == "":
