@@ -160,8 +160,8 @@ func (s Summary) Line(conversation string, p Profile) string {
 	return p.flow(pieces)
 }
 
-// written returns the output tokens without reasoning, or all output tokens if
-// a provider reports only those.
+// written returns the output tokens, or the total if a provider reports no
+// others.
 func written(u *events.Usage) (int64, bool) {
 	switch {
 	case u == nil:

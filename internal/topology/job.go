@@ -7,17 +7,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Queue is where jobs of one kind wait: a route of models or a tool.
+// Queue is the queue of the jobs of a route or a tool.
 type Queue struct {
 	Consumer string // durable name on JOBS
-	Filter   string // subjects it takes
+	Filter   string // subjects of its jobs
 }
 
 // AllJobs is the pattern of the jobs of all queues.
 const AllJobs = "jobs.>"
 
-// Consumer is the durable name of a queue: kind is "llm" or "tool", low says that
-// it is the queue of calls that can wait.
+// Consumer returns the durable name of a queue. kind is "llm" or "tool"; low
+// selects the queue of calls with low priority.
 func Consumer(kind, name string, low bool) string {
 	if low {
 		kind += "low"
@@ -25,7 +25,7 @@ func Consumer(kind, name string, low bool) string {
 	return kind + "_" + name
 }
 
-// ParseConsumer reads what [Consumer] made. It reports false for any other name.
+// ParseConsumer parses a name from [Consumer]. ok is false for any other name.
 func ParseConsumer(durable string) (kind, name string, low, ok bool) {
 	kind, name, ok = strings.Cut(durable, "_")
 	if low = kind == "toollow"; low {
@@ -34,8 +34,8 @@ func ParseConsumer(durable string) (kind, name string, low, ok bool) {
 	return kind, name, low, ok && (kind == "llm" || kind == "tool")
 }
 
-// Subject is the subject of the job with an id in this queue. It does not check
-// the id.
+// Subject returns the subject of the job with an id in this queue. It does not
+// check the id.
 func (q Queue) Subject(id string) string { return strings.TrimSuffix(q.Filter, "*") + id }
 
 // JobID returns the id of the generation or call that a job is for: the last
@@ -61,31 +61,31 @@ func QueueNamed(consumer string) (Queue, error) {
 	return q, nil
 }
 
-// RouteToken is the queue of a route: what stands before the first slash of
+// RouteToken returns the queue of a route: the part before the first slash of
 // "provider/model". Workers scale by it.
 func RouteToken(route string) (string, error) {
 	token, _, _ := strings.Cut(route, "/")
 	return token, CheckToken("route", token)
 }
 
-// LLMQueue is the queue of a route.
+// LLMQueue returns the queue of a route.
 func LLMQueue(route string) (Queue, error) {
 	token, err := RouteToken(route)
 	return Queue{Consumer: Consumer("llm", token, false), Filter: fill(TemplateGenerationJob, token, "*")}, err
 }
 
-// ToolQueue is the queue of a tool.
+// ToolQueue returns the queue of a tool.
 func ToolQueue(tool string) (Queue, error) {
 	return Queue{Consumer: Consumer("tool", tool, false), Filter: fill(TemplateToolJob, tool, "*")}, CheckToken("tool", tool)
 }
 
-// LowQueue is the queue of a tool's calls that can wait. The name cannot be that
-// of another tool's queue.
+// LowQueue returns the queue of a tool's calls with low priority. Its name
+// never equals that of another tool's queue.
 func LowQueue(tool string) (Queue, error) {
 	return Queue{Consumer: Consumer("tool", tool, true), Filter: fill(TemplateLowToolJob, tool, "*")}, CheckToken("tool", tool)
 }
 
-// GenerationJob is the subject of a generation's job.
+// GenerationJob returns the subject of a generation's job.
 func GenerationJob(route, generation string) (string, error) {
 	token, err := RouteToken(route)
 	if err == nil {
@@ -94,7 +94,7 @@ func GenerationJob(route, generation string) (string, error) {
 	return fill(TemplateGenerationJob, token, generation), err
 }
 
-// ToolJob is the subject of a call's job.
+// ToolJob returns the subject of a call's job.
 func ToolJob(tool, call string) (string, error) {
 	err := CheckToken("tool", tool)
 	if err == nil {
@@ -103,7 +103,7 @@ func ToolJob(tool, call string) (string, error) {
 	return fill(TemplateToolJob, tool, call), err
 }
 
-// LowToolJob is the subject of the job of a call that can wait.
+// LowToolJob returns the subject of the job of a call with low priority.
 func LowToolJob(tool, call string) (string, error) {
 	err := CheckToken("tool", tool)
 	if err == nil {
@@ -112,8 +112,9 @@ func LowToolJob(tool, call string) (string, error) {
 	return fill(TemplateLowToolJob, tool, call), err
 }
 
-// ConsumerConfig is the queue's durable consumer, shared by its workers. The
-// orchestrator makes it, so that jobs wait visibly where no worker is yet.
+// ConsumerConfig returns the queue's durable consumer, which its workers share.
+// The orchestrator creates it, so that jobs count as pending before a worker
+// exists.
 func (q Queue) ConsumerConfig() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: q.Consumer, FilterSubject: q.Filter,
@@ -122,8 +123,8 @@ func (q Queue) ConsumerConfig() jetstream.ConsumerConfig {
 	}
 }
 
-// DeadSubject is where a message that was on subject goes when nobody can read
-// or run it.
+// DeadSubject returns the dead-letter subject for a message that was on
+// subject.
 func DeadSubject(subject string) string {
 	if len(subject) > 512 {
 		subject = subject[:512]
@@ -131,6 +132,6 @@ func DeadSubject(subject string) string {
 	return fill(TemplateDead, strings.TrimSuffix(subject, "."))
 }
 
-// PresenceKey is the key under which a worker says that it serves something:
+// PresenceKey returns the key under which a worker announces a route or tool:
 // kind is "llm" or "tool".
 func PresenceKey(kind, name, worker string) string { return kind + "." + name + "." + worker }

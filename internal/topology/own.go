@@ -7,9 +7,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Own compares a stream that exists with the one that Parley would make. It
-// returns the existing configuration with what Parley cannot work without put
-// right, and the names of those settings. All others belong to the
+// Own compares the configuration of an existing stream with Parley's. It
+// returns the existing configuration with the settings that Parley requires
+// corrected, and the names of those settings. All others belong to the
 // administrator: limits, age, replicas, placement, compression, duplicates.
 func Own(have, want jetstream.StreamConfig) (next jetstream.StreamConfig, wrong []string) {
 	next = have

@@ -2,41 +2,41 @@ package topology
 
 import "slices"
 
-// Role is what a user of the server is allowed to be.
+// Role is the role of a NATS user; it determines the permissions.
 type Role string
 
 // The roles.
 const (
-	// Viewer watches: live subjects and nothing else, no JetStream.
+	// Viewer subscribes to live subjects and nothing else; it has no JetStream.
 	Viewer Role = "viewer"
-	// App speaks for people: it writes inputs, answers deferred calls and hooks,
-	// and reads everything. Gateways and the command line are apps.
+	// App acts for people: it writes inputs, answers deferred calls and hooks, and
+	// reads everything. Gateways and the command line are apps.
 	App Role = "app"
-	// Caller is an app that also calls tools by itself, past every policy: the
+	// Caller is an app that also calls tools directly, without any policy: the
 	// command line's `tools call`, and `parley mcp`.
 	Caller Role = "caller"
-	// LLMWorker runs generations.
+	// LLMWorker runs generation jobs.
 	LLMWorker Role = "llm-worker"
-	// ToolWorker runs calls.
+	// ToolWorker runs call jobs.
 	ToolWorker Role = "tool-worker"
-	// Orchestrator decides.
+	// Orchestrator owns shards and writes Decisions.
 	Orchestrator Role = "orchestrator"
-	// Admin sets up and repairs.
+	// Admin sets up and repairs the deployment.
 	Admin Role = "admin"
 )
 
-// Inbox is the prefix under which a role gets its answers. With the usual one
-// everybody could read everybody's.
+// Inbox returns the prefix of the role's reply subjects. With the default
+// prefix every user could read all replies.
 func (r Role) Inbox() string { return "_INBOX_" + string(r) }
 
-// Permissions lists the subjects a role may publish and subscribe to. An empty
-// list allows nothing: say so to nats-server with deny ">", for it takes a
-// missing list for everything. The channel says who wrote an event, so a model
-// or a tool cannot forge what a person said or the orchestrator decided.
+// Permissions returns the subjects that a role may publish and subscribe to. An
+// empty list allows nothing: write it for nats-server as deny ">", because a
+// missing list allows everything. The channel identifies the writer of an
+// event, so a model or a tool cannot forge an input or a Decision.
 //
 // A worker may take jobs of every queue and read every conversation: subjects
-// of the JetStream API have no wildcard within a token. To narrow it, list the
-// queues' consumers in place of "CONSUMER.MSG.NEXT.JOBS.*".
+// of the JetStream API have no wildcard within a token. To restrict it, list
+// the queues' consumers instead of "CONSUMER.MSG.NEXT.JOBS.*".
 func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 	inbox := role.Inbox() + ".>"
 	switch role {
@@ -65,7 +65,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 			"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
 			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
 			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
-			"$JS.API.CONSUMER.DELETE.JOBS.*", "$JS.API.STREAM.MSG.GET.JOBS", // what nobody needs any more
+			"$JS.API.CONSUMER.DELETE.JOBS.*", "$JS.API.STREAM.MSG.GET.JOBS", // leftovers
 		}
 		publish = slices.Concat(own, timers(), plan.reading(), plan.purging(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools), plan.making())
 		return publish, []string{inbox}
@@ -75,7 +75,7 @@ func Permissions(role Role, plan Plan) (publish, subscribe []string) {
 	return nil, nil
 }
 
-// reading is what it takes to read conversations, but for the live ones.
+// reading returns the permissions to read conversations from the streams.
 func (p Plan) reading() []string {
 	all := logOf(StreamHistory)
 	for shard := range p.WithDefaults().Shards {
@@ -84,8 +84,8 @@ func (p Plan) reading() []string {
 	return all
 }
 
-// making is what it takes to make streams and buckets that are missing. The
-// server refuses to make one that exists otherwise.
+// making returns the permissions to create missing streams and buckets. The
+// server refuses to create one that exists with another configuration.
 func (p Plan) making() []string {
 	const api = "$JS.API."
 	all := []string{api + "INFO"}
@@ -114,8 +114,8 @@ func logOf(stream string) []string {
 	}
 }
 
-// purging is what it takes to delete conversations. The API names the stream
-// only, not what is purged of it.
+// purging returns the permissions to delete conversations. The API's subjects
+// contain the stream only, not the subject to purge.
 func (p Plan) purging() []string {
 	const purge = "$JS.API.STREAM.PURGE."
 	all := []string{purge + StreamHistory, purge + StreamJobs, purge + "OBJ_" + BucketObjects}
@@ -125,8 +125,7 @@ func (p Plan) purging() []string {
 	return all
 }
 
-// timers is what it takes to follow the timers that fired and to take back
-// those that have not.
+// timers returns the permissions to follow fired timers and to remove others.
 func timers() []string {
 	const api = "$JS.API."
 	return []string{
@@ -139,14 +138,15 @@ func timers() []string {
 	}
 }
 
-// objects is what it takes to store and fetch what exceeds a message.
+// objects returns the permissions to store and fetch content that exceeds a
+// message.
 func objects() []string {
 	const stream = "OBJ_" + BucketObjects
 	return append(watching(stream), "$O."+BucketObjects+".>",
 		"$JS.API.STREAM.MSG.GET."+stream, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*")
 }
 
-// roster is what it takes to know who is there.
+// roster returns the permissions to read which workers are present.
 func roster() []string {
 	const stream = "KV_" + BucketPresence
 	return append(watching(stream), "$JS.API.STREAM.MSG.GET."+stream, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*")
@@ -167,18 +167,18 @@ func entries(bucket string) []string {
 	return []string{api + "STREAM.INFO.KV_" + bucket, api + "STREAM.MSG.GET.KV_" + bucket, api + "DIRECT.GET.KV_" + bucket + ".>"}
 }
 
-// working is what it takes to run the jobs of a kind.
+// working returns the permissions to run the jobs of a kind.
 func working(kind string) []string {
 	return []string{
 		"$JS.API.CONSUMER.CREATE." + StreamJobs + ".*.jobs." + kind + ".>",
 		"$JS.API.CONSUMER.INFO." + StreamJobs + ".*",
 		"$JS.API.CONSUMER.MSG.NEXT." + StreamJobs + ".*",
-		// Both forms: servers of before 2.14 and servers that put the domain and
-		// the account in front.
+		// Two forms: servers before 2.14, and servers that prefix the domain and
+		// the account.
 		"$JS.ACK." + StreamJobs + ".>", "$JS.ACK.*.*." + StreamJobs + ".>",
 		"dead.jobs.>",
 		"$KV." + BucketPresence + "." + kind + ".>",
 		"$JS.API.STREAM.INFO.KV_" + BucketPresence, "$JS.API.DIRECT.GET.KV_" + BucketPresence + ".>",
-		"$JS.API.STREAM.MSG.GET.KV_" + BucketPresence, // whether another worker is there
+		"$JS.API.STREAM.MSG.GET.KV_" + BucketPresence, // whether another worker is present
 	}
 }

@@ -6,62 +6,63 @@ import (
 	"strings"
 )
 
-// Headers of messages, besides those that nats.go names.
+// Headers of messages without a constant in nats.go.
 const (
-	// HeaderReason is why a message of DEAD could not be read or run; HeaderSize is
-	// how long its payload was, in bytes, where it had to be cut.
+	// HeaderReason is the reason why a message is in DEAD. HeaderSize is the
+	// original size of its payload, in bytes, if the payload was cut.
 	HeaderReason = "Parley-Reason"
 	HeaderSize   = "Parley-Size"
-	// HeaderNATS is before every header of the server's and of nats.go's.
+	// HeaderNATS is the prefix of the headers of the server and of nats.go.
 	HeaderNATS = "Nats-"
-	// HeaderSource is the server's, on a copy in HISTORY: the stream and the
-	// sequence of the original come first.
+	// HeaderSource is set by the server on a copy in HISTORY. It starts with the
+	// stream and the sequence of the original.
 	HeaderSource = "Nats-Stream-Source"
-	// HeaderOperation is the client's, on the last message of a bucket's key that
-	// was deleted.
+	// HeaderOperation is set by nats.go on the message that deletes a bucket's key.
 	HeaderOperation = "KV-Operation"
 )
 
-// Prefixes of the server's own subjects.
+// Prefixes of the server's subjects.
 const (
-	// API is before every request to JetStream.
+	// API is the prefix of requests to JetStream.
 	API = "$JS.API."
-	// Acks is before the reply subject of every message that a consumer delivers.
+	// Acks is the prefix of the reply subjects of messages from consumers.
 	Acks = "$JS.ACK."
 )
 
-// PurgeRequest is the subject of a request to purge a stream.
+// PurgeRequest returns the subject of a request to purge a stream.
 func PurgeRequest(stream string) string { return API + "STREAM.PURGE." + stream }
 
-// BucketStream is the stream of a key-value bucket.
+// BucketStream returns the stream of a key-value bucket.
 func BucketStream(bucket string) string { return "KV_" + bucket }
 
-// EntrySubject is where a bucket keeps a key, or the pattern of several keys.
+// EntrySubject returns the subject of a key of a bucket; for a pattern of keys,
+// the pattern of their subjects.
 func EntrySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
-// EntryKey is the key of an entry that a bucket keeps on a subject.
+// EntryKey returns the key of an entry's subject.
 func EntryKey(bucket, subject string) string {
 	return strings.TrimPrefix(subject, EntrySubject(bucket, ""))
 }
 
-// ProbeKey is the key of a bucket under which a test writes.
+// ProbeKey is the key for testing whether a bucket can be written.
 const ProbeKey = "probe"
 
-// ShardKey is a shard's key in the buckets of leases and of checkpoints.
+// ShardKey returns a shard's key in the buckets of leases and checkpoints.
 func ShardKey(shard int) string { return "shard." + strconv.Itoa(shard) }
 
-// GapKey is the key, in the bucket of checkpoints, of what a shard's log lost.
+// GapKey returns the key in the bucket of checkpoints for the gap that a
+// shard's log has after it lost its end.
 func GapKey(shard int) string { return "gap." + strconv.Itoa(shard) }
 
-// TimersKey is the key, in the bucket of checkpoints, of the TIMERS stream for
-// which a shard's timers were last restored.
+// TimersKey returns the key in the bucket of checkpoints for the TIMERS stream
+// to which a shard's timers were last restored.
 func TimersKey(shard int) string { return "timers." + strconv.Itoa(shard) }
 
 // ObjectStream is the stream of the object store.
 const ObjectStream = "OBJ_" + BucketObjects
 
-// Where the object store keeps an object: its description under its name, its
-// chunks under an id that the description names (ADR-20 of NATS).
+// Subjects of an object (ADR-20 of NATS): its description by name, its chunks by
+// an id that the description contains.
 const (
 	objectMeta   = "$O." + BucketObjects + ".M."
 	objectChunks = "$O." + BucketObjects + ".C."
@@ -70,17 +71,17 @@ const (
 // AllObjects is the pattern of the descriptions of all objects.
 const AllObjects = objectMeta + ">"
 
-// ObjectSubject is where an object's description is.
+// ObjectSubject returns the subject of an object's description.
 func ObjectSubject(name string) string {
 	return objectMeta + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
-// ObjectName is the name of the object whose description is on a subject.
+// ObjectName returns the name of the object with this description subject.
 func ObjectName(subject string) (string, error) {
 	name, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(subject, objectMeta))
 	return string(name), err
 }
 
-// ChunksSubject is where the chunks of an object are, by the id that its
-// description names.
+// ChunksSubject returns the subject of an object's chunks, by the id in its
+// description.
 func ChunksSubject(id string) string { return objectChunks + id }

@@ -26,52 +26,52 @@ const (
 // fixes the number of shards of a deployment.
 const MetadataShards = "parley.shards"
 
-// MetadataEpoch is the metadata key of a CONV stream whose log lost its end: the
-// epoch of its cursors from then on.
+// MetadataEpoch is the metadata key of a CONV stream that lost its end: the epoch
+// of later cursors.
 const MetadataEpoch = "parley.epoch"
 
-// Times that several parts agree on.
+// Times and limits that several packages share.
 const (
-	// LeaseTTL is how long a shard stays with an owner that went silent.
+	// LeaseTTL is the lifetime of a shard's lease after its last renewal.
 	LeaseTTL = 6 * time.Second
-	// PresenceTTL is how long a worker counts as there after its last word.
+	// PresenceTTL is the lifetime of a worker's announcement after its last
+	// renewal.
 	PresenceTTL = 12 * time.Second
-	// ToolsTTL is how long a tool is known after a worker last offered it: calls of
-	// it wait in its queue instead of being refused.
+	// ToolsTTL is how long a tool is known after a worker last announced it: its
+	// calls wait in its queue instead of being refused.
 	ToolsTTL = 30 * 24 * time.Hour
-	// JobAckWait is how long a job stays with a worker that went silent; workers
-	// say InProgress three times as often.
+	// JobAckWait is the time after which a job without a heartbeat is redelivered;
+	// workers send InProgress three times as often.
 	JobAckWait = 6 * time.Second
-	// JobAttempts is how often a job may be started without coming to an end: the
-	// next worker ends it as failed. The server itself never drops a job, or its
-	// turn would wait for nothing.
+	// JobAttempts is how often a job may start without ending: the next worker ends
+	// it as failed. The server itself never drops a job, or its turn would wait
+	// forever.
 	JobAttempts = 100
-	// jobDedup is the window in which a job published again is refused; past it
+	// jobDedup is the window in which the server refuses a duplicate job; after it
 	// the worker finds the job's lane ended.
 	jobDedup = 10 * time.Minute
-	// inputDedup is the window in which CONV refuses a message id that it has: the
-	// least that the server takes. Inputs are idempotent by the fold, for good. The
-	// server's table is one for all conversations of a shard, so that a longer
-	// window only loses inputs whose ids are not unique there.
+	// inputDedup is the window in which CONV refuses a known message id: the
+	// server's minimum. The fold makes inputs idempotent without a time limit. All
+	// conversations of a shard share the server's table, so a longer window would
+	// only lose inputs whose ids are not unique in the shard.
 	inputDedup = 100 * time.Millisecond
 )
 
-// consumersPerStream lifts the limit of 1,000 that nats-server 2.15 puts on a
-// stream that does not ask for more.
+// consumersPerStream raises the default limit of nats-server 2.15, which is 1,000.
 const consumersPerStream = 1_000_000
 
-// Plan is what a deployment fixes.
+// Plan holds the settings of a deployment's streams.
 type Plan struct {
-	Shards   int           // CONV streams; 1 when zero
-	Replicas int           // of each stream; 1 when zero
-	MaxAge   time.Duration // of CONV; 7 days when zero
-	// HistoryMaxAge and ObjectsMaxAge are those of HISTORY and of the object store;
-	// kept until deleted when zero.
+	Shards   int           // number of CONV streams; 0 means 1
+	Replicas int           // of each stream; 0 means 1
+	MaxAge   time.Duration // of CONV; 0 means 7 days
+	// HistoryMaxAge and ObjectsMaxAge apply to HISTORY and to the object store; 0
+	// keeps everything until it is deleted.
 	HistoryMaxAge, ObjectsMaxAge time.Duration
 }
 
-// Check reports why a plan cannot work: what CONV holds refers to HISTORY and to
-// objects.
+// Check returns an error if HISTORY or objects would expire before CONV, which
+// refers to them.
 func (p Plan) Check() error {
 	p = p.WithDefaults()
 	for _, kept := range []struct {
@@ -86,7 +86,7 @@ func (p Plan) Check() error {
 	return nil
 }
 
-// WithDefaults fills in what was not said.
+// WithDefaults returns the plan with defaults for unset values.
 func (p Plan) WithDefaults() Plan {
 	p.Shards = max(p.Shards, 1)
 	p.Replicas = max(p.Replicas, 1)
@@ -96,17 +96,17 @@ func (p Plan) WithDefaults() Plan {
 	return p
 }
 
-// FactChannels are the channels that HISTORY keeps: what was said, decided and
-// answered, as the last tokens of a subject pattern.
+// FactChannels returns the channels that HISTORY keeps (inputs, Decisions,
+// results), as the last tokens of a subject pattern.
 func FactChannels() []string { return []string{"in", "turn", "call.*"} }
 
-// ConvStream is the name of a shard's stream.
+// ConvStream returns the name of a shard's stream.
 func ConvStream(shard int) string { return streamConv + strconv.Itoa(shard) }
 
 const streamConv = "CONV_"
 
-// Streams is every stream of a deployment, in the order they are made: HISTORY,
-// which says that the others are there, last.
+// Streams returns all streams of a deployment in the order of creation. HISTORY
+// is last: it marks the others as complete.
 func (p Plan) Streams() []jetstream.StreamConfig {
 	p = p.WithDefaults()
 	base := func(name string, subjects ...string) jetstream.StreamConfig {
@@ -157,7 +157,7 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 	return append(all, jobs, timers, dead, history)
 }
 
-// Buckets is every key-value bucket of a deployment.
+// Buckets returns all key-value buckets of a deployment.
 func (p Plan) Buckets() []jetstream.KeyValueConfig {
 	p = p.WithDefaults()
 	return []jetstream.KeyValueConfig{
@@ -168,8 +168,8 @@ func (p Plan) Buckets() []jetstream.KeyValueConfig {
 	}
 }
 
-// Objects is the object store for what exceeds a message. Objects live as long
-// as the conversation they belong to, unless the plan says otherwise.
+// Objects returns the object store for content that exceeds a message. Objects
+// live as long as their conversation, unless the plan sets ObjectsMaxAge.
 func (p Plan) Objects() jetstream.ObjectStoreConfig {
 	return jetstream.ObjectStoreConfig{Bucket: BucketObjects, Description: "what exceeds a message", TTL: p.ObjectsMaxAge, Replicas: p.WithDefaults().Replicas, Compression: true}
 }

@@ -1,9 +1,9 @@
-// Package topology says where everything stands on the bus: subjects, streams,
-// consumers, buckets and who may use them. It is tables and pure functions; it
-// opens no connection.
+// Package topology defines what Parley uses of NATS: subjects, streams,
+// consumers, buckets and permissions. It consists of tables and pure functions;
+// it opens no connection.
 //
-// Every subject that is built here is checked: an id from outside can never add
-// a token or a wildcard.
+// Every function that builds a subject checks its ids: an id from outside can
+// never add a token or a wildcard.
 package topology
 
 import (
@@ -16,21 +16,21 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// ErrBadID is what every check of an id from outside wraps.
+// ErrBadID is wrapped by the errors of all checks of ids and names.
 var ErrBadID = errors.New("bad id")
 
-// Log is the family of subjects an address belongs to. They differ in the first
-// token only.
+// Log is one of three families of subjects, which differ only in the first
+// token.
 type Log string
 
-// The logs: as written, as republished to viewers, as kept for good.
+// The logs: as written, as republished to viewers, and the copies of facts.
 const (
 	Conv    Log = "conv"
 	Live    Log = "live"
 	History Log = "history"
 )
 
-// Address is where an event of a conversation stands.
+// Address identifies the subject of an event of a conversation.
 type Address struct {
 	Shard        int
 	Conversation string
@@ -38,8 +38,9 @@ type Address struct {
 	Call         string // for the call and out channels
 }
 
-// ShardOf places a conversation: FNV-1a of its id, modulo the shards. The
-// function is fixed for all time; the number of shards for a deployment.
+// ShardOf returns the shard of a conversation: FNV-1a of its id, modulo the
+// number of shards. The function never changes, the number of shards not within
+// a deployment.
 func ShardOf(conversation string, shards int) int {
 	if shards <= 1 {
 		return 0
@@ -49,20 +50,20 @@ func ShardOf(conversation string, shards int) int {
 	return int(h.Sum32() % uint32(shards))
 }
 
-// At is the address of a channel of a conversation.
+// At returns the address of a channel of a conversation.
 func At(shards int, conversation string, channel events.Channel) Address {
 	return Address{Shard: ShardOf(conversation, shards), Conversation: conversation, Channel: channel}
 }
 
-// OfCall is the address of a call's lane or, with [events.ChannelOut], of its
-// output.
+// OfCall returns the address of a call's lane or, with [events.ChannelOut], of
+// its output.
 func OfCall(shards int, conversation string, channel events.Channel, call string) Address {
 	a := At(shards, conversation, channel)
 	a.Call = call
 	return a
 }
 
-// Subject is the address as a subject of the given log.
+// Subject returns the address as a subject of a log.
 func (a Address) Subject(log Log) string {
 	var b strings.Builder
 	b.Grow(96)
@@ -80,28 +81,28 @@ func (a Address) Subject(log Log) string {
 	return b.String()
 }
 
-// Probe is where a test of whether a shard's log can be written goes. It belongs to
-// no conversation.
+// Probe returns the subject for testing whether a shard's log can be written.
+// It belongs to no conversation.
 func Probe(shard int) string { return fill(TemplateProbe, strconv.Itoa(shard)) }
 
-// Everything is the pattern of all channels of a conversation.
+// Everything returns the pattern of all channels of a conversation.
 func Everything(log Log, shards int, conversation string) string {
 	return fmt.Sprintf("%s.%d.%s.>", log, ShardOf(conversation, shards), conversation)
 }
 
-// OfShard is the pattern of a channel of all conversations of a shard.
+// OfShard returns the pattern of a channel of all conversations of a shard.
 func OfShard(shard int, channel string) string { return fmt.Sprintf("conv.%d.*.%s", shard, channel) }
 
-// LiveOfChannel is the pattern of a channel of all conversations of all shards,
-// as republished.
+// LiveOfChannel returns the pattern of a republished channel of all
+// conversations of all shards.
 func LiveOfChannel(channel events.Channel) string {
 	return pattern(LogTemplate(Live, channel))
 }
 
-// InLog reports whether a subject is one of the log as written.
+// InLog reports whether a subject is one of [Conv], the log as written.
 func InLog(subject string) bool { return strings.HasPrefix(subject, string(Conv)+".") }
 
-// StreamOf is the stream that stores a subject.
+// StreamOf returns the stream that stores a subject.
 func StreamOf(subject string) string {
 	first, rest, _ := strings.Cut(subject, ".")
 	switch first {
@@ -114,15 +115,15 @@ func StreamOf(subject string) string {
 	return first
 }
 
-// HistoryOf is the pattern of all that HISTORY holds of a shard.
+// HistoryOf returns the pattern of all messages of a shard in HISTORY.
 func HistoryOf(shard int) string { return fmt.Sprintf("history.%d.>", shard) }
 
-// HistoryOfChannel is the pattern of a channel of a shard in HISTORY.
+// HistoryOfChannel returns the pattern of a channel of a shard in HISTORY.
 func HistoryOfChannel(shard int, channel string) string {
 	return fmt.Sprintf("history.%d.*.%s", shard, channel)
 }
 
-// Parse reads a subject of any of the three logs.
+// Parse parses a subject of any of the three logs.
 func Parse(subject string) (Address, error) {
 	t := strings.Split(subject, ".")
 	if len(t) < 4 || len(t) > 5 {
@@ -145,7 +146,7 @@ func Parse(subject string) (Address, error) {
 	return a, nil
 }
 
-// Check reports why an address cannot be a subject.
+// Check returns why an address has no valid subject, or nil.
 func (a Address) Check() error {
 	if err := CheckID("conversation", a.Conversation); err != nil {
 		return err
@@ -165,7 +166,8 @@ func (a Address) Check() error {
 	return fmt.Errorf("%w: no channel is named %q", ErrBadID, clip(string(a.Channel)))
 }
 
-// CheckID reports why an id is not a UUID in its canonical lower-case form.
+// CheckID returns an error if an id is not a UUID in its canonical lower-case
+// form.
 func CheckID(what, id string) error {
 	if canonical(id) {
 		return nil
@@ -180,7 +182,8 @@ func CheckID(what, id string) error {
 	return fmt.Errorf("%w: %s id %q is not a UUID such as %s", ErrBadID, what, clip(id), example)
 }
 
-// canonical reports whether an id is a UUID as it is written on the bus.
+// canonical reports whether an id is a UUID in lower case with hyphens, as on
+// the bus.
 func canonical(id string) bool {
 	if len(id) != 36 {
 		return false
@@ -200,7 +203,8 @@ func canonical(id string) bool {
 	return true
 }
 
-// CheckToken reports why a name cannot be a token of a subject: tools, routes.
+// CheckToken returns an error if the name of a tool or route is not a valid
+// token of a subject.
 func CheckToken(what, name string) error {
 	if name == "" || len(name) > 64 {
 		return fmt.Errorf("%w: %s name %q must have 1 to 64 characters", ErrBadID, what, clip(name))

@@ -6,7 +6,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// The kinds of subjects beside those of the logs, with parameters in braces.
+// Templates of the subjects outside the logs, with parameters in braces.
 const (
 	TemplateGenerationJob = "jobs.llm.{route}.{generation}"
 	TemplateToolJob       = "jobs.tool.{tool}.{call}"
@@ -18,7 +18,7 @@ const (
 	TemplateProbe         = "conv.{shard}.probe"
 )
 
-// LogTemplate is the kind of subject of a channel in a log, with parameters in
+// LogTemplate returns the template of a channel in a log, with parameters in
 // braces.
 func LogTemplate(log Log, channel events.Channel) string {
 	t := string(log) + ".{shard}.{conversation}." + string(channel)
@@ -28,7 +28,7 @@ func LogTemplate(log Log, channel events.Channel) string {
 	return t
 }
 
-// Channels are those of a log: HISTORY holds fewer than the others.
+// Channels returns the channels of a log: HISTORY holds fewer than the others.
 func Channels(log Log) []events.Channel {
 	if log == History {
 		return []events.Channel{events.ChannelIn, events.ChannelTurn, events.ChannelCall}
@@ -36,7 +36,7 @@ func Channels(log Log) []events.Channel {
 	return []events.Channel{events.ChannelIn, events.ChannelTurn, events.ChannelGen, events.ChannelCall, events.ChannelOut}
 }
 
-// Templates lists every kind of subject that Parley uses.
+// Templates returns the templates of all subjects that Parley uses.
 func Templates() []string {
 	var all []string
 	for _, log := range []Log{Conv, Live, History} {
@@ -48,7 +48,7 @@ func Templates() []string {
 		TemplateTimer, TemplateDue, TemplateDead, TemplateProbe)
 }
 
-// pattern puts a wildcard in the place of each of a template's parameters.
+// pattern replaces each parameter of a template by a wildcard.
 func pattern(template string) string {
 	tokens := strings.Split(template, ".")
 	for i, token := range tokens {
@@ -59,8 +59,8 @@ func pattern(template string) string {
 	return strings.Join(tokens, ".")
 }
 
-// fill puts values in the place of a template's parameters, in their order;
-// there must be one for each.
+// fill replaces the parameters of a template by values, in order; there must be
+// one for each.
 func fill(template string, values ...string) string {
 	var b strings.Builder
 	for _, value := range values {

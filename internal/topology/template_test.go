@@ -78,7 +78,7 @@ func TestPatterns(t *testing.T) {
 		}
 	}
 	if !topology.InLog("conv.0.probe") || topology.InLog("convoy.0") {
-		t.Error("subjects are taken for others")
+		t.Error("InLog is wrong")
 	}
 }
 

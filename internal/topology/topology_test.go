@@ -46,7 +46,7 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-func TestSubjectsThatAreNone(t *testing.T) {
+func TestInvalidSubjects(t *testing.T) {
 	good := "conv.0." + conversation
 	for _, s := range []string{
 		"", ".", "conv", good, good + ".", good + ".in.", good + ".in." + call, good + ".call", good + ".call.", good + ".call.x",
@@ -86,7 +86,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-func TestABadIDSaysWhatIsWrongWithIt(t *testing.T) {
+func TestTheErrorOfABadIDNamesTheFault(t *testing.T) {
 	for id, want := range map[string]string{
 		strings.ToUpper(conversation): "upper-case letters: write it as " + conversation,
 		conversation[:8]:              "only 8 of the 36 characters",
@@ -186,12 +186,12 @@ func TestQueuesAreFoundByTheirNames(t *testing.T) {
 	}
 	for _, name := range []string{"", "llm", "llm_", "llm_a/b", "tool_a.b", "other_x", "tool_*"} {
 		if q, err := topology.QueueNamed(name); !errors.Is(err, topology.ErrBadID) {
-			t.Errorf("%q is taken for %+v, %v", name, q, err)
+			t.Errorf("%q is parsed as %+v, %v", name, q, err)
 		}
 	}
 }
 
-// A conversation never moves: these values stand for all time.
+// A conversation never changes its shard: these values must never change.
 func TestShardOfIsFixed(t *testing.T) {
 	for id, want := range map[string][3]int{ // of 3, 8 and 16 shards
 		conversation:                           {0, 3, 3},
@@ -279,7 +279,7 @@ func TestPermissionsNameEveryShardAndNoMore(t *testing.T) {
 			}
 		}
 		if slices.Contains(publish, "$JS.API.STREAM.INFO.CONV_3") {
-			t.Errorf("%s may use a shard there is not", role)
+			t.Errorf("%s may use a shard that does not exist", role)
 		}
 	}
 	if publish, _ := topology.Permissions(topology.Viewer, topology.Plan{}); len(publish) > 0 {

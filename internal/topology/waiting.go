@@ -8,24 +8,24 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Timer is the subject of a conversation's one timer: a scheduled message of
-// TIMERS, which the server takes away when it fires.
+// Timer returns the subject of a conversation's one timer: a scheduled message
+// of TIMERS, which the server removes when it fires.
 func Timer(shards int, conversation string) string {
 	return fill(TemplateTimer, strconv.Itoa(ShardOf(conversation, shards)), conversation)
 }
 
-// Due is the subject on which a conversation's timer fires.
+// Due returns the subject on which a conversation's timer fires.
 func Due(shards int, conversation string) string {
 	return fill(TemplateDue, strconv.Itoa(ShardOf(conversation, shards)), conversation)
 }
 
-// DueOf is the pattern of what fires in a shard.
+// DueOf returns the pattern of the timers that fire in a shard.
 func DueOf(shard int) string { return fill(TemplateDue, strconv.Itoa(shard), "*") }
 
-// AllDue is the pattern of everything that fires.
+// AllDue is the pattern of all timers that fire.
 const AllDue = "due.>"
 
-// ParseDue reads what [Due] made.
+// ParseDue parses a subject from [Due].
 func ParseDue(subject string) (shard int, conversation string, err error) {
 	t := strings.Split(subject, ".")
 	if len(t) != 3 || t[0] != "due" {
@@ -37,8 +37,7 @@ func ParseDue(subject string) (shard int, conversation string, err error) {
 	return shard, t[2], CheckID("conversation", t[2])
 }
 
-// ConversationOf is the conversation that a subject of TIMERS, set or fired,
-// belongs to.
+// ConversationOf returns the conversation of a subject of TIMERS, set or fired.
 func ConversationOf(subject string) (string, error) {
 	t := strings.Split(subject, ".")
 	if len(t) < 3 || t[0] != "timer" && t[0] != "due" {
@@ -47,7 +46,7 @@ func ConversationOf(subject string) (string, error) {
 	return t[2], CheckID("conversation", t[2])
 }
 
-// HookSubject is where a hook is asked.
+// HookSubject returns the subject on which a hook is called.
 func HookSubject(when events.HookTime, name string) (string, error) {
 	if when != events.HookBefore && when != events.HookAfter {
 		return "", fmt.Errorf("%w: no hook is asked %q: before or after", ErrBadID, clip(string(when)))
