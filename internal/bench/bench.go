@@ -19,26 +19,27 @@ import (
 	"time"
 )
 
-// Options say what is measured.
+// Options select what is measured.
 type Options struct {
-	// Conversations at once, 1 to 5,000, and Rates, events per second of all
-	// together, 1 to 1,000,000 or "max" for as fast as it goes: a row for each
-	// pair, 40 rows at most.
+	// Conversations is the number of concurrent conversations, 1 to 5,000. Rates
+	// are total events per second, 1 to 1,000,000, or "max" for no limit. Each pair
+	// is a row, at most 40.
 	Conversations []int
 	Rates         []string
-	// Seconds that each row is measured, 0.1 to 60.
+	// Seconds is the duration of each row, 0.1 to 60.
 	Seconds float64
-	// Turns to measure decisions on, 10,000 at most; none when 0.
+	// Turns is the number of turns for the latency of decisions, at most 10,000; 0
+	// skips it.
 	Turns int
-	// Raw measures raw publishing beside each row.
+	// Raw also measures raw publishing for each row.
 	Raw bool
-	// Part is how long each part is measured alone.
+	// Part is the duration for which each part is measured alone.
 	Part time.Duration
-	// Profile is a file for a CPU profile of the rows; none when empty.
+	// Profile is a file for a CPU profile of the rows; empty means none.
 	Profile string
 }
 
-// Report is what was measured.
+// Report is the result of a benchmark.
 type Report struct {
 	Go            string     `json:"go"`
 	CPUs          int        `json:"cpus"`
@@ -52,14 +53,14 @@ type Report struct {
 	Seconds       float64    `json:"seconds"`
 }
 
-// Ratio compares the rows that go as fast as they can.
+// Ratio compares the rows without a rate limit.
 type Ratio struct {
 	Conversations int     `json:"conversations"`
 	OverRaw       float64 `json:"parley_over_raw"`
 	OverReader    float64 `json:"parley_over_raw_reader"`
 }
 
-// Bounds of what can be asked for.
+// Bounds of the options.
 const (
 	maxConversations = 5000
 	maxRate          = 1_000_000
@@ -68,7 +69,8 @@ const (
 	maxRows          = 40
 )
 
-// Check reports what is out of bounds, by the names of the command's flags.
+// Check returns an error for an option out of bounds, by the name of the
+// command's flag.
 func (o Options) Check() error {
 	if !(o.Seconds >= 0.1 && o.Seconds <= maxSeconds) {
 		return fmt.Errorf("--seconds %g must be from 0.1 to %d", o.Seconds, maxSeconds)
@@ -92,7 +94,7 @@ func (o Options) Check() error {
 	return nil
 }
 
-// perSecond reads a rate; 0 is as fast as it goes.
+// perSecond parses a rate; 0 means no limit.
 func perSecond(rate string) (float64, error) {
 	if rate == "max" {
 		return 0, nil
@@ -104,9 +106,9 @@ func perSecond(rate string) (float64, error) {
 	return float64(n), nil
 }
 
-// Run measures, and prints the text for people to text as it goes. It fails on
-// options that [Options.Check] refuses. An error beside a report is one of
-// cleaning up.
+// Run measures and prints text for people to text as it proceeds. It fails on
+// options that [Options.Check] refuses. If it returns a report and an error,
+// the cleanup failed.
 func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -151,7 +153,7 @@ func (o Options) rows(ctx context.Context, s *stage, r *Report, text io.Writer) 
 		}
 		defer func() {
 			pprof.StopCPUProfile()
-			_ = f.Close() // what is missing of the profile shows when it is read
+			_ = f.Close() // an incomplete profile fails when it is read
 		}()
 		if err := pprof.StartCPUProfile(f); err != nil {
 			return fmt.Errorf("profile: %w", err)
@@ -159,8 +161,8 @@ func (o Options) rows(ctx context.Context, s *stage, r *Report, text io.Writer) 
 	}
 	window := time.Duration(o.Seconds * float64(time.Second))
 	for _, n := range o.Conversations {
-		for _, asked := range o.Rates {
-			rate, err := perSecond(asked)
+		for _, target := range o.Rates {
+			rate, err := perSecond(target)
 			if err != nil {
 				return err
 			}
@@ -171,7 +173,7 @@ func (o Options) rows(ctx context.Context, s *stage, r *Report, text io.Writer) 
 				func() (Result, error) { return s.publishRaw(ctx, n, rate, window, true) },
 			} {
 				if !o.Raw && len(row) == 1 || rate > 0 && len(row) == 2 {
-					break // the reader matters where the machine is full
+					break // the reader only matters at full load
 				}
 				res, err := measure()
 				if err != nil {
@@ -189,7 +191,7 @@ func (o Options) rows(ctx context.Context, s *stage, r *Report, text io.Writer) 
 	return nil
 }
 
-// frameLength is how many events a frame held where most was going on.
+// frameLength returns the events per frame of the row with the highest load.
 func frameLength(rows []Result) int {
 	frame := 1.0
 	for _, r := range rows {

@@ -37,7 +37,7 @@ func TestRunMeasuresEveryRowAndLeavesNothingBehind(t *testing.T) {
 	for _, row := range r.Rows {
 		paths = append(paths, row.Path)
 		if row.EventsPerSecond == 0 {
-			continue // a busy machine let nothing arrive in the window
+			continue // on a busy machine nothing arrived in the window
 		}
 		seen++
 		if row.P50MS <= 0 || row.P50MS > row.P99MS || row.P99MS > row.MaxMS || row.EventsPerMessage < 1 {
@@ -113,7 +113,7 @@ func TestTheBodyIsAnAnswerThatTheDecoderReads(t *testing.T) {
 }
 
 func TestTheTextHoldsBudgetsAndRatios(t *testing.T) {
-	r := Report{Rows: []Result{{Path: pathParley, Conversations: 1000, Asked: 5000, P50MS: 0.1, P99MS: 2}},
+	r := Report{Rows: []Result{{Path: pathParley, Conversations: 1000, TargetRate: 5000, P50MS: 0.1, P99MS: 2}},
 		Ratios: []Ratio{{Conversations: 1000, OverRaw: 1.5, OverReader: 2}},
 		Parts:  []Part{{Name: "encode", Alone: 1}, {Name: "decode a frame", Within: true, Alone: 9}}}
 	var out bytes.Buffer

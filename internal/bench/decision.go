@@ -20,11 +20,11 @@ import (
 // toolName is the tool that the turns call.
 const toolName = "bench_tool"
 
-// turnsPerConversation is how many turns are taken in one conversation.
+// turnsPerConversation is the number of turns in a conversation.
 const turnsPerConversation = 25
 
-// Decisions are the delays of decisions, one turn at a time on an otherwise
-// idle deployment, between the times at which the server stored the messages.
+// Decisions holds the latencies of decisions, for one turn at a time on an idle
+// deployment, between the times at which the server stored the messages.
 type Decisions struct {
 	Turns       int     `json:"turns"`
 	Calls       int     `json:"calls"`
@@ -36,16 +36,16 @@ type Decisions struct {
 	AnswerMaxMS float64 `json:"answer_max_ms"`
 }
 
-// storeTimes are when the server stored what.
+// storeTimes holds the times at which the server stored messages.
 type storeTimes struct {
-	asked   []time.Time // UserMessage
-	started []time.Time // the turn's first GenerationStarted
-	ended   map[string]time.Time
-	queued  map[string]time.Time // ToolJob, by call as ended
+	messages []time.Time // UserMessage
+	started  []time.Time // the turn's first GenerationStarted
+	ended    map[string]time.Time
+	queued   map[string]time.Time // ToolJob, by call as ended
 }
 
-// decisions takes turns with one call each. The calls are answered here, so that
-// the time of a job in its queue can be read.
+// decisions runs turns with one call each. It answers the calls itself to read
+// the time at which a job was stored in its queue.
 func (s *stage) decisions(ctx context.Context, turns int) (Decisions, error) {
 	ctx, cancel := context.WithTimeout(ctx, rowTimeout)
 	defer cancel()
@@ -137,7 +137,7 @@ func (s *stage) answerCall(ctx context.Context, msg jetstream.Msg, times *storeT
 	return msg.Ack()
 }
 
-// turns takes turns in a new conversation, one after the other.
+// turns runs turns in a new conversation, one after the other.
 func (s *stage) turns(ctx context.Context, n int, times *storeTimes) error {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -155,9 +155,9 @@ func (s *stage) turns(ctx context.Context, n int, times *storeTimes) error {
 		for _, l := range m.Lines[m.Skip:] {
 			switch e := l.Event.(type) {
 			case *events.UserMessage:
-				times.asked = append(times.asked, m.Time)
+				times.messages = append(times.messages, m.Time)
 			case *events.GenerationStarted:
-				if len(times.started) < len(times.asked) {
+				if len(times.started) < len(times.messages) {
 					times.started = append(times.started, m.Time)
 				}
 			case *events.ToolCallStart:
@@ -194,7 +194,7 @@ func (t *storeTimes) sum(turns int) Decisions {
 		}
 	}
 	for i, at := range t.started {
-		answers = append(answers, int64(at.Sub(t.asked[i])))
+		answers = append(answers, int64(at.Sub(t.messages[i])))
 	}
 	slices.Sort(calls)
 	slices.Sort(answers)

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// usage is what a stretch of time cost.
+// usage holds the processor usage of an interval.
 type usage struct {
 	Wall   time.Duration
 	CPU    time.Duration // of this process
-	Others float64       // share of the machine that other processes and the hypervisor took; -1 where it is not known
+	Others float64       // share of the machine that other processes and the hypervisor used; -1 if unknown
 }
 
-// share is the part of the machine's processors that this process took.
+// share returns the share of the machine's processors that this process used.
 func (c usage) share() float64 {
 	return float64(c.CPU) / float64(c.Wall) / float64(runtime.NumCPU())
 }
 
-// costMeter measures a stretch of time.
+// costMeter measures the usage of an interval.
 type costMeter struct {
 	at   time.Time
 	cpu  time.Duration
@@ -40,8 +40,8 @@ func (m costMeter) stop() usage {
 	return c
 }
 
-// machineBusy is the time that the machine's processors have been busy or stolen
-// since it was started, from Linux's /proc/stat; 0 elsewhere.
+// machineBusy returns the time since boot for which the machine's processors were
+// busy or stolen, from Linux's /proc/stat; 0 on other systems.
 func machineBusy() time.Duration {
 	raw, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -63,8 +63,7 @@ func machineBusy() time.Duration {
 	return time.Duration(ticks) * (time.Second / 100)
 }
 
-// loadAverage is the machine's load average over a minute; empty where the system
-// does not say.
+// loadAverage returns the machine's load average over a minute; empty if unknown.
 func loadAverage() string {
 	raw, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// rowRun steers one row of the table: all its streams begin together, what
-// arrives in the window between from and to is measured, then they end.
+// rowRun controls one row of the table: all its streams start together, the
+// events that arrive between from and to are measured, then the streams end.
 type rowRun struct {
-	clock time.Time     // times are nanoseconds since
-	ready chan struct{} // one token from each party that begin waits for
-	begin chan struct{} // closed when the streams begin
+	clock time.Time     // times are nanoseconds since clock
+	ready chan struct{} // one token per party; begin waits for all
+	begin chan struct{} // closed when the streams start
 	over  chan struct{} // closed when they end
 	start int64         // when begin was closed
 	from  atomic.Int64
@@ -33,8 +33,8 @@ func newRowRun(clock time.Time, parties int) *rowRun {
 
 func (r *rowRun) now() int64 { return int64(time.Since(r.clock)) }
 
-// measure waits for the parties, lets the streams run through a warm-up and the
-// window, and ends them. It returns what the window cost.
+// measure waits for the parties, runs the streams for a warm-up and the window,
+// and ends them. It returns the usage of the window.
 func (r *rowRun) measure(ctx context.Context, parties int, window time.Duration) (usage, error) {
 	defer close(r.over)
 	for range parties {
@@ -67,24 +67,24 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pacer says when a stream's events are due: at a rate, whatever becomes of
-// them, or as long as no more than window of them are under way to the viewer.
+// pacer schedules a stream's events: at a fixed rate regardless of delivery, or
+// with at most window events in flight to the viewer.
 type pacer struct {
-	row    *rowRun
-	rate   float64 // events per second; 0 for as many as the window allows
-	phase  float64 // part of an event that the stream is ahead, so that streams do not march in step
-	window int64
-	sent   int64
-	seen   atomic.Int64
-	room   chan struct{} // holds a token when seen has grown
+	row      *rowRun
+	rate     float64 // events per second; 0 for as many as the window allows
+	phase    float64 // offset of the stream as a fraction of an event, so that streams do not send in step
+	window   int64
+	sent     int64
+	seen     atomic.Int64
+	progress chan struct{} // holds a token when seen has grown
 }
 
 func newPacer(row *rowRun, rate, phase float64, window int64) *pacer {
-	return &pacer{row: row, rate: rate, phase: phase, window: window, room: make(chan struct{}, 1)}
+	return &pacer{row: row, rate: rate, phase: phase, window: window, progress: make(chan struct{}, 1)}
 }
 
-// take waits until events are due and says how many, at most most; 0 when the
-// row is over.
+// take blocks until events are due and returns how many, at most most; 0 at the
+// end of the row.
 func (p *pacer) take(ctx context.Context, most int64) int64 {
 	select {
 	case <-p.row.begin:
@@ -126,7 +126,7 @@ func (p *pacer) wait(ctx context.Context) bool {
 	}
 	select {
 	case <-next:
-	case <-p.room:
+	case <-p.progress:
 	case <-p.row.over:
 		return false
 	case <-ctx.Done():
@@ -135,17 +135,17 @@ func (p *pacer) wait(ctx context.Context) bool {
 	return true
 }
 
-// saw tells the pace that a viewer has events of it.
+// saw reports to the pacer that a viewer received events.
 func (p *pacer) saw(events int64) {
 	p.seen.Add(events)
 	select {
-	case p.room <- struct{}{}:
+	case p.progress <- struct{}{}:
 	default:
 	}
 }
 
-// An event's text begins with the time it was handed over, in hexadecimal
-// nanoseconds of the row's clock.
+// An event's text starts with the time at which the decoder got it, in
+// hexadecimal nanoseconds of the row's clock.
 const stampLength = 12
 
 func appendText(dst []byte, now int64) []byte {
@@ -156,7 +156,7 @@ func appendText(dst []byte, now int64) []byte {
 	return append(dst, " quick fox"...)
 }
 
-// textTime is when a text was handed over.
+// textTime returns the time at the start of a text.
 func textTime(text string) (int64, error) {
 	if len(text) < stampLength {
 		return 0, fmt.Errorf("the text %q has no time in it", text)
@@ -164,7 +164,7 @@ func textTime(text string) (int64, error) {
 	return strconv.ParseInt(text[:stampLength], 16, 64)
 }
 
-// Chunks as OpenAI sends them.
+// Chunks in OpenAI's format.
 const (
 	chunkHead = `data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","service_tier":"default","system_fingerprint":"fp_bench","choices":[{"index":0,"delta":{"content":"`
 	chunkTail = `"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abcdefgh"}` + "\n\n"
@@ -175,8 +175,8 @@ func appendChunk(dst []byte, now int64) []byte {
 	return append(appendText(append(dst, chunkHead...), now), chunkTail...)
 }
 
-// answerBody is the body of a provider's answer: chunks at a pace, each stamped
-// when it is handed to the reader.
+// answerBody is the body of a provider's answer: paced chunks, each with the time
+// at which it was read.
 type answerBody struct {
 	ctx   context.Context
 	pace  *pacer
@@ -185,8 +185,7 @@ type answerBody struct {
 	ended bool
 }
 
-// burst is how many chunks one read hands over at most, as a socket would
-// that was not read for a while.
+// burst bounds the chunks per read, like a socket that was not read for a while.
 const burst = 64
 
 func (b *answerBody) Read(p []byte) (int, error) {
@@ -210,14 +209,14 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// viewerSamples are the delays that one viewer saw inside the window.
+// viewerSamples holds the delays that one viewer measured in the window.
 type viewerSamples struct {
 	mu       sync.Mutex
 	delays   []int64 // nanoseconds
 	messages int
 }
 
-// sortedDelays sorts the delays of all viewers.
+// sortedDelays returns the delays of all viewers in order.
 func sortedDelays(all []*viewerSamples) (delays []int64, messages int) {
 	for _, s := range all {
 		s.mu.Lock()
@@ -229,8 +228,7 @@ func sortedDelays(all []*viewerSamples) (delays []int64, messages int) {
 	return delays, messages
 }
 
-// quantile is a quantile of sorted delays in milliseconds; 0 when there are
-// none.
+// quantile returns a quantile of sorted delays in milliseconds; 0 for none.
 func quantile(sorted []int64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0

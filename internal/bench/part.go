@@ -17,31 +17,31 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Part is the processor time of one part alone, of all threads and the
+// Part is the processor time of one part alone, of all threads and the garbage
 // collector, in microseconds per event.
 type Part struct {
 	Name  string  `json:"name"`
-	Alone float64 `json:"cpu_us_per_event"`        // a frame for each event
-	Frame float64 `json:"cpu_us_per_event_framed"` // many events in a frame
+	Alone float64 `json:"cpu_us_per_event"`        // one event per frame
+	Frame float64 `json:"cpu_us_per_event_framed"` // many events per frame
 	How   string  `json:"how"`
-	// Within says that another part holds this one: it is not added up.
+	// Within marks a part that another part includes; it is not added to the sum.
 	Within bool `json:"within,omitempty"`
 }
 
-// laneCount is how many conversations the parts that need the server use.
+// laneCount is the number of conversations for parts that need the server.
 const laneCount = 32
 
 // partRunner measures parts one after the other, with frames of the same length.
 type partRunner struct {
 	stage  *stage
-	frame  int // events
+	frame  int // events per frame
 	budget time.Duration
-	lines  []byte // a frame
+	lines  []byte // one frame
 	events []events.Event
 }
 
-// parts measures every part for the given time each, with one event in a frame
-// and with many. The roles must have been stopped.
+// parts measures every part for the given time, with one event per frame and with
+// many. The roles must be stopped.
 func (s *stage) parts(ctx context.Context, frame int, budget time.Duration) ([]Part, error) {
 	parts, err := s.partsOf(ctx, 1, budget)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *stage) partsOf(ctx context.Context, frame int, budget time.Duration) ([
 	}, nil
 }
 
-// cost runs a part until its time is up and returns its cost per event.
+// cost runs a part for the given time and returns its cost per event.
 func (p *partRunner) cost(run func() int) float64 {
 	meter := startMeter()
 	n := 0
@@ -169,7 +169,7 @@ func (p *partRunner) fold() float64 {
 	})
 }
 
-// lane writes lanes, a frame at a time.
+// lane writes to lanes, one frame per message.
 func (p *partRunner) lane(ctx context.Context) (float64, error) {
 	g, run := errgroup.WithContext(ctx)
 	counts := make([]int, laneCount)
@@ -212,8 +212,8 @@ func newLane() (topology.Address, error) {
 	return topology.At(1, id.String(), events.ChannelGen), err
 }
 
-// publish publishes frames round-robin to lanes, without acknowledgement but
-// for the last of a round, while viewers watch as many of them.
+// publish publishes frames round-robin to lanes, acknowledged only for the last
+// of a round, while viewers follow that many lanes.
 func (p *partRunner) publish(ctx context.Context, viewers int) (float64, error) {
 	nc, js := p.stage.raw.Raw()
 	var subjects []string
@@ -249,7 +249,7 @@ func (p *partRunner) publish(ctx context.Context, viewers int) (float64, error) 
 		}
 		return nil
 	}
-	err := round() // the viewers are attached when they have seen it
+	err := round() // viewers that received it are attached
 	n := 0
 	meter := startMeter()
 	for err == nil && time.Since(meter.at) < p.budget {
@@ -277,7 +277,7 @@ func (p *partRunner) watch(ctx context.Context, conversation string, seen chan<-
 	return errors.New("the viewer's log ended")
 }
 
-// follow reads what the other parts wrote after a sequence.
+// follow reads the messages of the other parts after a sequence.
 func (p *partRunner) follow(ctx context.Context, after uint64) (float64, error) {
 	last, _, err := p.stage.raw.Shard(0).End(ctx)
 	if err != nil {
@@ -287,7 +287,7 @@ func (p *partRunner) follow(ctx context.Context, after uint64) (float64, error) 
 	var meter costMeter
 	var cost usage
 	err = p.stage.roles.Shard(0).Follow(ctx, after, func(m bus.Message) error {
-		if n == 0 { // what it takes to begin is not of the events
+		if n == 0 { // the cost of the start does not belong to the events
 			meter = startMeter()
 		}
 		n += len(m.Lines)

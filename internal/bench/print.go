@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// What is printed is for people; a failure to print shows in the last write.
+// The output is for people; a write error shows at the last write.
 
 func (r *Report) printHead(w io.Writer) {
 	load := ""
@@ -30,15 +30,15 @@ conv.  asked/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev 
 }
 
 func (res Result) print(w io.Writer) {
-	asked := "max"
-	if res.Asked > 0 {
-		asked = strconv.FormatFloat(res.Asked, 'f', 0, 64)
+	target := "max"
+	if res.TargetRate > 0 {
+		target = strconv.FormatFloat(res.TargetRate, 'f', 0, 64)
 	}
 	others := "-"
 	if res.OthersShare >= 0 {
 		others = fmt.Sprintf("%.0f%%", 100*res.OthersShare)
 	}
-	fmt.Fprintf(w, "%5d  %7s  %-10s  %8.0f  %7.2f  %7.2f  %7.1f  %6.1f  %5.1f  %3.0f%%  %6s\n", res.Conversations, asked, res.Path,
+	fmt.Fprintf(w, "%5d  %7s  %-10s  %8.0f  %7.2f  %7.2f  %7.1f  %6.1f  %5.1f  %3.0f%%  %6s\n", res.Conversations, target, res.Path,
 		res.EventsPerSecond, res.P50MS, res.P99MS, res.MaxMS, res.EventsPerMessage, res.CPUMicros, 100*res.CPUShare, others)
 }
 
@@ -73,8 +73,8 @@ Decisions, %d turns one after the other, by the server's times:
 	fmt.Fprintln(w, ".")
 }
 
-// printBudgets says what became of the budgets this was built to, as far as the run
-// measured them.
+// printBudgets prints whether the measured values are within the design's
+// budgets.
 func (r *Report) printBudgets(w io.Writer) {
 	fmt.Fprint(w, "\nBudgets, for two cores that do nothing else:\n")
 	line := func(met bool, format string, args ...any) {
@@ -88,10 +88,10 @@ func (r *Report) printBudgets(w io.Writer) {
 		if row.Path != pathParley {
 			continue
 		}
-		if row.Asked == 5000 {
+		if row.TargetRate == 5000 {
 			line(row.P50MS < 0.3 && row.P99MS < 1.5, "%d conversations, 5,000 events/s: p50 %.2f of 0.3 ms, p99 %.2f of 1.5 ms", row.Conversations, row.P50MS, row.P99MS)
 		}
-		if row.Asked == 0 && row.Conversations == 1000 {
+		if row.TargetRate == 0 && row.Conversations == 1000 {
 			line(row.EventsPerSecond >= 100_000, "1000 conversations: %.0f of 100,000 events/s", row.EventsPerSecond)
 		}
 	}

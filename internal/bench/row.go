@@ -19,7 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Paths that a row is measured on.
+// Paths of a row.
 const (
 	pathParley    = "parley"
 	pathRaw       = "raw"
@@ -30,7 +30,7 @@ const (
 type Result struct {
 	Path             string  `json:"path"`
 	Conversations    int     `json:"conversations"`
-	Asked            float64 `json:"asked_per_second"` // 0 is as fast as it goes
+	TargetRate       float64 `json:"asked_per_second"` // 0 means no limit
 	EventsPerSecond  float64 `json:"events_per_second"`
 	P50MS            float64 `json:"p50_ms"`
 	P99MS            float64 `json:"p99_ms"`
@@ -38,13 +38,13 @@ type Result struct {
 	EventsPerMessage float64 `json:"events_per_message"`
 	CPUMicros        float64 `json:"cpu_us_per_event"`
 	CPUShare         float64 `json:"cpu_share"`
-	OthersShare      float64 `json:"others_cpu_share"` // -1 where it is not known
+	OthersShare      float64 `json:"others_cpu_share"` // -1 if unknown
 }
 
 func newResult(path string, n int, rate float64, cost usage, samples []*viewerSamples) Result {
 	delays, messages := sortedDelays(samples)
 	count := float64(max(len(delays), 1))
-	return Result{Path: path, Conversations: n, Asked: rate,
+	return Result{Path: path, Conversations: n, TargetRate: rate,
 		EventsPerSecond: float64(len(delays)) / cost.Wall.Seconds(),
 		P50MS:           quantile(delays, 0.5), P99MS: quantile(delays, 0.99), MaxMS: quantile(delays, 1),
 		EventsPerMessage: count / float64(max(messages, 1)),
@@ -53,27 +53,27 @@ func newResult(path string, n int, rate float64, cost usage, samples []*viewerSa
 	}
 }
 
-// over is how many times the events of another row this one has; a row that a
-// busy machine let measure nothing counts as one event a second.
+// over returns the ratio of this row's events per second to another row's. A row
+// without events, as on a busy machine, counts as one event per second.
 func (r Result) over(other Result) float64 {
 	return r.EventsPerSecond / max(other.EventsPerSecond, 1)
 }
 
-// maxUnderWay is how many events are under way at most where no rate is set:
-// together, but not fewer than maxUnderWayEach in each conversation.
+// maxUnderWay bounds the events in flight of all conversations if no rate is set,
+// but allows at least maxUnderWayEach per conversation.
 const (
 	maxUnderWay     = 16384
 	maxUnderWayEach = 32
 )
 
-// openAtOnce is how many conversations are begun at once.
+// openAtOnce bounds the conversations that start concurrently.
 const openAtOnce = 32
 
-// rowTimeout bounds what a row may take beside its window.
+// rowTimeout bounds the time of a row besides its window.
 const rowTimeout = 90 * time.Second
 
 // parley measures n conversations, each from a user's message through decision,
-// job, worker, decoder and lane to a viewer of its own.
+// job, worker, decoder and lane to its own viewer.
 func (s *stage) parley(ctx context.Context, n int, rate float64, window time.Duration) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, window+rowTimeout)
 	defer cancel()
@@ -94,7 +94,7 @@ func (s *stage) parley(ctx context.Context, n int, rate float64, window time.Dur
 	return newResult(pathParley, n, rate, cost, samples), nil
 }
 
-// view begins a conversation and watches it until its turn has ended.
+// view starts a conversation and follows it until its turn ends.
 func (s *stage) view(ctx context.Context, pace *pacer, samples *viewerSamples, opening chan struct{}) error {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *viewerSamples) message(row *rowRun, now int64) {
 	}
 }
 
-// turnEnd is the end of a turn, if a decision ends one.
+// turnEnd returns the TurnEnded of a Decision, or nil.
 func turnEnd(d *events.Decision) *events.TurnEnded {
 	for _, l := range d.Events {
 		if e, ok := l.Event.(*events.TurnEnded); ok {
@@ -179,16 +179,14 @@ func checkOutcome(end *events.TurnEnded) error {
 	return nil
 }
 
-// rawWindow is how many publishes without Parley are unacknowledged at
-// most.
+// rawWindow bounds the unacknowledged raw publishes.
 const rawWindow = 4096
 
 // publishRaw measures the same events on the same streams without Parley: one
 // message per event, published asynchronously, to a plain subscriber of the
-// republished subject per conversation. There is no provider to decode, no
-// order or fence between messages, and nobody folds them: the orchestrator does
-// not follow the channel that is used. With reader, a consumer reads the log
-// along as an orchestrator would.
+// republished subject per conversation. There is no provider to decode, no order
+// or fence between messages, and no fold: the orchestrator does not follow the
+// channel. With reader, a consumer reads the log as an orchestrator would.
 func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time.Duration, reader bool) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, window+rowTimeout)
 	defer cancel()
@@ -256,8 +254,8 @@ func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time
 	return newResult(path, n, rate, cost, samples), nil
 }
 
-// newOut is a fresh place on a channel that is stored and republished like
-// the others and that no orchestrator follows.
+// newOut returns a new address on a channel that is stored and republished like
+// the others, and that no orchestrator follows.
 func newOut() (topology.Address, error) {
 	conversation, err := uuid.NewV7()
 	if err != nil {
@@ -304,7 +302,7 @@ func (s *viewerSamples) raw(row *rowRun, data []byte) {
 	s.message(row, now)
 }
 
-// readAlong reads what is published without Parley from the log, as it comes.
+// readAlong reads the raw messages from the log as they are stored.
 func (s *stage) readAlong(ctx context.Context) (stop func(), err error) {
 	_, js := s.roles.Raw()
 	cons, err := js.OrderedConsumer(ctx, topology.ConvStream(0), jetstream.OrderedConsumerConfig{

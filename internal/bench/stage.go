@@ -25,9 +25,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// stage is a deployment in this process, in a directory of its own: server,
-// orchestrator and llm-worker as everybody runs them, and a connection each for
-// the viewers and for the publisher that publishes without Parley.
+// stage is a deployment in this process, in a temporary directory: server,
+// orchestrator and llm-worker in their usual form, and a connection each for the
+// viewers and for raw publishing.
 type stage struct {
 	clock    time.Time
 	provider *provider
@@ -43,8 +43,7 @@ type stage struct {
 
 const providerName = "bench"
 
-// openStage starts it. slots is how many conversations generate at once at
-// most.
+// openStage starts a deployment. slots bounds the concurrent generations.
 func openStage(ctx context.Context, slots int) (s *stage, err error) {
 	s = &stage{clock: time.Now(), provider: &provider{}, stop: func() {}}
 	if s.dir, err = os.MkdirTemp("", "parley-bench-"); err != nil {
@@ -131,8 +130,8 @@ func (s *stage) say(ctx context.Context, conversation, text string) error {
 	return err
 }
 
-// provider answers in OpenAI's wire format, decoded by the adapter that
-// decodes OpenAI. What it answers is named by the user's message.
+// provider answers in OpenAI's wire format, which the OpenAI adapter decodes. The
+// user's message selects the answer.
 type provider struct {
 	paces sync.Map // text of a user's message to *pacer
 }
@@ -155,7 +154,7 @@ func (p *provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 		pace := v.(*pacer)
 		select {
 		case pace.row.ready <- struct{}{}:
-		default: // asked again: the row has its tokens
+		default: // a retry: the row has its token already
 		}
 		return openai.Decode(&answerBody{ctx: ctx, pace: pace})
 	}
