@@ -147,7 +147,7 @@ func FuzzEvaluate(f *testing.F) {
 			}
 			return
 		}
-		// What is printed as exact means the same when it is read again.
+		// A value printed as exact parses to the same value.
 		if text := v.String(); !v.Rounded && !strings.HasSuffix(text, "(rounded)") && len(text) < MaxLength {
 			again, err := Evaluate(text)
 			if err != nil || again.r.Cmp(v.r) != 0 {

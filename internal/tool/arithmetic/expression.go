@@ -1,9 +1,10 @@
-// Package arithmetic evaluates expressions as people and models write them:
-// "17% of 2,340", "2^10 - 1", "round(10/3, 2)". Numbers are exact fractions as
-// long as an operation has an exact result; what is not exact is marked.
+// Package arithmetic evaluates expressions in the notation of people and
+// models: "17% of 2,340", "2^10 - 1", "round(10/3, 2)". Numbers are exact
+// fractions as long as every operation has an exact result; other results are
+// marked as rounded.
 //
-// Everything is bounded: the expression's length and depth and the size of
-// every value on the way, so that hostile input fails at once.
+// The expression's length and depth and the size of every intermediate value
+// are bounded, so that hostile input fails quickly.
 package arithmetic
 
 import (
@@ -18,10 +19,10 @@ import (
 const (
 	MaxLength = 1000 // bytes of an expression
 	MaxDepth  = 100  // nested parentheses, functions and powers
-	MaxBits   = 4096 // of a numerator or denominator: about 1,200 digits
+	MaxBits   = 4096 // bits of a numerator or denominator, about 1,200 digits
 )
 
-// Error says what is wrong with an expression and where.
+// Error describes what is wrong in an expression, and where.
 type Error struct {
 	Position int // in characters, from 1
 	Message  string
@@ -32,9 +33,9 @@ func (e *Error) Error() string { return fmt.Sprintf("at position %d: %s", e.Posi
 
 // Evaluate returns the value of an expression. Its error is an [*Error].
 //
-// From weak to strong: + -, then * / % (remainder) and "of", then a sign, then
-// ^ (to the right), then % as percent. A % is the remainder when a number, a
-// name or "(" follows and percent otherwise. A comma groups thousands; directly
+// Operators by increasing precedence: + and -; *, /, % (remainder) and "of"; a
+// sign; ^ (right-associative); % (percent). A % is the remainder if a number, a
+// name or "(" follows, otherwise percent. A comma groups thousands; directly
 // inside the parentheses of a function it separates arguments.
 func Evaluate(expression string) (Value, error) {
 	p := &parser{text: expression}
@@ -58,7 +59,7 @@ type parser struct {
 	text  string
 	at    int // byte offset
 	depth int
-	// call is set directly inside a function's parentheses, where a comma
+	// call is true directly inside a function's parentheses, where a comma
 	// separates arguments.
 	call bool
 }
@@ -67,7 +68,7 @@ func (p *parser) fail(at int, format string, args ...any) error {
 	return &Error{Position: utf8.RuneCountInString(p.text[:at]) + 1, Message: fmt.Sprintf(format, args...)}
 }
 
-// found names what stands at the cursor, for errors.
+// found describes the token at the cursor, for errors.
 func (p *parser) found() string {
 	if p.at >= len(p.text) {
 		return "the end"
@@ -100,8 +101,8 @@ func (p *parser) peekWord() string {
 	return rest[:end]
 }
 
-// operator takes the operator at the cursor if it is one of the given, each a
-// sign or a lower-case word, and returns the one it took.
+// operator consumes the operator at the cursor if it is one of the given ones
+// (signs or lower-case words), and returns it.
 func (p *parser) operator(any ...string) string {
 	p.space()
 	word := strings.ToLower(p.peekWord())
@@ -237,7 +238,7 @@ func (p *parser) percent() (Value, error) {
 	return v, err
 }
 
-// operandFollows tells a remainder from a percent sign.
+// operandFollows distinguishes a remainder from a percent sign.
 func (p *parser) operandFollows() bool {
 	p.space()
 	switch strings.ToLower(p.peekWord()) {
@@ -271,7 +272,8 @@ func (p *parser) primary() (Value, error) {
 	return Value{}, p.fail(p.at, "expected a number, found %s", p.found())
 }
 
-// inside parses a sum within parentheses; call says whose they are.
+// inside parses a sum within parentheses; call reports whether they are a
+// function's.
 func (p *parser) inside(call bool) (Value, error) {
 	outer := p.call
 	p.call = call

@@ -44,7 +44,8 @@ func (p *parser) name(word string) (Value, error) {
 	return p.apply(at, word, args)
 }
 
-// arity is the least and the largest number of arguments; 0 for no function.
+// arity returns the minimum and maximum number of arguments; 0 for an unknown
+// function.
 func arity(name string) (least, most int) {
 	switch name {
 	case "sqrt", "abs", "floor", "ceil", "ln", "exp", "sin", "cos", "tan", "log2", "log10":
@@ -102,7 +103,7 @@ func (p *parser) apply(at int, name string, args []Value) (Value, error) {
 	return p.inexact(at, quiet(math.Tan(f)))
 }
 
-// quiet drops what float64 leaves of a zero, as in sin(pi).
+// quiet rounds to zero the error of float64, as in sin(pi).
 func quiet(f float64) float64 {
 	if math.Abs(f) < 1e-15 {
 		return 0
@@ -123,7 +124,7 @@ func (p *parser) round(at int, args []Value) (Value, error) {
 	if digits < 0 {
 		scale.Inv(scale)
 	}
-	// Half goes away from zero, as people round.
+	// Round half away from zero, as people do.
 	r := new(big.Rat).Abs(args[0].r)
 	r.Add(r.Mul(r, scale), big.NewRat(1, 2))
 	r.Quo(new(big.Rat).SetInt(floor(r)), scale)
@@ -170,7 +171,7 @@ func (p *parser) logarithm(at int, name string, args []Value) (Value, error) {
 	}
 	y := ln(x.r) / ln(base.r)
 	if n := math.Round(y); math.Abs(n) <= MaxBits && !x.Rounded && !base.Rounded {
-		// log(1000) is 3, not what float64 makes of it.
+		// log(1000) is 3, not float64's approximation.
 		exact := Value{r: new(big.Rat).SetInt64(int64(n))}
 		if v, err := p.raise(at, base, exact); err == nil && !v.Rounded && v.r.Cmp(x.r) == 0 {
 			return exact, nil
@@ -179,7 +180,7 @@ func (p *parser) logarithm(at int, name string, args []Value) (Value, error) {
 	return p.inexact(at, y)
 }
 
-// ln also takes what is beyond the range of float64.
+// ln also accepts values beyond the range of float64.
 func ln(r *big.Rat) float64 {
 	f := new(big.Float).SetPrec(64).SetRat(r)
 	mantissa := new(big.Float)
@@ -192,7 +193,7 @@ func ln(r *big.Rat) float64 {
 	return math.Log(m) + float64(exponent)*math.Ln2
 }
 
-// raise is base ^ exponent; at is where the sign stands.
+// raise returns base ^ exponent; at is the position of the operator.
 func (p *parser) raise(at int, base, exponent Value) (Value, error) {
 	rounded := base.Rounded || exponent.Rounded
 	switch {
@@ -229,8 +230,8 @@ func (p *parser) raise(at int, base, exponent Value) (Value, error) {
 	return p.inexact(at, f)
 }
 
-// longPower squares with far more digits than are printed: float64 would lose
-// them all in (1 + 1e-7) ^ 1e7.
+// longPower squares with far more digits than are printed: with float64,
+// (1 + 1e-7) ^ 1e7 would lose all of them.
 func longPower(base *big.Rat, n int64) *big.Float {
 	if n < 0 {
 		base = new(big.Rat).Inv(base)
@@ -248,7 +249,7 @@ func longPower(base *big.Rat, n int64) *big.Float {
 	return result
 }
 
-// power is the exact power, or nil when it would not fit into MaxBits.
+// power returns the exact power, or nil if it would exceed MaxBits.
 func power(base *big.Rat, exponent *big.Int) *big.Rat {
 	if base.IsInt() && base.Num().IsInt64() {
 		switch base.Num().Int64() {

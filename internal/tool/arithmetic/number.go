@@ -9,8 +9,8 @@ import (
 // maxExponent bounds the exponent of a literal such as 1e9.
 const maxExponent = 1000
 
-// number reads a literal: digits, grouped by commas where commas do not
-// separate arguments, with a point and an exponent.
+// number parses a literal: digits, an optional fraction and an optional
+// exponent. Commas group digits where they do not separate arguments.
 func (p *parser) number() (Value, error) {
 	start := p.at
 	whole := p.digits()
@@ -58,8 +58,8 @@ func (p *parser) groupFollows() bool {
 	return len(rest) > 1 && rest[0] == ',' && rest[1] >= '0' && rest[1] <= '9'
 }
 
-// exponent reads e9, e+9 or e-9 when it directly follows a number's digits; "2
-// e" stays for the caller.
+// exponent parses e9, e+9 or e-9 directly after a number's digits; "2 e" is
+// left to the caller.
 func (p *parser) exponent() (string, error) {
 	start := p.at
 	rest := p.text[p.at:]

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	significant  = 15  // digits of a value that is not exact
-	maxDecimals  = 40  // digits behind the point of an exact value
-	roundedBits  = 200 // a rounded value beyond this is cut to roundedWidth
-	roundedWidth = 100 // bits of mantissa, well above what is printed
+	significant  = 15  // digits of a rounded value
+	maxDecimals  = 40  // fractional digits of an exact value
+	roundedBits  = 200 // a rounded value with more bits is cut to roundedWidth
+	roundedWidth = 100 // bits of mantissa, well above the printed digits
 )
 
 // Value is the result of an evaluation.
 type Value struct {
 	r *big.Rat
-	// Rounded says that the value is not exact: it comes from an irrational
+	// Rounded reports that the value is not exact, because of an irrational
 	// function or constant.
 	Rounded bool
 }
 
-// String prints the value without noise: exact values whole, up to 40 digits
-// behind the point; others with 15 significant digits and the word "(rounded)".
+// String formats an exact value with up to 40 fractional digits, a rounded
+// value with 15 significant digits and the word "(rounded)".
 func (v Value) String() string {
 	if v.r == nil {
 		return "0"
@@ -51,7 +51,7 @@ func (v Value) String() string {
 	}
 }
 
-// magnitude reads the exponent that big.Float printed; values are bounded by
+// magnitude parses an exponent printed by big.Float. Values are bounded by
 // MaxBits, so it has few digits.
 func magnitude(exponent string) int {
 	n := 0
@@ -71,7 +71,7 @@ func trimZeros(s string) string {
 	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
 }
 
-// bounded refuses a value that is too large to go on with.
+// bounded returns an error for a value above MaxBits.
 func (p *parser) bounded(at int, v Value) (Value, error) {
 	bits := max(v.r.Num().BitLen(), v.r.Denom().BitLen())
 	if v.Rounded && bits > roundedBits {
@@ -88,7 +88,7 @@ func (p *parser) tooLarge(at int) error {
 	return p.fail(at, "the result is too large or too fine: at most about %d digits", int(MaxBits*math.Log10(2)))
 }
 
-// inexact makes a value of a float that a function returned.
+// inexact returns a rounded value from a function's float.
 func (p *parser) inexact(at int, f float64) (Value, error) {
 	r := new(big.Rat)
 	if r.SetFloat64(f) == nil { // infinite or not a number
@@ -97,7 +97,7 @@ func (p *parser) inexact(at int, f float64) (Value, error) {
 	return p.bounded(at, Value{r, true})
 }
 
-// floor is the largest whole number that is not above r.
+// floor returns the largest integer that is not above r.
 func floor(r *big.Rat) *big.Int {
 	return new(big.Int).Div(r.Num(), r.Denom()) // Euclidean, and a denominator is positive
 }
