@@ -19,7 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/tool/web"
 )
 
-// secure serves TLS with a certificate that nobody knows.
+// secure serves TLS with an untrusted certificate.
 func secure(t *testing.T) (url string, allow []string) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -51,7 +51,7 @@ func TestAddressesInsideAreRefused(t *testing.T) {
 		})
 	}
 	t.Run("a name that resolves to loopback is refused", func(t *testing.T) {
-		at, _ := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("was asked") })
+		at, _ := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the server got a request") })
 		it := made(t, events.ToolSpec{}, web.Config{URL: strings.Replace(at, "127.0.0.1", "localhost", 1)})
 		_, err := tooltest.Run(t, it, `{}`)
 		wantFailure(t, err, "not a public address. Whoever runs the tool worker can allow it with an entry under allow of the tool: ")
@@ -70,8 +70,8 @@ func TestAddressesInsideAreRefused(t *testing.T) {
 	})
 	t.Run("a name whose address is allowed is reached, and each time it is looked at anew", func(t *testing.T) {
 		at, allow := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
-		var asked atomic.Int32
-		r := names(t, func() [4]byte { return [4]byte{127, 0, 0, byte(asked.Add(1))} })
+		var lookups atomic.Int32
+		r := names(t, func() [4]byte { return [4]byte{127, 0, 0, byte(lookups.Add(1))} })
 		it := made(t, events.ToolSpec{}, web.Config{URL: strings.Replace(at, "127.0.0.1", "rebind.test", 1), Resolver: r, Allow: []string{"127.0.0.1"}})
 		if got, err := tooltest.Run(t, it, `{}`); err != nil || got != "hello" {
 			t.Fatal(got, err, allow)
@@ -119,7 +119,7 @@ func TestRedirects(t *testing.T) {
 			_, err := tooltest.Run(t, made(t, events.ToolSpec{}, c.config), `{}`)
 			wantFailure(t, err, c.want)
 			if strings.Contains(err.Error(), "secret") {
-				t.Fatalf("a secret is told: %v", err)
+				t.Fatalf("the error shows a secret: %v", err)
 			}
 		})
 	}

@@ -39,8 +39,8 @@ func TestWhatIsSent(t *testing.T) {
 			`{"e":"\"v1\""}`, []string{"X-Key: secret\n", "If-Match: \"v1\"\n"}},
 		{"a variable of the environment in an argument stays text", events.ToolSpec{Schema: schema("e")}, web.Config{URL: "/x", Headers: values{"E": arg("e")}}, `{"e":"${HOME}"}`, []string{"E: ${HOME}\n"}},
 		{"the call's id as the key of the effect", events.ToolSpec{}, web.Config{Method: "DELETE", URL: "/x"}, `{}`, []string{"Idempotency-Key: c1\n"}},
-		{"JSON is asked for where it is expected", events.ToolSpec{}, web.Config{URL: "/x", Response: "json"}, `{}`, []string{"Accept: application/json\n"}},
-		{"a header that is given stands in the place of ours", events.ToolSpec{}, web.Config{URL: "/x", Headers: values{"user-agent": {Text: "me"}}}, `{}`, []string{"User-Agent: me\n"}},
+		{"a JSON response is requested by Accept", events.ToolSpec{}, web.Config{URL: "/x", Response: "json"}, `{}`, []string{"Accept: application/json\n"}},
+		{"a configured header replaces the default", events.ToolSpec{}, web.Config{URL: "/x", Headers: values{"user-agent": {Text: "me"}}}, `{}`, []string{"User-Agent: me\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got string
@@ -72,7 +72,7 @@ func TestWhatIsSent(t *testing.T) {
 }
 
 func TestHeaderInjectionIsRefused(t *testing.T) {
-	url, allow := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("was asked") })
+	url, allow := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the server got a request") })
 	for _, c := range []struct{ name, value string }{
 		{"a line break", `a\r\nX-Admin: yes`},
 		{"a line feed", `a\nX-Admin: yes`},
@@ -86,7 +86,7 @@ func TestHeaderInjectionIsRefused(t *testing.T) {
 			_, err := tooltest.Run(t, it, `{"v":"`+c.value+`"}`)
 			wantFailure(t, err, "one line of ASCII")
 		})
-		t.Run(c.name+" in a fixed value is refused, and the value not told", func(t *testing.T) {
+		t.Run(c.name+" in a fixed value is refused without showing the value", func(t *testing.T) {
 			var value string
 			if err := json.Unmarshal([]byte(`"secret`+c.value+`"`), &value); err != nil {
 				t.Fatal(err)
@@ -101,9 +101,9 @@ func TestHeaderInjectionIsRefused(t *testing.T) {
 }
 
 func TestARequestEndsWithItsCall(t *testing.T) {
-	asked := make(chan struct{}, 1)
+	requested := make(chan struct{}, 1)
 	url, allow := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		asked <- struct{}{}
+		requested <- struct{}{}
 		<-r.Context().Done()
 	})
 	t.Run("on cancel", func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestARequestEndsWithItsCall(t *testing.T) {
 			_, err := it.Run(ctx, tool.Input{})
 			done <- err
 		}()
-		<-asked
+		<-requested
 		cancel()
 		if err := <-done; tool.StatusOf(err) != events.StatusCancelled || !strings.Contains(err.Error(), "not known whether it took effect") {
 			t.Fatal(err)

@@ -39,8 +39,8 @@ func TestWhatIsAnswered(t *testing.T) {
 	}{
 		{"text is the result", "hello\n", "", 200, "hello\n"},
 		{"bytes that are no UTF-8 are replaced", "caf\xe9", "text", 200, "caf\uFFFD"},
-		{"an empty answer is said to be", " \n", "", 200, "(HTTP 200 OK: the answer is empty)"},
-		{"no content is said to be", "", "", 204, "(HTTP 204 No Content: the answer is empty)"},
+		{"an empty response is marked", " \n", "", 200, "(HTTP 200 OK: the answer is empty)"},
+		{"no content is marked", "", "", 204, "(HTTP 204 No Content: the answer is empty)"},
 		{"JSON is brought to one line", "{\"a\":\n [1, 2.0]}\n", "json", 201, `{"a":[1,2.0]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,9 +71,9 @@ func TestAnswersThatAreFailures(t *testing.T) {
 		status               int
 		want                 string
 	}{
-		{"a refusal is told with its text", "no such item", "", 404, "/p answered HTTP 404 Not Found: no such item"},
+		{"an error response is reported with its text", "no such item", "", 404, "/p answered HTTP 404 Not Found: no such item"},
 		{"a long refusal is cut", strings.Repeat("x", 1<<20), "", 500, "xxx…"},
-		{"a refusal in bytes is not told", "\x00\x01", "", 400, "binary data"},
+		{"a binary error response is not reported", "\x00\x01", "", 400, "binary data"},
 		{"binary data is refused", "\x89PNG\x00", "", 200, "answered image/png, not text"},
 		{"garbage is no JSON", "<html>", "json", 200, "not one JSON value"},
 		{"nothing is no JSON", "", "json", 200, "It answered: (nothing)"},
@@ -87,7 +87,7 @@ func TestAnswersThatAreFailures(t *testing.T) {
 			_, err := tooltest.Run(t, it, `{}`)
 			wantFailure(t, err, c.want)
 			if strings.Contains(err.Error(), "secret") {
-				t.Fatalf("the query is told: %v", err)
+				t.Fatalf("the error shows the query: %v", err)
 			}
 		})
 	}
@@ -127,7 +127,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		_, err = tooltest.Run(t, made(t, events.ToolSpec{}, web.Config{Method: "POST", URL: url, Allow: allow}), `{}`)
 		wantFailure(t, err, "it is not known whether it took effect there")
 	})
-	t.Run("but not a server whose certificate nobody knows", func(t *testing.T) {
+	t.Run("but not a server with an untrusted certificate", func(t *testing.T) {
 		url, allow := secure(t)
 		_, err := tooltest.Run(t, made(t, events.ToolSpec{Effect: events.EffectPure}, web.Config{URL: url, Allow: allow}), `{}`)
 		wantFailure(t, err, "its certificate is not trusted")

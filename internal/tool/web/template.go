@@ -31,7 +31,7 @@ type part struct {
 	text  string
 	names []string
 	form  bool // name=value
-	query bool // it stands in the query
+	query bool // whether it is in the query
 }
 
 // NewTemplate reads a template. Places are in path and query only.
@@ -79,7 +79,7 @@ func NewTemplate(text string) (*Template, error) {
 	return t, err
 }
 
-// place6570 reads what stands between { and }.
+// place6570 parses the text between { and }.
 func place6570(inner string, query bool) (part, error) {
 	p := part{query: query}
 	list := inner
@@ -183,7 +183,7 @@ func (t *Template) whole(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// joint is what stands before the next part of a query.
+// joint returns the separator before the next part of a query.
 func joint(address string) string {
 	if !strings.Contains(address, "?") {
 		return "?"
