@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// startMost bounds the start and the stop of a server.
+// startMost bounds the time to start or stop a server.
 const startMost = 30 * time.Second
 
 // Config configures a cluster.
@@ -49,7 +49,7 @@ type server struct {
 	ready chan struct{}
 }
 
-// Start starts a cluster and ends it with the test.
+// Start starts a cluster and stops it at the end of the test.
 func Start(t *testing.T, cfg Config) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, cfg: cfg, dir: t.TempDir()}
@@ -229,9 +229,9 @@ func (c *Cluster) Holds(i int, stream string) uint64 {
 	req.Close = true // a kept connection would outlive the test
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		c.t.Fatalf("ask n%d what it holds: %v", i, err)
+		c.t.Fatalf("read the state of n%d: %v", i, err)
 	}
-	defer func() { _ = res.Body.Close() }() // it was read to its end
+	defer func() { _ = res.Body.Close() }() // read to its end
 	var answer struct {
 		Accounts []struct {
 			Streams []struct {
@@ -243,7 +243,7 @@ func (c *Cluster) Holds(i int, stream string) uint64 {
 		} `json:"account_details"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
-		c.t.Fatalf("ask n%d what it holds: %v", i, err)
+		c.t.Fatalf("read the state of n%d: %v", i, err)
 	}
 	for _, a := range answer.Accounts {
 		for _, s := range a.Streams {

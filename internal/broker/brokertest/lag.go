@@ -56,7 +56,7 @@ func (c *Cluster) connect(url string) (jetstream.JetStream, func()) {
 }
 
 // Write publishes the messages that the stopped server has to catch up with, to
-// the subjects in turn. A subject that ends in "#" stands for hundreds of
+// the subjects in turn. A subject that ends in "#" is replaced by hundreds of
 // subjects with a number as the last token.
 func (l *Lagging) Write(subjects ...string) {
 	l.t.Helper()
