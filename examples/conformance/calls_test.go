@@ -16,24 +16,24 @@ import (
 // cancel is a Cancel without its id.
 type cancel = events.Cancel
 
-// soon bounds the time of what a worker does at once, on a machine that is busy
-// with other tests. It is well below the duration of a call that pauses.
+// soon bounds the time of immediate actions of a worker on a busy machine. It is
+// well below the duration of a call that pauses.
 const soon = 10 * time.Second
 
-// pausing returns valid arguments of a call that takes this long.
+// pausing returns valid arguments of a call with this duration.
 func (l language) pausing(d time.Duration) string {
 	return l.good + `,"pause_ms":` + strconv.FormatInt(d.Milliseconds(), 10) + "}"
 }
 
-// long is a call that only ends when something ends it.
+// long returns the arguments of a call that only ends when it is stopped.
 func (l language) long() string { return l.pausing(50 * time.Second) }
 
-// running starts a worker and returns a call that it is running.
+// running starts a worker and returns a running call.
 func running(s *stage, l language, effect events.Effect) (*call, *process) {
 	s.t.Helper()
 	s.queue(l)
 	p := s.start(l, "one")
-	c := s.ask(l, l.long())
+	c := s.newCall(l, l.long())
 	c.job.Effect = effect
 	c.publish()
 	await[*events.ToolOutput](c, soon)
@@ -47,7 +47,7 @@ func (c *call) ended(status events.Status) *events.ToolResult {
 	if r.Status != status {
 		c.t.Errorf("the call ended as %s (%s), want %s", r.Status, r.Content, status)
 	}
-	c.settled(soon)
+	c.jobRemoved(soon)
 	return r
 }
 
@@ -55,7 +55,7 @@ func (c *call) ended(status events.Status) *events.ToolResult {
 // as many events as before, and that there was no output.
 func (c *call) untouched(want int) {
 	c.t.Helper()
-	c.settled(soon)
+	c.jobRemoved(soon)
 	if got := c.read(); len(got) != want {
 		c.t.Errorf("want %d events, the lane holds %s", want, c.lanes())
 	}
@@ -68,14 +68,14 @@ func (c *call) notRun() {
 	out, err := c.js.Stream(c.t.Context(), topology.ConvStream(c.lane.Shard))
 	c.done(err)
 	if _, err := out.GetLastMsgForSubject(c.t.Context(), c.job.Output); err == nil {
-		c.t.Error("the tool was run: it showed output")
+		c.t.Error("the tool was run: it published output")
 	}
 }
 
 func heartbeats(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	c := s.ask(l, l.pausing(2*ackWait)).publish()
+	c := s.newCall(l, l.pausing(2*ackWait)).publish()
 	if r := c.ended(events.StatusOK); !strings.Contains(r.Content, l.answer) {
 		s.t.Errorf("the result is %q", r.Content)
 	}
@@ -87,7 +87,7 @@ func heartbeats(s *stage, l language) {
 func fetchesClaims(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	c := s.ask(l, l.good+"}")
+	c := s.newCall(l, l.good+"}")
 	frame, err := events.AppendFrame(nil, c.job)
 	s.done(err)
 	object, err := s.Objects().Put(s.within(soon), c.job.Conversation, frame)
@@ -98,7 +98,7 @@ func fetchesClaims(s *stage, l language) {
 
 func leavesResults(s *stage, l language) {
 	s.queue(l)
-	c := s.ask(l, l.good+"}")
+	c := s.newCall(l, l.good+"}")
 	attempt := newID()
 	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: attempt, Tool: l.tool, Worker: "before"})
 	c.write(at, &events.ToolResult{Call: c.job.Call, Attempt: attempt, Tool: l.tool, Status: events.StatusOK, Content: "from before"})
@@ -108,11 +108,11 @@ func leavesResults(s *stage, l language) {
 
 func leavesStale(s *stage, l language) {
 	s.queue(l)
-	c := s.ask(l, l.good+"}")
+	c := s.newCall(l, l.good+"}")
 	c.decide(c.job.Decision, events.CallState{Call: c.job.Call, Tool: l.tool, Status: events.StatusCancelled})
 	s.start(l, "one")
 	c.publish().untouched(0)
-	c = s.ask(l, l.good+"}")
+	c = s.newCall(l, l.good+"}")
 	c.decide(c.job.Decision) // the turn is over
 	c.publish().untouched(0)
 }
@@ -120,8 +120,8 @@ func leavesStale(s *stage, l language) {
 func startsThenEnds(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	for range 3 { // the second call finds what the first one left behind
-		c := s.ask(l, l.good+"}").publish()
+	for range 3 { // later calls show whether earlier ones left state behind
+		c := s.newCall(l, l.good+"}").publish()
 		if r := c.ended(events.StatusOK); !strings.Contains(r.Content, l.answer) || r.Tool != l.tool {
 			s.t.Errorf("the result is %+v", r)
 		}
@@ -141,11 +141,11 @@ func startsThenEnds(s *stage, l language) {
 			s.t.Errorf("the result is %+v, of the start %+v", end, start)
 		}
 		if all[0].after != "0" || all[1].after != strconv.FormatUint(all[0].at, 10) {
-			s.t.Errorf("the start follows %q, the result %q, which is after %d", all[0].after, all[1].after, all[0].at)
+			s.t.Errorf("the start expects the last sequence %q, the result %q, and the start is at %d", all[0].after, all[1].after, all[0].at)
 		}
 		for _, w := range all {
 			if w.header[jetstream.MsgIDHeader] != nil {
-				s.t.Errorf("a %s has a message id: the sequence refuses doubles already", w.event.Type())
+				s.t.Errorf("a %s has a message id: the expected sequence already refuses duplicates", w.event.Type())
 			}
 		}
 	}
@@ -155,7 +155,7 @@ func showsOutput(s *stage, l language) {
 	c, _ := running(s, l, events.EffectPure)
 	all := c.read()
 	if len(all) != 1 {
-		s.t.Fatalf("in the middle of the call the lane holds %s", c.lanes())
+		s.t.Fatalf("during the call the lane holds %s", c.lanes())
 	}
 	conv, err := s.js.Stream(s.t.Context(), topology.ConvStream(c.lane.Shard))
 	s.done(err)
@@ -172,16 +172,16 @@ func showsOutput(s *stage, l language) {
 func fails(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	c := s.ask(l, l.wrong+"}").publish()
+	c := s.newCall(l, l.wrong+"}").publish()
 	if r := c.ended(events.StatusFailed); r.Content == "" {
-		s.t.Error("nobody learns why")
+		s.t.Error("the result has no reason")
 	}
 }
 
 func timesOut(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	c := s.ask(l, l.long())
+	c := s.newCall(l, l.long())
 	c.job.TimeoutMS = 300
 	c.publish().ended(events.StatusTimeout)
 }
@@ -199,7 +199,7 @@ func cancels(which func(c *call) cancel) func(*stage, language) {
 func ignoresOthers(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	c := s.ask(l, l.pausing(time.Second)).publish()
+	c := s.newCall(l, l.pausing(time.Second)).publish()
 	await[*events.ToolOutput](c, soon)
 	for _, e := range []cancel{{Call: newID()}, {Turn: newID()}, {Scope: "queue"}} {
 		e.ID = newID()
@@ -217,19 +217,19 @@ func heedsDecisions(s *stage, l language) {
 
 func neverTwice(s *stage, l language) {
 	s.queue(l)
-	c := s.ask(l, l.good+"}")
+	c := s.newCall(l, l.good+"}")
 	c.job.Effect = events.EffectOnce
 	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool})
 	s.start(l, "one")
 	r := c.publish().ended(events.StatusUnknown)
 	c.counts(r)
 	if all := c.read(); all[1].after != strconv.FormatUint(at, 10) {
-		s.t.Errorf("the second start follows %s, the first is at %d", all[1].after, at)
+		s.t.Errorf("the second start expects the last sequence %s, the first is at %d", all[1].after, at)
 	}
 	c.untouched(len(c.read()))
 }
 
-// counts fails if the result is not of the attempt that started last.
+// counts checks that the result is of the attempt that started last.
 func (c *call) counts(r *events.ToolResult) {
 	c.t.Helper()
 	attempt := ""
@@ -248,9 +248,9 @@ func yields(s *stage, l language) {
 	other := newID()
 	at := c.write(c.read()[0].at, &events.ToolStarted{Call: c.job.Call, Attempt: other, Tool: l.tool, Worker: "other"})
 	id := newID()
-	c.say(id, &cancel{ID: id}) // the call ends, and its worker tries to say so
+	c.say(id, &cancel{ID: id}) // the call ends, and its worker tries to write its result
 	end := c.write(at, &events.ToolResult{Call: c.job.Call, Attempt: other, Tool: l.tool, Status: events.StatusOK, Content: "theirs"})
-	c.settled(2 * soon)
+	c.jobRemoved(2 * soon)
 	if all := c.read(); all[len(all)-1].at != end {
 		s.t.Errorf("after the other worker's result the lane holds %s", c.lanes())
 	}
@@ -258,7 +258,7 @@ func yields(s *stage, l language) {
 
 func givesUp(s *stage, l language) {
 	s.queue(l)
-	c := s.ask(l, l.good+"}")
+	c := s.newCall(l, l.good+"}")
 	var at uint64
 	for range topology.JobAttempts {
 		at = c.write(at, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool})
@@ -270,7 +270,7 @@ func givesUp(s *stage, l language) {
 	c.notRun()
 }
 
-// leavesRunning offers the job of a worker that is present, and then is not.
+// leavesRunning redelivers the job of a worker that is present, and then is not.
 func leavesRunning(s *stage, l language) {
 	s.queue(l)
 	other, offer := "other-worker", bus.Offer{Kind: "tool", Name: l.tool, Worker: "other-worker"}
@@ -278,14 +278,14 @@ func leavesRunning(s *stage, l language) {
 	s.done(s.Presence().Announce(ctx, []bus.Offer{offer}))
 	left := make(chan error, 1)
 	go func() { left <- s.Presence().Stay(ctx, []bus.Offer{offer}) }()
-	c := s.ask(l, l.good+"}")
+	c := s.newCall(l, l.good+"}")
 	c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: l.tool, Worker: other})
 	s.start(l, "one")
 	c.publish()
 	select {
-	case <-time.After(topology.PresenceTTL + ackWait): // for as long as a dead worker's key would live
+	case <-time.After(topology.PresenceTTL + ackWait): // the lifetime of a dead worker's key
 	case <-c.started():
-		s.t.Errorf("a job of a worker that is there was taken: the lane holds %s", c.lanes())
+		s.t.Errorf("the job of a present worker was taken: the lane holds %s", c.lanes())
 	}
 	leave()
 	<-left
@@ -319,7 +319,7 @@ func (c *call) started() <-chan struct{} {
 
 func takesReleased(s *stage, l language) {
 	s.queue(l)
-	c := s.ask(l, l.good+"}")
+	c := s.newCall(l, l.good+"}")
 	attempt := newID()
 	at := c.write(0, &events.ToolStarted{Call: c.job.Call, Attempt: attempt, Tool: l.tool, Worker: "other-worker"})
 	c.write(at, &events.ToolReleased{Call: c.job.Call, Attempt: attempt})
@@ -330,7 +330,7 @@ func takesReleased(s *stage, l language) {
 func runsOutsideTurns(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	c := s.ask(l, l.pausing(time.Second))
+	c := s.newCall(l, l.pausing(time.Second))
 	at := c.decide(c.job.Decision, events.CallState{Call: newID(), Tool: l.tool})
 	c.job.Decision = 0
 	c.publish()

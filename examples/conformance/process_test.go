@@ -46,18 +46,18 @@ func makesTheQueue(s *stage, l language) {
 		return err == nil
 	})
 	made := s.consumer(l).Config
-	// The orchestrator's own call finds nothing to change.
+	// The orchestrator's call changes nothing.
 	info, err := s.js.CreateOrUpdateConsumer(s.t.Context(), topology.StreamJobs, queue.ConsumerConfig())
 	s.done(err)
 	if want := info.CachedInfo().Config; !reflect.DeepEqual(made, want) {
-		s.t.Errorf("it made\n%+v\nthe orchestrator makes\n%+v", made, want)
+		s.t.Errorf("the worker created\n%+v\nthe orchestrator creates\n%+v", made, want)
 	}
 }
 
 func leavesTheQueue(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	s.ask(l, l.good+"}").publish().ended(events.StatusOK)
+	s.newCall(l, l.good+"}").publish().ended(events.StatusOK)
 	if got := s.consumer(l).Config.AckWait; got != ackWait {
 		s.t.Errorf("AckWait is %v now, was %v", got, ackWait)
 	}
@@ -76,7 +76,7 @@ func announcesAgain(s *stage, l language) {
 			s.t.Errorf("its key changed to %v", e)
 		}
 	case <-time.After(topology.PresenceTTL / 2):
-		s.t.Errorf("not within half of the %v that it counts as there", topology.PresenceTTL)
+		s.t.Errorf("not renewed within half of its lifetime of %v", topology.PresenceTTL)
 	}
 }
 
@@ -86,14 +86,14 @@ func handsBack(s *stage, l language) {
 	c, first := running(s, l, events.EffectPure)
 	started := await1(c)
 	s.start(l, "two")
-	told := time.Now()
+	stopped := time.Now()
 	first.signal(syscall.SIGTERM)
 	second := await[*events.ToolStarted](c, soon)
 	if types := c.lanes(); !strings.Contains(types, "ToolReleased") {
-		s.t.Errorf("the worker did not say that it gave the call back: the lane holds %s", types)
+		s.t.Errorf("the worker did not write that it handed the call back: the lane holds %s", types)
 	}
-	if took := time.Since(told); took >= ackWait {
-		s.t.Errorf("the job came to another worker after %v, when AckWait had run out", took)
+	if took := time.Since(stopped); took >= ackWait {
+		s.t.Errorf("another worker got the job after %v, when AckWait had expired", took)
 	}
 	if !named(second.Worker, "two") || second.Delivery != 2 || second.Attempt == started.Attempt {
 		s.t.Errorf("after %+v comes %+v", started, second)
@@ -119,7 +119,7 @@ func endsOnce(s *stage, l language) {
 func leaves(s *stage, l language) {
 	s.queue(l)
 	p := s.start(l, "one")
-	s.ask(l, l.good+"}").publish().ended(events.StatusOK)
+	s.newCall(l, l.good+"}").publish().ended(events.StatusOK)
 	p.signal(syscall.SIGTERM)
 	s.eventually(soon, "its announcement is gone", func() bool { return s.offer(l, "one") == nil })
 	select {
@@ -128,7 +128,7 @@ func leaves(s *stage, l language) {
 			s.t.Errorf("it ended with %v", p.err)
 		}
 	case <-time.After(soon):
-		s.t.Error("it does not end")
+		s.t.Error("the worker does not end")
 	}
 }
 

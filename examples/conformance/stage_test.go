@@ -139,8 +139,8 @@ type call struct {
 	subject  string             // of the job
 }
 
-// ask decides on a call and returns its job, without publishing it.
-func (s *stage) ask(l language, arguments string) *call {
+// newCall writes the Decision for a call and returns its job without publishing it.
+func (s *stage) newCall(l language, arguments string) *call {
 	s.t.Helper()
 	c := &call{stage: s, job: &events.ToolJob{Conversation: newID(), Turn: newID(), Call: newID(), Tool: l.tool,
 		Effect: events.EffectPure, Arguments: json.RawMessage(arguments)}}
@@ -202,8 +202,8 @@ func (c *call) say(id string, e events.Event) {
 	c.done(err)
 }
 
-// settled waits until the job has left its queue.
-func (c *call) settled(d time.Duration) {
+// jobRemoved blocks until the job has left its queue.
+func (c *call) jobRemoved(d time.Duration) {
 	c.t.Helper()
 	jobs, err := c.js.Stream(c.t.Context(), topology.StreamJobs)
 	c.done(err)
@@ -216,7 +216,7 @@ func (c *call) settled(d time.Duration) {
 // written is one message of the call's lane as the server stores it.
 type written struct {
 	at     uint64
-	after  string // what the writer said that it follows
+	after  string // the expected last sequence of the writer
 	event  events.Event
 	header map[string][]string
 }
@@ -242,7 +242,7 @@ func (c *call) read() []written {
 	}
 }
 
-// await returns the next event of a type that a worker wrote.
+// await blocks until a worker writes an event of a type, and returns it.
 func await[E events.Event](c *call, d time.Duration) E {
 	c.t.Helper()
 	end := time.NewTimer(d)

@@ -17,7 +17,7 @@ import (
 type language struct {
 	name, tool  string
 	good, wrong string // arguments, open at the end; the wrong ones make the tool fail
-	answer      string // what stands in the result of the good ones
+	answer      string // part of the result for the good ones
 	command     []string
 	env         []string
 	also        []string // subjects that its client publishes to besides those of a tool-worker
@@ -96,7 +96,7 @@ func python(t *testing.T) (language, error) {
 	if err := exec.CommandContext(t.Context(), python, "-c", "import nats").Run(); err == nil {
 		return l, nil
 	}
-	t.Log("nats-py is not installed: the Python worker runs on a stand-in of the calls that it uses")
+	t.Log("nats-py is not installed: the Python worker runs on a stand-in of the functions that it uses")
 	standin, err := filepath.Abs(filepath.Join("testdata", "standin"))
 	l.env = []string{"PYTHONPATH=" + standin, "PYTHONDONTWRITEBYTECODE=1"}
 	return l, err

@@ -77,6 +77,6 @@ func TestTheProgramJoinsServesAndLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := program.Wait(); err != nil {
-		t.Errorf("told to stop, the program ends with: %v", err)
+		t.Errorf("after a stop signal the program ends with: %v", err)
 	}
 }

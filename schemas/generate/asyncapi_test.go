@@ -169,7 +169,7 @@ func TestEveryChannelHasAReader(t *testing.T) {
 	}
 	for name := range doc["channels"].(map[string]any) {
 		if !read[name] {
-			t.Errorf("nobody receives from %s", name)
+			t.Errorf("%s has no receiver", name)
 		}
 	}
 }

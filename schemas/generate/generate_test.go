@@ -136,7 +136,7 @@ func TestEveryStringTypeWithConstantsIsAnEnum(t *testing.T) {
 		s := defs.find(name)
 		if s == nil {
 			if name != "Channel" { // part of a subject, not of an event
-				t.Errorf("%s has constants and stands in no event", name)
+				t.Errorf("%s has constants and is in no event", name)
 			}
 			continue
 		}
