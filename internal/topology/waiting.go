@@ -49,7 +49,7 @@ func ConversationOf(subject string) (string, error) {
 // HookSubject returns the subject on which a hook is called.
 func HookSubject(when events.HookTime, name string) (string, error) {
 	if when != events.HookBefore && when != events.HookAfter {
-		return "", fmt.Errorf("%w: no hook is asked %q: before or after", ErrBadID, clip(string(when)))
+		return "", fmt.Errorf("%w: hooks are called before or after a turn, not %q", ErrBadID, clip(string(when)))
 	}
 	return fill(TemplateHook, string(when), name), CheckToken("hook", name)
 }
