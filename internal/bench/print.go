@@ -15,17 +15,17 @@ func (r *Report) printHead(w io.Writer) {
 		load = ", load " + r.LoadBefore
 	}
 	fmt.Fprintf(w, `parley bench: %s, %d cores%s. One process: server (one shard, files, S2, RePublish,
-HISTORY), orchestrator, llm-worker, a viewer per conversation. What other programs
-took of the machine meanwhile is in the column "others": the more, the less the
-figures say.
+HISTORY), orchestrator, llm-worker, a viewer per conversation. The share of the
+machine that other programs used is in the column "others": the higher, the less
+reliable the figures.
 
   parley      provider's byte (SSE chunk handed to the decoder) to viewer's callback (bus.Attach)
   raw         the same events on the same streams, one JetStream message each, published
               asynchronously (window %d), to a subscriber of the republished subject:
-              no provider to decode, no order, no fence, nobody who follows the log
+              no provider to decode, no order, no fence, no reader of the log
   raw+reader  the same with one consumer that follows the log, as an orchestrator does
 
-conv.  asked/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev   cpu  others
+conv.   rate/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev   cpu  others
 `, r.Go, r.CPUs, load, rawWindow)
 }
 
@@ -43,7 +43,7 @@ func (res Result) print(w io.Writer) {
 }
 
 func (r *Report) printRest(w io.Writer) {
-	fmt.Fprintf(w, "\nAs fast as it goes, at most %d events (%d of each conversation) on their way:\n", maxUnderWay, maxUnderWayEach)
+	fmt.Fprintf(w, "\nWithout a rate limit, at most %d events (%d per conversation) in flight:\n", maxUnderWay, maxUnderWayEach)
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(w, "  %d conversations: parley/raw %.2f, parley/raw+reader %.2f\n", ratio.Conversations, ratio.OverRaw, ratio.OverReader)
 	}
@@ -68,7 +68,7 @@ Decisions, %d turns one after the other, by the server's times:
 	r.printBudgets(w)
 	fmt.Fprintf(w, "\n%.0f s", r.Seconds)
 	if r.OthersShare >= 0 {
-		fmt.Fprintf(w, "; other programs took %.0f%% of the machine meanwhile", 100*r.OthersShare)
+		fmt.Fprintf(w, "; other programs used %.0f%% of the machine", 100*r.OthersShare)
 	}
 	fmt.Fprintln(w, ".")
 }
