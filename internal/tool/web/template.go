@@ -45,7 +45,7 @@ func NewTemplate(text string) (*Template, error) {
 	for rest := text; rest != ""; {
 		literal, after, found := strings.Cut(rest, "{")
 		if strings.ContainsAny(literal, "}#") || strings.ContainsFunc(literal, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"<>\\^`|", r) }) {
-			return nil, fmt.Errorf("the address holds a character that must not stand there (}, #, a space, or one to be escaped): near %.100q", literal)
+			return nil, fmt.Errorf("the address holds a character that is not allowed there (}, #, a space, or one to be escaped): near %.100q", literal)
 		}
 		plain.WriteString(literal)
 		query = query || strings.Contains(literal, "?")
@@ -63,7 +63,7 @@ func NewTemplate(text string) (*Template, error) {
 			return nil, err
 		}
 		if _, path, ok := strings.Cut(plain.String(), "://"); !p.form && (!ok || !strings.ContainsAny(path, "/?")) {
-			return nil, fmt.Errorf("{%s} stands before the path: a value must not choose the host", inner)
+			return nil, fmt.Errorf("{%s} is before the path: a value must not choose the host", inner)
 		}
 		if !p.form {
 			plain.WriteString("x")
@@ -85,7 +85,7 @@ func place6570(inner string, query bool) (part, error) {
 	list := inner
 	if list != "" && (list[0] == '?' || list[0] == '&') {
 		if (list[0] == '?') == query {
-			return p, fmt.Errorf("{%s}: {?…} begins a query, {&…} goes on with one", inner)
+			return p, fmt.Errorf("{%s}: {?…} begins a query, {&…} continues one", inner)
 		}
 		p.form, p.query, list = true, true, list[1:]
 	}
@@ -178,7 +178,7 @@ func (t *Template) whole(text string) (*url.URL, error) {
 	}
 	u, err := checked(text)
 	if err != nil || u.Host != t.base.Host || u.Scheme != t.base.Scheme {
-		return nil, tool.Fail("the arguments make no address that could be asked: give others")
+		return nil, tool.Fail("the arguments do not make a valid address: give others")
 	}
 	return u, nil
 }
