@@ -40,7 +40,7 @@ type question struct {
 
 func (q *question) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	q.app.cfg.Asking(f)
+	q.app.cfg.Generating(f)
 	q.app.cfg.Calling(f)
 	q.app.cfg.Deciding(f)
 	q.app.cfg.Layout(f)

@@ -33,7 +33,7 @@ Exit codes: 0 all is well, 1 something fails.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&fix, "fix", false, "apply the remedies that lose nothing")
-	a.cfg.Asking(f)
+	a.cfg.Generating(f)
 	a.cfg.Calling(f)
 	a.cfg.Deciding(f)
 	a.outputFlag(cmd)

@@ -44,7 +44,7 @@ func (a *app) upCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	a.cfg.Service(f)
-	a.cfg.Asking(f)
+	a.cfg.Generating(f)
 	a.cfg.Calling(f)
 	a.cfg.Deciding(f)
 	a.cfg.Layout(f)

@@ -16,7 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// atSomeMoment does several things, each at a moment of its own.
+// atSomeMoment calls several functions, each at a random moment.
 func atSomeMoment(ctx context.Context, within time.Duration, things ...func() error) error {
 	var g errgroup.Group
 	for _, do := range things {
@@ -32,13 +32,13 @@ func atSomeMoment(ctx context.Context, within time.Duration, things ...func() er
 	return g.Wait()
 }
 
-// rivals lets each call of a turn be cancelled while something else ends it.
+// rivals cancels each call of a turn while something else ends it.
 func (d *deployment) rivals(ctx context.Context, id string) error {
 	ctx, stop := context.WithTimeout(ctx, 60*time.Second)
 	defer stop()
 	t := d.tale(ctx, id)
 	defer t.stop()
-	if err := t.tell(ctx, &events.Settings{Policy: momentPolicy()}); err != nil {
+	if err := t.send(ctx, &events.Settings{Policy: momentPolicy()}); err != nil {
 		return err
 	}
 	if err := t.publish(ctx, &events.UserMessage{Text: "several " + id}); err != nil {
@@ -73,23 +73,23 @@ func (d *deployment) rivals(ctx context.Context, id string) error {
 		if e, ok := e.(*events.TurnEnded); ok {
 			end = e
 		}
-		return end != nil && len(t.answers) == 11 // with those of the settings and the message
+		return end != nil && len(t.answers) == 11 // including the settings and the message
 	}); err != nil {
 		return err
 	}
 	accepted := func(input string) bool { return t.answers[input].Answer == events.AnswerAccepted }
 	for i, c := range calls {
 		called, _ := t.state.Transcript.Call(c.Call)
-		cancelled := accepted(cancels[i].ID) || i == 0 && accepted(again.ID) // there are two of the first
+		cancelled := accepted(cancels[i].ID) || i == 0 && accepted(again.ID) // the first was cancelled twice
 		if cancelled != (called.Status == events.StatusCancelled) || called.Status == "" {
 			return fmt.Errorf("call %d ended as %s, and its cancel was answered %+v", i, called.Status, t.answers[cancels[i].ID])
 		}
 	}
 	switch {
 	case end.Outcome != events.OutcomeCompleted || end.Steps != 2:
-		return fmt.Errorf("the turn did not go on: %+v", end)
+		return fmt.Errorf("the turn did not continue: %+v", end)
 	case accepted(cancels[0].ID) && accepted(again.ID), accepted(cancels[3].ID) == accepted(reject.ID):
-		return fmt.Errorf("two stand, or none: %v", t.answers)
+		return fmt.Errorf("not exactly one cancel was accepted: %v", t.answers)
 	case !accepted(cancels[2].ID) && !accepted(approve.ID), t.answers[unknown.ID].Answer != events.AnswerUnknownCall:
 		return fmt.Errorf("%v", t.answers)
 	}
@@ -106,15 +106,14 @@ func (d *deployment) resultFrom(ctx context.Context, conversation, call, content
 	return err
 }
 
-// queued lets messages come while a turn runs, and the queue be cancelled, or
-// all.
+// queued sends messages while a turn runs, and cancels the queue or everything.
 func (d *deployment) queued(ctx context.Context, id string, scope events.Scope) error {
 	ctx, stop := context.WithTimeout(ctx, 60*time.Second)
 	defer stop()
 	t := d.tale(ctx, id)
 	defer t.stop()
 	first := &events.UserMessage{Text: "tools " + id}
-	if err := t.tell(ctx, first); err != nil {
+	if err := t.send(ctx, first); err != nil {
 		return err
 	}
 	cancel := &events.Cancel{ID: newID(d.t), Scope: scope}
@@ -134,7 +133,7 @@ func (d *deployment) queued(ctx context.Context, id string, scope events.Scope) 
 		return err
 	}
 	if scope == events.ScopeQueue {
-		if err := t.tell(ctx, &events.Cancel{}); err != nil {
+		if err := t.send(ctx, &events.Cancel{}); err != nil {
 			return err
 		}
 	}
@@ -143,8 +142,8 @@ func (d *deployment) queued(ctx context.Context, id string, scope events.Scope) 
 	})
 }
 
-// checkQueue makes sure that of the messages those that stood in the log before
-// the cancel were dropped, and that the others were answered.
+// checkQueue checks that the messages before the cancel in the log were dropped,
+// and that the others were answered.
 func checkQueue(id string, log []bus.Message) error {
 	if err := audit(id, log); err != nil {
 		return err
@@ -171,7 +170,7 @@ func checkQueue(id string, log []bus.Message) error {
 		})
 	}
 	if !slices.Equal(want, dropped) {
-		return fmt.Errorf("before the cancel stood %v, dropped were %v", want, dropped)
+		return fmt.Errorf("the messages before the cancel are %v, dropped were %v", want, dropped)
 	}
 	for _, in := range dropped {
 		turns[in]++
@@ -184,17 +183,17 @@ func checkQueue(id string, log []bus.Message) error {
 	}
 	for in, n := range turns {
 		if n != 1 {
-			return fmt.Errorf("message %s was dropped or began a turn %d times", in, n)
+			return fmt.Errorf("message %s was dropped or started a turn %d times", in, n)
 		}
 	}
 	if len(turns) != seen || said != seen-len(dropped) {
-		return fmt.Errorf("of %d messages %d were dropped or began a turn, and the model reads %d", seen, len(turns), said)
+		return fmt.Errorf("of %d messages %d were dropped or started a turn, and the model reads %d", seen, len(turns), said)
 	}
 	return nil
 }
 
-func TestCancelOfACallOrTheQueueStandsOrIsToldWhatStands(t *testing.T) {
-	d, hold, asked := scene(t)
+func TestACancelOfACallOrTheQueueIsAcceptedOrRefusedWithTheState(t *testing.T) {
+	d, hold, recorder := scene(t)
 	check := map[string]func(string, []bus.Message) error{}
 	var g errgroup.Group
 	g.SetLimit(40)
@@ -213,18 +212,18 @@ func TestCancelOfACallOrTheQueueStandsOrIsToldWhatStands(t *testing.T) {
 			return nil
 		})
 	}
-	_ = g.Wait() // they say themselves what is wrong
+	_ = g.Wait() // the functions report their errors
 	hold.wait(t)
 	logs := d.logs()
 	for id, check := range check {
 		if err := check(id, logs[id]); err != nil {
-			t.Errorf("conversation %s: %v\n%s", id, err, told(logs[id]))
+			t.Errorf("conversation %s: %v\n%s", id, err, formatLog(logs[id]))
 		}
 	}
-	asked.check(t)
+	recorder.check(t)
 }
 
-// texts are what a history says, one line for a message.
+// texts formats a history, one line per message.
 func texts(all []events.Message) string {
 	var lines []string
 	for _, m := range all {
@@ -244,31 +243,31 @@ func texts(all []events.Message) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestAMessageThatComesWhileATurnWaits: case 37. Between the steps another
-// orchestrator takes over each time.
+// TestAMessageThatComesWhileATurnWaits: case 37. Another orchestrator takes over
+// between the steps.
 func TestAMessageThatComesWhileATurnWaits(t *testing.T) {
-	const asked = "user go\nassistant Calling. call call\ntool ok\ntool "
+	const read = "user go\nassistant Calling. call call\ntool ok\ntool "
 	for name, c := range map[string]struct {
 		settings, message events.Arrival
 		answer            events.Answer
-		decide            bool // a verdict is what the turn goes on with
+		decide            bool // whether a verdict resumes the turn
 		reads             string
 	}{
-		"queued, it is for the next turn":                 {"", "", events.AnswerQueued, true, asked + "ok\nassistant Done: quick ask.\nuser news"},
-		"superseding, it takes the place of what waits":   {events.ArrivalSupersede, "", events.AnswerQueued, false, asked + "superseded\nuser news"},
-		"refused, it is not taken":                        {events.ArrivalRefuse, "", events.AnswerRefused, true, asked + "ok"},
-		"interrupting, it stops the turn":                 {events.ArrivalQueue, events.ArrivalInterrupt, events.AnswerAccepted, false, asked + "cancelled\nuser news"},
-		"what the message says stands above the settings": {events.ArrivalRefuse, events.ArrivalSupersede, events.AnswerQueued, false, asked + "superseded\nuser news"},
+		"queued, it is for the next turn":            {"", "", events.AnswerQueued, true, read + "ok\nassistant Done: quick ask.\nuser news"},
+		"superseding, it replaces the pending calls": {events.ArrivalSupersede, "", events.AnswerQueued, false, read + "superseded\nuser news"},
+		"refused, it has no effect":                  {events.ArrivalRefuse, "", events.AnswerRefused, true, read + "ok"},
+		"interrupting, it stops the turn":            {events.ArrivalQueue, events.ArrivalInterrupt, events.AnswerAccepted, false, read + "cancelled\nuser news"},
+		"the message overrides the settings":         {events.ArrivalRefuse, events.ArrivalSupersede, events.AnswerQueued, false, read + "superseded\nuser news"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			script := strings.Replace(calls("{as: quick}", "{as: ask}"), "rules:\n", "rules:\n  - {name: news, match: news, steps: [{text: Heard.}]}\n", 1)
 			s := play(t, script, &events.Settings{Policy: momentPolicy(), WhileWaiting: c.settings})
-			s.tell(&events.UserMessage{Text: "go"})
+			s.send(&events.UserMessage{Text: "go"})
 			s.pause()
 			call := waiting(t, s.state, events.WaitApproval)
 			s.reach("the first call's result", func() bool { return s.state.Calls[0].Status == events.StatusOK })
 			s.restart()
-			answered(t, s.tell(&events.UserMessage{Text: "news", Arrival: c.message}), c.answer)
+			answered(t, s.send(&events.UserMessage{Text: "news", Arrival: c.message}), c.answer)
 			s.restart()
 			said := "Heard."
 			if c.decide {
@@ -282,15 +281,15 @@ func TestAMessageThatComesWhileATurnWaits(t *testing.T) {
 				s.reach("the turn on what is new", func() bool { return s.state.Turns == 2 && s.state.Turn == "" })
 				said = "Heard."
 			}
-			s.rests(said)
-			if got := texts(s.asked.last(t).Messages); got != c.reads {
+			s.endedWith(said)
+			if got := texts(s.recorder.last(t).Messages); got != c.reads {
 				t.Errorf("the model reads\n%s\nwant\n%s", got, c.reads)
 			}
 		})
 	}
 }
 
-// reach reads on until the conversation is as it should be, if it is not yet.
+// reach reads until the condition holds.
 func (s *stage) reach(what string, is func() bool) {
 	s.t.Helper()
 	if !is() {
@@ -298,7 +297,7 @@ func (s *stage) reach(what string, is func() bool) {
 	}
 }
 
-// ended are the turns that ended, in order.
+// ended returns the turns that ended, in order.
 func (s *stage) ended() (all []*events.TurnEnded) {
 	for _, m := range s.seen {
 		each(m, func(e events.Event) {
@@ -310,8 +309,8 @@ func (s *stage) ended() (all []*events.TurnEnded) {
 	return all
 }
 
-// rests makes sure of what was said last, and that the log is whole.
-func (s *stage) rests(said string) {
+// endedWith checks the last answer, and audits the log.
+func (s *stage) endedWith(said string) {
 	s.t.Helper()
 	all := s.ended()
 	if _, last := s.state.Transcript.Ended(all[len(all)-1].Turn); last != said {
@@ -320,7 +319,7 @@ func (s *stage) rests(said string) {
 	if err := audit(s.conversation, s.logs()[s.conversation]); err != nil {
 		s.t.Error(err)
 	}
-	s.asked.check(s.t)
+	s.recorder.check(s.t)
 }
 
 // TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded: case 37, the approved call.
@@ -328,19 +327,19 @@ func TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded(t *testing.T) {
 	script := strings.Replace(calls("{as: gate}", "{as: ask}"), "rules:\n", "rules:\n  - {name: news, match: news, steps: [{text: Heard.}]}\n", 1)
 	policy := events.Policy{Rules: []events.Rule{{Action: events.ActionApprove}}}
 	s := play(t, script, &events.Settings{Policy: &policy})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	runs := s.state.Calls[0]
 	answered(t, s.decide(events.RulingApprove, runs, ""), events.AnswerAccepted)
 	s.until("the call to begin", func(e events.Event) bool { _, ok := e.(*events.ToolStarted); return ok })
-	answered(t, s.tell(&events.UserMessage{Text: "news", Arrival: events.ArrivalSupersede}), events.AnswerQueued)
+	answered(t, s.send(&events.UserMessage{Text: "news", Arrival: events.ArrivalSupersede}), events.AnswerQueued)
 	s.restart()
 	close(s.hold.gate)
 	if end := s.end(); end.Outcome != events.OutcomeCancelled || end.Reason != "superseded" {
 		t.Errorf("the turn ended as %s %s", end.Outcome, end.Reason)
 	}
 	s.completed("Heard.")
-	if got, want := texts(s.asked.last(t).Messages), "user go\nassistant Calling. call call\ntool ok\ntool superseded\nuser news"; got != want {
+	if got, want := texts(s.recorder.last(t).Messages), "user go\nassistant Calling. call call\ntool ok\ntool superseded\nuser news"; got != want {
 		t.Errorf("the model reads\n%s\nwant\n%s", got, want)
 	}
 }
@@ -367,13 +366,13 @@ rules:
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := play(t, script, &events.Settings{WhileRunning: c.arrival})
-			s.tell(&events.UserMessage{Text: "go"})
+			s.send(&events.UserMessage{Text: "go"})
 			s.until("the model to speak", func(e events.Event) bool { _, ok := e.(*events.TextChunk); return ok })
 			for _, text := range []string{"one", "two", "three"} {
 				s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: text} })
 			}
 			if c.cancel {
-				answered(t, s.tell(&events.Cancel{}), events.AnswerAccepted)
+				answered(t, s.send(&events.Cancel{}), events.AnswerAccepted)
 				if s.state.Turn != "" || len(s.state.Queue) > 0 {
 					t.Errorf("after the cancel there is %+v", s.state.State)
 				}
@@ -383,14 +382,14 @@ rules:
 			if turn := s.ended()[0]; turn.Outcome != c.outcome {
 				t.Errorf("the first turn ended as %s %s", turn.Outcome, turn.Reason)
 			}
-			said := s.asked.last(t).Messages
+			said := s.recorder.last(t).Messages
 			if got := len(said[len(said)-1].Parts); got != c.reads {
 				t.Errorf("the model reads\n%s", texts(said))
 			}
 			if c.outcome == events.OutcomeCancelled && !strings.Contains(texts(said), "assistant So") {
-				t.Errorf("of what was interrupted the model reads\n%s", texts(said))
+				t.Errorf("the model reads of the interrupted turn\n%s", texts(said))
 			}
-			s.rests("Heard.")
+			s.endedWith("Heard.")
 		})
 	}
 }

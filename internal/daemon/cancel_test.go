@@ -18,13 +18,13 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// kinds are what goes on in turns that are cancelled: the first word of the
-// question. Each lasts longer than the last moment of a cancel, but short.
+// kinds returns the kinds of cancelled turns, each named by the first word of the
+// message. Each lasts longer than the latest cancel, except short.
 func kinds() []string {
 	return []string{"text", "reasoning", "arguments", "silent", "tools", "approval", "deferred", "app", "several", "asks", "attempts", "queued", "hooks", "short"}
 }
 
-// momentScript answers them. finish is the turn after.
+// momentScript answers the kinds; finish is the turn after the cancelled one.
 func momentScript() string {
 	words := strings.TrimSpace(strings.Repeat("word ", 300))
 	raw := fmt.Sprintf(`{"as":"run","pad":"%s"}`, strings.Repeat("padding_", 300))
@@ -58,7 +58,7 @@ func momentScript() string {
 	return s
 }
 
-// momentPolicy decides by what a call of hold says that it is for.
+// momentPolicy decides by the argument "as" of hold.
 func momentPolicy() *events.Policy {
 	return &events.Policy{Rules: []events.Rule{
 		{When: `args.as == "ask"`, Action: events.ActionApprove},
@@ -89,7 +89,7 @@ func (c *cancelling) run(ctx context.Context) error {
 	}
 	t := c.tale(ctx, c.id)
 	defer t.stop()
-	if err := t.tell(ctx, settings); err != nil {
+	if err := t.send(ctx, settings); err != nil {
 		return err
 	}
 	c.message, c.cancel = newID(c.t), newID(c.t)
@@ -115,11 +115,11 @@ func (c *cancelling) run(ctx context.Context) error {
 		return err
 	}
 	c.answer = t.answers[c.cancel]
-	if err := c.mopUp(ctx, t); err != nil {
+	if err := c.endNextTurn(ctx, t); err != nil {
 		return err
 	}
 	if c.kind == "queued" {
-		if err := t.tell(ctx, &events.Settings{Policy: momentPolicy(), Route: "scripted/demo"}); err != nil {
+		if err := t.send(ctx, &events.Settings{Policy: momentPolicy(), Route: "scripted/demo"}); err != nil {
 			return err
 		}
 	}
@@ -130,19 +130,18 @@ func (c *cancelling) run(ctx context.Context) error {
 	return t.until("the end of the turn after", func(e events.Event) bool { return t.state.Turns == 2 && t.state.Turn == "" })
 }
 
-// mopUp ends a turn that came after the cancel.
-func (c *cancelling) mopUp(ctx context.Context, t *tale) error {
+// endNextTurn ends a turn that started after the cancel.
+func (c *cancelling) endNextTurn(ctx context.Context, t *tale) error {
 	if err := t.until("the turn", func(events.Event) bool { return t.state.Turns == 1 }); err != nil {
 		return err
 	}
 	if t.state.Turn == "" {
 		return nil
 	}
-	return t.tell(ctx, &events.Cancel{Turn: t.state.Turn, Reason: "swept up"})
+	return t.send(ctx, &events.Cancel{Turn: t.state.Turn, Reason: "swept up"})
 }
 
-// found is in what state a conversation was when the cancel came to stand in its
-// log.
+// found returns the state of a conversation before the cancel in its log.
 func (c *cancelling) found(log []bus.Message) (state string, before *accumulator.Conversation) {
 	at := slices.IndexFunc(log, func(m bus.Message) bool { return m.Channel == events.ChannelIn && inputOf(m) == c.cancel })
 	s := fold(c.id, log[:at])
@@ -156,14 +155,14 @@ func (c *cancelling) found(log []bus.Message) (state string, before *accumulator
 	}
 	switch s.Phase {
 	case events.PhasePreparing:
-		return "hooks being asked", s
+		return "hooks pending", s
 	case events.PhaseGenerating:
 		return generating(s, c.kind), s
 	case events.PhasePaused:
 		return pausedFor(s), s
 	}
 	if len(s.Started) == 0 {
-		return "tools asked for", s
+		return "tools requested", s
 	}
 	return "tools running", s
 }
@@ -198,11 +197,11 @@ func pausedFor(s *accumulator.Conversation) string {
 	return "waiting for " + string(waits[0])
 }
 
-// states are those that every run must have cancelled in.
+// states returns the states in which every run must have cancelled.
 func states() []string {
 	return []string{"before the turn", "before the generation began", "before the first word", "mid-text", "mid-reasoning", "mid-call", "tools running",
 		"waiting for approval", "waiting for time", "waiting for result", "waiting for several, tools running",
-		"between two requests of an attempt", "between attempts", "hooks being asked", "after the turn"}
+		"between two requests of an attempt", "between attempts", "hooks pending", "after the turn"}
 }
 
 // check checks a conversation's whole log.
@@ -239,9 +238,9 @@ func (c *cancelling) check(log []bus.Message) (string, error) {
 	case c.answer.Answer != events.AnswerAccepted && c.answer.Answer != events.AnswerAlreadyEnded:
 		return state, fmt.Errorf("the cancel was answered %+v", c.answer)
 	case c.answer.Answer == events.AnswerAlreadyEnded && (runs && state != "generation ended" || state == "before the message was decided on"):
-		// The log's order is everybody's: what it found is the state it was
-		// written in. But the Decision that completes a turn may have been on its way
-		// to the log when the cancel came there.
+		// The state at the cancel's position in the log is authoritative. But the
+		// Decision that completes a turn may have been in flight when the cancel was
+		// stored.
 		return state, fmt.Errorf("the cancel found a turn (%s) and was answered %+v", state, c.answer)
 	}
 	if err := c.partial(log, at, before); err != nil {
@@ -249,7 +248,7 @@ func (c *cancelling) check(log []bus.Message) (string, error) {
 	}
 	atEnd := fold(c.id, log[:at+1]).Transcript.Messages()
 	if now := final.Transcript.Messages(); !same(atEnd, now[:min(len(atEnd), len(now))]) {
-		return state, fmt.Errorf("what came after the end changed the turn from\n%+v\nto\n%+v", atEnd, now)
+		return state, fmt.Errorf("messages after the end changed the turn from\n%+v\nto\n%+v", atEnd, now)
 	}
 	parts := final.Transcript.Messages()[len(final.Transcript.Messages())-1].Parts
 	if got := parts[len(parts)-1].Text; got != "Finished: quick." {
@@ -258,7 +257,7 @@ func (c *cancelling) check(log []bus.Message) (string, error) {
 	return state, late(log, at, started.Turn)
 }
 
-// partial makes sure that what was said before the cancel is kept.
+// partial checks that the answer before the cancel is kept.
 func (c *cancelling) partial(log []bus.Message, at int, before *accumulator.Conversation) error {
 	if before.Phase != events.PhaseGenerating || before.Open == nil || before.Open.Empty() || before.Open.Ended != nil {
 		return nil
@@ -275,14 +274,14 @@ func (c *cancelling) partial(log []bus.Message, at int, before *accumulator.Conv
 	was, is := before.Open.Message().Parts, kept.Message.Parts
 	for i, p := range was {
 		if i >= len(is) || is[i].Kind != p.Kind || !strings.HasPrefix(is[i].Text, p.Text) || !strings.HasPrefix(is[i].Arguments, p.Arguments) {
-			return fmt.Errorf("of the answer\n%+v\nwas kept\n%+v", was, is)
+			return fmt.Errorf("the answer was\n%+v\nthe kept part is\n%+v", was, is)
 		}
 	}
 	return nil
 }
 
-// late makes sure that the turn's workers have stopped: what they had written
-// when they heard of the end may still come, and the word that they stopped.
+// late checks that the turn's workers have stopped: only messages in flight at
+// the end of the turn, and the events of their stop, may follow.
 func late(log []bus.Message, at int, turn string) error {
 	generations := map[string]bool{}
 	for _, m := range log[:at+1] {
@@ -306,15 +305,15 @@ func late(log []bus.Message, at int, turn string) error {
 		})
 	}
 	if said > 0 {
-		return fmt.Errorf("the model went on: %d pieces came more than 2 s after the end", said)
+		return fmt.Errorf("the model continued: %d pieces came more than 2 s after the end", said)
 	}
 	return nil
 }
 
-// cancels is how many random moments there are.
+// cancels is the number of random moments.
 const cancels = 500
 
-// scene is a deployment with a tool and a model for cancels.
+// scene returns a deployment with a tool and a model for cancels.
 func scene(t *testing.T) (*deployment, *holder, *recorder) {
 	t.Helper()
 	d := serve(t)
@@ -323,7 +322,7 @@ func scene(t *testing.T) (*deployment, *holder, *recorder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	models, asked := d.recorded("models", momentScript())
+	models, recorder := d.recorded("models", momentScript())
 	d.run(d.tools("tools", tools))
 	d.run(models)
 	d.run(d.orchestrator("orchestrator"))
@@ -333,14 +332,14 @@ func scene(t *testing.T) (*deployment, *holder, *recorder) {
 		}
 		return nil, nil
 	})
-	return d, hold, asked
+	return d, hold, recorder
 }
 
 func TestCancelAtAnyMomentIsAnsweredAndEndsTheTurnOnce(t *testing.T) {
-	d, hold, asked := scene(t)
+	d, hold, recorder := scene(t)
 	found := map[string]int{}
 	missing := func(state string) bool { return found[state] == 0 }
-	// On a machine that is busy everything takes longer than the moments do.
+	// On a busy machine turns take longer, so the moments are spread wider.
 	for n, window := cancels, 550*time.Millisecond; ; n, window = cancels/4, 2*window {
 		d.cancelAtRandom(t, n, window, found)
 		if t.Failed() || !slices.ContainsFunc(states(), missing) || window > 8*time.Second {
@@ -356,16 +355,16 @@ func TestCancelAtAnyMomentIsAnsweredAndEndsTheTurnOnce(t *testing.T) {
 			t.Errorf("no cancel came %s", s)
 		}
 	}
-	asked.check(t)
+	recorder.check(t)
 }
 
-// cancelAtRandom cancels n turns at random moments within a window, checks what
-// became of each, and counts the states in which the cancels came.
+// cancelAtRandom cancels n turns at random moments within a window, checks each
+// result, and counts the states at the cancels.
 func (d *deployment) cancelAtRandom(t *testing.T, n int, window time.Duration, found map[string]int) {
 	t.Helper()
 	all := make([]*cancelling, n)
 	for i := range all {
-		// Each kind has its moments spread over the time.
+		// The moments of each kind are spread over the window.
 		slot, slots := i/len(kinds()), (n+len(kinds())-1)/len(kinds())
 		at := (float64(slot) + rand.Float64()) / float64(slots)
 		all[i] = &cancelling{deployment: d, id: newID(t), kind: kinds()[i%len(kinds())],
@@ -382,7 +381,7 @@ func (d *deployment) cancelAtRandom(t *testing.T, n int, window time.Duration, f
 			return nil
 		})
 	}
-	_ = g.Wait() // they report their own errors
+	_ = g.Wait() // the functions report their errors
 	if t.Failed() {
 		return
 	}
@@ -390,7 +389,7 @@ func (d *deployment) cancelAtRandom(t *testing.T, n int, window time.Duration, f
 	for _, c := range all {
 		state, err := c.check(logs[c.id])
 		if err != nil {
-			t.Errorf("%s at %s, %s, conversation %s: %v\n%s", c.kind, c.moment, state, c.id, err, told(logs[c.id]))
+			t.Errorf("%s at %s, %s, conversation %s: %v\n%s", c.kind, c.moment, state, c.id, err, formatLog(logs[c.id]))
 		}
 		found[state]++
 	}

@@ -14,49 +14,49 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Config is what every binary can be told, by flag or environment. A flag
-// stands over its variable, a variable over the default. The zero value is made
-// usable by Defaults.
+// Config is the configuration of all binaries, from flags and environment. A
+// flag overrides its variable, a variable overrides the default. Use Defaults
+// to fill in a zero value.
 type Config struct {
 	NATS bus.Config
-	// Name of this process among others of its role; letters, digits, _ and -.
+	// Name identifies this process within its role; letters, digits, _ and -.
 	Name string
-	// HTTP is where /healthz, /readyz and /metrics are served; empty is nowhere.
+	// HTTP is the address of /healthz, /readyz and /metrics; empty disables them.
 	HTTP string
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel, LogFormat string
-	// Drain is how long calls that run may go on after the process was told to
-	// stop.
+	// Drain is how long running calls may continue after a stop signal.
 	Drain time.Duration
-	// Plan of the deployment, for the one who sets it up.
+	// Plan is the plan of the deployment, for processes that set it up.
 	Plan topology.Plan
-	// Models are full names ("openai/gpt-5-mini") that workers ask by default,
-	// one for each provider at most; Script is a file for the scripted provider.
+	// Models are the default models by full name ("openai/gpt-5-mini"), at most one
+	// per provider. Script is a file for the scripted provider.
 	Models []string
 	Script string
-	// NoTools and NoToolStream are patterns of full names: models that call no
-	// tools, and models that do so only when they do not stream.
+	// NoTools and NoToolStream are patterns of full names: models that cannot call
+	// tools, and models that can call tools only without streaming.
 	NoTools, NoToolStream []string
-	// Idle is how long a model may say nothing before its answer counts as
+	// Idle is how long a model may send nothing before its answer counts as
 	// stalled.
 	Idle time.Duration
-	// Slots is how much runs at once: generations of a route, calls of a tool.
+	// Slots bounds the concurrent jobs per queue: generations of a route, calls of
+	// a tool.
 	Slots int
-	// MaxCalls is how many calls of all its tools a worker runs at once; no bound
-	// when zero.
+	// MaxCalls bounds the concurrent calls of all tools of a worker; 0 means no
+	// bound.
 	MaxCalls int
-	// AllowHosts are the hosts http_get may reach, Root the directory read_file
-	// may read.
+	// AllowHosts are the hosts that http_get may reach. Root is the directory that
+	// read_file may read.
 	AllowHosts []string
 	Root       string
 	// ToolsFile is a tools.yaml: commands, HTTP endpoints and MCP servers.
 	ToolsFile string
-	// Rules is a file with the policy, limits, prices and hooks that stand where
-	// a conversation's Settings say nothing.
+	// Rules is a file with the policy, limits, prices and hooks that apply unless a
+	// conversation's Settings override them.
 	Rules string
 }
 
-// Defaults is the configuration that the environment gives.
+// Defaults returns the configuration from the environment.
 func Defaults(getenv func(string) string) (Config, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -112,7 +112,8 @@ func list(s string) []string {
 	return out
 }
 
-// Token makes a name fit for a subject: what is not allowed becomes a dash.
+// Token makes a name valid as a token of a subject: it replaces invalid
+// characters by dashes.
 func Token(name string) string {
 	b := []byte(name)
 	for i, c := range b {
@@ -126,26 +127,26 @@ func Token(name string) string {
 	return string(b)
 }
 
-// Connection adds the flags that say where NATS is.
+// Connection adds the flags of the connection to NATS.
 func (cfg *Config) Connection(f *pflag.FlagSet) {
 	f.StringVar(&cfg.NATS.URL, "nats", cfg.NATS.URL, "URL of the NATS server (NATS_URL)")
 	f.StringVar(&cfg.NATS.Creds, "creds", cfg.NATS.Creds, "credentials file (NATS_CREDS)")
 }
 
-// Logging adds the flags that say what is logged.
+// Logging adds the flags of the log.
 func (cfg *Config) Logging(f *pflag.FlagSet) {
 	f.StringVar(&cfg.LogLevel, "log-level", cmp.Or(cfg.LogLevel, "info"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
 	f.StringVar(&cfg.LogFormat, "log-format", cmp.Or(cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
 }
 
-// Service adds the flags of a process that stays.
+// Service adds the flags of a long-running process.
 func (cfg *Config) Service(f *pflag.FlagSet) {
 	f.StringVar(&cfg.Name, "name", cfg.Name, "name of this process among others of its role")
 	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address for /healthz, /readyz and /metrics, such as :8080 (PARLEY_HTTP)")
 	f.DurationVar(&cfg.Drain, "drain-timeout", cfg.Drain, "how long running calls may go on after a stop (PARLEY_DRAIN)")
 }
 
-// Layout adds the flags of the one who sets a deployment up.
+// Layout adds the flags of a process that sets a deployment up.
 func (cfg *Config) Layout(f *pflag.FlagSet) {
 	f.IntVar(&cfg.Plan.Shards, "shards", cfg.Plan.Shards, "shards of a new deployment, fixed for good; 1 when 0 (PARLEY_SHARDS)")
 	f.IntVar(&cfg.Plan.Replicas, "stream-replicas", cfg.Plan.Replicas, "replicas of each stream; 1 when 0 (PARLEY_REPLICAS)")
@@ -154,13 +155,13 @@ func (cfg *Config) Layout(f *pflag.FlagSet) {
 	f.DurationVar(&cfg.Plan.ObjectsMaxAge, "objects-max-age", cfg.Plan.ObjectsMaxAge, "how long objects are kept; until deleted when 0 (PARLEY_OBJECTS_MAX_AGE)")
 }
 
-// Deciding adds the flags of a process that decides.
+// Deciding adds the flags of an orchestrator.
 func (cfg *Config) Deciding(f *pflag.FlagSet) {
 	f.StringVar(&cfg.Rules, "rules", cfg.Rules, "YAML file with the policy, limits, prices and hooks of the deployment (PARLEY_RULES)")
 }
 
-// Asking adds the flags of a process that asks models.
-func (cfg *Config) Asking(f *pflag.FlagSet) {
+// Generating adds the flags of a process that calls models.
+func (cfg *Config) Generating(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model, asked by default (PARLEY_MODEL)")
 	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
 	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that call no tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")

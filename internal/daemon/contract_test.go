@@ -14,8 +14,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// raw publishes what no program of ours does, with the message id of a publisher
-// that sets one.
+// raw publishes a message that Parley's programs never write, with a message id if
+// id is set.
 func (s *stage) raw(channel events.Channel, call, id, payload string) {
 	s.t.Helper()
 	a := topology.At(s.Shards(), s.conversation, channel)
@@ -33,7 +33,7 @@ func (s *stage) raw(channel events.Channel, call, id, payload string) {
 	}
 }
 
-// answerTo reads on to the answer to an input.
+// answerTo reads until the answer to an input.
 func (s *stage) answerTo(id string) (a *events.InputAnswered) {
 	s.t.Helper()
 	s.until("the answer to "+id, func(e events.Event) bool {
@@ -47,15 +47,15 @@ func (s *stage) answerTo(id string) (a *events.InputAnswered) {
 
 func TestACancelThatIsPublishedAgainStopsNoOtherTurn(t *testing.T) {
 	s := play(t, calls("{as: ask}"), &events.Settings{Policy: momentPolicy()})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	cancel := &events.Cancel{Reason: "never mind"}
-	answered(t, s.tell(cancel), events.AnswerAccepted)
+	answered(t, s.send(cancel), events.AnswerAccepted)
 	s.reach("the end", func() bool { return s.state.Turn == "" })
-	s.tell(&events.UserMessage{Text: "go again"})
+	s.send(&events.UserMessage{Text: "go again"})
 	s.pause()
-	s.restart() // the next owner knows the log alone
-	a := s.tell(cancel)
+	s.restart() // the next owner only has the log
+	a := s.send(cancel)
 	answered(t, a, events.AnswerAccepted)
 	if !strings.Contains(a.Reason, "was answered before") {
 		t.Errorf("the reason is %q", a.Reason)
@@ -69,25 +69,25 @@ func TestACancelThatIsPublishedAgainStopsNoOtherTurn(t *testing.T) {
 func TestOldSettingsThatArePublishedAgainDoNotReplaceNewerOnes(t *testing.T) {
 	s := play(t, calls("{as: ask}"), &events.Settings{Policy: momentPolicy()})
 	allow := &events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}}
-	answered(t, s.tell(allow), events.AnswerAccepted)
-	answered(t, s.tell(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny}}}}), events.AnswerAccepted)
+	answered(t, s.send(allow), events.AnswerAccepted)
+	answered(t, s.send(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny}}}}), events.AnswerAccepted)
 	s.restart()
-	answered(t, s.tell(allow), events.AnswerAccepted)
-	s.tell(&events.UserMessage{Text: "go"})
+	answered(t, s.send(allow), events.AnswerAccepted)
+	s.send(&events.UserMessage{Text: "go"})
 	s.end()
 	if c := s.state.Transcript.Calls("")[0]; c.Status != events.StatusRefused {
 		t.Errorf("the call that is denied ended as %s", c.Status)
 	}
 }
 
-// A malformed line made the command line lose what came after it; it then wrote
-// the policy back without the deny rule.
+// The command line once lost everything after a malformed line, and wrote the
+// policy back without the deny rule.
 func TestADenyRuleSurvivesAMalformedLineAndRulesThatAreAdded(t *testing.T) {
 	s := play(t, calls("{as: ask}"), &events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "other", Action: events.ActionAuto}}}})
 	s.raw(events.ChannelIn, "", "", `{"type":"UserMessage","text":`)
-	answered(t, s.tell(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny}}}}), events.AnswerAccepted)
-	answered(t, s.tell(&events.Settings{AddRules: []events.Rule{{Action: events.ActionAuto}}}), events.AnswerAccepted)
-	s.tell(&events.UserMessage{Text: "go"})
+	answered(t, s.send(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny}}}}), events.AnswerAccepted)
+	answered(t, s.send(&events.Settings{AddRules: []events.Rule{{Action: events.ActionAuto}}}), events.AnswerAccepted)
+	s.send(&events.UserMessage{Text: "go"})
 	s.end()
 	c := &accumulator.Conversation{ID: s.conversation, Transcript: accumulator.NewTranscript()}
 	if err := s.Conversation(s.conversation).Facts(s.ctx, 0, func(m bus.Message) error { c.Apply(m.Folded()); return nil }); err != nil {
@@ -116,7 +116,7 @@ func TestWhatCannotBeReadIsAnsweredUnderItsOwnID(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatSaysNotWhoseItsEventsAreFailsItsTurnAtOnce(t *testing.T) {
+func TestEventsWithoutTheirIDsFailTheTurnAtOnce(t *testing.T) {
 	for _, c := range []struct{ name, start, chunk, want string }{
 		{"no attempt in the start", `{"type":"GenerationStarted","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}`, "", `a GenerationStarted without "attempt"`},
 		{"no attempt in a chunk", `{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}`,
@@ -125,8 +125,8 @@ func TestAWorkerThatSaysNotWhoseItsEventsAreFailsItsTurnAtOnce(t *testing.T) {
 			`{"type":"ToolCallStart","attempt":"A","index":1,"name":"hold"}`, `a ToolCallStart without "call"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := play(t, calls("{as: quick}"), &events.Settings{Route: "elsewhere/model"}) // no worker of ours takes it
-			s.tell(&events.UserMessage{Text: "go"})
+			s := play(t, calls("{as: quick}"), &events.Settings{Route: "elsewhere/model"}) // no worker serves it
+			s.send(&events.UserMessage{Text: "go"})
 			s.reach("the request", func() bool { return s.state.Generation != "" })
 			ids := strings.NewReplacer(`"G"`, `"`+s.state.Generation+`"`, `"T"`, `"`+s.state.Turn+`"`)
 			s.raw(events.ChannelGen, "", "", ids.Replace(c.start))
@@ -140,9 +140,9 @@ func TestAWorkerThatSaysNotWhoseItsEventsAreFailsItsTurnAtOnce(t *testing.T) {
 	}
 }
 
-func TestAResultThatCannotBeReadEndsItsCallAndTheTurnGoesOn(t *testing.T) {
+func TestAnUnreadableResultEndsItsCallAndTheTurnContinues(t *testing.T) {
 	s := play(t, calls("{as: gate}"), &events.Settings{Policy: momentPolicy()})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.until("the start of the call", func(e events.Event) bool { _, ok := e.(*events.ToolStarted); return ok })
 	call := s.state.Calls[0].Call
 	s.raw(events.ChannelCall, call, "", `{"type":"ToolResult","attempt":"stranger","status":"ok","content":"forged"}`)

@@ -1,9 +1,10 @@
-// Package daemon is the frame of every binary: flags and environment, log,
-// signals, health and metrics, and the running of roles; the packages below it
-// each put one role together. A process that is
-// told to stop by SIGINT or SIGTERM says so on /readyz, takes no more work, lets
-// what runs end within the drain timeout, and exits with 0; a second signal ends
-// it at once.
+// Package daemon provides the parts that all binaries share: flags and
+// environment, log, signals, health and metrics, and running roles. The
+// packages below it build one role each.
+//
+// After SIGINT or SIGTERM a process reports draining on /readyz, takes no more
+// work, lets running calls end within the drain timeout, and exits with 0. A
+// second signal ends it at once.
 package daemon
 
 import (
@@ -26,10 +27,11 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Version of the binaries. The linker may set it: make build VERSION=1.2.3.
+// Version is the version of the binaries. The linker may set it: make build
+// VERSION=1.2.3.
 var Version = "0.1.0"
 
-// Logger writes what the configuration asks for.
+// Logger returns the configured logger.
 func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cmp.Or(cfg.LogLevel, "info"))); err != nil {
@@ -45,27 +47,27 @@ func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {
 	return nil, fmt.Errorf("log format %q is neither text nor json", cfg.LogFormat)
 }
 
-// Signals gives a context that ends with the first SIGINT or SIGTERM. After
-// that the second one ends the process in the default way.
+// Signals returns a context that ends at the first SIGINT or SIGTERM. The
+// second signal ends the process.
 func Signals(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
 
-// Service is a binary of one role.
+// Service is a binary with one role.
 type Service struct {
 	Name, Short string
 	// Flags adds the role's own flags.
 	Flags func(*Config, *cobra.Command)
-	// Setup says that this role lays the streams out.
+	// Setup makes this role create the streams.
 	Setup bool
-	// Role makes the role. ready may be called more than once.
+	// Role returns the role. It may call ready more than once.
 	Role func(ctx context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error)
 }
 
 // Main runs a service's command line and returns the exit code: 0 after a stop
-// that was asked for, 1 for a failure, 2 for wrong usage.
+// signal, 1 for a failure, 2 for wrong usage.
 func Main(s Service) int {
 	cfg, err := Defaults(bus.Getenv)
 	if err != nil {
@@ -111,7 +113,7 @@ func (s Service) run(ctx context.Context, cfg Config) error {
 	cfg.NATS.Name, cfg.NATS.Log = s.Name+" "+cfg.Name, log
 	health := NewHealth()
 	g, run := errgroup.WithContext(ctx)
-	if cfg.HTTP != "" { // also while NATS is waited for
+	if cfg.HTTP != "" { // also while the process waits for NATS
 		g.Go(func() error {
 			return health.Serve(run, cfg.HTTP, func(a net.Addr) { log.Info("health and metrics", "address", a.String()) })
 		})

@@ -12,8 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// TestAJobSaysHowLongToWaitNotUntilWhen plays a worker of which the clock may show
-// anything: it is given a length of time.
+// TestAJobSaysHowLongToWaitNotUntilWhen acts as a worker with a wrong clock: a job
+// holds a duration, not a time.
 func TestAJobSaysHowLongToWaitNotUntilWhen(t *testing.T) {
 	d := serve(t)
 	d.run(d.orchestrator("orchestrator"))

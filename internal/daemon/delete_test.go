@@ -18,7 +18,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// stored counts what is stored of a conversation, by stream.
+// stored counts the stored messages of a conversation by stream.
 func (d *deployment) stored(id string, calls ...string) map[string]int {
 	d.t.Helper()
 	found := map[string]int{}
@@ -50,8 +50,8 @@ func (d *deployment) stored(id string, calls ...string) map[string]int {
 	return found
 }
 
-// buried waits until nothing is stored of a conversation but its tombstone.
-func (d *deployment) buried(id string, calls ...string) {
+// deleted blocks until only the tombstone of a conversation is stored.
+func (d *deployment) deleted(id string, calls ...string) {
 	d.t.Helper()
 	want := map[string]int{topology.ConvStream(0): 1, topology.StreamHistory: 1}
 	var got map[string]int
@@ -60,7 +60,7 @@ func (d *deployment) buried(id string, calls ...string) {
 			break
 		}
 		if time.Now().After(end) {
-			d.t.Fatalf("of conversation %s there is %v, want %v", id, got, want)
+			d.t.Fatalf("conversation %s has the messages %v, want %v", id, got, want)
 		}
 		select {
 		case <-d.t.Context().Done():
@@ -97,7 +97,7 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 	tale := d.tale(ctx, id)
 	defer tale.stop()
 	del := &events.Delete{From: "ann"}
-	if err := tale.tell(ctx, del); err != nil {
+	if err := tale.send(ctx, del); err != nil {
 		t.Fatal(err)
 	}
 	answered(t, tale.answers[del.ID], events.AnswerAccepted)
@@ -105,17 +105,17 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 	if receipt == nil || receipt.Messages == 0 || receipt.History == 0 || receipt.Objects == 0 || receipt.AtMS == 0 {
 		t.Errorf("the receipt is %+v", receipt)
 	}
-	d.buried(id)
+	d.deleted(id)
 
-	// What comes later is answered, changes nothing, and is purged.
+	// Later inputs are answered, change nothing, and are purged.
 	late := &events.UserMessage{Text: "anybody?"}
 	again := &events.Delete{}
 	for _, in := range []events.Event{late, again} {
-		if err := tale.tell(ctx, in); err != nil {
+		if err := tale.send(ctx, in); err != nil {
 			t.Fatal(err)
 		}
 		answered(t, tale.answers[identify(d, in)], events.AnswerDeleted)
-		d.buried(id)
+		d.deleted(id)
 	}
 	call := newID(t)
 	if err := d.Lane(topology.OfCall(1, id, events.ChannelOut, call)).Show(&events.ToolOutput{Call: call, Text: "late"}); err != nil {
@@ -124,14 +124,14 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 	if err := d.resultFrom(ctx, id, call, "late"); err != nil {
 		t.Fatal(err)
 	}
-	d.buried(id, call)
+	d.deleted(id, call)
 
 	page, _, err := d.Deployment().Conversations(ctx, 0, 0)
 	if err != nil || len(page) != 1 || page[0].ID != other {
 		t.Errorf("listed: %+v, %v", page, err)
 	}
 	if got := d.stored(other); !maps.Equal(got, before) {
-		t.Errorf("of the other conversation there is %v, was %v", got, before)
+		t.Errorf("the other conversation has %v, had %v", got, before)
 	}
 	if _, end := d.turn(other, "and you?"); end.Outcome != events.OutcomeCompleted {
 		t.Errorf("%+v", end)
@@ -139,7 +139,7 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 }
 
 func TestAConversationIsDeletedInTheMiddleOfATurn(t *testing.T) {
-	for name, policy := range map[string]*events.Policy{"running": nil, "waiting": askAboutEverything()} {
+	for name, policy := range map[string]*events.Policy{"running": nil, "waiting": approveEverything()} {
 		t.Run(name, func(t *testing.T) {
 			s := setStage(t, callsScript("hold", `{"as":"run"}`))
 			s.begin(&events.Settings{Policy: policy})
@@ -149,9 +149,9 @@ func TestAConversationIsDeletedInTheMiddleOfATurn(t *testing.T) {
 			})
 			call := s.state.Calls[0].Call
 			queued := s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "next"} })
-			answered(t, s.tell(&events.Delete{Reason: "asked to"}), events.AnswerAccepted)
+			answered(t, s.send(&events.Delete{Reason: "asked to"}), events.AnswerAccepted)
 			s.hold.wait(t)
-			s.buried(s.conversation, call)
+			s.deleted(s.conversation, call)
 			var seen string
 			for _, m := range s.seen {
 				seen += string(m.Data) + "\n"
@@ -165,7 +165,7 @@ func TestAConversationIsDeletedInTheMiddleOfATurn(t *testing.T) {
 	}
 }
 
-// An orchestrator may do with its permissions all that a deletion takes.
+// An orchestrator's permissions are sufficient for a deletion.
 func TestAnOrchestratorMayDelete(t *testing.T) {
 	_, as := governed(t)
 	app, owner, model, tools := as(topology.App), as(topology.Orchestrator), as(topology.LLMWorker), as(topology.ToolWorker)
@@ -174,11 +174,11 @@ func TestAnOrchestratorMayDelete(t *testing.T) {
 	owner.run(owner.orchestrator("owner"))
 	id := app.finished(strings.Repeat("a large text ", 200_000))
 	app.say(id, func(input string) events.Event { return &events.Delete{ID: input} })
-	as(topology.Admin).buried(id)
+	as(topology.Admin).deleted(id)
 }
 
-// TestADeletionIsFinishedByTheNextOwner stops the deletion at each step: the
-// first owner may not take it. Others are answered meanwhile.
+// TestADeletionIsFinishedByTheNextOwner stops the deletion at each step, for which
+// the first owner has no permission. Other conversations are still answered.
 func TestADeletionIsFinishedByTheNextOwner(t *testing.T) {
 	for _, stream := range []string{topology.StreamJobs, topology.StreamTimers, "OBJ_" + topology.BucketObjects, topology.ConvStream(0), topology.StreamHistory} {
 		t.Run(stream, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestADeletionIsFinishedByTheNextOwner(t *testing.T) {
 			if err := tale.until("the answer", func(events.Event) bool { return tale.answers[del.ID] != nil }); err != nil {
 				t.Fatal(err)
 			}
-			next.buried(id)
+			next.deleted(id)
 		})
 	}
 }
@@ -233,12 +233,12 @@ func TestADeletionSurvivesOwnersThatDieAtAnyMoment(t *testing.T) {
 		stop = d.run(d.orchestrator(fmt.Sprintf("next-%d", i)))
 	}
 	for _, id := range ids {
-		d.buried(id)
+		d.deleted(id)
 	}
 }
 
-// governedBut is a server whose users are the roles; the orchestrator may not
-// publish to one subject.
+// governedBut is governed with an orchestrator that may not publish to one
+// subject.
 func governedBut(t *testing.T, denied string) (url string, as func(topology.Role) *deployment) {
 	t.Helper()
 	return governedWith(t, func(r topology.Role, p *server.Permissions) {
@@ -248,7 +248,7 @@ func governedBut(t *testing.T, denied string) (url string, as func(topology.Role
 	})
 }
 
-// identify is an input's id; one without gets one.
+// identify returns an input's id, after setting a missing one.
 func identify(d *deployment, e events.Event) string {
 	id := new(string)
 	switch e := e.(type) {

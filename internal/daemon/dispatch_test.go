@@ -22,7 +22,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// slow is a tool that takes as long as it is told and counts its runs.
+// slow is a tool that runs for the duration in its arguments and counts its runs.
 type slow struct {
 	name   string
 	effect events.Effect
@@ -30,9 +30,9 @@ type slow struct {
 }
 
 type runs struct {
-	mu    sync.Mutex
-	calls map[string]int
-	begun chan string // may be nil
+	mu      sync.Mutex
+	calls   map[string]int
+	started chan string // may be nil
 }
 
 func (s slow) Spec() events.ToolSpec {
@@ -54,8 +54,8 @@ func (s slow) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	s.runs.mu.Lock()
 	s.runs.calls[in.Call]++
 	s.runs.mu.Unlock()
-	if s.runs.begun != nil {
-		s.runs.begun <- in.Call
+	if s.runs.started != nil {
+		s.runs.started <- in.Call
 	}
 	timer := time.NewTimer(time.Duration(args.MS) * time.Millisecond)
 	defer timer.Stop()
@@ -77,7 +77,8 @@ func (s slow) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 
 func newRuns() *runs { return &runs{calls: map[string]int{}} }
 
-// callsScript makes calls of a tool with these arguments, then says something.
+// callsScript returns a script that calls a tool with these arguments, then
+// answers.
 func callsScript(name string, arguments ...string) string {
 	var b strings.Builder
 	b.WriteString("model: demo\npace: 0\nrules:\n  - match: .\n    steps:\n      - calls:\n")
@@ -143,8 +144,8 @@ func TestLargeArgumentsResultsAndErrorsPassThrough(t *testing.T) {
 	}
 }
 
-// fleet is a server, an orchestrator, a model, and tool-workers that each have a
-// connection of their own and can be killed.
+// fleet is a server, an orchestrator, a model, and tool-workers with separate
+// connections that can be killed.
 type fleet struct {
 	*deployment
 	server *broker.Broker
@@ -171,8 +172,8 @@ func newFleet(t *testing.T, script string, slots int, tools ...tool.Tool) *fleet
 	return f
 }
 
-// presence sets how long an announcement lives, and so how soon a worker that was
-// killed is known to be dead.
+// presence sets the lifetime of announcements, after which a killed worker counts
+// as dead.
 func (d *deployment) presence(ttl time.Duration) {
 	d.t.Helper()
 	_, js := d.Raw()
@@ -186,7 +187,7 @@ func (d *deployment) presence(ttl time.Duration) {
 	}
 }
 
-// worker starts one; kill cuts its connection, so that it can say nothing more.
+// worker starts a worker; kill closes its connection, so that it cannot withdraw.
 func (f *fleet) worker(name string) (stop, kill func()) {
 	f.t.Helper()
 	b, err := bus.Connect(f.t.Context(), bus.Config{URL: f.server.URL(), Log: f.log}, nil)
@@ -213,7 +214,7 @@ func toolsOf(r *tool.Registry) (all []tool.Tool) {
 	return all
 }
 
-// turns runs a turn in each of n conversations at once and gives their logs.
+// turns runs a turn in each of n conversations concurrently and returns their logs.
 func (f *fleet) turns(n int) [][]bus.Message {
 	f.t.Helper()
 	logs := make([][]bus.Message, n)
@@ -223,10 +224,10 @@ func (f *fleet) turns(n int) [][]bus.Message {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			id := newID(f.t)
-			if err := f.settle(ctx, id); err != nil {
+			if err := f.allowCalls(ctx, id); err != nil {
 				return err
 			}
-			seen, end, err := f.ask(ctx, id, "go")
+			seen, end, err := f.tryTurn(ctx, id, "go")
 			if err == nil && end.Outcome != events.OutcomeCompleted {
 				err = fmt.Errorf("the turn ended as %s: %s", end.Outcome, end.Reason)
 			}
@@ -240,8 +241,8 @@ func (f *fleet) turns(n int) [][]bus.Message {
 	return logs
 }
 
-// settle lets every call run.
-func (f *fleet) settle(ctx context.Context, conversation string) error {
+// allowCalls sets a policy that runs every call.
+func (f *fleet) allowCalls(ctx context.Context, conversation string) error {
 	id := newID(f.t)
 	_, err := f.Conversation(conversation).Publish(ctx, id, &events.Settings{ID: id, Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}})
 	return err
@@ -289,7 +290,7 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 	for _, effect := range []events.Effect{events.EffectPure, events.EffectOnce} {
 		t.Run(string(effect), func(t *testing.T) {
 			ran := newRuns()
-			ran.begun = make(chan string, 200)
+			ran.started = make(chan string, 200)
 			f := newFleet(t, eightCalls("slow", 250), 2, slow{"slow", effect, ran})
 			var kills []func()
 			for i := range 4 {
@@ -299,7 +300,7 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 			logs := make(chan [][]bus.Message, 1)
 			go func() { logs <- f.turns(5) }()
 			for range 6 {
-				<-ran.begun
+				<-ran.started
 			}
 			kills[0]()
 			kills[1]()
@@ -323,7 +324,7 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 	}
 }
 
-// ends is how the calls of a log ended.
+// ends returns the statuses of the calls in a log.
 func ends(log []bus.Message) map[string]events.Status {
 	all := map[string]events.Status{}
 	for _, m := range log {
@@ -336,7 +337,7 @@ func ends(log []bus.Message) map[string]events.Status {
 	return all
 }
 
-// started reports whether a worker began a call.
+// started reports whether a worker started a call.
 func started(log []bus.Message, call string) bool {
 	return slices.ContainsFunc(log, func(m bus.Message) bool {
 		return m.Call == call && slices.ContainsFunc(m.Lines, func(l events.Line) bool { _, ok := l.Event.(*events.ToolStarted); return ok })

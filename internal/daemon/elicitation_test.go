@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// curious asks a person twice: yes or no, then for a number.
+// curious elicits twice: yes or no, then a number.
 type curious struct{}
 
 func (curious) Spec() events.ToolSpec {
@@ -33,15 +33,15 @@ func (curious) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	return tool.Result{Content: fmt.Sprintf("told %s, declined %t", n.Content, n.Declined)}, nil
 }
 
-// TestAToolAsksAPersonInTheMiddleOfACall waits longer than the tool may run: the
-// time that a person takes is not the tool's.
-func TestAToolAsksAPersonInTheMiddleOfACall(t *testing.T) {
+// TestAToolElicitsDuringItsCall waits longer than the tool may run: a person's
+// time does not count towards the tool's timeout.
+func TestAToolElicitsDuringItsCall(t *testing.T) {
 	for name, c := range map[string]struct {
 		first events.Ruling
 		want  string
 	}{
-		"and goes on with what it is told": {events.RulingApprove, `told {"n":3}, declined false`},
-		"and is told no":                   {events.RulingReject, "then not"},
+		"and continues with the answer": {events.RulingApprove, `told {"n":3}, declined false`},
+		"and is declined":               {events.RulingReject, "then not"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := start(t, scriptFile(t, callsScript("curious", `{}`)), registry(t, curious{}))
@@ -76,9 +76,9 @@ func TestAToolAsksAPersonInTheMiddleOfACall(t *testing.T) {
 	}
 }
 
-// TestAQuestionIsAskedAgainWhenItsWorkerDied: the answer to the first question is
-// nobody's any more; the second worker asks and is told.
-func TestAQuestionIsAskedAgainWhenItsWorkerDied(t *testing.T) {
+// TestAnElicitationIsRepeatedAfterItsWorkerDied: an answer to the first
+// elicitation would be ignored; the second worker elicits again.
+func TestAnElicitationIsRepeatedAfterItsWorkerDied(t *testing.T) {
 	f := newFleet(t, callsScript("curious", `{}`), 2, curious{})
 	_, kill := f.worker("first")
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
@@ -86,7 +86,7 @@ func TestAQuestionIsAskedAgainWhenItsWorkerDied(t *testing.T) {
 	conversation := newID(t)
 	f.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := f.view(ctx, conversation)
-	ask := func(what string) (a events.Awaited) {
+	pending := func(what string) (a events.Awaited) {
 		v.until(what, func(e events.Event) bool {
 			p, ok := e.(*events.Paused)
 			if ok {
@@ -96,12 +96,12 @@ func TestAQuestionIsAskedAgainWhenItsWorkerDied(t *testing.T) {
 		})
 		return a
 	}
-	first := ask("the first question")
+	first := pending("the first question")
 	kill()
 	f.worker("second")
-	second := ask("the question of the second worker")
+	second := pending("the question of the second worker")
 	if second.Question == first.Question {
-		t.Fatal("the second worker asked nothing of its own")
+		t.Fatal("the second worker did not elicit again")
 	}
 	f.say(conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingReject, Calls: []events.CallVerdict{{Call: second.Call, Digest: second.Digest}}}

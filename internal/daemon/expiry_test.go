@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// expire empties CONV as its MaxAge does: sequences go on, HISTORY keeps its
+// expire empties CONV like its MaxAge: sequences continue, HISTORY keeps its
 // copies.
 func (d *deployment) expire() {
 	d.t.Helper()
@@ -32,12 +32,12 @@ func (d *deployment) expire() {
 			d.t.Fatal(err)
 		}
 		if info, err := s.Info(d.t.Context()); err != nil || info.State.FirstSeq <= end {
-			d.t.Fatalf("CONV begins at %d after its messages up to %d have expired: %v", info.State.FirstSeq, end, err)
+			d.t.Fatalf("CONV starts at %d after its messages up to %d expired: %v", info.State.FirstSeq, end, err)
 		}
 	}
 }
 
-// copied waits until HISTORY holds a copy of every fact of a shard.
+// copied blocks until HISTORY holds a copy of every fact of a shard.
 func (d *deployment) copied(shard int) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
@@ -70,7 +70,7 @@ rules:
       - text: "Done: {{result 0}}."
 `
 
-// held is a tool that says when it runs and ends when it is let go.
+// held is a tool that signals that it runs and ends when it is released.
 type held struct {
 	running chan struct{}
 	release chan struct{}
@@ -100,7 +100,7 @@ type expiry struct {
 	ctx          context.Context
 }
 
-// awaited waits until the turn waits for something.
+// awaited blocks until a call waits for w, and returns it.
 func (e *expiry) awaited(w events.Wait) events.CallState {
 	e.t.Helper()
 	e.until("the pause", func(ev events.Event) bool { _, ok := ev.(*events.Paused); return ok })
@@ -117,8 +117,8 @@ func rule(action events.Action, deadline time.Duration) *events.Policy {
 	return &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: action, DeadlineMS: deadline.Milliseconds()}}}
 }
 
-// inState are the states of a turn: how to come there, and what is to come to
-// bring the turn to its end after the log has expired.
+// inState returns the states of a turn: how to reach each, and what ends the turn
+// after the log has expired.
 func inState() map[string]struct {
 	settings events.Settings
 	reach    func(e *expiry) (then func())
@@ -180,12 +180,12 @@ func inState() map[string]struct {
 	}
 }
 
-// TestATurnGoesOnWhenItsLogHasExpired: in each state of a turn CONV loses all it
-// held, while the owner goes on, or before another takes over. The turn goes on
-// and ends once; a writer that knows the old position is fenced.
-func TestATurnGoesOnWhenItsLogHasExpired(t *testing.T) {
+// TestATurnContinuesAfterItsLogExpired: in each state of a turn all messages of
+// CONV expire, under the same owner or before a takeover. The turn continues and
+// ends once; a writer with the old position is fenced.
+func TestATurnContinuesAfterItsLogExpired(t *testing.T) {
 	for name, state := range inState() {
-		for owner, restart := range map[string]bool{"the owner goes on": false, "another takes over": true} {
+		for owner, restart := range map[string]bool{"same owner": false, "takeover": true} {
 			t.Run(strings.ReplaceAll(name+"/"+owner, " ", "_"), func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -237,7 +237,7 @@ func TestATurnGoesOnWhenItsLogHasExpired(t *testing.T) {
 	}
 }
 
-// ends waits for the end of the turn and checks it.
+// ends blocks until the turn ends, and checks its end.
 func (e *expiry) ends(status events.Status) {
 	e.t.Helper()
 	var end *events.TurnEnded

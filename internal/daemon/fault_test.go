@@ -8,10 +8,10 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// TestATurnThatCannotGoOnEndsAsFailed: the server refuses the job of one
-// conversation for good. Its turn ends with the reason, it can be used again, and
-// others beside it are answered.
-func TestATurnThatCannotGoOnEndsAsFailed(t *testing.T) {
+// TestATurnThatCannotContinueEndsAsFailed: the server permanently refuses the job of
+// one conversation. Its turn fails with the reason, its next turn works, and other
+// conversations are not affected.
+func TestATurnThatCannotContinueEndsAsFailed(t *testing.T) {
 	d := start(t, scriptFile(t, "model: demo\nrules:\n  - match: .\n    steps:\n      - text: Hello there.\n"), builtins(t))
 	_, js := d.Raw()
 	s, err := js.Stream(t.Context(), topology.StreamJobs)

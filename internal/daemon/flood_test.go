@@ -7,17 +7,18 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// A message to a turn that waits costs the same, however many came before it.
+// The cost of a message to a waiting turn does not depend on the number of
+// earlier messages.
 func TestMessagesBehindAPauseCostTheSameHoweverManyCame(t *testing.T) {
 	s := play(t, callsScript("hold", `{"as":"ask"}`), &events.Settings{Policy: momentPolicy()})
 	s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	s.pause()
 	hundred := func() time.Duration {
-		begun := time.Now()
+		started := time.Now()
 		for range 100 {
-			s.tell(&events.UserMessage{Text: "and this"})
+			s.send(&events.UserMessage{Text: "and this"})
 		}
-		return time.Since(begun)
+		return time.Since(started)
 	}
 	hundred() // fills the queue
 	first := hundred()

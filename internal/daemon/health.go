@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Health tells the outside how a process is: alive, ready, and its metrics.
+// Health serves the liveness, readiness and metrics of a process.
 type Health struct {
 	ready    atomic.Pointer[func() error]
 	required atomic.Pointer[func() error]
@@ -22,31 +22,31 @@ type Health struct {
 	registry *prometheus.Registry
 }
 
-// NewHealth returns one that is not ready.
+// NewHealth returns a Health that is not ready.
 func NewHealth() *Health {
 	h := &Health{registry: prometheus.NewRegistry()}
 	h.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return h
 }
 
-// Ready says how readiness is found out from now on.
+// Ready sets the readiness check.
 func (h *Health) Ready(check func() error) { h.ready.Store(&check) }
 
-// Require adds a check that must hold too, before and after [Health.Ready].
+// Require sets a second check, which also applies before [Health.Ready].
 func (h *Health) Require(check func() error) { h.required.Store(&check) }
 
-// Draining makes the process not ready for good.
+// Draining makes the process permanently not ready.
 func (h *Health) Draining() { h.draining.Store(true) }
 
-// Count publishes a number that only grows.
+// Count publishes a counter.
 func (h *Health) Count(name, help string, n *atomic.Int64) {
 	h.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "parley", Name: name, Help: help}, value(n)))
 }
 
-// Registry takes metrics of a library.
+// Registry returns the registerer for a library's metrics.
 func (h *Health) Registry() prometheus.Registerer { return h.registry }
 
-// Gauge publishes a number.
+// Gauge publishes a gauge.
 func (h *Health) Gauge(name, help string, n *atomic.Int64) {
 	h.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "parley", Name: name, Help: help}, value(n)))
 }
@@ -97,7 +97,7 @@ func (h *Health) Serve(ctx context.Context, addr string, listening func(net.Addr
 		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if srv.Shutdown(done) != nil {
-			_ = srv.Close() // what is left after a second is cut
+			_ = srv.Close() // closes connections that last longer than a second
 		}
 	})
 	defer stop()

@@ -25,8 +25,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// hook answers a hook on the bus until it is stopped, at the latest with the
-// test.
+// hook answers a hook on the bus until stop is called or the test ends.
 func (d *deployment) hook(when events.HookTime, name string, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -41,8 +40,7 @@ func (d *deployment) hook(when events.HookTime, name string, fn func(context.Con
 	return stop
 }
 
-// tale reads a conversation from its beginning, as it happens, for one
-// goroutine of many.
+// tale follows a conversation from its beginning, for one goroutine of many.
 type tale struct {
 	d       *deployment
 	id      string
@@ -58,7 +56,7 @@ func (d *deployment) tale(ctx context.Context, conversation string) *tale {
 	return t
 }
 
-// until reads on until fits says yes: of nothing, if it is so already, or of an
+// until reads until fits returns true, for nil before the first read or for an
 // event.
 func (t *tale) until(what string, fits func(events.Event) bool) error {
 	for found := fits(nil); !found; {
@@ -77,14 +75,14 @@ func (t *tale) until(what string, fits func(events.Event) bool) error {
 	return nil
 }
 
-// publish says something that has its id.
+// publish publishes an input that has an id.
 func (t *tale) publish(ctx context.Context, e events.Event) error {
 	_, err := t.d.Conversation(t.id).Publish(ctx, identify(t.d, e), e)
 	return err
 }
 
-// tell publishes something and waits for its answer.
-func (t *tale) tell(ctx context.Context, e events.Event) error {
+// send publishes an input and waits for its answer.
+func (t *tale) send(ctx context.Context, e events.Event) error {
 	if err := t.publish(ctx, e); err != nil {
 		return err
 	}
@@ -92,8 +90,8 @@ func (t *tale) tell(ctx context.Context, e events.Event) error {
 	return t.until("the answer to a "+e.Type(), func(events.Event) bool { return t.answers[id] != nil })
 }
 
-// each gives the events of a message, those of a Decision one by one. A Decision
-// in another channel than its own decides nothing.
+// each calls fn for the events of a message, including those inside a Decision. A
+// Decision in another channel than its own is ignored.
 func each(m bus.Message, fn func(events.Event)) {
 	for _, l := range m.Lines {
 		fn(l.Event)
@@ -105,7 +103,7 @@ func each(m bus.Message, fn func(events.Event)) {
 	}
 }
 
-// inputOf is the id of an input.
+// inputOf returns the id of an input.
 func inputOf(m bus.Message) (id string) {
 	each(m, func(e events.Event) {
 		switch e := e.(type) {
@@ -122,7 +120,7 @@ func inputOf(m bus.Message) (id string) {
 	return id
 }
 
-// logs are the logs of all conversations, whole.
+// logs returns the whole logs of all conversations.
 func (d *deployment) logs() map[string][]bus.Message {
 	d.t.Helper()
 	all := map[string][]bus.Message{}
@@ -137,8 +135,8 @@ func (d *deployment) logs() map[string][]bus.Message {
 	return all
 }
 
-// told is a log to read when a test has failed.
-func told(log []bus.Message) string {
+// formatLog formats a log for the message of a failed test.
+func formatLog(log []bus.Message) string {
 	var b strings.Builder
 	for _, m := range log {
 		if len(m.Data) > 600 {
@@ -149,9 +147,9 @@ func told(log []bus.Message) string {
 	return b.String()
 }
 
-// holder is a tool that does as its argument "as" says: "quick" ends at once,
-// "run" goes on until somebody stops it, "gate" until the gate opens. It counts
-// what it was given.
+// holder is a tool that is controlled by its argument "as": "quick" ends at once,
+// "run" runs until it is cancelled, "gate" until the gate opens. It records its
+// arguments.
 type holder struct {
 	running sync.WaitGroup
 	gate    chan struct{}
@@ -195,7 +193,7 @@ func (h *holder) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	}
 }
 
-// wait waits until nothing runs any more, which nothing does by itself.
+// wait blocks until no call runs; all must have been cancelled.
 func (h *holder) wait(t *testing.T) {
 	t.Helper()
 	done := make(chan struct{})
@@ -203,56 +201,56 @@ func (h *holder) wait(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(5 * time.Second):
-		t.Fatal("a tool runs on whose call nobody waits for")
+		t.Fatal("a call that is over is still running")
 	}
 }
 
-// runs are the arguments with which a call ran, each time.
+// runs returns the arguments of each run of a call.
 func (h *holder) runs(call string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]string(nil), h.ran[call]...)
 }
 
-// recorder is a provider that remembers what it was asked.
+// recorder is a provider that records its requests.
 type recorder struct {
 	llm.Provider
-	mu    sync.Mutex
-	asked []llm.Request
+	mu       sync.Mutex
+	requests []llm.Request
 }
 
 // Stream implements [llm.Provider].
 func (r *recorder) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	r.mu.Lock()
-	r.asked = append(r.asked, req)
+	r.requests = append(r.requests, req)
 	r.mu.Unlock()
 	return r.Provider.Stream(ctx, req)
 }
 
-// last is the request that came last.
+// last returns the last request.
 func (r *recorder) last(t *testing.T) llm.Request {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.asked) == 0 {
-		t.Fatal("no model was asked")
+	if len(r.requests) == 0 {
+		t.Fatal("no model was called")
 	}
-	return r.asked[len(r.asked)-1]
+	return r.requests[len(r.requests)-1]
 }
 
-// check makes sure that a strict provider would have taken every request.
+// check checks that a strict provider would accept every request.
 func (r *recorder) check(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, req := range r.asked {
+	for _, req := range r.requests {
 		if err := strictly(req.Messages); err != nil {
-			t.Errorf("no strict provider takes this request: %v\n%+v", err, req.Messages)
+			t.Errorf("a strict provider refuses this request: %v\n%+v", err, req.Messages)
 		}
 	}
 }
 
-// recorded is a worker that plays a script and remembers what it was asked.
+// recorded returns a worker that plays a script, and the recorder of its requests.
 func (d *deployment) recorded(name, script string) (daemon.Role, *recorder) {
 	d.t.Helper()
 	c, err := catalog.Open(d.t.Context(), catalog.Options{Getenv: func(string) string { return "" }, Script: scriptFile(d.t, script), Idle: time.Minute})
@@ -266,19 +264,19 @@ func (d *deployment) recorded(name, script string) (daemon.Role, *recorder) {
 	return llmworker.Role(daemon.Config{Name: name, Slots: 256}, d.log, c, nil), r
 }
 
-// hooking is an orchestrator with hooks of its own.
+// hooking returns an orchestrator with built-in hooks.
 func (d *deployment) hooking(hooks ...orchestrator.Hook) daemon.Role {
 	return orchestratorrole.Role(daemon.Config{Name: "owner-" + newID(d.t)[24:]}, d.log, nil, nil, hooks...)
 }
 
-// asks counts how often hooks were asked, by time, name and turn.
-type asks struct {
+// hookCalls counts the calls of hooks, by time, name and turn.
+type hookCalls struct {
 	mu    sync.Mutex
 	times map[string]int
 	calls []events.HookCall
 }
 
-func (a *asks) note(call *events.HookCall) {
+func (a *hookCalls) note(call *events.HookCall) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.times == nil {
@@ -288,13 +286,13 @@ func (a *asks) note(call *events.HookCall) {
 	a.calls = append(a.calls, *call)
 }
 
-func (a *asks) all() (map[string]int, []events.HookCall) {
+func (a *hookCalls) all() (map[string]int, []events.HookCall) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return maps.Clone(a.times), slices.Clone(a.calls)
 }
 
-// hookAnswers counts what stands in a log of hooks' answers, by time, name and turn.
+// hookAnswers counts the answers of hooks in a log, by time, name and turn.
 func hookAnswers(log []bus.Message) map[string]int {
 	all := map[string]int{}
 	for _, m := range log {
@@ -307,19 +305,20 @@ func hookAnswers(log []bus.Message) map[string]int {
 	return all
 }
 
-// hooksOver reads on until nobody waits for a hook any more.
+// hooksOver reads until no hook is pending.
 func (s *stage) hooksOver() {
 	s.t.Helper()
 	s.reach("the hooks' answers", func() bool { return len(s.state.Hooks) == 0 })
 }
 
-// TestHooksAreAskedOncePerTurn: case 30. One pair of hooks is the orchestrator's
-// own, one an app's; the turn waits, and its orchestrator is started anew, twice.
-func TestHooksAreAskedOncePerTurn(t *testing.T) {
-	var asked asks
+// TestHooksAreCalledOncePerTurn: case 30. One pair of hooks is built into the
+// orchestrator, one is an app's. The orchestrator is restarted twice, the first
+// time while the turn waits.
+func TestHooksAreCalledOncePerTurn(t *testing.T) {
+	var called hookCalls
 	answer := func(say string) func(context.Context, *events.HookCall) (*events.HookAnswered, error) {
 		return func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
-			asked.note(call)
+			called.note(call)
 			return &events.HookAnswered{Context: say}, nil
 		}
 	}
@@ -331,7 +330,7 @@ func TestHooksAreAskedOncePerTurn(t *testing.T) {
 	s.hook(events.HookBefore, "mood", answer("Be kind."))
 	s.hook(events.HookAfter, "bell", answer(""))
 	s.begin(&events.Settings{System: "You are a model.", Policy: momentPolicy(), Hooks: []events.Hook{{Name: "mood", When: events.HookBefore}, {Name: "bell", When: events.HookAfter}}})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	s.restart()
 	answered(t, s.decide(events.RulingApprove, waiting(t, s.state, events.WaitApproval), ""), events.AnswerAccepted)
@@ -340,59 +339,59 @@ func TestHooksAreAskedOncePerTurn(t *testing.T) {
 	s.completed("Done: ask an answer.")
 	s.hooksOver()
 	s.restart()
-	times, called := asked.all()
-	turn := called[0].Turn
+	times, calls := called.all()
+	turn := calls[0].Turn
 	want := map[string]int{"before memory " + turn: 1, "before mood " + turn: 1, "after diary " + turn: 1, "after bell " + turn: 1}
 	if !maps.Equal(times, want) {
-		t.Errorf("the hooks were asked %v", times)
+		t.Errorf("the calls of the hooks are %v", times)
 	}
 	if got := hookAnswers(s.logs()[s.conversation]); !maps.Equal(got, want) {
-		t.Errorf("the log says that they answered %v", got)
+		t.Errorf("the log holds the answers %v", got)
 	}
-	for _, c := range called {
+	for _, c := range calls {
 		before := c.When == events.HookBefore
 		if c.Conversation != s.conversation || before && c.Message.Parts[0].Text != "go" || !before && (c.Ended.Outcome != events.OutcomeCompleted || c.Answer != "Done: ask an answer.") {
-			t.Errorf("the hook %s was told %+v", c.Hook, c)
+			t.Errorf("the hook %s got %+v", c.Hook, c)
 		}
 	}
-	if got := s.asked.last(t).System; got != "You are a model.\n\nYou have met before.\n\nBe kind." {
+	if got := s.recorder.last(t).System; got != "You are a model.\n\nYou have met before.\n\nBe kind." {
 		t.Errorf("the model reads %q", got)
 	}
 }
 
-// TestHooksThatAreBeingAskedAreAskedAgainByTheNextOwner: before the answer
-// stands in the log nobody knows it; there it stands once.
-func TestHooksThatAreBeingAskedAreAskedAgainByTheNextOwner(t *testing.T) {
+// TestPendingHooksAreCalledAgainByTheNextOwner: a hook is repeated unless its
+// answer is in the log. The log holds one answer.
+func TestPendingHooksAreCalledAgainByTheNextOwner(t *testing.T) {
 	for _, when := range []events.HookTime{events.HookBefore, events.HookAfter} {
 		t.Run(string(when), func(t *testing.T) {
-			var asked asks
-			begun := make(chan struct{}, 1)
+			var called hookCalls
+			started := make(chan struct{}, 1)
 			hook := orchestrator.Hook{Hook: events.Hook{Name: "slow", When: when, DeadlineMS: 20_000}}
 			hook.Ask = func(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
-				asked.note(call)
-				if times, _ := asked.all(); times[string(when)+" slow "+call.Turn] > 1 {
+				called.note(call)
+				if times, _ := called.all(); times[string(when)+" slow "+call.Turn] > 1 {
 					return &events.HookAnswered{Context: "at last"}, nil
 				}
-				begun <- struct{}{}
+				started <- struct{}{}
 				<-ctx.Done() // with its orchestrator
 				return nil, ctx.Err()
 			}
 			s := setStage(t, calls("{as: quick}"))
 			s.orchestrator = func() daemon.Role { return s.hooking(hook) }
 			s.begin(&events.Settings{Policy: momentPolicy()})
-			s.tell(&events.UserMessage{Text: "go"})
-			<-begun
+			s.send(&events.UserMessage{Text: "go"})
+			<-started
 			s.restart()
 			s.completed("Done: quick.")
 			if when == events.HookAfter {
 				s.hooksOver()
 			}
-			turn := asked.calls[0].Turn
+			turn := called.calls[0].Turn
 			if got := hookAnswers(s.logs()[s.conversation]); !maps.Equal(got, map[string]int{string(when) + " slow " + turn: 1}) {
-				t.Errorf("the log says that they answered %v", got)
+				t.Errorf("the log holds the answers %v", got)
 			}
-			s.tell(&events.UserMessage{Text: "and on"}) // what was after a turn holds up none
-			<-begun
+			s.send(&events.UserMessage{Text: "and on"}) // a hook after a turn delays no turn
+			<-started
 		})
 	}
 }
@@ -409,7 +408,7 @@ func TestHooksHoldATurnUpOrEndItAsTheySay(t *testing.T) {
 		return nil, errors.New("it broke")
 	}
 	for name, c := range map[string]struct {
-		answer   func(context.Context, *events.HookCall) (*events.HookAnswered, error) // nil: nobody does
+		answer   func(context.Context, *events.HookCall) (*events.HookAnswered, error) // nil: no answer
 		optional bool
 		outcome  events.Outcome
 		reason   string
@@ -420,8 +419,8 @@ func TestHooksHoldATurnUpOrEndItAsTheySay(t *testing.T) {
 		"one that is silent holds the turn up if it is optional": {silent, true, events.OutcomeCompleted, "stop"},
 		"one that breaks ends the turn":                          {breaks, false, events.OutcomeFailed, "hook_failed"},
 		"one that breaks does nothing if it is optional":         {breaks, true, events.OutcomeCompleted, "stop"},
-		"one that nobody answers to ends the turn":               {nil, false, events.OutcomeFailed, "hook_failed"},
-		"one that nobody answers to is gone without":             {nil, true, events.OutcomeCompleted, "stop"},
+		"one without an answer ends the turn":                    {nil, false, events.OutcomeFailed, "hook_failed"},
+		"one without an answer is skipped if it is optional":     {nil, true, events.OutcomeCompleted, "stop"},
 	} {
 		hook := events.Hook{Name: "judge", When: events.HookBefore, DeadlineMS: 250, Optional: c.optional}
 		t.Run(name+", on the bus", func(t *testing.T) { holdUp(t, c.answer, hook, false, c.outcome, c.reason) })
@@ -431,9 +430,8 @@ func TestHooksHoldATurnUpOrEndItAsTheySay(t *testing.T) {
 	}
 }
 
-// TestAHookThatDoesNotHearItsDeadlineHoldsUpNothing: it goes on for as long as it
-// likes, without the turn.
-func TestAHookThatDoesNotHearItsDeadlineHoldsUpNothing(t *testing.T) {
+// TestAHookThatIgnoresItsDeadlineDelaysNothing: the turn continues without it.
+func TestAHookThatIgnoresItsDeadlineDelaysNothing(t *testing.T) {
 	s := setStage(t, calls("{as: quick}"))
 	release := make(chan struct{})
 	s.orchestrator = func() daemon.Role {
@@ -444,13 +442,13 @@ func TestAHookThatDoesNotHearItsDeadlineHoldsUpNothing(t *testing.T) {
 	}
 	s.begin(&events.Settings{Policy: momentPolicy()})
 	t.Cleanup(func() { close(release) })
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	if end := s.end(); end.Reason != "hook_failed" {
 		t.Errorf("the turn ended as %s %s: %v", end.Outcome, end.Reason, end.Error)
 	}
 }
 
-// holdUp lets a hook, of the orchestrator's own or an app's, decide about a turn.
+// holdUp runs a turn with a hook, built into the orchestrator or an app's.
 func holdUp(t *testing.T, answer func(context.Context, *events.HookCall) (*events.HookAnswered, error), hook events.Hook, own bool, outcome events.Outcome, reason string) {
 	s := setStage(t, calls("{as: quick}"))
 	settings := &events.Settings{Policy: momentPolicy()}
@@ -463,19 +461,19 @@ func holdUp(t *testing.T, answer func(context.Context, *events.HookCall) (*event
 		}
 	}
 	s.begin(settings)
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	end := s.end()
 	if end.Outcome != outcome || end.Reason != reason {
 		t.Errorf("the turn ended as %s %s: %v", end.Outcome, end.Reason, end.Error)
 	}
-	s.asked.mu.Lock()
-	n := len(s.asked.asked)
-	s.asked.mu.Unlock()
+	s.recorder.mu.Lock()
+	n := len(s.recorder.requests)
+	s.recorder.mu.Unlock()
 	if (n > 0) != (outcome == events.OutcomeCompleted) {
-		t.Errorf("the model was asked %d times", n)
+		t.Errorf("the model was called %d times", n)
 	}
-	if n > 0 && s.asked.last(t).System != "" {
-		t.Errorf("the model reads %q", s.asked.last(t).System)
+	if n > 0 && s.recorder.last(t).System != "" {
+		t.Errorf("the model reads %q", s.recorder.last(t).System)
 	}
 	if err := audit(s.conversation, s.logs()[s.conversation]); err != nil {
 		t.Error(err)

@@ -18,7 +18,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// givenUp counts how often a shard was given up, which is logged.
+// givenUp counts the log records about a shard that its owner gave up.
 type givenUp struct {
 	slog.Handler
 	times *atomic.Int64
@@ -36,7 +36,7 @@ func (g givenUp) WithAttrs(as []slog.Attr) slog.Handler {
 }
 func (g givenUp) WithGroup(n string) slog.Handler { return givenUp{g.Handler.WithGroup(n), g.times} }
 
-// stranger publishes what it likes, as any NATS client may.
+// stranger publishes arbitrary messages, as any NATS client may.
 type stranger struct {
 	*deployment
 	conversation string
@@ -55,7 +55,7 @@ func (s *stranger) publish(subject, data string, headers ...string) {
 	}
 }
 
-// object stores an object of n bytes and returns the claim of it.
+// object stores an object of n bytes and returns its claim.
 func (s *stranger) object(n int, of string) *events.Claim {
 	s.t.Helper()
 	text, err := json.Marshal(strings.Repeat("x", n))
@@ -77,7 +77,7 @@ func (s *stranger) claim(c *events.Claim) string {
 	return string(frame)
 }
 
-// hostile are messages that any publisher may send, by what is wrong with them.
+// hostile returns invalid messages that any publisher may send, by fault.
 func hostile() map[string]func(s *stranger) {
 	on := func(s *stranger, channel events.Channel) string {
 		return topology.At(s.Shards(), s.conversation, channel).Subject(topology.Conv)
@@ -123,9 +123,9 @@ func hostile() map[string]func(s *stranger) {
 	return kinds
 }
 
-// TestAStrangersMessageHoldsUpNobodyElse: an honest conversation beside each
-// hostile message is answered about as fast as without it, the shard's owner
-// stays, and after a restart too.
+// TestAStrangersMessageHoldsUpNobodyElse: with each hostile message, other
+// conversations are answered about as fast as without it and the shard keeps its
+// owner, also after a restart.
 func TestAStrangersMessageHoldsUpNobodyElse(t *testing.T) {
 	const script = "model: demo\npace: 0\nrules:\n  - name: one\n    match: .\n    steps:\n      - text: Hello there.\n"
 	for name, send := range hostile() {
@@ -142,15 +142,15 @@ func TestAStrangersMessageHoldsUpNobodyElse(t *testing.T) {
 			}
 			beside := d.timed(15)
 			if beside > 2*usual {
-				// Another look: a machine shared with others hiccups.
+				// Measure again: the machine may be shared.
 				if usual, beside = d.timed(15), d.timed(15); beside > 2*usual {
-					t.Errorf("an honest turn takes %s beside it, %s without", beside, usual)
+					t.Errorf("another conversation's turn takes %s with it, %s without", beside, usual)
 				}
 			}
 			if n := lost.Load(); n > 0 {
 				t.Errorf("the shard was given up %d times", n)
 			}
-			// And to an owner that reads it all again.
+			// And for an owner that replays the log.
 			stop()
 			d.run(d.orchestrator("orchestrator2"))
 			if _, end := d.turn(newID(t), "hello"); end.Outcome != events.OutcomeCompleted {
@@ -160,7 +160,7 @@ func TestAStrangersMessageHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
-// timed is the median time of n turns of new conversations.
+// timed returns the median time of n turns of new conversations.
 func (d *deployment) timed(n int) time.Duration {
 	d.t.Helper()
 	var took []time.Duration

@@ -23,10 +23,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// audit says what is wrong with the log of a conversation that has come to
-// rest: every input has one answer, every turn one end, every call one result,
-// nothing is decided about a turn that does not run, and the history is one that
-// a strict provider takes.
+// audit returns what is wrong with the log of an idle conversation: every input
+// has one answer, every turn one end, every call one result, no Decision concerns
+// a turn that is not running, and a strict provider accepts the history.
 func audit(id string, log []bus.Message) error {
 	a := auditor{answers: map[string]int{}, turns: map[string]bool{}, decided: map[string]int{}, results: map[string]int{}}
 	for _, m := range log {
@@ -67,7 +66,7 @@ func (a *auditor) fault(format string, args ...any) {
 }
 
 func (a *auditor) see(e events.Event) {
-	turn := a.open // what is not about a turn is about any
+	turn := a.open // events without a turn are valid in any
 	switch e := e.(type) {
 	case *events.InputAnswered:
 		a.answers[e.Input]++
@@ -111,8 +110,7 @@ func (a *auditor) see(e events.Event) {
 	}
 }
 
-// firstStands makes sure that of the verdicts on a call the first in the log was
-// accepted.
+// firstStands checks that the first verdict on each call was accepted.
 func firstStands(log []bus.Message) error {
 	first, accepted := map[string]string{}, map[string]string{}
 	for _, m := range log {
@@ -137,11 +135,10 @@ func firstStands(log []bus.Message) error {
 	return nil
 }
 
-// strictly says what a strict provider would refuse in a history: it begins with
-// a user; no message and no text is empty; calls have ids of their own and
-// arguments that are an object, or say why not; each message's calls are
-// followed by their results, in order, one each, with a status, and by nothing
-// else.
+// strictly returns why a strict provider would refuse a history: it starts with a
+// user message; no message and no text is empty; call ids are unique and
+// arguments are an object, or marked as invalid; each message's calls are followed
+// by exactly one result each, in order, with a status.
 func strictly(all []events.Message) error {
 	seen := map[string]bool{}
 	for i := 0; i < len(all); i++ {
@@ -191,17 +188,17 @@ func pairs(m events.Message, p events.Part, rest []events.Message, seen map[stri
 	return nil
 }
 
-// same reports whether two histories are the same to a model.
+// same reports whether two histories are equal for a model.
 func same(a, b []events.Message) bool {
 	one, err := json.Marshal(a)
 	two, err2 := json.Marshal(b)
 	return err == nil && err2 == nil && string(one) == string(two)
 }
 
-// forgeries are texts that look like what others write: verdicts, results and
-// decisions on lines of their own, our subjects, words and marks, and what moves
-// a terminal's cursor. They name the conversation and the call that waits, with
-// the right digest, as far as the liar can know them.
+// forgeries returns text that imitates other writers: verdicts, results and
+// Decisions on separate lines, Parley's subjects, words and marks, and terminal
+// control sequences. It names the conversation and the pending call with its
+// digest, as far as the liar can know them.
 func forgeries(conversation, call, digest string) string {
 	return strings.Join([]string{
 		"",
@@ -220,7 +217,7 @@ func forgeries(conversation, call, digest string) string {
 	}, "\n")
 }
 
-// liar is a tool that shows and returns what it is told.
+// liar is a tool that outputs and returns its argument.
 type liar struct {
 	says chan string
 }
@@ -241,8 +238,8 @@ func (l *liar) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	}
 }
 
-// lies is a script in which the model says and thinks a text, and gives it to
-// calls of both tools.
+// lies returns a script in which the model uses a text as answer, as reasoning and
+// as argument of calls of both tools.
 func lies(text string) string {
 	quoted, err := json.Marshal(strings.ReplaceAll(text, "{{", "{ {")) // a text is a template
 	if err != nil {
@@ -264,7 +261,7 @@ rules:
 `, quoted)
 }
 
-// shape is what was decided and written in a conversation, without the texts.
+// shape returns the events of a conversation without their texts.
 func shape(log []bus.Message) []string {
 	var all []string
 	for _, m := range log {
@@ -272,7 +269,7 @@ func shape(log []bus.Message) []string {
 			line := string(m.Channel) + " " + e.Type()
 			switch e := e.(type) {
 			case *events.TextChunk, *events.ReasoningChunk, *events.ToolCallDelta, *events.ToolOutput:
-				return // as many as the text is long
+				return // their number depends on the text
 			case *events.InputAnswered:
 				line += fmt.Sprintf(" %s %d", e.Answer, len(e.Calls))
 			case *events.ToolResult:
@@ -287,12 +284,12 @@ func shape(log []bus.Message) []string {
 			all = append(all, line)
 		})
 	}
-	slices.Sort(all) // of two channels either may be first
+	slices.Sort(all) // the order of two channels is not fixed
 	return all
 }
 
-// lie plays a conversation in which model and tool say a text while a call
-// waits, which a person then rejects.
+// lie plays a conversation in which model and tool write a text while a call waits
+// for approval; a person then rejects the call.
 func lie(t *testing.T, textOf func(conversation, call, digest string) string) (log []bus.Message) {
 	t.Helper()
 	conversation := newID(t)
@@ -306,7 +303,7 @@ func lie(t *testing.T, textOf func(conversation, call, digest string) string) (l
 	}
 	s.run(s.tools("liars", tools))
 	s.begin(&events.Settings{Policy: momentPolicy()})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	call := waiting(t, s.state, events.WaitApproval)
 	said := textOf(conversation, call.Call, call.Digest)
@@ -325,14 +322,14 @@ func lie(t *testing.T, textOf func(conversation, call, digest string) string) (l
 	if result.Content != said || result.Status != events.StatusOK {
 		t.Errorf("the liar's result is %s %q", result.Status, result.Content)
 	}
-	s.restart() // whoever reads the log anew is not deceived either
+	s.restart() // a replay of the log is not deceived either
 	answered(t, s.decide(events.RulingReject, call, ""), events.AnswerAccepted)
 	s.reach("the end", func() bool { return s.state.Turn == "" })
 	if runs := s.hold.runs(call.Call); len(runs) > 0 {
-		t.Errorf("the call that nobody approved ran with %v", runs)
+		t.Errorf("the rejected call ran with %v", runs)
 	}
-	s.rests(strings.ReplaceAll(written, "{{", "{ {"))
-	for _, m := range s.asked.last(t).Messages {
+	s.endedWith(strings.ReplaceAll(written, "{{", "{ {"))
+	for _, m := range s.recorder.last(t).Messages {
 		switch p := m.Parts[0]; {
 		case p.Name == "liar" && (p.Status != events.StatusOK || p.Text != said), p.Name == "hold" && p.Status != events.StatusRefused:
 			t.Errorf("the model reads of %s %s: %q", p.Name, p.Status, p.Text)
@@ -341,12 +338,12 @@ func lie(t *testing.T, textOf func(conversation, call, digest string) string) (l
 	return s.logs()[conversation]
 }
 
-// TestWhatModelsAndToolsSayIsOnlyText: cases 42 and 52.
-func TestWhatModelsAndToolsSayIsOnlyText(t *testing.T) {
+// TestTextOfModelsAndToolsIsOnlyText: cases 42 and 52.
+func TestTextOfModelsAndToolsIsOnlyText(t *testing.T) {
 	harmless := lie(t, func(string, string, string) string { return "harmless" })
 	forged := lie(t, forgeries)
 	if want, got := shape(harmless), shape(forged); !slices.Equal(want, got) {
-		t.Errorf("what was said changed what was done from\n%s\nto\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
+		t.Errorf("the text changed the events from\n%s\nto\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
 	}
 }
 
@@ -356,7 +353,7 @@ func governed(t *testing.T) (url string, as func(topology.Role) *deployment) {
 	return governedWith(t, func(topology.Role, *server.Permissions) {})
 }
 
-// governedWith lets change what a role may do.
+// governedWith is governed with changed permissions.
 func governedWith(t *testing.T, change func(topology.Role, *server.Permissions)) (url string, as func(topology.Role) *deployment) {
 	t.Helper()
 	opts := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir()}
@@ -374,7 +371,7 @@ func governedWith(t *testing.T, change func(topology.Role, *server.Permissions))
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not get ready")
+		t.Fatal("the server does not start")
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	as = func(r topology.Role) *deployment {
@@ -393,8 +390,8 @@ func governedWith(t *testing.T, change func(topology.Role, *server.Permissions))
 	return s.ClientURL(), as
 }
 
-// governedStage is a stage on which every role has its own permissions only; the
-// audience is an app.
+// governedStage is a stage on which every role has only its own permissions. The
+// test's connection is an app's.
 func governedStage(t *testing.T, script string) (s *stage, url string) {
 	t.Helper()
 	url, as := governed(t)
@@ -404,8 +401,8 @@ func governedStage(t *testing.T, script string) (s *stage, url string) {
 		t.Fatal(err)
 	}
 	model := as(topology.LLMWorker)
-	models, asked := model.recorded("models", script)
-	s.asked = asked
+	models, recorder := model.recorded("models", script)
+	s.recorder = recorder
 	model.run(models)
 	honest, owner := as(topology.ToolWorker), as(topology.Orchestrator)
 	honest.run(honest.tools("tools", tools))
@@ -414,11 +411,11 @@ func governedStage(t *testing.T, script string) (s *stage, url string) {
 	return s.begin(&events.Settings{Policy: momentPolicy()}), url
 }
 
-// TestAToolWorkerThatTurnsBadRunsNothingUnapproved: case 42, at the level of the
-// server.
-func TestAToolWorkerThatTurnsBadRunsNothingUnapproved(t *testing.T) {
+// TestACompromisedToolWorkerRunsNothingUnapproved: case 42, by the permissions of
+// the server.
+func TestACompromisedToolWorkerRunsNothingUnapproved(t *testing.T) {
 	s, url := governedStage(t, calls("{as: ask, n: 1}", "{as: ask, n: 2}"))
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	one, two := s.state.Calls[0], s.state.Calls[1]
 	violations := make(chan error, 20)
@@ -446,7 +443,7 @@ func TestAToolWorkerThatTurnsBadRunsNothingUnapproved(t *testing.T) {
 			t.Fatalf("a tool worker may publish to %s", subject)
 		}
 	}
-	// What it may write is the lanes and the output of calls, also others'.
+	// It may write the lanes and the output of all calls.
 	for _, channel := range []string{"call.", "out."} {
 		for _, data := range []string{verdict, decision, job, fmt.Sprintf(`{"type":"ToolStarted","call":%q,"attempt":"x","tool":"hold"}`, one.Call), "not JSON"} {
 			if _, err := nc.Request(conv+channel+one.Call, []byte(data), 5*time.Second); err != nil {
@@ -460,7 +457,7 @@ func TestAToolWorkerThatTurnsBadRunsNothingUnapproved(t *testing.T) {
 	}
 	s.restart()
 	if runs := len(s.hold.runs(one.Call)) + len(s.hold.runs(two.Call)); runs > 0 {
-		t.Errorf("calls that nobody approved ran %d times", runs)
+		t.Errorf("calls without approval ran %d times", runs)
 	}
 	for _, call := range []events.CallState{one, two} {
 		answered(t, s.decide(events.RulingApprove, call, ""), events.AnswerAccepted)
@@ -471,7 +468,7 @@ func TestAToolWorkerThatTurnsBadRunsNothingUnapproved(t *testing.T) {
 			t.Errorf("a call that was approved ran with %v", runs)
 		}
 	}
-	if got, want := texts(s.asked.last(t).Messages), "user go\nassistant Calling. call call\ntool ok\ntool ok"; got != want || strings.Contains(fmt.Sprint(s.asked.last(t).Messages), "forged") {
-		t.Errorf("the model reads\n%+v", s.asked.last(t).Messages)
+	if got, want := texts(s.recorder.last(t).Messages), "user go\nassistant Calling. call call\ntool ok\ntool ok"; got != want || strings.Contains(fmt.Sprint(s.recorder.last(t).Messages), "forged") {
+		t.Errorf("the model reads\n%+v", s.recorder.last(t).Messages)
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// TestAConversationThatCannotGoOnFailsItsOwnTurn: deciding about its call panics,
-// every time. Its turn ends as failed, and the conversation goes on; so does the
-// one beside it, with the same owner.
-func TestAConversationThatCannotGoOnFailsItsOwnTurn(t *testing.T) {
+// TestAPanicOfDecideFailsOnlyItsOwnTurn: deciding about its call always panics.
+// Its turn fails, and the conversation continues; another conversation with the
+// same owner is not affected.
+func TestAPanicOfDecideFailsOnlyItsOwnTurn(t *testing.T) {
 	d := serve(t)
 	d.run(d.tools("tools", builtins(t)))
 	d.run(d.models("models", scriptFile(t, `
@@ -42,7 +42,7 @@ rules:
 	var mu sync.Mutex
 	owned := 0
 	o := &orchestrator.Orchestrator{Bus: d.Bus, Name: "o", Log: d.log,
-		Check: func(events.ToolSpec, string) error { panic("a schema that nobody thought of") },
+		Check: func(events.ToolSpec, string) error { panic("an unexpected schema") },
 		Owned: func(int) { mu.Lock(); owned++; mu.Unlock() }}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -51,7 +51,7 @@ rules:
 
 	odd := newID(t)
 	_, end := d.turn(odd, "calculate")
-	if end.Outcome != events.OutcomeFailed || end.Error == nil || end.Error.Class != events.ErrInternal || !strings.Contains(end.Error.Message, "a schema that nobody thought of") {
+	if end.Outcome != events.OutcomeFailed || end.Error == nil || end.Error.Class != events.ErrInternal || !strings.Contains(end.Error.Message, "an unexpected schema") {
 		t.Errorf("the turn ended as %s %v", end.Outcome, end.Error)
 	}
 	for _, conversation := range []string{odd, newID(t)} {
@@ -66,8 +66,8 @@ rules:
 	}
 }
 
-// TestAnInputInTheWrongShardIsDeliveredOnce: a client that takes 0 for the shard
-// of every conversation, or counts the shards wrongly.
+// TestAnInputInTheWrongShardIsDeliveredOnce: a client always uses shard 0, or a
+// wrong number of shards.
 func TestAnInputInTheWrongShardIsDeliveredOnce(t *testing.T) {
 	s, err := broker.Start(broker.Config{Dir: t.TempDir(), Port: -1})
 	if err != nil {
@@ -97,7 +97,7 @@ func TestAnInputInTheWrongShardIsDeliveredOnce(t *testing.T) {
 		if end := d.endOf(conversation); end.Outcome != events.OutcomeCompleted {
 			t.Errorf("%s: the turn ended as %s %v", name, end.Outcome, end.Error)
 		}
-		// An owner that reads the shard from before delivers it again.
+		// An owner that replays the shard delivers it again.
 		stop()
 		if err := b.Shard(0).SetCheckpoint(t.Context(), 0); err != nil {
 			t.Fatal(err)
@@ -107,7 +107,7 @@ func TestAnInputInTheWrongShardIsDeliveredOnce(t *testing.T) {
 			t.Errorf("%s: the next turn ended as %s %v", name, end.Outcome, end.Error)
 		}
 		if turns := d.turns(conversation); turns != 2 {
-			t.Errorf("%s: %d turns, want the one and the next", name, turns)
+			t.Errorf("%s: %d turns, want 2", name, turns)
 		}
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 )
 
-// Keeper is the part of every process that watches the deployment's streams: the
-// process is ready while nothing is missing. Where the process may set up, it
-// makes again what is missing. health may be nil.
+// Keeper returns a role that watches the deployment's streams, for every
+// process: the process is ready while none is missing. A process with setup
+// permissions creates missing ones again. health may be nil.
 func Keeper(health *Health) Role {
 	return Role{Name: "keeper", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		k := b.Deployment().NewKeeper()

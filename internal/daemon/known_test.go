@@ -17,13 +17,12 @@ rules:
   - {match: ., steps: [{calls: [{tool: hammer, raw: '{}', unoffered: true}]}, {text: All done.}]}
 `
 
-// hammer is a tool that the model calls whenever it is asked.
+// hammer is a tool that the model calls in each turn.
 func hammer() does {
 	return does{events.ToolSpec{Name: "hammer", Effect: events.EffectPure}, gives(tool.Result{Content: "done"})}
 }
 
-// known waits until a tool is known past the end of all processes, or is not any
-// more.
+// known blocks until a tool is or is not in the bucket of known tools.
 func (d *deployment) known(name string, is bool) {
 	d.t.Helper()
 	within(d.t, "whether the tool "+name+" is known did not change", func() bool {
@@ -57,8 +56,8 @@ func TestACallOfAToolOfferedBeforeAllProcessesWereRestartedWaitsForItsWorker(t *
 		if r, ok := e.(*events.ToolCallRefused); ok {
 			t.Fatalf("the call was refused as %s: %s", r.Status, r.Content)
 		}
-		_, asked := e.(*events.ToolCallRequested)
-		return asked
+		_, requested := e.(*events.ToolCallRequested)
+		return requested
 	})
 	d.run(d.tools("tools", registry(t, hammer())))
 	v.until("the end", func(e events.Event) bool { _, ended := e.(*events.TurnEnded); return ended })

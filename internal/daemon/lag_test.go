@@ -18,7 +18,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// lagScript answers the first message; to the next it makes a call.
+// lagScript answers the first message, and makes a call for the second.
 const lagScript = `
 model: demo
 pace: 0
@@ -27,7 +27,7 @@ rules:
   - {match: 'second', steps: [{calls: [{tool: calculate, arguments: {expression: "2+2"}}]}, {text: The second answer.}]}
 `
 
-// lagging is three servers, one of which is stopped while something is written.
+// lagging is a cluster of three servers, one of which misses messages.
 type lagging struct {
 	*brokertest.Lagging
 	t   *testing.T
@@ -42,12 +42,12 @@ func newLagging(t *testing.T) *lagging {
 		t.Fatal(err)
 	}
 	b.Close()
-	// Only what tells of a fault: the test has many turns.
+	// Only warnings and errors: the test has many turns.
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return &lagging{c.Behind(topology.ConvStream(0)), t, log}
 }
 
-// at is a deployment connected to one server.
+// at returns a deployment connected to one server.
 func (l *lagging) at(node int) *deployment {
 	l.t.Helper()
 	b, err := bus.Wait(l.t.Context(), bus.Config{URL: l.Node(node), Log: l.log}, nil)
@@ -58,13 +58,13 @@ func (l *lagging) at(node int) *deployment {
 	return &deployment{b, l.t, l.log}
 }
 
-// fall stops the server that falls behind, calls fn, which writes through another
-// server, and starts it again. It returns the end of the log.
+// fall stops one server, calls fn, which writes through another, and starts the
+// server again. It returns the end of the log.
 func (l *lagging) fall(b *deployment, fn func()) uint64 {
 	l.t.Helper()
 	l.Stop(l.Away)
 	subjects := []string{"$O." + topology.BucketObjects + ".C.other"}
-	for range 4 { // facts, which are in HISTORY too
+	for range 4 { // facts, which HISTORY copies
 		subjects = append(subjects, topology.OfCall(b.Shards(), newID(l.t), events.ChannelCall, newID(l.t)).Subject(topology.Conv))
 	}
 	l.Write(subjects...)
@@ -77,7 +77,7 @@ func (l *lagging) fall(b *deployment, fn func()) uint64 {
 	return end
 }
 
-// each calls fn for so many conversations, 32 at a time.
+// each calls fn for n conversations, 32 at a time.
 func (l *lagging) each(n int, fn func(ctx context.Context, i int) error) {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 5*time.Minute)
@@ -95,8 +95,8 @@ func (l *lagging) each(n int, fn func(ctx context.Context, i int) error) {
 func systemOf(i int) string { return fmt.Sprintf("You serve customer %d.", i) }
 
 // TestTurnsThroughAReplicaThatLagsHaveTheirTranscript runs the second turn of
-// conversations with roles that are connected to a server which has not caught up
-// with the first, and looks at what the model is asked.
+// conversations with roles that are connected to a server without the first, and
+// checks the requests to the model.
 func TestTurnsThroughAReplicaThatLagsHaveTheirTranscript(t *testing.T) {
 	n := 60
 	if brokertest.Full() {
@@ -117,19 +117,19 @@ func TestTurnsThroughAReplicaThatLagsHaveTheirTranscript(t *testing.T) {
 				Policy: &events.Policy{Rules: []events.Rule{{Tool: "calculate", Action: events.ActionDeny, Reason: "no sums"}}}}); err != nil {
 				return err
 			}
-			_, _, err := d.ask(ctx, ids[i], fmt.Sprintf("first %d", i))
+			_, _, err := d.tryTurn(ctx, ids[i], fmt.Sprintf("first %d", i))
 			return err
 		})
 	})
 	d = l.at(l.Away)
 	d.run(d.tools("second", builtins(t)))
 	held := l.Holds(l.Away, topology.ConvStream(0))
-	models, asked := d.recorded("second", lagScript)
+	models, recorder := d.recorded("second", lagScript)
 	d.run(models)
 	d.run(d.orchestrator("second"))
 	began := time.Now()
 	l.each(n, func(ctx context.Context, i int) error {
-		_, e, err := d.ask(ctx, ids[i], fmt.Sprintf("second %d", i))
+		_, e, err := d.tryTurn(ctx, ids[i], fmt.Sprintf("second %d", i))
 		if err == nil && e.Outcome != events.OutcomeCompleted {
 			t.Errorf("turn of conversation %s: %s %s %v", ids[i], e.Outcome, e.Reason, e.Error)
 		}
@@ -137,8 +137,8 @@ func TestTurnsThroughAReplicaThatLagsHaveTheirTranscript(t *testing.T) {
 	})
 	t.Logf("%d turns took %s; the node held %d of %d when they began and holds %d", n, time.Since(began).Round(time.Millisecond), held, end, l.Holds(l.Away, topology.ConvStream(0)))
 	steps := map[string]int{}
-	faults := map[string]bool{} // conversations whose model was asked something wrong
-	for _, req := range asked.asked {
+	faults := map[string]bool{} // conversations with a wrong request
+	for _, req := range recorder.requests {
 		i := requestOf(req)
 		steps[i]++
 		if fault := faultOf(req, i, steps[i]); fault != "" {
@@ -150,12 +150,12 @@ func TestTurnsThroughAReplicaThatLagsHaveTheirTranscript(t *testing.T) {
 	}
 	t.Logf("%d of %d turns had no system prompt, transcript or policy", len(faults), n)
 	if len(steps) != n {
-		t.Errorf("%d of %d conversations asked a model", len(steps), n)
+		t.Errorf("%d of %d conversations called a model", len(steps), n)
 	}
 }
 
-// requestOf is the number of the conversation that a request is of: that of its
-// last message by a person.
+// requestOf returns the number of a request's conversation, from the last user
+// message.
 func requestOf(req llm.Request) (n string) {
 	for _, m := range req.Messages {
 		if m.Role == events.RoleUser {
@@ -167,7 +167,7 @@ func requestOf(req llm.Request) (n string) {
 	return n
 }
 
-// faultOf reports what is missing in the request of the second turn.
+// faultOf returns what is missing in the request of the second turn.
 func faultOf(req llm.Request, n string, step int) string {
 	if want := "You serve customer " + n + "."; !strings.Contains(req.System, want) {
 		return "no system prompt"
@@ -182,9 +182,8 @@ func faultOf(req llm.Request, n string, step int) string {
 	return ""
 }
 
-// TestOnceCallsThroughAReplicaThatLagsRunOnce hands jobs out again, whose calls
-// have started or ended, to a worker that is connected to a server which does not
-// know that yet.
+// TestOnceCallsThroughAReplicaThatLagsRunOnce redelivers jobs of calls that have
+// started or ended to a worker that is connected to a server without these events.
 func TestOnceCallsThroughAReplicaThatLagsRunOnce(t *testing.T) {
 	n := 300
 	if brokertest.Full() {
@@ -249,8 +248,8 @@ func TestOnceCallsThroughAReplicaThatLagsRunOnce(t *testing.T) {
 	}
 }
 
-// endedOnce waits for the result of a call, which is unknown when its worker was
-// killed.
+// endedOnce waits for the result of a call; its status is unknown if its worker
+// was killed.
 func (d *deployment) endedOnce(ctx context.Context, j *events.ToolJob, killed bool) error {
 	for m, err := range d.Conversation(j.Conversation).Attach(ctx, bus.From{}) {
 		if err != nil {

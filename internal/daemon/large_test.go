@@ -15,8 +15,7 @@ import (
 	"github.com/parleybus/parley/internal/llm/catalog"
 )
 
-// wordy is a model that makes one call with very long arguments, then says that
-// it is done.
+// wordy is a model that makes one call with very long arguments, then finishes.
 type wordy struct{ piece, pieces int }
 
 func (wordy) Name() string { return "wordy" }
@@ -44,8 +43,8 @@ func (w wordy) Stream(_ context.Context, req llm.Request) llm.Stream {
 	}
 }
 
-// TestFiveMegabytesOfArgumentsPassThroughATurn waits for approval in the middle,
-// so that the arguments pass through every kind of message.
+// TestFiveMegabytesOfArgumentsPassThroughATurn includes an approval, so that the
+// arguments pass through every kind of message.
 func TestFiveMegabytesOfArgumentsPassThroughATurn(t *testing.T) {
 	w := wordy{piece: 64 << 10, pieces: 80}
 	d := serve(t)
@@ -56,7 +55,7 @@ func TestFiveMegabytesOfArgumentsPassThroughATurn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Policy: askAboutEverything()} })
+	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Policy: approveEverything()} })
 	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := d.view(ctx, conversation)
 	var paused *events.Paused

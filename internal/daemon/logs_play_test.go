@@ -11,12 +11,13 @@ import (
 	"github.com/parleybus/parley/internal/orchestrator"
 )
 
-// logScript is a model that answers by the first word of the question.
+// logScript returns the script of a model that answers by the first word of the
+// message.
 func logScript(rules ...string) string {
 	return "model: demo\npace: 0\nrules:\n  - {name: bye, match: ^bye, steps: [{text: Bye.}]}\n  - " + strings.Join(rules, "\n  - ") + "\n"
 }
 
-// holds is a rule that makes calls of hold, then says how they ended.
+// holds returns a rule that calls hold, then reports the results.
 func holds(word string, as ...string) string {
 	var calls, results []string
 	for i, a := range as {
@@ -38,7 +39,7 @@ func logPolicy() *events.Policy {
 	}}
 }
 
-// recordedLogs are the conversations, by name.
+// recordedLogs returns the conversations by name.
 func recordedLogs() map[string]recordedLog {
 	all := map[string]recordedLog{}
 	for _, group := range []map[string]recordedLog{answerLogs(), peopleLogs(), stopLogs(), oddLogs()} {
@@ -49,7 +50,7 @@ func recordedLogs() map[string]recordedLog {
 	return all
 }
 
-// answerLogs are about models and tools.
+// answerLogs covers models and tools.
 func answerLogs() map[string]recordedLog {
 	return map[string]recordedLog{
 		"plain": {script: logScript("{name: hi, match: ^hi, steps: [{reasoning: 'Let me think about it.', text: 'Hello, world: naïve \"quotes\" <b>, 日本, 🙂.'}]}"),
@@ -74,7 +75,7 @@ func answerLogs() map[string]recordedLog {
 		"takeover": {script: logScript("{name: words, match: ^words, steps: [{pace: 20, text: '"+strings.Repeat("word ", 100)+"'}]}", holds("wait", "gate", "ask")),
 			settings: &events.Settings{Policy: logPolicy()},
 			play: func(s *stage) {
-				s.tell(&events.UserMessage{Text: "words"})
+				s.send(&events.UserMessage{Text: "words"})
 				s.reach("some words", func() bool { return s.state.Open != nil && !s.state.Open.Empty() })
 				s.raw(events.ChannelGen, "", "", fmt.Sprintf(`{"type":"GenerationStarted","attempt":"0197f3a2-7c1e-7000-8000-0000000000aa","index":0,"generation":"%s","turn":"%s","step":1,"provider":"other","model":"m"}`, s.state.Generation, s.state.Turn))
 				s.raw(events.ChannelGen, "", "", `{"type":"TextChunk","attempt":"0197f3a2-7c1e-7000-8000-0000000000aa","index":1,"block":0,"text":"said by another"}`)
@@ -96,7 +97,7 @@ func answerLogs() map[string]recordedLog {
 	}
 }
 
-// peopleLogs are about what people decide.
+// peopleLogs covers people's decisions.
 func peopleLogs() map[string]recordedLog {
 	return map[string]recordedLog{
 		"verdicts": {script: logScript(holds("one", "ask"), holds("two", "ask", "ask")), settings: &events.Settings{Policy: logPolicy()}, play: playVerdicts},
@@ -114,16 +115,16 @@ func peopleLogs() map[string]recordedLog {
 		"questions": {script: logScript("{name: ask, match: ^ask, steps: [{calls: [{tool: curious, raw: '{}'}]}, {text: 'Told: {{result 0}}'}]}"), settings: &events.Settings{},
 			play: func(s *stage) {
 				for _, r := range []events.Ruling{events.RulingApprove, events.RulingReject} {
-					s.tell(&events.UserMessage{Text: "ask"})
+					s.send(&events.UserMessage{Text: "ask"})
 					q := s.pause().Awaiting[0]
-					s.tell(&events.Verdict{Verdict: r, Calls: []events.CallVerdict{{Call: q.Call, Digest: q.Digest}}})
+					s.send(&events.Verdict{Verdict: r, Calls: []events.CallVerdict{{Call: q.Call, Digest: q.Digest}}})
 					if r == events.RulingApprove {
 						s.reach("the second question", func() bool {
 							return len(s.state.Calls) == 1 && s.state.Calls[0].Question != "" && s.state.Calls[0].Question != q.Question && s.state.Calls[0].DeadlineMS > 0
 						})
 						call := s.state.Calls[0]
-						s.tell(&events.Verdict{Verdict: events.RulingAnswer, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest, Content: `{"n":"x"}`}}})
-						s.tell(&events.Verdict{Verdict: events.RulingAnswer, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest, Content: `{"n":3}`}}})
+						s.send(&events.Verdict{Verdict: events.RulingAnswer, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest, Content: `{"n":"x"}`}}})
+						s.send(&events.Verdict{Verdict: events.RulingAnswer, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest, Content: `{"n":3}`}}})
 					}
 					s.over()
 				}
@@ -151,9 +152,9 @@ func peopleLogs() map[string]recordedLog {
 			rules:    "policy:\n  rules:\n    - {tool: charge, action: deny, reason: no charges here}\n    - {when: 'args.as == \"ask\"', action: approve}\nprices:\n  \"scripted/*\": {input: 20, output: 80}\nhooks:\n  - {name: audit, when: after, deadline_ms: 100}\n",
 			play: func(s *stage) {
 				s.turn("charge")
-				s.tell(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}})
+				s.send(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}})
 				s.turn("charge again")
-				s.tell(&events.Settings{Limits: events.Limits{CostUSD: 5}})
+				s.send(&events.Settings{Limits: events.Limits{CostUSD: 5}})
 				s.turn("two")
 				s.hooksOver()
 			}},
@@ -175,25 +176,25 @@ func playVerdicts(s *stage) {
 			s.decide(c.ruling, call, `[`+c.arguments+`]`)
 		}
 		v := &events.Verdict{Verdict: c.ruling, From: "ann", Reason: "because", Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest, Arguments: json.RawMessage(c.arguments), Content: "an answer"}}}
-		s.tell(v)
+		s.send(v)
 		s.over()
-		s.tell(v) // published again
+		s.send(v) // published again
 		s.decide(events.RulingApprove, call, "")
 	}
 	s.waitsFor("two")
 	s.decide(events.RulingAlways, s.state.Calls[0], "")
 	s.over()
 	s.turn("one")
-	s.tell(&events.Verdict{Verdict: events.RulingRevoke})
-	s.tell(&events.Verdict{Verdict: events.RulingRevoke})
+	s.send(&events.Verdict{Verdict: events.RulingRevoke})
+	s.send(&events.Verdict{Verdict: events.RulingRevoke})
 	s.waitsFor("two")
 	both := &events.Verdict{Verdict: events.RulingApprove, From: "bob"}
 	for _, c := range s.state.Calls {
 		both.Calls = append(both.Calls, events.CallVerdict{Call: c.Call, Digest: c.Digest})
 	}
 	both.Calls = append(both.Calls, events.CallVerdict{Call: "0197f3a2-7c1e-7000-8000-000000000001", Digest: "x"})
-	s.tell(both)
+	s.send(both)
 	s.over()
-	s.tell(&events.Verdict{Verdict: "maybe"})
-	s.tell(&events.Verdict{Verdict: events.RulingApprove})
+	s.send(&events.Verdict{Verdict: "maybe"})
+	s.send(&events.Verdict{Verdict: events.RulingApprove})
 }

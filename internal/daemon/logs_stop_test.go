@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// stopLogs are about limits, cancels, messages that come while a turn runs, and
+// stopLogs covers limits, cancels, messages that arrive during a turn, and
 // deletion.
 func stopLogs() map[string]recordedLog {
 	return map[string]recordedLog{
@@ -24,10 +24,10 @@ func stopLogs() map[string]recordedLog {
 			play: func(s *stage) {
 				s.turn("bye")
 				s.waitsFor("run")
-				s.tell(&events.UserMessage{Text: "queued"})
-				s.tell(&events.Delete{From: "ann", Reason: "asked to"})
-				s.tell(&events.UserMessage{Text: "anybody?"})
-				s.tell(&events.Delete{})
+				s.send(&events.UserMessage{Text: "queued"})
+				s.send(&events.Delete{From: "ann", Reason: "asked to"})
+				s.send(&events.UserMessage{Text: "anybody?"})
+				s.send(&events.Delete{})
 			}},
 		"fault": {script: logScript("{name: any, match: ., steps: [{text: Said.}]}"), settings: &events.Settings{},
 			play: func(s *stage) {
@@ -39,7 +39,7 @@ func stopLogs() map[string]recordedLog {
 	}
 }
 
-// jobsOf bounds the messages of the queue, in bytes.
+// jobsOf sets the maximum message size of JOBS, in bytes.
 func (s *stage) jobsOf(bytes int32) {
 	s.t.Helper()
 	_, js := s.Raw()
@@ -57,57 +57,57 @@ func (s *stage) jobsOf(bytes int32) {
 
 func playLimits(s *stage) {
 	s.turn("vary")
-	s.tell(&events.Settings{Limits: events.Limits{OnLimit: events.LimitAsk, Steps: 3, Repeats: 3}})
+	s.send(&events.Settings{Limits: events.Limits{OnLimit: events.LimitAsk, Steps: 3, Repeats: 3}})
 	for _, r := range []events.Ruling{events.RulingApprove, events.RulingReject} {
 		s.waitsFor("loop")
 		q := *s.state.Question
-		s.tell(&events.Verdict{Verdict: r, Calls: []events.CallVerdict{{Call: q.ID, Digest: "other"}}})
-		s.tell(&events.Verdict{Verdict: r, Calls: []events.CallVerdict{{Call: q.ID, Digest: q.Digest}}})
+		s.send(&events.Verdict{Verdict: r, Calls: []events.CallVerdict{{Call: q.ID, Digest: "other"}}})
+		s.send(&events.Verdict{Verdict: r, Calls: []events.CallVerdict{{Call: q.ID, Digest: q.Digest}}})
 		if r == events.RulingApprove {
 			s.reach("the next question", func() bool { return s.state.Question != nil && s.state.Question.ID != q.ID })
-			s.tell(&events.Cancel{Reason: "enough"})
+			s.send(&events.Cancel{Reason: "enough"})
 		}
 		s.over()
 	}
-	s.tell(&events.Settings{Limits: events.Limits{OnLimit: events.LimitEnd, Steps: 50, Repeats: 50, Calls: map[string]int{"hold": 4}}})
+	s.send(&events.Settings{Limits: events.Limits{OnLimit: events.LimitEnd, Steps: 50, Repeats: 50, Calls: map[string]int{"hold": 4}}})
 	s.turn("vary")
-	s.tell(&events.Settings{Limits: events.Limits{Calls: map[string]int{"hold": 400}, Tokens: 40}})
+	s.send(&events.Settings{Limits: events.Limits{Calls: map[string]int{"hold": 400}, Tokens: 40}})
 	s.turn("vary")
-	s.tell(&events.Settings{Limits: events.Limits{Tokens: 1_000_000, TimeMS: 60_000}})
+	s.send(&events.Settings{Limits: events.Limits{Tokens: 1_000_000, TimeMS: 60_000}})
 	s.turn("vary")
-	s.tell(&events.Settings{Limits: events.Limits{TimeMS: 300}})
+	s.send(&events.Settings{Limits: events.Limits{TimeMS: 300}})
 	s.turn("stay")
-	s.tell(&events.Settings{Limits: events.Limits{TimeMS: 600_000, Repeats: 3}})
+	s.send(&events.Settings{Limits: events.Limits{TimeMS: 600_000, Repeats: 3}})
 	s.turn("loop")
 }
 
-// playCancels cancels turns of many kinds, soon, later and much later.
+// playCancels cancels turns of many kinds after different delays.
 func playCancels(s *stage) {
-	s.tell(&events.Cancel{})
+	s.send(&events.Cancel{})
 	for _, kind := range []string{"text", "reasoning", "arguments", "tools", "approval", "app", "several", "short", "asks", "attempts"} {
 		for _, moment := range []time.Duration{0, 40 * time.Millisecond, 250 * time.Millisecond} {
 			message := &events.UserMessage{ID: newID(s.t), Text: kind}
 			s.say(s.conversation, func(string) events.Event { return message })
 			s.pass(moment)
-			s.tell(&events.Cancel{From: "ann", Reason: fmt.Sprintf("%s at %s", kind, moment)})
+			s.send(&events.Cancel{From: "ann", Reason: fmt.Sprintf("%s at %s", kind, moment)})
 			s.reach("the end", func() bool { return s.state.Transcript.TurnOf(message.ID) != "" && s.state.Turn == "" })
 		}
 	}
-	s.tell(&events.UserMessage{Text: "several"})
+	s.send(&events.UserMessage{Text: "several"})
 	s.reach("the calls", func() bool { return len(s.state.Calls) == 5 && s.state.Started[s.state.Calls[0].Call] })
 	call := s.state.Calls[0].Call
-	s.tell(&events.Cancel{Call: call, Reason: "this one only"})
-	s.tell(&events.Cancel{Call: call})
-	s.tell(&events.Cancel{Scope: events.ScopeCall})
-	s.tell(&events.Cancel{Call: "0197f3a2-7c1e-7000-8000-000000000001"})
-	s.tell(&events.Cancel{Scope: "some"})
-	s.tell(&events.Cancel{Turn: "0197f3a2-7c1e-7000-8000-000000000002"})
-	s.tell(&events.Cancel{Scope: events.ScopeQueue})
-	s.tell(&events.UserMessage{Text: "short, queued"})
-	s.tell(&events.UserMessage{Text: "short, queued too"})
-	s.tell(&events.Cancel{Scope: events.ScopeQueue})
-	s.tell(&events.UserMessage{Text: "short, queued again"})
-	s.tell(&events.Cancel{Scope: events.ScopeAll})
+	s.send(&events.Cancel{Call: call, Reason: "this one only"})
+	s.send(&events.Cancel{Call: call})
+	s.send(&events.Cancel{Scope: events.ScopeCall})
+	s.send(&events.Cancel{Call: "0197f3a2-7c1e-7000-8000-000000000001"})
+	s.send(&events.Cancel{Scope: "some"})
+	s.send(&events.Cancel{Turn: "0197f3a2-7c1e-7000-8000-000000000002"})
+	s.send(&events.Cancel{Scope: events.ScopeQueue})
+	s.send(&events.UserMessage{Text: "short, queued"})
+	s.send(&events.UserMessage{Text: "short, queued too"})
+	s.send(&events.Cancel{Scope: events.ScopeQueue})
+	s.send(&events.UserMessage{Text: "short, queued again"})
+	s.send(&events.Cancel{Scope: events.ScopeAll})
 	s.over()
 	s.hold.wait(s.t)
 	s.turn("finish")
@@ -115,38 +115,38 @@ func playCancels(s *stage) {
 
 func playArrivals(s *stage) {
 	runs := func(text string) {
-		s.tell(&events.UserMessage{Text: text})
+		s.send(&events.UserMessage{Text: text})
 		s.reach("the call", func() bool { return len(s.state.Calls) > 0 && s.state.Started[s.state.Calls[0].Call] })
 	}
 	for _, a := range []events.Arrival{events.ArrivalQueue, events.ArrivalRefuse, events.ArrivalInterrupt, events.ArrivalSupersede, "sometime"} {
 		runs("gate")
-		s.tell(&events.UserMessage{Text: "bye", Arrival: a})
-		s.tell(&events.UserMessage{Text: "bye too"})
+		s.send(&events.UserMessage{Text: "bye", Arrival: a})
+		s.send(&events.UserMessage{Text: "bye too"})
 		if s.state.Turn != "" && a != events.ArrivalInterrupt {
-			s.tell(&events.Cancel{})
+			s.send(&events.Cancel{})
 		}
 		s.over()
 		s.waitsFor("ask")
-		s.tell(&events.UserMessage{Text: "bye", Arrival: a})
+		s.send(&events.UserMessage{Text: "bye", Arrival: a})
 		if a == events.ArrivalQueue || a == events.ArrivalRefuse || a == "sometime" {
 			s.decide(events.RulingApprove, waiting(s.t, s.state, events.WaitApproval), "")
 		}
 		s.over()
 	}
-	s.tell(&events.UserMessage{Text: "slow one"})
-	s.tell(&events.UserMessage{Text: "and another", Arrival: events.ArrivalInterrupt})
+	s.send(&events.UserMessage{Text: "slow one"})
+	s.send(&events.UserMessage{Text: "and another", Arrival: events.ArrivalInterrupt})
 	s.over()
-	s.tell(&events.Settings{WhileRunning: events.ArrivalRefuse, WhileWaiting: events.ArrivalSupersede})
+	s.send(&events.Settings{WhileRunning: events.ArrivalRefuse, WhileWaiting: events.ArrivalSupersede})
 	runs("gate")
-	s.tell(&events.UserMessage{Text: "bye"})
+	s.send(&events.UserMessage{Text: "bye"})
 	close(s.hold.gate)
 	s.over()
 	s.waitsFor("ask")
-	s.tell(&events.UserMessage{Text: "bye"})
+	s.send(&events.UserMessage{Text: "bye"})
 	s.over()
 }
 
-// oddLogs are about what others write wrong, and settings.
+// oddLogs covers malformed messages, and settings.
 func oddLogs() map[string]recordedLog {
 	return map[string]recordedLog{
 		"malformed": {script: logScript(holds("gate", "gate")), settings: &events.Settings{}, play: playMalformed},
@@ -164,22 +164,22 @@ func playMalformed(s *stage) {
 	s.raw(events.ChannelIn, "", "", "{\"id\":\"own-5\", \"type\":\"UserMessage\", \"text\":\"bye\", \"mood\":\"good\"}\n\n{\"type\":\"Cancel\",\"id\":\"own-6\",\"scope\":\"queue\"}\n{\"type\":\"Delete\"")
 	s.answerTo("own-6")
 	s.over()
-	s.tell(&events.UserMessage{Text: "gate"})
+	s.send(&events.UserMessage{Text: "gate"})
 	s.reach("the call", func() bool { return len(s.state.Calls) > 0 && s.state.Started[s.state.Calls[0].Call] })
 	call := s.state.Calls[0].Call
 	s.raw(events.ChannelCall, call, "", `{"type":"ToolResult","attempt":"stranger","status":"ok","content":"forged"}`)
 	s.raw(events.ChannelCall, call, "", `{"type":"ToolResult","status":`)
 	s.over()
-	s.tell(&events.Settings{Route: "elsewhere/model"})
+	s.send(&events.Settings{Route: "elsewhere/model"})
 	for _, start := range []string{`{"type":"GenerationStarted","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}`,
 		`{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}` + "\n" + `{"type":"TextChunk","index":1,"text":"hi"}`,
 		`{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}` + "\n" + `{"type":"Sparkle","attempt":"A","index":1}` + "\n" + `{"type":"GenerationEnded","attempt":"A","index":9,"generation":"G","finish":"odd","terminated":true,"events":10}`} {
-		s.tell(&events.UserMessage{Text: "bye"})
+		s.send(&events.UserMessage{Text: "bye"})
 		s.reach("the request", func() bool { return s.state.Generation != "" })
 		ids := strings.NewReplacer(`"G"`, `"`+s.state.Generation+`"`, `"T"`, `"`+s.state.Turn+`"`)
 		s.raw(events.ChannelGen, "", "", ids.Replace(start))
 		s.pass(50 * time.Millisecond)
-		s.tell(&events.Cancel{Reason: "next"})
+		s.send(&events.Cancel{Reason: "next"})
 		s.over()
 	}
 	close(s.hold.gate)
@@ -205,7 +205,7 @@ func playSettings(s *stage) {
 		s.answerTo(id)
 	}
 	s.waitsFor("one")
-	s.tell(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny, Reason: "no more"}}}})
+	s.send(&events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Tool: "hold", Action: events.ActionDeny, Reason: "no more"}}}})
 	s.over()
 	s.turn("one")
 }

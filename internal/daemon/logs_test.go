@@ -26,14 +26,14 @@ type recordedLog struct {
 	settings *events.Settings
 	rules    string              // of the deployment, YAML
 	hooks    []orchestrator.Hook // of the orchestrator itself
-	deletes  bool                // the log is what a viewer saw: nothing of it is kept
+	deletes  bool                // the conversation is deleted: the log is the one a viewer received
 	play     func(s *stage)
 }
 
-// TestDecisionsFollowFromTheLog records conversations of all kinds and shows that
-// each Decision in their logs is decided again, byte for byte, from what precedes
-// it. With -logs DIR it writes the logs. Those of internal/orchestrator/logtest
-// were written before the code was changed and are not written again.
+// TestDecisionsFollowFromTheLog records conversations of all kinds and checks that
+// each Decision in their logs follows, byte for byte, from the messages before it.
+// With -logs DIR it writes the logs. Those of internal/orchestrator/logtest were
+// recorded once and are not recorded again.
 func TestDecisionsFollowFromTheLog(t *testing.T) {
 	for name, c := range recordedLogs() {
 		t.Run(name, func(t *testing.T) {
@@ -88,8 +88,8 @@ func (c *recordedLog) record(t *testing.T, name string) *logtest.Log {
 		stopTools()
 		stopTools = s.run(s.tools("tools", tools))
 	}
-	models, asked := s.recorded("models", c.script)
-	s.asked = asked
+	models, recorder := s.recorded("models", c.script)
+	s.recorder = recorder
 	s.run(models)
 	s.begin(c.settings)
 	c.play(s)
@@ -104,7 +104,7 @@ func (c *recordedLog) record(t *testing.T, name string) *logtest.Log {
 	return l
 }
 
-// offers are the tools and the default model that the workers offer.
+// offers returns the tools and the default model that the workers announce.
 func (s *stage) offers() (specs []events.ToolSpec, route string) {
 	s.t.Helper()
 	all, err := s.Presence().Offers(s.t.Context())
@@ -139,7 +139,8 @@ func (s *stage) recordedMessage(m bus.Message) logtest.Message {
 	return r
 }
 
-// chargeTool has an effect that must not happen twice. It fails when told to.
+// chargeTool has an effect that must not happen twice. It fails with the error in
+// its argument "fail".
 type chargeTool struct{}
 
 func (chargeTool) Spec() events.ToolSpec {
@@ -162,19 +163,19 @@ type errFailed string
 
 func (e errFailed) Error() string { return string(e) }
 
-// ask sends a message and waits until its turn has ended.
+// turn sends a message and waits until its turn has ended.
 func (s *stage) turn(text string) {
 	s.t.Helper()
 	n := s.state.Turns
-	s.tell(&events.UserMessage{Text: text, From: "ann"})
+	s.send(&events.UserMessage{Text: text, From: "ann"})
 	s.reach("the end of the turn on "+text, func() bool { return s.state.Turns > n && s.state.Turn == "" })
 }
 
-// waitsFor sends a message and waits until its turn waits for somebody.
+// waitsFor sends a message and waits until its turn is paused.
 func (s *stage) waitsFor(text string) {
 	s.t.Helper()
 	n := s.state.Turns
-	s.tell(&events.UserMessage{Text: text})
+	s.send(&events.UserMessage{Text: text})
 	s.reach("the pause of the turn on "+text, func() bool { return s.state.Turns > n && s.state.Phase == events.PhasePaused })
 }
 
@@ -184,7 +185,7 @@ func (s *stage) over() {
 	s.reach("the end of the turn", func() bool { return s.state.Turn == "" && len(s.state.Queue) == 0 })
 }
 
-// pass lets time pass.
+// pass waits for a duration.
 func (s *stage) pass(d time.Duration) {
 	select {
 	case <-s.ctx.Done():

@@ -9,8 +9,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// TestJobsThatAreLostArePublishedAgain: somebody deletes JOBS while a generation
-// waits there for its worker. It is made again, and the job with it.
+// TestJobsThatAreLostArePublishedAgain deletes JOBS while it holds the job of a
+// generation. The stream is created again, and the job published again.
 func TestJobsThatAreLostArePublishedAgain(t *testing.T) {
 	d := serve(t)
 	d.run(d.orchestrator("orchestrator"))
@@ -30,7 +30,7 @@ func TestJobsThatAreLostArePublishedAgain(t *testing.T) {
 		}
 		return s.CachedInfo().State.Msgs
 	}
-	within(t, "the generation is not asked for", func() bool { return jobs() == 1 })
+	within(t, "the generation is not requested", func() bool { return jobs() == 1 })
 	if err := js.DeleteStream(ctx, topology.StreamJobs); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// threeSteps is a turn of three steps with parallel calls in two of them.
+// threeSteps is the script of a turn of three steps, two with parallel calls.
 const threeSteps = `
 model: demo
 pace: 0
@@ -71,12 +71,12 @@ func TestFiftyConversationsAtOnceEachEndOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// oneOfMany runs a turn with a viewer from the start, and compares what it saw
+// oneOfMany runs a turn with a viewer from the start, and compares its messages
 // with the log.
 func (d *deployment) oneOfMany(ctx context.Context, id, question string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	seen, end, err := d.ask(ctx, id, question)
+	seen, end, err := d.tryTurn(ctx, id, question)
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,8 @@ func (d *deployment) oneOfMany(ctx context.Context, id, question string) error {
 	return checkTurns(log)
 }
 
-// checkTurns makes sure that each turn ended exactly once and that each call
-// has exactly one result.
+// checkTurns checks that each turn ended exactly once and that each call has
+// exactly one result.
 func checkTurns(log []bus.Message) error {
 	ended, results := map[string]int{}, map[string]int{}
 	for _, m := range log {

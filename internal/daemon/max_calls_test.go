@@ -18,15 +18,18 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// crowd counts what runs at once, of several tools, and holds it until let go.
+// crowd counts the concurrent calls of several tools and blocks them until
+// release is closed.
 type crowd struct {
 	mu        sync.Mutex
 	now, most int
-	came      chan struct{}
-	let       <-chan struct{}
+	started   chan struct{}
+	release   <-chan struct{}
 }
 
-func newCrowd(let <-chan struct{}) *crowd { return &crowd{came: make(chan struct{}, 99), let: let} }
+func newCrowd(release <-chan struct{}) *crowd {
+	return &crowd{started: make(chan struct{}, 99), release: release}
+}
 
 func (c *crowd) count(n int) {
 	c.mu.Lock()
@@ -35,18 +38,18 @@ func (c *crowd) count(n int) {
 	c.most = max(c.most, c.now)
 }
 
-// wait waits until one more call runs.
+// wait blocks until one more call runs.
 func (c *crowd) wait(t *testing.T) {
 	t.Helper()
 	select {
-	case <-c.came:
+	case <-c.started:
 	case <-time.After(30 * time.Second):
 		t.Fatal("no call runs")
 	}
 }
 
-// tools are so many tools, tool_0 and on; one that is asked for something urgent
-// answers at once.
+// tools returns n tools, tool_0 and so on; a call with "urgent" in its arguments
+// returns at once.
 func (c *crowd) tools(n int) (all []tool.Tool) {
 	for i := range n {
 		all = append(all, does{events.ToolSpec{Name: fmt.Sprintf("tool_%d", i), Effect: events.EffectPure}, func(ctx context.Context, in tool.Input) (tool.Result, error) {
@@ -55,9 +58,9 @@ func (c *crowd) tools(n int) (all []tool.Tool) {
 			}
 			c.count(1)
 			defer c.count(-1)
-			c.came <- struct{}{}
+			c.started <- struct{}{}
 			select {
-			case <-c.let:
+			case <-c.release:
 			case <-ctx.Done():
 			}
 			return tool.Result{Content: "done"}, ctx.Err()
@@ -66,8 +69,8 @@ func (c *crowd) tools(n int) (all []tool.Tool) {
 	return all
 }
 
-// running is how many calls somebody has taken, and how many nobody has, of the
-// queues that are low or not.
+// running returns how many calls of the queues with low or normal priority a
+// worker has taken, and how many are pending.
 func (d *deployment) running(low bool) (taken, lag int) {
 	d.t.Helper()
 	queues, err := d.Jobs().Queues(d.t.Context())
@@ -82,9 +85,9 @@ func (d *deployment) running(low bool) (taken, lag int) {
 	return taken, lag
 }
 
-// TestAWorkerRunsNoMoreThanItMay: two workers that may run two calls each, of
-// four tools with four calls each, run two each; of the others they hold one for
-// each queue at most, so that another worker has its share.
+// TestAWorkerRunsNoMoreThanItMay: two workers with --max-calls 2 run two calls
+// each of four tools with four calls each. They hold at most one further call per
+// queue, so that the other worker gets its share.
 func TestAWorkerRunsNoMoreThanItMay(t *testing.T) {
 	const tools, calls, most = 4, 4, 2
 	d := serve(t)
@@ -128,9 +131,9 @@ func TestAWorkerRunsNoMoreThanItMay(t *testing.T) {
 	}
 }
 
-// TestWhatCanWaitTakesAQuarterOfAWorker: of four calls that a worker may run, one
-// is of low priority at a time, whichever tool it is of.
-func TestWhatCanWaitTakesAQuarterOfAWorker(t *testing.T) {
+// TestLowPriorityTakesAQuarterOfAWorker: of four concurrent calls of a worker, one
+// has low priority, across all tools.
+func TestLowPriorityTakesAQuarterOfAWorker(t *testing.T) {
 	d := serve(t)
 	let := make(chan struct{})
 	c := newCrowd(let)
@@ -149,7 +152,7 @@ func TestWhatCanWaitTakesAQuarterOfAWorker(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if n := len(c.came); n != 0 {
+	if n := len(c.started); n != 0 {
 		t.Errorf("%d calls of low priority more run", n)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// threeCalls asks for a call that runs, one that needs approval and one that is
+// threeCalls makes a call that runs, one that needs approval and one that is
 // deferred.
 const threeCalls = `
 model: demo
@@ -76,7 +76,7 @@ func (d *deployment) view(ctx context.Context, conversation string) *viewer {
 	return v
 }
 
-// until reads on until an event of a Decision, or one of the log, fits.
+// until reads until fits returns true for an event, in a Decision or not.
 func (v *viewer) until(what string, fits func(events.Event) bool) {
 	v.t.Helper()
 	for {
@@ -111,7 +111,7 @@ func (d *deployment) say(conversation string, make func(id string) events.Event)
 	return id
 }
 
-// waiting is the call that waits for something.
+// waiting returns the call that waits for w.
 func waiting(t *testing.T, s *accumulator.Conversation, w events.Wait) events.CallState {
 	t.Helper()
 	for _, c := range s.Calls {
@@ -123,8 +123,8 @@ func waiting(t *testing.T, s *accumulator.Conversation, w events.Wait) events.Ca
 	return events.CallState{}
 }
 
-// TestThreeCallsRunWaitAndAreDeferred is the conversation that issue 3 begins
-// with, without and with a restart of every process while it waits.
+// TestThreeCallsRunWaitAndAreDeferred is the first conversation of issue 3,
+// without and with a restart of every process while it waits.
 func TestThreeCallsRunWaitAndAreDeferred(t *testing.T) {
 	for name, restart := range map[string]bool{"nothing restarts": false, "every process is started anew while it waits": true} {
 		t.Run(name, func(t *testing.T) {

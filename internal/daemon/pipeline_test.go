@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
 }
 
-// deployment is a server, and the roles that a test runs on it.
+// deployment is a server and the roles that a test runs on it.
 type deployment struct {
 	*bus.Bus
 	t   *testing.T
@@ -94,7 +94,7 @@ func (d *deployment) models(name, script string) daemon.Role {
 	return llmworker.Role(daemon.Config{Name: name, Slots: 256}, d.log, c, nil)
 }
 
-// run runs a role until it is stopped, at the latest with the test.
+// run runs a role until stop is called or the test ends.
 func (d *deployment) run(r daemon.Role) (stop func()) {
 	d.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -125,9 +125,9 @@ func builtins(t *testing.T) *tool.Registry {
 	return r
 }
 
-// ask says something and gives everything a viewer from the beginning saw up
-// to the end of a turn that began after it.
-func (d *deployment) ask(ctx context.Context, conversation, question string) ([]bus.Message, *events.TurnEnded, error) {
+// tryTurn sends a message and returns what a viewer receives from the start of
+// the conversation to the end of the message's turn.
+func (d *deployment) tryTurn(ctx context.Context, conversation, question string) ([]bus.Message, *events.TurnEnded, error) {
 	id := newID(d.t)
 	if _, err := d.Conversation(conversation).Publish(ctx, id, &events.UserMessage{ID: id, Text: question}); err != nil {
 		return nil, nil, err
@@ -161,12 +161,12 @@ func (d *deployment) ask(ctx context.Context, conversation, question string) ([]
 	return seen, nil, errors.New("the log ended")
 }
 
-// turn is ask for a test that cannot go on without an answer.
+// turn is tryTurn for a test that needs the answer.
 func (d *deployment) turn(conversation, question string) ([]bus.Message, *events.TurnEnded) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 60*time.Second)
 	defer cancel()
-	seen, end, err := d.ask(ctx, conversation, question)
+	seen, end, err := d.tryTurn(ctx, conversation, question)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -11,16 +11,15 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// queueCollector publishes how the queues stand, asked for at each scrape: an
-// autoscaler that does not read JetStream itself reads this.
+// queueCollector reads the state of the queues at each scrape, for autoscalers
+// that do not read JetStream themselves.
 type queueCollector struct {
 	bus          *bus.Bus
 	log          *slog.Logger
 	lag, running *prometheus.Desc
 }
 
-// scrapePatience is how long the server may take to answer a scrape.
-const scrapePatience = 3 * time.Second
+const scrapeTimeout = 3 * time.Second
 
 // Queues publishes the lag of every queue, by kind ("llm" or "tool") and name.
 func (h *Health) Queues(b *bus.Bus, log *slog.Logger) {
@@ -38,7 +37,7 @@ func (q *queueCollector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (q *queueCollector) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	queues, err := q.bus.Jobs().Queues(ctx)
 	if err != nil {

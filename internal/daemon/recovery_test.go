@@ -11,7 +11,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// slowSteps is threeSteps with pauses, so that something is always under way.
+// slowSteps is threeSteps with delays, so that calls and generations are in
+// progress when a disturbance comes.
 const slowSteps = `
 model: demo
 pace: 8
@@ -31,22 +32,21 @@ rules:
 
 const slowAnswer = "Done: 397.8 and 42, then 1024."
 
-// A disturbance comes every now and then, while something is under way.
 const (
 	disturbances = 10
 	between      = 150 * time.Millisecond
 )
 
-// many runs turns in n conversations at once while disturb is called now
-// and then, and checks that each ended once and well.
+// many runs turns in n conversations concurrently, calls disturb repeatedly,
+// and checks that each turn completed exactly once.
 func (d *deployment) many(n int, disturb func(round int)) {
 	ctx, cancel := context.WithTimeout(d.t.Context(), 2*time.Minute)
 	defer cancel()
 	over := make(chan struct{})
 	var disturber, turns sync.WaitGroup
 	disturber.Go(func() {
-		// Bounded: a machine too slow to get anything done between two
-		// disturbances must still come to an end.
+		// Bounded, so that the test ends on a machine too slow to progress between
+		// two disturbances.
 		for round := range disturbances {
 			select {
 			case <-over:
@@ -69,7 +69,7 @@ func (d *deployment) many(n int, disturb func(round int)) {
 }
 
 func (d *deployment) disturbed(ctx context.Context, id string) error {
-	seen, end, err := d.ask(ctx, id, "go")
+	seen, end, err := d.tryTurn(ctx, id, "go")
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func TestTwoOwnersOfAShardAreHarmless(t *testing.T) {
 	d.run(d.orchestrator("one"))
 	d.run(d.orchestrator("two"))
 	d.many(20, func(int) {
-		// Nobody's lease holds: both believe that they own the shard.
+		// No lease is held: both believe that they own the shard.
 		if err := d.Deployment().BreakLeases(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -125,7 +125,7 @@ func TestTurnsEndOnceWhileWorkersComeAndGo(t *testing.T) {
 	})
 }
 
-func TestConversationGoesOnAfterEverythingWasRestarted(t *testing.T) {
+func TestAConversationContinuesAfterEverythingWasRestarted(t *testing.T) {
 	d := serve(t)
 	script := scriptFile(t, slowSteps)
 	id := newID(t)

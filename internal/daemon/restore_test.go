@@ -16,8 +16,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// session runs something on a server over a directory, with all roles unless
-// bare, and stops everything.
+// session starts a server on a directory, runs do, and stops everything. do starts
+// the roles with start.
 func session(t *testing.T, dir, script string, do func(d *deployment, start func() (stop func()))) {
 	t.Helper()
 	s, err := broker.Start(broker.Config{Dir: dir, Port: -1})
@@ -52,9 +52,9 @@ func session(t *testing.T, dir, script string, do func(d *deployment, start func
 	}
 }
 
-// TestALogThatHasLostItsEndGoesOn: CONV is set back to an older copy of its
-// volume, while HISTORY, the checkpoint, jobs and timers know what came after.
-func TestALogThatHasLostItsEndGoesOn(t *testing.T) {
+// TestALogThatLostItsEndContinues: CONV is restored from an older copy of its
+// volume, while HISTORY, the checkpoint, jobs and timers are newer.
+func TestALogThatLostItsEndContinues(t *testing.T) {
 	dir, script := t.TempDir(), scriptFile(t, threeCalls)
 	a, fresh := newID(t), newID(t)
 	conv := filepath.Join(dir, "jetstream", "$G", "streams", topology.ConvStream(0))
@@ -77,7 +77,7 @@ func TestALogThatHasLostItsEndGoesOn(t *testing.T) {
 		d.say(a, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 		v.until("the pause", func(e events.Event) bool { _, ok := e.(*events.Paused); return ok })
 		call = waiting(t, v.state, events.WaitApproval)
-		// Its other calls end, and only the approval is left.
+		// Its other calls end; only the approval is pending.
 		results := 0
 		for results < 2 {
 			v.until("a result", func(e events.Event) bool { _, ok := e.(*events.ToolResult); return ok })
@@ -91,16 +91,16 @@ func TestALogThatHasLostItsEndGoesOn(t *testing.T) {
 	session(t, dir, script, func(d *deployment, start func() func()) {
 		end, _, err := d.Shard(0).End(t.Context())
 		if err != nil || end >= cursor.Sequence {
-			t.Fatalf("the log ends at %d, it was to lose its end before %d: %v", end, cursor.Sequence, err)
+			t.Fatalf("the log ends at %d, want an end before %d: %v", end, cursor.Sequence, err)
 		}
-		// While no orchestrator runs: these take sequences that were used before.
+		// No orchestrator runs: these messages reuse the lost sequences.
 		d.say(fresh, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 		d.say(a, func(id string) events.Event {
 			return &events.Verdict{ID: id, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest}}}
 		})
 		start()
 		if ended := d.endOf(fresh); ended.Outcome != events.OutcomeCompleted {
-			t.Errorf("a conversation that began in the gap ended as %s %v", ended.Outcome, ended.Error)
+			t.Errorf("a conversation that started in the gap ended as %s %v", ended.Outcome, ended.Error)
 		}
 		if ended := d.endOf(a); ended.Outcome != events.OutcomeCompleted {
 			t.Errorf("the turn that waited ended as %s %v", ended.Outcome, ended.Error)
@@ -108,7 +108,7 @@ func TestALogThatHasLostItsEndGoesOn(t *testing.T) {
 		for _, err := range d.Conversation(a).Attach(t.Context(), bus.From{After: cursor, Ended: true}) {
 			var gone *bus.ExpiredError
 			if !errors.As(err, &gone) || !gone.OtherLog {
-				t.Errorf("a cursor of the end that is lost: %v", err)
+				t.Errorf("a cursor in the lost end: %v", err)
 			}
 		}
 		_, next := d.turn(fresh, "again")
@@ -119,7 +119,7 @@ func TestALogThatHasLostItsEndGoesOn(t *testing.T) {
 	})
 }
 
-// endOf waits until a conversation's only turn has ended, as its facts say.
+// endOf blocks until the facts of a conversation hold the end of its only turn.
 func (d *deployment) endOf(conversation string) (end *events.TurnEnded) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
@@ -143,8 +143,8 @@ func (d *deployment) endOf(conversation string) (end *events.TurnEnded) {
 	return end
 }
 
-// TestTimersThatAreLostAreSetAgain: somebody deletes TIMERS while a call waits
-// for its time and its conversation is in no memory.
+// TestTimersThatAreLostAreSetAgain deletes TIMERS while a call is deferred and no
+// orchestrator holds its conversation in memory.
 func TestTimersThatAreLostAreSetAgain(t *testing.T) {
 	d := start(t, scriptFile(t, threeCalls), builtins(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)

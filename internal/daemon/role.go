@@ -10,16 +10,15 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 )
 
-// Role is one of the services, ready to run on a bus.
+// Role is a service that is ready to run on a bus.
 type Role struct {
 	Name string
-	// Start makes the service known (workers announce themselves) and returns
-	// what runs it.
+	// Start announces the service and returns the function that runs it.
 	Start func(ctx context.Context, b *bus.Bus) (run func(ctx context.Context) error, err error)
 }
 
-// RunRoles starts roles in their order and runs them until ctx ends or one
-// fails. started is called when all have started; it may be nil.
+// RunRoles starts roles in order and runs them until ctx ends or one fails. It
+// calls started when all have started; started may be nil.
 func RunRoles(ctx context.Context, b *bus.Bus, roles []Role, started func()) error {
 	g, run := errgroup.WithContext(ctx)
 	for _, r := range roles {
@@ -34,7 +33,7 @@ func RunRoles(ctx context.Context, b *bus.Bus, roles []Role, started func()) err
 				return fmt.Errorf("%s: %w", r.Name, err)
 			}
 			if ctx.Err() == nil {
-				return run.Err() // one of the others failed
+				return run.Err() // another role failed
 			}
 			return nil
 		})

@@ -24,7 +24,7 @@ func (d *deployment) jobs() uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-// A job that no worker has taken goes with its turn.
+// A job that no worker has taken is purged with its turn.
 func TestTheJobsOfACancelledTurnArePurged(t *testing.T) {
 	d := serve(t)
 	d.run(d.orchestrator("owner"))
@@ -32,14 +32,14 @@ func TestTheJobsOfACancelledTurnArePurged(t *testing.T) {
 	defer cancel()
 	tale := d.tale(ctx, newID(t))
 	defer tale.stop()
-	if err := tale.tell(ctx, &events.Settings{Route: "nobody/m"}); err != nil {
+	if err := tale.send(ctx, &events.Settings{Route: "nobody/m"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := tale.tell(ctx, &events.UserMessage{Text: "go"}); err != nil {
+	if err := tale.send(ctx, &events.UserMessage{Text: "go"}); err != nil {
 		t.Fatal(err)
 	}
 	within(t, "the generation's job is not in its queue", func() bool { return d.jobs() == 1 })
-	if err := tale.tell(ctx, &events.Cancel{}); err != nil {
+	if err := tale.send(ctx, &events.Cancel{}); err != nil {
 		t.Fatal(err)
 	}
 	within(t, "the job of the cancelled turn stays in its queue", func() bool { return d.jobs() == 0 })
@@ -60,7 +60,7 @@ func TestTheOwnerOfTheFirstShardRemovesLeftovers(t *testing.T) {
 	d.run(daemon.Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		return (&orchestrator.Orchestrator{Bus: b, Name: "owner", Log: d.log, Sweep: quick}).Run, nil
 	}})
-	within(t, "queues of tools that nobody offers stay", func() bool {
+	within(t, "queues of tools without a worker still exist", func() bool {
 		all, err := d.Jobs().Queues(t.Context())
 		return err == nil && len(all) == 0
 	})

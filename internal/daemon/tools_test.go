@@ -23,7 +23,7 @@ func (d does) Spec() events.ToolSpec { return d.spec }
 
 func (d does) Run(ctx context.Context, in tool.Input) (tool.Result, error) { return d.run(ctx, in) }
 
-// call calls a tool as a person does, past any model.
+// call calls a tool directly, without a model.
 func (d *deployment) call(spec events.ToolSpec, arguments string) *events.ToolResult {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
@@ -40,7 +40,7 @@ func gives(r tool.Result) func(context.Context, tool.Input) (tool.Result, error)
 }
 
 // TestCallsThatCanWaitTakeAQuarterOfTheSlots: with four slots, one call of low
-// priority runs at a time, and the others' are not behind them.
+// priority runs at a time, and calls of normal priority do not wait behind them.
 func TestCallsThatCanWaitTakeAQuarterOfTheSlots(t *testing.T) {
 	var low, most atomic.Int64
 	release := make(chan struct{})

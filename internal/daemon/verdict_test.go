@@ -23,23 +23,22 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// stage is a conversation on a deployment whose orchestrator can be started
-// anew.
+// stage is a conversation on a deployment whose orchestrator can be restarted.
 type stage struct {
 	*deployment
 	*viewer
 	ctx          context.Context
 	t            *testing.T
 	hold         *holder
-	asked        *recorder
+	recorder     *recorder
 	conversation string
 	stop         func()
 	start        func(daemon.Role) (stop func())
 	orchestrator func() daemon.Role
-	restartTools func() // lets another tool worker take over; of a recorded log
+	restartTools func() // replaces the tool worker; set for recorded logs
 }
 
-// setStage is a stage before its orchestrator is there.
+// setStage returns a stage without a running orchestrator.
 func setStage(t *testing.T, script string) *stage {
 	t.Helper()
 	s := &stage{deployment: serve(t), t: t, hold: newHolder(), conversation: newID(t)}
@@ -49,21 +48,21 @@ func setStage(t *testing.T, script string) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	models, asked := s.recorded("models", script)
-	s.asked = asked
+	models, recorder := s.recorded("models", script)
+	s.recorder = recorder
 	s.run(s.tools("tools", tools))
 	s.run(models)
 	return s
 }
 
-// begin begins the conversation with settings; nothing is said yet.
+// begin starts the conversation with settings and without a message.
 func (s *stage) begin(settings *events.Settings) *stage {
 	s.t.Helper()
 	s.stop = s.start(s.orchestrator())
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	s.t.Cleanup(cancel)
 	s.ctx, s.viewer = ctx, s.view(ctx, s.conversation)
-	answered(s.t, s.tell(settings), events.AnswerAccepted)
+	answered(s.t, s.send(settings), events.AnswerAccepted)
 	return s
 }
 
@@ -72,15 +71,15 @@ func play(t *testing.T, script string, settings *events.Settings) *stage {
 	return setStage(t, script).begin(settings)
 }
 
-// restart lets another orchestrator take over.
+// restart replaces the orchestrator by another one.
 func (s *stage) restart() {
 	s.t.Helper()
 	s.stop()
 	s.stop = s.start(s.orchestrator())
 }
 
-// tell says something and reads on to its answer.
-func (s *stage) tell(e events.Event) (a *events.InputAnswered) {
+// send publishes an input and reads until its answer.
+func (s *stage) send(e events.Event) (a *events.InputAnswered) {
 	s.t.Helper()
 	id := identify(s.deployment, e)
 	s.say(s.conversation, func(string) events.Event { return e })
@@ -94,14 +93,14 @@ func (s *stage) tell(e events.Event) (a *events.InputAnswered) {
 	return a
 }
 
-// decide gives a verdict on a call that waits.
+// decide sends a verdict on a waiting call.
 func (s *stage) decide(r events.Ruling, call events.CallState, arguments string) *events.InputAnswered {
 	s.t.Helper()
-	return s.tell(&events.Verdict{Verdict: r, From: "ann", Calls: []events.CallVerdict{
+	return s.send(&events.Verdict{Verdict: r, From: "ann", Calls: []events.CallVerdict{
 		{Call: call.Call, Digest: call.Digest, Arguments: json.RawMessage(arguments), Content: "an answer"}}})
 }
 
-// answered makes sure of an answer.
+// answered checks an answer.
 func answered(t *testing.T, a *events.InputAnswered, want events.Answer) {
 	t.Helper()
 	if a.Answer != want {
@@ -109,7 +108,7 @@ func answered(t *testing.T, a *events.InputAnswered, want events.Answer) {
 	}
 }
 
-// pause reads on until the turn waits.
+// pause reads until the turn waits.
 func (s *stage) pause() (p *events.Paused) {
 	s.t.Helper()
 	s.until("the pause", func(e events.Event) bool {
@@ -121,7 +120,7 @@ func (s *stage) pause() (p *events.Paused) {
 	return p
 }
 
-// end reads on until a turn ends.
+// end reads until a turn ends.
 func (s *stage) end() (e *events.TurnEnded) {
 	s.t.Helper()
 	s.until("the end", func(ev events.Event) bool {
@@ -133,8 +132,7 @@ func (s *stage) end() (e *events.TurnEnded) {
 	return e
 }
 
-// completed reads on until a turn ends, makes sure that it ended well, and that
-// the log is whole.
+// completed reads until a turn ends, checks that it completed, and audits the log.
 func (s *stage) completed(text string) {
 	s.t.Helper()
 	end := s.end()
@@ -144,10 +142,10 @@ func (s *stage) completed(text string) {
 	if err := audit(s.conversation, s.logs()[s.conversation]); err != nil {
 		s.t.Fatal(err)
 	}
-	s.asked.check(s.t)
+	s.recorder.check(s.t)
 }
 
-// calls is a script whose first answer makes calls of hold.
+// calls returns a script whose first answer calls hold.
 func calls(arguments ...string) string {
 	s := "model: demo\npace: 0\nrules:\n  - name: calls\n    match: .\n    steps:\n      - text: Calling.\n        calls:\n"
 	for _, a := range arguments {
@@ -163,11 +161,11 @@ func calls(arguments ...string) string {
 // TestEditedArgumentsAreWhatRanAndWhatTheModelSaw: case 31.
 func TestEditedArgumentsAreWhatRanAndWhatTheModelSaw(t *testing.T) {
 	s := play(t, calls("{as: ask, n: 1}"), &events.Settings{Policy: momentPolicy()})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	p := s.pause()
 	call := waiting(t, s.state, events.WaitApproval)
 	if original := `{"as":"ask","n":1}`; string(p.Awaiting[0].Arguments) != original || p.Awaiting[0].Digest != events.Digest(original) || call.Digest != events.Digest(original) {
-		t.Fatalf("asked is about %s, digest %s", p.Awaiting[0].Arguments, p.Awaiting[0].Digest)
+		t.Fatalf("the pending call has the arguments %s, digest %s", p.Awaiting[0].Arguments, p.Awaiting[0].Digest)
 	}
 	for _, arguments := range []string{`{"n":2}`, `["as"]`, `{"as":2}`, "null", ""} {
 		answered(t, s.decide(events.RulingEdit, call, arguments), events.AnswerInvalid)
@@ -194,10 +192,10 @@ func TestEditedArgumentsAreWhatRanAndWhatTheModelSaw(t *testing.T) {
 		t.Errorf("the tool ran with %q", got)
 	}
 	if requested == nil || string(requested.Arguments) != edited || original != `{"as":"ask","n":1}` {
-		t.Errorf("the log says that the model asked for %s, and that %+v was to run", original, requested)
+		t.Errorf("the log holds the model's arguments %s and the request %+v", original, requested)
 	}
 	seen := ""
-	for _, m := range s.asked.last(t).Messages {
+	for _, m := range s.recorder.last(t).Messages {
 		for _, p := range m.Parts {
 			seen += p.Arguments
 		}
@@ -207,7 +205,7 @@ func TestEditedArgumentsAreWhatRanAndWhatTheModelSaw(t *testing.T) {
 	}
 }
 
-// pair is a deployment and a connection of somebody else's.
+// pair returns a deployment and a second connection.
 func pair(t *testing.T) (*deployment, *bus.Bus) {
 	t.Helper()
 	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
@@ -226,11 +224,11 @@ func pair(t *testing.T) (*deployment, *bus.Bus) {
 	return &deployment{connect(&topology.Plan{}), t, slog.New(slog.NewTextHandler(t.Output(), nil))}, connect(nil)
 }
 
-// duel lets two people decide on each call of a conversation at the same moment:
-// one approves, the other rejects. It checks what became of it and says how
-// often the first of them won.
+// duel sends two verdicts on each call of a conversation concurrently, one
+// approves, the other rejects. It checks the results and returns how often the
+// approval won.
 func duel(ctx context.Context, t *tale, other *bus.Bus, hold *holder) (int, error) {
-	if err := t.tell(ctx, &events.Settings{Policy: momentPolicy()}); err != nil {
+	if err := t.send(ctx, &events.Settings{Policy: momentPolicy()}); err != nil {
 		return 0, err
 	}
 	if err := t.publish(ctx, &events.UserMessage{Text: "go"}); err != nil {
@@ -281,7 +279,7 @@ func duel(ctx context.Context, t *tale, other *bus.Bus, hold *holder) (int, erro
 	return won, nil
 }
 
-func TestTwoPeopleDecideAtTheSameMomentAndOneVerdictStands(t *testing.T) {
+func TestTwoPeopleDecideConcurrentlyAndOneVerdictIsAccepted(t *testing.T) {
 	for _, c := range []struct{ conversations, calls int }{{1, 200}, {100, 2}} {
 		t.Run(fmt.Sprintf("200 calls in %d conversations", c.conversations), func(t *testing.T) {
 			d, other := pair(t)
@@ -294,7 +292,7 @@ func TestTwoPeopleDecideAtTheSameMomentAndOneVerdictStands(t *testing.T) {
 			for i := range c.calls {
 				arguments = append(arguments, fmt.Sprintf("{as: ask, n: %d}", i))
 			}
-			models, asked := d.recorded("models", calls(arguments...))
+			models, recorder := d.recorded("models", calls(arguments...))
 			for _, r := range []daemon.Role{d.tools("tools", tools), models, d.orchestrator("one"), d.orchestrator("two")} {
 				d.run(r)
 			}
@@ -319,7 +317,7 @@ func TestTwoPeopleDecideAtTheSameMomentAndOneVerdictStands(t *testing.T) {
 					t.Errorf("conversation %s: %v", id, err)
 				}
 			}
-			asked.check(t)
+			recorder.check(t)
 			if n := won.Load(); n == 0 || n == 200 {
 				t.Errorf("approving won %d times of 200: they did not race", n)
 			}
@@ -328,9 +326,9 @@ func TestTwoPeopleDecideAtTheSameMomentAndOneVerdictStands(t *testing.T) {
 	}
 }
 
-func TestApprovalForTheConversationStandsUntilItIsRevoked(t *testing.T) {
+func TestApprovalForTheConversationIsValidUntilItIsRevoked(t *testing.T) {
 	s := play(t, calls("{as: ask}"), &events.Settings{Policy: momentPolicy()})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	first := waiting(t, s.state, events.WaitApproval)
 	a := s.decide(events.RulingAlways, first, "")
@@ -340,7 +338,7 @@ func TestApprovalForTheConversationStandsUntilItIsRevoked(t *testing.T) {
 	s.completed("Done: ask.")
 	answered(t, s.decide(events.RulingReject, first, ""), events.AnswerAlreadyDecided)
 	s.restart()
-	s.tell(&events.UserMessage{Text: "again"})
+	s.send(&events.UserMessage{Text: "again"})
 	by := ""
 	s.until("the call", func(e events.Event) bool {
 		if r, ok := e.(*events.ToolCallRequested); ok {
@@ -352,10 +350,10 @@ func TestApprovalForTheConversationStandsUntilItIsRevoked(t *testing.T) {
 		t.Errorf("the second call runs by %q, the approval is %q", by, a.Granted[0].ID)
 	}
 	s.completed("Done: ask.")
-	if a := s.tell(&events.Verdict{Verdict: events.RulingRevoke}); !slices.Equal(a.Revoked, []string{by}) {
+	if a := s.send(&events.Verdict{Verdict: events.RulingRevoke}); !slices.Equal(a.Revoked, []string{by}) {
 		t.Errorf("revoking is answered %+v", a)
 	}
-	s.tell(&events.UserMessage{Text: "and again"})
+	s.send(&events.UserMessage{Text: "and again"})
 	s.pause()
 	answered(t, s.decide(events.RulingApprove, waiting(t, s.state, events.WaitApproval), ""), events.AnswerAccepted)
 	s.completed("Done: ask.")
@@ -365,12 +363,12 @@ func TestApprovalForTheConversationStandsUntilItIsRevoked(t *testing.T) {
 func TestDenyIsNeverBypassed(t *testing.T) {
 	never := events.Rule{When: `args.as == "never"`, Action: events.ActionDeny, Reason: "not here"}
 	policy := momentPolicy()
-	policy.Rules = append(policy.Rules, never) // wherever in the list it stands
+	policy.Rules = append(policy.Rules, never) // its place in the list does not matter
 	s := play(t, calls("{as: ask, n: 1}", "{as: ask, n: 2}", "{as: never}"), &events.Settings{Policy: policy})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	one, two, three := s.state.Calls[0], s.state.Calls[1], s.state.Calls[2]
-	a := s.tell(&events.Verdict{Verdict: events.RulingEdit, Calls: []events.CallVerdict{
+	a := s.send(&events.Verdict{Verdict: events.RulingEdit, Calls: []events.CallVerdict{
 		{Call: one.Call, Digest: one.Digest, Arguments: json.RawMessage(`{"as":"quick"}`)},
 		{Call: two.Call, Digest: two.Digest, Arguments: json.RawMessage(`{"as":"never"}`)},
 		{Call: three.Call, Digest: events.Digest(`{"as":"never"}`), Arguments: json.RawMessage(`{"as":"quick"}`)}}})
@@ -386,9 +384,9 @@ func TestDenyIsNeverBypassed(t *testing.T) {
 	if n := len(s.hold.runs(three.Call)); n > 0 {
 		t.Errorf("the call that is denied ran %d times", n)
 	}
-	policy.Rules[0].Action = events.ActionDeny // over what was approved for the conversation
-	s.tell(&events.Settings{Policy: policy})
-	s.tell(&events.UserMessage{Text: "again"})
+	policy.Rules[0].Action = events.ActionDeny // overrides the approval for the conversation
+	s.send(&events.Settings{Policy: policy})
+	s.send(&events.UserMessage{Text: "again"})
 	s.end()
 	for _, c := range s.state.Transcript.Calls("")[3:] {
 		if c.Status != events.StatusRefused || len(s.hold.runs(c.Call)) > 0 {
@@ -397,16 +395,16 @@ func TestDenyIsNeverBypassed(t *testing.T) {
 	}
 }
 
-// TestNobodyAnswersInTimeAndWhatComesLateChangesNothing: case 39.
-func TestNobodyAnswersInTimeAndWhatComesLateChangesNothing(t *testing.T) {
+// TestADeadlineExpiresTheCallAndLateInputsChangeNothing: case 39.
+func TestADeadlineExpiresTheCallAndLateInputsChangeNothing(t *testing.T) {
 	policy := momentPolicy()
 	policy.DeadlineMS, policy.ReminderMS = 1500, 150
 	s := play(t, calls("{as: run}", "{as: ask}", "{as: app}"), &events.Settings{Policy: policy})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	p := s.pause()
 	run, ask, app := s.state.Calls[0], s.state.Calls[1], s.state.Calls[2]
 	if left := p.DeadlineMS - p.AtMS; left != 1500 || p.RemindMS-p.AtMS != 150 {
-		t.Errorf("the pause says that it expires after %d ms: %+v", left, p)
+		t.Errorf("the pause expires after %d ms: %+v", left, p)
 	}
 	s.restart()
 	for n := range 2 {
@@ -426,7 +424,7 @@ func TestNobodyAnswersInTimeAndWhatComesLateChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.restart()
-	s.tell(&events.Cancel{Call: run.Call})
+	s.send(&events.Cancel{Call: run.Call})
 	end := s.end()
 	answered(t, s.decide(events.RulingAnswer, app, ""), events.AnswerExpired)
 	for i, want := range []events.Status{events.StatusCancelled, events.StatusExpired, events.StatusExpired} {
@@ -437,7 +435,7 @@ func TestNobodyAnswersInTimeAndWhatComesLateChangesNothing(t *testing.T) {
 	if n := len(s.hold.runs(ask.Call)) + len(s.hold.runs(app.Call)); n > 0 {
 		t.Errorf("calls that expired ran %d times", n)
 	}
-	for _, m := range s.asked.last(t).Messages {
+	for _, m := range s.recorder.last(t).Messages {
 		if m.Parts[0].Text == "too late" {
 			t.Error("the model reads a result that came too late")
 		}
@@ -447,7 +445,7 @@ func TestNobodyAnswersInTimeAndWhatComesLateChangesNothing(t *testing.T) {
 // TestAnAppGivesAResultAsAnyClientOfNATSCan: case 33, the deferred part.
 func TestAnAppGivesAResultAsAnyClientOfNATSCan(t *testing.T) {
 	s := play(t, calls("{as: app}"), &events.Settings{Policy: momentPolicy()})
-	s.tell(&events.UserMessage{Text: "go"})
+	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	call := waiting(t, s.state, events.WaitResult)
 	answered(t, s.decide(events.RulingApprove, call, ""), events.AnswerNotAllowed)

@@ -21,7 +21,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// oneCall asks for a call that a person must approve.
+// oneCall makes a call that a person must approve.
 const oneCall = `
 model: demo
 pace: 0
@@ -34,14 +34,13 @@ rules:
       - text: "It is {{result 0}}."
 `
 
-func askAboutEverything() *events.Policy {
+func approveEverything() *events.Policy {
 	return &events.Policy{Rules: []events.Rule{{Action: events.ActionApprove}}}
 }
 
-// TestConversationsThatWaitCostNothing lets many conversations wait for
-// approval: nothing of ours may hold memory for them, and answering one must
-// not take longer than when it waits alone. PARLEY_WAITING says how many; make
-// chaos takes 10,000.
+// TestConversationsThatWaitCostNothing makes many conversations wait for approval:
+// they must use no memory, and answering one must take no longer than if it waits
+// alone. PARLEY_WAITING is their number; make chaos uses 10,000.
 func TestConversationsThatWaitCostNothing(t *testing.T) {
 	n, err := strconv.Atoi(cmp.Or(os.Getenv("PARLEY_WAITING"), "300"))
 	if err != nil {
@@ -52,10 +51,10 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 		d.run(r)
 	}
 	const tries = 9
-	alone := d.fastest(d.letWait(tries))
+	alone := d.fastest(d.pauseMany(tries))
 	runtime.GC()
 	before := inUse()
-	all := d.letWait(n + tries)
+	all := d.pauseMany(n + tries)
 	within(t, "the orchestrator holds conversations that only wait", func() bool { return held.Load() == 0 })
 	runtime.GC()
 	grown := float64(inUse()-before) / float64(n+tries)
@@ -64,13 +63,13 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 	if waits, err := d.Timers().List(t.Context()); err != nil || len(waits) != n {
 		t.Errorf("%d conversations have a timer, %d wait: %v", len(waits), n, err)
 	}
-	// The fastest of nine each: what is left is noise.
+	// The fastest of nine each, to exclude noise.
 	if among > 4*alone {
 		t.Errorf("answering one of %d took %v, %v when few wait", n, among, alone)
 	}
 }
 
-// within waits for something to become true.
+// within blocks until ok returns true.
 func within(t *testing.T, otherwise string, ok func() bool) {
 	t.Helper()
 	look := time.NewTicker(10 * time.Millisecond)
@@ -84,7 +83,7 @@ func within(t *testing.T, otherwise string, ok func() bool) {
 	}
 }
 
-// fastest is the shortest time in which one of the conversations was answered.
+// fastest answers all conversations and returns the shortest time.
 func (d *deployment) fastest(ids []string) time.Duration {
 	d.t.Helper()
 	best := time.Duration(math.MaxInt64)
@@ -94,22 +93,22 @@ func (d *deployment) fastest(ids []string) time.Duration {
 	return best
 }
 
-// inUse is the memory that is in use, in bytes.
+// inUse returns the memory in use, in bytes.
 func inUse() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// letWait begins conversations that come to wait for approval.
-func (d *deployment) letWait(n int) []string {
+// pauseMany starts conversations and blocks until they wait for approval.
+func (d *deployment) pauseMany(n int) []string {
 	d.t.Helper()
 	ids := make([]string, n)
 	g, ctx := errgroup.WithContext(d.t.Context())
 	g.SetLimit(64)
 	for i := range ids {
 		ids[i] = newID(d.t)
-		g.Go(func() error { return d.letOneWait(ctx, ids[i]) })
+		g.Go(func() error { return d.pauseOne(ctx, ids[i]) })
 	}
 	if err := g.Wait(); err != nil {
 		d.t.Fatal(err)
@@ -117,11 +116,11 @@ func (d *deployment) letWait(n int) []string {
 	return ids
 }
 
-func (d *deployment) letOneWait(ctx context.Context, id string) error {
+func (d *deployment) pauseOne(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	settings, question := newID(d.t), newID(d.t)
-	if _, err := d.Conversation(id).Publish(ctx, settings, &events.Settings{ID: settings, Policy: askAboutEverything()}); err != nil {
+	if _, err := d.Conversation(id).Publish(ctx, settings, &events.Settings{ID: settings, Policy: approveEverything()}); err != nil {
 		return err
 	}
 	if _, err := d.Conversation(id).Publish(ctx, question, &events.UserMessage{ID: question, Text: "go"}); err != nil {
@@ -145,8 +144,8 @@ func paused(m bus.Message) bool {
 	})
 }
 
-// answerTimes approves what a conversation waits for and tells how long it took
-// until the decision stood.
+// answerTimes approves a conversation's call and returns the time until the
+// Decision was stored.
 func (d *deployment) answerTimes(id string) time.Duration {
 	d.t.Helper()
 	c, err := d.Conversation(id).Describe(d.t.Context())

@@ -1,4 +1,4 @@
-// Package llmworker puts together the role that calls models and streams their
+// Package llmworker builds the role that calls models and streams their
 // answers, for cmd/llm-worker and for processes that run several roles.
 package llmworker
 
@@ -16,7 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/worker"
 )
 
-// Catalog opens the providers that are configured.
+// Catalog opens the configured providers.
 func Catalog(ctx context.Context, cfg daemon.Config) (*catalog.Catalog, error) {
 	return catalog.Open(ctx, catalog.Options{Getenv: bus.Getenv, Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
 		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream})
@@ -24,7 +24,7 @@ func Catalog(ctx context.Context, cfg daemon.Config) (*catalog.Catalog, error) {
 
 // Role returns the role that calls the models of c. It counts in stats, which
 // may be nil. The worker announces its models before it runs and withdraws them
-// after.
+// afterwards.
 func Role(cfg daemon.Config, log *slog.Logger, c *catalog.Catalog, stats *worker.Stats) daemon.Role {
 	return daemon.Role{Name: "llm-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		w := &worker.LLM{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, Stats: stats, Routes: map[string]worker.Route{}}
@@ -48,7 +48,7 @@ func Role(cfg daemon.Config, log *slog.Logger, c *catalog.Catalog, stats *worker
 func Service() daemon.Service {
 	return daemon.Service{
 		Name: "llm-worker", Short: "Asks models and streams their answers to Parley's conversations",
-		Flags: func(cfg *daemon.Config, cmd *cobra.Command) { cfg.Asking(cmd.Flags()); cfg.Working(cmd.Flags()) },
+		Flags: func(cfg *daemon.Config, cmd *cobra.Command) { cfg.Generating(cmd.Flags()); cfg.Working(cmd.Flags()) },
 		Role: func(ctx context.Context, cfg daemon.Config, log *slog.Logger, health *daemon.Health, ready func()) (daemon.Role, error) {
 			c, err := Catalog(ctx, cfg)
 			if err != nil {

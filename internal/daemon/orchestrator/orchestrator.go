@@ -1,5 +1,5 @@
-// Package orchestrator puts together the role that decides what happens next in
-// conversations, for cmd/orchestrator and for processes that run several roles.
+// Package orchestrator builds the role that writes Decisions, for
+// cmd/orchestrator and for processes that run several roles.
 package orchestrator
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// Role returns the role that decides. It calls owned for each shard that it
-// takes and keeps the number of conversations in memory in held; both may be
-// nil. Hooks run beside those of cfg.Rules, whose file is read when the role
-// starts.
+// Role returns the orchestrator's role. It calls owned for each shard that it
+// takes over, and stores the number of conversations in memory in held; both
+// may be nil. hooks run in addition to those of cfg.Rules, whose file is read
+// when the role starts.
 func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atomic.Int64, hooks ...orchestrator.Hook) daemon.Role {
 	return daemon.Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		rules, err := rules(cfg)
@@ -36,7 +36,7 @@ func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atom
 	}}
 }
 
-// rules reads the rules of the deployment; none without a file.
+// rules reads the rules of the deployment; without a file there are none.
 func rules(cfg daemon.Config) (policy.Defaults, error) {
 	if cfg.Rules == "" {
 		return policy.Defaults{}, nil
@@ -58,7 +58,7 @@ func Service() daemon.Service {
 				taken.Add(1)
 				log.Info("owns a shard", "shard", shard)
 			}, held)
-			ready() // one without a shard waits for one: it is ready to take over
+			ready() // without a shard it is ready to take one over
 			return role, nil
 		},
 	}

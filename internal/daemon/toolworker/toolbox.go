@@ -9,8 +9,8 @@ import (
 	"github.com/parleybus/parley/internal/tool/manifest"
 )
 
-// Toolbox opens the tools that are configured: those built in and those of the
-// file. The MCP servers are run by the worker; their tools come when they do.
+// Toolbox opens the configured tools: the built-in ones and those of the file.
+// The worker runs the MCP servers; their tools are added when they list them.
 func Toolbox(cfg daemon.Config, log *slog.Logger) (*tool.Registry, []*mcp.Server, error) {
 	tools, err := tool.Builtins(tool.Config{AllowHosts: cfg.AllowHosts, Root: cfg.Root})
 	if err != nil || cfg.ToolsFile == "" {

@@ -1,5 +1,5 @@
-// Package toolworker puts together the role that runs tools, for cmd/tool-worker
-// and for processes that run several roles.
+// Package toolworker builds the role that runs tools, for cmd/tool-worker and
+// for processes that run several roles.
 package toolworker
 
 import (
@@ -20,9 +20,9 @@ import (
 	"github.com/parleybus/parley/internal/worker"
 )
 
-// Role returns the role that runs tools, those of MCP servers among them. The
-// log reports a tool whose name another worker serves with another definition;
-// it is not served. The role counts in stats, which may be nil.
+// Role returns the role that runs tools, including those of MCP servers. It
+// does not serve a tool whose name another worker serves with another
+// definition, and logs that. It counts in stats, which may be nil.
 func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*mcp.Server, stats *worker.Stats) daemon.Role {
 	return daemon.Role{Name: "tool-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
@@ -39,20 +39,20 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		return func(ctx context.Context) error {
 			defer stop()
 			g, ctx := errgroup.WithContext(ctx)
-			defer context.AfterFunc(ctx, stop)() // also when the worker fails
-			g.Go(wait)                           // an error ends the worker
+			defer context.AfterFunc(ctx, stop)() // also if the worker fails
+			g.Go(wait)                           // its error stops the worker
 			g.Go(func() error { return w.Run(ctx) })
 			return g.Wait()
 		}, nil
 	}}
 }
 
-// listTimeout is how long a worker waits at its start for MCP servers to list
-// their tools. The tools of a slower server are added when it lists them.
+// listTimeout bounds the wait for the tool lists of MCP servers at the start. The
+// tools of a slower server are added when it lists them.
 const listTimeout = 5 * time.Second
 
-// serveMCP runs servers until ctx ends and waits for them to list their tools.
-// The function it returns waits for their end.
+// serveMCP runs servers until ctx ends, and blocks until they have listed their
+// tools or listTimeout has passed. wait blocks until they have ended.
 func serveMCP(ctx context.Context, tools *tool.Registry, servers []*mcp.Server) (wait func() error) {
 	g, ctx := errgroup.WithContext(ctx)
 	listed := make(chan struct{}, len(servers))
