@@ -143,15 +143,15 @@ func (cfg *Config) Logging(f *pflag.FlagSet) {
 func (cfg *Config) Service(f *pflag.FlagSet) {
 	f.StringVar(&cfg.Name, "name", cfg.Name, "name of this process among others of its role")
 	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address for /healthz, /readyz and /metrics, such as :8080 (PARLEY_HTTP)")
-	f.DurationVar(&cfg.Drain, "drain-timeout", cfg.Drain, "how long running calls may go on after a stop (PARLEY_DRAIN)")
+	f.DurationVar(&cfg.Drain, "drain-timeout", cfg.Drain, "how long running calls may continue after a stop signal (PARLEY_DRAIN)")
 }
 
 // Layout adds the flags of a process that sets a deployment up.
 func (cfg *Config) Layout(f *pflag.FlagSet) {
-	f.IntVar(&cfg.Plan.Shards, "shards", cfg.Plan.Shards, "shards of a new deployment, fixed for good; 1 when 0 (PARLEY_SHARDS)")
+	f.IntVar(&cfg.Plan.Shards, "shards", cfg.Plan.Shards, "shards of a new deployment, which cannot change later; 1 when 0 (PARLEY_SHARDS)")
 	f.IntVar(&cfg.Plan.Replicas, "stream-replicas", cfg.Plan.Replicas, "replicas of each stream; 1 when 0 (PARLEY_REPLICAS)")
 	f.DurationVar(&cfg.Plan.MaxAge, "max-age", cfg.Plan.MaxAge, "how long token streams are kept; 7 days when 0 (PARLEY_MAX_AGE)")
-	f.DurationVar(&cfg.Plan.HistoryMaxAge, "history-max-age", cfg.Plan.HistoryMaxAge, "how long what was said and decided is kept; until deleted when 0 (PARLEY_HISTORY_MAX_AGE)")
+	f.DurationVar(&cfg.Plan.HistoryMaxAge, "history-max-age", cfg.Plan.HistoryMaxAge, "how long messages, decisions and results are kept; until deleted when 0 (PARLEY_HISTORY_MAX_AGE)")
 	f.DurationVar(&cfg.Plan.ObjectsMaxAge, "objects-max-age", cfg.Plan.ObjectsMaxAge, "how long objects are kept; until deleted when 0 (PARLEY_OBJECTS_MAX_AGE)")
 }
 
@@ -162,16 +162,16 @@ func (cfg *Config) Deciding(f *pflag.FlagSet) {
 
 // Generating adds the flags of a process that calls models.
 func (cfg *Config) Generating(f *pflag.FlagSet) {
-	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model, asked by default (PARLEY_MODEL)")
+	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model, used by default (PARLEY_MODEL)")
 	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
-	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that call no tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")
-	f.StringSliceVar(&cfg.NoToolStream, "no-tool-stream", cfg.NoToolStream, "patterns of models to ask without streaming when tools are offered (PARLEY_NO_TOOL_STREAM)")
-	f.DurationVar(&cfg.Idle, "idle-timeout", cfg.Idle, "how long a model may say nothing (PARLEY_IDLE)")
+	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that cannot call tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")
+	f.StringSliceVar(&cfg.NoToolStream, "no-tool-stream", cfg.NoToolStream, "patterns of models to call without streaming when tools are offered (PARLEY_NO_TOOL_STREAM)")
+	f.DurationVar(&cfg.Idle, "idle-timeout", cfg.Idle, "how long a model may send nothing (PARLEY_IDLE)")
 }
 
 // Working adds the flags of a process that runs jobs.
 func (cfg *Config) Working(f *pflag.FlagSet) {
-	f.IntVar(&cfg.Slots, "slots", cfg.Slots, "how much runs at once, for each queue; 0 for the default (PARLEY_SLOTS)")
+	f.IntVar(&cfg.Slots, "slots", cfg.Slots, "jobs that run at once, per queue; 0 for the default (PARLEY_SLOTS)")
 }
 
 // Calling adds the flags of a process that runs tools.

@@ -25,8 +25,8 @@ const scrapeTimeout = 3 * time.Second
 func (h *Health) Queues(b *bus.Bus, log *slog.Logger) {
 	labels := []string{"kind", "name", "priority"}
 	h.registry.MustRegister(&queueCollector{bus: b, log: log,
-		lag:     prometheus.NewDesc("parley_queue_lag", "Jobs that nobody has taken.", labels, nil),
-		running: prometheus.NewDesc("parley_queue_running", "Jobs that a worker has.", labels, nil)})
+		lag:     prometheus.NewDesc("parley_queue_lag", "Jobs that no worker has taken.", labels, nil),
+		running: prometheus.NewDesc("parley_queue_running", "Jobs that a worker has taken.", labels, nil)})
 }
 
 // Describe implements [prometheus.Collector].

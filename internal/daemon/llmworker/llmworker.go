@@ -47,7 +47,7 @@ func Role(cfg daemon.Config, log *slog.Logger, c *catalog.Catalog, stats *worker
 // Service is cmd/llm-worker.
 func Service() daemon.Service {
 	return daemon.Service{
-		Name: "llm-worker", Short: "Asks models and streams their answers to Parley's conversations",
+		Name: "llm-worker", Short: "Call models and stream their answers to Parley's conversations",
 		Flags: func(cfg *daemon.Config, cmd *cobra.Command) { cfg.Generating(cmd.Flags()); cfg.Working(cmd.Flags()) },
 		Role: func(ctx context.Context, cfg daemon.Config, log *slog.Logger, health *daemon.Health, ready func()) (daemon.Role, error) {
 			c, err := Catalog(ctx, cfg)

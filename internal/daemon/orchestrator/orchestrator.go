@@ -47,7 +47,7 @@ func rules(cfg daemon.Config) (policy.Defaults, error) {
 // Service is cmd/orchestrator.
 func Service() daemon.Service {
 	return daemon.Service{
-		Name: "orchestrator", Short: "Decides what happens next in Parley's conversations", Setup: true,
+		Name: "orchestrator", Short: "Decide what happens next in Parley's conversations", Setup: true,
 		Flags: func(cfg *daemon.Config, cmd *cobra.Command) { cfg.Layout(cmd.Flags()); cfg.Deciding(cmd.Flags()) },
 		Role: func(_ context.Context, cfg daemon.Config, log *slog.Logger, health *daemon.Health, ready func()) (daemon.Role, error) {
 			var taken atomic.Int64

@@ -82,7 +82,7 @@ func serveMCP(ctx context.Context, tools *tool.Registry, servers []*mcp.Server) 
 // Service is cmd/tool-worker.
 func Service() daemon.Service {
 	return daemon.Service{
-		Name: "tool-worker", Short: "Runs the tools that models call in Parley's conversations",
+		Name: "tool-worker", Short: "Run the tools that models call in Parley's conversations",
 		Flags: func(cfg *daemon.Config, cmd *cobra.Command) { cfg.Calling(cmd.Flags()); cfg.Working(cmd.Flags()) },
 		Role: func(_ context.Context, cfg daemon.Config, log *slog.Logger, health *daemon.Health, ready func()) (daemon.Role, error) {
 			tools, servers, err := Toolbox(cfg, log)
