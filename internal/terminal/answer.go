@@ -64,13 +64,13 @@ func unexpected(a events.Answer) string {
 	case events.AnswerRefused:
 		return "not taken: a turn runs or waits; cancel it or send the message later"
 	case events.AnswerAlreadyDecided:
-		return "decided already, the first verdict stands"
+		return "decided already, the first verdict counts"
 	case events.AnswerArgumentsChanged:
-		return "its arguments are others than the verdict speaks of: look at it again"
+		return "its arguments have changed since the verdict: look at it again"
 	case events.AnswerExpired:
-		return "came too late: nobody had answered in time"
+		return "came too late: the deadline had passed"
 	case events.AnswerDenied:
-		return "the policy denies it, whoever approves"
+		return "the policy denies it, with or without approval"
 	case events.AnswerNotAllowed:
 		return "it waits for something else than this verdict"
 	}

@@ -31,7 +31,7 @@ func (r *Renderer) elicitationAnswered(e *events.QuestionAnswered) {
 	label := r.call(e.Call, "?").label
 	switch who := r.who(e.By); {
 	case e.Declined && e.By == "":
-		r.remark(dim, label+" got no answer: nobody gave one")
+		r.remark(dim, label+" got no answer")
 	case e.Declined:
 		r.remark(dim, label+" got no answer: "+who+" declined")
 	case len(e.Content) == 0 || string(e.Content) == "{}":

@@ -40,7 +40,7 @@ func (q *question) answers() []key {
 		no     = key{"n", "no", "do not run it; you may say why"}
 		answer = key{"a", "answer", "do not run it: you write its result"}
 		view   = key{"v", "view", "show the arguments whole"}
-		skip   = key{"s", "skip", "decide later; it goes on waiting"}
+		skip   = key{"s", "skip", "decide later; it keeps waiting"}
 		help   = key{"?", "help", "show this"}
 	)
 	switch q.a.For {
@@ -63,7 +63,7 @@ func (q *question) answers() []key {
 		default:
 			all = append(all, key{"e", "edit", "write the whole answer as JSON, in your editor"})
 		}
-		return append(all, key{"n", "no", "give no answer: the tool is told so, and goes on"}, key{"v", "view", "show the question whole"}, skip, help)
+		return append(all, key{"n", "no", "give no answer: the tool continues without one"}, key{"v", "view", "show the question whole"}, skip, help)
 	}
 	return []key{view, skip, help}
 }
