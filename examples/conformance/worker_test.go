@@ -162,8 +162,8 @@ func (s *stage) launch(l language, name string) *process {
 	s.t.Cleanup(func() {
 		p.signal(syscall.SIGKILL)
 		<-p.done
-		if said := strings.TrimSpace(p.out.String()); said != "" && s.t.Failed() {
-			s.t.Logf("%s said:\n%s", name, said)
+		if output := strings.TrimSpace(p.out.String()); output != "" && s.t.Failed() {
+			s.t.Logf("output of %s:\n%s", name, output)
 		}
 	})
 	return p

@@ -218,12 +218,12 @@ func (c card) fit(p Profile) (head, rest string, whole bool) {
 		body = c.between + body
 	}
 	head = p.cut(" "+c.label, p.columns()-cells(c.mark))
-	room := p.columns() - cells(c.mark) - cells(head)
+	columns := p.columns() - cells(c.mark) - cells(head)
 	suffix := c.suffix
-	if cells(suffix)+min(cells(body), cells(c.between)+least) > room {
+	if cells(suffix)+min(cells(body), cells(c.between)+least) > columns {
 		suffix = ""
 	}
-	fits := p.cut(body, room-cells(suffix))
+	fits := p.cut(body, columns-cells(suffix))
 	return head, fits + suffix, fits == body
 }
 

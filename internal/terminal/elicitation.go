@@ -169,10 +169,10 @@ func (k *elicitation) lines(p Profile, margin string, most int) (shown []string,
 // margin before each line and hang before continuation lines. Only the spaces
 // at line ends are dropped.
 func (p Profile) behind(margin, hang, text string) []string {
-	room := max(2, p.columns()-cells(margin)-cells(hang))
+	columns := max(2, p.columns()-cells(margin)-cells(hang))
 	var shown []string
-	for _, line := range fill(strings.Split(text, " "), " ", room) {
-		for part := range strings.SplitSeq(ansi.Hardwrap(line, room, true), "\n") {
+	for _, line := range fill(strings.Split(text, " "), " ", columns) {
+		for part := range strings.SplitSeq(ansi.Hardwrap(line, columns, true), "\n") {
 			if len(shown) > 0 {
 				part = hang + part
 			}

@@ -40,9 +40,9 @@ func (m *markdown) paragraph(text string) {
 	}
 }
 
-// said returns a text of a model, tool or person: cleaned for a terminal,
+// content returns a text of a model, tool or person: cleaned for a terminal,
 // unchanged for a file.
-func (m *markdown) said(text string) string {
+func (m *markdown) content(text string) string {
 	if m.p.Width > 0 {
 		return m.p.clean(text)
 	}
@@ -72,7 +72,7 @@ func (m *markdown) heading(who string, e TranscriptEntry) {
 }
 
 func (m *markdown) part(part events.Part, e *TranscriptEntry) {
-	text := m.said(part.Text)
+	text := m.content(part.Text)
 	switch part.Kind {
 	case events.PartCall:
 		m.call(part, e.People[part.Call])
@@ -117,7 +117,7 @@ func (m *markdown) call(part events.Part, h Hand) {
 		if !part.Custom {
 			raw = string(events.Arguments(raw))
 		}
-		m.fenced(m.said(raw))
+		m.fenced(m.content(raw))
 	}
 	head := "**Call** " + span(m.p.line(part.Name))
 	if h.Edited == "" {

@@ -45,7 +45,7 @@ type server struct {
 	done chan struct{} // closed when it has ended
 
 	mu    sync.Mutex
-	said  []string
+	lines []string
 	ready chan struct{}
 }
 
@@ -132,7 +132,7 @@ func (c *Cluster) begin(i int) {
 		_ = s.cmd.Process.Kill() // after a successful test it has already ended
 		<-s.done
 		if c.t.Failed() {
-			c.t.Logf("n%d said:\n%s", i, s.output())
+			c.t.Logf("output of n%d:\n%s", i, s.output())
 		}
 	})
 }
@@ -142,7 +142,7 @@ func (s *server) collect(out io.Reader) {
 	ready := sync.OnceFunc(func() { close(s.ready) })
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		s.mu.Lock()
-		s.said = append(s.said, lines.Text())
+		s.lines = append(s.lines, lines.Text())
 		s.mu.Unlock()
 		if strings.Contains(lines.Text(), "Server is ready") {
 			ready()
@@ -154,7 +154,7 @@ func (s *server) collect(out io.Reader) {
 func (s *server) output() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return strings.Join(s.said, "\n")
+	return strings.Join(s.lines, "\n")
 }
 
 func (c *Cluster) await(i int) {
