@@ -36,7 +36,7 @@ func atSomeMoment(ctx context.Context, within time.Duration, things ...func() er
 func (d *deployment) rivals(ctx context.Context, id string) error {
 	ctx, stop := context.WithTimeout(ctx, 60*time.Second)
 	defer stop()
-	t := d.tale(ctx, id)
+	t := d.follow(ctx, id)
 	defer t.stop()
 	if err := t.send(ctx, &events.Settings{Policy: momentPolicy()}); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (d *deployment) resultFrom(ctx context.Context, conversation, call, content
 func (d *deployment) queued(ctx context.Context, id string, scope events.Scope) error {
 	ctx, stop := context.WithTimeout(ctx, 60*time.Second)
 	defer stop()
-	t := d.tale(ctx, id)
+	t := d.follow(ctx, id)
 	defer t.stop()
 	first := &events.UserMessage{Text: "tools " + id}
 	if err := t.send(ctx, first); err != nil {
@@ -175,10 +175,10 @@ func checkQueue(id string, log []bus.Message) error {
 	for _, in := range dropped {
 		turns[in]++
 	}
-	said := 0
+	parts := 0
 	for _, m := range fold(id, log).Transcript.Messages() {
 		if m.Role == events.RoleUser {
-			said += len(m.Parts)
+			parts += len(m.Parts)
 		}
 	}
 	for in, n := range turns {
@@ -186,8 +186,8 @@ func checkQueue(id string, log []bus.Message) error {
 			return fmt.Errorf("message %s was dropped or started a turn %d times", in, n)
 		}
 	}
-	if len(turns) != seen || said != seen-len(dropped) {
-		return fmt.Errorf("of %d messages %d were dropped or started a turn, and the model reads %d", seen, len(turns), said)
+	if len(turns) != seen || parts != seen-len(dropped) {
+		return fmt.Errorf("of %d messages %d were dropped or started a turn, and the model reads %d", seen, len(turns), parts)
 	}
 	return nil
 }
@@ -269,19 +269,19 @@ func TestAMessageThatComesWhileATurnWaits(t *testing.T) {
 			s.restart()
 			answered(t, s.send(&events.UserMessage{Text: "news", Arrival: c.message}), c.answer)
 			s.restart()
-			said := "Heard."
+			answer := "Heard."
 			if c.decide {
 				answered(t, s.decide(events.RulingApprove, call, ""), events.AnswerAccepted)
 				s.end()
-				said = "Done: quick ask."
+				answer = "Done: quick ask."
 			} else {
 				answered(t, s.decide(events.RulingApprove, call, ""), events.AnswerAlreadyDecided)
 			}
 			if c.answer != events.AnswerRefused {
 				s.reach("the turn on what is new", func() bool { return s.state.Turns == 2 && s.state.Turn == "" })
-				said = "Heard."
+				answer = "Heard."
 			}
-			s.endedWith(said)
+			s.endedWith(answer)
 			if got := texts(s.recorder.last(t).Messages); got != c.reads {
 				t.Errorf("the model reads\n%s\nwant\n%s", got, c.reads)
 			}
@@ -310,11 +310,11 @@ func (s *stage) ended() (all []*events.TurnEnded) {
 }
 
 // endedWith checks the last answer, and audits the log.
-func (s *stage) endedWith(said string) {
+func (s *stage) endedWith(answer string) {
 	s.t.Helper()
 	all := s.ended()
-	if _, last := s.state.Transcript.Ended(all[len(all)-1].Turn); last != said {
-		s.t.Errorf("the last turn said %q, want %q", last, said)
+	if _, last := s.state.Transcript.Ended(all[len(all)-1].Turn); last != answer {
+		s.t.Errorf("the last answer is %q, want %q", last, answer)
 	}
 	if err := audit(s.conversation, s.logs()[s.conversation]); err != nil {
 		s.t.Error(err)
@@ -382,12 +382,12 @@ rules:
 			if turn := s.ended()[0]; turn.Outcome != c.outcome {
 				t.Errorf("the first turn ended as %s %s", turn.Outcome, turn.Reason)
 			}
-			said := s.recorder.last(t).Messages
-			if got := len(said[len(said)-1].Parts); got != c.reads {
-				t.Errorf("the model reads\n%s", texts(said))
+			messages := s.recorder.last(t).Messages
+			if got := len(messages[len(messages)-1].Parts); got != c.reads {
+				t.Errorf("the model reads\n%s", texts(messages))
 			}
-			if c.outcome == events.OutcomeCancelled && !strings.Contains(texts(said), "assistant So") {
-				t.Errorf("the model reads of the interrupted turn\n%s", texts(said))
+			if c.outcome == events.OutcomeCancelled && !strings.Contains(texts(messages), "assistant So") {
+				t.Errorf("the model reads of the interrupted turn\n%s", texts(messages))
 			}
 			s.endedWith("Heard.")
 		})

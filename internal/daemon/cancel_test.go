@@ -87,7 +87,7 @@ func (c *cancelling) run(ctx context.Context) error {
 	case "hooks":
 		settings.Hooks = []events.Hook{{Name: "slow", When: events.HookBefore, DeadlineMS: 1500}}
 	}
-	t := c.tale(ctx, c.id)
+	t := c.follow(ctx, c.id)
 	defer t.stop()
 	if err := t.send(ctx, settings); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (c *cancelling) run(ctx context.Context) error {
 }
 
 // endNextTurn ends a turn that started after the cancel.
-func (c *cancelling) endNextTurn(ctx context.Context, t *tale) error {
+func (c *cancelling) endNextTurn(ctx context.Context, t *follower) error {
 	if err := t.until("the turn", func(events.Event) bool { return t.state.Turns == 1 }); err != nil {
 		return err
 	}
@@ -145,8 +145,8 @@ func (c *cancelling) endNextTurn(ctx context.Context, t *tale) error {
 func (c *cancelling) found(log []bus.Message) (state string, before *accumulator.Conversation) {
 	at := slices.IndexFunc(log, func(m bus.Message) bool { return m.Channel == events.ChannelIn && inputOf(m) == c.cancel })
 	s := fold(c.id, log[:at])
-	switch said := slices.ContainsFunc(s.Inputs, func(in accumulator.Input) bool { return in.ID == c.message }); {
-	case s.Turns == 0 && !said:
+	switch seen := slices.ContainsFunc(s.Inputs, func(in accumulator.Input) bool { return in.ID == c.message }); {
+	case s.Turns == 0 && !seen:
 		return "before the turn", s
 	case s.Turns == 0:
 		return "before the message was decided on", s
@@ -252,7 +252,7 @@ func (c *cancelling) check(log []bus.Message) (string, error) {
 	}
 	parts := final.Transcript.Messages()[len(final.Transcript.Messages())-1].Parts
 	if got := parts[len(parts)-1].Text; got != "Finished: quick." {
-		return state, fmt.Errorf("the turn after said %q", got)
+		return state, fmt.Errorf("the answer of the turn after is %q", got)
 	}
 	return state, late(log, at, started.Turn)
 }
@@ -291,7 +291,7 @@ func late(log []bus.Message, at int, turn string) error {
 			}
 		})
 	}
-	said, ours := 0, true
+	pieces, ours := 0, true
 	for _, m := range log[at+1:] {
 		each(m, func(e events.Event) {
 			switch e := e.(type) {
@@ -299,13 +299,13 @@ func late(log []bus.Message, at int, turn string) error {
 				ours = generations[e.Generation]
 			case *events.TextChunk, *events.ReasoningChunk, *events.ToolCallDelta:
 				if ours && m.Time.Sub(log[at].Time) > 2*time.Second {
-					said++
+					pieces++
 				}
 			}
 		})
 	}
-	if said > 0 {
-		return fmt.Errorf("the model continued: %d pieces came more than 2 s after the end", said)
+	if pieces > 0 {
+		return fmt.Errorf("the model continued: %d pieces came more than 2 s after the end", pieces)
 	}
 	return nil
 }

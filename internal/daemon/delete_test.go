@@ -94,14 +94,14 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 	before := d.stored(other)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	tale := d.tale(ctx, id)
-	defer tale.stop()
+	follower := d.follow(ctx, id)
+	defer follower.stop()
 	del := &events.Delete{From: "ann"}
-	if err := tale.send(ctx, del); err != nil {
+	if err := follower.send(ctx, del); err != nil {
 		t.Fatal(err)
 	}
-	answered(t, tale.answers[del.ID], events.AnswerAccepted)
-	receipt := tale.state.Deleted
+	answered(t, follower.answers[del.ID], events.AnswerAccepted)
+	receipt := follower.state.Deleted
 	if receipt == nil || receipt.Messages == 0 || receipt.History == 0 || receipt.Objects == 0 || receipt.AtMS == 0 {
 		t.Errorf("the receipt is %+v", receipt)
 	}
@@ -111,10 +111,10 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 	late := &events.UserMessage{Text: "anybody?"}
 	again := &events.Delete{}
 	for _, in := range []events.Event{late, again} {
-		if err := tale.send(ctx, in); err != nil {
+		if err := follower.send(ctx, in); err != nil {
 			t.Fatal(err)
 		}
-		answered(t, tale.answers[identify(d, in)], events.AnswerDeleted)
+		answered(t, follower.answers[identify(d, in)], events.AnswerDeleted)
 		d.deleted(id)
 	}
 	call := newID(t)
@@ -191,20 +191,20 @@ func TestADeletionIsFinishedByTheNextOwner(t *testing.T) {
 			id := app.finished(strings.Repeat("a large text ", 200_000))
 			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
-			tale := app.tale(ctx, id)
-			defer tale.stop()
+			follower := app.follow(ctx, id)
+			defer follower.stop()
 			del := &events.Delete{}
-			if err := tale.publish(ctx, del); err != nil {
+			if err := follower.publish(ctx, del); err != nil {
 				t.Fatal(err)
 			}
-			if err := tale.until("the deletion", func(events.Event) bool { return tale.state.Phase == events.PhaseDeleting }); err != nil {
+			if err := follower.until("the deletion", func(events.Event) bool { return follower.state.Phase == events.PhaseDeleting }); err != nil {
 				t.Fatal(err)
 			}
 			app.finished("hello")
 			stop()
 			next := as(topology.Admin)
 			next.run(next.orchestrator("next"))
-			if err := tale.until("the answer", func(events.Event) bool { return tale.answers[del.ID] != nil }); err != nil {
+			if err := follower.until("the answer", func(events.Event) bool { return follower.answers[del.ID] != nil }); err != nil {
 				t.Fatal(err)
 			}
 			next.deleted(id)

@@ -40,8 +40,8 @@ func (d *deployment) hook(when events.HookTime, name string, fn func(context.Con
 	return stop
 }
 
-// tale follows a conversation from its beginning, for one goroutine of many.
-type tale struct {
+// follower follows a conversation from its beginning, for one goroutine of many.
+type follower struct {
 	d       *deployment
 	id      string
 	next    func() (bus.Message, error, bool)
@@ -50,15 +50,15 @@ type tale struct {
 	answers map[string]*events.InputAnswered
 }
 
-func (d *deployment) tale(ctx context.Context, conversation string) *tale {
-	t := &tale{d: d, id: conversation, state: fold(conversation, nil), answers: map[string]*events.InputAnswered{}}
+func (d *deployment) follow(ctx context.Context, conversation string) *follower {
+	t := &follower{d: d, id: conversation, state: fold(conversation, nil), answers: map[string]*events.InputAnswered{}}
 	t.next, t.stop = iter.Pull2(d.Conversation(conversation).Attach(ctx, bus.From{}))
 	return t
 }
 
 // until reads until fits returns true, for nil before the first read or for an
 // event.
-func (t *tale) until(what string, fits func(events.Event) bool) error {
+func (t *follower) until(what string, fits func(events.Event) bool) error {
 	for found := fits(nil); !found; {
 		m, err, ok := t.next()
 		if err != nil || !ok {
@@ -76,13 +76,13 @@ func (t *tale) until(what string, fits func(events.Event) bool) error {
 }
 
 // publish publishes an input that has an id.
-func (t *tale) publish(ctx context.Context, e events.Event) error {
+func (t *follower) publish(ctx context.Context, e events.Event) error {
 	_, err := t.d.Conversation(t.id).Publish(ctx, identify(t.d, e), e)
 	return err
 }
 
 // send publishes an input and waits for its answer.
-func (t *tale) send(ctx context.Context, e events.Event) error {
+func (t *follower) send(ctx context.Context, e events.Event) error {
 	if err := t.publish(ctx, e); err != nil {
 		return err
 	}

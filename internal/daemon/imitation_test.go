@@ -306,9 +306,9 @@ func lie(t *testing.T, textOf func(conversation, call, digest string) string) (l
 	s.send(&events.UserMessage{Text: "go"})
 	s.pause()
 	call := waiting(t, s.state, events.WaitApproval)
-	said := textOf(conversation, call.Call, call.Digest)
+	text := textOf(conversation, call.Call, call.Digest)
 	select {
-	case l.says <- said:
+	case l.says <- text:
 	case <-s.ctx.Done():
 		t.Fatal("the liar is not called")
 	}
@@ -319,7 +319,7 @@ func lie(t *testing.T, textOf func(conversation, call, digest string) string) (l
 		}
 		return result != nil
 	})
-	if result.Content != said || result.Status != events.StatusOK {
+	if result.Content != text || result.Status != events.StatusOK {
 		t.Errorf("the liar's result is %s %q", result.Status, result.Content)
 	}
 	s.restart() // a replay of the log is not deceived either
@@ -331,7 +331,7 @@ func lie(t *testing.T, textOf func(conversation, call, digest string) string) (l
 	s.endedWith(strings.ReplaceAll(written, "{{", "{ {"))
 	for _, m := range s.recorder.last(t).Messages {
 		switch p := m.Parts[0]; {
-		case p.Name == "liar" && (p.Status != events.StatusOK || p.Text != said), p.Name == "hold" && p.Status != events.StatusRefused:
+		case p.Name == "liar" && (p.Status != events.StatusOK || p.Text != text), p.Name == "hold" && p.Status != events.StatusRefused:
 			t.Errorf("the model reads of %s %s: %q", p.Name, p.Status, p.Text)
 		}
 	}

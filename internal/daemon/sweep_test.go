@@ -30,16 +30,16 @@ func TestTheJobsOfACancelledTurnArePurged(t *testing.T) {
 	d.run(d.orchestrator("owner"))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	tale := d.tale(ctx, newID(t))
-	defer tale.stop()
-	if err := tale.send(ctx, &events.Settings{Route: "nobody/m"}); err != nil {
+	follower := d.follow(ctx, newID(t))
+	defer follower.stop()
+	if err := follower.send(ctx, &events.Settings{Route: "nobody/m"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := tale.send(ctx, &events.UserMessage{Text: "go"}); err != nil {
+	if err := follower.send(ctx, &events.UserMessage{Text: "go"}); err != nil {
 		t.Fatal(err)
 	}
 	within(t, "the generation's job is not in its queue", func() bool { return d.jobs() == 1 })
-	if err := tale.send(ctx, &events.Cancel{}); err != nil {
+	if err := follower.send(ctx, &events.Cancel{}); err != nil {
 		t.Fatal(err)
 	}
 	within(t, "the job of the cancelled turn stays in its queue", func() bool { return d.jobs() == 0 })

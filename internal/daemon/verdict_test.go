@@ -136,8 +136,8 @@ func (s *stage) end() (e *events.TurnEnded) {
 func (s *stage) completed(text string) {
 	s.t.Helper()
 	end := s.end()
-	if _, said := s.state.Transcript.Ended(end.Turn); end.Outcome != events.OutcomeCompleted || said != text {
-		s.t.Fatalf("the turn ended as %s (%s, %v) with %q, want %q", end.Outcome, end.Reason, end.Error, said, text)
+	if _, answer := s.state.Transcript.Ended(end.Turn); end.Outcome != events.OutcomeCompleted || answer != text {
+		s.t.Fatalf("the turn ended as %s (%s, %v) with %q, want %q", end.Outcome, end.Reason, end.Error, answer, text)
 	}
 	if err := audit(s.conversation, s.logs()[s.conversation]); err != nil {
 		s.t.Fatal(err)
@@ -227,7 +227,7 @@ func pair(t *testing.T) (*deployment, *bus.Bus) {
 // duel sends two verdicts on each call of a conversation concurrently, one
 // approves, the other rejects. It checks the results and returns how often the
 // approval won.
-func duel(ctx context.Context, t *tale, other *bus.Bus, hold *holder) (int, error) {
+func duel(ctx context.Context, t *follower, other *bus.Bus, hold *holder) (int, error) {
 	if err := t.send(ctx, &events.Settings{Policy: momentPolicy()}); err != nil {
 		return 0, err
 	}
@@ -302,9 +302,9 @@ func TestTwoPeopleDecideConcurrentlyAndOneVerdictIsAccepted(t *testing.T) {
 			var g errgroup.Group
 			for range c.conversations {
 				g.Go(func() error {
-					tale := d.tale(ctx, newID(t))
-					defer tale.stop()
-					n, err := duel(ctx, tale, other, hold)
+					follower := d.follow(ctx, newID(t))
+					defer follower.stop()
+					n, err := duel(ctx, follower, other, hold)
 					won.Add(int64(n))
 					return err
 				})
