@@ -52,6 +52,12 @@ func (l *Log) Before(i int, known uint64) (*accumulator.Conversation, error) {
 // frame. What the log does not hold is taken from the Decision itself: the time,
 // what hooks answered, what was purged, and the error of a fault.
 func (l *Log) Again(i int, known uint64) ([]byte, error) {
+	return l.againAt(i, known, l.Messages[i].Time)
+}
+
+// againAt is [Log.Again] with the time at which a Decision was made that does not
+// say it.
+func (l *Log) againAt(i int, known uint64, now time.Time) ([]byte, error) {
 	made, err := l.Decision(i)
 	if err != nil {
 		return nil, err
@@ -60,7 +66,7 @@ func (l *Log) Again(i int, known uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	env, now := l.env(made), l.Messages[i].Time
+	env := l.env(made)
 	env.Settings = c.Transcript.Settings
 	if at := timeOf(made); !at.IsZero() {
 		now = at
@@ -74,7 +80,9 @@ func (l *Log) Again(i int, known uint64) ([]byte, error) {
 }
 
 // FindKnown sets Known of the Decision at i: the last sequence, not before that of
-// the Decision before, from which the same bytes are decided.
+// the Decision before, from which the same bytes are decided. A Decision that does
+// not say when it was made was made between the message before it and its own: on a
+// busy machine something falls due in between, so both times are tried.
 func (l *Log) FindKnown(i int) error {
 	want, err := l.Messages[i].Frame()
 	if err != nil {
@@ -93,16 +101,18 @@ func (l *Log) FindKnown(i int) error {
 		if known < least {
 			break
 		}
-		got, err := l.Again(i, known)
-		if err != nil {
-			return err
-		}
-		if bytes.Equal(got, want) {
-			l.Messages[i].Known = known
-			return nil
-		}
-		if nearest == nil {
-			nearest = got
+		for _, now := range []time.Time{l.Messages[i].Time, l.Messages[max(i-1, 0)].Time} {
+			got, err := l.againAt(i, known, now)
+			if err != nil {
+				return err
+			}
+			if bytes.Equal(got, want) {
+				l.Messages[i].Known = known
+				return nil
+			}
+			if nearest == nil {
+				nearest = got
+			}
 		}
 	}
 	return fmt.Errorf("log %s: the Decision at %d does not follow from what precedes it\nthe log has %s\ndecided is  %s", l.Name, l.Messages[i].Sequence, want, nearest)
