@@ -43,7 +43,7 @@ func (c *Conversation) Interventions(ctx context.Context, v *View) (map[string]I
 	return all, nil
 }
 
-// Said returns the messages of the view without those that stand in for the results
+// Said returns the messages of the view without those that replace the results
 // of calls that wait, which only a model needs.
 func (v *View) Said() []Message {
 	return slices.DeleteFunc(slices.Clone(v.Messages), func(m Message) bool {
@@ -51,7 +51,7 @@ func (v *View) Said() []Message {
 	})
 }
 
-// FetchResults puts whole results in the place of those of which messages hold only
+// FetchResults replaces results of which messages hold only
 // the beginning. It changes the parts of messages.
 func (c *Client) FetchResults(ctx context.Context, messages []Message) error {
 	for i := range messages {

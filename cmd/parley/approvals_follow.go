@@ -28,7 +28,7 @@ func (a *app) followApprovals(ctx context.Context, s *host.Session, asJSON bool)
 		}
 	}) {
 		if ctx.Err() != nil {
-			return nil // told to stop
+			return nil // interrupted
 		}
 		if one, ok := errors.AsType[*parley.UnreadableError](err); ok {
 			fmt.Fprintln(os.Stderr, one)

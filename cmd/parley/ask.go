@@ -15,7 +15,7 @@ import (
 	"github.com/parleybus/parley/internal/terminal"
 )
 
-// question is what ask and chat are told about a conversation.
+// question is the flags of ask and chat, and their conversation.
 type question struct {
 	app           *app
 	conversation  string

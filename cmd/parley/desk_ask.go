@@ -49,7 +49,7 @@ func (d *desk) next(ctx context.Context) (parley.Awaited, context.Context, bool)
 // ask asks about one thing and publishes what was decided.
 func (d *desk) ask(ctx, asking context.Context, a parley.Awaited) {
 	defer d.off(nil)
-	d.settle(asking)
+	d.waitForCalls(asking)
 	err := d.screen.show(d.begin)
 	d.q.keys.forget()
 	var c terminal.Choice
@@ -78,12 +78,12 @@ func (d *desk) ask(ctx, asking context.Context, a parley.Awaited) {
 	}
 }
 
-// settled is how long a question waits for calls that run at the moment, so that
+// callsTimeout is how long a question waits for calls that run at the moment, so that
 // what they say does not come in its middle. Most are done by then.
-const settled = 300 * time.Millisecond
+const callsTimeout = 300 * time.Millisecond
 
-func (d *desk) settle(asking context.Context) {
-	late := time.After(settled)
+func (d *desk) waitForCalls(asking context.Context) {
+	late := time.After(callsTimeout)
 	for {
 		d.mu.Lock()
 		busy := len(d.runs) > 0 || len(d.sent) > 0

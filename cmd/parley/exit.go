@@ -65,7 +65,7 @@ func codeOf(err error) int {
 }
 
 // exitOf is how a turn's end shows in the exit code. The renderer has said what
-// happened, unless it was told to be quiet.
+// happened, unless --quiet was given.
 func exitOf(end *parley.TurnEnded, quiet bool) error {
 	code := exitFailed
 	switch end.Outcome {

@@ -61,7 +61,7 @@ func (a *app) execute(ctx context.Context, args []string) error {
 	return err
 }
 
-// complaint is what people are told of an error; empty for one that was shown.
+// complaint is the text of an error for people; empty for one that was shown.
 func complaint(err error) string {
 	if err == nil || errors.Is(err, errBrokenPipe) {
 		return ""
@@ -105,7 +105,7 @@ Without NATS_URL a server is embedded; its data is in ` + a.data + `.
 	return root
 }
 
-// dataDir is where the embedded server keeps its data unless told otherwise:
+// dataDir is where the embedded server keeps its data by default:
 // what the platform sets aside for it.
 func dataDir() string {
 	if dir := os.Getenv("PARLEY_DATA"); dir != "" {

@@ -12,7 +12,7 @@ import (
 // on a terminal both are the same place.
 type screen struct {
 	mu   sync.Mutex
-	open []byte // the line that waits for an answer, as it stands
+	open []byte // the line that waits for an answer, so far
 	// apart says that something was shown below the open line, torn that it
 	// ended in the middle of a line.
 	apart, torn bool

@@ -15,7 +15,7 @@ import (
 	"github.com/parleybus/parley/internal/terminal"
 )
 
-// watch is what tail and replay are told.
+// watch is the flags of tail and replay.
 type watch struct {
 	app            *app
 	from           string
@@ -159,7 +159,7 @@ type player struct {
 }
 
 // play shows events, or messages as they are on the bus, until the log ends or the
-// command is told to stop.
+// command is interrupted.
 func (p *player) play(from parley.From) error {
 	if p.raw {
 		return each(p, p.conv.RawMessages(p.ctx, from), func(m parley.RawMessage) error {
@@ -186,7 +186,7 @@ func (p *player) play(from parley.From) error {
 func each[T any](p *player, all iter.Seq2[T, error], show func(T) error) error {
 	for one, err := range all {
 		if err != nil && p.ctx.Err() != nil {
-			return nil // told to stop
+			return nil // interrupted
 		}
 		if err == nil {
 			p.shown++

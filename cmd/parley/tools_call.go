@@ -139,7 +139,7 @@ func (c *toolCall) call(ctx context.Context, s *host.Session, spec parley.ToolSp
 		if c.quiet {
 			return
 		}
-		// Nobody is told of an error: there is nowhere else to say so.
+		// An error is dropped: there is nowhere else to print it.
 		_ = out.Show(terminal.Entry{Line: events.Line{Event: &parley.ToolOutput{Call: spec.Name, Index: shown, Text: text}}})
 		shown++
 	}

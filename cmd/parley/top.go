@@ -20,7 +20,7 @@ import (
 // measures rates.
 const topRefresh = time.Second
 
-// The terminal's other screen, where the view does not push away what stands in
+// The terminal's other screen, where the view does not push away the content of
 // the scrollback; without the cursor, which would flicker.
 const (
 	enterView = "\x1b[?1049h\x1b[?25l"

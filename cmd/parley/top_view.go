@@ -57,7 +57,7 @@ func (f frame) sections(cut bool) []section {
 	return []section{f.total(), queues, workers, shards}
 }
 
-// total is how it all stands.
+// total is the state of the deployment in a line.
 func (f frame) total() section {
 	lag, running := uint64(0), map[string]int{}
 	for _, q := range f.Queues {
@@ -68,7 +68,7 @@ func (f frame) total() section {
 		rows: [][]string{{rate(f.Messages), fmt.Sprint(running["llm"]), fmt.Sprint(running["tool"]), fmt.Sprint(lag), fmt.Sprint(f.Waiting)}}}
 }
 
-// rate writes a number per second with as much as can be told apart.
+// rate writes a number per second with as many digits as matter.
 func rate(n float64) string {
 	if n > 0 && n < 10 {
 		return fmt.Sprintf("%.1f", n)

@@ -17,7 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/terminal"
 )
 
-// ruling is what approve, reject, edit and answer are told.
+// ruling is the flags of approve, reject, edit and answer.
 type ruling struct {
 	app       *app
 	verdict   parley.Ruling

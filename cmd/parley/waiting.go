@@ -84,7 +84,7 @@ func (a *app) howToDecide(conversation string, w parley.Awaited) string {
 }
 
 // decideWith is the command that decides something as it is asked for. Nothing
-// of what a tool wrote stands in it: it is there to be copied.
+// that a tool wrote is in it: it is there to be copied.
 func (a *app) decideWith(conversation string, w parley.Awaited) string {
 	switch {
 	case w.For == parley.WaitAnswer && !terminal.YesOrNo(&w):

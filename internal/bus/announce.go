@@ -28,17 +28,17 @@ func (e *TakenError) Error() string {
 // Announcement says what a worker offers, for as long as it is there. It is
 // used by one goroutine.
 type Announcement struct {
-	bus    *Bus
-	stands map[string]Offer // by key
+	bus       *Bus
+	announced map[string]Offer // by key
 }
 
 // NewAnnouncement returns the announcement of a worker that offers nothing yet.
 func (p Presence) NewAnnouncement() *Announcement {
-	return &Announcement{bus: p.bus, stands: map[string]Offer{}}
+	return &Announcement{bus: p.bus, announced: map[string]Offer{}}
 }
 
 // Set says what is offered from now on, also to say it again before it runs out
-// ([Announcement.Beat]), and returns what stands. The errors are of those offers
+// ([Announcement.Beat]), and returns what is announced. The errors are of those offers
 // that do not; a [TakenError] passes when the other worker has gone. A tool that
 // is missing from offers is withdrawn: calls of it are refused from then on,
 // unless another worker serves it. A worker that ends calls [Announcement.Leave]
@@ -48,7 +48,7 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 	if err != nil {
 		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
 	}
-	var stands []Offer
+	var announced []Offer
 	var problems []error
 	now := map[string]Offer{}
 	// The default first: whoever sees only the first offers must not take another.
@@ -63,19 +63,19 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 		return 1
 	})
 	for _, o := range offers {
-		_, known := p.stands[o.key()]
+		_, known := p.announced[o.key()]
 		if err := p.bus.announce(ctx, kv, o, !known); err != nil {
 			problems = append(problems, err)
 			if _, taken := errors.AsType[*TakenError](err); !taken && known {
-				now[o.key()] = o // it stands until it runs out, and is taken back when leaving
-				stands = append(stands, o)
+				now[o.key()] = o // it remains until it expires, and is withdrawn when leaving
+				announced = append(announced, o)
 			}
 			continue
 		}
 		now[o.key()] = o
-		stands = append(stands, o)
+		announced = append(announced, o)
 	}
-	for key, o := range p.stands {
+	for key, o := range p.announced {
 		if _, ok := now[key]; !ok {
 			if err := withdraw(ctx, kv, o); err != nil {
 				problems = append(problems, err)
@@ -83,8 +83,8 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 			}
 		}
 	}
-	p.stands = now
-	return stands, errors.Join(problems...)
+	p.announced = now
+	return announced, errors.Join(problems...)
 }
 
 // Beat is how often Set must be called again; and once more after every
@@ -107,10 +107,10 @@ func (p *Announcement) Leave(ctx context.Context) {
 	if err != nil {
 		return // it runs out by itself
 	}
-	for key := range p.stands {
+	for key := range p.announced {
 		_ = kv.Delete(ctx, key) // runs out by itself otherwise
 	}
-	p.stands = map[string]Offer{}
+	p.announced = map[string]Offer{}
 }
 
 // withdraw says that a worker goes on without a tool. Its key holds that until it

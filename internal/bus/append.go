@@ -21,7 +21,7 @@ var ErrFenced = errors.New("the lane has another writer")
 
 const appendTimeout = 2 * time.Second
 
-// Append appends a frame to a lane that stands at sequence after (0: empty) and
+// Append appends a frame to a lane whose last message has sequence after (0: empty) and
 // returns the new position. While the server cannot be reached it tries again,
 // with backoff, until ctx ends. It fails with [ErrFenced] when the lane has
 // moved on; a frame too large for a message goes to the object store.

@@ -17,9 +17,9 @@ type From struct {
 	After Cursor    // what was seen last: the next event is the first given
 	Since time.Time // begins with what was stored at or after it
 	// Left begins with what is left of the log where its beginning has expired,
-	// in the place of an [ExpiredError].
+	// instead of an [ExpiredError].
 	Left bool
-	// Ended stops at the end of the log as it stands instead of following.
+	// Ended stops at the current end of the log instead of following.
 	Ended bool
 }
 

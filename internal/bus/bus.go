@@ -8,7 +8,7 @@
 //
 // Order: a conversation's messages are read in the order of their stream
 // sequence, without doubles or holes, by everyone. Loss: what a call reported
-// as appended stands; a publish that was not decided is settled by reading the
+// as appended is stored; an undecided publish is resolved by reading the
 // lane's last message. A Bus is safe for concurrent use.
 package bus
 

@@ -16,7 +16,7 @@ import (
 // Call is a call of a tool that a person or a program makes, not a model: no
 // policy is asked and no turn begins.
 type Call struct {
-	Conversation string // the log it stands in; a new one when empty
+	Conversation string // the conversation with the call; a new one when empty
 	Tool         events.ToolSpec
 	Arguments    json.RawMessage
 	// Output takes what the tool prints on its way; may be nil.

@@ -25,7 +25,7 @@ type Config struct {
 	Name string
 	// Log receives connection losses and returns; discarded when nil.
 	Log *slog.Logger
-	// Dial connects in the place of [net.Dial], when it is set.
+	// Dial connects instead of [net.Dial], if it is set.
 	Dial func(network, address string) (net.Conn, error)
 	// Options are added, for connections inside the process.
 	Options []nats.Option

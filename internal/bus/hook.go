@@ -29,7 +29,7 @@ const (
 	hooksAtOnce  = 64
 	hooksWaiting = 1024
 	// hookDrain is how long answers that are being worked out may take when the
-	// process is told to stop.
+	// process receives the signal to stop.
 	hookDrain = 10 * time.Second
 )
 
@@ -37,7 +37,7 @@ const (
 // timeout, or until ctx's deadline; then it fails with [ErrNoAnswer]. While
 // nobody answers to the hook, or the connection is lost, it asks again: an app
 // may get the same call twice, and the turn's id is the key by which it knows.
-// An answer that is none is an error at once. What the app could not do stands
+// An answer that is none is an error at once. What the app could not do is
 // in the answer's Error.
 func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
 	subject, err := topology.HookSubject(call.When, call.Hook)

@@ -122,7 +122,7 @@ func (d Deployment) TestWrites(ctx context.Context) error {
 	return nil
 }
 
-// Behind is where HISTORY stands beside the log of a shard, in sequences of CONV.
+// Behind is how far HISTORY is behind the log of a shard, in sequences of CONV.
 type Behind struct {
 	Shard     int
 	End       uint64 // last message of CONV

@@ -27,7 +27,7 @@ var errClosed = errors.New("the lane is closed")
 // loss, no doubles and fencing follow from each frame naming the sequence it
 // follows.
 //
-// The first failure stands: every later call returns it.
+// The first failure is final: every later call returns it.
 type LaneWriter struct {
 	bus     *Bus
 	address topology.Address
@@ -46,7 +46,7 @@ type LaneWriter struct {
 	closed bool
 }
 
-// Open opens a lane that stands at sequence after. Its goroutine ends with
+// Open opens a lane whose last message has sequence after. Its goroutine ends with
 // Close.
 func (l Lane) Open(ctx context.Context, after uint64) *LaneWriter {
 	ctx, stop := context.WithCancelCause(ctx)
@@ -95,7 +95,7 @@ func (l *LaneWriter) failure() error {
 	return nil
 }
 
-// Flush waits until everything appended stands, and returns the position.
+// Flush waits until everything appended is stored, and returns the position.
 func (l *LaneWriter) Flush() (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

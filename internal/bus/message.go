@@ -57,7 +57,7 @@ func (m *Message) Claim() *events.Claim {
 	return c
 }
 
-// Fetch replaces a claim by the events that it stands for. What will never be
+// Fetch replaces a claim by the events that it refers to. What will never be
 // had (the object is missing, or is not what was stored) sets Bad; an error is
 // for what may be had later.
 func (o Objects) Fetch(ctx context.Context, m *Message) error {

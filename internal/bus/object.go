@@ -22,7 +22,7 @@ import (
 // maxObject bounds what is taken by reference, in bytes.
 const maxObject = 256 << 20
 
-// previewBytes is how much of a claimed payload stands in the message.
+// previewBytes is how much of a claimed payload the message itself holds.
 const previewBytes = 2 << 10
 
 // ErrTooLarge reports that something is larger than an object may be.

@@ -11,7 +11,7 @@ type positions struct {
 	// floor is the position of a subject that is in neither half: where the
 	// viewer began, or the highest sequence that was evicted. Nothing of such a
 	// subject was given after it, and nothing up to it is missing that can still
-	// be told apart from what was given.
+	// be distinguished from what was given.
 	floor      uint64
 	newer, old map[string]uint64
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// QueueInfo is how a queue of jobs stands.
+// QueueInfo is the state of a queue of jobs.
 type QueueInfo struct {
 	Kind    string `json:"kind"`          // "llm" or "tool"
 	Name    string `json:"name"`          // route or tool

@@ -28,7 +28,7 @@ type duePayload struct {
 // Set makes the conversation's one timer fire at a time, in place of the one
 // that was set. It is a scheduled message of TIMERS (ADR-51): the server fires
 // it, whichever of our processes live. One in the past fires at once; the
-// server looks every 250 ms at most, so that much later than told is usual,
+// server looks every 250 ms at most, so a timer that much later than set is usual,
 // sooner never. While the server cannot be reached it tries again until ctx
 // ends.
 //

@@ -43,7 +43,7 @@ func (t Timers) List(ctx context.Context) ([]string, error) {
 // resync is called first, when from then on nothing passes unseen, and again
 // whenever messages may have been missed: the connection was lost, or fn was
 // slower than the conversations for longer than the queue lasts. It reads anew
-// what stands, for instance [Timers.List]. What follows may be older than what it
+// the current state, for instance [Timers.List]. What follows may be older than what it
 // read: a Message's Sequence says. resync and fn run on one goroutine; an error
 // of theirs ends Decisions.
 func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {

@@ -243,7 +243,7 @@ func texts(all []events.Message) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestAMessageThatComesWhileATurnWaits: case 37. Another orchestrator takes over
+// TestAMessageThatComesWhileATurnWaits: Another orchestrator takes over
 // between the steps.
 func TestAMessageThatComesWhileATurnWaits(t *testing.T) {
 	const read = "user go\nassistant Calling. call call\ntool ok\ntool "
@@ -322,7 +322,7 @@ func (s *stage) endedWith(answer string) {
 	s.recorder.check(s.t)
 }
 
-// TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded: case 37, the approved call.
+// TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded: the approved call.
 func TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded(t *testing.T) {
 	script := strings.Replace(calls("{as: gate}", "{as: ask}"), "rules:\n", "rules:\n  - {name: news, match: news, steps: [{text: Heard.}]}\n", 1)
 	policy := events.Policy{Rules: []events.Rule{{Action: events.ActionApprove}}}
@@ -344,7 +344,6 @@ func TestACallThatRunsIsNotLostWhenItsTurnIsSuperseded(t *testing.T) {
 	}
 }
 
-// TestABurstOfMessagesBecomesOneTurn: case 63.
 func TestABurstOfMessagesBecomesOneTurn(t *testing.T) {
 	const script = `
 model: demo

@@ -311,7 +311,7 @@ func (s *stage) hooksOver() {
 	s.reach("the hooks' answers", func() bool { return len(s.state.Hooks) == 0 })
 }
 
-// TestHooksAreCalledOncePerTurn: case 30. One pair of hooks is built into the
+// TestHooksAreCalledOncePerTurn: One pair of hooks is built into the
 // orchestrator, one is an app's. The orchestrator is restarted twice, the first
 // time while the turn waits.
 func TestHooksAreCalledOncePerTurn(t *testing.T) {

@@ -411,7 +411,7 @@ func governedStage(t *testing.T, script string) (s *stage, url string) {
 	return s.begin(&events.Settings{Policy: momentPolicy()}), url
 }
 
-// TestACompromisedToolWorkerRunsNothingUnapproved: case 42, by the permissions of
+// TestACompromisedToolWorkerRunsNothingUnapproved: by the permissions of
 // the server.
 func TestACompromisedToolWorkerRunsNothingUnapproved(t *testing.T) {
 	s, url := governedStage(t, calls("{as: ask, n: 1}", "{as: ask, n: 2}"))

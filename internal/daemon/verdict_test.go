@@ -158,7 +158,6 @@ func calls(arguments ...string) string {
 	return s + ".\"\n"
 }
 
-// TestEditedArgumentsAreWhatRanAndWhatTheModelSaw: case 31.
 func TestEditedArgumentsAreWhatRanAndWhatTheModelSaw(t *testing.T) {
 	s := play(t, calls("{as: ask, n: 1}"), &events.Settings{Policy: momentPolicy()})
 	s.send(&events.UserMessage{Text: "go"})
@@ -359,7 +358,6 @@ func TestApprovalForTheConversationIsValidUntilItIsRevoked(t *testing.T) {
 	s.completed("Done: ask.")
 }
 
-// TestDenyIsNeverBypassed: case 40.
 func TestDenyIsNeverBypassed(t *testing.T) {
 	never := events.Rule{When: `args.as == "never"`, Action: events.ActionDeny, Reason: "not here"}
 	policy := momentPolicy()
@@ -395,7 +393,6 @@ func TestDenyIsNeverBypassed(t *testing.T) {
 	}
 }
 
-// TestADeadlineExpiresTheCallAndLateInputsChangeNothing: case 39.
 func TestADeadlineExpiresTheCallAndLateInputsChangeNothing(t *testing.T) {
 	policy := momentPolicy()
 	policy.DeadlineMS, policy.ReminderMS = 1500, 150
@@ -442,7 +439,7 @@ func TestADeadlineExpiresTheCallAndLateInputsChangeNothing(t *testing.T) {
 	}
 }
 
-// TestAnAppGivesAResultAsAnyClientOfNATSCan: case 33, the deferred part.
+// TestAnAppGivesAResultAsAnyClientOfNATSCan: the deferred part.
 func TestAnAppGivesAResultAsAnyClientOfNATSCan(t *testing.T) {
 	s := play(t, calls("{as: app}"), &events.Settings{Policy: momentPolicy()})
 	s.send(&events.UserMessage{Text: "go"})

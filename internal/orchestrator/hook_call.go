@@ -59,12 +59,12 @@ func (s *shard) callHooks(ctx context.Context, c *conversation) {
 }
 
 func hookCall(c *conversation, h events.PendingHook, now time.Time) *events.HookCall {
-	patience := defaultHookTimeout
+	timeout := defaultHookTimeout
 	if h.DeadlineMS > 0 {
-		patience = time.Duration(h.DeadlineMS) * time.Millisecond
+		timeout = time.Duration(h.DeadlineMS) * time.Millisecond
 	}
 	call := &events.HookCall{Hook: h.Name, When: h.When, Conversation: c.id, Turn: h.Turn,
-		TimeoutMS: patience.Milliseconds(), DeadlineMS: now.Add(patience).UnixMilli()}
+		TimeoutMS: timeout.Milliseconds(), DeadlineMS: now.Add(timeout).UnixMilli()}
 	if h.When == events.HookBefore {
 		call.Message = c.state.Transcript.FirstMessage(h.Turn)
 	} else {

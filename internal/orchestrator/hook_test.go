@@ -129,7 +129,7 @@ func TestWhatComesWhileHooksAreAsked(t *testing.T) {
 	})
 }
 
-// TestCase30HooksOncePerTurn is case 30: the hook before runs once per turn, also
+// TestCase30HooksOncePerTurn: the hook before runs once per turn, also
 // when the turn waits for people twice; the hook after runs exactly once. Each
 // wait is decided in another process.
 func TestCase30HooksOncePerTurn(t *testing.T) {

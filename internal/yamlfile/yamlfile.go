@@ -20,7 +20,7 @@ import (
 // maxAliases keeps a few nested aliases from becoming gigabytes.
 const maxAliases = 200
 
-// File is a file that was read; it knows the lines of what stands in it.
+// File is a file that was read; it knows the lines of its values.
 type File struct{ tree *ast.File }
 
 // Decode reads a file into a struct. Unknown and doubled fields, tags, several
@@ -56,7 +56,7 @@ func Decode(raw []byte, into any) (f *File, err error) {
 }
 
 // At puts the line of a path such as $.rules[1].steps[0] before an error, or that
-// of the nearest place around it that is there; what stands behind an alias has
+// of the nearest place around it that is there; what an alias refers to has
 // the line of the alias.
 func (f *File) At(path string, err error) error {
 	for path != "$" && path != "" {

@@ -106,7 +106,7 @@ func (c Case) notAnswers(t *testing.T) {
 }
 
 func (c Case) network(t *testing.T) {
-	t.Run("a server that does not listen is told", func(t *testing.T) {
+	t.Run("a server that does not listen is reported", func(t *testing.T) {
 		s := httptest.NewServer(nil)
 		s.Close()
 		err := failed(t, read(t, c.New(s.URL, s.Client()).Stream(t.Context(), c.Calls)), events.ErrNetwork)
@@ -125,7 +125,7 @@ func (c Case) network(t *testing.T) {
 		p, _ := c.start(t, answer{contentType: c.Wire.ContentType, body: c.Wire.Calls, then: stall})
 		said(t, read(t, p.Stream(t.Context(), c.Calls)))
 	})
-	t.Run("a base URL that is none is told", func(t *testing.T) {
+	t.Run("an invalid base URL is reported", func(t *testing.T) {
 		got := read(t, c.New("http://bad host", nil).Stream(t.Context(), c.Calls))
 		failed(t, got, events.ErrInvalidRequest)
 	})

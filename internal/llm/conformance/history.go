@@ -69,7 +69,7 @@ func (c Case) request(t *testing.T) {
 			for _, want := range inOrder {
 				i := slices.Index(rest, want)
 				if i < 0 {
-					t.Fatalf("%q is missing or stands elsewhere: %s", want, s.raw(t))
+					t.Fatalf("%q is missing or in another place: %s", want, s.raw(t))
 				}
 				rest = rest[i+1:]
 			}
@@ -79,7 +79,7 @@ func (c Case) request(t *testing.T) {
 				}
 			}
 			if n := bytes.Count(s.raw(t), []byte(number)); n != 2 {
-				t.Errorf("the large number stands there %d times, want in a call and in a schema: %s", n, s.raw(t))
+				t.Errorf("the large number occurs %d times, want in a call and in a schema: %s", n, s.raw(t))
 			}
 			if n := checkArguments(t, body); n != 3 {
 				t.Errorf("%d calls are sent, want 3: %s", n, s.raw(t))

@@ -50,10 +50,10 @@ type Message struct {
 	ID       string    `json:"id,omitempty"` // header Nats-Msg-Id
 	// Known is set on a Decision: the last sequence that its owner had read.
 	Known uint64 `json:"known,omitempty"`
-	// Payload is the payload. Bytes stands in its place when it is not UTF-8.
+	// Payload is the payload. Bytes replaces it when it is not UTF-8.
 	Payload string `json:"payload,omitempty"`
 	Bytes   []byte `json:"bytes,omitempty"`
-	// Object is what a Claim stands for, compressed with gzip.
+	// Object is what a Claim refers to, compressed with gzip.
 	Object []byte `json:"object,omitempty"`
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// open connects, finds out which model answers, says so, and settles what was
+// open connects, finds out which model answers, prints it, and sends the settings that were
 // asked for.
 func (q *question) open(ctx context.Context) (*host.Session, error) {
 	if err := q.check(); err != nil {
@@ -30,7 +30,7 @@ func (q *question) open(ctx context.Context) (*host.Session, error) {
 	if q.rulesOnlyHere && !s.RunsRoles() {
 		err = usagef("--rules is for the process that decides, and that one runs at %s already: give it to that `parley up` or orchestrator", s.Server())
 	} else {
-		err = q.settle(ctx, s)
+		err = q.configure(ctx, s)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -72,8 +72,8 @@ func (q *question) rules() []parley.Rule {
 	return rules
 }
 
-// settle tells the conversation what this command was told.
-func (q *question) settle(ctx context.Context, s *host.Session) error {
+// configure sends the settings given by flags to the conversation.
+func (q *question) configure(ctx context.Context, s *host.Session) error {
 	var provider string
 	if len(q.app.cfg.Models) > 0 {
 		provider, _, _ = strings.Cut(q.app.cfg.Models[0], "/")
