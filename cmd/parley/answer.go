@@ -41,7 +41,7 @@ func submit(ctx context.Context, s *host.Session, c *standing, input parley.Body
 		if _, err := c.conv.Publish(ctx, input); err != nil {
 			return nil, err
 		}
-		return nil, &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("nothing runs on this data directory: the %s stands in the log and is answered when `parley up` or `parley ask` runs", input.Type())}
+		return nil, &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("nothing runs on this data directory: the %s is in the log and is answered when `parley up` or `parley ask` runs", input.Type())}
 	}
 	return c.conv.Submit(ctx, input)
 }

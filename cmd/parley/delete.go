@@ -54,7 +54,7 @@ undone; backups and what applications copied are not reached.`,
 	f := cmd.Flags()
 	f.DurationVar(&c.olderThan, "older-than", 0, "delete the conversations whose last activity is longer ago than this, such as 720h")
 	f.BoolVarP(&c.yes, "yes", "y", false, "do not ask first")
-	f.DurationVar(&c.wait, "wait", c.wait, "how long to wait for each deletion; it goes on afterwards")
+	f.DurationVar(&c.wait, "wait", c.wait, "how long to wait for each deletion; it continues afterwards")
 	f.StringVar(&c.reason, "reason", "", "why; viewers see it while the conversation is deleted")
 	f.StringVar(&c.from, "from", userName(), "who deletes it")
 	a.outputFlag(cmd)

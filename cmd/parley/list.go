@@ -30,7 +30,7 @@ that cannot be read is listed with the reason.`,
 	}
 	a.outputFlag(cmd)
 	cmd.Flags().IntVarP(&limit, "limit", "n", limit, "most conversations listed; 0 lists all")
-	cmd.Flags().Uint64Var(&after, "after", 0, "go on after the conversation with this position")
+	cmd.Flags().Uint64Var(&after, "after", 0, "continue after the conversation with this position")
 	return cmd
 }
 

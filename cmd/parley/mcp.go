@@ -35,14 +35,14 @@ func (a *app) mcpCommand() *cobra.Command {
 		Use:   "mcp",
 		Short: "Serve the workers' tools as an MCP server",
 		Long: `Serve the tools of all workers as one MCP server, over standard input and output,
-or with --http over streamable HTTP at ` + mcp.Path + `. Tools that come and go are told to the
-clients, output on its way is progress, and a client that cancels cancels the
-call. A tool's effect is in its annotations: pure is readOnlyHint, idempotent is
+or with --http over streamable HTTP at ` + mcp.Path + `. Clients are notified when tools come
+and go, interim output is progress, and a client that cancels cancels the call. A
+tool's effect is in its annotations: pure is readOnlyHint, idempotent is
 idempotentHint. All effects are served, as MCP hosts ask their user before a
 call; --allow-effects pure,idempotent leaves the others out.
 
-Over HTTP nobody is asked who they are. Only this machine may reach it, unless
---allow-remote is given: put something in front that checks who asks.
+Over HTTP clients are not authenticated. Only this machine may reach it, unless
+--allow-remote is given: put a proxy in front that authenticates them.
 
 Where nothing runs, everything runs in this process. For several hosts run
 ` + "`parley up`" + `: what runs in one of these ends with it.
@@ -58,7 +58,7 @@ Where nothing runs, everything runs in this process. For several hosts run
 	}
 	f := cmd.Flags()
 	f.StringVar(&m.address, "http", "", "serve over HTTP at this address, such as 127.0.0.1:8931, in place of standard input and output")
-	f.BoolVar(&m.allowRemote, "allow-remote", false, "let --http listen where other machines reach it; nobody is asked who they are")
+	f.BoolVar(&m.allowRemote, "allow-remote", false, "let --http listen where other machines reach it; clients are not authenticated")
 	f.StringSliceVar(&m.patterns, "tools", nil, "names or patterns of the tools served; all when empty")
 	f.StringSliceVar(&m.effects, "allow-effects", nil, "effects of the tools served: pure, idempotent, once; all when empty")
 	a.cfg.Calling(f)
@@ -91,7 +91,7 @@ func onlyHere(address string) error {
 	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return usagef("--http %s can be reached from other machines, and nobody is asked who they are: listen on 127.0.0.1, or give --allow-remote", address)
+	return usagef("--http %s can be reached from other machines, and clients are not authenticated: listen on 127.0.0.1, or give --allow-remote", address)
 }
 
 func (m *mcpServer) run(ctx context.Context) (err error) {

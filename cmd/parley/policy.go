@@ -23,7 +23,7 @@ func (a *app) policyCommand() *cobra.Command {
 		Short: "Show which calls of a conversation run by themselves, and its limits",
 		Long: `Show which calls of a conversation run by themselves: its rules, its limits and the
 standing approvals that people gave. Where a conversation says nothing, the
-deployment's rules stand, which its orchestrators have from --rules.`,
+deployment's rules apply, which its orchestrators read from --rules.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.policy(cmd, args[0]) },

@@ -23,11 +23,11 @@ func (a *app) sendCommand() *cobra.Command {
 	c := &sending{app: a, q: a.newQuestion()}
 	cmd := &cobra.Command{
 		Use:   "send CONVERSATION TEXT",
-		Short: "Say something in a conversation, also while a turn runs or waits",
-		Long: `Say something in a conversation, also while a turn runs or waits, and print what
-becomes of it: "accepted" with its turn, "queued" for the next one, or "refused".
-Without a flag the conversation's settings decide, which queue unless they were
-told otherwise. "-" reads the text from standard input.
+		Short: "Send a message, also while a turn runs or waits",
+		Long: `Send a message to a conversation, also while a turn runs or waits, and print the
+answer: "accepted" with its turn, "queued" for the next one, or "refused". Without
+a flag the conversation's settings decide; they queue messages by default. "-"
+reads the text from standard input.
 
 ` + exitCodes,
 		Example: `  parley send 0198c0de-0000-7000-8000-000000000000 "And in Tokyo?"

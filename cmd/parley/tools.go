@@ -25,7 +25,7 @@ func (a *app) toolsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tools [NAME]",
 		Short: "List the tools that workers serve, or show one with its schema",
-		Long: `List the tools that workers serve now, with how their queues stand: LAG counts
+		Long: `List the tools that workers serve now, with the state of their queues: LAG counts
 calls that nobody has taken, RUNNING those that somebody has. A queue with calls
 and no worker is listed too: nobody serves it. With NAME, all that is known of
 one tool. Where nothing runs, it is what this process would serve.
@@ -63,7 +63,7 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	}
 	all, err := s.Tools(ctx)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "how the queues stand is not shown: %v\n", err)
+		fmt.Fprintf(os.Stderr, "the queues are not shown: %v\n", err)
 	}
 	if name == "" {
 		return printTools(all, asJSON)

@@ -51,8 +51,8 @@ somebody else was first.`,
 
 func (a *app) approveCommand() *cobra.Command {
 	r := &ruling{verdict: parley.RulingApprove}
-	cmd := a.verdictCommand(r, "approve CONVERSATION [CALL...]", "Let calls run that wait for approval, or a turn go on past a limit",
-		`A tool that asks for yes or no is told yes. With --always calls of the same tool,
+	cmd := a.verdictCommand(r, "approve CONVERSATION [CALL...]", "Let calls run that wait for approval, or a turn continue past a limit",
+		`A tool that asks for yes or no gets a yes. With --always calls of the same tool,
 asked about by the same rule, run without asking in this conversation from now
 on; "parley revoke" takes that back.`)
 	cmd.Args = cobra.MinimumNArgs(1)
@@ -69,9 +69,9 @@ on; "parley revoke" takes that back.`)
 
 func (a *app) rejectCommand() *cobra.Command {
 	r := &ruling{verdict: parley.RulingReject}
-	cmd := a.verdictCommand(r, "reject CONVERSATION [CALL...]", "Do not run calls that wait; the model is told",
+	cmd := a.verdictCommand(r, "reject CONVERSATION [CALL...]", "Reject calls that wait; the model reads the rejection",
 		`A call that waits for its time or for an app's result can be rejected too, and a
-turn that waits at a limit ends. A tool that asks something is told that nobody
+turn that waits at a limit ends. A tool that asks something learns that nobody
 answers; its call goes on.`)
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0], args[1:]) }
@@ -93,7 +93,7 @@ checked against the tool's schema before it runs.`)
 
 func (a *app) answerCommand() *cobra.Command {
 	r := &ruling{verdict: parley.RulingAnswer}
-	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call in the place of its tool, or what the tool asks for",
+	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call instead of its tool, or what the tool asks for",
 		`The model reads TEXT as the call's result; "-" reads it from standard input. Where
 a tool asks something in the middle of its call, TEXT is a JSON object that fits
 what it asks for: the tool reads it and goes on. "parley approvals -o json" has
