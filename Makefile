@@ -20,7 +20,7 @@ test: ## all tests, as go test ./... runs them
 
 # Tests of whole processes, clusters and kills take minutes: make e2e and make chaos
 # run them, and CI runs all of them.
-LONG := TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger
+LONG := TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsMadeAgain
 
 check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector but the long ones
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
@@ -42,7 +42,7 @@ bench: ## events per second, latency and CPU on this machine, compared with raw 
 	go run ./cmd/parley bench
 
 e2e: ## the real commands, by scripts, and workers of three languages
-	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages' ./cmd/... ./examples/...
+	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded' . ./cmd/... ./examples/...
 
 chaos: ## run COUNT (5) times the tests that cut connections and stop processes, and those with 10,000 waiting conversations
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew|AtAnyMoment|FourWorkers|Stranger' ./internal/bus ./internal/daemon
