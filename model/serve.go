@@ -82,7 +82,6 @@ func Serve(ctx context.Context, cfg parley.Config, providers ...Served) error {
 	}
 	defer b.Close()
 	g, run := errgroup.WithContext(ctx)
-	var offers []bus.Offer
 	for _, s := range providers {
 		w := &worker.LLM{Bus: b, Name: name, Log: log, Slots: s.Slots,
 			Routes: map[string]worker.Route{s.Provider.Name(): {Provider: s.guarded(), Model: s.Model}}}
@@ -90,13 +89,8 @@ func Serve(ctx context.Context, cfg parley.Config, providers ...Served) error {
 		if s.Default {
 			byDefault = s.Provider.Name() + "/" + s.Model
 		}
-		offers = append(offers, w.Offers(byDefault)...)
-		g.Go(func() error { return w.Run(run) })
+		g.Go(func() error { return w.Serve(run, byDefault) })
 	}
-	if err := b.Presence().Announce(run, offers); err != nil && ctx.Err() == nil {
-		log.Warn("cannot announce the providers, trying again", "error", err)
-	}
-	g.Go(func() error { return b.Presence().Stay(run, offers) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve models: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/jobs"
@@ -57,6 +59,15 @@ func (w *LLM) Offers(def string) []bus.Offer {
 		offers = append(offers, bus.Offer{Kind: "llm", Name: token, Worker: w.Name, Model: model, Default: model == def})
 	}
 	return offers
+}
+
+// Serve announces the worker's routes and runs until ctx ends, then withdraws them.
+// The model def is announced as the one that is asked by default.
+func (w *LLM) Serve(ctx context.Context, def string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.Bus.Presence().Stay(ctx, w.Offers(def)) })
+	g.Go(func() error { return w.Run(ctx) })
+	return g.Wait()
 }
 
 // Run takes generations until ctx ends, then hands its jobs back at once.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
@@ -31,16 +30,10 @@ func Role(cfg daemon.Config, log *slog.Logger, c *catalog.Catalog, stats *worker
 		for name, e := range c.Entries {
 			w.Routes[name] = worker.Route{Provider: e.Provider, Model: e.Model}
 		}
-		offers := w.Offers(c.Default)
-		if err := b.Presence().Announce(ctx, offers); err != nil {
+		if err := b.Presence().Announce(ctx, w.Offers(c.Default)); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error {
-			g, ctx := errgroup.WithContext(ctx)
-			g.Go(func() error { return b.Presence().Stay(ctx, offers) })
-			g.Go(func() error { return w.Run(ctx) })
-			return g.Wait()
-		}, nil
+		return func(ctx context.Context) error { return w.Serve(ctx, c.Default) }, nil
 	}}
 }
 
