@@ -136,7 +136,7 @@ func (v *Conversation) Replay(ctx context.Context, from From, pace Pace) iter.Se
 				if pace.LongestPause > 0 {
 					gap = min(gap, pace.LongestPause)
 				}
-				if !wait(ctx, gap) {
+				if !bus.Pause(ctx, gap) {
 					err = context.Cause(ctx)
 				}
 			}
@@ -145,18 +145,6 @@ func (v *Conversation) Replay(ctx context.Context, from From, pace Pace) iter.Se
 				return
 			}
 		}
-	}
-}
-
-// wait blocks for a duration; it returns false if ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 
@@ -211,9 +199,14 @@ func (v *Conversation) Exists(ctx context.Context) error {
 	}
 	known, err := v.client.bus.Conversation(v.id).Describe(ctx)
 	if err == nil && known.Last.IsZero() {
-		err = errorf(CodeNotFound, "there is no conversation %s: `parley ls` lists what there is", v.id)
+		err = v.missing()
 	}
 	return err
+}
+
+// missing is the error that nothing was ever published to the conversation.
+func (v *Conversation) missing() error {
+	return errorf(CodeNotFound, "there is no conversation %s: `parley ls` lists what there is", v.id)
 }
 
 // deleted returns an error with [CodeDeleted] if the state is that of a

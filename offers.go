@@ -42,7 +42,7 @@ func (c *Client) AwaitOffers(ctx context.Context, there func([]Offer) bool) (off
 		if late := time.Since(until); late > emptyTimeout || late > 0 && err == nil && len(offers) > 0 {
 			return offers, false, err
 		}
-		if !wait(ctx, offersTimeout/10) {
+		if !bus.Pause(ctx, offersTimeout/10) {
 			return nil, false, context.Cause(ctx)
 		}
 	}
@@ -114,7 +114,7 @@ func watchOffers(ctx context.Context, roster *bus.Roster, failed chan<- error) {
 		case <-ctx.Done():
 			return
 		}
-		if !wait(ctx, offersEvery) {
+		if !bus.Pause(ctx, offersEvery) {
 			return
 		}
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -52,11 +50,7 @@ func (v *Conversation) publish(ctx context.Context, input Body) (id string, sequ
 		return "", 0, errorf(CodeInvalid, "a %s is no input: submit a UserMessage, Settings, a Verdict, a Cancel or a Delete", input.Type())
 	}
 	if *field == "" {
-		made, err := uuid.NewV7()
-		if err != nil {
-			return "", 0, fmt.Errorf("make an id for the %s: %w", input.Type(), err)
-		}
-		*field = made.String()
+		*field = NewID()
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -185,14 +179,14 @@ func (v *Conversation) Delete(ctx context.Context, request Delete) (*Conversatio
 	case known.State.Phase == PhaseDeleted:
 		return nil, v.deleted(&known.State)
 	case err == nil && known.Last.IsZero():
-		return nil, v.Exists(ctx)
+		return nil, v.missing()
 	}
 	if _, _, err := v.publish(ctx, &request); err != nil {
 		return nil, err
 	}
 	// The log is purged meanwhile: look at the last decision in place of following it.
 	for backoff := 5 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
-		if !wait(ctx, backoff) {
+		if !bus.Pause(ctx, backoff) {
 			return nil, &Error{CodeNoAnswer, errors.Join(fmt.Errorf("conversation %s is not deleted yet: the request is in its log and is carried out when an orchestrator runs", v.id), context.Cause(ctx))}
 		}
 		d, _, err := b.Conversation(v.id).LastDecision(ctx, 0)

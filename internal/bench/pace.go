@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parleybus/parley/internal/bus"
 )
 
 // rowRun controls one row of the table: all its streams start together, the
@@ -46,25 +48,17 @@ func (r *rowRun) measure(ctx context.Context, parties int, window time.Duration)
 	}
 	r.start = r.now()
 	close(r.begin)
-	if err := pause(ctx, min(window/2, 300*time.Millisecond)); err != nil {
-		return usage{}, err
+	if !bus.Pause(ctx, min(window/2, 300*time.Millisecond)) {
+		return usage{}, context.Cause(ctx)
 	}
 	meter := startMeter()
 	r.from.Store(r.now())
-	err := pause(ctx, window)
+	whole := bus.Pause(ctx, window)
 	r.to.Store(r.now())
-	return meter.stop(), err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if !whole {
+		return meter.stop(), context.Cause(ctx)
 	}
+	return meter.stop(), nil
 }
 
 // pacer schedules a stream's events: at a fixed rate regardless of delivery, or

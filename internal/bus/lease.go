@@ -45,7 +45,7 @@ func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
 		if !errors.Is(err, jetstream.ErrKeyExists) {
 			s.bus.log.Debug("lease cannot be taken, trying again", "shard", s.number, "error", err)
 		}
-		if !pause(ctx, ttl/8) {
+		if !Pause(ctx, ttl/8) {
 			return nil, context.Cause(ctx)
 		}
 	}

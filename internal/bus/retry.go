@@ -35,10 +35,10 @@ func (b *backoff) delay() time.Duration {
 }
 
 // wait blocks until the next try. It returns false when ctx has ended.
-func (b *backoff) wait(ctx context.Context) bool { return pause(ctx, b.delay()) }
+func (b *backoff) wait(ctx context.Context) bool { return Pause(ctx, b.delay()) }
 
-// pause blocks for a time. It returns false when ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause blocks for a time. It returns false when ctx has ended.
+func Pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

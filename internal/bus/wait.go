@@ -49,7 +49,7 @@ func (b *Bus) history(ctx context.Context) (jetstream.Stream, error) {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, fmt.Errorf("%w: start an orchestrator or `parley up` once, it makes them", ErrNotSetUp)
 		}
-		if !electing(ctx, err) || b.explainDenied(err) != err || time.Now().After(until) || !pause(ctx, backoffMost/4) {
+		if !electing(ctx, err) || b.explainDenied(err) != err || time.Now().After(until) || !Pause(ctx, backoffMost/4) {
 			return nil, explainJetStream(err)
 		}
 	}

@@ -190,7 +190,7 @@ func (h *Host) JoinOrServe(ctx context.Context) (*Session, error) {
 		} else if err != nil {
 			h.Log.Debug("the server that starts cannot be joined yet", "error", err)
 		}
-		if !wait(ctx, takeoverEvery) {
+		if !bus.Pause(ctx, takeoverEvery) {
 			return nil, err
 		}
 	}
@@ -222,16 +222,4 @@ func (h *Host) roleSession(ctx context.Context, cfg parley.Config) (*Session, er
 		return nil, err
 	}
 	return &Session{Client: c, config: cfg, bus: b, stop: func() {}}, nil
-}
-
-// wait blocks for a time and reports false when ctx ended first.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -78,7 +78,7 @@ func (h *Host) startServer(ctx context.Context, port int) (*broker.Broker, error
 		if !errors.Is(err, broker.ErrInUse) && errors.As(err, &path) {
 			err = fmt.Errorf("the data directory %s cannot be used: %w: give another with --data or PARLEY_DATA", h.Dir, err)
 		}
-		if !errors.Is(err, broker.ErrInUse) || time.Now().After(until) || Running(h.Dir) != "" || !wait(ctx, takeoverEvery) {
+		if !errors.Is(err, broker.ErrInUse) || time.Now().After(until) || Running(h.Dir) != "" || !bus.Pause(ctx, takeoverEvery) {
 			return s, err
 		}
 	}

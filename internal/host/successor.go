@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bus"
 )
 
 // takeoverEvery is how often a process looks whether the server of its data
@@ -41,7 +42,7 @@ func (h *Host) succeed(ctx context.Context, s *Session) {
 // run waits until the server has stopped, and takes over.
 func (t *successor) run(ctx context.Context, s *Session, ports []int) {
 	h := t.host
-	for logged := ""; wait(ctx, takeoverEvery); {
+	for logged := ""; bus.Pause(ctx, takeoverEvery); {
 		if s.Connected() || Running(h.Dir) != "" {
 			continue
 		}

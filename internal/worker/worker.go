@@ -101,12 +101,8 @@ func watch(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64,
 
 // sleep waits, or returns the cause of ctx's end.
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
+	if !bus.Pause(ctx, d) {
 		return context.Cause(ctx)
-	case <-t.C:
-		return nil
 	}
+	return nil
 }
