@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -119,22 +118,6 @@ func joinQueues(queues []Queue) []Queue {
 		}
 		all[i] = all[i].And(q)
 	}
-	return all
-}
-
-// UsedQueues returns the queues with jobs or with workers among offers, by kind and
-// name. A queue stays when its tool is gone.
-func UsedQueues(queues []Queue, offers []Offer) []Queue {
-	all := joinQueues(queues)
-	for _, o := range offers {
-		if !slices.ContainsFunc(all, func(q Queue) bool { return q.Kind == o.Kind && q.Name == o.Name }) {
-			all = append(all, Queue{Kind: o.Kind, Name: o.Name})
-		}
-	}
-	all = slices.DeleteFunc(all, func(q Queue) bool {
-		return q.Lag == 0 && q.Running == 0 && !slices.ContainsFunc(offers, func(o Offer) bool { return o.Kind == q.Kind && o.Name == q.Name })
-	})
-	slices.SortFunc(all, func(a, b Queue) int { return strings.Compare(a.Kind+"."+a.Name, b.Kind+"."+b.Name) })
 	return all
 }
 

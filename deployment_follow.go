@@ -218,18 +218,29 @@ func (o *observer) state() Deployment {
 	return d
 }
 
-// queueStates counts the workers of each queue.
+// queueStates returns the queues with jobs or with workers among offers, by kind and
+// name. A queue stays when its tool is gone.
 func queueStates(queues []Queue, offers []Offer) []QueueState {
 	all := []QueueState{}
-	for _, q := range UsedQueues(queues, offers) {
-		s := QueueState{Queue: q}
-		for _, o := range offers {
-			if o.Kind == q.Kind && o.Name == q.Name {
-				s.Workers++
-			}
+	at := map[[2]string]int{}
+	of := func(q Queue) *QueueState {
+		key := [2]string{q.Kind, q.Name}
+		i, found := at[key]
+		if !found {
+			i = len(all)
+			at[key] = i
+			all = append(all, QueueState{Queue: q})
 		}
-		all = append(all, s)
+		return &all[i]
 	}
+	for _, q := range queues {
+		of(q)
+	}
+	for _, o := range offers {
+		of(Queue{Kind: o.Kind, Name: o.Name}).Workers++
+	}
+	all = slices.DeleteFunc(all, func(q QueueState) bool { return q.Workers == 0 && q.Lag == 0 && q.Running == 0 })
+	slices.SortFunc(all, func(a, b QueueState) int { return strings.Compare(a.Kind+"."+a.Name, b.Kind+"."+b.Name) })
 	return all
 }
 

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/events"
 )
 
 // Summary is a conversation in a list: its id, the beginning of its first message
@@ -99,14 +98,4 @@ func (c *Client) Fetch(ctx context.Context, o *Object) ([]byte, error) {
 		err = &Error{CodeNotFound, err}
 	}
 	return data, err
-}
-
-// facts calls fn with each event of the facts of a conversation up to a sequence.
-func (c *Client) facts(ctx context.Context, id string, upTo uint64, fn func(events.Line)) error {
-	return c.bus.Conversation(id).Facts(ctx, upTo, func(m bus.Message) error {
-		for _, l := range m.Lines {
-			fn(l)
-		}
-		return nil
-	})
 }

@@ -25,7 +25,7 @@ func TestToolsAreListedBesideTheirQueues(t *testing.T) {
 		t.Errorf("the tools are %q, want %q", got, want)
 	}
 	got = nil
-	for _, q := range UsedQueues(queues, offers) {
+	for _, q := range queueStates(queues, offers) {
 		got = append(got, fmt.Sprintf("%s %s %d", q.Kind, q.Name, q.Lag))
 	}
 	if want := []string{"llm openai 0", "tool a 3", "tool lost 7", "tool new 0"}; !slices.Equal(got, want) {

@@ -3,7 +3,6 @@ package parley
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -74,7 +73,11 @@ func (t *Turn) follow(ctx context.Context, from From, all bool) iter.Seq2[Event,
 		var watching sync.WaitGroup
 		defer watching.Wait()
 		defer stop(nil)
-		watching.Go(func() { f.watch(ctx, stop) })
+		watching.Go(func() {
+			if err := f.doubt.run(ctx); err != nil {
+				stop(err)
+			}
+		})
 		var refused error
 		for e, err := range t.conversation.Events(ctx, from) {
 			if err != nil {
@@ -176,6 +179,7 @@ type follower struct {
 
 func newFollower(t *Turn) *follower {
 	f := &follower{turn: t}
+	f.doubt.conversation = t.conversation
 	f.doubt.heard()
 	if t.input == "" {
 		f.doubt.taken()
@@ -199,9 +203,6 @@ func (f *follower) see(e Event) (mine bool, err error) {
 		f.ended = body.Turn == t.ID()
 	case *InputAnswered:
 		return f.answered(body)
-	case *Decision:
-		// It comes after its events: f.ended says that they ended the turn.
-		return f.mine, nil
 	}
 	return f.mine, nil
 }
@@ -238,25 +239,6 @@ func (f *follower) answered(a *InputAnswered) (mine bool, err error) {
 		return false, accepted(a)
 	}
 	return true, nil
-}
-
-// watch ends the iteration when nobody answers the message, or nothing can be
-// stored any more.
-func (f *follower) watch(ctx context.Context, stop context.CancelCauseFunc) {
-	v := f.turn.conversation
-	err := f.doubt.run(ctx, doubts{
-		unanswered: func(ctx context.Context) error { return v.unanswered(ctx, "message") },
-		unwritable: func(ctx context.Context) error { return v.unwritable(ctx, "message") },
-		lost: func(ctx context.Context) error {
-			if err := v.client.testWrites(ctx); err != nil {
-				return &Error{CodeNotStored, fmt.Errorf("the turn stops here and continues when messages can be stored again, see `parley tail %s`: %w", v.id, err)}
-			}
-			return nil
-		},
-	})
-	if err != nil {
-		stop(err)
-	}
 }
 
 // TextOf returns the text of a message, without reasoning, refusals and calls.

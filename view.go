@@ -134,14 +134,10 @@ func (f *fold) now(ctx context.Context) error {
 
 // resume is where to read on so that no event of the open generation is missing.
 func (f *fold) resume() From {
-	after := f.cursor
-	if f.folded.Generation != "" && f.requested > 0 && f.requested < after.Sequence {
-		after = Cursor{Sequence: f.requested, Index: bus.Whole}
+	if f.folded.Generation != "" && f.requested > 0 && f.requested < f.cursor.Sequence {
+		return From{After: Cursor{Sequence: f.requested, Index: bus.Whole}}
 	}
-	if after.Sequence == 0 {
-		return From{Remaining: true}
-	}
-	return From{After: after}
+	return f.next()
 }
 
 // next is where to read on behind everything that is folded in.

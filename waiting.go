@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -138,10 +139,13 @@ func list(d *Decision, into map[string]Awaited) {
 // listedBefore reads what all Decisions up to a sequence list as awaited.
 func (v *Conversation) listedBefore(ctx context.Context, sequence uint64) (map[string]Awaited, error) {
 	listed := map[string]Awaited{}
-	err := v.client.facts(ctx, v.id, sequence, func(l events.Line) {
-		if d, ok := l.Event.(*events.Decision); ok {
-			list(d, listed)
+	err := v.client.bus.Conversation(v.id).Facts(ctx, sequence, func(m bus.Message) error {
+		for _, l := range m.Lines {
+			if d, ok := l.Event.(*events.Decision); ok {
+				list(d, listed)
+			}
 		}
+		return nil
 	})
 	return listed, err
 }
