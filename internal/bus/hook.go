@@ -123,15 +123,18 @@ func (b *Bus) ask(ctx context.Context, request *nats.Msg, payload func() ([]byte
 		if request.Data, err = payload(); err != nil {
 			return nil, err
 		}
-		if why = b.nc.PublishMsg(request); permanent(why) {
-			return nil, why
+		failed := b.nc.PublishMsg(request)
+		if permanent(failed) {
+			return nil, failed
 		}
 		again := time.After(appendTimeout) // to see whether it was denied
-		if why != nil {
-			again = time.After(wait.delay())
-		} else {
+		switch {
+		case failed != nil:
+			why, again = failed, time.After(wait.delay())
+		case !errors.Is(why, errNobody): // else the server may be about to answer 503 once more
 			why = errSilent
 		}
+		taken := failed == nil
 		for pending := true; pending; {
 			select {
 			case <-ctx.Done():
@@ -142,12 +145,14 @@ func (b *Bus) ask(ctx context.Context, request *nats.Msg, payload func() ([]byte
 				if m.Header.Get("Status") != "503" || len(m.Data) > 0 {
 					return m, nil
 				}
-				why, again = errNobody, time.After(wait.delay())
+				why, taken, again = errNobody, false, time.After(wait.delay())
 			case <-again:
 				if denied := b.denial(request.Subject); denied != nil {
 					return nil, denied
 				}
-				pending = errors.Is(why, errSilent)
+				if pending = taken; taken {
+					why = errSilent
+				}
 			}
 		}
 	}
