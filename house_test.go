@@ -50,7 +50,7 @@ var mayImport = map[string]string{
 	"internal/jobs/metrics":        "internal/jobs",
 	"internal/worker":              "internal/jobs internal/bus internal/llm internal/tool internal/topology internal/events",
 	"internal/broker":              "",
-	"internal/broker/brokertest":   "",
+	"internal/broker/brokertest":   "internal/topology",
 	"internal/terminal":            "internal/events",
 	"internal/bus":                 "internal/accumulator internal/topology internal/events",
 	"internal/llm":                 "internal/events",

@@ -39,6 +39,7 @@ type Bus struct {
 	plan    topology.Plan
 	said    *topology.Plan // what this process may set up; nil when it may not
 	payload int            // largest message that is sent, in bytes
+	step    bool           // read message by message
 	streams sync.Map       // name to jetstream.Stream
 	queues  sync.Map       // queues known to exist
 	writes  writeErrors
@@ -68,7 +69,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	}
 	b.nc, b.payload = nc, int(nc.MaxPayload())-4096
 	b.link.connected()
-	if b.js, err = jetstream.New(nc); err == nil {
+	if b.js, err = cfg.jetStream(nc); err == nil {
 		err = b.open(ctx, setup)
 	}
 	if err != nil {
@@ -81,8 +82,8 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 // explainDenied replaces the timeout of a request to JetStream that was denied.
 func (b *Bus) explainDenied(err error) error {
 	b.denied.Range(func(subject, denied any) bool {
-		if strings.HasPrefix(subject.(string), topology.API) {
-			err = fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied.(error))
+		if strings.HasPrefix(subject.(string), b.api("")) {
+			err = fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see `parley permissions`, and set NATS_JS_API_PREFIX=%s if it has an account of its own: %w", strings.TrimSuffix(topology.RoleAPI, "."), denied.(error))
 			return false
 		}
 		return true
@@ -135,6 +136,14 @@ func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 // Raw is the connection itself, for package jobs and for benchmarks that compare
 // with it.
 func (b *Bus) Raw() (*nats.Conn, jetstream.JetStream) { return b.nc, b.js }
+
+// WithoutConsumers makes the bus read streams message by message, from their
+// leaders. Workers do so: they read little, and need no permission for consumers
+// but those of their queues. It is called before the bus is used.
+func (b *Bus) WithoutConsumers() *Bus {
+	b.step = true
+	return b
+}
 
 // Close sends what is buffered and closes the connection.
 func (b *Bus) Close() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Config says how to reach a server. The fields other than URL are what the
@@ -18,9 +19,13 @@ import (
 type Config struct {
 	URL, Creds, NKey, Token, User, Password, CA, Cert, Key string
 
-	// InboxPrefix is under what answers come; _INBOX when empty. A user with the
-	// permissions of a role has that role's, [topology.Role.Inbox].
+	// InboxPrefix is the prefix of the subjects of answers; _INBOX when empty. A user
+	// with the permissions of a role has its own, [topology.User.Inbox].
 	InboxPrefix string
+	// APIPrefix is the prefix of requests to JetStream, without a last dot; $JS.API
+	// when empty. A user whose role has an account of its own gives
+	// [topology.RoleAPI], and reads through consumers that an orchestrator creates.
+	APIPrefix string
 	// Name of the connection, shown by the server.
 	Name string
 	// Log receives connection losses and returns; discarded when nil.
@@ -31,14 +36,15 @@ type Config struct {
 	Options []nats.Option
 }
 
-// Environment is the Config that variables give, under the names that the nats
-// command line knows and NATS_INBOX_PREFIX; getenv is [Getenv], or a test's.
+// Environment returns the Config that environment variables give: those of the
+// nats command line, NATS_INBOX_PREFIX and NATS_JS_API_PREFIX. getenv is [Getenv],
+// or a test's.
 func Environment(getenv func(string) string) Config {
 	return Config{
 		URL: getenv("NATS_URL"), Creds: getenv("NATS_CREDS"), NKey: getenv("NATS_NKEY"), Token: getenv("NATS_TOKEN"),
 		User: getenv("NATS_USER"), Password: getenv("NATS_PASSWORD"),
 		CA: getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
-		InboxPrefix: getenv("NATS_INBOX_PREFIX"),
+		InboxPrefix: getenv("NATS_INBOX_PREFIX"), APIPrefix: getenv("NATS_JS_API_PREFIX"),
 	}
 }
 
@@ -51,7 +57,7 @@ func (cfg Config) Or(other Config) Config {
 	for _, f := range []struct{ to, from *string }{
 		{&cfg.URL, &other.URL}, {&cfg.Creds, &other.Creds}, {&cfg.NKey, &other.NKey}, {&cfg.Token, &other.Token},
 		{&cfg.User, &other.User}, {&cfg.Password, &other.Password}, {&cfg.CA, &other.CA}, {&cfg.Cert, &other.Cert},
-		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.Name, &other.Name},
+		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.APIPrefix, &other.APIPrefix}, {&cfg.Name, &other.Name},
 	} {
 		*f.to = cmp.Or(*f.to, *f.from)
 	}
@@ -133,6 +139,14 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 		opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
 	}
 	return append(opts, cfg.Options...), nil
+}
+
+// jetStream returns JetStream under the configured prefix.
+func (cfg Config) jetStream(nc *nats.Conn) (jetstream.JetStream, error) {
+	if cfg.APIPrefix == "" {
+		return jetstream.New(nc)
+	}
+	return jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(cfg.APIPrefix, ".")+".")
 }
 
 // dialer is a function as a [nats.CustomDialer].

@@ -168,12 +168,8 @@ func (d Deployment) HistoryBehind(ctx context.Context) ([]Behind, error) {
 func (d Deployment) Full(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	kv, err := d.bus.js.KeyValue(ctx, topology.BucketPresence)
-	if err == nil {
-		_, err = kv.Put(ctx, topology.ProbeKey, nil)
-	}
-	if isFull(err) {
-		return explainJetStream(err)
+	if _, err := d.bus.putEntry(ctx, topology.BucketPresence, topology.ProbeKey, nil); isFull(err) {
+		return err
 	}
 	return nil
 }

@@ -1,12 +1,15 @@
 package bus
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
@@ -62,11 +65,36 @@ func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
 	}
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	_, err := j.bus.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	var err error
+	if j.bus.imported() {
+		err = j.bus.requestQueue(ctx, q)
+	} else {
+		_, err = j.bus.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	}
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
 	}
 	j.bus.queues.Store(q, true)
+	return nil
+}
+
+// requestQueue asks an orchestrator to create a queue.
+func (b *Bus) requestQueue(ctx context.Context, q topology.Queue) error {
+	subject := topology.QueueRequest(q.Consumer)
+	msg, err := b.nc.RequestWithContext(ctx, subject, nil)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return errors.New("no orchestrator answers: start one, it creates the queue")
+	}
+	if err != nil {
+		return cmp.Or(b.denial(subject), err)
+	}
+	var resp readResponse
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return fmt.Errorf("answer of an orchestrator to %s: %w", subject, err)
+	}
+	if resp.Error != "" {
+		return errors.New(resp.Error)
+	}
 	return nil
 }
 

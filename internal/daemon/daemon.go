@@ -60,7 +60,8 @@ type Service struct {
 	Name, Short string
 	// Flags adds the role's own flags.
 	Flags func(*Config, *cobra.Command)
-	// Setup makes this role create the streams.
+	// Setup makes this role create the streams. Without it the role is a worker,
+	// which reads without consumers.
 	Setup bool
 	// Role returns the role. It may call ready more than once.
 	Role func(ctx context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error)
@@ -140,6 +141,8 @@ func (s Service) serve(ctx context.Context, cfg Config, log *slog.Logger, health
 	health.Require(func() error { return nil })
 	if s.Setup {
 		health.Queues(b, log)
+	} else {
+		b.WithoutConsumers()
 	}
 	ready := func() {
 		health.Ready(func() error {

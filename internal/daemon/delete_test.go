@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -239,11 +240,13 @@ func TestADeletionSurvivesOwnersThatDieAtAnyMoment(t *testing.T) {
 
 // governedBut is governed with an orchestrator that may not publish to one
 // subject.
-func governedBut(t *testing.T, denied string) (url string, as func(topology.Role) *deployment) {
+func governedBut(t *testing.T, denied string) (_ brokertest.Accounts, as func(topology.Role) *deployment) {
 	t.Helper()
-	return governedWith(t, func(r topology.Role, p *server.Permissions) {
-		if r == topology.Orchestrator {
-			p.Publish.Allow = slices.DeleteFunc(p.Publish.Allow, func(s string) bool { return s == denied })
+	return governed(t, func(opts *server.Options) {
+		for _, u := range opts.Users {
+			if u.Username == string(topology.Orchestrator) {
+				u.Permissions.Publish.Allow = slices.DeleteFunc(u.Permissions.Publish.Allow, func(s string) bool { return s == denied })
+			}
 		}
 	})
 }

@@ -66,6 +66,9 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return o.retryForever(ctx, "the roster cannot be read, retrying", func() error { return roster.Run(ctx) })
 	})
+	g.Go(func() error {
+		return o.retryForever(ctx, "requests of users cannot be answered, retrying", func() error { return o.Bus.Deployment().ServeUsers(ctx) })
+	})
 	select {
 	case <-roster.Ready():
 	case <-ctx.Done():

@@ -1,0 +1,128 @@
+package topology
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Accounts of a deployment that belong to no single user.
+const (
+	// AccountStreams holds the streams, the orchestrators and the administrator.
+	AccountStreams = "PARLEY"
+	// AccountSystem is the server's own; its user reads the server's statistics.
+	AccountSystem = "SYS"
+)
+
+// User is a user of the server. Users with a role other than orchestrator or
+// admin have an account of their own: whatever reply subject one of them names,
+// the server publishes there within that account.
+type User struct {
+	Name string // also of its account, in upper case; letters, digits, _ and -
+	Role Role
+	NKey string // public key, "U…"
+	// Password is used in place of a key: as it is, or as bcrypt's hash of it.
+	Password string
+	Scope    Scope
+}
+
+// Account returns the name of the user's account.
+func (u User) Account() string {
+	if u.Role == Orchestrator || u.Role == Admin {
+		return AccountStreams
+	}
+	return strings.ToUpper(u.Name)
+}
+
+// Inbox returns the prefix of the user's reply subjects. With the default prefix
+// every user of an account could read all replies.
+func (u User) Inbox() string { return "_INBOX_" + u.Name }
+
+// Permissions returns the subjects that the user may publish and subscribe to in
+// its account, in sorted order. An empty list allows nothing. A user that answers
+// requests may publish to their reply subjects besides.
+func (u User) Permissions(plan Plan) (publish, subscribe []string) {
+	inbox := u.Inbox() + ".>"
+	switch u.Role {
+	case Admin:
+		return []string{">"}, []string{">"}
+	case Orchestrator:
+		publish = plan.orchestrating()
+		return publish, []string{AllReads, AllQueues, inbox}
+	}
+	for _, g := range Grants(u.Role, plan, u.Scope) {
+		if g.Kind == Request {
+			publish = append(publish, g.Local())
+		} else {
+			subscribe = append(subscribe, g.Local())
+		}
+	}
+	if !known(u.Role) {
+		return nil, nil
+	}
+	slices.Sort(publish)
+	subscribe = append(subscribe, inbox)
+	slices.Sort(subscribe)
+	return slices.Compact(publish), slices.Compact(subscribe)
+}
+
+// Roles returns all roles.
+func Roles() []Role {
+	return []Role{Viewer, App, Caller, LLMWorker, ToolWorker, Orchestrator, Admin}
+}
+
+func known(role Role) bool { return slices.Contains(Roles(), role) }
+
+// CheckUsers returns an error when users cannot be those of one server.
+func CheckUsers(users []User) error {
+	accounts := map[string]User{}
+	names := map[string]bool{}
+	hooks := map[string]string{}
+	for _, u := range users {
+		if err := CheckToken("user", u.Name); err != nil {
+			return err
+		}
+		if !known(u.Role) {
+			return fmt.Errorf("user %s: there is no role %q, give one of %s", u.Name, u.Role, roleNames())
+		}
+		if err := u.Scope.Check(); err != nil {
+			return fmt.Errorf("user %s: %w", u.Name, err)
+		}
+		if (u.NKey == "") == (u.Password == "") {
+			return fmt.Errorf("user %s needs either a key or a password", u.Name)
+		}
+		if names[u.Name] {
+			return fmt.Errorf("user %s is given twice", u.Name)
+		}
+		names[u.Name] = true
+		account := u.Account()
+		own := u.Role != Orchestrator && u.Role != Admin
+		if own && (account == AccountStreams || account == AccountSystem) {
+			return fmt.Errorf("user %s: account %s is the server's, give another name", u.Name, account)
+		}
+		if other, taken := accounts[account]; own && taken {
+			return fmt.Errorf("users %s and %s would share account %s, give another name", other.Name, u.Name, account)
+		}
+		accounts[account] = u
+		for _, g := range Grants(u.Role, Plan{}, u.Scope) {
+			if g.Kind != Answer {
+				continue
+			}
+			for subject, other := range hooks {
+				if subject == g.Subject || strings.HasSuffix(subject, ".*") || strings.HasSuffix(g.Subject, ".*") {
+					return fmt.Errorf("users %s and %s both answer hooks: give each its own, as in app:%s=tone", other, u.Name, u.Name)
+				}
+			}
+			hooks[g.Subject] = u.Name
+		}
+	}
+	return nil
+}
+
+func roleNames() string {
+	var all []string
+	for _, r := range Roles() {
+		all = append(all, string(r))
+	}
+	return strings.Join(all, ", ")
+}
