@@ -51,6 +51,7 @@ var mayImport = map[string]string{
 	"internal/worker":              "internal/jobs internal/bus internal/llm internal/tool internal/topology internal/events",
 	"internal/broker":              "",
 	"internal/broker/brokertest":   "internal/topology",
+	"internal/credential":          "internal/topology",
 	"internal/terminal":            "internal/events",
 	"internal/bus":                 "internal/accumulator internal/topology internal/events",
 	"internal/llm":                 "internal/events",
@@ -85,7 +86,7 @@ var mayImport = map[string]string{
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
-	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/credential internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/ThreeDotsLabs/watermill":    "internal/jobs/...",
 	"github.com/openai/openai-go":           "internal/llm/...",

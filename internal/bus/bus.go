@@ -38,6 +38,7 @@ type Bus struct {
 	log     *slog.Logger
 	plan    topology.Plan
 	said    *topology.Plan // what this process may set up; nil when it may not
+	changes []string       // what setting up changed
 	payload int            // largest message that is sent, in bytes
 	step    bool           // read message by message
 	streams sync.Map       // name to jetstream.Stream

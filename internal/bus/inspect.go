@@ -50,6 +50,10 @@ func (d Deployment) States(ctx context.Context) ([]StreamState, error) {
 	return all, nil
 }
 
+// Changes returns what [Connect] created or corrected while it set the deployment
+// up; empty when everything was as it should be.
+func (d Deployment) Changes() []string { return d.bus.changes }
+
 // Repair makes what is missing and corrects what is wrong, and returns what was
 // done. Nothing that is stored is lost by it.
 func (d Deployment) Repair(ctx context.Context) (done []string, err error) {

@@ -92,8 +92,12 @@ func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
 		return lastingError{err}
 	}
 	for _, p := range b.parts(plan) {
-		if _, err := b.ensure(ctx, p, said, there); err != nil {
+		change, err := b.ensure(ctx, p, said, there)
+		if err != nil {
 			return err
+		}
+		if change != "" {
+			b.changes = append(b.changes, p.name+" "+change)
 		}
 	}
 	b.plan, b.said = plan, &said
@@ -112,7 +116,7 @@ func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool
 			return "", fmt.Errorf("make stream %s: %w", p.name, explainJetStream(err))
 		}
 		b.evict(p.name)
-		return "made again", nil
+		return "created", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("stream %s: %w", p.name, explainJetStream(err))

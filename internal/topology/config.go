@@ -13,6 +13,11 @@ import (
 type ServerConfig struct {
 	Plan  Plan
 	Users []User
+	// Tenant names the deployment on a server that several share: the names of its
+	// accounts begin with it. Accounts writes these accounts only, to be included
+	// in the configuration of such a server.
+	Tenant   string
+	Accounts bool
 	// System is the public key of the user who reads the server's statistics; empty
 	// for none.
 	System string
@@ -30,8 +35,25 @@ type ServerConfig struct {
 	Always bool
 }
 
+// URL returns the URL for clients on the machine of the server.
+func (c ServerConfig) URL() string {
+	if c.Cert != "" {
+		return "tls://" + c.Listen
+	}
+	return "nats://" + c.Listen
+}
+
 // Write writes a configuration for nats-server 2.15.3 or later.
 func (c ServerConfig) Write(w io.Writer) error {
+	if c.Tenant != "" {
+		if err := CheckToken("tenant", c.Tenant); err != nil {
+			return err
+		}
+	}
+	c.Users = slices.Clone(c.Users)
+	for i := range c.Users {
+		c.Users[i].Tenant = c.Tenant
+	}
 	if err := CheckUsers(c.Users); err != nil {
 		return err
 	}
@@ -40,14 +62,14 @@ func (c ServerConfig) Write(w io.Writer) error {
 	}
 	p := &printer{}
 	p.line("# Made by `parley permissions --config`: make it again instead of changing it.")
+	if c.Accounts {
+		c.accounts(p)
+		_, err := io.WriteString(w, p.String())
+		return err
+	}
 	c.server(p)
 	p.open("accounts {")
-	c.streams(p)
-	for _, u := range c.Users {
-		if u.Account() != AccountStreams {
-			c.account(p, u)
-		}
-	}
+	c.accounts(p)
 	if c.System != "" {
 		p.line("%s { users: [ { nkey: %s } ] }", AccountSystem, c.System)
 	}
@@ -57,6 +79,16 @@ func (c ServerConfig) Write(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, p.String())
 	return err
+}
+
+// accounts writes the accounts of the deployment.
+func (c ServerConfig) accounts(p *printer) {
+	c.streams(p)
+	for _, u := range c.Users {
+		if !u.HasStreams() {
+			c.account(p, u)
+		}
+	}
 }
 
 // server writes what concerns the server as a whole.
@@ -137,11 +169,15 @@ func (c ServerConfig) streams(p *printer) {
 		exports = append(exports, fmt.Sprintf("{ %s: %q%s, accounts: [%s] }", e.kind, e.subject, many, strings.Join(accounts, ", ")))
 	}
 	slices.Sort(exports)
-	p.open("%s {", AccountStreams)
-	p.line("jetstream: enabled")
+	p.open("%s {", streamsAccount(c.Tenant))
+	if c.Tenant != "" && c.MaxStore > 0 {
+		p.line("jetstream: { max_file: %d }", c.MaxStore)
+	} else {
+		p.line("jetstream: enabled")
+	}
 	p.open("users: [")
 	for _, u := range c.Users {
-		if u.Account() == AccountStreams {
+		if u.HasStreams() {
 			c.user(p, u)
 		}
 	}
@@ -158,16 +194,17 @@ func (c ServerConfig) account(p *printer, u User) {
 	c.user(p, u)
 	p.close("]")
 	var imports, exports []string
+	streams := streamsAccount(c.Tenant)
 	for _, g := range Grants(u.Role, c.Plan, u.Scope) {
 		switch local := g.Local(); {
 		case g.Kind == Answer:
-			exports = append(exports, fmt.Sprintf("{ service: %q, accounts: [%s] }", g.Subject, AccountStreams))
+			exports = append(exports, fmt.Sprintf("{ service: %q, accounts: [%s] }", g.Subject, streams))
 		case g.Kind == Subscribe:
-			imports = append(imports, fmt.Sprintf("{ stream: { account: %s, subject: %q } }", AccountStreams, g.Subject))
+			imports = append(imports, fmt.Sprintf("{ stream: { account: %s, subject: %q } }", streams, g.Subject))
 		case local == g.Subject:
-			imports = append(imports, fmt.Sprintf("{ service: { account: %s, subject: %q } }", AccountStreams, g.Subject))
+			imports = append(imports, fmt.Sprintf("{ service: { account: %s, subject: %q } }", streams, g.Subject))
 		default:
-			imports = append(imports, fmt.Sprintf("{ service: { account: %s, subject: %q }, to: %q }", AccountStreams, g.Subject, local))
+			imports = append(imports, fmt.Sprintf("{ service: { account: %s, subject: %q }, to: %q }", streams, g.Subject, local))
 		}
 	}
 	p.list("exports", exports)

@@ -136,14 +136,16 @@ func (g *grants) app() {
 		return
 	}
 	g.store()
-	g.request(pattern(TemplateProbe), API+"INFO", API+"CONSUMER.LIST."+StreamJobs)
+	g.request(pattern(TemplateProbe), EntrySubject(BucketPresence, ProbeKey), API+"INFO", API+"CONSUMER.LIST."+StreamJobs)
 	for _, stream := range g.plan.names() {
 		g.request(API + "STREAM.INFO." + stream)
 	}
 	for _, stream := range g.plan.logs() {
 		g.request(API + "STREAM.MSG.GET." + stream)
 	}
-	g.request(API+"STREAM.MSG.GET."+BucketStream(BucketPresence), API+"STREAM.MSG.GET."+BucketStream(BucketLeases))
+	for _, bucket := range []string{BucketPresence, BucketLeases, BucketCheckpoints} {
+		g.request(API + "STREAM.MSG.GET." + BucketStream(bucket))
+	}
 }
 
 // answer allows to answer hooks.

@@ -24,14 +24,30 @@ type User struct {
 	// Password is used in place of a key: as it is, or as bcrypt's hash of it.
 	Password string
 	Scope    Scope
+	// Tenant is the deployment that the user belongs to, on a server that several
+	// share; empty for a server of its own.
+	Tenant string
 }
 
 // Account returns the name of the user's account.
 func (u User) Account() string {
-	if u.Role == Orchestrator || u.Role == Admin {
-		return AccountStreams
+	if u.HasStreams() {
+		return streamsAccount(u.Tenant)
 	}
-	return strings.ToUpper(u.Name)
+	return tenantPrefix(u.Tenant) + strings.ToUpper(u.Name)
+}
+
+// HasStreams reports whether the user's account is the one that holds the streams.
+func (u User) HasStreams() bool { return u.Role == Orchestrator || u.Role == Admin }
+
+// streamsAccount returns the account that holds the streams of a tenant.
+func streamsAccount(tenant string) string { return tenantPrefix(tenant) + AccountStreams }
+
+func tenantPrefix(tenant string) string {
+	if tenant == "" {
+		return ""
+	}
+	return strings.ToUpper(tenant) + "_"
 }
 
 // Inbox returns the prefix of the user's reply subjects. With the default prefix
@@ -96,8 +112,8 @@ func CheckUsers(users []User) error {
 		}
 		names[u.Name] = true
 		account := u.Account()
-		own := u.Role != Orchestrator && u.Role != Admin
-		if own && (account == AccountStreams || account == AccountSystem) {
+		own := !u.HasStreams()
+		if own && (account == streamsAccount(u.Tenant) || account == AccountSystem) {
 			return fmt.Errorf("user %s: account %s is the server's, give another name", u.Name, account)
 		}
 		if other, taken := accounts[account]; own && taken {

@@ -25,16 +25,9 @@ const Password = "p"
 // RoleUsers returns a user for each role, named like it. The workers may serve
 // the named routes and tools.
 func RoleUsers(routes, tools []string) []topology.User {
-	var all []topology.User
-	for _, role := range topology.Roles() {
-		u := topology.User{Name: string(role), Role: role, Password: Password}
-		switch role {
-		case topology.LLMWorker:
-			u.Scope.Names = routes
-		case topology.ToolWorker:
-			u.Scope.Names = tools
-		}
-		all = append(all, u)
+	all := topology.DefaultUsers(routes, tools)
+	for i := range all {
+		all[i].Password = Password
 	}
 	return all
 }
@@ -80,7 +73,7 @@ func StartAccounts(t *testing.T, plan topology.Plan, users []topology.User, chan
 // APIPrefix returns the prefix of a user's requests to JetStream; empty for the
 // default.
 func (a Accounts) APIPrefix(user string) string {
-	if a.Users[user].Account() == topology.AccountStreams {
+	if a.Users[user].HasStreams() {
 		return ""
 	}
 	return topology.RoleAPI

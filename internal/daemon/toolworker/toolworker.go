@@ -47,6 +47,9 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 	}}
 }
 
+// Names returns the names of the tools that come with Parley, configured or not.
+func Names() []string { return append(tool.BuiltinNames(), worker.ReadResult) }
+
 // listTimeout bounds the wait for the tool lists of MCP servers at the start. The
 // tools of a slower server are added when it lists them.
 const listTimeout = 5 * time.Second
