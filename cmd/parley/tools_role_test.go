@@ -51,7 +51,7 @@ func governed(t *testing.T, tools ...string) func(topology.Role) member {
 	serving := connect(topology.Orchestrator, nil).bus
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serving.Deployment().ServeUsers(ctx) }()
+	go func() { ended <- serving.Deployment().ServeUsers(ctx, func() bool { return true }) }()
 	t.Cleanup(func() { stop(); <-ended })
 	return func(r topology.Role) member { return connect(r, nil) }
 }

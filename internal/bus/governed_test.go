@@ -26,7 +26,7 @@ func newGoverned(t *testing.T) *governed {
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	serving := g.as("orchestrator")
-	go func() { served <- serving.Deployment().ServeUsers(ctx) }()
+	go func() { served <- serving.Deployment().ServeUsers(ctx, func() bool { return true }) }()
 	t.Cleanup(func() {
 		stop()
 		if err := take(t, served); !errors.Is(err, context.Canceled) {

@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
-	"golang.org/x/time/rate"
 
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -21,17 +20,14 @@ const (
 	serviceGroup = "orchestrators"
 	// servedAtOnce bounds the requests that one orchestrator answers at a time.
 	servedAtOnce = 16
-	// readersPerSecond bounds the consumers that one orchestrator creates for
-	// others, and readersBurst those at once. The server keeps one that is not
-	// deleted for [readerIdle].
-	readersPerSecond, readersBurst = 500, 2000
 )
 
 // ServeUsers answers the requests of users who may not create consumers, until
 // ctx ends: consumers to read with, and queues that are missing. All
-// orchestrators share these requests.
-func (d Deployment) ServeUsers(ctx context.Context) error {
-	s := userService{bus: d.bus, limit: rate.NewLimiter(readersPerSecond, readersBurst)}
+// orchestrators share these requests. Before it creates a consumer, which the
+// server keeps for 30 s when it is not deleted, it asks allow.
+func (d Deployment) ServeUsers(ctx context.Context, allow func() bool) error {
+	s := userService{bus: d.bus, allow: allow}
 	requests := make(chan *nats.Msg, 1024)
 	for _, subject := range []string{topology.AllReads, topology.AllQueues} {
 		sub, err := d.bus.nc.ChanQueueSubscribe(subject, serviceGroup, requests)
@@ -61,7 +57,7 @@ func (d Deployment) ServeUsers(ctx context.Context) error {
 // userService answers requests of users.
 type userService struct {
 	bus   *Bus
-	limit *rate.Limiter
+	allow func() bool
 }
 
 func (s *userService) answer(ctx context.Context, m *nats.Msg) {
@@ -98,8 +94,8 @@ func (s *userService) do(ctx context.Context, m *nats.Msg) (readResponse, error)
 	if req.Delete != "" {
 		return readResponse{}, s.drop(ctx, stream, req.Delete)
 	}
-	if !s.limit.Allow() {
-		return readResponse{}, fmt.Errorf("more than %d reads a second: try again later", readersPerSecond)
+	if !s.allow() {
+		return readResponse{}, errors.New("too many reads at once: try again later")
 	}
 	cfg := readerConfig(jetstream.ConsumerConfig{Name: topology.ReaderPrefix + nuid.Next(), FilterSubject: req.Filter, HeadersOnly: req.Heads}, req.From)
 	cons, err := s.bus.js.CreateConsumer(ctx, stream, cfg)
