@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,10 @@ type setUp struct {
 	Changes []string `json:"changes"`
 }
 
+// setupTimeout is how long setup waits for a server that starts, or for a cluster
+// that has not elected its leaders yet.
+const setupTimeout = time.Minute
+
 func (a *app) setup(ctx context.Context) error {
 	asJSON, err := a.json()
 	if err != nil {
@@ -49,7 +54,9 @@ func (a *app) setup(ctx context.Context) error {
 	}
 	cfg := a.cfg.NATS
 	cfg.Name, cfg.Log = "parley setup", log
-	b, err := bus.Connect(ctx, cfg, &a.cfg.Plan)
+	ctx, stop := context.WithTimeout(ctx, setupTimeout)
+	defer stop()
+	b, err := bus.Wait(ctx, cfg, &a.cfg.Plan)
 	if err != nil {
 		return err
 	}

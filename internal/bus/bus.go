@@ -15,9 +15,7 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +45,7 @@ type Bus struct {
 	remade  remade
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
 	gaps    sync.Map     // ends of what shards' logs have lost, by shard
-	denied  sync.Map     // subject to the error that says it may not be published to
+	denied  denials
 
 	link     link
 	absences absences
@@ -78,35 +76,6 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 		return nil, b.explainDenied(err)
 	}
 	return b, nil
-}
-
-// explainDenied replaces the timeout of a request to JetStream that was denied.
-func (b *Bus) explainDenied(err error) error {
-	b.denied.Range(func(subject, denied any) bool {
-		if strings.HasPrefix(subject.(string), b.api("")) {
-			err = fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see `parley permissions`, and set NATS_JS_API_PREFIX=%s if it has an account of its own: %w", strings.TrimSuffix(topology.RoleAPI, "."), denied.(error))
-			return false
-		}
-		return true
-	})
-	return err
-}
-
-// note remembers a publish that was denied. The server says so apart from it;
-// the publish itself only gets no answer, and would be tried for ever.
-func (b *Bus) note(err error) {
-	if _, rest, ok := strings.Cut(err.Error(), `Publish to "`); ok {
-		subject, _, _ := strings.Cut(rest, `"`)
-		b.denied.Store(subject, err)
-	}
-}
-
-// denial is why a publish to a subject got no answer, if it was denied.
-func (b *Bus) denial(subject string) error {
-	if err, ok := b.denied.LoadAndDelete(subject); ok {
-		return err.(error)
-	}
-	return nil
 }
 
 func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {

@@ -103,7 +103,7 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
-				b.note(err)
+				b.denied.note(err)
 			}
 			if !errors.Is(err, nats.ErrSlowConsumer) {
 				log.Warn("NATS reports an error", "error", err)

@@ -209,6 +209,8 @@ func (b *Bus) purgeSubject(ctx context.Context, stream, subject string, before u
 func (b *Bus) purgeOnce(ctx context.Context, api string, req []byte) (uint64, error) {
 	ctx, cancel := answer(ctx)
 	defer cancel()
+	ctx, done := b.denied.wait(ctx, api)
+	defer done()
 	msg, err := b.nc.RequestWithContext(ctx, api, req)
 	if err != nil {
 		return 0, err

@@ -29,6 +29,8 @@ func (b *Bus) deleteEntry(ctx context.Context, bucket, key string) error {
 func (b *Bus) publishEntry(ctx context.Context, m *nats.Msg) (uint64, error) {
 	ctx, cancel := answer(ctx)
 	defer cancel()
+	ctx, done := b.denied.wait(ctx, m.Subject)
+	defer done()
 	ack, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 	if err == nil {
 		return ack.Sequence, nil

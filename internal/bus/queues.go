@@ -81,6 +81,8 @@ func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
 // requestQueue asks an orchestrator to create a queue.
 func (b *Bus) requestQueue(ctx context.Context, q topology.Queue) error {
 	subject := topology.QueueRequest(q.Consumer)
+	ctx, done := b.denied.wait(ctx, subject)
+	defer done()
 	msg, err := b.nc.RequestWithContext(ctx, subject, nil)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return errors.New("no orchestrator answers: start one, it creates the queue")

@@ -64,6 +64,8 @@ func (b *Bus) askReader(ctx context.Context, stream, filter string, req readRequ
 		return resp, err
 	}
 	subject := topology.ReadRequest(stream, topology.ReadScope(filter))
+	ctx, done := b.denied.wait(ctx, subject)
+	defer done()
 	msg, err := b.nc.RequestWithContext(ctx, subject, body)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return resp, errNoReaders
