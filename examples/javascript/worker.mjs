@@ -41,7 +41,7 @@ async function call(m, leave, watch) {
   const [job] = await read(m.data), [, shard, conversation] = job.subject.split("."), of = `${shard}.${conversation}.`, stop = new AbortController();
   const open = (decision) => !job.decision || decision.state.calls?.some((c) => c.call === job.call && !c.status);
   const stops = (e) => e.type === "Decision" ? !open(e) : e.type === "Cancel" && (!e.turn || e.turn === job.turn) &&
-    { turn: job.decision, all: job.decision, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
+    { turn: job.decision && e.turn, all: job.decision && e.turn, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
   const hear = async (_, msg) => (await read(msg.data)).some(stops) && stop.abort("cancelled");
   watch.push(...["turn", "in"].map((channel) => nc.subscribe(`live.${of}${channel}`, { callback: hear }))); // first, so that no event is missed
   const [seq, events] = await lane(job.subject, job.decision), [at, decision] = await last(`conv.${of}turn`), delivery = m.info.deliveryCount, began = Date.now();
