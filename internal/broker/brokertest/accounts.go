@@ -34,7 +34,7 @@ func RoleUsers(routes, tools []string) []topology.User {
 
 // StartAccounts starts a server for users and stops it at the end of the test.
 // change changes the configuration first.
-func StartAccounts(t *testing.T, plan topology.Plan, users []topology.User, change ...func(*natsserver.Options)) Accounts {
+func StartAccounts(t testing.TB, plan topology.Plan, users []topology.User, change ...func(*natsserver.Options)) Accounts {
 	t.Helper()
 	a := Accounts{Users: map[string]topology.User{}}
 	for _, u := range users {
