@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/terminal"
 )
@@ -31,7 +30,8 @@ type app struct {
 }
 
 func run(args []string) int {
-	cfg, err := daemon.Defaults(bus.Getenv)
+	daemon.Protect()
+	cfg, err := daemon.Defaults(daemon.TakeEnvironment())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
 		return exitUsage
@@ -42,7 +42,7 @@ func run(args []string) int {
 	signal.Ignore(syscall.SIGPIPE)
 	a := &app{cfg: cfg, data: dataDir(), logTo: os.Stderr}
 	err = a.execute(context.Background(), args)
-	if text := complaint(err); text != "" {
+	if text := cfg.Secrets.Message(complaint(err)); text != "" {
 		fmt.Fprintln(os.Stderr, "parley: "+text)
 	}
 	return codeOf(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -62,9 +63,9 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	if err != nil {
 		return nil, lastingError{err}
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
+	nc, err := nats.Connect(secret.Escape(cfg.URL), opts...)
 	if err != nil {
-		return nil, explainConnect(withoutSecrets(cfg.URL), err)
+		return nil, explainConnect(secret.URL(cfg.URL), err)
 	}
 	b.nc, b.payload = nc, int(nc.MaxPayload())-4096
 	b.link.connected()
@@ -98,7 +99,7 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 func (b *Bus) Shards() int { return b.plan.Shards }
 
 // URL is the server this is connected to.
-func (b *Bus) URL() string { return b.nc.ConnectedUrlRedacted() }
+func (b *Bus) URL() string { return secret.URL(b.nc.ConnectedUrl()) }
 
 // Connected reports whether the server can be reached now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }

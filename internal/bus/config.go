@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // Config says how to reach a server. The fields other than URL are what the
@@ -48,7 +51,8 @@ func Environment(getenv func(string) string) Config {
 	}
 }
 
-// LocalURL is where `parley up` serves.
+// LocalURL is where a NATS server is looked for. The one of `parley up` needs a token
+// in addition, see `parley env`.
 const LocalURL = "nats://127.0.0.1:4222"
 
 // Or returns the configuration with its empty fields taken from another one, and
@@ -71,12 +75,17 @@ func Getenv(name string) string {
 	if v := os.Getenv(name); v != "" {
 		return v
 	}
-	if path := os.Getenv(name + "_FILE"); path != "" {
-		if raw, err := os.ReadFile(path); err == nil {
-			return strings.TrimSpace(string(raw))
-		}
+	return ReadVariable(os.Getenv(name + "_FILE"))
+}
+
+// ReadVariable returns the value of a variable that a file holds; empty when the
+// file cannot be read.
+func ReadVariable(path string) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return ""
 	}
-	return ""
+	return strings.TrimSpace(string(raw))
 }
 
 func (cfg Config) options(b *Bus) ([]nats.Option, error) {
@@ -99,7 +108,7 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			b.link.connected()
-			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
+			log.Info("connected to NATS again", "url", secret.URL(nc.ConnectedUrl()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
@@ -155,28 +164,17 @@ type dialer func(network, address string) (net.Conn, error)
 // Dial implements [nats.CustomDialer].
 func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
-// withoutSecrets is a list of servers as it may be shown and logged.
-func withoutSecrets(urls string) string {
-	servers := strings.Split(urls, ",")
-	for i, s := range servers {
-		if at := strings.LastIndexByte(s, '@'); at >= 0 {
-			scheme, _, found := strings.Cut(s[:at], "://")
-			if servers[i] = s[at+1:]; found {
-				servers[i] = scheme + "://" + servers[i]
-			}
-		}
+func explainConnect(at string, err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = lastingError{u.Err} // the text of u has the whole URL
 	}
-	return strings.Join(servers, ",")
-}
-
-func explainConnect(url string, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
-		return fmt.Errorf("no NATS server answers at %s: start one (`parley up`, or `nats-server -js`) or correct NATS_URL: %w", url, err)
+		return fmt.Errorf("no NATS server answers at %s: start one (`parley up`, or `nats-server -js`) or correct NATS_URL: %w", at, err)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN: %w", url, err)
+		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN; the server of a `parley up` has a new token after each start, see `parley env`: %w", at, err)
 	}
-	return fmt.Errorf("connect to NATS at %s: %w", url, err)
+	return fmt.Errorf("connect to NATS at %s: %w", at, err)
 }
 
 // InProcess returns a configuration that connects inside the process.

@@ -28,7 +28,7 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
 			return nil, err
 		}
-		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats}
+		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats, Secrets: cfg.Secrets}
 		ctx, stop := context.WithCancel(ctx)
 		wait := serveMCP(ctx, tools, servers)
 		err := b.Presence().Announce(ctx, w.Offers())
