@@ -17,8 +17,9 @@ import (
 // NATS_INBOX_PREFIX and NATS_JS_API_PREFIX, each also as NAME_FILE for a file that holds the value. A
 // field that is set takes precedence over its variable.
 type Config struct {
-	// URL of the server, or several separated by commas; nats://127.0.0.1:4222,
-	// where `parley up` serves, when there is none.
+	// URL of the server, or several separated by commas; nats://127.0.0.1:4222 when
+	// there is none. The server of a `parley up` needs the token that is in the URL of
+	// `parley env`.
 	URL string
 	// Creds and NKey are paths of files; CA, Cert and Key are those of TLS.
 	Creds, NKey, Token, User, Password, CA, Cert, Key string

@@ -26,7 +26,8 @@ import (
 // field that is set overrides its variable.
 type Server struct {
 	// URL of the NATS server, or several separated by commas; by default
-	// nats://127.0.0.1:4222, the address of `parley up`.
+	// nats://127.0.0.1:4222. The server of a `parley up` needs the token that is in
+	// the URL of `parley env`.
 	URL string
 	// Creds and NKey are files; CA, Cert and Key are those of TLS.
 	Creds, NKey, Token, User, Password, CA, Cert, Key string

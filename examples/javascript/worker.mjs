@@ -15,7 +15,7 @@ async function run({ value, from, to, pause_ms = 0 }, signal, print) {
   return `${value} ${from} = ${+(value * metres[from] / metres[to]).toPrecision(12)} ${to}`;
 }
 const { NATS_URL: servers, NATS_USER: user, NATS_PASSWORD: pass, PARLEY_NAME: given = "js" } = process.env, worker = `${given}-${crypto.randomUUID().slice(0, 6)}`;
-const nc = await connect({ servers, user, pass, name: worker, inboxPrefix: "_INBOX_tool-worker", maxReconnectAttempts: -1 });
+const token = servers?.match(/^nats:\/\/([^:@,]+)@/)?.[1], nc = await connect({ servers, user, pass, token, name: worker, inboxPrefix: "_INBOX_tool-worker", maxReconnectAttempts: -1 });
 const js = jetstream(nc, { checkAPI: false }), jsm = await js.jetstreamManager(), read = async (data) => { // one event per line; the object store has what is too large
   const lines = new TextDecoder().decode(data).trim().split("\n").map((line) => JSON.parse(line)), [{ type, object }] = lines;
   return type === "Claim" ? read(await (await new Objm(js).open(object.bucket)).getBlob(object.name)) : lines;
