@@ -17,6 +17,8 @@ import (
 type Accounts struct {
 	URL   string
 	Users map[string]topology.User // by name
+
+	refused *refusals
 }
 
 // Password is that of all users of [Accounts].
@@ -36,7 +38,7 @@ func RoleUsers(routes, tools []string) []topology.User {
 // change changes the configuration first.
 func StartAccounts(t testing.TB, plan topology.Plan, users []topology.User, change ...func(*natsserver.Options)) Accounts {
 	t.Helper()
-	a := Accounts{Users: map[string]topology.User{}}
+	a := Accounts{Users: map[string]topology.User{}, refused: &refusals{}}
 	for _, u := range users {
 		a.Users[u.Name] = u
 	}
@@ -61,6 +63,7 @@ func StartAccounts(t testing.TB, plan topology.Plan, users []topology.User, chan
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.SetLoggerV2(a.refused, false, false, false)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(startMost) {
