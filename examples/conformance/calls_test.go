@@ -2,6 +2,10 @@ package conformance_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -84,16 +88,72 @@ func heartbeats(s *stage, l language) {
 	}
 }
 
+// large returns arguments that need several chunks of an object.
+func (l language) large(arguments string) string {
+	return arguments + `,"padding":"` + strings.Repeat("x", 300<<10) + `"}`
+}
+
+// claimed publishes a claim in place of the call's job.
+func (c *call) claimed(object *events.Object) *call {
+	c.t.Helper()
+	c.done(c.Jobs().Publish(c.within(soon), c.job.Conversation, c.subject, c.job.Call, &events.Claim{Of: c.job.Type(), Object: *object}))
+	return c
+}
+
 func fetchesClaims(s *stage, l language) {
 	s.queue(l)
 	s.start(l, "one")
-	c := s.newCall(l, l.good+"}")
+	c := s.newCall(l, l.large(l.good))
 	frame, err := events.AppendFrame(nil, c.job)
 	s.done(err)
 	object, err := s.Objects().Put(s.within(soon), c.job.Conversation, frame)
 	s.done(err)
-	s.done(s.Jobs().Publish(s.within(soon), c.job.Conversation, c.subject, c.job.Call, &events.Claim{Of: c.job.Type(), Object: *object}))
-	c.ended(events.StatusOK)
+	if r := c.claimed(object).ended(events.StatusOK); !strings.Contains(r.Content, l.answer) {
+		s.t.Errorf("the result is %q", r.Content)
+	}
+}
+
+// ignoresForgeries stores other descriptions of a job's object, as any worker may:
+// before and after the right one, of another job with the same size.
+func ignoresForgeries(s *stage, l language) {
+	s.queue(l)
+	s.start(l, "one")
+	c := s.newCall(l, l.large(l.good))
+	frame, err := events.AppendFrame(nil, c.job)
+	s.done(err)
+	other := *c.job
+	other.Arguments = json.RawMessage(l.large(l.wrong))
+	forged, err := events.AppendFrame(nil, &other)
+	s.done(err)
+	forged = append(forged, strings.Repeat(" ", max(len(frame)-len(forged), 0))...)
+	sum := sha256.Sum256(frame)
+	name := c.job.Conversation + "/" + hex.EncodeToString(sum[:])
+	nc, _ := s.accounts.Connect(s.t, string(topology.LLMWorker))
+	store := func(subject string, data []byte) {
+		s.t.Helper()
+		answer, err := nc.RequestWithContext(s.within(soon), subject, data)
+		s.done(err)
+		if !strings.Contains(string(answer.Data), `"seq"`) {
+			s.t.Fatalf("the server answers %s", answer.Data)
+		}
+	}
+	forge := func(id string) {
+		s.t.Helper()
+		store(topology.ChunksSubject(id), forged)
+		store(topology.ObjectSubject(name), fmt.Appendf(nil, `{"name":%q,"bucket":%q,"nuid":%q,"size":%d,"chunks":1}`, name, topology.BucketObjects, id, len(frame)))
+	}
+	store(topology.ObjectSubject(name), []byte("no description"))
+	store(topology.ObjectSubject(name), fmt.Appendf(nil, `{"name":%q,"nuid":"* >","size":%d}`, name, len(frame)))
+	forge("before")
+	object, err := s.Objects().Put(s.within(soon), c.job.Conversation, frame)
+	s.done(err)
+	if object.Name != name {
+		s.t.Fatalf("the object is named %s, the descriptions were stored under %s", object.Name, name)
+	}
+	forge("after")
+	if r := c.claimed(object).ended(events.StatusOK); !strings.Contains(r.Content, l.answer) {
+		s.t.Errorf("the result is %q", r.Content)
+	}
 }
 
 func leavesResults(s *stage, l language) {

@@ -22,7 +22,6 @@ import (
 	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
-	"github.com/parleybus/parley/internal/topology"
 )
 
 // asWorker runs the Go worker if this process was started as one.
@@ -49,13 +48,12 @@ func work() error {
 	if err != nil {
 		return err
 	}
-	cfg := bus.Config{URL: os.Getenv("NATS_URL"), User: os.Getenv("NATS_USER"), Password: os.Getenv("NATS_PASSWORD"),
-		InboxPrefix: topology.ToolWorker.Inbox()}
-	b, err := bus.Connect(ctx, cfg, nil)
+	b, err := bus.Connect(ctx, bus.Environment(bus.Getenv), nil)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	b.WithoutConsumers()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	role := toolworker.Role(daemon.Config{Name: os.Getenv("PARLEY_NAME")}, log, tools, nil, nil)
 	return daemon.RunRoles(ctx, b, []daemon.Role{role}, func() {})

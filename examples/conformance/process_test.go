@@ -1,11 +1,13 @@
 package conformance_test
 
 import (
+	"net/url"
 	"reflect"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
@@ -37,21 +39,67 @@ func (s *stage) consumer(l language) *jetstream.ConsumerInfo {
 	return info
 }
 
-func makesTheQueue(s *stage, l language) {
+// signsIn runs a call on servers without accounts, which want a token, or a user
+// and a password.
+func signsIn(s *stage, l language) {
+	for _, user := range []*url.Userinfo{url.User("t0ken"), url.UserPassword("somebody", "s3cr3t")} {
+		for _, inURL := range []bool{true, false} {
+			plain := newPlainStage(s.t, user, inURL)
+			plain.start(l, "one")
+			plain.newCall(l, l.good+"}").publish().ended(events.StatusOK)
+		}
+	}
+}
+
+// requests returns the requests for the tool's queue from now on.
+func (s *stage) requests(l language) (_ *nats.Subscription, consumer string) {
+	s.t.Helper()
 	queue, err := topology.ToolQueue(l.tool)
 	s.done(err)
-	s.start(l, "one")
-	s.eventually(soon, "the queue is there", func() bool {
-		_, err := s.js.Consumer(s.t.Context(), topology.StreamJobs, queue.Consumer)
-		return err == nil
-	})
+	nc, _ := s.Raw()
+	sub, err := nc.SubscribeSync(topology.QueueRequest(queue.Consumer))
+	s.done(err)
+	s.done(nc.FlushWithContext(s.within(soon)))
+	return sub, queue.Consumer
+}
+
+func requestsTheQueue(s *stage, l language) {
+	sub, consumer := s.requests(l)
+	s.launch(l, "one")
+	_, err := sub.NextMsg(soon)
+	s.done(err)
+	s.exists(consumer)
 	made := s.consumer(l).Config
 	// The orchestrator's call changes nothing.
+	queue, err := topology.ToolQueue(l.tool)
+	s.done(err)
 	info, err := s.js.CreateOrUpdateConsumer(s.t.Context(), topology.StreamJobs, queue.ConsumerConfig())
 	s.done(err)
 	if want := info.CachedInfo().Config; !reflect.DeepEqual(made, want) {
-		s.t.Errorf("the worker created\n%+v\nthe orchestrator creates\n%+v", made, want)
+		s.t.Errorf("the worker has\n%+v\nthe orchestrator creates\n%+v", made, want)
 	}
+	s.newCall(l, l.good+"}").publish().ended(events.StatusOK)
+}
+
+// exists waits until a queue exists.
+func (s *stage) exists(consumer string) {
+	s.t.Helper()
+	s.eventually(2*soon, "the queue is there", func() bool {
+		_, err := s.js.Consumer(s.t.Context(), topology.StreamJobs, consumer)
+		return err == nil
+	})
+}
+
+func requestsAgain(s *stage, l language) {
+	s.stop()
+	sub, consumer := s.requests(l)
+	s.launch(l, "one")
+	_, err := sub.NextMsg(soon)
+	s.done(err)
+	s.done(sub.Unsubscribe()) // nobody answers now
+	s.answer()
+	s.exists(consumer)
+	s.newCall(l, l.good+"}").publish().ended(events.StatusOK)
 }
 
 func leavesTheQueue(s *stage, l language) {

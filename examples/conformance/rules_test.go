@@ -18,11 +18,14 @@ type rule struct {
 func rules() []rule {
 	return []rule{
 		{1, "the permissions of a tool-worker are sufficient", announces},
-		{2, "a missing queue is created as the orchestrator creates it", makesTheQueue},
+		{1, "a token or a password is sufficient on a server without accounts", signsIn},
+		{2, "a missing queue is requested from an orchestrator", requestsTheQueue},
+		{2, "a request for a queue without an answer is repeated", requestsAgain},
 		{2, "an existing queue is not changed", leavesTheQueue},
 		{3, "the tool is announced, and again before the announcement expires", announcesAgain},
 		{4, "a job that runs longer than AckWait is delivered once", heartbeats},
 		{5, "the job of a claim is fetched from the object store", fetchesClaims},
+		{5, "other descriptions of an object do not change what is fetched", ignoresForgeries},
 		{6, "a call that has its result is acknowledged and not run", leavesResults},
 		{7, "a call that is over is acknowledged and not run", leavesStale},
 		{7, "a call without a Decision is run regardless of Decisions", runsOutsideTurns},
@@ -55,7 +58,7 @@ func TestWorkersFollowTheChecklist(t *testing.T) {
 			for _, r := range rules() {
 				t.Run(strconv.Itoa(r.number)+": "+r.says, func(t *testing.T) {
 					t.Parallel()
-					r.holds(newStage(t, l.also...), l)
+					r.holds(newStage(t, l.tools()...), l)
 				})
 			}
 		})

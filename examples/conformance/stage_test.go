@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +16,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/credential"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -22,22 +27,58 @@ import (
 // the tests short. Workers read it from the queue.
 const ackWait = 2 * time.Second
 
-// stage is a server on which workers have exactly the permissions of their role.
+// stage is a server with an orchestrator that answers the requests of workers.
 type stage struct {
-	*bus.Bus
-	t   *testing.T
-	url string
-	js  jetstream.JetStream
+	*bus.Bus // as the admin
+	t        *testing.T
+	js       jetstream.JetStream
+	env      []string            // of the workers
+	accounts brokertest.Accounts // if each role has an account of its own
+	serving  *bus.Bus            // as an orchestrator
+	stop     func()              // ends its answers
 }
 
-// newStage starts a stage on which tool-workers may also publish to these subjects.
-func newStage(t *testing.T, also ...string) *stage {
+// newStage starts a stage on which each role has an account of its own, and the
+// tool-worker may serve these tools only. It fails the test if a user sends a
+// request that its permissions deny.
+func newStage(t *testing.T, tools ...string) *stage {
+	t.Helper()
+	users := brokertest.RoleUsers(nil, tools)
+	keys := credential.Dir(t.TempDir())
+	const worker = string(topology.ToolWorker)
+	key, err := keys.Key(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range users {
+		if users[i].Name == worker { // has a key, as `parley permissions` makes it
+			users[i].Password, users[i].NKey = "", key
+		}
+	}
+	accounts := brokertest.StartAccounts(t, topology.Plan{Shards: 2}, users)
+	t.Cleanup(func() {
+		for _, text := range accounts.Refused() {
+			t.Errorf("a request was denied: %s", text)
+		}
+	})
+	as := func(role topology.Role) bus.Config {
+		return bus.Config{URL: accounts.URL, User: string(role), Password: brokertest.Password, InboxPrefix: accounts.Inbox(string(role))}
+	}
+	s := openStage(t, as(topology.Admin), as(topology.Orchestrator))
+	s.accounts = accounts
+	s.env = credential.Environment(accounts.Users[worker], accounts.URL, filepath.Join(string(keys), worker+".nk"), "")
+	return s
+}
+
+// newPlainStage starts a stage on a server without accounts, for a user or a
+// token. Workers find it in the URL, or in variables of their own.
+func newPlainStage(t *testing.T, user *url.Userinfo, inURL bool) *stage {
 	t.Helper()
 	opts := &server.Options{ServerName: "stage", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()}
-	for _, r := range []topology.Role{topology.ToolWorker, topology.Admin} {
-		publish, subscribe := topology.Permissions(r, topology.Plan{Shards: 2})
-		opts.Users = append(opts.Users, &server.User{Username: string(r), Password: "p",
-			Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: append(publish, also...)}, Subscribe: &server.SubjectPermission{Allow: subscribe}}})
+	if password, ok := user.Password(); ok {
+		opts.Username, opts.Password = user.Username(), password
+	} else {
+		opts.Authorization = user.Username()
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
@@ -48,14 +89,46 @@ func newStage(t *testing.T, also ...string) *stage {
 	if !ns.ReadyForConnections(20 * time.Second) {
 		t.Fatal("the server does not start")
 	}
-	cfg := bus.Config{URL: ns.ClientURL(), User: string(topology.Admin), Password: "p"}
-	b, err := bus.Connect(t.Context(), cfg, &topology.Plan{Shards: 2})
-	if err != nil {
-		t.Fatal(err)
+	cfg := bus.Config{URL: (&url.URL{Scheme: "nats", User: user, Host: ns.Addr().String()}).String()}
+	s := openStage(t, cfg, cfg)
+	s.env = []string{"NATS_URL=" + cfg.URL}
+	if !inURL {
+		s.env = []string{"NATS_URL=nats://" + ns.Addr().String(), "NATS_USER=" + opts.Username, "NATS_PASSWORD=" + opts.Password, "NATS_TOKEN=" + opts.Authorization}
 	}
-	t.Cleanup(b.Close)
-	_, js := b.Raw()
-	return &stage{Bus: b, t: t, url: ns.ClientURL(), js: js}
+	return s
+}
+
+// openStage creates the streams as the admin, and answers requests as the
+// orchestrator.
+func openStage(t *testing.T, admin, orchestrator bus.Config) *stage {
+	t.Helper()
+	connect := func(cfg bus.Config, plan *topology.Plan) *bus.Bus {
+		b, err := bus.Connect(t.Context(), cfg, plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		return b
+	}
+	s := &stage{t: t, Bus: connect(admin, &topology.Plan{Shards: 2}), stop: func() {}}
+	_, s.js = s.Raw()
+	s.serving = connect(orchestrator, nil)
+	s.answer()
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// answer answers the requests of workers as an orchestrator does, until stop.
+func (s *stage) answer() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.serving.Deployment().ServeUsers(ctx, func() bool { return true }) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			s.t.Error(err)
+		}
+	})
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

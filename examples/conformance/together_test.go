@@ -27,8 +27,7 @@ func weather(t *testing.T) language {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../weather").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return language{name: "examples/weather", tool: "get_weather", good: `{"city":"Oslo"`, answer: "snow", command: []string{program},
-		env: []string{"NATS_USER=admin"}} // with a user's usual inbox
+	return language{name: "examples/weather", tool: "get_weather", good: `{"city":"Oslo"`, answer: "snow", command: []string{program}}
 }
 
 // script returns a model that calls a tool of each language and then finishes.
@@ -75,8 +74,12 @@ func (s *stage) serve(script string) {
 
 func TestWorkersOfAllLanguagesAnswerOneQuestionTogether(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
 	all := append(languages(t), weather(t))
+	var tools []string
+	for _, l := range all {
+		tools = append(tools, l.tools()...)
+	}
+	s := newStage(t, tools...)
 	s.serve(script(t, all))
 	for _, l := range all {
 		s.launch(l, strings.ReplaceAll(l.name, "/", "-"))

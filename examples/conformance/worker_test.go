@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,12 +17,15 @@ import (
 // pause_ms.
 type language struct {
 	name, tool  string
-	good, wrong string // arguments, open at the end; the wrong ones make the tool fail
-	answer      string // part of the result for the good ones
+	good, wrong string   // arguments, open at the end; the wrong ones make the tool fail
+	answer      string   // part of the result for the good ones
+	besides     []string // other tools that the program always serves
 	command     []string
 	env         []string
-	also        []string // subjects that its client publishes to besides those of a tool-worker
 }
+
+// tools returns all tools that the worker serves.
+func (l language) tools() []string { return append([]string{l.tool}, l.besides...) }
 
 // languages returns the workers that can run on this machine: the Go worker
 // always, the others if their dependencies are installed. With PARLEY_EXAMPLES set
@@ -37,7 +41,7 @@ func languages(t *testing.T) []language {
 		t.Fatal(err)
 	}
 	all := []language{{name: "Go", tool: "echo", good: `{"text":"again"`, wrong: `{"text":7`, answer: "again",
-		command: []string{self}, env: []string{asWorker + "=1"}}}
+		besides: []string{"read_result"}, command: []string{self}, env: []string{asWorker + "=1"}}}
 	add := func(l language, err error) {
 		switch {
 		case err == nil:
@@ -55,10 +59,7 @@ func languages(t *testing.T) []language {
 
 func javascript(t *testing.T) (language, error) {
 	t.Helper()
-	l := language{name: "JavaScript", tool: "convert_units", good: `{"value":2,"from":"km","to":"m"`, wrong: `{"value":2,"from":"km","to":"stone"`, answer: "2000 m",
-		// Its object store, and Python's, send requests that the other clients do
-		// not.
-		also: []string{"$JS.API.STREAM.MSG.GET.OBJ_PARLEY_OBJECTS"}}
+	l := language{name: "JavaScript", tool: "convert_units", good: `{"value":2,"from":"km","to":"m"`, wrong: `{"value":2,"from":"km","to":"stone"`, answer: "2000 m"}
 	node, err := exec.LookPath("node")
 	if err != nil {
 		return l, err
@@ -86,8 +87,7 @@ func javascript(t *testing.T) (language, error) {
 
 func python(t *testing.T) (language, error) {
 	t.Helper()
-	l := language{name: "Python", tool: "word_count", good: `{"text":"to be or not to be"`, wrong: `{"text":7`, answer: "6 words",
-		also: []string{"$JS.API.STREAM.MSG.GET.OBJ_PARLEY_OBJECTS", "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.CREATE.OBJ_PARLEY_OBJECTS"}}
+	l := language{name: "Python", tool: "word_count", good: `{"text":"to be or not to be"`, wrong: `{"text":7`, answer: "6 words"}
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		return l, err
@@ -149,7 +149,7 @@ func (s *stage) start(l language, name string) *process {
 func (s *stage) launch(l language, name string) *process {
 	s.t.Helper()
 	cmd := exec.Command(l.command[0], l.command[1:]...)
-	cmd.Env = append(append(os.Environ(), "PARLEY_NAME="+name, "NATS_URL="+s.url, "NATS_USER=tool-worker", "NATS_PASSWORD=p"), l.env...)
+	cmd.Env = slices.Concat(os.Environ(), s.env, l.env, []string{"PARLEY_NAME=" + name})
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.out, &p.out
 	if err := cmd.Start(); err != nil {

@@ -1,8 +1,9 @@
 # A stand-in for nats-py, to run examples/python/worker.py where PyPI is not
 # reachable: the calls of nats-py that it uses, with the requests that nats-py
 # 2.x makes for them (read from its source).
-import asyncio, base64, json, os
+import asyncio, base64, json, os, random, ssl
 from types import SimpleNamespace as NS
+from urllib.parse import urlparse
 from . import errors, js as jsmod
 from . import js
 
@@ -44,17 +45,27 @@ class Sub:
         if self.task: self.task.cancel()
 
 class Client:
-    def jetstream(self): return jsmod.JetStreamContext(self)
-    async def connect(self, servers, user=None, password=None, name=None, inbox_prefix=b"_INBOX", max_reconnect_attempts=60, reconnected_cb=None):
+    def jetstream(self, **opts): return jsmod.JetStreamContext(self, **opts)
+    async def connect(self, servers, user=None, password=None, token=None, tls=None, nkeys_seed_str=None, name=None, inbox_prefix=b"_INBOX", max_reconnect_attempts=60, reconnected_cb=None):
         assert isinstance(inbox_prefix, bytes)
         self.prefix, self.subs, self.sid, self.n = inbox_prefix.decode(), {}, 0, 0
-        host = servers.split("//")[-1]
-        self.r, self.w = await asyncio.open_connection(*host.split(":"), limit=2**26)
+        uri = urlparse(random.choice([servers] if isinstance(servers, str) else servers))
+        self.r, self.w = await asyncio.open_connection(uri.hostname, uri.port, limit=2**26)
         info = await self.r.readline(); assert info.startswith(b"INFO")
+        info = json.loads(info[5:])
+        if info.get("tls_required"): await self.w.start_tls(tls or ssl.create_default_context(), server_hostname=uri.hostname)
         opts = dict(verbose=False, pedantic=False, headers=True, no_responders=True, lang="python3", version="2", protocol=1, name=name)
-        if user: opts.update(user=user); opts["pass"] = password
+        if "nonce" in info and nkeys_seed_str:
+            import nkeys
+            pair = nkeys.from_seed(bytearray(nkeys_seed_str.encode()))
+            opts.update(nkey=pair.public_key.decode(), sig=base64.b64encode(pair.sign(info["nonce"].encode())).decode())
+        elif user is not None and password is not None: opts.update(user=user); opts["pass"] = password
+        elif token is not None: opts["auth_token"] = token
+        elif uri.username is not None and uri.password is None: opts["auth_token"] = uri.username
+        elif uri.username is not None: opts.update(user=uri.username); opts["pass"] = uri.password
         self.w.write(b"CONNECT " + json.dumps(opts).encode() + b"\r\nPING\r\n")
-        assert (await self.r.readline()).startswith(b"PONG")
+        answer = (await self.r.readline()).decode()
+        if not answer.startswith("PONG"): raise errors.Error("nats: " + answer.strip())
         self.reader = asyncio.create_task(self.read())
     async def read(self):
         while True:
