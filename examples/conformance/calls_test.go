@@ -261,6 +261,10 @@ func ignoresOthers(s *stage, l language) {
 	s.start(l, "one")
 	c := s.newCall(l, l.pausing(time.Second)).publish()
 	await[*events.ToolOutput](c, soon)
+	for _, text := range []string{"no event", `{"type":"Claim","of":"Cancel","object":{"bucket":"PARLEY_OBJECTS","name":"missing","size":9,"sha256":"00"}}`} {
+		_, err := s.js.Publish(c.within(soon), topology.At(s.Shards(), c.job.Conversation, events.ChannelIn).Subject(topology.Conv), []byte(text))
+		s.done(err)
+	}
 	for _, e := range []cancel{{}, {Scope: "all"}, {Call: newID()}, {Turn: newID()}, {Scope: "queue"}, {Turn: c.job.Turn, Scope: "queue"}} {
 		e.ID = newID()
 		c.say(e.ID, &e)

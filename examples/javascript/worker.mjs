@@ -43,7 +43,7 @@ async function call(m, leave, watch) {
   const open = (decision) => !job.decision || decision.state.calls?.some((c) => c.call === job.call && !c.status);
   const stops = (e) => e.type === "Decision" ? !open(e) : e.type === "Cancel" && (!e.turn || e.turn === job.turn) &&
     { turn: job.decision && e.turn, all: job.decision && e.turn, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
-  const callback = async (_, msg) => (await read(msg.data)).some(stops) && stop.abort("cancelled"); // subscribe first, so that no event is missed
+  const callback = async (_, msg) => (await read(msg.data).catch(() => [])).some(stops) && stop.abort("cancelled"); // subscribe first, so that no event is missed
   watch.push(...["turn", "in"].map((channel) => nc.subscribe(`live.${of}${channel}`, { callback })));
   let seq = 0, events = [], index = 0, began = Date.now(), once = job.effect !== "pure" && job.effect !== "idempotent";
   for await (const m of all(log, job.subject)) if ((seq = m.seq) > job.decision) events.push(...await read(m.data));
