@@ -32,7 +32,7 @@ var roles = map[string]struct {
 	"cmd/orchestrator": {29, providerSDKs + " " + mcpSDK + " " + watermill},
 	"cmd/tool-worker":  {35, providerSDKs + " " + cel},
 	"cmd/llm-worker":   {40, mcpSDK + " " + cel},
-	"cmd/parley":       {65, ""},
+	"cmd/parley":       {66, ""},
 	".":                {8, providerSDKs + " " + mcpSDK + " " + cel + " " + watermill},
 	"tool":             {17, providerSDKs + " " + mcpSDK + " " + cel},
 	"model":            {16, providerSDKs + " " + mcpSDK + " " + cel},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +65,7 @@ func unreadable(err error) error {
 		return err
 	}
 	for _, e := range all {
-		fmt.Fprintln(os.Stderr, e)
+		fmt.Fprintln(stderr(), e)
 	}
 	return nil
 }
@@ -74,8 +73,8 @@ func unreadable(err error) error {
 // printWaiting lists what waits, or says that nothing does.
 func printWaiting(all []parley.Waiting) error {
 	if len(all) == 0 {
-		fmt.Fprintln(os.Stderr, "nothing waits for anybody")
+		fmt.Fprintln(stderr(), "nothing waits for anybody")
 		return nil
 	}
-	return outputError(terminal.Approvals(os.Stdout, profile(), time.Now(), rowsOf(all)))
+	return outputError(terminal.Approvals(stdout(), profile(), time.Now(), rowsOf(all)))
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -24,14 +23,14 @@ func (a *app) followApprovals(ctx context.Context, s *host.Session, asJSON bool)
 	printed := false
 	for change, err := range s.FollowWaiting(ctx, func() {
 		if !printed && !asJSON {
-			fmt.Fprintln(os.Stderr, "nothing waits for anybody yet")
+			fmt.Fprintln(stderr(), "nothing waits for anybody yet")
 		}
 	}) {
 		if ctx.Err() != nil {
 			return nil // interrupted
 		}
 		if one, ok := errors.AsType[*parley.UnreadableError](err); ok {
-			fmt.Fprintln(os.Stderr, one)
+			fmt.Fprintln(stderr(), one)
 			continue
 		}
 		if err != nil {
@@ -50,7 +49,7 @@ func printChangeJSON(c parley.WaitingChange) error {
 	if err != nil {
 		return fmt.Errorf("what changed in conversation %s: %w", c.Conversation, err)
 	}
-	_, err = os.Stdout.Write(append(raw, '\n'))
+	_, err = jsonOutput().Write(append(raw, '\n'))
 	return outputError(err)
 }
 
@@ -69,6 +68,6 @@ func printChange(c parley.WaitingChange) error {
 		what := p.Line(awaitedLine(c.Awaited), max(least, p.Width-len(head)-len(ids)-2))
 		line = head + what + "  " + p.Dim(ids)
 	}
-	_, err := fmt.Fprintln(os.Stdout, line)
+	_, err := fmt.Fprintln(stdout(), line)
 	return outputError(err)
 }

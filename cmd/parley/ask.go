@@ -60,7 +60,7 @@ func (q *question) flags(cmd *cobra.Command) {
 }
 
 func (a *app) newQuestion() *question {
-	return &question{app: a, screen: new(screen), keys: newKeyboard(os.Stdin)}
+	return &question{app: a, screen: newScreen(), keys: newKeyboard(os.Stdin)}
 }
 
 // whatWaits says how people are asked, in the help of ask and chat.
@@ -133,7 +133,7 @@ func (q *question) run(ctx context.Context, text string) (err error) {
 
 func (q *question) view() view {
 	if q.json {
-		return &lines{os.Stdout}
+		return &lines{jsonOutput()}
 	}
 	return newPeople(q.screen, terminal.Options{Reasoning: q.reasoning && !q.quiet, TextOnly: q.quiet})
 }

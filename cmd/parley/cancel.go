@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -76,7 +75,7 @@ func (c *stopping) run(cmd *cobra.Command, s *host.Session, at *standing) error 
 	if asJSON {
 		err = printJSON(answer)
 	} else if answer.Answer == parley.AnswerAccepted {
-		_, err = fmt.Fprintln(os.Stdout, found(e, answer, &at.State))
+		_, err = fmt.Fprintln(stdout(), found(e, answer, &at.State))
 	}
 	return errors.Join(outputError(err), notTaken(answer))
 }

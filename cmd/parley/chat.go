@@ -47,7 +47,7 @@ func (q *question) chat(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	p := profile()
-	fmt.Fprintln(os.Stderr, p.Dim("conversation "+q.conversation+" · Ctrl-D leaves"))
+	fmt.Fprintln(stderr(), p.Dim("conversation "+q.conversation+" · Ctrl-D leaves"))
 	if err := q.goOn(ctx, s); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (q *question) chat(ctx context.Context) (err error) {
 		text, err := q.message(ctx, p)
 		if errors.Is(err, io.EOF) {
 			if p.Interactive {
-				fmt.Fprintln(os.Stderr, "\n"+p.Dim("parley chat -c "+q.conversation+" goes on"))
+				fmt.Fprintln(stderr(), "\n"+p.Dim("parley chat -c "+q.conversation+" goes on"))
 			}
 			return nil
 		}
@@ -70,7 +70,7 @@ func (q *question) chat(ctx context.Context) (err error) {
 		_, err = q.turn(ctx, s, q.chatView(), text)
 		var untaken *untakenError
 		if errors.As(err, &untaken) {
-			fmt.Fprintln(os.Stderr, p.Dim(wrapped("— "+plainLine(err.Error())+" —", 0, p.Width)))
+			fmt.Fprintln(stderr(), p.Dim(wrapped("— "+plainLine(err.Error())+" —", 0, p.Width)))
 			err = nil
 		}
 		if err != nil {
@@ -98,7 +98,7 @@ func (q *question) goOn(ctx context.Context, s *host.Session) error {
 	}
 	if !q.keys.person() {
 		for _, w := range before.Waiting {
-			fmt.Fprintln(os.Stderr, q.app.howToDecide(q.conversation, w.Awaited))
+			fmt.Fprintln(stderr(), q.app.howToDecide(q.conversation, w.Awaited))
 		}
 		return nil
 	}
@@ -123,7 +123,7 @@ func (q *question) message(ctx context.Context, p terminal.Profile) (string, err
 	var text strings.Builder
 	for mark := "\n> "; ; mark = ". " {
 		if p.Interactive {
-			fmt.Fprint(os.Stderr, mark)
+			fmt.Fprint(stderr(), mark)
 		}
 		line, err := q.keys.line(ctx)
 		if ctx.Err() != nil {

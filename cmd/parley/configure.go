@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -85,9 +84,9 @@ func (q *question) configure(ctx context.Context, s *host.Session) error {
 	model, why := q.model(s, offers)
 	if !q.quiet && !q.json {
 		p := profile()
-		fmt.Fprintln(os.Stderr, p.Dim(wrapped(fmt.Sprintf("%s (%s)", model, why), 0, p.Width)))
+		fmt.Fprintln(stderr(), p.Dim(wrapped(fmt.Sprintf("%s (%s)", model, why), 0, p.Width)))
 		if q.yes {
-			fmt.Fprintln(os.Stderr, p.Dim(wrapped("--yes: calls run without asking anybody, in this conversation and from now on", 0, p.Width)))
+			fmt.Fprintln(stderr(), p.Dim(wrapped("--yes: calls run without asking anybody, in this conversation and from now on", 0, p.Width)))
 		}
 	}
 	// Only what this command was given: the conversation keeps the rest, deny rules

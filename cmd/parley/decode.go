@@ -61,7 +61,7 @@ func printEvents(all iter.Seq[events.Event]) error {
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stdout.Write(append(line, '\n')); err != nil {
+		if _, err := jsonOutput().Write(append(line, '\n')); err != nil {
 			return outputError(err)
 		}
 	}

@@ -116,7 +116,7 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 	}
 	for _, d := range all {
 		if d.Deleted != nil {
-			if _, err := fmt.Fprintf(os.Stdout, "deleted %s: %s\n", d.Conversation, receipt(d.Deleted)); err != nil {
+			if _, err := fmt.Fprintf(stdout(), "deleted %s: %s\n", d.Conversation, receipt(d.Deleted)); err != nil {
 				return outputError(err)
 			}
 		}
@@ -140,7 +140,7 @@ func count(n uint64, what string) string {
 // confirm asks whether to go on.
 func (c *deleting) confirm(ids []string) error {
 	if len(ids) == 0 {
-		fmt.Fprintln(os.Stderr, "nothing to delete")
+		fmt.Fprintln(stderr(), "nothing to delete")
 		return nil
 	}
 	if c.yes {
@@ -153,7 +153,7 @@ func (c *deleting) confirm(ids []string) error {
 	if !isatty.IsTerminal(os.Stdin.Fd()) {
 		return usagef("this would delete %s for good: give --yes", what)
 	}
-	fmt.Fprintf(os.Stderr, "delete %s for good? [y/N] ", what)
+	fmt.Fprintf(stderr(), "delete %s for good? [y/N] ", what)
 	line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // an end of input is a no
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
 		return errors.New("nothing was deleted")

@@ -195,9 +195,6 @@ func userName() string {
 	return ""
 }
 
-// errorProfile is what can be shown on standard error, where questions are asked.
-func errorProfile() terminal.Profile { return terminal.Detect(os.Stderr, os.Getenv) }
-
 // shown is an event as it is shown where people are asked: a question says all that
 // Paused does.
 func (d *desk) shown(e parley.Event) parley.Event {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +64,7 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 		if f.Fixed != "" {
 			line += "\nfixed " + f.Check + ": " + plainLine(f.Fixed)
 		}
-		if _, err := fmt.Fprintln(os.Stdout, line); err != nil {
+		if _, err := fmt.Fprintln(stdout(), line); err != nil {
 			return outputError(err)
 		}
 	}

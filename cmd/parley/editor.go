@@ -38,8 +38,7 @@ func runEditor(editor, text string) (edited string, err error) {
 		words := strings.Fields(editor)
 		cmd = exec.Command(words[0], append(words[1:], file)...)
 	}
-	// Standard output may be a pipe; the terminal is where the questions are.
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
+	takeTerminal(cmd)
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("the editor %q failed: %w", editor, err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,7 +38,7 @@ func (a *app) env(asJSON bool) error {
 	if asJSON {
 		return printJSON(map[string]string{"NATS_URL": url})
 	}
-	_, err = fmt.Fprintln(os.Stdout, "export NATS_URL="+shellQuoted(url))
+	_, err = fmt.Fprintln(stdout(), "export NATS_URL="+shellQuoted(url))
 	return outputError(err)
 }
 

@@ -67,5 +67,5 @@ func (k *keyboard) forget() {
 // person reports whether somebody sits at a terminal who can be asked: one that
 // is read, and one that shows what is asked.
 func (k *keyboard) person() bool {
-	return isatty.IsTerminal(k.file.Fd()) && isatty.IsTerminal(os.Stderr.Fd())
+	return isatty.IsTerminal(k.file.Fd()) && shownToPerson()
 }

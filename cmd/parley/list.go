@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,11 +61,11 @@ func (a *app) list(ctx context.Context, limit int, after uint64) (err error) {
 		}
 		rows[i] = []string{c.ID, age(c.Last), phase(&c.State), fmt.Sprint(c.State.Turns), begins}
 	}
-	if err := terminal.Table(os.Stdout, profile(), []string{"CONVERSATION", "LAST", "PHASE", "TURNS", "BEGINS WITH"}, rows); err != nil {
+	if err := terminal.Table(stdout(), profile(), []string{"CONVERSATION", "LAST", "PHASE", "TURNS", "BEGINS WITH"}, rows); err != nil {
 		return outputError(err)
 	}
 	if more {
-		fmt.Fprintln(os.Stderr, "more: "+a.commandLine("ls", "--limit", fmt.Sprint(limit), "--after", fmt.Sprint(page[len(page)-1].Position)))
+		fmt.Fprintln(stderr(), "more: "+a.commandLine("ls", "--limit", fmt.Sprint(limit), "--after", fmt.Sprint(page[len(page)-1].Position)))
 	}
 	return nil
 }
@@ -84,7 +83,7 @@ func age(t time.Time) string {
 }
 
 func printJSON(v any) error {
-	enc := json.NewEncoder(os.Stdout)
+	enc := json.NewEncoder(jsonOutput())
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return outputError(enc.Encode(v))

@@ -133,9 +133,9 @@ func (m *mcpServer) run(ctx context.Context) (err error) {
 			return nil
 		}
 		if m.address == "" {
-			return gateway.ServeStdio(run, os.Stdin, os.Stdout)
+			return gateway.ServeStdio(run, os.Stdin, protocolOutput())
 		}
-		return gateway.ListenAndServe(run, m.address, func(at net.Addr) { fmt.Fprintf(os.Stderr, "MCP at http://%s%s\n", at, mcp.Path) })
+		return gateway.ListenAndServe(run, m.address, func(at net.Addr) { fmt.Fprintf(stderr(), "MCP at http://%s%s\n", at, mcp.Path) })
 	})
 	return ended(run, g.Wait())
 }

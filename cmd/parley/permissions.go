@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -132,7 +131,7 @@ func (c *permitting) printConfig() error {
 	if c.server.System, err = keys.Key("sys"); err != nil {
 		return err
 	}
-	if err := c.server.Write(os.Stdout); err != nil {
+	if err := c.server.Write(stdout()); err != nil {
 		return outputError(usage(err))
 	}
 	return nil
@@ -167,13 +166,13 @@ func (c *permitting) printRole() error {
 	if asJSON {
 		return printJSON(permitted{u.Name, string(u.Role), u.Account(), publish, subscribe})
 	}
-	_, err = fmt.Fprintf(os.Stdout, "account    %s\n", u.Account())
+	_, err = fmt.Fprintf(stdout(), "account    %s\n", u.Account())
 	for _, s := range publish {
-		_, more := fmt.Fprintf(os.Stdout, "publish    %s\n", s)
+		_, more := fmt.Fprintf(stdout(), "publish    %s\n", s)
 		err = errors.Join(err, more)
 	}
 	for _, s := range subscribe {
-		_, more := fmt.Fprintf(os.Stdout, "subscribe  %s\n", s)
+		_, more := fmt.Fprintf(stdout(), "subscribe  %s\n", s)
 		err = errors.Join(err, more)
 	}
 	return outputError(err)

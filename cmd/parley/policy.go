@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,7 +89,7 @@ func (s *shownPolicy) text(a *app) error {
 	for _, h := range s.Hooks {
 		rows = append(rows, []string{"hook", string(h.When), h.Name, ""})
 	}
-	return outputError(terminal.Table(os.Stdout, p, nil, rows))
+	return outputError(terminal.Table(stdout(), p, nil, rows))
 }
 
 // ruleMatch says which calls a rule is for.

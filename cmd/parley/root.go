@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley/internal/daemon"
-	"github.com/parleybus/parley/internal/terminal"
 )
 
 // app is what all commands share.
@@ -33,17 +32,17 @@ func run(args []string) int {
 	daemon.Protect()
 	cfg, err := daemon.Defaults(daemon.TakeEnvironment())
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
+		fmt.Fprintln(stderr(), "parley: "+err.Error())
 		return exitUsage
 	}
 	// A reader that goes away, such as head, shows as an error of the write. By
 	// default it would end the process, and leave the embedded server's file and
 	// leases behind.
 	signal.Ignore(syscall.SIGPIPE)
-	a := &app{cfg: cfg, data: dataDir(), logTo: os.Stderr}
+	a := &app{cfg: cfg, data: dataDir(), logTo: stderr()}
 	err = a.execute(context.Background(), args)
 	if text := cfg.Secrets.Message(complaint(err)); text != "" {
-		fmt.Fprintln(os.Stderr, "parley: "+text)
+		fmt.Fprintln(stderr(), "parley: "+text)
 	}
 	return codeOf(err)
 }
@@ -85,6 +84,8 @@ Other NATS clients on this machine connect to it after: eval "$(parley env)"
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetOut(stdout())
+	root.SetErr(stderr())
 	flags := root.PersistentFlags()
 	a.cfg.Connection(flags)
 	flags.StringVar(&a.data, "data", a.data, "data directory of the embedded server (PARLEY_DATA)")
@@ -139,5 +140,3 @@ func (a *app) json() (bool, error) {
 	}
 	return false, usagef("--output %q is neither text nor json", a.output)
 }
-
-func profile() terminal.Profile { return terminal.Detect(os.Stdout, os.Getenv) }

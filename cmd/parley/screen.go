@@ -2,7 +2,7 @@ package main
 
 import (
 	"bytes"
-	"os"
+	"io"
 	"slices"
 	"sync"
 )
@@ -11,12 +11,16 @@ import (
 // meanwhile. What is shown goes to standard output, questions to standard error;
 // on a terminal both are the same place.
 type screen struct {
+	out, err io.Writer
+
 	mu   sync.Mutex
 	open []byte // the line that waits for an answer, so far
 	// apart says that something was shown below the open line, torn that it
 	// ended in the middle of a line.
 	apart, torn bool
 }
+
+func newScreen() *screen { return &screen{out: stdout(), err: stderr()} }
 
 // show shows something with fn, which writes to s, and asks again what was being
 // asked if something was written.
@@ -27,9 +31,9 @@ func (s *screen) show(fn func() error) error {
 	if s.apart {
 		s.apart = false
 		if s.torn {
-			_, _ = os.Stderr.WriteString("\n") // nowhere else to say so
+			_, _ = io.WriteString(s.err, "\n") // nowhere else to say so
 		}
-		_, _ = os.Stderr.Write(s.open)
+		_, _ = s.err.Write(s.open)
 	}
 	return err
 }
@@ -38,10 +42,10 @@ func (s *screen) show(fn func() error) error {
 func (s *screen) Write(p []byte) (int, error) {
 	if len(s.open) > 0 && !s.apart && len(p) > 0 {
 		s.apart = true
-		_, _ = os.Stderr.WriteString("\n")
+		_, _ = io.WriteString(s.err, "\n")
 	}
 	s.torn = len(p) > 0 && p[len(p)-1] != '\n'
-	return os.Stdout.Write(p)
+	return s.out.Write(p)
 }
 
 // asking writes a part of a question.
@@ -53,7 +57,7 @@ func (s *screen) asking(p []byte) (int, error) {
 	} else {
 		s.open = append(s.open, p...)
 	}
-	return os.Stderr.Write(p)
+	return s.err.Write(p)
 }
 
 // answered says that the person ended the open line.
@@ -69,10 +73,10 @@ func (s *screen) callOff(why string) {
 	defer s.mu.Unlock()
 	if len(s.open) > 0 {
 		s.open = s.open[:0]
-		_, _ = os.Stderr.WriteString("\n")
+		_, _ = io.WriteString(s.err, "\n")
 	}
 	if why != "" {
-		_, _ = os.Stderr.WriteString(why + "\n")
+		_, _ = io.WriteString(s.err, why+"\n")
 	}
 }
 
@@ -82,14 +86,14 @@ type logs struct{ *screen }
 // Write implements [io.Writer].
 func (l logs) Write(p []byte) (int, error) {
 	if !l.mu.TryLock() {
-		return os.Stderr.Write(p) // an editor may have the screen for long
+		return stderr().Write(p) // an editor may have the screen for long
 	}
 	defer l.mu.Unlock()
 	if len(l.open) == 0 {
-		return os.Stderr.Write(p)
+		return l.err.Write(p)
 	}
 	text := slices.Concat([]byte("\n"), p, l.open)
-	if _, err := os.Stderr.Write(text); err != nil {
+	if _, err := l.err.Write(text); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -105,6 +104,6 @@ func printSent(asJSON bool, a *parley.InputAnswered) error {
 	case err != nil:
 		return err
 	}
-	_, err = fmt.Fprintln(os.Stdout, line)
+	_, err = fmt.Fprintln(stdout(), line)
 	return outputError(err)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,12 +65,12 @@ func (a *app) setup(ctx context.Context) error {
 		return printJSON(done)
 	}
 	for _, change := range done.Changes {
-		if _, err := fmt.Fprintln(os.Stdout, change); err != nil {
+		if _, err := fmt.Fprintln(stdout(), change); err != nil {
 			return outputError(err)
 		}
 	}
 	if len(done.Changes) == 0 {
-		_, err = fmt.Fprintf(os.Stdout, "%s is set up already, with %s\n", done.Server, count(uint64(done.Shards), "shard"))
+		_, err = fmt.Fprintf(stdout(), "%s is set up already, with %s\n", done.Server, count(uint64(done.Shards), "shard"))
 	}
 	return outputError(err)
 }

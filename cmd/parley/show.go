@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -96,7 +95,7 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	for i, m := range messages {
 		entries[i] = terminal.TranscriptEntry{Message: m, People: people}
 	}
-	if err := terminal.Transcript(os.Stdout, profile(), terminal.Format(format), id, entries); err != nil {
+	if err := terminal.Transcript(stdout(), profile(), terminal.Format(format), id, entries); err != nil {
 		return outputError(err)
 	}
 	return printAwaited(format, waiting)
@@ -118,12 +117,16 @@ func printAwaited(format string, awaiting []parley.Waiting) error {
 	}
 	head, item := "\nwaits for:\n", "  %s: %s  %s\n"
 	if format == "md" {
-		head, item = "\n## Waits for\n\n", "- %s: `%s` %s\n"
+		head, item = "\n## Waits for\n\n", "- %s: %s %s\n"
 	}
-	_, err := fmt.Fprint(os.Stdout, head)
+	_, err := fmt.Fprint(stdout(), head)
 	for _, a := range awaiting {
+		what := awaitedLine(a.Awaited)
+		if format == "md" {
+			what = terminal.InlineCode(what)
+		}
 		if err == nil {
-			_, err = fmt.Fprintf(os.Stdout, item, waitsFor(a.For), awaitedLine(a.Awaited), a.Call)
+			_, err = fmt.Fprintf(stdout(), item, waitsFor(a.For), what, a.Call)
 		}
 	}
 	return outputError(err)

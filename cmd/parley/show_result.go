@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -45,7 +44,7 @@ func printAttachment(ctx context.Context, c *parley.Client, messages []parley.Me
 // it, and gets nothing that is no text.
 func printBytes(data []byte) error {
 	if profile().Width == 0 {
-		_, err := os.Stdout.Write(data)
+		_, err := protocolOutput().Write(data)
 		return outputError(err)
 	}
 	if !utf8.Valid(data) {

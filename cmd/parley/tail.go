@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,9 +107,9 @@ func (w *watch) start() (parley.From, error) {
 
 func (w *watch) view() view {
 	if w.json {
-		return &lines{os.Stdout}
+		return &lines{jsonOutput()}
 	}
-	return newPeople(os.Stdout, terminal.Options{Reasoning: w.reasoning, ShowUser: true})
+	return newPeople(stdout(), terminal.Options{Reasoning: w.reasoning, ShowUser: true})
 }
 
 func (w *watch) run(ctx context.Context, conversation string, ended bool, pace *parley.Pace) (err error) {
@@ -135,7 +134,7 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace *
 	gone, expired := errors.AsType[*parley.CursorExpiredError](err)
 	if expired && !gone.OtherLog && from.After.Sequence == 0 {
 		// What is left is shown all the same, after a word on what is not.
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(stderr(), err)
 		from.After = gone.Resume
 		err = p.play(from)
 	}
@@ -163,8 +162,7 @@ type player struct {
 func (p *player) play(from parley.From) error {
 	if p.raw {
 		return each(p, p.conv.RawMessages(p.ctx, from), func(m parley.RawMessage) error {
-			_, err := fmt.Printf("[#%d] %s\n%s\n", m.Sequence, m.Subject, m.Data)
-			return outputError(err)
+			return printRaw(fmt.Appendf(nil, "[#%d] %s\n%s\n", m.Sequence, m.Subject, m.Data))
 		})
 	}
 	all := p.conv.Events(p.ctx, from)

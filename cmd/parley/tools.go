@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 
@@ -15,6 +15,7 @@ import (
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/terminal"
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // callerHelp says, in the help of those who run calls, what they may be allowed.
@@ -63,7 +64,7 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	}
 	all, err := s.Tools(ctx)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "the queues are not shown: %v\n", err)
+		fmt.Fprintf(stderr(), "the queues are not shown: %v\n", err)
 	}
 	if name == "" {
 		return printTools(all, asJSON)
@@ -94,7 +95,7 @@ func printTools(all []parley.Tool, asJSON bool) error {
 		return printJSON(all)
 	}
 	if len(all) == 0 {
-		fmt.Fprintln(os.Stderr, "nobody serves a tool: start a worker with `tool-worker` or `parley up --only tool-worker`")
+		fmt.Fprintln(stderr(), "nobody serves a tool: start a worker with `tool-worker` or `parley up --only tool-worker`")
 		return nil
 	}
 	var rows [][]string
@@ -105,7 +106,7 @@ func printTools(all []parley.Tool, asJSON bool) error {
 		}
 		rows = append(rows, []string{t.Name, cmp.Or(string(t.Effect), "-"), timeoutOf(t), fmt.Sprint(len(t.Workers)), number(t.Lag), number(t.Running), about})
 	}
-	return outputError(terminal.Table(os.Stdout, profile(), []string{"TOOL", "EFFECT", "TIMEOUT", "WORKERS", "LAG", "RUNNING", "DESCRIPTION"}, rows))
+	return outputError(terminal.Table(stdout(), profile(), []string{"TOOL", "EFFECT", "TIMEOUT", "WORKERS", "LAG", "RUNNING", "DESCRIPTION"}, rows))
 }
 
 func timeoutOf(t parley.Tool) string {
@@ -156,7 +157,7 @@ func printTool(t parley.Tool) error {
 			{"result", orDefault(t.ResultBytes, "bytes at most")},
 		}...)
 	}
-	if err := terminal.Table(os.Stdout, profile(), nil, rows); err != nil {
+	if err := terminal.Table(stdout(), profile(), nil, rows); err != nil {
 		return outputError(err)
 	}
 	text := ""
@@ -183,17 +184,16 @@ func indented(raw json.RawMessage) string {
 	return out.String()
 }
 
-// printText writes what a tool said: for programs as it is, in a terminal so
-// that the terminal obeys nothing in it.
+// printText writes what a tool said, whole.
 func printText(text string) error {
-	p := profile()
-	if p.Width > 0 {
+	if p := profile(); p.Width > 0 {
 		said := parley.Message{Role: parley.RoleAssistant, Parts: []parley.Part{{Kind: parley.PartText, Text: text}}}
-		return outputError(terminal.Transcript(os.Stdout, p, terminal.FormatText, "", []terminal.TranscriptEntry{{Message: said}}))
+		return outputError(terminal.Transcript(stdout(), p, terminal.FormatText, "", []terminal.TranscriptEntry{{Message: said}}))
 	}
+	text = visible.String(text)
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	_, err := os.Stdout.WriteString(text)
+	_, err := io.WriteString(stdout(), text)
 	return outputError(err)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,7 +132,7 @@ func (c *toolCall) call(ctx context.Context, s *host.Session, spec parley.ToolSp
 	late := fmt.Errorf("the call of %s was cancelled: it had not ended after %s; --timeout gives it longer", spec.Name, c.timeout)
 	timed, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
 	defer cancel()
-	out := terminal.New(os.Stderr, errorProfile(), terminal.Options{})
+	out := terminal.New(stderr(), errorProfile(), terminal.Options{})
 	shown := 0
 	show := func(text string) {
 		if c.quiet {
@@ -161,11 +160,11 @@ func (c *toolCall) print(r *parley.ToolResult) error {
 		return err
 	}
 	if r.Object != nil && !c.full {
-		fmt.Fprintf(os.Stderr, "this is the beginning of %d bytes: --full prints them all\n", r.Object.Size)
+		fmt.Fprintf(stderr(), "this is the beginning of %d bytes: --full prints them all\n", r.Object.Size)
 	}
 	for _, f := range r.Attachments {
 		if f.Object != nil {
-			fmt.Fprintf(os.Stderr, "attached: %q %q, %d bytes, object %q\n", f.Name, f.MIME, f.Object.Size, f.Object.Name)
+			fmt.Fprintf(stderr(), "attached: %q %q, %d bytes, object %q\n", f.Name, f.MIME, f.Object.Size, f.Object.Name)
 		}
 	}
 	return nil

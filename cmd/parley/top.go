@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -27,6 +28,7 @@ const (
 	leaveView = "\x1b[?25h\x1b[?1049l"
 	viewHome  = "\x1b[H"
 	lineDone  = "\x1b[K\r\n" // clears what the last frame had more
+	clearLine = "\x1b[K"
 	viewDone  = "\x1b[J"
 )
 
@@ -91,7 +93,7 @@ func (a *app) top(ctx context.Context, once bool) (err error) {
 		if asJSON {
 			return printJSON(d)
 		}
-		return outputError(frame{d}.print(os.Stdout, profile(), 0))
+		return outputError(frame{d}.print(stdout(), profile(), 0))
 	}
 	return nil
 }
@@ -108,16 +110,16 @@ func watchLive(ctx context.Context, c *parley.Client, log *slog.Logger) (err err
 		defer func() { _ = term.Restore(fd, before) }() // it fails where the terminal is gone
 		go watchKeys(leave)
 	}
-	if _, err := os.Stdout.WriteString(enterView); err != nil {
+	if _, err := io.WriteString(stdout(), enterView); err != nil {
 		return outputError(err)
 	}
-	defer func() { _, _ = os.Stdout.WriteString(leaveView) }() // as above
+	defer func() { _, _ = io.WriteString(stdout(), leaveView) }() // as above
 	for d, err := range c.FollowDeployment(ctx, topRefresh) {
 		if err != nil {
 			log.Warn("cannot see who serves tools, trying again", "error", err)
 			continue
 		}
-		if err := (frame{d}).draw(os.Stdout); err != nil {
+		if err := (frame{d}).draw(); err != nil {
 			return outputError(err)
 		}
 	}

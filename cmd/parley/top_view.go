@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -167,9 +166,9 @@ func (s *section) cut(limit int) {
 }
 
 // draw draws a frame over the last one.
-func (f frame) draw(screen *os.File) error {
+func (f frame) draw() error {
 	p := profile()
-	_, height, err := term.GetSize(int(screen.Fd()))
+	_, height, err := term.GetSize(screenSize())
 	if err != nil {
 		height = 24 // as terminals that do not say have
 	}
@@ -180,6 +179,6 @@ func (f frame) draw(screen *os.File) error {
 	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 	lines = append(lines[:min(len(lines), max(0, height-2))], "", p.Dim("q leaves"))
 	lines = lines[max(0, len(lines)-height):] // of a terminal this low
-	_, err = io.WriteString(screen, viewHome+strings.Join(lines, lineDone)+"\x1b[K"+viewDone)
+	_, err = io.WriteString(stdout(), viewHome+strings.Join(lines, lineDone)+clearLine+viewDone)
 	return err
 }

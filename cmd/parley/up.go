@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,9 +166,9 @@ func (u *deployment) banner(ctx context.Context, s *host.Session) {
 		default:
 			line += "\n" + p.Dim(wrapped(note, 4, p.Width))
 		}
-		fmt.Fprintln(os.Stdout, line)
+		fmt.Fprintln(stdout(), line)
 	}
-	fmt.Fprintf(os.Stdout, "Parley %s\n\n", daemon.Version)
+	fmt.Fprintf(stdout(), "Parley %s\n\n", daemon.Version)
 	if nats := s.Server(); s.Embedded() {
 		say("server", nats, "(embedded, this machine only)")
 		say("data", u.app.data, "")
@@ -195,5 +194,5 @@ func (u *deployment) banner(ctx context.Context, s *host.Session) {
 	if s.Embedded() {
 		next += fmt.Sprintf("\n\nAny other NATS client connects after\n\n  eval \"$(%s)\"", u.app.commandLine("env"))
 	}
-	fmt.Fprintf(os.Stdout, "\nNext, in another terminal:\n\n%s\n\nCtrl-C stops everything; the data stays.\n", next)
+	fmt.Fprintf(stdout(), "\nNext, in another terminal:\n\n%s\n\nCtrl-C stops everything; the data stays.\n", next)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -39,12 +38,12 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []parley.Waiting
 		if c.Answer != parley.AnswerAccepted {
 			line = string(c.Answer) + " " + what + ": " + plainLine(c.Reason)
 		}
-		if _, err := fmt.Fprintln(os.Stdout, line); err != nil {
+		if _, err := fmt.Fprintln(stdout(), line); err != nil {
 			return outputError(err)
 		}
 	}
 	for _, g := range a.Granted {
-		if _, err := fmt.Fprintf(os.Stdout, "from now on %s runs here without asking; %s takes that back\n",
+		if _, err := fmt.Fprintf(stdout(), "from now on %s runs here without asking; %s takes that back\n",
 			plainLine(g.Tool), r.app.commandLine("revoke", conversation, g.ID)); err != nil {
 			return outputError(err)
 		}
@@ -126,7 +125,7 @@ func printRevoked(a *parley.InputAnswered, grants []parley.Grant) error {
 				what = plainLine(g.Tool) + " "
 			}
 		}
-		if _, err := fmt.Fprintf(os.Stdout, "revoked %s%s\n", what, id); err != nil {
+		if _, err := fmt.Fprintf(stdout(), "revoked %s%s\n", what, id); err != nil {
 			return outputError(err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +48,7 @@ func (a *app) where(ctx context.Context, id string) (err error) {
 	if asJSON {
 		return printJSON(p)
 	}
-	_, err = fmt.Fprintf(os.Stdout, "shard    %d of %d\nsend to  %s\nwatch    %s\nlog      %s in %s\nhistory  %s in %s\ntimer    %s, fires on %s\n",
+	_, err = fmt.Fprintf(stdout(), "shard    %d of %d\nsend to  %s\nwatch    %s\nlog      %s in %s\nhistory  %s in %s\ntimer    %s, fires on %s\n",
 		p.Shard, p.Shards, p.In, p.Live, p.Log, p.Stream, p.History, p.HistoryStream, p.Timer, p.Due)
 	return outputError(err)
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/topology"
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // Version is the version of the binaries. The linker may set it: make build
@@ -44,7 +45,7 @@ func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {
 	case "text":
 		return slog.New(cfg.Secrets.Handler(slog.NewTextHandler(w, opts))), nil
 	case "json":
-		return slog.New(cfg.Secrets.Handler(slog.NewJSONHandler(w, opts))), nil
+		return slog.New(cfg.Secrets.Handler(slog.NewJSONHandler(visible.JSONWriter{W: w}, opts))), nil
 	}
 	return nil, fmt.Errorf("log format %q is neither text nor json", cfg.LogFormat)
 }
@@ -75,7 +76,7 @@ func Main(s Service) int {
 	Protect()
 	cfg, err := Defaults(TakeEnvironment())
 	if err != nil {
-		fmt.Fprintln(os.Stderr, s.Name+": "+err.Error())
+		fmt.Fprintln(os.Stderr, s.Name+": "+visible.String(err.Error()))
 		return 2
 	}
 	started := false
@@ -94,7 +95,7 @@ func Main(s Service) int {
 	ctx, stop := Signals(context.Background())
 	defer stop()
 	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, s.Name+": "+strings.TrimSpace(cfg.Secrets.Message(err.Error())))
+		fmt.Fprintln(os.Stderr, s.Name+": "+visible.String(strings.TrimSpace(cfg.Secrets.Message(err.Error()))))
 		if !started {
 			return 2
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // elicitation is a question that a tool puts to a person during its call.
@@ -191,7 +192,4 @@ func (p Profile) boldly(head, line string) string {
 }
 
 // quoted returns a text as a JSON string; visible characters are not escaped.
-func quoted(text string) string {
-	raw, _ := json.Marshal(text) // a string always encodes
-	return explicit(string(raw))
-}
+func quoted(text string) string { return visible.Quoted(text) }

@@ -1,9 +1,7 @@
 package terminal
 
 import (
-	"bytes"
 	"encoding/json"
-	"reflect"
 	"strings"
 	"testing"
 )
@@ -24,6 +22,7 @@ func TestArgumentsAreShownExactly(t *testing.T) {
 		{"spaces that are not the plain one are seen", "{\"a\":\"\u00a0\u2003\u3000\u2028\u3164\u2800\"}", `{"a":"\u00a0\u2003\u3000\u2028\u3164\u2800"}`},
 		{"tags and variation selectors are seen", "{\"a\":\"\U000e0041\ufe0f\"}", `{"a":"\udb40\udc41\ufe0f"}`},
 		{"C1 controls and DEL are seen", "{\"a\":\"\u009b2J\u007f\"}", `{"a":"\u009b2J\u007f"}`},
+		{"a letter that passes for another is seen", "{\"to\":\"p\u0430ypal.com\",\"cc\":\"https://bank.com\u2044@evil.com\"}", `{"to":"p\u0430ypal.com","cc":"https://bank.com\u2044@evil.com"}`},
 		{"what is no JSON is harmless", "{\"a\":\x1b[2J", `{"a":^[[2J`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -36,34 +35,4 @@ func TestArgumentsAreShownExactly(t *testing.T) {
 	if len(long) > lineBytes+3 || !strings.HasSuffix(long, "é...") {
 		t.Errorf("%d bytes that end in %q", len(long), long[len(long)-10:])
 	}
-}
-
-// FuzzExplicit: the output has the same meaning as the input, and all of it is
-// visible.
-func FuzzExplicit(f *testing.F) {
-	f.Add([]byte(`{"a\u202e":"\ud83d\udc4d \\u0072 \u0022","b":[1e3,"\ud83d"]}`))
-	f.Add([]byte("{\"\u202e\":\"\u200b\U000e0041\"}"))
-	f.Add([]byte(`["\\","\u005c\u0022","\u005Cn"]`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		var want, got any
-		if json.Unmarshal(raw, &want) != nil || !bytes.Equal(bytes.ToValidUTF8(raw, nil), raw) {
-			return
-		}
-		var compact bytes.Buffer
-		if err := json.Compact(&compact, raw); err != nil {
-			t.Fatal(err)
-		}
-		shown := explicit(compact.String())
-		if err := json.Unmarshal([]byte(shown), &got); err != nil || !reflect.DeepEqual(got, want) {
-			t.Fatalf("%q is shown as %q: %v\n got %#v\nwant %#v", raw, shown, err, got, want)
-		}
-		for _, r := range shown {
-			if !shows(r) {
-				t.Fatalf("%q is shown as %q, where %q cannot be seen", raw, shown, r)
-			}
-		}
-		if again := explicit(shown); again != shown {
-			t.Fatalf("%q is shown as %q, and that as %q", raw, shown, again)
-		}
-	})
 }

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // profiles are the outputs on which every stream is shown. The sections of a
@@ -76,9 +76,9 @@ func (a *archive) option(word string) bool {
 	return strings.Contains(" "+line+" ", " "+word+" ")
 }
 
-// visible writes escapes so that a golden file can be read and diffed; a last
+// legible writes escapes so that a golden file can be read and diffed; a last
 // line without a newline is marked.
-func visible(s string) string {
+func legible(s string) string {
 	s = strings.NewReplacer("\x1b", "␛", "\r", "␍").Replace(s)
 	if s != "" && !strings.HasSuffix(s, "\n") {
 		s += "⌁\n"
@@ -86,19 +86,15 @@ func visible(s string) string {
 	return s
 }
 
-// harmless fails if the output holds control characters other than newlines, tabs
-// and the renderer's own colours.
+// harmless fails if the output holds characters that a person does not see, other
+// than newlines, tabs and the renderer's own colours.
 func harmless(t *testing.T, name, shown string) {
 	t.Helper()
 	for _, own := range []style{bold, dim, red, green, yellow, reset} {
 		shown = strings.ReplaceAll(shown, string(own), "")
 	}
-	for _, r := range shown {
-		// The marks LRM, RLM and ALM belong to ordinary text.
-		override := unicode.Is(unicode.Bidi_Control, r) && !strings.ContainsRune("\u200e\u200f\u061c", r)
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || override) {
-			t.Errorf("%s: %q reached the output: %q", name, r, shown)
-		}
+	if again := visible.String(shown); again != shown {
+		t.Errorf("%s: hidden characters reached the output: %q", name, shown)
 	}
 }
 
@@ -132,7 +128,7 @@ func golden(t *testing.T, folder string, show func(t *testing.T, a *archive) (na
 				t.Errorf("sections %q: there must be the input and %q", a.names, names)
 			}
 			for _, name := range names {
-				a.check(t, name, visible(shown[name]), update)
+				a.check(t, name, legible(shown[name]), update)
 			}
 			if update {
 				a.write(t, file)

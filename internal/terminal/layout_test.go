@@ -121,21 +121,3 @@ func TestQuotedTextsKeepTheirMarginAndEveryCharacter(t *testing.T) {
 		}
 	})
 }
-
-func TestTextThatComesInPiecesIsCleanedAsAWhole(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		p := Profile{Unicode: true}
-		text := []rune(strings.Join(rapid.SliceOf(rapid.SampledFrom([]string{"\r", "\n", "\x1b[", "é", "\u2028", "\u009b", "a\t", "\u2066"})).Draw(rt, "text"), ""))
-		c := cleaner{bad: p.marks().bad}
-		var got []byte
-		for piece := range slices.Chunk(text, rapid.IntRange(1, 5).Draw(rt, "size")) {
-			got = c.append(got, string(piece))
-		}
-		if c.cr {
-			got = append(got, '\n')
-		}
-		if want := p.clean(string(text)); string(got) != want {
-			rt.Fatalf("%q is %q at once and %q in pieces", string(text), want, got)
-		}
-	})
-}

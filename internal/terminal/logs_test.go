@@ -25,7 +25,7 @@ func TestRecordedLogsLookTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(l.Name, func(t *testing.T) {
-			got := logtest.Elide(visible(drawn(t, l, profiles()["terminal"], Options{ShowUser: true})))
+			got := logtest.Elide(legible(drawn(t, l, profiles()["terminal"], Options{ShowUser: true})))
 			for _, name := range []string{"terminal", "narrow", "pipe"} {
 				for _, o := range []Options{{}, {TextOnly: true}, {Reasoning: true, Verbose: true, ShowUser: true}} {
 					shown := drawn(t, l, profiles()[name], o)

@@ -11,12 +11,12 @@ import (
 )
 
 func markdownTranscript(w io.Writer, p Profile, conversation string, entries []TranscriptEntry) error {
-	m := markdown{p: p}
-	if conversation != "" {
-		m.paragraph("# Conversation " + span(p.line(conversation)))
-	}
-	for _, e := range entries {
-		m.entry(e)
+	m := markdown{p: p, defuser: newDefuser()}
+	m.transcript(conversation, entries)
+	if _, ok := m.inspect(m.buf.String()); !ok {
+		// Texts that are harmless one by one are not when they are together.
+		m = markdown{p: p, defuser: m.defuser, quote: true}
+		m.transcript(conversation, entries)
 	}
 	if _, err := w.Write(m.buf.Bytes()); err != nil {
 		return fmt.Errorf("write the transcript: %w", err)
@@ -24,10 +24,21 @@ func markdownTranscript(w io.Writer, p Profile, conversation string, entries []T
 	return nil
 }
 
+func (m *markdown) transcript(conversation string, entries []TranscriptEntry) {
+	if conversation != "" {
+		m.paragraph("# Conversation " + InlineCode(m.p.line(conversation)))
+	}
+	for _, e := range entries {
+		m.entry(e)
+	}
+}
+
 // markdown builds a document of paragraphs separated by an empty line.
 type markdown struct {
-	p   Profile
-	buf bytes.Buffer
+	p     Profile
+	buf   bytes.Buffer
+	quote bool // every text is a code block
+	*defuser
 }
 
 func (m *markdown) paragraph(text string) {
@@ -40,13 +51,27 @@ func (m *markdown) paragraph(text string) {
 	}
 }
 
-// content returns a text of a model, tool or person: cleaned for a terminal,
-// unchanged for a file.
-func (m *markdown) content(text string) string {
-	if m.p.Width > 0 {
-		return m.p.clean(text)
+// words writes a text of a model or a person. One that cannot be made harmless is
+// shown as code.
+func (m *markdown) words(text string) {
+	text, ok := m.inert(m.p.clean(text))
+	if m.quote || !ok {
+		m.fenced(text)
+		return
 	}
-	return text
+	m.paragraph(text)
+	if open := openFence(text); open != "" {
+		// An answer cut inside a code block must not include the text after it.
+		m.buf.WriteString(open + "\n")
+	}
+}
+
+// fact returns one line of others for a heading or a sentence.
+func (m *markdown) fact(line string) string {
+	if text, ok := m.inert(line); ok && !m.quote {
+		return text
+	}
+	return InlineCode(line)
 }
 
 func (m *markdown) entry(e TranscriptEntry) {
@@ -63,35 +88,35 @@ func (m *markdown) entry(e TranscriptEntry) {
 		m.part(part, &e)
 	}
 	if st, text := ending(m.p, e.Outcome, e.Reason, e.Error); st != plain {
-		m.paragraph("**Turn ended:** " + span(text))
+		m.paragraph("**Turn ended:** " + InlineCode(text))
 	}
 }
 
 func (m *markdown) heading(who string, e TranscriptEntry) {
-	m.paragraph("## " + strings.Join(append([]string{who}, e.facts(m.p)...), " · "))
+	m.paragraph("## " + m.fact(strings.Join(append([]string{who}, e.facts(m.p)...), " · ")))
 }
 
 func (m *markdown) part(part events.Part, e *TranscriptEntry) {
-	text := m.content(part.Text)
+	text := m.p.clean(part.Text)
 	switch part.Kind {
 	case events.PartCall:
 		m.call(part, e.People[part.Call])
 		if part.Invalid != "" {
-			m.paragraph("**Cannot run:** " + span(m.p.line(part.Invalid)))
+			m.paragraph("**Cannot run:** " + InlineCode(m.p.line(part.Invalid)))
 		}
 	case events.PartResult:
 		by := e.answered(m.p, part.Call)
 		if by != "" {
-			by = " · answered by " + span(by)
+			by = " · answered by " + InlineCode(by)
 		}
-		m.paragraph("**Result** " + span(m.p.line(part.Name)) + " · " + m.p.line(ended(part.Status)) + by)
+		m.paragraph("**Result** " + InlineCode(m.p.line(part.Name)) + " · " + m.fact(m.p.line(ended(part.Status))) + by)
 		m.fenced(text)
 		if o := part.Object; o != nil {
 			m.paragraph(fmt.Sprintf("Preview; the whole content (%s) is object %s in bucket %s.",
-				size(o.Size), span(m.p.line(o.Name)), span(m.p.line(o.Bucket))))
+				size(o.Size), InlineCode(m.p.line(o.Name)), InlineCode(m.p.line(o.Bucket))))
 		}
 		for _, f := range part.Attachments {
-			m.paragraph("**Attached** " + span(attached(m.p, f)))
+			m.paragraph("**Attached** " + InlineCode(attached(m.p, f)))
 		}
 	case events.PartReasoning:
 		if text != "" {
@@ -102,11 +127,7 @@ func (m *markdown) part(part events.Part, e *TranscriptEntry) {
 		if part.Kind == events.PartRefusal {
 			m.paragraph("**Refusal**")
 		}
-		m.paragraph(text)
-		if open := openFence(text); open != "" {
-			// An answer cut inside a code block must not include the text after it.
-			m.buf.WriteString(open + "\n")
-		}
+		m.words(part.Text)
 	}
 }
 
@@ -117,15 +138,15 @@ func (m *markdown) call(part events.Part, h Hand) {
 		if !part.Custom {
 			raw = string(events.Arguments(raw))
 		}
-		m.fenced(m.content(raw))
+		m.fenced(m.p.clean(raw))
 	}
-	head := "**Call** " + span(m.p.line(part.Name))
+	head := "**Call** " + InlineCode(m.p.line(part.Name))
 	if h.Edited == "" {
 		m.paragraph(head)
 		arguments(part.Arguments)
 		return
 	}
-	m.paragraph(head + " · edited by " + span(someone(m.p, h.By)))
+	m.paragraph(head + " · edited by " + InlineCode(someone(m.p, h.By)))
 	arguments(part.Arguments)
 	m.paragraph("The model wrote:")
 	arguments(h.Edited)
@@ -145,8 +166,8 @@ func (m *markdown) fenced(text string) {
 	m.paragraph(fence + language + "\n" + text + fence)
 }
 
-// span returns one line of text as inline code.
-func span(text string) string {
+// InlineCode returns one line of text as inline code of Markdown.
+func InlineCode(text string) string {
 	if text == "" {
 		text = "?"
 	}

@@ -2,9 +2,8 @@
 // conversation as it streams ([Renderer]), a transcript ([Transcript]), a list
 // ([Table], [Approvals]). [Prompt] prompts a person for a decision.
 //
-// Text of a model, a tool or another person cannot control the terminal:
-// control characters and bidirectional overrides are made visible or removed
-// before they are written. The package does not read a clock; times are those
+// Text of a model, a tool or another person cannot control the terminal, hide or
+// change its order: [visible] escapes it before it is measured and written. The package does not read a clock; times are those
 // of the log. It does not move the cursor, so the scrollback holds the whole
 // output and can be copied.
 package terminal
@@ -142,4 +141,9 @@ func (p Profile) marks() marks {
 		call: "*", ok: "+", fail: "x", pause: "||", arrow: "->",
 		dash: "---", dot: "|", bar: "|", ellipsis: "...", bad: "?",
 	}
+}
+
+// Styles returns the control sequences that this package writes.
+func Styles() []string {
+	return []string{string(bold), string(dim), string(red), string(green), string(yellow), reset}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // LineReader returns the next line that a person typed, without its line
@@ -141,7 +142,7 @@ func (q *question) edited() (Choice, bool, error) {
 	if q.a.For == events.WaitAnswer {
 		return Choice{Verdict: events.RulingAnswer, Content: compact.String()}, true, nil
 	}
-	if explicit(compact.String()) == q.compact() {
+	if visible.Exact(compact.String()) == q.compact() {
 		q.draft = q.text()
 		q.say(dim, "nothing was changed")
 		return Choice{}, false, nil

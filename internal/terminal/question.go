@@ -13,6 +13,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // previewLines bounds the lines of arguments that a prompt shows at first.
@@ -133,6 +134,9 @@ func (q *question) arguments(most int) {
 		hint := fmt.Sprintf("%s %s more, %s in all: v shows the arguments whole", q.m.ellipsis, count(int64(more), "line"), size(int64(len(q.a.Arguments))))
 		q.sheet.note(yellow, indented("  ", q.p.narrower(2).wrap(hint)))
 	}
+	if visible.RightToLeft(text) {
+		q.sheet.note(yellow, indented("  ", q.p.narrower(2).wrap("some of it is written from right to left: your terminal may show what is beside it in another order")))
+	}
 }
 
 // showElicitation writes the elicitation, at most most lines; 0 for all.
@@ -160,7 +164,7 @@ func (q *question) compact() string {
 	if err := json.Compact(&buf, raw); err != nil {
 		return q.p.clean(string(raw))
 	}
-	return explicit(buf.String())
+	return visible.Exact(buf.String())
 }
 
 // text returns the arguments as text to edit.

@@ -74,6 +74,7 @@ func (r *Renderer) Show(e Entry) error {
 
 // Close ends the last line. It does not close the writer.
 func (r *Renderer) Close() error {
+	r.out.end()
 	r.out.fresh()
 	return r.out.flush()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // section is the kind of the lines being written.
@@ -25,11 +27,11 @@ type sheet struct {
 	newlines int // at the end of the output; a new sheet counts as 2
 	section  section
 	of       string // the call whose output is written
-	stream   cleaner
+	stream   visible.Text
 }
 
 func newSheet(w io.Writer, p Profile) *sheet {
-	return &sheet{w: w, p: p, newlines: 2, stream: cleaner{bad: p.marks().bad}}
+	return &sheet{w: w, p: p, newlines: 2, stream: visible.Text{Bad: p.marks().bad}}
 }
 
 func (s *sheet) flush() error {
@@ -72,6 +74,10 @@ func (s *sheet) blank() {
 	}
 }
 
+// end ends a text: it may end in a joiner, or in a CR, which is the newline that
+// the next section starts with.
+func (s *sheet) end() { s.put(plain, strings.TrimSuffix(string(s.stream.End(nil)), "\n")) }
+
 // enter starts a section. Reasoning is dim; without colours a line marks where
 // reasoning and answer start.
 func (s *sheet) enter(to section, of string) {
@@ -79,8 +85,8 @@ func (s *sheet) enter(to section, of string) {
 	if from == to && s.of == of {
 		return
 	}
+	s.end()
 	s.section, s.of = to, of
-	s.stream.cr = false
 	s.fresh()
 	switch {
 	case to == sectionReasoning && !s.p.Color:
@@ -95,13 +101,13 @@ func (s *sheet) enter(to section, of string) {
 // say writes a piece of a text as it arrives.
 func (s *sheet) say(to section, st style, piece string) {
 	s.enter(to, "")
-	s.put(st, string(s.stream.append(nil, piece)))
+	s.put(st, string(s.stream.Append(nil, piece)))
 }
 
 // print writes a piece of a tool's output with a prefix before each line.
 func (s *sheet) print(call, prefix, piece string) {
 	s.enter(sectionOutput, call)
-	text := string(s.stream.append(nil, piece))
+	text := string(s.stream.Append(nil, piece))
 	for line := range strings.Lines(text) {
 		if s.newlines > 0 {
 			line = prefix + line

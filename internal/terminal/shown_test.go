@@ -96,7 +96,7 @@ func TestATranscriptWithUnknownRolesAndParts(t *testing.T) {
 			t.Errorf("%s: a failing writer: %v", c.format, err)
 		}
 	}
-	if got := span(""); got != "`?`" {
+	if got := InlineCode(""); got != "`?`" {
 		t.Errorf("an empty name is shown as %s", got)
 	}
 }

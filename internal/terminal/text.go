@@ -4,72 +4,20 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/parleybus/parley/internal/visible"
 )
 
 // lineBytes bounds the bytes read to make one line of a text, which may be
 // megabytes long.
 const lineBytes = 8 << 10
 
-// cleaner removes control characters from text that arrives in pieces. C0
-// controls and DEL are shown as by cat -v (^[); C1 controls, bidirectional
-// overrides, embeddings and isolates and invalid UTF-8 as one replacement
-// character. Newlines and tabs are kept; U+2028 and U+2029 become newlines. CR
-// LF becomes a newline, and so does CR alone, with which a text could overwrite
-// its line.
-type cleaner struct {
-	bad string
-	cr  bool // the last piece ended in a CR that is not written yet
-}
-
-func (c *cleaner) append(dst []byte, s string) []byte {
-	for _, r := range s {
-		if c.cr {
-			c.cr = false
-			dst = append(dst, '\n')
-			if r == '\n' {
-				continue
-			}
-		}
-		switch {
-		case r == '\r':
-			c.cr = true
-		case r == '\n' || r == '\t':
-			dst = append(dst, byte(r))
-		case r < 0x20 || r == 0x7f:
-			dst = append(dst, '^', byte(r)^0x40)
-		case r < 0x80:
-			dst = append(dst, byte(r))
-		case r == '\u2028' || r == '\u2029':
-			dst = append(dst, '\n')
-		case hostile(r):
-			dst = append(dst, c.bad...)
-		default:
-			dst = utf8.AppendRune(dst, r)
-		}
-	}
-	return dst
-}
-
-// hostile reports whether a rune outside ASCII changes how others are shown:
-// C1, and the bidirectional controls of "Trojan Source" (CVE-2021-42574).
-// Ranging over a string yields RuneError for invalid UTF-8; a genuine U+FFFD is
-// treated the same.
-func hostile(r rune) bool {
-	return r <= 0x9f || r == utf8.RuneError ||
-		(r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069)
-}
-
 // clean cleans a whole text.
 func (p Profile) clean(s string) string {
-	c := cleaner{bad: p.marks().bad}
-	out := c.append(make([]byte, 0, len(s)), s)
-	if c.cr {
-		out = append(out, '\n')
-	}
-	return string(out)
+	t := visible.Text{Bad: p.marks().bad}
+	return string(t.End(t.Append(make([]byte, 0, len(s)), s)))
 }
 
 // line cleans a text and joins its lines: white space of any length becomes one

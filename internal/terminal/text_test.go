@@ -17,10 +17,10 @@ func TestCleaning(t *testing.T) {
 	for _, c := range []struct {
 		name, in, want string
 	}{
-		{"ordinary text of any script stays as it is", "a\tb\n漢字 é 👍🏽 שלום\u200f", "a\tb\n漢字 é 👍🏽 שלום\u200f"},
+		{"ordinary text of any script stays as it is", "a\tb\n漢字 é 👩🏽\u200d💻 שלום", "a\tb\n漢字 é 👩🏽\u200d💻 שלום"},
 		{"an escape sequence is shown in caret notation", "\x1b[2J\x07", "^[[2J^G"},
-		{"a C1 control is replaced", "\u009b2J\u0085", "�2J�"},
-		{"bidirectional overrides and isolates are replaced", "\u202e\u2066\u2069", "���"},
+		{"a C1 control is escaped", "\u009b2J\u0085", "<U+009B>2J<U+0085>"},
+		{"bidirectional controls are escaped", "\u202e\u2066\u2069\u200f", "<U+202E><U+2066><U+2069><U+200F>"},
 		{"broken UTF-8 is replaced", "a\xffb\xc3", "a�b�"},
 		{"CR LF is a newline", "a\r\nb", "a\nb"},
 		{"a CR alone is a newline, so that nothing is written over", "safe\rforged", "safe\nforged"},

