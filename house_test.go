@@ -26,7 +26,7 @@ const module = "github.com/parleybus/parley/"
 // here does not exist. Imports go one way, downwards: cmd -> daemon orchestrator
 // worker -> jobs -> bus llm tool policy -> accumulator topology -> events.
 var mayImport = map[string]string{
-	".":                            "internal/bus internal/accumulator internal/topology internal/events",
+	".":                            "internal/bus internal/accumulator internal/topology internal/sealed internal/events",
 	"embedded":                     ". model tool internal/host internal/bus internal/daemon",
 	"hook":                         ". internal/bus internal/events",
 	"model":                        ". internal/bus internal/llm internal/topology internal/worker internal/events",
@@ -45,15 +45,16 @@ var mayImport = map[string]string{
 	"deploy/keda":                  "", // tests only
 	"internal/host":                ". internal/broker internal/bus internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/policy",
 	"internal/doctor":              "internal/llm/catalog internal/mcp internal/bus internal/tool internal/policy internal/events",
-	"internal/orchestrator":        "internal/bus internal/policy internal/accumulator internal/topology internal/events",
+	"internal/orchestrator":        "internal/bus internal/policy internal/accumulator internal/topology internal/sealed internal/events",
 	"internal/jobs":                "internal/bus internal/topology internal/events",
 	"internal/jobs/metrics":        "internal/jobs",
-	"internal/worker":              "internal/jobs internal/bus internal/llm internal/tool internal/topology internal/events internal/secret",
+	"internal/worker":              "internal/jobs internal/bus internal/llm internal/tool internal/topology internal/sealed internal/events internal/secret",
 	"internal/broker":              "",
 	"internal/broker/brokertest":   "internal/topology",
 	"internal/credential":          "internal/topology",
 	"internal/terminal":            "internal/visible internal/events",
 	"internal/visible":             "",
+	"internal/sealed":              "",
 	"internal/bus":                 "internal/accumulator internal/topology internal/events internal/secret",
 	"internal/llm":                 "internal/events internal/secret",
 	"internal/llm/anthropic":       "internal/llm internal/events",
@@ -91,6 +92,7 @@ var onlyImportedBy = map[string]string{
 	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/credential internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/yuin/goldmark":              "internal/terminal",
+	"golang.org/x/crypto":                   "internal/sealed",
 	"github.com/ThreeDotsLabs/watermill":    "internal/jobs/...",
 	"github.com/openai/openai-go":           "internal/llm/...",
 	"github.com/ollama/ollama":              "internal/llm/...",

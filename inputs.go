@@ -156,5 +156,6 @@ const (
 	AnswerExpired          = events.AnswerExpired          // the call's deadline has passed
 	AnswerDenied           = events.AnswerDenied           // the policy denies what was approved
 	AnswerNotAllowed       = events.AnswerNotAllowed       // the call waits for something else
+	AnswerSecretInClear    = events.AnswerSecretInClear    // an answer with a secret must be sealed: see [AnswerTo]
 	AnswerDeleted          = events.AnswerDeleted          // the conversation was deleted
 )

@@ -54,8 +54,8 @@ func (d *desk) ask(ctx, asking context.Context, a parley.Awaited) {
 	d.q.keys.forget()
 	var c terminal.Choice
 	if err == nil {
-		c, err = terminal.Prompt(questioning{d, asking}, func() (string, error) {
-			line, err := d.q.keys.line(asking)
+		c, err = terminal.Prompt(questioning{d, asking}, func(hidden bool) (string, error) {
+			line, err := d.q.keys.typed(asking, hidden)
 			if asking.Err() == nil {
 				d.screen.answered()
 			}
@@ -166,13 +166,18 @@ func (d *desk) putOff(a parley.Awaited) {
 
 // send publishes what was decided.
 func (d *desk) send(ctx context.Context, a parley.Awaited, c terminal.Choice) {
-	v := &parley.Verdict{Verdict: c.Verdict, Reason: c.Reason, From: userName(),
-		Calls: []parley.CallVerdict{{Call: a.Call, Digest: a.Digest, Arguments: c.Arguments, Content: c.Content}}}
-	v.ID = parley.NewID()
+	v := &parley.Verdict{ID: parley.NewID(), Verdict: c.Verdict, Reason: c.Reason, From: userName()}
+	call, err := parley.AnswerTo(a, c.Content)
+	if c.Verdict != parley.RulingAnswer {
+		call, err = parley.CallVerdict{Call: a.Call, Digest: a.Digest, Arguments: c.Arguments}, nil
+	}
+	v.Calls = []parley.CallVerdict{call}
 	d.mu.Lock()
 	d.sent[v.ID] = true
 	d.mu.Unlock()
-	_, err := d.conv.Publish(ctx, v)
+	if err == nil {
+		_, err = d.conv.Publish(ctx, v)
+	}
 	if err == nil || ctx.Err() != nil {
 		return
 	}

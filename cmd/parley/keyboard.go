@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -16,10 +17,10 @@ import (
 type keyboard struct {
 	file *os.File
 	in   *bufio.Reader
-	read chan typed // the read that is under way; nil when there is none
+	read chan lineRead // the read that is under way; nil when there is none
 }
 
-type typed struct {
+type lineRead struct {
 	line string
 	err  error
 }
@@ -30,13 +31,13 @@ func newKeyboard(file *os.File) *keyboard { return &keyboard{file: file, in: buf
 // ends it is the reason for that.
 func (k *keyboard) line(ctx context.Context) (string, error) {
 	if k.read == nil {
-		k.read = make(chan typed, 1)
-		go func(in *bufio.Reader, read chan<- typed) {
+		k.read = make(chan lineRead, 1)
+		go func(in *bufio.Reader, read chan<- lineRead) {
 			line, err := in.ReadString('\n')
 			if line != "" && err == io.EOF {
 				err = nil // a last line without an end
 			}
-			read <- typed{strings.TrimRight(line, "\r\n"), err}
+			read <- lineRead{strings.TrimRight(line, "\r\n"), err}
 		}(k.in, k.read)
 	}
 	select {
@@ -46,6 +47,19 @@ func (k *keyboard) line(ctx context.Context) (string, error) {
 		k.read = nil
 		return t.line, t.err
 	}
+}
+
+// typed is line; with hidden the terminal does not show what is typed.
+func (k *keyboard) typed(ctx context.Context, hidden bool) (string, error) {
+	if !hidden {
+		return k.line(ctx)
+	}
+	show, err := hideTyped(k.file)
+	if err != nil {
+		return "", fmt.Errorf("this terminal cannot hide what is typed: %w: answer with `parley answer … - < FILE`", err)
+	}
+	defer show()
+	return k.line(ctx)
 }
 
 // forget drops what was typed so far: it was typed before what is asked next was

@@ -14,3 +14,20 @@ func dropTyped(f *os.File) {
 	// It fails only where there is no terminal, which holds nothing then.
 	_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.TIOCFLUSH, readable)
 }
+
+// hideTyped keeps a terminal from showing what is typed, except the end of a line,
+// until show is called.
+func hideTyped(f *os.File) (show func(), err error) {
+	fd := int(f.Fd())
+	before, err := unix.IoctlGetTermios(fd, unix.TIOCGETA)
+	if err != nil {
+		return nil, err
+	}
+	hidden := *before
+	hidden.Lflag &^= unix.ECHO
+	hidden.Lflag |= unix.ECHONL
+	if err := unix.IoctlSetTermios(fd, unix.TIOCSETA, &hidden); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TIOCSETA, before) }, nil // it fails where the terminal is gone
+}

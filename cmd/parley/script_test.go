@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/parleybus/parley"
@@ -62,6 +64,7 @@ func params(dir string) testscript.Params {
 			"waits":     waits,
 			"until":     until,
 			"publish":   publish,
+			"messages":  messages,
 		},
 	}
 }
@@ -386,4 +389,31 @@ func publish(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	_, err = nc.RequestMsg(m, 10*time.Second)
 	ts.Check(err)
+}
+
+// messages URL: every message that the server keeps, a line each: its subject and its
+// bytes.
+func messages(ts *testscript.TestScript, _ bool, args []string) {
+	nc, err := nats.Connect(args[0])
+	ts.Check(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), scriptPatience)
+	defer cancel()
+	names := js.StreamNames(ctx)
+	for name := range names.Name() {
+		stream, err := js.Stream(ctx, name)
+		ts.Check(err)
+		state := stream.CachedInfo().State
+		for at := max(1, state.FirstSeq); at <= state.LastSeq; at++ {
+			m, err := stream.GetMsg(ctx, at)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				continue // acknowledged or replaced
+			}
+			ts.Check(err)
+			fmt.Fprintf(ts.Stdout(), "%s %s\n", m.Subject, m.Data)
+		}
+	}
+	ts.Check(names.Err())
 }

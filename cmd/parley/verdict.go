@@ -97,7 +97,8 @@ func (a *app) answerCommand() *cobra.Command {
 		`The model reads TEXT as the call's result; "-" reads it from standard input. Where
 a tool asks something in the middle of its call, TEXT is a JSON object that fits
 what it asks for: the tool reads it and goes on. "parley approvals -o json" has
-the schema of that object.`)
+the schema of that object. If the tool asks for a secret, the answer is sealed for
+the worker that asks; give "-", so that it is not in the shell's history.`)
 	cmd.Args = cobra.RangeArgs(2, 3)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if r.content, err = givenText("answer", args[len(args)-1]); err != nil {
@@ -128,7 +129,13 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 		}
 		v := &parley.Verdict{Verdict: r.verdict, Reason: r.reason, From: r.from}
 		for _, a := range chosen {
-			one := parley.CallVerdict{Call: a.Call, Digest: a.Digest, Content: r.content}
+			one, err := parley.AnswerTo(a.Awaited, r.content)
+			if r.verdict != parley.RulingAnswer {
+				one, err = parley.CallVerdict{Call: a.Call, Digest: a.Digest}, nil
+			}
+			if err != nil {
+				return err
+			}
 			if r.verdict == parley.RulingEdit {
 				if one.Arguments, err = r.edited(a); err != nil {
 					return err

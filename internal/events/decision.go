@@ -39,6 +39,7 @@ const (
 	AnswerExpired          Answer = "expired"           // the call's deadline has passed
 	AnswerDenied           Answer = "denied"            // the policy denies what was approved
 	AnswerNotAllowed       Answer = "not_allowed"       // the call waits for something else
+	AnswerSecretInClear    Answer = "secret_in_clear"   // an answer with a secret must be sealed
 )
 
 // TurnStarted opens a turn on one or several inputs.
@@ -117,6 +118,7 @@ type QuestionAnswered struct {
 	Question string          `json:"question" jsonschema:"id of the question"`
 	Declined bool            `json:"declined,omitempty" jsonschema:"a person declined, or there was no answer before the deadline"`
 	Content  json.RawMessage `json:"content,omitempty" jsonschema:"the answer, valid against the question's schema; absent for a yes"`
+	Sealed   string          `json:"sealed,omitempty" jsonschema:"the answer to a question with secret fields, sealed for the question's key"`
 	By       string          `json:"by,omitempty" jsonschema:"id of the Verdict"`
 }
 
@@ -189,7 +191,7 @@ type InputAnswered struct {
 // CallAnswer is the answer to a Verdict on one call.
 type CallAnswer struct {
 	Call   string `json:"call" jsonschema:"id of the call"`
-	Answer Answer `json:"answer" jsonschema:"accepted, already_decided, arguments_changed, unknown_call, expired, denied, not_allowed or invalid"`
+	Answer Answer `json:"answer" jsonschema:"accepted, already_decided, arguments_changed, unknown_call, expired, denied, not_allowed, secret_in_clear or invalid"`
 	Reason string `json:"reason,omitempty" jsonschema:"what is wrong and what to do"`
 }
 

@@ -87,6 +87,7 @@ type CallVerdict struct {
 	Digest    string          `json:"digest" jsonschema:"digest of the arguments that the person saw, as in Paused"`
 	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"edit: the arguments to run with, a JSON object"`
 	Content   string          `json:"content,omitempty" jsonschema:"answer: the result, as the model reads it"`
+	Sealed    string          `json:"sealed,omitempty" jsonschema:"answer to a question that has a key: the answer as JSON in a sealed box (libsodium's crypto_box_seal) for that key, in base64, instead of content, which would be stored in clear text"`
 }
 
 // Scope is what a Cancel stops.

@@ -96,15 +96,24 @@ type QuestionAsked struct {
 	Question string          `json:"question" jsonschema:"id of the question (UUIDv7)"`
 	Message  string          `json:"message" jsonschema:"text of the question"`
 	Schema   json.RawMessage `json:"schema,omitempty" jsonschema:"JSON Schema of the answer, an object; absent for a yes-or-no question"`
+	Server   string          `json:"server,omitempty" jsonschema:"name of the MCP server that asks; absent for other tools"`
+	URL      string          `json:"url,omitempty" jsonschema:"address that the person is asked to open themselves; approve says that they agree"`
+	Secret   []string        `json:"secret,omitempty" jsonschema:"names of the fields of the answer that are secret: do not show them while they are typed, and seal the answer"`
+	Key      string          `json:"key,omitempty" jsonschema:"set if there are secret fields: the worker's public key (X25519, base64), for which the answer must be sealed"`
 }
 
 // Arguments returns the question in the form of a call's arguments, so that
-// a Verdict decides it like a call.
+// a Verdict decides it like a call. The digest covers the key: an answer that is
+// sealed for another worker names another digest.
 func (q *QuestionAsked) Arguments() json.RawMessage {
 	raw, err := json.Marshal(struct {
 		Message string          `json:"message"`
 		Schema  json.RawMessage `json:"schema,omitempty"`
-	}{q.Message, q.Schema})
+		Server  string          `json:"server,omitempty"`
+		URL     string          `json:"url,omitempty"`
+		Secret  []string        `json:"secret,omitempty"`
+		Key     string          `json:"key,omitempty"`
+	}{q.Message, q.Schema, q.Server, q.URL, q.Secret, q.Key})
 	if err != nil {
 		return json.RawMessage("{}") // a schema that is no JSON
 	}

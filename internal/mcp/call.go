@@ -122,6 +122,13 @@ func (s *session) call(ctx context.Context, r *remote, in tool.Input) (tool.Resu
 	params.SetProgressToken(c.token)
 	run := withExchange(context.WithValue(c.ctx, callKey{}, c), &c.exchange)
 	answer, err := s.mcp.CallTool(run, params)
+	for range maxAgree {
+		refused, answered := wireError(err)
+		if !answered || refused.Code != sdk.CodeURLElicitationRequired || !s.agree(c, refused) {
+			break
+		}
+		answer, err = s.mcp.CallTool(run, params)
+	}
 	if err != nil {
 		return tool.Result{}, s.failure(ctx, c, r, err)
 	}

@@ -242,3 +242,44 @@ func TestAQuestionThatNamesNoCallIsAskedOnlyWhereOneConversationRuns(t *testing.
 		})
 	}
 }
+
+// TestAServerThatAsksToOpenAPageIsNamedWithIt: nothing is opened, the person agrees
+// or not; an address that is no page is declined without asking.
+func TestAServerThatAsksToOpenAPageIsNamedWithIt(t *testing.T) {
+	ways := map[string]func(t *testing.T) *running{
+		"in the middle, over stdio":    func(t *testing.T) *running { return run(t, self(t, "tools")) },
+		"in the middle, over HTTP":     func(t *testing.T) *running { return run(t, mcp.Server{URL: overHTTP(t, false)}) },
+		"between two rounds over HTTP": func(t *testing.T) *running { return run(t, mcp.Server{URL: overHTTP(t, true)}) },
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			r := way(t)
+			for _, c := range []struct {
+				tool, asked, want string
+				answer            tool.Answer
+			}{
+				{"visit", "Log in on our page. https://peer.example/login?for=ada", "accept", tool.Answer{}},
+				{"visit", "Log in on our page. https://peer.example/login?for=ada", "decline", tool.Answer{Declined: true}},
+				{"lure", "", "decline", tool.Answer{}},
+				{"locked", "Unlock it. https://peer.example/unlock", "unlocked", tool.Answer{}},
+			} {
+				asked := ""
+				got, err := r.call(t.Context(), c.tool, tool.Input{Ask: func(_ context.Context, q tool.Question) (tool.Answer, error) {
+					asked = q.Message + " " + q.URL
+					if q.Server == "" || q.Schema != nil {
+						t.Errorf("%s asks %+v", c.tool, q)
+					}
+					return c.answer, nil
+				}})
+				if err != nil || got.Content != c.want || asked != c.asked {
+					t.Errorf("%s asked %q and said %+v, %v; want %q and %q", c.tool, asked, got, err, c.asked, c.want)
+				}
+			}
+			// Without an agreement the call did not run.
+			got, err := r.call(t.Context(), "locked", tool.Input{Ask: func(context.Context, tool.Question) (tool.Answer, error) { return tool.Answer{Declined: true}, nil }})
+			if err == nil || tool.StatusOf(err) != events.StatusFailed {
+				t.Errorf("a call that needs a page gave %+v, %v", got, err)
+			}
+		})
+	}
+}

@@ -3,7 +3,10 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/url"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/parleybus/parley/internal/tool"
@@ -12,6 +15,14 @@ import (
 // maxQuestion bounds a question to a person, in bytes.
 const maxQuestion = 16 << 10
 
+// Bounds of the addresses that a person is asked to open: the length of one in
+// bytes, how many before a call, and how often a call asks.
+const (
+	maxAddress   = 2 << 10
+	maxAddresses = 4
+	maxAgree     = 3
+)
+
 // elicit passes a server's question to the person whose call it is about.
 func (s *session) elicit(ctx context.Context, r *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
 	c := s.asks(ctx)
@@ -19,13 +30,10 @@ func (s *session) elicit(ctx context.Context, r *sdk.ElicitRequest) (*sdk.Elicit
 		s.link.server.Log.Info("a question of an MCP server was declined: no person can be asked", "question", clip(r.Params.Message, maxProblem))
 		return &sdk.ElicitResult{Action: "decline"}, nil
 	}
-	q := tool.Question{Message: clip(r.Params.Message, maxQuestion)}
-	if r.Params.RequestedSchema != nil {
-		schema, err := json.Marshal(r.Params.RequestedSchema)
-		if err != nil {
-			return nil, err
-		}
-		q.Schema = schema
+	q, err := s.question(r.Params)
+	if err != nil {
+		s.link.server.Log.Info("a question of an MCP server was declined", "error", err)
+		return &sdk.ElicitResult{Action: "decline"}, nil
 	}
 	// The question ends when the server cancels it and when its call ends.
 	ctx, cancel := context.WithCancel(ctx)
@@ -46,6 +54,51 @@ func (s *session) elicit(ctx context.Context, r *sdk.ElicitRequest) (*sdk.Elicit
 		}
 	}
 	return result, nil
+}
+
+// question returns what a person is asked: to fill in a form, or to open an
+// address, which nothing but the person opens.
+func (s *session) question(p *sdk.ElicitParams) (tool.Question, error) {
+	q := tool.Question{Message: clip(p.Message, maxQuestion), Server: s.link.server.Name}
+	if p.Mode == "url" || p.URL != "" {
+		to, err := url.Parse(p.URL)
+		if err != nil || to.Scheme != "https" && to.Scheme != "http" || to.Host == "" || len(p.URL) > maxAddress {
+			return q, fmt.Errorf("the address to open is no web address of at most %d bytes: %.100q", maxAddress, p.URL)
+		}
+		q.URL = p.URL
+		return q, nil
+	}
+	if p.RequestedSchema == nil {
+		return q, nil
+	}
+	var err error
+	q.Schema, err = json.Marshal(p.RequestedSchema)
+	return q, err
+}
+
+// agree asks the person to open each address that a server needs opened before it
+// runs a call, and reports whether they agree.
+func (s *session) agree(c *call, refused *jsonrpc.Error) bool {
+	var needs struct {
+		Elicitations []*sdk.ElicitParams `json:"elicitations"`
+	}
+	if c.in.Ask == nil || json.Unmarshal(refused.Data, &needs) != nil || len(needs.Elicitations) == 0 || len(needs.Elicitations) > maxAddresses {
+		return false
+	}
+	for _, p := range needs.Elicitations {
+		if p == nil || p.URL == "" {
+			return false
+		}
+		q, err := s.question(p)
+		if err != nil {
+			s.link.server.Log.Info("a question of an MCP server was declined", "error", err)
+			return false
+		}
+		if answer, err := c.in.Ask(c.ctx, q); err != nil || answer.Declined {
+			return false
+		}
+	}
+	return true
 }
 
 // asks returns the call that a question belongs to. The newest protocol names

@@ -2,11 +2,13 @@ package mcp_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -106,6 +108,7 @@ func peer() *sdk.Server {
 	})
 	addSlow(s)
 	addMedia(s)
+	addPages(s)
 	for name, a := range map[string]*sdk.ToolAnnotations{"die_pure": pure, "die_idempotent": idempotent, "die_once": nil} {
 		sdk.AddTool(s, &sdk.Tool{Name: name, Annotations: a}, func(context.Context, *sdk.CallToolRequest, none) (*sdk.CallToolResult, any, error) {
 			if marked(name) {
@@ -176,6 +179,38 @@ func addSlow(s *sdk.Server) {
 			return nil, nil, err
 		}
 		return text("%s %v", got.Action, got.Content["name"]), nil, nil
+	})
+}
+
+// addPages adds tools that ask a person to open a page: visit in the middle of its
+// call, locked before it runs, until a page was opened, and lure one that is no page.
+func addPages(s *sdk.Server) {
+	for name, to := range map[string]string{"visit": "https://peer.example/login?for=ada", "lure": "javascript:alert(1)"} {
+		sdk.AddTool(s, &sdk.Tool{Name: name}, func(ctx context.Context, r *sdk.CallToolRequest, _ none) (*sdk.CallToolResult, any, error) {
+			p := &sdk.ElicitParams{Mode: "url", Message: "Log in on our page.", URL: to, ElicitationID: name}
+			if r.Session.InitializeParams().ProtocolVersion >= "2026-07-28" {
+				if r.Params.InputResponses == nil {
+					return &sdk.CallToolResult{InputRequests: sdk.InputRequestMap{"page": p}}, nil, nil
+				}
+				got, ok := r.Params.InputResponses["page"].(*sdk.ElicitResult)
+				if !ok {
+					return nil, nil, fmt.Errorf("no answer among %v", r.Params.InputResponses)
+				}
+				return text("%s", got.Action), nil, nil
+			}
+			got, err := r.Session.Elicit(ctx, p)
+			if err != nil {
+				return nil, nil, err
+			}
+			return text("%s", got.Action), nil, nil
+		})
+	}
+	var tries atomic.Int64
+	s.AddTool(&sdk.Tool{Name: "locked", InputSchema: json.RawMessage(`{"type":"object"}`)}, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		if tries.Add(1)%2 == 1 {
+			return nil, sdk.URLElicitationRequiredError([]*sdk.ElicitParams{{Mode: "url", Message: "Unlock it.", URL: "https://peer.example/unlock", ElicitationID: "1"}})
+		}
+		return text("unlocked"), nil
 	})
 }
 

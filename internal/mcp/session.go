@@ -44,8 +44,10 @@ func newSession(l *link) *session {
 func (s *session) connect(ctx context.Context) error {
 	server := s.link.server
 	c := sdk.NewClient(&sdk.Implementation{Name: "parley", Version: "1"}, &sdk.ClientOptions{
-		Logger:       server.Log,
-		Capabilities: &sdk.ClientCapabilities{}, // no roots; the handler implies elicitation
+		Logger: server.Log,
+		Capabilities: &sdk.ClientCapabilities{Elicitation: &sdk.ElicitationCapabilities{
+			Form: &sdk.FormElicitationCapabilities{}, URL: &sdk.URLElicitationCapabilities{},
+		}},
 		ToolListChangedHandler: func(context.Context, *sdk.ToolListChangedRequest) {
 			select {
 			case s.changed <- struct{}{}:

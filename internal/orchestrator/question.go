@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/sealed"
 )
 
 // pauseForQuestions pauses for questions of tools that no Paused has listed
@@ -46,6 +47,13 @@ func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, stri
 	switch {
 	case v.Verdict.Verdict == events.RulingReject:
 		a.Declined = true
+	case v.Verdict.Verdict == events.RulingAnswer && q.Key != "":
+		if answer, reason := secretAnswer(v); answer != "" {
+			return answer, reason
+		}
+		a.Sealed = v.call.Sealed // the worker validates it
+	case v.call.Sealed != "":
+		return events.AnswerInvalid, "the tool still waits: its question has no key, so give content instead of sealed"
 	case v.Verdict.Verdict == events.RulingAnswer && len(q.Schema) > 0:
 		if err := d.env.Check(events.ToolSpec{Name: call.Tool, Schema: q.Schema}, v.call.Content); err != nil {
 			return events.AnswerInvalid, fmt.Sprintf("the tool still waits: give content as JSON that is valid against its schema: %v", err)
@@ -59,4 +67,16 @@ func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, stri
 	}
 	d.emit(a)
 	return events.AnswerAccepted, ""
+}
+
+// secretAnswer returns the answer to a verdict on a question with secret fields,
+// whose content cannot be read here; empty when it is valid.
+func secretAnswer(v *verdict) (events.Answer, string) {
+	if v.call.Content != "" {
+		return events.AnswerSecretInClear, "the tool still waits: it asks for a secret, and the answer was not sealed for the question's key, so it is in the log in clear text: change the secret, delete the conversation to remove it, and give sealed instead of content"
+	}
+	if err := sealed.Check(v.call.Sealed); err != nil {
+		return events.AnswerInvalid, "the tool still waits: sealed is not usable: " + err.Error()
+	}
+	return "", ""
 }

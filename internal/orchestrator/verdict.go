@@ -81,8 +81,8 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 		}
 		d.refuse(call.Call, call.Tool, events.StatusRefused, why)
 	case events.RulingAnswer:
-		if v.call.Content == "" {
-			return events.AnswerInvalid, "an answer needs content: the call's result for the model"
+		if v.call.Content == "" || v.call.Sealed != "" {
+			return events.AnswerInvalid, "an answer needs content: the call's result for the model; only a tool's question with a key takes sealed"
 		}
 		d.emit(&events.ToolCallAnswered{Turn: d.c.Turn, Call: call.Call, Tool: call.Tool, Content: v.call.Content, By: v.input})
 	case events.RulingEdit:

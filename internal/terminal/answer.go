@@ -71,6 +71,8 @@ func unexpected(a events.Answer) string {
 		return "came too late: the deadline had passed"
 	case events.AnswerDenied:
 		return "the policy denies it, with or without approval"
+	case events.AnswerSecretInClear:
+		return "a secret was answered in clear text: change it, and answer with parley, which seals it"
 	case events.AnswerNotAllowed:
 		return "it waits for something else than this verdict"
 	}

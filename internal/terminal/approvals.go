@@ -91,10 +91,12 @@ const messageCells = 200
 // in quotes.
 func (p Profile) argumentsOf(a *events.Awaited) string {
 	if a.For == events.WaitAnswer {
-		if message := p.cut(p.line(elicitationOf(a).message), messageCells); message != "" {
-			return quoted(message)
+		k := elicitationOf(a)
+		text := k.from(p)
+		if message := p.cut(p.line(k.message), messageCells); message != "" {
+			text += quoted(message)
 		}
-		return ""
+		return strings.TrimSpace(text)
 	}
 	if len(a.Arguments) == 0 {
 		return ""

@@ -2,6 +2,8 @@ package terminal
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -20,24 +22,31 @@ type elicitation struct {
 	// schema does not describe an object with properties.
 	fields []field
 	simple bool // fields describe the schema completely
+	server string
+	url    string // to be opened by the person
+	sealed bool   // the answer holds secrets, and is sealed for the tool's worker
 }
 
 // elicitationOf reads the elicitation of something that waits for
 // [events.WaitAnswer].
 func elicitationOf(a *events.Awaited) elicitation {
 	var q struct {
-		Message string
-		Schema  json.RawMessage
+		Message, Server, URL, Key string
+		Schema                    json.RawMessage
+		Secret                    []string
 	}
 	if len(a.Arguments) == 0 || json.Unmarshal(a.Arguments, &q) != nil {
 		return elicitation{message: a.Reason}
 	}
-	k := elicitation{known: true, message: q.Message, schema: q.Schema}
+	k := elicitation{known: true, message: q.Message, schema: q.Schema, server: q.Server, url: q.URL, sealed: q.Key != ""}
 	if s := string(q.Schema); s == "" || s == "null" {
 		k.schema = nil
 		return k
 	}
 	k.fields, k.simple = fieldsOf(q.Schema)
+	for i := range k.fields {
+		k.fields[i].secret = slices.Contains(q.Secret, k.fields[i].name)
+	}
 	return k
 }
 
@@ -65,17 +74,63 @@ func (k *elicitation) required() int {
 	return n
 }
 
-// wants describes the kind of answer.
-func (k *elicitation) wants() string {
+// from names the MCP server that asks; empty for a tool that is none.
+func (k *elicitation) from(p Profile) string {
+	if k.server == "" {
+		return ""
+	}
+	return "(MCP server " + p.cut(literal(json.RawMessage(quoted(k.server))), nameCells) + ") "
+}
+
+// wants describes who asks, and the kind of answer.
+func (k *elicitation) wants(p Profile) string { return k.from(p) + k.what() }
+
+func (k *elicitation) what() string {
 	switch n := len(k.fields); {
 	case !k.known:
 		return "asks something"
+	case k.url != "":
+		return "asks you to open an address"
 	case k.confirms():
 		return "asks for yes or no"
 	case n > 0:
-		return "asks for " + count(int64(n), "field")
+		text := "asks for " + count(int64(n), "field")
+		if secret := k.secrets(); secret > 0 && n > 1 {
+			text += fmt.Sprintf(", %d of them secret", secret)
+		} else if secret > 0 {
+			text += ", which is secret"
+		}
+		return text
+	case k.sealed:
+		return "asks for a secret in JSON"
 	}
 	return "asks for an answer in JSON"
+}
+
+func (k *elicitation) secrets() int {
+	n := 0
+	for i := range k.fields {
+		if k.fields[i].secret {
+			n++
+		}
+	}
+	return n
+}
+
+// warning says what a person should know before they answer; empty if there is
+// nothing.
+func (k *elicitation) warning() string {
+	switch {
+	case k.url != "" && strings.Contains(k.url, "xn--"):
+		return "parley does not open it: look at the address first. Its name has letters of another script: it may imitate another name"
+	case k.url != "":
+		return "parley does not open it: look at the address first"
+	case k.sealed && k.server != "":
+		return "a secret is not shown while you type, and only the worker that asks can read it. MCP servers must not ask for secrets like this: answer only if you trust this one"
+	case k.sealed:
+		return "a secret is not shown while you type, and only the worker that asks can read it"
+	}
+	return ""
 }
 
 // check returns what is wrong with a whole answer, "" if nothing is. The
@@ -140,6 +195,12 @@ func (k *elicitation) lines(p Profile, margin string, most int) (shown []string,
 	if most > 0 && len(shown) > most {
 		hidden = len(shown) - most
 		shown = shown[:most]
+	}
+	if k.url != "" {
+		shown = append(shown, p.behind(margin, "", "address: "+literal(json.RawMessage(quoted(k.url))))...)
+		if to, err := url.Parse(k.url); err == nil {
+			shown = append(shown, p.behind(margin, "", "host: "+literal(json.RawMessage(quoted(to.Host))))...)
+		}
 	}
 	for i := range k.fields {
 		f := &k.fields[i]

@@ -34,7 +34,7 @@ func TestElicitationsAreShownBehindABar(t *testing.T) {
 		for _, p := range []Profile{{Width: 20, Unicode: true}, {Width: 60}, {}} {
 			var prompted, shown bytes.Buffer
 			in := typed("v", "a", "{}", "y", "", "", "", "", "", "v", "s")
-			echoed := func() (string, error) { prompted.WriteByte('\n'); return in() }
+			echoed := func(hidden bool) (string, error) { prompted.WriteByte('\n'); return in(hidden) }
 			if _, err := Prompt(&prompted, echoed, p, a, noEditor); err != nil {
 				rt.Fatal(err)
 			}
@@ -135,7 +135,7 @@ func TestSchemasOfAnswers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			k := elicitationOf(&events.Awaited{Arguments: json.RawMessage(`{"message":"m","schema":` + tc.schema + `}`)})
-			got := k.wants()
+			got := k.wants(Profile{Unicode: true})
 			for i, f := range k.fields {
 				got += strings.Repeat(":", 1-min(1, i)) + " " + f.name
 			}

@@ -24,6 +24,9 @@ func (r *Renderer) elicitation(k *elicitation, indent string) {
 	if hidden > 0 {
 		r.out.note(dim, fmt.Sprintf("%s%s %d more", indent, r.m.ellipsis, hidden))
 	}
+	if warning := k.warning(); warning != "" {
+		r.out.note(yellow, indented(indent, r.p.narrower(len(indent)).wrap(warning)))
+	}
 }
 
 // elicitationAnswered shows the answer that a tool got.
@@ -34,6 +37,8 @@ func (r *Renderer) elicitationAnswered(e *events.QuestionAnswered) {
 		r.remark(dim, label+" got no answer")
 	case e.Declined:
 		r.remark(dim, label+" got no answer: "+who+" declined")
+	case e.Sealed != "":
+		r.remark(dim, who+" answered "+label+", sealed")
 	case len(e.Content) == 0 || string(e.Content) == "{}":
 		r.remark(dim, who+" told "+label+": yes")
 	case r.o.Verbose:

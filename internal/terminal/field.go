@@ -29,6 +29,7 @@ type field struct {
 	name     string
 	kind     kind
 	required bool
+	secret   bool
 	about    string
 	choices  []choice
 	given    json.RawMessage // the proposed value; nil if there is none, or it is not valid
@@ -181,7 +182,11 @@ func literal(raw json.RawMessage) string {
 // text describes the field on one line: name, type of value, and title. It
 // lists at most most choices.
 func (f *field) text(p Profile, most int) string {
-	facts := append([]string{f.takes(p, most)}, f.bounds(p)...)
+	facts := []string{f.takes(p, most)}
+	if f.secret {
+		facts = append(facts, "secret")
+	}
+	facts = append(facts, f.bounds(p)...)
 	if f.required {
 		facts = append(facts, "required")
 	}

@@ -1,7 +1,9 @@
 package terminal
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/parleybus/parley/internal/events"
@@ -16,6 +18,9 @@ const fewFields = 3
 // returns to the menu, where the answer so far can be edited.
 func (q *question) fill() (Choice, bool, error) {
 	fields := q.elicitation.fields
+	if len(fields) == 0 {
+		return q.fillWhole()
+	}
 	required := q.elicitation.required()
 	var given []member
 	optional := true
@@ -46,7 +51,7 @@ func (q *question) fill() (Choice, bool, error) {
 	q.keep(given, nil)
 	answer := object(given)
 	if len(fields) > 1 {
-		for _, line := range strings.Split(q.inside("  "+q.m.bar+" ", q.draft), "\n") {
+		for _, line := range strings.Split(q.inside("  "+q.m.bar+" ", q.p.exactLines(object(q.masked(given)))), "\n") {
 			q.sheet.note(plain, line)
 		}
 		if yes, err := q.sure("send this?"); err != nil || !yes {
@@ -56,9 +61,36 @@ func (q *question) fill() (Choice, bool, error) {
 	return Choice{Verdict: events.RulingAnswer, Content: string(answer)}, true, nil
 }
 
+// fillWhole reads an answer whose fields are not known, as JSON. It holds a secret.
+func (q *question) fillWhole() (Choice, bool, error) {
+	line, err := q.read("the answer as one line of JSON (not shown):", true)
+	if err != nil {
+		return Choice{}, false, err
+	}
+	if strings.TrimSpace(line) == "" || events.CheckArguments(line) != nil {
+		q.say(red, "it takes a JSON object: nothing was decided")
+		return Choice{}, false, nil
+	}
+	return Choice{Verdict: events.RulingAnswer, Content: line}, true, nil
+}
+
+// masked returns an answer to be shown: without its secrets.
+func (q *question) masked(given []member) []member {
+	shown := slices.Clone(given)
+	for i := range shown {
+		if slices.ContainsFunc(q.elicitation.fields, func(f field) bool { return f.secret && f.name == shown[i].name }) {
+			shown[i].value = json.RawMessage(`"(secret)"`)
+		}
+	}
+	return shown
+}
+
 // keep stores the answer so far, with the proposed values of the other fields,
-// as the text to edit.
+// as the text to edit. An answer with secrets is not edited.
 func (q *question) keep(given []member, rest []field) {
+	if q.elicitation.sealed {
+		return
+	}
 	k := elicitation{fields: rest}
 	all, _ := members(k.draft())
 	q.draft = q.p.exactLines(object(append(given, all...)))
@@ -84,9 +116,12 @@ func (q *question) fillIn(f *field, i int) (value []byte, back bool, err error) 
 	case f.required:
 		enter = "required"
 	}
+	if f.secret {
+		enter += ", not shown"
+	}
 	what := fmt.Sprintf("%d of %d, %s (%s):", i+1, len(q.elicitation.fields), f.kindWord(), enter)
 	for {
-		line, err := q.readLine(what)
+		line, err := q.read(what, f.secret)
 		switch {
 		case err != nil:
 			return nil, false, err

@@ -13,9 +13,9 @@ import (
 )
 
 // LineReader returns the next line that a person typed, without its line
-// ending. It returns io.EOF at the end of the input. Any other error aborts the
+// ending. With hidden the terminal does not show what is typed. It returns io.EOF at the end of the input. Any other error aborts the
 // prompt, such as a context's.
-type LineReader func() (string, error)
+type LineReader func(hidden bool) (string, error)
 
 // Choice is a person's decision.
 type Choice struct {

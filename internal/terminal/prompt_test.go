@@ -44,12 +44,15 @@ func (s *session) next(marks string) (mark byte, text string) {
 	return row[0], strings.TrimPrefix(row[1:], " ")
 }
 
-func (s *session) line() (string, error) {
+func (s *session) line(hidden bool) (string, error) {
 	mark, text := s.next(">")
 	if mark == 0 {
 		return "", io.EOF
 	}
-	s.out.WriteString(text + "\n")
+	if !hidden {
+		s.out.WriteString(text)
+	}
+	s.out.WriteString("\n")
 	return text, nil
 }
 
@@ -89,7 +92,7 @@ func TestPrompts(t *testing.T) {
 }
 
 func typed(lines ...string) LineReader {
-	return func() (string, error) {
+	return func(bool) (string, error) {
 		if len(lines) == 0 {
 			return "", io.EOF
 		}
@@ -120,7 +123,7 @@ func TestWhatCanBeAnswered(t *testing.T) {
 			for _, line := range all {
 				read := 0
 				in := typed(line, "text", "text")
-				c, err := Prompt(io.Discard, func() (string, error) { read++; return in() }, Profile{}, events.Awaited{For: tc.wait, Tool: "t", Call: "c"}, noEditor)
+				c, err := Prompt(io.Discard, func(hidden bool) (string, error) { read++; return in(hidden) }, Profile{}, events.Awaited{For: tc.wait, Tool: "t", Call: "c"}, noEditor)
 				switch {
 				case err != nil:
 					t.Fatal(err)
@@ -149,8 +152,8 @@ func TestAnAbortedPrompt(t *testing.T) {
 	} {
 		t.Run(tc.name+" returns the cause", func(t *testing.T) {
 			in := typed(tc.lines...)
-			c, err := Prompt(io.Discard, func() (string, error) {
-				line, err := in()
+			c, err := Prompt(io.Discard, func(hidden bool) (string, error) {
+				line, err := in(hidden)
 				if err != nil {
 					err = gone
 				}
@@ -192,8 +195,8 @@ func TestAnAnswerAbortedInTheMiddleIsNotGiven(t *testing.T) {
 	for n := range all {
 		t.Run(strings.Join(append([]string{"after"}, all[:n]...), " "), func(t *testing.T) {
 			in := typed(all[:n]...)
-			c, err := Prompt(io.Discard, func() (string, error) {
-				line, err := in()
+			c, err := Prompt(io.Discard, func(hidden bool) (string, error) {
+				line, err := in(hidden)
 				if err != nil {
 					err = gone
 				}

@@ -56,6 +56,10 @@ func (q *question) answers() []key {
 		var all []key
 		switch {
 		case !q.elicitation.known: // without the question only no or later is possible
+		case q.elicitation.url != "":
+			all = append(all, key{"y", "yes", "you open it yourself, and the tool goes on"})
+		case q.elicitation.sealed: // an editor would write the secret to a file
+			all = append(all, key{"a", "answer", "answer field by field; secrets are not shown"})
 		case q.elicitation.confirms():
 			all = append(all, key{"y", "yes", "say yes"})
 		case len(q.elicitation.fields) > 0:
@@ -95,7 +99,7 @@ func (q *question) show() {
 	case events.WaitLimit:
 		name, what = q.p.cut(q.p.line(cmp.Or(q.a.Reason, "a limit")), q.p.columns()/2), " is reached"
 	case events.WaitAnswer:
-		what = " " + q.elicitation.wants()
+		what = " " + q.elicitation.wants(q.p)
 	}
 	q.sheet.note(plain, q.p.paint(yellow, q.m.pause)+q.p.paint(bold, " "+name)+what)
 	switch q.a.For {
@@ -148,6 +152,9 @@ func (q *question) showElicitation(most int) {
 	if hidden > 0 {
 		hint := fmt.Sprintf("%s %d more: v shows the question whole", q.m.ellipsis, hidden)
 		q.sheet.note(yellow, indented("  ", q.p.narrower(2).wrap(hint)))
+	}
+	if warning := q.elicitation.warning(); warning != "" {
+		q.sheet.note(yellow, indented("  ", q.p.narrower(2).wrap(warning)))
 	}
 }
 
@@ -203,14 +210,17 @@ func (q *question) help() {
 func (q *question) say(st style, text string) { q.sheet.note(st, q.p.wrap(text)) }
 
 // readLine writes a prompt and reads a line behind it.
-func (q *question) readLine(what string) (string, error) {
+func (q *question) readLine(what string) (string, error) { return q.read(what, false) }
+
+// read is readLine; with hidden the terminal does not show what is typed.
+func (q *question) read(what string, hidden bool) (string, error) {
 	q.sheet.enter(sectionNote, "")
 	q.sheet.put(bold, q.p.wrap(what))
 	q.sheet.put(plain, " ")
 	if err := q.sheet.flush(); err != nil {
 		return "", err
 	}
-	line, err := q.in()
+	line, err := q.in(hidden)
 	q.sheet.newlines = 1 // the person's Enter ended the line
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the decision on call %s: %w", q.p.line(q.a.Call), err)

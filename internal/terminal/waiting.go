@@ -59,7 +59,7 @@ func (r *Renderer) awaited(a *events.Awaited, at time.Time) {
 	shown := card{mark: margin, label: r.awaitedLabel(a), between: " "}
 	if a.For == events.WaitAnswer {
 		k := elicitationOf(a)
-		shown.body = k.wants()
+		shown.body = k.wants(r.p)
 		r.card(shown)
 		r.elicitation(&k, indent)
 	} else {

@@ -42,6 +42,10 @@ type Input struct {
 // Question is a tool's question to a person during a call.
 type Question struct {
 	Message string
+	// Server is the MCP server that asks; empty for other tools.
+	Server string
+	// URL is an address that the person is asked to open; the answer is yes or no.
+	URL string
 	// Schema is the JSON Schema of the answer's data; nil asks for yes or no.
 	Schema json.RawMessage
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/sealed"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -23,6 +25,7 @@ type run struct {
 
 	mu       sync.Mutex
 	position uint64
+	secrets  []string // what people answered in secret fields: see redact
 }
 
 // append appends to the lane. A tool may prompt from several goroutines.
@@ -64,8 +67,13 @@ var errNoTurn = errors.New("nobody can be asked: the call is not part of a turn"
 // may have been lost.
 const rereadInterval = 5 * time.Second
 
+// mostPrompts bounds how often a person is asked for one answer whose sealed
+// content is not usable.
+const mostPrompts = 3
+
 // prompt asks a person and blocks until the answer is in the log. When the worker
-// dies only the wait is lost.
+// dies only the wait is lost. An answer with secret fields is sealed for a key that
+// only this worker has; the next worker asks again, with a key of its own.
 func (r *run) prompt(ctx context.Context, q tool.Question) (tool.Answer, error) {
 	if r.job.Decision == 0 {
 		return tool.Answer{}, errNoTurn
@@ -73,10 +81,62 @@ func (r *run) prompt(ctx context.Context, q tool.Question) (tool.Answer, error) 
 	if len(q.Schema) > 0 && !json.Valid(q.Schema) {
 		return tool.Answer{}, fmt.Errorf("ask a person: the schema of the answer is no JSON: %.100s", q.Schema)
 	}
+	asked := events.QuestionAsked{Call: r.job.Call, Attempt: r.attempt, Message: r.redact(q.Message), Schema: q.Schema, Server: q.Server, URL: q.URL, Secret: q.Secrets()}
+	if len(asked.Secret) == 0 {
+		a, err := r.ask(ctx, asked)
+		if err != nil {
+			return tool.Answer{}, err
+		}
+		return tool.Answer{Declined: a.Declined, Content: a.Content}, nil
+	}
+	message := asked.Message
+	for range mostPrompts {
+		key, err := sealed.NewKey()
+		if err != nil {
+			return tool.Answer{}, err
+		}
+		asked.Key = key.Public()
+		a, err := r.ask(ctx, asked)
+		switch {
+		case err != nil:
+			return tool.Answer{}, err
+		case a.Declined || a.Sealed == "":
+			return tool.Answer{Declined: a.Declined, Content: a.Content}, nil
+		}
+		content, problem := r.unseal(key, a.Sealed, q)
+		if problem == "" {
+			r.keep(content, asked.Secret)
+			return tool.Answer{Content: content}, nil
+		}
+		asked.Message = message + "\n\n(" + problem + ")"
+	}
+	return tool.Answer{}, fmt.Errorf("ask a person: %d answers in a row were not usable", mostPrompts)
+}
+
+// unseal opens an answer and validates it. problem says what is wrong with it, and
+// holds nothing of it.
+func (r *run) unseal(key *sealed.Key, box string, q tool.Question) (content json.RawMessage, problem string) {
+	text, err := key.Open(box)
+	if err != nil {
+		return nil, "the last answer was not sealed for this question's key"
+	}
+	if r.w.schemas.Validate(events.ToolSpec{Name: r.job.Tool, Schema: q.Schema}, string(text)) != nil {
+		return nil, "the last answer did not fit the fields"
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, events.Arguments(string(text))); err != nil {
+		return nil, "the last answer was no JSON"
+	}
+	return compact.Bytes(), ""
+}
+
+// ask appends a question and returns its answer.
+func (r *run) ask(ctx context.Context, asked events.QuestionAsked) (*events.QuestionAnswered, error) {
 	id, err := newID()
 	if err != nil {
-		return tool.Answer{}, err
+		return nil, err
 	}
+	asked.Question = id
 	answers := make(chan *events.QuestionAnswered, 1)
 	take := func(m bus.Message) error {
 		if a := answerIn(m, id); a != nil {
@@ -89,12 +149,12 @@ func (r *run) prompt(ctx context.Context, q tool.Question) (tool.Answer, error) 
 	}
 	stop, err := r.w.Bus.Conversation(r.job.Conversation).Listen(func(m bus.Message) { _ = take(m) })
 	if err != nil {
-		return tool.Answer{}, err
+		return nil, err
 	}
 	defer stop()
-	at, err := r.append(ctx, &events.QuestionAsked{Call: r.job.Call, Attempt: r.attempt, Question: id, Message: q.Message, Schema: q.Schema})
+	at, err := r.append(ctx, &asked)
 	if err != nil {
-		return tool.Answer{}, err
+		return nil, err
 	}
 	turn := r.lane
 	turn.Channel, turn.Call = events.ChannelTurn, ""
@@ -103,9 +163,9 @@ func (r *run) prompt(ctx context.Context, q tool.Question) (tool.Answer, error) 
 	for {
 		select {
 		case <-ctx.Done():
-			return tool.Answer{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case a := <-answers:
-			return tool.Answer{Declined: a.Declined, Content: a.Content}, nil
+			return a, nil
 		case <-reread.C:
 			if err := r.w.Bus.Shard(turn.Shard).Read(ctx, at, turn.Subject(topology.Conv), take); err != nil {
 				r.w.Log.Debug("the answer to a question could not be looked for", "call", r.job.Call, "error", err)

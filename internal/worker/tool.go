@@ -189,7 +189,7 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 	}
 	started := time.Now()
 	got, err := w.run(watched, t, try)
-	got, err = redactResult(w.Secrets, got), w.Secrets.Error(err)
+	got, err = try.redactResult(redactResult(w.Secrets, got)), try.redactError(w.Secrets.Error(err))
 	result.TookMS = time.Since(started).Milliseconds()
 	result.Status, result.Content = events.StatusOK, got.Content
 	if err == nil {
@@ -274,11 +274,11 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Resu
 	defer stop()
 	defer func() {
 		if r := recover(); r != nil {
-			w.Log.Error("a tool panicked", "tool", job.Tool, "call", job.Call, "panic", r, "stack", string(debug.Stack()))
+			w.Log.Error("a tool panicked", "tool", job.Tool, "call", job.Call, "panic", try.redact(fmt.Sprint(r)), "stack", string(debug.Stack()))
 			err = tool.End(events.StatusCrashed, "the tool %s broke down: %v", job.Tool, r)
 		}
 	}()
-	print, printed := w.output(job, try.attempt)
+	print, printed := w.output(try)
 	defer printed()
 	in := tool.Input{Call: job.Call, Conversation: job.Conversation, Turn: job.Turn, Arguments: job.Arguments, Output: print, Ask: func(ctx context.Context, q tool.Question) (tool.Answer, error) {
 		defer until.pause()()
@@ -294,15 +294,16 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Resu
 // output returns a function that publishes what a tool prints while it runs, which
 // may be called from several goroutines, and one that publishes what was held back
 // because it might have begun a secret.
-func (w *Tool) output(job *events.ToolJob, attempt string) (print func(string), end func()) {
+func (w *Tool) output(try *run) (print func(string), end func()) {
+	job := try.job
 	out := topology.OfCall(w.Bus.Shards(), job.Conversation, events.ChannelOut, job.Call)
 	var mu sync.Mutex
 	index, clean := 0, w.Secrets.Stream()
 	show := func(text string) {
-		for text = strings.ToValidUTF8(text, "\uFFFD"); text != ""; {
+		for text = strings.ToValidUTF8(try.redact(text), "\uFFFD"); text != ""; {
 			piece := bus.Preview(text, outputBytes)
 			text = text[len(piece):]
-			if err := w.Bus.Lane(out).Show(&events.ToolOutput{Call: job.Call, Attempt: attempt, Index: index, Text: piece}); err != nil {
+			if err := w.Bus.Lane(out).Show(&events.ToolOutput{Call: job.Call, Attempt: try.attempt, Index: index, Text: piece}); err != nil {
 				w.Log.Debug("tool output could not be shown", "call", job.Call, "error", err)
 			}
 			index++
