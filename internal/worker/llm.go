@@ -62,7 +62,7 @@ func (w *LLM) Offers(def string) []bus.Offer {
 }
 
 // Serve announces the worker's routes and runs until ctx ends, then withdraws them.
-// The model def is announced as the one that is asked by default.
+// The model def is announced as the default model.
 func (w *LLM) Serve(ctx context.Context, def string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Bus.Presence().Stay(ctx, w.Offers(def)) })

@@ -28,7 +28,7 @@ func (d does) Spec() events.ToolSpec { return d.spec }
 
 func (d does) Run(ctx context.Context, in tool.Input) (tool.Result, error) { return d.run(ctx, in) }
 
-// answered calls a tool as a person does, past any model.
+// answered calls a tool as a person does, without a model.
 func (s *stage) answered(spec events.ToolSpec, arguments string) *events.ToolResult {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
@@ -139,12 +139,12 @@ func TestToolsComeAndGoWhileAWorkerRuns(t *testing.T) {
 		return strings.Contains(fmt.Sprint(offers), "late")
 	}
 	if !offered() {
-		t.Error("a tool that came is not offered")
+		t.Error("an added tool is not offered")
 	}
 	if err := tools.Set("more"); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(soon, func() bool { return !offered() }, "a tool that went is offered still")
+	s.eventually(soon, func() bool { return !offered() }, "a withdrawn tool is still offered")
 }
 
 func TestAToolRunsAsOftenAtOnceAsItAllows(t *testing.T) {
