@@ -28,7 +28,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// ErrNotSetUp says that the server has none of Parley's streams.
+// ErrNotSetUp reports that the server has none of Parley's streams.
 var ErrNotSetUp = errors.New("this server has no Parley streams")
 
 // Bus is a connection to a deployment.
@@ -90,8 +90,8 @@ func (b *Bus) explainDenied(err error) error {
 	return err
 }
 
-// note remembers a publish that was denied. The server says so apart from it;
-// the publish itself only gets no answer, and would be tried for ever.
+// note records a permission violation. NATS reports it asynchronously; the publish
+// itself only times out and would be retried forever.
 func (b *Bus) note(err error) {
 	if _, rest, ok := strings.Cut(err.Error(), `Publish to "`); ok {
 		subject, _, _ := strings.Cut(rest, `"`)

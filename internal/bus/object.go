@@ -19,7 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// maxObject bounds what is taken by reference, in bytes.
+// maxObject bounds what is stored by reference, in bytes.
 const maxObject = 256 << 20
 
 // previewBytes is how much of a claimed payload the message itself holds.
@@ -28,12 +28,12 @@ const previewBytes = 2 << 10
 // ErrTooLarge reports that something is larger than an object may be.
 var ErrTooLarge = errors.New("too large to be stored")
 
-// ErrUnavailable says that the server could not do something for longer than it
-// was tried: it may later.
+// ErrUnavailable reports that the server could not do something until the retries
+// ended: it may succeed later.
 var ErrUnavailable = errors.New("the server cannot do this now")
 
 // Put stores bytes that belong to a conversation. While the server cannot be
-// reached it tries again until ctx ends.
+// reached it retries until ctx ends.
 func (o Objects) Put(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
 	return o.bus.putAs(ctx, conversation, "", data)
 }
@@ -79,16 +79,16 @@ func (b *Bus) put(ctx context.Context, name string, data []byte) error {
 	return err
 }
 
-// fetchError says that an object could not be fetched now. That is no fault of
-// the message that refers to it.
+// fetchError reports that an object could not be fetched now. The message that
+// refers to it is valid.
 type fetchError struct{ err error }
 
 func (e *fetchError) Error() string { return e.err.Error() }
 func (e *fetchError) Unwrap() error { return e.err }
 
 // Get fetches an object and checks its digest. While the server cannot be
-// reached it tries again until ctx ends. That there is no such object is final
-// only because the leader says so.
+// reached it retries until ctx ends. That there is no such object is final,
+// because the leader answered.
 func (o Objects) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
 	if ref.Bucket != topology.BucketObjects || ref.Size < 0 || ref.Size > maxObject {
 		return nil, fmt.Errorf("object %q in %q of %d bytes is not one of Parley's", Preview(ref.Name, 100), Preview(ref.Bucket, 100), ref.Size)
@@ -100,7 +100,7 @@ func (o Objects) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
 	if info.Size != uint64(ref.Size) {
 		return nil, fmt.Errorf("object %q has %d bytes, not %d", Preview(ref.Name, 100), info.Size, ref.Size)
 	}
-	data := make([]byte, 0, min(info.Size, 1<<20)) // what it says of itself is not allocated on trust
+	data := make([]byte, 0, min(info.Size, 1<<20)) // no allocation by a size that the publisher claims
 	sum := sha256.New()
 	err = o.bus.chunks(ctx, info, func(chunk []byte) error {
 		data = append(data, chunk...)
@@ -138,7 +138,7 @@ func (b *Bus) describe(ctx context.Context, name string) (*jetstream.ObjectInfo,
 }
 
 // chunks passes on the bytes of an object in order. It never passes on more than
-// the object says it has.
+// the object's info states.
 func (b *Bus) chunks(ctx context.Context, info *jetstream.ObjectInfo, fn func([]byte) error) error {
 	var got uint64
 	err := b.read(ctx, topology.ObjectStream, topology.ChunksSubject(info.NUID), 1, false, func(r raw) error {
@@ -193,8 +193,8 @@ func (o Objects) Piece(ctx context.Context, name string, offset, limit int64) ([
 	return piece, size, nil
 }
 
-// transferTime is how long a transfer may take: nats.go would give up after 5 s
-// whatever the size.
+// transferTime is the timeout of a transfer: nats.go's own is 5 s, whatever the
+// size.
 func transferTime(size int64) time.Duration {
 	return 10*time.Second + time.Duration(size>>20)*time.Second
 }
@@ -266,7 +266,7 @@ func (o Objects) Drop(ctx context.Context, name string) (bool, error) {
 		Deleted bool   `json:"deleted"`
 	}
 	var chunks, metas uint64
-	// A description that cannot be read is a stranger's: it names no chunks.
+	// A description that cannot be read is from another program: it names no chunks.
 	if err := json.Unmarshal(m.data, &info); err == nil && topology.CheckToken("object", info.ID) == nil {
 		if err := o.bus.purgeSubject(ctx, topology.ObjectStream, topology.ChunksSubject(info.ID), 0, &chunks); err != nil {
 			return false, err
