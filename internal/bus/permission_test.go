@@ -52,7 +52,7 @@ func allow(subjects []string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: subjects}
 }
 
-// governedTurn is a turn, done by users who may do their part only.
+// governedTurn is a turn whose parts are done by users with their role's permissions.
 type governedTurn struct {
 	*testing.T
 	ctx                           context.Context
@@ -91,7 +91,7 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 	listening, _ := g.llm.Raw()
 	g.done(listening.Flush()) // two connections: the server must know first
 	g.announce()
-	g.say()
+	g.send()
 	lease, err := g.orchestrator.Shard(0).TakeLease(ctx, "o")
 	g.done(err)
 	keeping, release := context.WithCancel(ctx)
@@ -114,7 +114,7 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 	}
 }
 
-// announce: workers say what they offer; the orchestrator and the app see it.
+// announce: workers announce what they offer; the orchestrator and the app see it.
 func (g *governedTurn) announce() {
 	g.done(g.llm.Presence().Announce(g.ctx, []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/m"}}))
 	g.done(g.tools.Presence().Announce(g.ctx, []bus.Offer{{Kind: "tool", Name: "clock", Worker: "w", Tool: &events.ToolSpec{Name: "clock"}}}))
@@ -126,8 +126,8 @@ func (g *governedTurn) announce() {
 	}
 }
 
-// say: a person speaks, by reference since it is long.
-func (g *governedTurn) say() {
+// send: a person sends a message, by reference because it is long.
+func (g *governedTurn) send() {
 	input := id()
 	said, err := g.app.Conversation(g.conversation).Publish(g.ctx, input, &events.UserMessage{ID: input, Text: g.large})
 	g.done(err)
@@ -137,7 +137,7 @@ func (g *governedTurn) say() {
 	}
 }
 
-// decide: the orchestrator follows, decides, and asks for both.
+// decide: the orchestrator follows, decides, and publishes both jobs.
 func (g *governedTurn) decide() {
 	g.done(g.orchestrator.Shard(0).SetCheckpoint(g.ctx, 1))
 	if _, err := g.orchestrator.Shard(0).Checkpoint(g.ctx); err != nil {
@@ -204,7 +204,7 @@ func (g *governedTurn) work() {
 			g.Fatal(err)
 		}
 	}
-	until(g.T, func() bool {
+	eventually(g.T, func() bool {
 		last, err := g.as(topology.Admin).Lane(result).Last(g.ctx)
 		return err == nil && last.Sequence > 0
 	}, "no result")
@@ -222,7 +222,7 @@ func (g *governedTurn) write(ctx context.Context, b *bus.Bus, a topology.Address
 	return errors.Join(err, closing)
 }
 
-// read: everybody who reads sees it all.
+// read: every reader sees all of it.
 func (g *governedTurn) read() {
 	for _, b := range []*bus.Bus{g.app, g.orchestrator} {
 		n := 0
@@ -236,8 +236,8 @@ func (g *governedTurn) read() {
 	}
 }
 
-// TestRolesCanWait: the orchestrator sets timers and asks hooks, the app sees
-// what waits and answers.
+// TestRolesCanWait: the orchestrator sets timers and calls hooks, the app sees what
+// waits and answers.
 func TestRolesCanWait(t *testing.T) {
 	t.Parallel()
 	_, as := governed(t)
@@ -275,7 +275,7 @@ func TestRolesCanWait(t *testing.T) {
 	call := before(10 * time.Second)
 	call.Answer = strings.Repeat("a large text ", 100_000) // by reference
 	if a, err := orchestrator.Hooks().Call(ctx, call); err != nil || len(a.Context) != 2*len(call.Answer) {
-		t.Errorf("the hook says %.100v, %v", a, err)
+		t.Errorf("the hook answers %.100v, %v", a, err)
 	}
 	stop()
 	if err := take(t, answered); !errors.Is(err, context.Canceled) {
@@ -305,7 +305,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		"take jobs": "$JS.API.CONSUMER.MSG.NEXT.JOBS.llm_x", "read jobs": "$JS.API.CONSUMER.CREATE.JOBS.x", "lease": "$KV.PARLEY_LEASES.shard.0",
 		"checkpoint": "$KV.PARLEY_CHECKPOINTS.shard.0", "be an llm": "$KV.PARLEY_PRESENCE.llm.x.y", "be a tool": "$KV.PARLEY_PRESENCE.tool.x.y",
 		"know a tool": "$KV.PARLEY_TOOLS.x", "read known tools": "$JS.API.DIRECT.GET.KV_PARLEY_TOOLS.x",
-		"ask a hook": "hooks.before.x", "fire": "due.0." + conversation, "see what waits": "$JS.API.STREAM.INFO.TIMERS",
+		"call a hook": "hooks.before.x", "fire": "due.0." + conversation, "see what waits": "$JS.API.STREAM.INFO.TIMERS",
 		"follow timers": "$JS.API.CONSUMER.CREATE.TIMERS.x.due.0.*", "read timers": "$JS.API.CONSUMER.CREATE.TIMERS.x.timer.>",
 		"take timers": "$JS.API.CONSUMER.MSG.NEXT.TIMERS.x", "stop a timer": "$JS.API.STREAM.PURGE.TIMERS", "delete a timer": "$JS.API.STREAM.MSG.DELETE.TIMERS",
 		"answer a hook": "_INBOX_orchestrator.x", "object": "$O.PARLEY_OBJECTS.C.x", "system": "$SYS.REQ.SERVER.PING", "others' answers": "_INBOX_app.x",
@@ -317,7 +317,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 		topology.LLMWorker:  append([]string{"gen", "ack", "dead letter", "take jobs", "be an llm"}, reads...),
 		topology.ToolWorker: append([]string{"call", "out", "ack", "dead letter", "take jobs", "be a tool"}, reads...),
 		topology.Orchestrator: append([]string{"turn", "llm job", "tool job", "timer", "dead letter", "read jobs", "lease", "checkpoint", "know a tool", "read known tools",
-			"ask a hook", "see what waits", "follow timers", "take timers", "stop a timer", "purge"}, reads...),
+			"call a hook", "see what waits", "follow timers", "take timers", "stop a timer", "purge"}, reads...),
 	} {
 		t.Run(string(role)+" publishes what is its own only", func(t *testing.T) {
 			violations := make(chan error, 1)
@@ -363,7 +363,7 @@ func TestDeniedRolesAreTold(t *testing.T) {
 	t.Parallel()
 	url, as := governed(t)
 	conversation := id()
-	t.Run("an append that is denied fails, and says so", func(t *testing.T) {
+	t.Run("a denied append fails with the reason", func(t *testing.T) {
 		t.Parallel()
 		b := as(topology.ToolWorker)
 		input := id()
@@ -374,7 +374,7 @@ func TestDeniedRolesAreTold(t *testing.T) {
 			t.Errorf("append: %v", err)
 		}
 	})
-	t.Run("so does a timer, and a hook that is asked", func(t *testing.T) {
+	t.Run("so does a timer, and a hook's call", func(t *testing.T) {
 		t.Parallel()
 		b := as(topology.App)
 		if err := b.Timers().Set(within(t, 20*time.Second), conversation, time.Now()); !errors.Is(err, nats.ErrPermissionViolation) {
@@ -387,13 +387,13 @@ func TestDeniedRolesAreTold(t *testing.T) {
 			t.Errorf("purge: %v", err)
 		}
 		if _, err := b.Hooks().Call(t.Context(), before(20*time.Second)); !errors.Is(err, nats.ErrPermissionViolation) {
-			t.Errorf("ask: %v", err)
+			t.Errorf("call: %v", err)
 		}
 		if err := as(topology.ToolWorker).Hooks().Serve(within(t, 20*time.Second), events.HookBefore, "tone", nil); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("answer: %v", err)
 		}
 	})
-	t.Run("a viewer that connects as if it had JetStream is told", func(t *testing.T) {
+	t.Run("a viewer that connects as if it had JetStream gets the reason", func(t *testing.T) {
 		t.Parallel()
 		ctx := within(t, 20*time.Second)
 		b, err := bus.Connect(ctx, bus.Config{URL: url, User: string(topology.Viewer), Password: "p", InboxPrefix: topology.Viewer.Inbox()}, nil)
