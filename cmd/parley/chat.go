@@ -48,7 +48,7 @@ func (q *question) chat(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	p := profile()
 	fmt.Fprintln(os.Stderr, p.Dim("conversation "+q.conversation+" · Ctrl-D leaves"))
-	if err := q.goOn(ctx, s); err != nil {
+	if err := q.resume(ctx, s); err != nil {
 		return err
 	}
 	for {
@@ -65,7 +65,7 @@ func (q *question) chat(ctx context.Context) (err error) {
 		if strings.TrimSpace(text) == "" {
 			continue
 		}
-		// A failed turn is said and does not end the conversation, nor does a
+		// A failed turn is printed and does not end the conversation, nor does a
 		// message that is not taken.
 		_, err = q.turn(ctx, s, q.chatView(), text)
 		var untaken *untakenError
@@ -85,9 +85,9 @@ func (q *question) chatView() *people {
 	return v
 }
 
-// goOn begins with what the conversation waits for: it is shown, and whoever sits
-// at the terminal is asked.
-func (q *question) goOn(ctx context.Context, s *host.Session) error {
+// resume begins with what the conversation waits for: it is shown, and a person at a
+// terminal is asked.
+func (q *question) resume(ctx context.Context, s *host.Session) error {
 	if q.fresh {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (q *question) goOn(ctx context.Context, s *host.Session) error {
 	}
 	v := q.chatView()
 	timed := slices.DeleteFunc(awaited(before.Waiting), func(a parley.Awaited) bool { return a.For != parley.WaitTime })
-	if len(timed) > 0 { // the others are asked about
+	if len(timed) > 0 { // the others become questions
 		paused := &parley.Paused{Turn: before.State.Turn, AtMS: time.Now().UnixMilli(), Awaiting: timed}
 		if err := v.Show(parley.Event{Body: paused}); err != nil {
 			return err
@@ -116,7 +116,7 @@ func (q *question) goOn(ctx context.Context, s *host.Session) error {
 	return err
 }
 
-// message is the next message, or io.EOF when Ctrl-C says that there is none.
+// message returns the next message, or io.EOF after Ctrl-C.
 func (q *question) message(ctx context.Context, p terminal.Profile) (string, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

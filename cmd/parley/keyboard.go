@@ -11,12 +11,12 @@ import (
 )
 
 // keyboard reads the lines that a person types. A read of a terminal cannot be
-// called off: one that nobody waits for any longer is left to the next reader,
-// or to the end of the process. It is for one reader at a time.
+// cancelled: an abandoned one is left to the next reader, or to the end of the
+// process. It is for one reader at a time.
 type keyboard struct {
 	file *os.File
 	in   *bufio.Reader
-	read chan typed // the read that is under way; nil when there is none
+	read chan typed // the read in progress; nil when there is none
 }
 
 type typed struct {
@@ -26,8 +26,8 @@ type typed struct {
 
 func newKeyboard(file *os.File) *keyboard { return &keyboard{file: file, in: bufio.NewReader(file)} }
 
-// line is the next line, without its end; io.EOF when there is none. When ctx
-// ends it is the reason for that.
+// line returns the next line, without its end; io.EOF when there is none. When ctx
+// ends the error is its cause.
 func (k *keyboard) line(ctx context.Context) (string, error) {
 	if k.read == nil {
 		k.read = make(chan typed, 1)
@@ -48,9 +48,9 @@ func (k *keyboard) line(ctx context.Context) (string, error) {
 	}
 }
 
-// forget drops what was typed so far: it was typed before what is asked next was
+// discard drops what was typed so far: it was typed before the next question was
 // seen.
-func (k *keyboard) forget() {
+func (k *keyboard) discard() {
 	if k.read != nil {
 		select {
 		case <-k.read:
@@ -64,8 +64,8 @@ func (k *keyboard) forget() {
 	dropTyped(k.file)
 }
 
-// person reports whether somebody sits at a terminal who can be asked: one that
-// is read, and one that shows what is asked.
+// person reports whether a person can be asked: a terminal is read, and a terminal
+// shows the questions.
 func (k *keyboard) person() bool {
 	return isatty.IsTerminal(k.file.Fd()) && isatty.IsTerminal(os.Stderr.Fd())
 }

@@ -4,6 +4,5 @@ package main
 
 import "os"
 
-// dropTyped does nothing: what a terminal holds cannot be dropped here, only what
-// was read of it.
+// dropTyped does nothing: here only what was already read can be dropped.
 func dropTyped(*os.File) {}

@@ -111,7 +111,7 @@ func awaited(all []parley.Waiting) []parley.Awaited {
 	return out
 }
 
-// printAwaited says below a transcript what the conversation waits for.
+// printAwaited prints below a transcript what the conversation waits for.
 func printAwaited(format string, awaiting []parley.Waiting) error {
 	if len(awaiting) == 0 {
 		return nil

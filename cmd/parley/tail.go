@@ -76,8 +76,8 @@ with pauses cut to two seconds, elsewhere flat out.`,
 	return cmd
 }
 
-// longestPause is what a replay in a terminal makes of longer ones, unless the
-// original speed is asked for.
+// longestPause bounds the pauses of a replay in a terminal, unless the original
+// speed is requested.
 const longestPause = 2 * time.Second
 
 // pace is the pace of a replay; nil is as fast as the log can be read.
@@ -134,7 +134,7 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace *
 	err = p.play(from)
 	gone, expired := errors.AsType[*parley.CursorExpiredError](err)
 	if expired && !gone.OtherLog && from.After.Sequence == 0 {
-		// What is left is shown all the same, after a word on what is not.
+		// The rest is shown, after a notice of what is missing.
 		fmt.Fprintln(os.Stderr, err)
 		from.After = gone.Resume
 		err = p.play(from)

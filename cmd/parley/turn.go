@@ -14,13 +14,13 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// errRests says that a turn is left while it waits.
-var errRests = errors.New("the turn waits")
+// errWaits ends the display of a turn that waits.
+var errWaits = errors.New("the turn waits")
 
-// untakenError says that a message is no part of any turn.
+// untakenError reports that a message is part of no turn.
 type untakenError struct{ error }
 
-// shownTurn is a turn that is shown until it has ended.
+// shownTurn displays a turn until it has ended.
 type shownTurn struct {
 	q    *question
 	v    view
@@ -29,8 +29,8 @@ type shownTurn struct {
 	end  *parley.TurnEnded
 }
 
-// turn says something and shows what comes of it until its turn has ended. The
-// end is nil when a chat goes on while the turn waits.
+// turn sends a message and shows its turn until it has ended. The end is nil when a
+// chat continues while the turn waits.
 func (q *question) turn(ctx context.Context, s *host.Session, v view, text string) (*parley.TurnEnded, error) {
 	var before parley.Standing
 	conv := s.Conversation(q.conversation)
@@ -52,7 +52,7 @@ func (q *question) turn(ctx context.Context, s *host.Session, v view, text strin
 	if !q.json {
 		after := turn.Start().Sequence
 		if q.seen > 0 {
-			after = q.seen // a chat left the turn before while it waited
+			after = q.seen // a chat left the previous turn while it waited
 		}
 		if len(before.Waiting) > 0 {
 			after = min(after, before.Sequence)
@@ -73,8 +73,8 @@ func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From
 	defer signal.Stop(interrupts)
 	ctx, leave := context.WithCancelCause(ctx)
 	rest := func() {
-		if q.chatting && t.desk.resting() {
-			leave(errRests)
+		if q.chatting && t.desk.onlyWaits() {
+			leave(errWaits)
 		}
 	}
 	t.desk = newDesk(q, s.Conversation(q.conversation), t.v.Close, rest)
@@ -90,7 +90,7 @@ func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From
 	var failed error
 	for e, err := range t.attach(ctx, from) {
 		switch {
-		case errors.Is(err, errRests):
+		case errors.Is(err, errWaits):
 			return nil, nil
 		case err != nil:
 			failed = untaken(err)
@@ -122,8 +122,8 @@ func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From
 	return t.end, errors.Join(failed, q.screen.show(func() error { return t.v.Turn(q.conversation) }))
 }
 
-// untaken is an error of a message that is no part of any turn, in words for the one
-// who sent it; other errors as they are.
+// untaken returns the error of a message that is part of no turn, in words for its
+// sender; other errors unchanged.
 func untaken(err error) error {
 	refused, ok := errors.AsType[*parley.AnswerError](err)
 	switch {
@@ -151,7 +151,7 @@ func (t *shownTurn) attach(ctx context.Context, from parley.From) iter.Seq2[parl
 	}
 }
 
-// note finds the turn's end.
+// note records the turn's end.
 func (t *shownTurn) note(body parley.Body) {
 	if e, ok := body.(*parley.TurnEnded); ok && e.Turn == t.turn.ID() {
 		t.end = e
@@ -167,7 +167,7 @@ func (t *shownTurn) interrupted(ctx context.Context, s *host.Session, interrupts
 		case <-interrupts:
 		}
 		if t.desk.editing.Load() {
-			continue // it is for the editor
+			continue // the editor handles it
 		}
 		if n++; n > 1 {
 			leave(&exitError{exitCancelled, errors.New("left; the turn's end is in the log: parley tail " + t.q.conversation)})

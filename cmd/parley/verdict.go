@@ -121,7 +121,7 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 			return usagef("--arguments: %w", err)
 		}
 	}
-	return r.app.on(ctx, conversation, func(s *host.Session, c *standing) error {
+	return r.app.on(ctx, conversation, func(s *host.Session, c *opened) error {
 		chosen, err := r.choose(c, words)
 		if err != nil {
 			return err
@@ -150,7 +150,7 @@ func (r *ruling) fits(a parley.Waiting) bool {
 	case parley.RulingReject:
 		return true
 	case parley.RulingApprove, parley.RulingAlways:
-		// What a tool asks is answered one by one, and every time it asks.
+		// Questions of tools are answered one by one, and each time.
 		yes := r.verdict == parley.RulingApprove && !r.all && terminal.YesOrNo(&a.Awaited)
 		return yes || a.For == parley.WaitApproval || a.For == parley.WaitLimit
 	case parley.RulingAnswer:
@@ -159,9 +159,8 @@ func (r *ruling) fits(a parley.Waiting) bool {
 	return a.For == parley.WaitApproval
 }
 
-// choose finds what the words mean, or what can be decided so when there are
-// none.
-func (r *ruling) choose(c *standing, words []string) ([]parley.Waiting, error) {
+// choose finds what the words mean, or without words what can be decided in this way.
+func (r *ruling) choose(c *opened, words []string) ([]parley.Waiting, error) {
 	var chosen []parley.Waiting
 	for _, word := range words {
 		id, err := pick(word, c.Waiting, func(a parley.Waiting) (string, string) { return a.Call, a.Tool })
@@ -207,7 +206,7 @@ func listed(all []parley.Waiting) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// edited is what a call is to run with.
+// edited returns the arguments that a call is to run with.
 func (r *ruling) edited(a parley.Waiting) (json.RawMessage, error) {
 	if r.arguments != "" {
 		return json.RawMessage(r.arguments), nil
