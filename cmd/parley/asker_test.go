@@ -10,7 +10,7 @@ import (
 )
 
 // asker is an MCP server. Its tool delete asks a person twice: for a yes, and for
-// a number that must be below 5. Its tool draw gives an image and two notes of one
+// a number that must be below 5. Its tool draw returns an image and two notes of one
 // name.
 func asker() {
 	s := sdk.NewServer(&sdk.Implementation{Name: "asker", Version: "1"}, nil)

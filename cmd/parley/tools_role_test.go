@@ -110,7 +110,7 @@ func TestWithThePermissionsOf(t *testing.T) {
 		}
 	})
 
-	t.Run("an app top shows what may be read, and says what may not", func(t *testing.T) {
+	t.Run("top shows an app what it may read, and names what it may not", func(t *testing.T) {
 		s := as(topology.App)
 		var f parley.Deployment
 		for d, err := range s.FollowDeployment(t.Context(), time.Second) {

@@ -60,7 +60,7 @@ func TestVerdictsFitWhatWaits(t *testing.T) {
 		}
 	}
 	if (&ruling{verdict: parley.RulingApprove, all: true}).fits(waits["yes or no of"]) {
-		t.Error("what a tool asks is approved one by one")
+		t.Error("tools' questions are approved one by one")
 	}
 }
 
