@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// started is a turn whose generation g1 the attempt A has begun.
+// started is a turn whose generation g1 the attempt A has started.
 const started = asked + `
 	gen {"type":"GenerationStarted","attempt":"A","index":0,"generation":"g1","turn":"t1","step":1,"provider":"p","model":"m"}
 `
