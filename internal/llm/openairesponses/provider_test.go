@@ -173,7 +173,7 @@ func TestARequestThatCannotBeMadeIsNotSent(t *testing.T) {
 		message string
 	}{
 		{"a schema that is no object names the tool", "", llm.Request{Tools: []events.ToolSpec{{Name: "add", Schema: json.RawMessage(`[]`)}}}, events.ErrInvalidRequest, "tool add"},
-		{"a base URL that is no URL is told", "http://[", llm.Request{}, events.ErrInvalidRequest, "base URL"},
+		{"a base URL that is no URL is reported", "http://[", llm.Request{}, events.ErrInvalidRequest, "base URL"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -87,7 +87,7 @@ func textShapes(hi said) []shape {
 		{"a refusal is no text", sse(`{"type":"response.refusal.delta","output_index":0,"content_index":0,"delta":"No"}`,
 			`{"type":"response.refusal.done","output_index":0,"content_index":0,"refusal":"No."}`, completed),
 			said{refusal: "No.", finish: events.FinishStop, word: "completed"}},
-		{"reasoning and its summary are told apart", sse(
+		{"reasoning and its summary are distinguished", sse(
 			`{"type":"response.reasoning_text.delta","output_index":0,"content_index":0,"delta":"raw"}`,
 			`{"type":"response.reasoning_summary_text.delta","output_index":1,"summary_index":0,"delta":"A"}`,
 			`{"type":"response.reasoning_summary_part.done","output_index":1,"summary_index":1,"part":{"type":"summary_text","text":"B"}}`, completed),
@@ -111,7 +111,7 @@ func endShapes() []shape {
 			sse(callAdded, `{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"call_1","name":"add","arguments":"","status":"incomplete"}}`, incomplete),
 			said{calls: `call_1 add()!`, finish: events.FinishLength, word: "incomplete"}},
 		{"a filter is no length", sse(textHi, `{"type":"response.incomplete","response":{"incomplete_details":{"reason":"content_filter"}}}`), said{text: "Hi", finish: events.FinishContentFilter, word: "incomplete"}},
-		{"the status stands above the name of the event", sse(textHi, `{"type":"response.completed","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}}`), said{text: "Hi", finish: events.FinishLength, word: "incomplete"}},
+		{"the status overrides the name of the event", sse(textHi, `{"type":"response.completed","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}}`), said{text: "Hi", finish: events.FinishLength, word: "incomplete"}},
 		{"an answer without a terminal event was cut", sse(textHi), said{text: "Hi", finish: events.FinishError, class: events.ErrCut, message: "cut", cut: true}},
 		{"a flat error event is the end", sse(textHi, `{"type":"error","code":"server_error","message":"went wrong","param":null}`), failed},
 		{"a nested error event is the end", sse(textHi, nested), failed},

@@ -73,7 +73,7 @@ func listen(t *testing.T, s llm.Stream) reply {
 				t.Fatalf("%d calls are open at the end", len(open))
 			}
 			if (err != nil) != (e.Error != nil) || (err != nil && err.Error() != e.Error.Error()) {
-				t.Fatalf("the error %v stands beside %v", err, e.Error)
+				t.Fatalf("the error %v is beside %v", err, e.Error)
 			}
 		default:
 			t.Fatalf("unexpected %s", e.Type())

@@ -207,7 +207,7 @@ func TestProviderEndings(t *testing.T) {
 			t.Fatal("another question succeeded at once")
 		}
 	})
-	t.Run("usage of the script stands, and none is none", func(t *testing.T) {
+	t.Run("usage of the script is kept, and none is none", func(t *testing.T) {
 		u := ask(t, p, user("counted")).end.Usage
 		if *u.InputTokens != 10 || *u.OutputTokens != 20 || *u.ReasoningTokens != 5 {
 			t.Fatalf("%+v", u)
