@@ -123,7 +123,7 @@ func ExampleAsk() {
 	// Output: 14 files would be deleted and nobody can be asked: leave them
 }
 
-// A server may be told where NATS is, what it is called and how it stops.
+// A server's options: where NATS is, the worker's name and how it stops.
 func ExampleServer() {
 	server := tool.Server{Name: "clock-1", Slots: 4, Drain: 30 * time.Second, User: "tools", InboxPrefix: "_INBOX_tool-worker"}
 	err := server.Serve(context.Background(), tool.Func("clock", "", func(ctx context.Context, in int) (string, error) { return "", nil }))

@@ -118,7 +118,7 @@ func TestWhatAFunctionReturnsDecidesWhatTheModelReads(t *testing.T) {
 		tool Tool
 		want contract.Result
 	}{
-		"a string stands as it is":              {Func("t", "", say(" {\"a\": 1}\n", nil)), contract.Result{Content: " {\"a\": 1}\n"}},
+		"a string is unchanged":                 {Func("t", "", say(" {\"a\": 1}\n", nil)), contract.Result{Content: " {\"a\": 1}\n"}},
 		"so does one of a type of its own":      {Func("t", "", say(events.Status("ok"), nil)), contract.Result{Content: "ok"}},
 		"what is no UTF-8 is replaced":          {Func("t", "", say("a\xFFb", nil)), contract.Result{Content: "a\uFFFDb"}},
 		"a struct is data":                      {Func("t", "", say(sum{Sum: 3, Note: "<&>"}, nil)), structured(`{"sum":3,"note":"<&>"}`)},

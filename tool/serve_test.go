@@ -171,7 +171,7 @@ func TestHowCallsEndThatDoNotEndWell(t *testing.T) {
 		"data that does not fit its schema fails":           {"odd", events.StatusFailed, "schema"},
 		"a result that is too long is not given":            {"long", events.StatusTooLarge, "1001"},
 		"Retry does not run a tool again that is not to be": {"busy", events.StatusFailed, "busy"},
-		"and the server goes on":                            {"fine", events.StatusOK, "fine"},
+		"and the server continues":                          {"fine", events.StatusOK, "fine"},
 	} {
 		t.Run(name, func(t *testing.T) { d.want(tools[c.tool], `{}`, c.status, c.want) })
 	}

@@ -172,7 +172,7 @@ func illnesses() map[string]illness {
 	}
 }
 
-// oneOf stands for the conversation's id in what a check says.
+// oneOf replaces the conversation's id in what a check reports.
 const oneOf = "conversation "
 
 func TestDoctorFindsWhatIsBroken(t *testing.T) {

@@ -200,7 +200,7 @@ func TestACallEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			pid, done := begun(ctx, t, made(t, events.ToolSpec{}, command.Config{Command: c.items}))
+			pid, done := startReady(ctx, t, made(t, events.ToolSpec{}, command.Config{Command: c.items}))
 			cancel()
 			if err := <-done; tool.StatusOf(err) != events.StatusCancelled {
 				t.Fatal(err)
@@ -218,7 +218,7 @@ func TestACallEnds(t *testing.T) {
 	t.Run("when the program has gone and a child holds the output open", func(t *testing.T) {
 		var pid int
 		it := made(t, events.ToolSpec{}, command.Config{Command: self(t, "family", text("go"))})
-		p, done := begun(t.Context(), t, it)
+		p, done := startReady(t.Context(), t, it)
 		pid = p
 		if err := <-done; err != nil {
 			t.Fatal(err)
