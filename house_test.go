@@ -208,7 +208,7 @@ func TestImportsGoOneWay(t *testing.T) {
 	for _, f := range source(t) {
 		allowed, listed := mayImport[f.dir]
 		if !listed {
-			t.Errorf("%s: package %s is not in the table: say in house_test.go where it stands", f.path, f.dir)
+			t.Errorf("%s: package %s is not in the table: add it to house_test.go", f.path, f.dir)
 			continue
 		}
 		for _, p := range f.imports(t) {

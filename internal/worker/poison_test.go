@@ -119,11 +119,11 @@ func TestAProviderThatFailsEndsItsGeneration(t *testing.T) {
 		class  events.ErrorClass
 		says   string
 	}{
-		"that panics":                 {func(int) *events.GenerationEnded { panic("oh") }, "faulty/m", 1, events.ErrInternal, "broke down: oh"},
-		"that answers nothing":           {func(int) *events.GenerationEnded { return nil }, "faulty/m", 3, events.ErrCut, "cut"},
-		"that is busy three times":    {func(int) *events.GenerationEnded { e := *busy; return &e }, "faulty/m", 3, events.ErrOverloaded, "busy"},
-		"whose request names no model":  {nil, "faulty", 0, events.ErrInvalidRequest, "names no model"},
-		"that is not configured here": {nil, "faulty/", 0, events.ErrInvalidRequest, "names no model"},
+		"that panics":                  {func(int) *events.GenerationEnded { panic("oh") }, "faulty/m", 1, events.ErrInternal, "broke down: oh"},
+		"that answers nothing":         {func(int) *events.GenerationEnded { return nil }, "faulty/m", 3, events.ErrCut, "cut"},
+		"that is busy three times":     {func(int) *events.GenerationEnded { e := *busy; return &e }, "faulty/m", 3, events.ErrOverloaded, "busy"},
+		"whose request names no model": {nil, "faulty", 0, events.ErrInvalidRequest, "names no model"},
+		"that is not configured here":  {nil, "faulty/", 0, events.ErrInvalidRequest, "names no model"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
