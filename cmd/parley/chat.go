@@ -26,7 +26,7 @@ func (a *app) chatCommand() *cobra.Command {
 		Use:   "chat",
 		Short: "Hold a conversation in the terminal",
 		Long: `Hold a conversation in the terminal. A line is a message; a line that ends in
-a backslash goes on. Ctrl-C cancels the turn that runs and leaves when none
+a backslash continues. Ctrl-C cancels the turn that runs and leaves when none
 does; Ctrl-D leaves. With --conversation, what waits there comes first.
 
 ` + whatWaits,
@@ -55,7 +55,7 @@ func (q *question) chat(ctx context.Context) (err error) {
 		text, err := q.message(ctx, p)
 		if errors.Is(err, io.EOF) {
 			if p.Interactive {
-				fmt.Fprintln(os.Stderr, "\n"+p.Dim("parley chat -c "+q.conversation+" goes on"))
+				fmt.Fprintln(os.Stderr, "\n"+p.Dim("parley chat -c "+q.conversation+" continues this conversation"))
 			}
 			return nil
 		}

@@ -134,7 +134,7 @@ func (d *desk) decided(e parley.Body) {
 	case *parley.ToolCallRefused:
 		d.gone(e.Call, endOf(e.Status))
 	case *parley.Resumed:
-		d.end("the turn goes on")
+		d.end("the turn continues")
 	case *parley.TurnEnded:
 		d.end("the turn has ended")
 		d.closed = false
@@ -190,7 +190,7 @@ func (d *desk) who(verdict string) string {
 func (d *desk) add(awaiting []parley.Awaited) {
 	for _, a := range awaiting {
 		if slices.ContainsFunc(d.waits, func(o parley.Awaited) bool { return o.Call == a.Call && o.Question != a.Question }) {
-			d.gone(a.Call, "the tool asks anew") // another worker runs it
+			d.gone(a.Call, "the tool asks again") // another worker runs it
 		}
 		if !slices.ContainsFunc(d.waits, func(o parley.Awaited) bool { return o.Call == a.Call }) {
 			d.waits = append(d.waits, a)

@@ -42,7 +42,7 @@ and as JSON it measures for a second and prints one frame: in a pipe one line fo
 each thing, with tabs between its cells.
 
 A worker's SEEN is how long top has seen it; "> 5s" was there before. What this
-user may not read is left out, and said.`,
+user may not read is left out, with a note.`,
 		Example: `  parley top
   parley top --once -o json | jq '.queues[] | select(.lag > 0 and .workers == 0)'`,
 		Args: cobra.NoArgs,

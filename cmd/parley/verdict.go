@@ -72,7 +72,7 @@ func (a *app) rejectCommand() *cobra.Command {
 	cmd := a.verdictCommand(r, "reject CONVERSATION [CALL...]", "Reject calls that wait; the model reads the rejection",
 		`A call that waits for its time or for an app's result can be rejected too, and a
 turn that waits at a limit ends. A tool that asks something learns that nobody
-answers; its call goes on.`)
+answers; its call continues.`)
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0], args[1:]) }
 	cmd.Flags().BoolVar(&r.all, "all", false, "all that wait")
@@ -96,7 +96,7 @@ func (a *app) answerCommand() *cobra.Command {
 	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call instead of its tool, or what the tool asks for",
 		`The model reads TEXT as the call's result; "-" reads it from standard input. Where
 a tool asks something in the middle of its call, TEXT is a JSON object that fits
-what it asks for: the tool reads it and goes on. "parley approvals -o json" has
+what it asks for: the tool reads it and continues. "parley approvals -o json" has
 the schema of that object.`)
 	cmd.Args = cobra.RangeArgs(2, 3)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {

@@ -67,7 +67,7 @@ func (r *ruling) done(asked bool) string {
 		return "answered"
 	}
 	if asked {
-		return "said yes to"
+		return "answered yes to"
 	}
 	return "approved"
 }
@@ -78,7 +78,7 @@ func (a *app) revokeCommand() *cobra.Command {
 		Use:   "revoke CONVERSATION [GRANT...]",
 		Short: "Take standing approvals back",
 		Long: `Take standing approvals back, those that are named by their ids (or a beginning
-or an end of them, or the tool's name) or all. Calls that run already go on.
+or an end of them, or the tool's name) or all. Calls that run already continue.
 "parley policy" lists them.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeConversation,

@@ -67,7 +67,7 @@ func TestVerdictsFitWhatWaits(t *testing.T) {
 func TestVerdictsInWords(t *testing.T) {
 	t.Parallel()
 	for verdict, want := range map[parley.Ruling][2]string{
-		parley.RulingApprove: {"approved", "said yes to"}, parley.RulingAlways: {"approved", "said yes to"},
+		parley.RulingApprove: {"approved", "answered yes to"}, parley.RulingAlways: {"approved", "answered yes to"},
 		parley.RulingReject: {"rejected", "declined"}, parley.RulingEdit: {"edited", "edited"}, parley.RulingAnswer: {"answered", "answered"},
 	} {
 		r := &ruling{verdict: verdict}

@@ -166,7 +166,7 @@ func (q *question) wrong(text string) string {
 // answer reads the result that the person gives.
 func (q *question) answer() (Choice, bool, error) {
 	var text strings.Builder
-	for what := `the result, as the model will read it (a \ at the end of a line goes on):`; ; what = "." {
+	for what := `the result, as the model will read it (a \ at the end of a line continues it):`; ; what = "." {
 		line, err := q.readLine(what)
 		if err != nil {
 			return Choice{}, false, err

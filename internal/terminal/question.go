@@ -50,7 +50,7 @@ func (q *question) answers() []key {
 	case events.WaitTime, events.WaitResult:
 		return []key{no, answer, view, skip, help}
 	case events.WaitLimit:
-		return []key{{"y", "yes", "let the turn go on, up to the limit again"}, {"n", "no", "end the turn; you may say why"}, skip, help}
+		return []key{{"y", "yes", "let the turn continue, up to the limit again"}, {"n", "no", "end the turn; you may say why"}, skip, help}
 	case events.WaitAnswer:
 		var all []key
 		switch {
@@ -181,7 +181,7 @@ func (q *question) menu() string {
 	case events.WaitApproval:
 		what = "run it"
 	case events.WaitLimit:
-		what = "go on"
+		what = "continue"
 	case events.WaitAnswer:
 		what = "answer it"
 	}
