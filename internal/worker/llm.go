@@ -242,7 +242,7 @@ func (g *generation) run(ctx context.Context) error {
 			return err
 		}
 		if e := end.Error; e != nil && e.Retryable() && !g.content && call < maxModelCalls && e.RetryAfter() <= maxRetryAfter && ctx.Err() == nil {
-			g.w.Log.Info("provider failed before it said anything, asking again", "provider", token, "model", model, "error", e)
+			g.w.Log.Info("provider failed before its answer began, calling it again", "provider", token, "model", model, "error", e)
 			if sleep(ctx, max(backoff, e.RetryAfter())) == nil {
 				backoff *= 2
 				continue

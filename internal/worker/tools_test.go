@@ -198,7 +198,7 @@ func TestAModelReadsOnInAResultThatWasTooLong(t *testing.T) {
 		}
 		return r
 	}
-	if r := read(conversation); r.Status != events.StatusOK || !strings.HasPrefix(r.Content, whole[16384:16394]) || !strings.Contains(r.Content, "go on at offset 16394") {
+	if r := read(conversation); r.Status != events.StatusOK || !strings.HasPrefix(r.Content, whole[16384:16394]) || !strings.Contains(r.Content, "continue at offset 16394") {
 		t.Errorf("%s: %.200s", r.Status, r.Content)
 	}
 	if r := read(newID()); r.Status != events.StatusFailed || !strings.Contains(r.Content, "no result of this conversation") {

@@ -132,11 +132,11 @@ func TestHugeFilesAreRefused(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a file that is too long", strings.Repeat("# x\n", manifest.MaxFile/4+1), "more than 262144 bytes"},
 		{"more tools than are read", "tools:\n" + strings.Repeat("- a\n", 501), "has 501 entries"},
-		{"brackets without an end", "tools:\n" + strings.Repeat("[", 200_000), "deep in one another"},
-		{"braces over many lines", "tools:\n" + strings.Repeat("{a:\n", 50_000), "deep in one another"},
-		{"lists without an end", "tools:\n" + strings.Repeat("- ", 100_000), "deep in one another"},
+		{"brackets without an end", "tools:\n" + strings.Repeat("[", 200_000), "nested more than 100 deep"},
+		{"braces over many lines", "tools:\n" + strings.Repeat("{a:\n", 50_000), "nested more than 100 deep"},
+		{"lists without an end", "tools:\n" + strings.Repeat("- ", 100_000), "nested more than 100 deep"},
 		{"a line that is too long", "tools: [" + strings.Repeat("[],", 10_000) + "]", "1: the line has more than 16384 bytes"},
-		{"keys without an end", "tools:\n" + strings.Repeat("? ", 100_000), "deep in one another"},
+		{"keys without an end", "tools:\n" + strings.Repeat("? ", 100_000), "nested more than 100 deep"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := problems(t, c.text); len(got) != 1 || !strings.Contains(got[0], c.want) {
