@@ -29,8 +29,8 @@ const (
 	textHi    = `{"type":"response.output_text.delta","output_index":0,"content_index":0,"item_id":"msg_1","delta":"Hi"}`
 )
 
-// said is an answer in short, to compare.
-type said struct {
+// answered is an answer in short, to compare.
+type answered struct {
 	text, refusal, reasoning, summary string
 	calls                             string // id name(arguments), with ! when invalid and * when custom
 	finish                            events.Finish
@@ -40,7 +40,7 @@ type said struct {
 	cut                               bool   // no terminal sign
 }
 
-func check(t *testing.T, got recording.Answer, want said) {
+func check(t *testing.T, got recording.Answer, want answered) {
 	t.Helper()
 	for _, rule := range got.Broken {
 		t.Error("the stream breaks a rule: " + rule)
@@ -56,7 +56,7 @@ func check(t *testing.T, got recording.Answer, want said) {
 		}
 		calls = append(calls, call)
 	}
-	had := said{text: got.Text, refusal: got.Refusal, reasoning: got.Reasoning, summary: got.Summary, calls: strings.Join(calls, " "),
+	had := answered{text: got.Text, refusal: got.Refusal, reasoning: got.Reasoning, summary: got.Summary, calls: strings.Join(calls, " "),
 		finish: got.End.Finish, word: got.End.FinishWord, cut: !got.End.Terminated}
 	if e := got.End.Error; e != nil {
 		had.class = e.Class
