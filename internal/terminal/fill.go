@@ -91,7 +91,7 @@ func (q *question) fillIn(f *field, i int) (value []byte, back bool, err error) 
 		case err != nil:
 			return nil, false, err
 		case strings.TrimSpace(line) == "" && len(f.given) == 0 && f.required:
-			q.say(dim, "nothing was decided: this field is required")
+			q.note(dim, "nothing was decided: this field is required")
 			return nil, true, nil
 		case strings.TrimSpace(line) == "":
 			return f.given, false, nil
@@ -100,6 +100,6 @@ func (q *question) fillIn(f *field, i int) (value []byte, back bool, err error) 
 		if problem == "" {
 			return value, false, nil
 		}
-		q.say(red, problem)
+		q.note(red, problem)
 	}
 }

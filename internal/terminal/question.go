@@ -195,8 +195,8 @@ func (q *question) help() {
 	}
 }
 
-// say writes a note of the prompt.
-func (q *question) say(st style, text string) { q.sheet.note(st, q.p.wrap(text)) }
+// note writes a note of the prompt.
+func (q *question) note(st style, text string) { q.sheet.note(st, q.p.wrap(text)) }
 
 // readLine writes a prompt and reads a line behind it.
 func (q *question) readLine(what string) (string, error) {
