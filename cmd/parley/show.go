@@ -65,7 +65,7 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	if err != nil {
 		return err
 	}
-	messages := v.Said()
+	messages := v.Transcript()
 	switch {
 	case one.result != "":
 		return printResult(ctx, s.Client, messages, one.result)
