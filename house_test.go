@@ -1,6 +1,6 @@
-// Package parley_test holds the rules of the house: who may import whom, how
-// long things may be, what is not done here. It reads the source and needs
-// neither the network nor a build.
+// Package parley_test checks the rules of the source: which package may import which,
+// how long files and functions may be, what is not used here. It reads the source
+// and needs neither the network nor a build.
 package parley_test
 
 import (
@@ -392,7 +392,7 @@ func TestWhatIsNotDoneHere(t *testing.T) {
 	}
 }
 
-// refused says why of.name(…) is not called here, if so.
+// refused returns why of.name(…) is not called here, if so.
 func refused(of *ast.Ident, name string, test bool) string {
 	if of == nil {
 		return ""

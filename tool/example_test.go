@@ -103,7 +103,7 @@ func ExampleIdempotent() {
 	// Output: pay {"Cents":250}: ok, paid 250
 }
 
-// A person decides in the middle of a call.
+// A person decides during a call.
 func ExampleAsk() {
 	clean := func(ctx context.Context, _ struct{}) (string, error) {
 		yes, err := tool.Ask[bool](ctx, "Delete 14 files?")
@@ -117,7 +117,7 @@ func ExampleAsk() {
 		}
 		return "14 files were deleted", nil
 	}
-	// A function that is no call yet has nobody to ask; a server's has.
+	// Outside of a server no person can be asked.
 	_, err := clean(context.Background(), struct{}{})
 	fmt.Println(err)
 	// Output: 14 files would be deleted and nobody can be asked: leave them

@@ -75,7 +75,7 @@ func (s *separate) restart(role string) {
 	}
 }
 
-// ask begins a turn of the conversation.
+// ask starts a turn of the conversation.
 func (s *separate) ask(question string) *process {
 	s.t.Helper()
 	s.turns++

@@ -48,7 +48,7 @@ func TestAToolElicitsDuringItsCall(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			conversation := newID(t)
-			d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+			d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 			v := d.view(ctx, conversation)
 			answer := func(r events.Ruling, content string) {
 				var paused *events.Paused
@@ -58,7 +58,7 @@ func TestAToolElicitsDuringItsCall(t *testing.T) {
 					t.Fatalf("%+v", a)
 				}
 				<-time.After(500 * time.Millisecond) // longer than the tool may run
-				d.say(conversation, func(id string) events.Event {
+				d.sendNew(conversation, func(id string) events.Event {
 					return &events.Verdict{ID: id, Verdict: r, Calls: []events.CallVerdict{{Call: a.Call, Digest: a.Digest, Content: content}}}
 				})
 			}
@@ -84,7 +84,7 @@ func TestAnElicitationIsRepeatedAfterItsWorkerDied(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	conversation := newID(t)
-	f.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	f.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := f.view(ctx, conversation)
 	pending := func(what string) (a events.Awaited) {
 		v.until(what, func(e events.Event) bool {
@@ -103,7 +103,7 @@ func TestAnElicitationIsRepeatedAfterItsWorkerDied(t *testing.T) {
 	if second.Question == first.Question {
 		t.Fatal("the second worker did not elicit again")
 	}
-	f.say(conversation, func(id string) events.Event {
+	f.sendNew(conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingReject, Calls: []events.CallVerdict{{Call: second.Call, Digest: second.Digest}}}
 	})
 	var got *events.ToolResult
