@@ -73,7 +73,7 @@ func TestToolsOfOneNameAreRefused(t *testing.T) {
 	}
 }
 
-func TestOptionsStandInTheAnnouncement(t *testing.T) {
+func TestOptionsAreInTheAnnouncement(t *testing.T) {
 	t.Parallel()
 	tool := Func("t", "says so", returning("", nil), Idempotent(), Timeout(1500*time.Millisecond), Concurrency(3), ResultBytes(100))
 	want := events.ToolSpec{Name: "t", Description: "says so", Effect: events.EffectIdempotent, TimeoutMS: 1500, Concurrency: 3, ResultBytes: 100}
@@ -86,7 +86,7 @@ func TestOptionsStandInTheAnnouncement(t *testing.T) {
 	}
 }
 
-func TestASchemaOfOnesOwnStands(t *testing.T) {
+func TestAGivenSchemaReplacesTheDerivedOne(t *testing.T) {
 	t.Parallel()
 	const recursive = `{"type":"object","$defs":{"n":{"type":"object","properties":{"next":{"$ref":"#/$defs/n"}}}},"properties":{"n":{"$ref":"#/$defs/n"}}}`
 	tool := Func("t", "", func(_ context.Context, in map[string]json.RawMessage) (tree, error) {

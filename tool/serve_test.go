@@ -412,7 +412,7 @@ func TestServeOutlivesAServerThatIsRestarted(t *testing.T) {
 	stop()
 }
 
-func TestServeSaysWhyItCannotBegin(t *testing.T) {
+func TestServeReportsWhyItCannotStart(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
 	tool := Func("t", "", returning("", nil))

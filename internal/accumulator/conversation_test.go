@@ -109,7 +109,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-func TestInputsWithoutAnIDAreNamedByWhereTheyStand(t *testing.T) {
+func TestInputsWithoutAnIDAreNamedByTheirPosition(t *testing.T) {
 	var c Conversation
 	c.Apply(Message{Channel: events.ChannelIn, Sequence: 7, Position: "7-2", Bad: errors.New("no JSON"),
 		Lines: read(t, `{"type":"UserMessage","id":"","text":"a"}

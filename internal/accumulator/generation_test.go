@@ -148,7 +148,7 @@ func TestGeneration(t *testing.T) {
 	}
 }
 
-func TestGenerationSaysWhetherAnEventChangedIt(t *testing.T) {
+func TestGenerationReportsWhetherAnEventChangedIt(t *testing.T) {
 	var g Generation
 	start := &events.GenerationStarted{Origin: events.Origin{Attempt: "A"}, Provider: "p", Model: "m"}
 	chunk := &events.TextChunk{Origin: events.Origin{Attempt: "A", Index: 1}, Text: "x"}

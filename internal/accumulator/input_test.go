@@ -69,7 +69,7 @@ func TestAnInputIsAnsweredOnceForGood(t *testing.T) {
 	}
 }
 
-func TestAnAnswerAlsoAnswersWhatStandsBeforeIt(t *testing.T) {
+func TestAnAnswerAlsoAnswersTheInputsBeforeIt(t *testing.T) {
 	log := messages(t, `in {"type":"Cancel","id":"x"}
 		in {"type":"Cancel","id":"x"}`+answer("x", `"answer":"already_ended"`))
 	inOrder, owner := Conversation{Transcript: NewTranscript()}, Conversation{Transcript: NewTranscript()}
@@ -97,7 +97,7 @@ func TestAMessageThatWasTakenOffTheQueueStaysOff(t *testing.T) {
 	}
 }
 
-func TestWhatAQueuedMessageSaysIsWhatItSaidFirst(t *testing.T) {
+func TestAQueuedMessageKeepsItsFirstText(t *testing.T) {
 	c := history(t, asked+`
 		in {"type":"UserMessage","id":"u2","text":"first"}`+answer("u2", `"answer":"queued"`)+`
 		in {"type":"UserMessage","id":"u2","text":"second"}`+answer("u2", `"answer":"queued"`)+`

@@ -62,7 +62,7 @@ func TestAnAnswerWhoseEventsAreNotAllThereIsNotUsed(t *testing.T) {
 	}
 }
 
-func TestEventsThatDoNotSayWhoseTheyAreFailTheAnswer(t *testing.T) {
+func TestEventsWithoutTheirIDsFailTheAnswer(t *testing.T) {
 	const without = "error internal: a worker wrote a %s without %q, so the answer cannot be used: correct the worker"
 	for _, c := range []struct{ name, log, want string }{
 		{"a start without an attempt", asked + `

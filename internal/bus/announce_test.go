@@ -77,7 +77,7 @@ func TestOfTwoToolsThatComeAtOnceOneGivesWay(t *testing.T) {
 	}
 }
 
-func TestQueuesTellTheirLag(t *testing.T) {
+func TestQueuesReportTheirLag(t *testing.T) {
 	b := inProcess(t)
 	queue, err := topology.ToolQueue("clock")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 )
 
-func TestAFileMayHoldWhatTheEnvironmentSays(t *testing.T) {
+func TestAVariableMayNameAFileWithItsValue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(path, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ func behind(t *testing.T) (cut, steady *bus.Bus, p *proxy) {
 	return join(t, p.url()), steady, p
 }
 
-func TestAWorkerIsGoneWhenNobodyCouldHaveMissedIt(t *testing.T) {
+func TestAWorkerIsGoneOnlyAfterALifetimeWithAConnection(t *testing.T) {
 	t.Parallel()
 	const ttl = 500 * time.Millisecond
 	cut, steady, p := behind(t)

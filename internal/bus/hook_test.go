@@ -166,7 +166,7 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 	}
 }
 
-func TestHooksAreAskedUntilTheAppIsBack(t *testing.T) {
+func TestHooksAreCalledUntilTheAppIsBack(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b, app := join(t, s.URL()), join(t, s.URL())

@@ -59,7 +59,7 @@ func workable(t *testing.T, js jetstream.JetStream, want map[string]jetstream.St
 	return true
 }
 
-func TestWhatIsDeletedIsMadeAgain(t *testing.T) {
+func TestWhatIsDeletedIsCreatedAgain(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b, err := bus.Connect(t.Context(), bus.Config{URL: s.URL()}, &topology.Plan{Shards: 3, MaxAge: 48 * time.Hour})

@@ -359,7 +359,7 @@ func TestRolesCannotDoTheWorkOfOthers(t *testing.T) {
 	}
 }
 
-func TestDeniedRolesAreTold(t *testing.T) {
+func TestDeniedRolesGetTheReason(t *testing.T) {
 	t.Parallel()
 	url, as := governed(t)
 	conversation := id()

@@ -57,7 +57,7 @@ func TestConversationsAreListedByLastActivity(t *testing.T) {
 	}
 }
 
-func TestAPageOfConversationsGoesOnAfterAnother(t *testing.T) {
+func TestAPageOfConversationsContinuesAfterAnother(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	var want []string

@@ -30,7 +30,7 @@ func named(worker string, names ...string) (all []bus.Offer) {
 
 // A look at a roster of 1,000 tools costs as little as at one of 4, until
 // something in it changes.
-func TestLookingAtTheRosterCostsNothingWhileItStaysTheSame(t *testing.T) {
+func TestASnapshotOfTheRosterCostsNothingWhileItStaysTheSame(t *testing.T) {
 	b := inProcess(t)
 	roster := filled(t, b)
 	var names []string
@@ -81,7 +81,7 @@ func TestAHeartbeatIsNoChange(t *testing.T) {
 	take(t, left)
 }
 
-func TestAWithdrawnToolIsToldFromOneWhoseWorkerLeft(t *testing.T) {
+func TestAWithdrawnToolIsDistinguishedFromOneWhoseWorkerLeft(t *testing.T) {
 	b := inProcess(t)
 	const ttl = 2 * time.Second
 	shortenTTL(t, b, topology.BucketPresence, ttl)

@@ -130,7 +130,7 @@ func TestTimersFire(t *testing.T) {
 	}
 }
 
-func TestTimersThatAreTakenBackDoNotFire(t *testing.T) {
+func TestStoppedTimersDoNotFire(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	due, _ := followDue(t, b)
@@ -174,7 +174,7 @@ func TestTimersRefuseWhatIsNone(t *testing.T) {
 	}
 }
 
-func TestDuesAreGivenUntilTheyAreDropped(t *testing.T) {
+func TestDuesAreDeliveredUntilTheyAreDropped(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	conversation := id()

@@ -32,7 +32,7 @@ func followDecisions(t *testing.T, b *bus.Bus, fn func(bus.Message) error) decis
 
 func nothing(bus.Message) error { return nil }
 
-func TestDecisionsOfAllConversationsAreGivenAsTheyHappen(t *testing.T) {
+func TestDecisionsOfAllConversationsAreDeliveredAsTheyHappen(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b, viewer := join(t, s.URL()), join(t, s.URL())
@@ -70,7 +70,7 @@ func TestDecisionsOfAllConversationsAreGivenAsTheyHappen(t *testing.T) {
 	}
 }
 
-func TestDecisionsThatMayBeMissedAreSaid(t *testing.T) {
+func TestDecisionsThatMayBeMissedCauseAResync(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b := join(t, s.URL())

@@ -359,7 +359,7 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 	q.waitEmpty(t)
 }
 
-func TestQueueThatWasRemovedIsMadeAgain(t *testing.T) {
+func TestQueueThatWasRemovedIsCreatedAgain(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	q := queue(t, b, 5*time.Second, 20)

@@ -66,7 +66,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-func TestFallbackTellsWhatToDo(t *testing.T) {
+func TestFallbackErrorSaysWhatToDo(t *testing.T) {
 	got := read(t, llm.Fallback(provider{}).Stream(t.Context(), llm.Request{Model: "small", Tools: []events.ToolSpec{{Name: "add"}}}))
 	for _, words := range []string{"test/small", "choose a model", `["-"]`, "--tools none"} {
 		if !strings.Contains(got.end.Error.Message, words) {

@@ -17,7 +17,7 @@ func (s *scene) all(inputs ...events.Event) []events.Event {
 	return s.decide()
 }
 
-func TestABurstOfInterruptsAsksOnce(t *testing.T) {
+func TestABurstOfInterruptsRequestsOneGeneration(t *testing.T) {
 	s := newScene(t)
 	s.say("a")
 	es := s.all(&events.UserMessage{ID: s.id(), Text: "b", Arrival: "interrupt"}, &events.UserMessage{ID: s.id(), Text: "c", Arrival: "interrupt"})
@@ -128,7 +128,7 @@ func TestUnknownOnceKnowsTheCallWithItsKeysInAnotherOrder(t *testing.T) {
 	}
 }
 
-func TestAOnceCallCancelledWhileItRanIsAskedAbout(t *testing.T) {
+func TestARepeatedOnceCallNeedsApprovalAfterOneWasCancelledWhileItRan(t *testing.T) {
 	for _, status := range []events.Status{events.StatusCancelled, events.StatusTimeout} {
 		s := newScene(t)
 		s.say("a")

@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-func TestCallsPastTheBudgetOfThePolicyAreAskedAbout(t *testing.T) {
+func TestCallsPastTheBudgetOfThePolicyNeedApproval(t *testing.T) {
 	s := newScene(t)
 	s.in(&events.Settings{ID: s.id(), Limits: events.Limits{Parallel: 100}, Policy: &events.Policy{Rules: []events.Rule{
 		{When: `!args.l.all(a, args.l.all(b, a + b > 0))`, Action: events.ActionDeny}, {Action: events.ActionAuto},

@@ -94,7 +94,7 @@ func TestHooksBeforeATurn(t *testing.T) {
 	})
 }
 
-func TestWhatComesWhileHooksAreAsked(t *testing.T) {
+func TestWhatComesWhileHooksAreCalled(t *testing.T) {
 	t.Run("a turn is cancelled while they are called", func(t *testing.T) {
 		s := hookScene(t, before("a"))
 		s.in(&events.Cancel{ID: s.id()})
@@ -165,7 +165,7 @@ func TestEachHookRunsOncePerTurn(t *testing.T) {
 	}
 }
 
-func TestTheHookAfterATurnIsAskedHoweverItEnds(t *testing.T) {
+func TestTheHookAfterATurnIsCalledHoweverItEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(s *scene)

@@ -90,15 +90,15 @@ func looks(c *accumulator.Conversation) string {
 		Inputs    []string
 		Open      *events.Message
 		Ended     bool
-		Begun     map[string]bool
-		Asked     int
+		Started   map[string]bool
+		Calls     int
 		Requested string
 		Messages  []events.Message
 		Settings  events.Settings
 		Document  accumulator.Document
 		Lost      []string // calls whose result cannot be read
 	}
-	v := view{State: c.State, Begun: c.Started, Asked: len(c.RequestedCalls), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
+	v := view{State: c.State, Started: c.Started, Calls: len(c.RequestedCalls), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
 	for _, in := range c.Inputs {
 		v.Inputs = append(v.Inputs, in.ID)
 	}

@@ -38,7 +38,7 @@ func (s *stage) answered(spec events.ToolSpec, arguments string) *events.ToolRes
 	return r
 }
 
-func TestWhatMayPassIsTriedAgainByItsClass(t *testing.T) {
+func TestTransientFailuresAreRetriedByTheToolsClass(t *testing.T) {
 	for effect, want := range map[events.Effect]int64{events.EffectPure: 6, events.EffectIdempotent: 6, events.EffectOnce: 1} {
 		t.Run(string(effect), func(t *testing.T) {
 			var runs atomic.Int64
@@ -65,7 +65,7 @@ func TestWhatMayPassIsTriedAgainByItsClass(t *testing.T) {
 	}
 }
 
-func TestEachWayToEndIsAStatusOfItsOwn(t *testing.T) {
+func TestEachWayToEndHasItsOwnStatus(t *testing.T) {
 	object := json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}`)
 	for name, c := range map[string]struct {
 		spec      events.ToolSpec
@@ -104,7 +104,7 @@ func gives(r tool.Result) func(context.Context, tool.Input) (tool.Result, error)
 	return func(context.Context, tool.Input) (tool.Result, error) { return r, nil }
 }
 
-func TestDataAndFilesStandBesideTheText(t *testing.T) {
+func TestDataAndFilesComeBesideTheText(t *testing.T) {
 	s := newStage(t, topology.PresenceTTL)
 	both := does{events.ToolSpec{Name: "both"}, gives(tool.Result{Content: "see", Structured: json.RawMessage(`{"n":1}`), Attachments: []tool.Attachment{{Name: "a.png", MIME: "image/png", Data: []byte("PNG")}}})}
 	s.tools("tools", both)

@@ -66,7 +66,7 @@ func TestDefaultIsTheFirstProviderThatIsConfigured(t *testing.T) {
 
 // A server that refuses to stream tool calls: it answers a request that streams
 // with 400, and any other whole.
-func TestModelThatCannotStreamToolsIsAskedWithoutStreaming(t *testing.T) {
+func TestModelThatCannotStreamToolsIsCalledWithoutStreaming(t *testing.T) {
 	streamed := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := new(strings.Builder)

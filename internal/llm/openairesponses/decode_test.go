@@ -77,7 +77,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeSaysTheSameHoweverTheNetworkCutsTheBody(t *testing.T) {
+func TestDecodeYieldsTheSameHoweverTheNetworkCutsTheBody(t *testing.T) {
 	bodies := map[string]string{}
 	for _, c := range shapes() {
 		bodies[c.name] = c.body
@@ -89,7 +89,7 @@ func TestDecodeOfABodyCutAnywhereKeepsItsBeginning(t *testing.T) {
 	conformance.Cuts(t, Decode, map[string]string{"text and a call": sse(created, textHi, callAdded, argsHalf, argsRest, callDone, completed)})
 }
 
-func TestDecodeTellsModelIDAndUsage(t *testing.T) {
+func TestDecodeReportsModelIDAndUsage(t *testing.T) {
 	end := recording.Collect(Decode(strings.NewReader(sse(created, textHi, completed)))).End
 	if end.Model != "m-1" || end.ResponseID != "resp_1" {
 		t.Errorf("model %q, response %q", end.Model, end.ResponseID)

@@ -77,7 +77,7 @@ func TestWhatIsRefusedIsNamedByLine(t *testing.T) {
 	}
 }
 
-func TestAllProblemsAreToldAtOnce(t *testing.T) {
+func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	got := problems(t, `tools:
 - name: a
   description: d
