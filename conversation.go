@@ -42,8 +42,8 @@ type From struct {
 	After Cursor
 	// Since starts with what was stored at or after this time.
 	Since time.Time
-	// Remaining starts with what is left of a log whose beginning has expired, in
-	// place of the error [CodeCursorExpired].
+	// Remaining continues with what is left of the log where its beginning, or what
+	// follows After, has expired, in place of the error [CodeCursorExpired].
 	Remaining bool
 	// NoFollow ends at the end of the log in place of waiting for more.
 	NoFollow bool

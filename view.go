@@ -151,12 +151,9 @@ func (f *fold) next() From {
 // read reads messages; where the log has expired behind the facts, what is left.
 func (f *fold) read(ctx context.Context, from From) iter.Seq2[bus.Message, error] {
 	v := f.conversation
+	from.Remaining = true
 	return func(yield func(bus.Message, error) bool) {
 		for m, err := range v.client.bus.Conversation(v.id).Attach(ctx, from.bus()) {
-			if CodeOf(err) == CodeCursorExpired {
-				v.client.bus.Conversation(v.id).Attach(ctx, bus.From{Left: true, Ended: from.NoFollow})(yield)
-				return
-			}
 			v.client.paused.note(&m)
 			if !yield(m, err) {
 				return

@@ -111,7 +111,7 @@ func (q *question) resume(ctx context.Context, s *host.Session) error {
 		}
 	}
 	t := &shownTurn{q: q, v: v, turn: conv.Turn(before.State.Turn)}
-	from := parley.From{After: parley.Cursor{Sequence: before.Sequence, Index: parley.WholeMessage}}
+	from := parley.From{After: parley.Cursor{Sequence: before.Sequence, Index: parley.WholeMessage}, Remaining: true}
 	_, err = t.watch(ctx, s, from, before)
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"os/signal"
 	"sync"
@@ -48,7 +47,7 @@ func (q *question) turn(ctx context.Context, s *host.Session, v view, text strin
 		return nil, err
 	}
 	q.fresh = false
-	from := parley.From{}
+	from := parley.From{Remaining: true} // a turn may wait until its log has expired
 	if !q.json {
 		after := turn.Start().Sequence
 		if q.seen > 0 {
@@ -88,7 +87,7 @@ func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From
 		t.desk.begins()
 	}
 	var failed error
-	for e, err := range t.attach(ctx, from) {
+	for e, err := range t.turn.EventsFrom(ctx, from) {
 		switch {
 		case errors.Is(err, errWaits):
 			return nil, nil
@@ -133,22 +132,6 @@ func untaken(err error) error {
 		return &untakenError{errors.New(refused.Answer.Reason)}
 	}
 	return &untakenError{fmt.Errorf("the message was not taken (%s): %s", refused.Answer.Answer, refused.Answer.Reason)}
-}
-
-// attach follows the conversation until the turn has ended. What waited so long that
-// it has expired from the log is followed from what is left.
-func (t *shownTurn) attach(ctx context.Context, from parley.From) iter.Seq2[parley.Event, error] {
-	return func(yield func(parley.Event, error) bool) {
-		for e, err := range t.turn.EventsFrom(ctx, from) {
-			if parley.CodeOf(err) == parley.CodeCursorExpired {
-				t.turn.EventsFrom(ctx, parley.From{Remaining: true})(yield)
-				return
-			}
-			if !yield(e, err) {
-				return
-			}
-		}
-	}
 }
 
 // note records the turn's end.

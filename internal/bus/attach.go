@@ -16,8 +16,9 @@ import (
 type From struct {
 	After Cursor    // what was seen last: the next event is the first given
 	Since time.Time // begins with the first message stored at or after it
-	// Left begins with the rest of the log where its beginning has expired,
-	// instead of an [ExpiredError].
+	// Left continues with the rest of the log where its beginning, or what follows
+	// After, has expired, and at the beginning of a log that replaced it, instead of
+	// an [ExpiredError].
 	Left bool
 	// Ended stops at the current end of the log instead of following.
 	Ended bool
@@ -49,9 +50,16 @@ func (c Conversation) Attach(ctx context.Context, from From) iter.Seq2[Message, 
 			yield(Message{}, err)
 			return
 		}
-		v := &viewer{bus: c.bus, conversation: c.id, shard: topology.ShardOf(c.id, c.bus.Shards()),
+		v := viewer{bus: c.bus, conversation: c.id, shard: topology.ShardOf(c.id, c.bus.Shards()),
 			from: from, yield: yield}
-		if err := v.run(ctx); err != nil && !errors.Is(err, errStopped) {
+		first := v
+		err := first.run(ctx)
+		for from.Left && errors.Is(err, ErrCursorExpired) {
+			left := v
+			left.from = From{Left: true, Ended: from.Ended}
+			err = left.run(ctx)
+		}
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(Message{}, err)
 		}
 	}

@@ -47,6 +47,7 @@ func attached(t *testing.T, b *bus.Bus, conversation string, from bus.From) (see
 func TestAttachNamesWhatHasExpired(t *testing.T) {
 	b := inProcess(t)
 	conversation, quiet := id(), id()
+	send(t, b, conversation, "zero")
 	send(t, b, conversation, "one")
 	send(t, b, quiet, "alone")
 	seen, err := attached(t, b, quiet, bus.From{})
@@ -66,7 +67,8 @@ func TestAttachNamesWhatHasExpired(t *testing.T) {
 			t.Errorf("%q does not say %q", err, word)
 		}
 	}
-	for name, from := range map[string]bus.From{"from the cursor that it names": {After: gone.Resume}, "with what is left": {Left: true}, "since now": {Since: time.Now()}} {
+	for name, from := range map[string]bus.From{"from the cursor that it names": {After: gone.Resume}, "with what is left": {Left: true}, "since now": {Since: time.Now()},
+		"with what is left after a cursor": {After: bus.Cursor{Sequence: 2, Index: bus.Whole}, Left: true}} {
 		if seen, err := attached(t, b, conversation, from); err != nil || len(seen) != 1 && name != "since now" {
 			t.Errorf("%s: %d messages, %v", name, len(seen), err)
 		}
@@ -115,6 +117,9 @@ func TestACursorOfAnotherLogIsRefused(t *testing.T) {
 	var gone *bus.ExpiredError
 	if _, err := attached(t, b, conversation, bus.From{After: cursor}); !errors.As(err, &gone) || !gone.OtherLog {
 		t.Errorf("%v", err)
+	}
+	if seen, err := attached(t, b, conversation, bus.From{After: cursor, Left: true}); err != nil || len(seen) != 3 {
+		t.Errorf("with what is left: %d messages, %v", len(seen), err)
 	}
 }
 
