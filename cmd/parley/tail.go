@@ -143,7 +143,7 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace *
 		return errors.Join(v.Close(), err)
 	}
 	if p.shown == 0 && ended && ctx.Err() == nil && w.from == "" && w.since == 0 {
-		return fmt.Errorf("the log holds nothing of conversation %s: `parley ls` lists what there is, `parley show` what was said before the log's beginning", conversation)
+		return fmt.Errorf("the log holds nothing of conversation %s: `parley ls` lists what there is, `parley show` the transcript before the log's beginning", conversation)
 	}
 	return v.Close()
 }

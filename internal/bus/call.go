@@ -117,6 +117,6 @@ func (b *Bus) cancelCall(ctx context.Context, job *events.ToolJob) {
 		_, err = b.Conversation(job.Conversation).Publish(ctx, id.String(), &events.Cancel{ID: id.String(), Scope: events.ScopeCall, Call: job.Call})
 	}
 	if err != nil {
-		b.log.Warn("a call goes on that nobody waits for", "tool", job.Tool, "call", job.Call, "error", err)
+		b.log.Warn("a call continues that nobody waits for", "tool", job.Tool, "call", job.Call, "error", err)
 	}
 }

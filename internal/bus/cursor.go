@@ -79,11 +79,11 @@ type ExpiredError struct {
 func (e *ExpiredError) Error() string {
 	switch {
 	case e.OtherLog:
-		return fmt.Sprintf("cursor_expired: %s is a cursor of another log, which was deleted or lost its end; begin without a cursor, `parley show %s` has what was said", e.After, e.Conversation)
+		return fmt.Sprintf("cursor_expired: %s is a cursor of another log, which was deleted or lost its end; begin without a cursor, `parley show %s` has the transcript", e.After, e.Conversation)
 	case e.After == Cursor{}:
-		return fmt.Sprintf("cursor_expired: the beginning of conversation %s has expired from the log; resume after %s, `parley show %s` has what was said before", e.Conversation, e.Resume, e.Conversation)
+		return fmt.Sprintf("cursor_expired: the beginning of conversation %s has expired from the log; resume after %s, `parley show %s` has the transcript before it", e.Conversation, e.Resume, e.Conversation)
 	}
-	return fmt.Sprintf("cursor_expired: what follows %s has expired from the log; resume after %s, `parley show %s` has what was said before", e.After, e.Resume, e.Conversation)
+	return fmt.Sprintf("cursor_expired: what follows %s has expired from the log; resume after %s, `parley show %s` has the transcript before it", e.After, e.Resume, e.Conversation)
 }
 
 // Unwrap returns [ErrCursorExpired].

@@ -80,7 +80,7 @@ func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAns
 var (
 	errNobody = errors.New("nobody subscribes to it: start the app, or take the hook out of the conversation's settings")
 	errLate   = errors.New("the deadline had passed before it was asked")
-	errSilent = errors.New("the app got the request and said nothing")
+	errSilent = errors.New("the app got the request and did not answer")
 )
 
 // milliseconds is a duration from a message. A sum that overflows means forever.

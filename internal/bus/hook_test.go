@@ -138,7 +138,7 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 		says string
 	}{
 		"nobody subscribes":       {t.Context(), tone, 300 * time.Millisecond, bus.ErrNoAnswer, "nobody subscribes"},
-		"a subscriber is silent":  {t.Context(), quiet, 300 * time.Millisecond, bus.ErrNoAnswer, "said nothing"},
+		"a subscriber is silent":  {t.Context(), quiet, 300 * time.Millisecond, bus.ErrNoAnswer, "did not answer"},
 		"the deadline has passed": {t.Context(), quiet, -time.Hour, bus.ErrNoAnswer, "had passed"},
 		"the asker is stopped":    {stopped, tone, time.Hour, why, "hooks.before.tone"},
 		"a name is none":          {t.Context(), events.HookCall{Hook: "a.b", When: events.HookBefore}, time.Hour, topology.ErrBadID, "a.b"},
