@@ -171,7 +171,7 @@ func TestAListIsCompleteWhileConversationsBegin(t *testing.T) {
 		}
 		for _, c := range newest {
 			if !slices.Contains(got, c) {
-				t.Fatalf("of %d conversations listed none is %s, which had begun before", len(got), c)
+				t.Fatalf("of %d conversations listed none is %s, which started before", len(got), c)
 			}
 		}
 	}
