@@ -29,7 +29,7 @@ var roles = map[string]struct {
 	modules int
 	without string
 }{
-	"cmd/orchestrator": {28, providerSDKs + " " + mcpSDK + " " + watermill},
+	"cmd/orchestrator": {29, providerSDKs + " " + mcpSDK + " " + watermill},
 	"cmd/tool-worker":  {35, providerSDKs + " " + cel},
 	"cmd/llm-worker":   {40, mcpSDK + " " + cel},
 	"cmd/parley":       {65, ""},

@@ -14,17 +14,21 @@ import (
 // Config holds how to reach the NATS server of a deployment. The zero value uses
 // the environment variables of the nats command line: NATS_URL, NATS_CREDS,
 // NATS_NKEY, NATS_TOKEN, NATS_USER, NATS_PASSWORD, NATS_CA, NATS_CERT, NATS_KEY,
-// and NATS_INBOX_PREFIX, each also as NAME_FILE for a file that holds the value. A
+// NATS_INBOX_PREFIX and NATS_JS_API_PREFIX, each also as NAME_FILE for a file that holds the value. A
 // field that is set takes precedence over its variable.
 type Config struct {
-	// URL of the server, or several separated by commas; nats://127.0.0.1:4222,
-	// where `parley up` serves, when there is none.
+	// URL of the server, or several separated by commas; nats://127.0.0.1:4222 when
+	// there is none. The server of a `parley up` needs the token that is in the URL of
+	// `parley env`.
 	URL string
 	// Creds and NKey are paths of files; CA, Cert and Key are those of TLS.
 	Creds, NKey, Token, User, Password, CA, Cert, Key string
 	// InboxPrefix is where a user with restricted permissions receives replies:
 	// _INBOX_app for one with the permissions of an app. _INBOX when empty.
 	InboxPrefix string
+	// APIPrefix is the prefix of requests to JetStream: PARLEY.API for a user whose
+	// role has an account of its own, see docs/security.md. $JS.API when empty.
+	APIPrefix string
 	// Name of the connection, as the server shows it; "parley client" when empty.
 	Name string
 	// Log receives lost and restored connections; discarded when nil.

@@ -92,6 +92,7 @@ func (p *Parley) start(ctx context.Context, o Options) error {
 		return err
 	}
 	cfg.Rules = cmp.Or(o.Rules, cfg.Rules)
+	o.Log = slog.New(cfg.Secrets.Handler(o.Log.Handler()))
 	h := &host.Host{Dir: o.Dir, Config: cfg, Connection: "parley embedded", SyncAlways: o.SyncAlways, Log: o.Log}
 	if p.session, err = h.Embed(ctx, port(o.Port)); err != nil {
 		return err
@@ -168,7 +169,8 @@ func (p *Parley) offered(ctx context.Context, o Options) error {
 	return err
 }
 
-// Server is the URL of the server for other programs; empty when it listens nowhere.
+// Server is the URL of the server for other programs, with its token; empty when it
+// listens nowhere.
 func (p *Parley) Server() string { return p.session.Address() }
 
 // Options connect other parts of this program to the server without a socket: give

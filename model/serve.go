@@ -81,6 +81,7 @@ func Serve(ctx context.Context, cfg parley.Config, providers ...Served) error {
 		return fmt.Errorf("serve models: %w", err)
 	}
 	defer b.Close()
+	b.WithoutConsumers()
 	g, run := errgroup.WithContext(ctx)
 	for _, s := range providers {
 		w := &worker.LLM{Bus: b, Name: name, Log: log, Slots: s.Slots,

@@ -21,18 +21,22 @@ import (
 // Server serves tools. The zero value is ready to use: it reads the address of
 // the NATS server and the credentials from the environment, from the variables
 // that Parley's own programs read: NATS_URL, NATS_CREDS, NATS_NKEY, NATS_TOKEN,
-// NATS_USER and NATS_PASSWORD, NATS_CA, NATS_CERT and NATS_KEY, and
-// NATS_INBOX_PREFIX, each also as NAME_FILE for a file that holds the value. A
+// NATS_USER and NATS_PASSWORD, NATS_CA, NATS_CERT and NATS_KEY,
+// NATS_INBOX_PREFIX and NATS_JS_API_PREFIX, each also as NAME_FILE for a file that holds the value. A
 // field that is set overrides its variable.
 type Server struct {
 	// URL of the NATS server, or several separated by commas; by default
-	// nats://127.0.0.1:4222, the address of `parley up`.
+	// nats://127.0.0.1:4222. The server of a `parley up` needs the token that is in
+	// the URL of `parley env`.
 	URL string
 	// Creds and NKey are files; CA, Cert and Key are those of TLS.
 	Creds, NKey, Token, User, Password, CA, Cert, Key string
 	// InboxPrefix is the inbox prefix of a user with restricted permissions:
 	// _INBOX_tool-worker for the permissions of a tool-worker.
 	InboxPrefix string
+	// APIPrefix is the prefix of requests to JetStream: PARLEY.API for a user whose
+	// role has an account of its own. $JS.API when empty.
+	APIPrefix string
 	// Name of this worker in logs and in `parley tools`: letters, digits, _ and
 	// -. By default it is made from host and process. A few random letters are
 	// appended, so that no two workers have the same name.
@@ -84,6 +88,7 @@ func (s Server) Serve(ctx context.Context, tools ...Tool) error {
 		return fmt.Errorf("serve tools: %w", err)
 	}
 	defer b.Close()
+	b.WithoutConsumers()
 	for _, spec := range registry.Specs() {
 		s.Log.Info("serves", "tool", spec.Name, "effect", spec.Effect, "worker", s.Name, "nats", b.URL())
 	}
@@ -119,7 +124,7 @@ func registry(tools []Tool) (*contract.Registry, error) {
 func (s Server) config(environment bus.Config) bus.Config {
 	return bus.Config{
 		URL: s.URL, Creds: s.Creds, NKey: s.NKey, Token: s.Token, User: s.User, Password: s.Password, CA: s.CA, Cert: s.Cert, Key: s.Key,
-		InboxPrefix: s.InboxPrefix, Name: "tool-worker " + s.Name, Log: s.Log, Options: s.Options,
+		InboxPrefix: s.InboxPrefix, APIPrefix: s.APIPrefix, Name: "tool-worker " + s.Name, Log: s.Log, Options: s.Options,
 	}.Or(environment)
 }
 

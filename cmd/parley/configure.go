@@ -156,7 +156,7 @@ func unserved(s *host.Session, provider string, offers []parley.Offer) error {
 		}
 	}
 	if len(routes) == 0 {
-		return &parley.Error{Code: parley.CodeNoWorker, Err: fmt.Errorf("no llm-worker is connected to %s: start one with `NATS_URL=%s llm-worker`, or unset NATS_URL to run everything here", s.Server(), s.Server())}
+		return &parley.Error{Code: parley.CodeNoWorker, Err: fmt.Errorf("no llm-worker is connected to %s: start one with `parley up --only llm-worker`, or unset NATS_URL to run everything here", s.Server())}
 	}
 	return usagef("no worker asks %q; the workers ask %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "))
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
-	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon/llmworker"
 	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/doctor"
@@ -51,7 +50,9 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 	}
 	found := a.examine(ctx, h, fix)
 	failed := false
-	for _, f := range found {
+	for i := range found {
+		f := &found[i]
+		f.Says, f.Fixed = a.cfg.Secrets.Message(f.Says), a.cfg.Secrets.Message(f.Fixed)
 		failed = failed || !f.OK
 		if asJSON {
 			continue
@@ -90,7 +91,7 @@ func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Find
 	if err != nil {
 		note("models", err, "")
 	} else {
-		found = append(found, doctor.Models(ctx, models, bus.Getenv)...)
+		found = append(found, doctor.Models(ctx, models, a.cfg.Lookup())...)
 	}
 	x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
 	if a.cfg.Rules != "" {

@@ -25,6 +25,7 @@ type processes struct {
 	t        *testing.T
 	bin, dir string
 	url      string // of the NATS server
+	env      []string
 }
 
 // build builds the binaries once, with the server of the same module.
@@ -71,6 +72,7 @@ func (p *processes) begin(service bool, name string, args ...string) *process {
 	r := &process{t: p.t, name: name, done: make(chan struct{}), more: make(chan struct{})}
 	r.cmd = exec.Command(filepath.Join(p.bin, name), args...)
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "NATS_URL=" + p.url, "OLLAMA_HOST=http://127.0.0.1:1"}
+	r.cmd.Env = append(r.cmd.Env, p.env...)
 	r.cmd.Dir = p.dir
 	var out io.Reader
 	var err error

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/terminal"
 )
@@ -31,7 +30,8 @@ type app struct {
 }
 
 func run(args []string) int {
-	cfg, err := daemon.Defaults(bus.Getenv)
+	daemon.Protect()
+	cfg, err := daemon.Defaults(daemon.TakeEnvironment())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
 		return exitUsage
@@ -42,7 +42,7 @@ func run(args []string) int {
 	signal.Ignore(syscall.SIGPIPE)
 	a := &app{cfg: cfg, data: dataDir(), logTo: os.Stderr}
 	err = a.execute(context.Background(), args)
-	if text := complaint(err); text != "" {
+	if text := cfg.Secrets.Message(complaint(err)); text != "" {
 		fmt.Fprintln(os.Stderr, "parley: "+text)
 	}
 	return codeOf(err)
@@ -78,6 +78,7 @@ subject per conversation, an orchestrator dispatches tool calls, and anyone can
 watch live, replay later, or answer.
 
 Without NATS_URL a server is embedded; its data is in ` + a.data + `.
+Other NATS clients on this machine connect to it after: eval "$(parley env)"
 
 ` + exitCodes,
 		Version:       daemon.Version,
@@ -90,8 +91,8 @@ Without NATS_URL a server is embedded; its data is in ` + a.data + `.
 	flags.StringVar(&a.cfg.LogLevel, "log-level", cmp.Or(a.cfg.LogLevel, "warn"), "debug, info, warn or error (PARLEY_LOG_LEVEL)")
 	flags.StringVar(&a.cfg.LogFormat, "log-format", cmp.Or(a.cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
 	root.AddCommand(a.askCommand(), a.chatCommand(), a.upCommand(), a.tailCommand(), a.replayCommand(),
-		a.listCommand(), a.whereCommand(), a.showCommand(), a.approvalsCommand(), a.approveCommand(), a.rejectCommand(), a.editCommand(), a.answerCommand(),
-		a.toolsCommand(), a.mcpCommand(), a.topCommand(), a.revokeCommand(), a.policyCommand(), a.sendCommand(), a.cancelCommand(), a.deleteCommand(), a.decodeCommand(), a.doctorCommand(), benchCommand())
+		a.listCommand(), a.envCommand(), a.whereCommand(), a.showCommand(), a.approvalsCommand(), a.approveCommand(), a.rejectCommand(), a.editCommand(), a.answerCommand(),
+		a.toolsCommand(), a.mcpCommand(), a.topCommand(), a.revokeCommand(), a.policyCommand(), a.sendCommand(), a.cancelCommand(), a.deleteCommand(), a.decodeCommand(), a.doctorCommand(), a.setupCommand(), a.permissionsCommand(), benchCommand())
 	for _, cmd := range root.Commands() {
 		// Not in a PreRun: cobra looks for required flags, and for those that
 		// exclude each other, after it.

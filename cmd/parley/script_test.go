@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -201,7 +202,7 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // up VAR [ARGS...]: runs parley up until the script ends, waits for its banner,
-// and puts the server's URL into VAR. It must end with 0 when it is stopped.
+// and puts the server's URL, with the token if it is embedded, into VAR. It must end with 0 when it is stopped.
 func up(ts *testscript.TestScript, _ bool, args []string) {
 	c := begin(ts, append([]string{"parley", "up"}, args[1:]...))
 	if !c.until(func(line string) bool { return strings.HasPrefix(line, "Ctrl-C stops") }) {
@@ -210,6 +211,9 @@ func up(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(c.read.String()) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == "server" {
 			ts.Setenv(args[0], f[1])
+			if strings.Contains(line, "(embedded") {
+				ts.Setenv(args[0], urlOf(ts, args))
+			}
 		}
 	}
 	fmt.Fprint(ts.Stdout(), c.read.String())
@@ -226,6 +230,23 @@ func up(ts *testscript.TestScript, _ bool, args []string) {
 			panic("parley up did not end well")
 		}
 	})
+}
+
+// urlOf is what `parley env` says of the data directory of up's arguments.
+func urlOf(ts *testscript.TestScript, args []string) string {
+	env := []string{"env", "--json"}
+	if i := slices.Index(args, "--data"); i >= 0 {
+		env = append(env, args[i:i+2]...)
+	}
+	path, err := lookPath(ts, "parley")
+	ts.Check(err)
+	cmd := exec.Command(path, env...)
+	cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
+	raw, err := cmd.Output()
+	ts.Check(err)
+	var vars map[string]string
+	ts.Check(json.Unmarshal(raw, &vars))
+	return vars["NATS_URL"]
 }
 
 // ups is the key of the processes that up runs, by the VAR of each.

@@ -38,7 +38,7 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Run everything: server, orchestrator, workers",
 		Example: `  parley up
   parley up --replicas tool-worker=4
-  NATS_URL=nats://127.0.0.1:4222 parley up --only tool-worker`,
+  parley up --only tool-worker   # beside one that runs`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return u.run(cmd.Context(), cmd.Flags().Changed("port")) },
 	}
@@ -114,6 +114,7 @@ func (u *deployment) run(ctx context.Context, portGiven bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	health := daemon.NewHealth()
+	health.Secrets = h.Config.Secrets
 	roles, models, err := h.Roles(ctx, health, counts)
 	if err != nil {
 		return err
@@ -190,9 +191,9 @@ func (u *deployment) banner(ctx context.Context, s *host.Session) {
 	}
 	say("models", cmp.Or(strings.Join(models, ", "), "none yet"), "")
 	say("tools", cmp.Or(strings.Join(tools, ", "), "none yet"), "")
-	next := `parley ask "What time is it in Oslo, and what is 17% of 2,340?"`
-	if u.app.data != dataDir() {
-		next = "NATS_URL=" + s.Server() + " " + next
+	next := "  " + u.app.commandLine("ask", `"What time is it in Oslo, and what is 17% of 2,340?"`)
+	if s.Embedded() {
+		next += fmt.Sprintf("\n\nAny other NATS client connects after\n\n  eval \"$(%s)\"", u.app.commandLine("env"))
 	}
-	fmt.Fprintf(os.Stdout, "\nNext, in another terminal:\n\n  %s\n\nCtrl-C stops everything; the data stays.\n", next)
+	fmt.Fprintf(os.Stdout, "\nNext, in another terminal:\n\n%s\n\nCtrl-C stops everything; the data stays.\n", next)
 }

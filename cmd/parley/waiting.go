@@ -66,7 +66,7 @@ func awaitedLine(a parley.Awaited) string { return terminal.Profile{Unicode: tru
 func (a *app) commandLine(words ...string) string {
 	line := "parley"
 	if a.cfg.NATS.URL == "" && a.data != dataDir() {
-		line += " --data " + a.data
+		line += " --data " + shellQuoted(a.data)
 	}
 	return line + " " + strings.Join(words, " ")
 }

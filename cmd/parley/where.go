@@ -19,6 +19,7 @@ func (a *app) whereCommand() *cobra.Command {
 clients. The shard follows from the id and the deployment's number of shards, so
 the conversation need not exist yet.`,
 		Example: `  parley where 0198c0de-0000-7000-8000-000000000000
+  eval "$(parley env)"
   nats sub "$(parley where -o json $ID | jq -r .live)"`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,

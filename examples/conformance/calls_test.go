@@ -201,7 +201,7 @@ func ignoresOthers(s *stage, l language) {
 	s.start(l, "one")
 	c := s.newCall(l, l.pausing(time.Second)).publish()
 	await[*events.ToolOutput](c, soon)
-	for _, e := range []cancel{{Call: newID()}, {Turn: newID()}, {Scope: "queue"}} {
+	for _, e := range []cancel{{}, {Scope: "all"}, {Call: newID()}, {Turn: newID()}, {Scope: "queue"}, {Turn: c.job.Turn, Scope: "queue"}} {
 		e.ID = newID()
 		c.publishInput(e.ID, &e)
 	}
@@ -248,7 +248,7 @@ func yields(s *stage, l language) {
 	other := newID()
 	at := c.write(c.read()[0].at, &events.ToolStarted{Call: c.job.Call, Attempt: other, Tool: l.tool, Worker: "other"})
 	id := newID()
-	c.publishInput(id, &cancel{ID: id}) // the call ends, and its worker tries to write its result
+	c.publishInput(id, &cancel{ID: id, Turn: c.job.Turn}) // the call ends, and its worker tries to write its result
 	end := c.write(at, &events.ToolResult{Call: c.job.Call, Attempt: other, Tool: l.tool, Status: events.StatusOK, Content: "theirs"})
 	c.jobRemoved(2 * soon)
 	if all := c.read(); all[len(all)-1].at != end {

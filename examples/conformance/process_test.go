@@ -143,7 +143,7 @@ func takesOver(s *stage, l language) {
 		s.t.Errorf("after %+v comes %+v", started, second)
 	}
 	id := newID()
-	c.publishInput(id, &cancel{ID: id})
+	c.publishInput(id, &cancel{ID: id, Turn: c.job.Turn})
 	if r := c.ended(events.StatusCancelled); r.Attempt != second.Attempt {
 		s.t.Errorf("the result is of attempt %s, the latest is %s", r.Attempt, second.Attempt)
 	}

@@ -15,7 +15,7 @@ async function run({ value, from, to, pause_ms = 0 }, signal, print) {
   return `${value} ${from} = ${+(value * metres[from] / metres[to]).toPrecision(12)} ${to}`;
 }
 const { NATS_URL: servers, NATS_USER: user, NATS_PASSWORD: pass, PARLEY_NAME: given = "js" } = process.env, worker = `${given}-${crypto.randomUUID().slice(0, 6)}`;
-const nc = await connect({ servers, user, pass, name: worker, inboxPrefix: "_INBOX_tool-worker", maxReconnectAttempts: -1 });
+const token = servers?.match(/^nats:\/\/([^:@,]+)@/)?.[1], nc = await connect({ servers, user, pass, token, name: worker, inboxPrefix: "_INBOX_tool-worker", maxReconnectAttempts: -1 });
 const js = jetstream(nc, { checkAPI: false }), jsm = await js.jetstreamManager(), read = async (data) => { // one event per line; the object store has what is too large
   const lines = new TextDecoder().decode(data).trim().split("\n").map((line) => JSON.parse(line)), [{ type, object }] = lines;
   return type === "Claim" ? read(await (await new Objm(js).open(object.bucket)).getBlob(object.name)) : lines;
@@ -41,7 +41,7 @@ async function call(m, leave, watch) {
   const [job] = await read(m.data), [, shard, conversation] = job.subject.split("."), of = `${shard}.${conversation}.`, stop = new AbortController();
   const open = (decision) => !job.decision || decision.state.calls?.some((c) => c.call === job.call && !c.status);
   const stops = (e) => e.type === "Decision" ? !open(e) : e.type === "Cancel" && (!e.turn || e.turn === job.turn) &&
-    { turn: job.decision, all: job.decision, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
+    { turn: job.decision && e.turn, all: job.decision && e.turn, call: e.call === job.call }[e.scope ?? (e.call ? "call" : "turn")];
   const hear = async (_, msg) => (await read(msg.data)).some(stops) && stop.abort("cancelled");
   watch.push(...["turn", "in"].map((channel) => nc.subscribe(`live.${of}${channel}`, { callback: hear }))); // first, so that no event is missed
   const [seq, events] = await lane(job.subject, job.decision), [at, decision] = await last(`conv.${of}turn`), delivery = m.info.deliveryCount, began = Date.now();

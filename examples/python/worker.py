@@ -26,8 +26,9 @@ async def gone(worker, once):  # reports whether the worker is dead: its key is 
 async def call(m, leaving, watch):  # returns None to acknowledge the job, or the delay in seconds after which to redeliver it
     job, stop, began = (await read(m.data))[0], asyncio.get_running_loop().create_future(), time.time_ns() // 1_000_000
     is_open = lambda d: not job["decision"] or any(c["call"] == job["call"] and not c.get("status") for c in d["state"].get("calls", []))
-    stops = lambda e: e["type"] == "Decision" and not is_open(e) or e["type"] == "Cancel" and e.get("turn", job["turn"]) == job["turn"] and (
-        e.get("call") == job["call"] if (scope := e.get("scope", "call" if e.get("call") else "turn")) == "call" else job["decision"] and scope in ("turn", "all"))
+    stops = lambda e: e["type"] == "Decision" and not is_open(e) or e["type"] == "Cancel" and (
+        e.get("call") == job["call"] and e.get("turn", job["turn"]) == job["turn"] if (scope := e.get("scope", "call" if e.get("call") else "turn")) == "call"
+        else job["decision"] and e.get("turn") == job["turn"] and scope in ("turn", "all"))
     async def hear(msg): any(map(stops, await read(msg.data))) and (stop.done() or stop.set_result("cancelled"))
     of = job["subject"].removeprefix("conv.").split(".call.")[0]  # <shard>.<conversation>; subscribe first, so that no event is missed
     watch += [await nc.subscribe(f"live.{of}.{channel}", cb=hear) for channel in ("turn", "in")]

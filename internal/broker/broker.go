@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,6 +22,12 @@ import (
 // ErrInUse is returned if another process runs a server on the data directory.
 var ErrInUse = errors.New("data directory is in use")
 
+// AddressFile is the file in a data directory with the address and the token of the
+// server that runs there. The one who starts the server writes it. [Start] removes
+// that of an earlier server: while the directory is locked, the file is of the process
+// that has locked it.
+const AddressFile = "server.json"
+
 // ErrPort is returned if another program listens on the port.
 var ErrPort = errors.New("cannot be had")
 
@@ -31,6 +38,9 @@ type Config struct {
 	// Port on the loopback interface; 0 lets the system choose one, -1 means no
 	// listener.
 	Port int
+	// Token is what clients authenticate with. Without one every local process can
+	// connect.
+	Token string
 	// SyncAlways syncs every message to disk before it is acknowledged. By
 	// default the disk may lag by a second, which matters only on power loss.
 	SyncAlways bool
@@ -41,6 +51,7 @@ type Config struct {
 // Broker is a running server.
 type Broker struct {
 	server  *server.Server
+	token   string
 	lock    *os.File
 	log     *logger
 	stop    chan struct{} // closed by Stop
@@ -63,15 +74,25 @@ func Start(cfg Config) (*Broker, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	held, err := acquire(filepath.Join(cfg.Dir, "lock"))
+	if err := private(cfg.Dir); err != nil {
+		return nil, err
+	}
+	held, err := acquire(filepath.Join(cfg.Dir, lockFile))
 	if errors.Is(err, ErrInUse) {
 		return nil, fmt.Errorf("%w: %s; use that server, stop it, or give another --data", ErrInUse, cfg.Dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory %s: %w; make it writable or give another --data", cfg.Dir, err)
 	}
-	b := &Broker{lock: held}
-	if err := b.start(cfg); err != nil {
+	b := &Broker{lock: held, token: cfg.Token}
+	err = os.Remove(filepath.Join(cfg.Dir, AddressFile))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = b.start(cfg)
+	}
+	if err != nil {
 		return nil, errors.Join(err, held.Close())
 	}
 	b.stop, b.revived = make(chan struct{}), make(chan struct{})
@@ -84,7 +105,7 @@ const syncInterval = time.Second
 
 func (b *Broker) start(cfg Config) error {
 	opts := &server.Options{
-		ServerName: "parley", Host: "127.0.0.1", NoSigs: true, NoLog: false,
+		ServerName: "parley", Host: "127.0.0.1", Authorization: b.token, NoSigs: true, NoLog: false,
 		JetStream: true, StoreDir: cfg.Dir, JetStreamMaxStore: maxStore,
 		SyncAlways: cfg.SyncAlways, SyncInterval: syncInterval,
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
@@ -136,6 +157,20 @@ func freePort(port int) (int, error) {
 	return port, l.Close()
 }
 
+// lockFile is the file that a server has locked while it runs.
+const lockFile = "lock"
+
+// Locked reports whether a server has locked a data directory.
+func Locked(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	taken, err := lockShared(f)
+	_ = f.Close() // releases the lock
+	return taken && err == nil
+}
+
 func acquire(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -151,16 +186,51 @@ func acquire(path string) (*os.File, error) {
 	return f, nil
 }
 
-// URL returns the address for clients; empty if the server has no listener.
-func (b *Broker) URL() string {
+// Address returns the address of the server without its token; empty if it has no
+// listener.
+func (b *Broker) Address() string {
 	if b.server.Addr() == nil {
 		return ""
 	}
 	return b.server.ClientURL()
 }
 
-// InProcess returns an option that connects without a socket.
-func (b *Broker) InProcess() nats.Option { return nats.InProcessServer(b.server) }
+// URL returns the address with the token, if there is one, for clients; empty if the
+// server has no listener.
+func (b *Broker) URL() string { return WithToken(b.Address(), b.token) }
+
+// WithToken returns the address of a server with its token.
+func WithToken(address, token string) string {
+	u, err := url.Parse(address)
+	if err != nil || address == "" || token == "" {
+		return address
+	}
+	u.User = url.User(token)
+	return u.String()
+}
+
+// Token is what clients authenticate with.
+func (b *Broker) Token() string { return b.token }
+
+// ID identifies the server: it is new at each start, and the server sends it before
+// a client has to authenticate.
+func (b *Broker) ID() string { return b.server.ID() }
+
+// InProcess returns an option that connects without a socket. It replaces all
+// credentials, which are for other servers.
+func (b *Broker) InProcess() nats.Option {
+	return func(o *nats.Options) error {
+		Authenticate(o, func() string { return b.token })
+		return nats.InProcessServer(b.server)(o)
+	}
+}
+
+// Authenticate replaces the credentials of a connection by a token.
+func Authenticate(o *nats.Options, token func() string) {
+	o.User, o.Password, o.Token, o.Nkey = "", "", "", ""
+	o.UserInfo, o.UserJWT, o.SignatureCB = nil, nil, nil
+	o.TokenHandler = token
+}
 
 // Stop stops the server. Acknowledged messages are on disk.
 func (b *Broker) Stop() error {

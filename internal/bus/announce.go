@@ -44,10 +44,6 @@ func (p Presence) NewAnnouncement() *Announcement {
 // unless another worker serves it. A worker that ends calls [Announcement.Leave]
 // instead: calls of its tools wait for the next one that serves them.
 func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
-	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
-	if err != nil {
-		return nil, fmt.Errorf("presence: %w", explainJetStream(err))
-	}
 	var announced []Offer
 	var problems []error
 	now := map[string]Offer{}
@@ -64,7 +60,7 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 	})
 	for _, o := range offers {
 		_, known := p.announced[o.key()]
-		if err := p.bus.announce(ctx, kv, o, !known); err != nil {
+		if err := p.bus.announce(ctx, o, !known); err != nil {
 			problems = append(problems, err)
 			if _, taken := errors.AsType[*TakenError](err); !taken && known {
 				now[o.key()] = o // it remains until it expires, and is withdrawn when leaving
@@ -77,7 +73,7 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 	}
 	for key, o := range p.announced {
 		if _, ok := now[key]; !ok {
-			if err := withdraw(ctx, kv, o); err != nil {
+			if err := p.bus.withdraw(ctx, o); err != nil {
 				problems = append(problems, err)
 				now[key] = o // withdrawn with the next Set
 			}
@@ -90,11 +86,9 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 // Beat is how often Set must be called again; and once more after every
 // [Bus.Reconnected]: the announcement may have expired.
 func (p *Announcement) Beat(ctx context.Context) time.Duration {
-	ttl := topology.PresenceTTL
-	if kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence); err == nil {
-		if said, err := ttlOf(ctx, kv); err == nil {
-			ttl = said // else the server is away, and the usual time will do
-		}
+	ttl, err := p.bus.ttlOf(ctx, topology.BucketPresence)
+	if err != nil {
+		ttl = topology.PresenceTTL // the server is away, and the usual time will do
 	}
 	return ttl / 4
 }
@@ -103,36 +97,32 @@ func (p *Announcement) Beat(ctx context.Context) time.Duration {
 func (p *Announcement) Leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
-	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
-	if err != nil {
-		return // it runs out by itself
-	}
 	for key := range p.announced {
-		_ = kv.Delete(ctx, key) // runs out by itself otherwise
+		_ = p.bus.deleteEntry(ctx, topology.BucketPresence, key) // runs out by itself otherwise
 	}
 	p.announced = map[string]Offer{}
 }
 
 // withdraw announces that a worker continues without a tool. Its key holds that until it
 // expires, so that nobody takes it for a worker that ended.
-func withdraw(ctx context.Context, kv jetstream.KeyValue, o Offer) error {
+func (b *Bus) withdraw(ctx context.Context, o Offer) error {
 	if o.Kind != "tool" {
-		_ = kv.Delete(ctx, o.key()) // runs out by itself otherwise
+		_ = b.deleteEntry(ctx, topology.BucketPresence, o.key()) // runs out by itself otherwise
 		return nil
 	}
 	raw, err := json.Marshal(Offer{Kind: o.Kind, Name: o.Name, Worker: o.Worker, Withdrawn: true})
 	if err == nil {
-		_, err = kv.Put(ctx, o.key(), raw)
+		_, err = b.putEntry(ctx, topology.BucketPresence, o.key(), raw)
 	}
 	if err != nil {
-		return fmt.Errorf("withdraw %s: %w", o.key(), explainJetStream(err))
+		return fmt.Errorf("withdraw %s: %w", o.key(), err)
 	}
 	return nil
 }
 
 // announce says that one thing is offered. A tool that is new here is compared
 // with those of its name that others announce: of two the later gives way.
-func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, compare bool) error {
+func (b *Bus) announce(ctx context.Context, o Offer, compare bool) error {
 	if err := errors.Join(topology.CheckToken("kind", o.Kind), topology.CheckToken(o.Kind, o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
 		return err
 	}
@@ -140,11 +130,11 @@ func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, comp
 	if err != nil {
 		return err
 	}
-	rev, err := kv.Put(ctx, o.key(), raw)
+	rev, err := b.putEntry(ctx, topology.BucketPresence, o.key(), raw)
 	b.writes.wrote(topology.BucketStream(topology.BucketPresence), err)
 	if err != nil {
 		b.link.broken() // others cannot announce themselves either: see UntilGone
-		return fmt.Errorf("announce %s: %w", o.key(), explainJetStream(err))
+		return fmt.Errorf("announce %s: %w", o.key(), err)
 	}
 	if !compare || o.Tool == nil {
 		return nil
@@ -158,7 +148,7 @@ func (b *Bus) announce(ctx context.Context, kv jetstream.KeyValue, o Offer, comp
 		if e.subject == o.key() || e.seq > rev || json.Unmarshal(e.data, &other) != nil || other.Tool == nil || sameTool(o.Tool, other.Tool) {
 			continue
 		}
-		_ = kv.Delete(ctx, o.key()) // runs out by itself otherwise
+		_ = b.deleteEntry(ctx, topology.BucketPresence, o.key()) // runs out by itself otherwise
 		return &TakenError{Tool: o.Name, Worker: o.Worker, Other: other.Worker}
 	}
 	return nil

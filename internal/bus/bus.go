@@ -15,9 +15,7 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -38,14 +37,16 @@ type Bus struct {
 	log     *slog.Logger
 	plan    topology.Plan
 	said    *topology.Plan // what this process may set up; nil when it may not
+	changes []string       // what setting up changed
 	payload int            // largest message that is sent, in bytes
+	step    bool           // read message by message
 	streams sync.Map       // name to jetstream.Stream
 	queues  sync.Map       // queues known to exist
 	writes  writeErrors
 	remade  remade
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
 	gaps    sync.Map     // ends of what shards' logs have lost, by shard
-	denied  sync.Map     // subject to the error that says it may not be published to
+	denied  denials
 
 	link     link
 	absences absences
@@ -62,13 +63,13 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	if err != nil {
 		return nil, lastingError{err}
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
+	nc, err := nats.Connect(secret.Escape(cfg.URL), opts...)
 	if err != nil {
-		return nil, explainConnect(withoutSecrets(cfg.URL), err)
+		return nil, explainConnect(secret.URL(cfg.URL), err)
 	}
 	b.nc, b.payload = nc, int(nc.MaxPayload())-4096
 	b.link.connected()
-	if b.js, err = jetstream.New(nc); err == nil {
+	if b.js, err = cfg.jetStream(nc); err == nil {
 		err = b.open(ctx, setup)
 	}
 	if err != nil {
@@ -76,35 +77,6 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 		return nil, b.explainDenied(err)
 	}
 	return b, nil
-}
-
-// explainDenied replaces the timeout of a request to JetStream that was denied.
-func (b *Bus) explainDenied(err error) error {
-	b.denied.Range(func(subject, denied any) bool {
-		if strings.HasPrefix(subject.(string), topology.API) {
-			err = fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see topology.Permissions: %w", denied.(error))
-			return false
-		}
-		return true
-	})
-	return err
-}
-
-// note records a permission violation. NATS reports it asynchronously; the publish
-// itself only times out and would be retried forever.
-func (b *Bus) note(err error) {
-	if _, rest, ok := strings.Cut(err.Error(), `Publish to "`); ok {
-		subject, _, _ := strings.Cut(rest, `"`)
-		b.denied.Store(subject, err)
-	}
-}
-
-// denial is why a publish to a subject got no answer, if it was denied.
-func (b *Bus) denial(subject string) error {
-	if err, ok := b.denied.LoadAndDelete(subject); ok {
-		return err.(error)
-	}
-	return nil
 }
 
 func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
@@ -127,7 +99,7 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 func (b *Bus) Shards() int { return b.plan.Shards }
 
 // URL is the server this is connected to.
-func (b *Bus) URL() string { return b.nc.ConnectedUrlRedacted() }
+func (b *Bus) URL() string { return secret.URL(b.nc.ConnectedUrl()) }
 
 // Connected reports whether the server can be reached now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
@@ -135,6 +107,14 @@ func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 // Raw is the connection itself, for package jobs and for benchmarks that compare
 // with it.
 func (b *Bus) Raw() (*nats.Conn, jetstream.JetStream) { return b.nc, b.js }
+
+// WithoutConsumers makes the bus read streams message by message, from their
+// leaders. Workers do so: they read little, and need no permission for consumers
+// but those of their queues. It is called before the bus is used.
+func (b *Bus) WithoutConsumers() *Bus {
+	b.step = true
+	return b
+}
 
 // Close sends what is buffered and closes the connection.
 func (b *Bus) Close() {

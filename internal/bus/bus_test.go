@@ -122,7 +122,7 @@ func eventually(t testing.TB, ok func() bool, otherwise string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for end := time.Now().Add(time.Minute); !ok(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal(otherwise)
 		}
@@ -131,7 +131,7 @@ func eventually(t testing.TB, ok func() bool, otherwise string) {
 
 func take[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
-	return takeIn(t, c, 10*time.Second)
+	return takeIn(t, c, time.Minute)
 }
 
 func takeIn[T any](t *testing.T, c <-chan T, timeout time.Duration) T {

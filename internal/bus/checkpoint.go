@@ -26,11 +26,7 @@ func (s Shard) Checkpoint(ctx context.Context) (uint64, error) {
 
 // SetCheckpoint moves a shard's checkpoint.
 func (s Shard) SetCheckpoint(ctx context.Context, seq uint64) error {
-	kv, err := s.bus.js.KeyValue(ctx, topology.BucketCheckpoints)
-	if err != nil {
-		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
-	}
-	if _, err := kv.Put(ctx, topology.ShardKey(s.number), strconv.AppendUint(nil, seq, 10)); err != nil {
+	if _, err := s.bus.putEntry(ctx, topology.BucketCheckpoints, topology.ShardKey(s.number), strconv.AppendUint(nil, seq, 10)); err != nil {
 		return fmt.Errorf("checkpoint of shard %d: %w", s.number, err)
 	}
 	return nil

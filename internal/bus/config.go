@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // Config holds how to reach a server. The fields other than URL are what the
@@ -18,9 +22,13 @@ import (
 type Config struct {
 	URL, Creds, NKey, Token, User, Password, CA, Cert, Key string
 
-	// InboxPrefix is under what answers come; _INBOX when empty. A user with the
-	// permissions of a role has that role's, [topology.Role.Inbox].
+	// InboxPrefix is the prefix of the subjects of answers; _INBOX when empty. A user
+	// with the permissions of a role has its own, [topology.User.Inbox].
 	InboxPrefix string
+	// APIPrefix is the prefix of requests to JetStream, without a last dot; $JS.API
+	// when empty. A user whose role has an account of its own gives
+	// [topology.RoleAPI], and reads through consumers that an orchestrator creates.
+	APIPrefix string
 	// Name of the connection, shown by the server.
 	Name string
 	// Log receives connection losses and returns; discarded when nil.
@@ -31,18 +39,20 @@ type Config struct {
 	Options []nats.Option
 }
 
-// Environment is the Config that variables give, under the names that the nats
-// command line knows and NATS_INBOX_PREFIX; getenv is [Getenv], or a test's.
+// Environment returns the Config that environment variables give: those of the
+// nats command line, NATS_INBOX_PREFIX and NATS_JS_API_PREFIX. getenv is [Getenv],
+// or a test's.
 func Environment(getenv func(string) string) Config {
 	return Config{
 		URL: getenv("NATS_URL"), Creds: getenv("NATS_CREDS"), NKey: getenv("NATS_NKEY"), Token: getenv("NATS_TOKEN"),
 		User: getenv("NATS_USER"), Password: getenv("NATS_PASSWORD"),
 		CA: getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
-		InboxPrefix: getenv("NATS_INBOX_PREFIX"),
+		InboxPrefix: getenv("NATS_INBOX_PREFIX"), APIPrefix: getenv("NATS_JS_API_PREFIX"),
 	}
 }
 
-// LocalURL is where `parley up` serves.
+// LocalURL is where a NATS server is looked for. The one of `parley up` needs a token
+// in addition, see `parley env`.
 const LocalURL = "nats://127.0.0.1:4222"
 
 // Or returns the configuration with its empty fields taken from another one, and
@@ -51,7 +61,7 @@ func (cfg Config) Or(other Config) Config {
 	for _, f := range []struct{ to, from *string }{
 		{&cfg.URL, &other.URL}, {&cfg.Creds, &other.Creds}, {&cfg.NKey, &other.NKey}, {&cfg.Token, &other.Token},
 		{&cfg.User, &other.User}, {&cfg.Password, &other.Password}, {&cfg.CA, &other.CA}, {&cfg.Cert, &other.Cert},
-		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.Name, &other.Name},
+		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.APIPrefix, &other.APIPrefix}, {&cfg.Name, &other.Name},
 	} {
 		*f.to = cmp.Or(*f.to, *f.from)
 	}
@@ -65,12 +75,17 @@ func Getenv(name string) string {
 	if v := os.Getenv(name); v != "" {
 		return v
 	}
-	if path := os.Getenv(name + "_FILE"); path != "" {
-		if raw, err := os.ReadFile(path); err == nil {
-			return strings.TrimSpace(string(raw))
-		}
+	return ReadVariable(os.Getenv(name + "_FILE"))
+}
+
+// ReadVariable returns the value of a variable that a file holds; empty when the
+// file cannot be read.
+func ReadVariable(path string) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return ""
 	}
-	return ""
+	return strings.TrimSpace(string(raw))
 }
 
 func (cfg Config) options(b *Bus) ([]nats.Option, error) {
@@ -93,11 +108,11 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			b.link.connected()
-			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
+			log.Info("connected to NATS again", "url", secret.URL(nc.ConnectedUrl()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
-				b.note(err)
+				b.denied.note(err)
 			}
 			if !errors.Is(err, nats.ErrSlowConsumer) {
 				log.Warn("NATS reports an error", "error", err)
@@ -135,34 +150,31 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 	return append(opts, cfg.Options...), nil
 }
 
+// jetStream returns JetStream under the configured prefix.
+func (cfg Config) jetStream(nc *nats.Conn) (jetstream.JetStream, error) {
+	if cfg.APIPrefix == "" {
+		return jetstream.New(nc)
+	}
+	return jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(cfg.APIPrefix, ".")+".")
+}
+
 // dialer is a function as a [nats.CustomDialer].
 type dialer func(network, address string) (net.Conn, error)
 
 // Dial implements [nats.CustomDialer].
 func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
-// withoutSecrets is a list of servers as it may be shown and logged.
-func withoutSecrets(urls string) string {
-	servers := strings.Split(urls, ",")
-	for i, s := range servers {
-		if at := strings.LastIndexByte(s, '@'); at >= 0 {
-			scheme, _, found := strings.Cut(s[:at], "://")
-			if servers[i] = s[at+1:]; found {
-				servers[i] = scheme + "://" + servers[i]
-			}
-		}
+func explainConnect(at string, err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = lastingError{u.Err} // the text of u has the whole URL
 	}
-	return strings.Join(servers, ",")
-}
-
-func explainConnect(url string, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
-		return fmt.Errorf("no NATS server answers at %s: start one (`parley up`, or `nats-server -js`) or correct NATS_URL: %w", url, err)
+		return fmt.Errorf("no NATS server answers at %s: start one (`parley up`, or `nats-server -js`) or correct NATS_URL: %w", at, err)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN: %w", url, err)
+		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN; the server of a `parley up` has a new token after each start, see `parley env`: %w", at, err)
 	}
-	return fmt.Errorf("connect to NATS at %s: %w", url, err)
+	return fmt.Errorf("connect to NATS at %s: %w", at, err)
 }
 
 // InProcess returns a configuration that connects inside the process.

@@ -31,7 +31,7 @@ func (c Conversation) Purge(ctx context.Context, keep uint64) (*events.Conversat
 	}
 	p := purge{bus: c.bus, id: c.id, shard: topology.ShardOf(c.id, c.bus.Shards())}
 	for _, step := range []func(context.Context) error{
-		p.awaitCopies, p.jobs, p.timers, p.objects,
+		p.awaitCopies, p.jobs, p.timers, p.objects, p.otherShards,
 		func(ctx context.Context) error { return p.log(ctx, keep) }, p.history,
 	} {
 		if err := step(ctx); err != nil {
@@ -49,8 +49,10 @@ type purge struct {
 	found events.ConversationDeleted
 }
 
-func (p *purge) subject(log topology.Log, channel string) string {
-	return fmt.Sprintf("%s.%d.%s.%s", log, p.shard, p.id, channel)
+func (p *purge) subject(log topology.Log, channel string) string { return p.in(p.shard, log, channel) }
+
+func (p *purge) in(shard int, log topology.Log, channel string) string {
+	return fmt.Sprintf("%s.%d.%s.%s", log, shard, p.id, channel)
 }
 
 // awaitCopies waits until HISTORY holds all facts: a copy that came after the
@@ -58,9 +60,18 @@ func (p *purge) subject(log topology.Log, channel string) string {
 func (p *purge) awaitCopies(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, copyTimeout, errors.New("HISTORY has not copied it yet"))
 	defer cancel()
+	for shard := range p.bus.Shards() {
+		if err := p.awaitCopiesOf(ctx, shard); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *purge) awaitCopiesOf(ctx context.Context, shard int) error {
 	var last *raw
 	for _, channel := range topology.FactChannels() {
-		m, err := p.bus.lastFromLeader(ctx, topology.ConvStream(p.shard), p.subject(topology.Conv, channel))
+		m, err := p.bus.lastFromLeader(ctx, topology.ConvStream(shard), p.in(shard, topology.Conv, channel))
 		if err != nil {
 			return err
 		}
@@ -147,6 +158,23 @@ func (p *purge) objects(ctx context.Context) error {
 	return nil
 }
 
+// otherShards purges what was published to the wrong shard: its inputs were
+// delivered to the conversation's, and the originals remain.
+func (p *purge) otherShards(ctx context.Context) error {
+	for shard := range p.bus.Shards() {
+		if shard == p.shard {
+			continue
+		}
+		if err := p.bus.purgeSubject(ctx, topology.ConvStream(shard), p.in(shard, topology.Conv, ">"), 0, &p.found.Messages); err != nil {
+			return err
+		}
+		if err := p.bus.purgeSubject(ctx, topology.StreamHistory, p.in(shard, topology.History, ">"), 0, &p.found.History); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // log purges CONV. Inputs after the Decision that stays may not be answered yet;
 // of the other channels nothing is needed.
 func (p *purge) log(ctx context.Context, keep uint64) error {
@@ -209,6 +237,8 @@ func (b *Bus) purgeSubject(ctx context.Context, stream, subject string, before u
 func (b *Bus) purgeOnce(ctx context.Context, api string, req []byte) (uint64, error) {
 	ctx, cancel := answer(ctx)
 	defer cancel()
+	ctx, done := b.denied.wait(ctx, api)
+	defer done()
 	msg, err := b.nc.RequestWithContext(ctx, api, req)
 	if err != nil {
 		return 0, err

@@ -49,11 +49,7 @@ func (p Presence) UntilGone(ctx context.Context, worker string, sure bool) (time
 	if err := topology.CheckToken("worker", worker); err != nil {
 		return 0, nil // nobody can announce that name
 	}
-	kv, err := p.bus.js.KeyValue(ctx, topology.BucketPresence)
-	if err != nil {
-		return 0, fmt.Errorf("presence: %w", explainJetStream(err))
-	}
-	ttl, err := ttlOf(ctx, kv)
+	ttl, err := p.bus.ttlOf(ctx, topology.BucketPresence)
 	if err != nil {
 		return 0, err
 	}

@@ -24,9 +24,9 @@ func TestAWorkerIsGoneOnlyAfterALifetimeWithAConnection(t *testing.T) {
 	cut, steady, p := behind(t)
 	_, js := steady.Raw()
 	for _, cfg := range (topology.Plan{}).Buckets() {
-		if cfg.Bucket == topology.BucketPresence {
-			cfg.TTL = ttl
-			if _, err := js.UpdateKeyValue(t.Context(), cfg); err != nil {
+		if cfg.Name == topology.BucketStream(topology.BucketPresence) {
+			cfg.MaxAge, cfg.Duplicates = ttl, ttl
+			if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
 				t.Fatal(err)
 			}
 		}

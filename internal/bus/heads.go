@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -9,6 +10,9 @@ import (
 // included, in order and without payloads. It is complete: the leader confirms
 // that nothing is left of the range.
 func (b *Bus) heads(ctx context.Context, stream string, from, to uint64, fn func(raw)) error {
+	if b.step {
+		return b.stepHeads(ctx, stream, from, to, fn)
+	}
 	for again := b.newRetry(); ; {
 		next, err := b.headsOnce(ctx, stream, from, to, fn)
 		switch {
@@ -16,6 +20,8 @@ func (b *Bus) heads(ctx context.Context, stream string, from, to uint64, fn func
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, errNoReaders):
+			return b.stepHeads(ctx, stream, next, to, fn)
 		case next > from:
 			from, again = next, b.newRetry()
 		}
@@ -33,6 +39,13 @@ func (b *Bus) heads(ctx context.Context, stream string, from, to uint64, fn func
 			return fmt.Errorf("list %s: %w", stream, explainJetStream(err))
 		}
 	}
+}
+
+func (b *Bus) stepHeads(ctx context.Context, stream string, from, to uint64, fn func(raw)) error {
+	return b.stepThrough(ctx, stream, "", from, to, func(r raw) error {
+		fn(r)
+		return nil
+	})
 }
 
 // headsOnce reads through one consumer, as far as it goes, and returns the

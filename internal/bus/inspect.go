@@ -49,6 +49,10 @@ func (d Deployment) States(ctx context.Context) ([]StreamState, error) {
 	return all, nil
 }
 
+// Changes returns what [Connect] created or corrected while it set the deployment
+// up; empty when everything was as it should be.
+func (d Deployment) Changes() []string { return d.bus.changes }
+
 // Repair makes what is missing and corrects what is wrong, and returns what was
 // done. It loses no stored data.
 func (d Deployment) Repair(ctx context.Context) (done []string, err error) {
@@ -167,12 +171,8 @@ func (d Deployment) HistoryBehind(ctx context.Context) ([]Behind, error) {
 func (d Deployment) Full(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	kv, err := d.bus.js.KeyValue(ctx, topology.BucketPresence)
-	if err == nil {
-		_, err = kv.Put(ctx, topology.ProbeKey, nil)
-	}
-	if isFull(err) {
-		return explainJetStream(err)
+	if _, err := d.bus.putEntry(ctx, topology.BucketPresence, topology.ProbeKey, nil); isFull(err) {
+		return err
 	}
 	return nil
 }

@@ -153,14 +153,10 @@ func TestWhoMayNotMakeStreamsReportsThem(t *testing.T) {
 
 func TestTheOrchestratorsRoleMakesStreamsAgain(t *testing.T) {
 	t.Parallel()
-	url, as := governed(t)
-	_, js := as(topology.Admin).Raw()
+	g := newGoverned(t)
+	_, js := g.as("admin").Raw()
 	want := configurations(t, js)
-	r := topology.Orchestrator
-	b, err := bus.Connect(t.Context(), bus.Config{URL: url, User: string(r), Password: "p", InboxPrefix: r.Inbox()}, &topology.Plan{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := g.connect("orchestrator", &topology.Plan{})
 	defer b.Close()
 	k := keep(t, b)
 	for name := range want {

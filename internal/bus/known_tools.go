@@ -44,24 +44,16 @@ func (p Presence) KeepTool(ctx context.Context, spec events.ToolSpec, seen time.
 	if err != nil {
 		return err
 	}
-	kv, err := p.bus.js.KeyValue(ctx, topology.BucketTools)
-	if err == nil {
-		_, err = kv.Put(ctx, spec.Name, raw)
-	}
-	if err != nil {
-		return fmt.Errorf("keep tool %s: %w", spec.Name, explainJetStream(err))
+	if _, err := p.bus.putEntry(ctx, topology.BucketTools, spec.Name, raw); err != nil {
+		return fmt.Errorf("keep tool %s: %w", spec.Name, err)
 	}
 	return nil
 }
 
 // DropTool makes a tool unknown.
 func (p Presence) DropTool(ctx context.Context, name string) error {
-	kv, err := p.bus.js.KeyValue(ctx, topology.BucketTools)
-	if err == nil {
-		err = kv.Delete(ctx, name)
-	}
-	if err != nil {
-		return fmt.Errorf("drop tool %s: %w", name, explainJetStream(err))
+	if err := p.bus.deleteEntry(ctx, topology.BucketTools, name); err != nil {
+		return fmt.Errorf("drop tool %s: %w", name, err)
 	}
 	return nil
 }

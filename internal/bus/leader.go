@@ -51,6 +51,8 @@ func (b *Bus) getFromLeader(ctx context.Context, stream string, get getRequest) 
 	ctx, cancel := answer(ctx)
 	defer cancel()
 	subject := b.api("STREAM.MSG.GET." + stream)
+	ctx, done := b.denied.wait(ctx, subject)
+	defer done()
 	msg, err := b.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		if denied := b.denial(subject); denied != nil {

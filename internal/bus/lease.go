@@ -30,7 +30,7 @@ func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("leases: %w", explainJetStream(err))
 	}
-	ttl, err := ttlOf(ctx, kv)
+	ttl, err := s.bus.ttlOf(ctx, topology.BucketLeases)
 	if err != nil {
 		return nil, err
 	}
@@ -83,28 +83,11 @@ func (l *Lease) Keep(ctx context.Context) error {
 	}
 }
 
-// ttlOf is the TTL of a bucket's entries. It is read from the bucket, not from
-// this program's constants: they may be of different versions.
-func ttlOf(ctx context.Context, kv jetstream.KeyValue) (time.Duration, error) {
-	s, err := kv.Status(ctx)
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("bucket %s: %w", kv.Bucket(), explainJetStream(err))
-	case s.TTL() < 100*time.Millisecond:
-		return 0, fmt.Errorf("bucket %s keeps entries for %s: set it up again, it needs a time to live", kv.Bucket(), s.TTL())
-	}
-	return s.TTL(), nil
-}
-
 // BreakLeases frees all shards: for the one process that holds the embedded
 // server, so that every previous owner is gone.
 func (d Deployment) BreakLeases(ctx context.Context) error {
-	kv, err := d.bus.js.KeyValue(ctx, topology.BucketLeases)
-	if err != nil {
-		return fmt.Errorf("leases: %w", explainJetStream(err))
-	}
 	for shard := range d.bus.Shards() {
-		if err := kv.Purge(ctx, topology.ShardKey(shard)); err != nil {
+		if err := d.bus.deleteEntry(ctx, topology.BucketLeases, topology.ShardKey(shard)); err != nil {
 			return fmt.Errorf("free shard %d: %w", shard, err)
 		}
 	}
@@ -114,11 +97,7 @@ func (d Deployment) BreakLeases(ctx context.Context) error {
 // Owners is who holds each shard; one that no orchestrator holds now is left out.
 // When ctx ends first, those seen so far are returned with its error.
 func (d Deployment) Owners(ctx context.Context) (map[int]string, error) {
-	kv, err := d.bus.js.KeyValue(ctx, topology.BucketLeases)
-	if err != nil {
-		return nil, err
-	}
-	ttl, err := ttlOf(ctx, kv)
+	ttl, err := d.bus.ttlOf(ctx, topology.BucketLeases)
 	if err != nil {
 		return nil, err
 	}

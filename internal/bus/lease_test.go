@@ -20,9 +20,12 @@ func shortenTTL(t *testing.T, b *bus.Bus, bucket string, ttl time.Duration) jets
 	t.Helper()
 	_, js := b.Raw()
 	for _, cfg := range (topology.Plan{}).Buckets() {
-		if cfg.Bucket == bucket {
-			cfg.TTL = ttl
-			kv, err := js.UpdateKeyValue(t.Context(), cfg)
+		if cfg.Name == topology.BucketStream(bucket) {
+			cfg.MaxAge, cfg.Duplicates = ttl, ttl
+			if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			kv, err := js.KeyValue(t.Context(), bucket)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,11 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
@@ -32,124 +30,112 @@ var ErrTooLarge = errors.New("too large to be stored")
 // ended: it may succeed later.
 var ErrUnavailable = errors.New("the server cannot do this now")
 
-// Put stores bytes that belong to a conversation. While the server cannot be
-// reached it retries until ctx ends.
-func (o Objects) Put(ctx context.Context, conversation string, data []byte) (*events.Object, error) {
-	return o.bus.putAs(ctx, conversation, "", data)
-}
-
-// putAs stores an object whose name begins with a prefix, after the
-// conversation's id.
-func (b *Bus) putAs(ctx context.Context, conversation, prefix string, data []byte) (*events.Object, error) {
-	if len(data) > maxObject {
-		return nil, fmt.Errorf("%w: %d bytes, an object may have %d", ErrTooLarge, len(data), maxObject)
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, err
-	}
-	name := conversation + "/" + prefix + id.String()
-	for again := b.newRetry(); ; {
-		err := b.put(ctx, name, data)
-		if err == nil {
-			break
-		}
-		if permanent(err) {
-			return nil, fmt.Errorf("store object %s: %w", name, explainJetStream(err))
-		}
-		if !again.wait(ctx) {
-			return nil, fmt.Errorf("store object %s: %w: %w", name, ErrUnavailable, explainJetStream(err))
-		}
-	}
-	sum := sha256.Sum256(data)
-	return &events.Object{Bucket: topology.BucketObjects, Name: name, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}, nil
-}
-
-func (b *Bus) put(ctx context.Context, name string, data []byte) error {
-	if !b.nc.IsConnected() {
-		return nats.ErrDisconnected // nats.go leaks a goroutine for most that fail at once
-	}
-	ctx, cancel := context.WithTimeout(ctx, transferTime(int64(len(data))))
-	defer cancel()
-	store, err := b.js.ObjectStore(ctx, topology.BucketObjects)
-	if err != nil {
-		return err
-	}
-	_, err = store.PutBytes(ctx, name, data)
-	return err
-}
-
-// fetchError reports that an object could not be fetched now. The message that
-// refers to it is valid.
+// fetchError says that an object could not be fetched now. That is no fault of
+// the message that refers to it.
 type fetchError struct{ err error }
 
 func (e *fetchError) Error() string { return e.err.Error() }
 func (e *fetchError) Unwrap() error { return e.err }
 
 // Get fetches an object and checks its digest. While the server cannot be
-// reached it retries until ctx ends. That there is no such object is final,
-// because the leader answered.
+// reached it tries again until ctx ends. That there is no such object is final
+// only because the leader says so.
+//
+// Whoever may store objects may store another description under the same name:
+// the first that fits the reference and whose content has its digest counts.
 func (o Objects) Get(ctx context.Context, ref *events.Object) ([]byte, error) {
 	if ref.Bucket != topology.BucketObjects || ref.Size < 0 || ref.Size > maxObject {
 		return nil, fmt.Errorf("object %q in %q of %d bytes is not one of Parley's", Preview(ref.Name, 100), Preview(ref.Bucket, 100), ref.Size)
 	}
-	info, err := o.bus.describe(ctx, ref.Name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size != uint64(ref.Size) {
-		return nil, fmt.Errorf("object %q has %d bytes, not %d", Preview(ref.Name, 100), info.Size, ref.Size)
-	}
-	data := make([]byte, 0, min(info.Size, 1<<20)) // no allocation by a size that the publisher claims
-	sum := sha256.New()
-	err = o.bus.chunks(ctx, info, func(chunk []byte) error {
-		data = append(data, chunk...)
-		sum.Write(chunk)
-		return nil
+	var data []byte
+	var wrong error
+	err := o.bus.descriptions(ctx, ref.Name, func(info *jetstream.ObjectInfo) error {
+		if info.Size != uint64(ref.Size) {
+			wrong = cmp.Or(wrong, fmt.Errorf("object %q has %d bytes, not %d", Preview(ref.Name, 100), info.Size, ref.Size))
+			return nil
+		}
+		data = make([]byte, 0, min(info.Size, 1<<20)) // what it says of itself is not allocated on trust
+		sum := sha256.New()
+		err := o.bus.chunks(ctx, info, func(chunk []byte) error {
+			data = append(data, chunk...)
+			sum.Write(chunk)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if uint64(len(data)) != info.Size || hex.EncodeToString(sum.Sum(nil)) != ref.SHA256 {
+			wrong = cmp.Or(wrong, fmt.Errorf("object %q is not what was stored: %d of %d bytes are there, or its digest differs", Preview(ref.Name, 100), len(data), info.Size))
+			return nil
+		}
+		return errEnd
 	})
-	if err != nil {
-		return nil, err
+	if errors.Is(err, errEnd) {
+		return data, nil
 	}
-	if uint64(len(data)) != info.Size || hex.EncodeToString(sum.Sum(nil)) != ref.SHA256 {
-		return nil, fmt.Errorf("object %q is not what was stored: %d of %d bytes are there, or its digest differs", Preview(ref.Name, 100), len(data), info.Size)
-	}
-	return data, nil
+	return nil, cmp.Or(err, wrong)
 }
 
 // ErrNoObject reports that the object store has no such object.
 var ErrNoObject = errors.New("there is no object")
 
-// describe reads what the leader knows of an object.
-func (b *Bus) describe(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
-	r, err := b.lastFromLeader(ctx, topology.ObjectStream, topology.ObjectSubject(name))
-	if err != nil {
-		return nil, &fetchError{fmt.Errorf("fetch object %q: %w", Preview(name, 200), err)}
+// descriptions passes on the descriptions that the leader has of an object, the
+// oldest first, until fn returns an error. It is an error when there is none.
+func (b *Bus) descriptions(ctx context.Context, name string, fn func(*jetstream.ObjectInfo) error) error {
+	none := fmt.Errorf("%w %q", ErrNoObject, Preview(name, 200))
+	found := false
+	for next := uint64(1); ; {
+		r, err := b.firstOf(ctx, topology.ObjectStream, topology.ObjectSubject(name), next)
+		switch {
+		case err != nil:
+			return &fetchError{fmt.Errorf("fetch object %q: %w", Preview(name, 200), err)}
+		case r == nil && !found:
+			return none
+		case r == nil:
+			return nil
+		}
+		next = r.seq + 1
+		var info jetstream.ObjectInfo
+		switch {
+		case json.Unmarshal(r.data, &info) != nil || info.NUID == "" || strings.ContainsAny(info.NUID, ".*> \t\r\n"):
+			none = fmt.Errorf("object %q cannot be read: its description is not that of an object", Preview(name, 200))
+		case info.Deleted:
+			none = fmt.Errorf("object %q was deleted", Preview(name, 200))
+		default:
+			found = true
+			if err := fn(&info); err != nil {
+				return err
+			}
+		}
 	}
-	var info jetstream.ObjectInfo
-	switch {
-	case r == nil:
-		return nil, fmt.Errorf("%w %q", ErrNoObject, Preview(name, 200))
-	case json.Unmarshal(r.data, &info) != nil || info.NUID == "" || strings.ContainsAny(info.NUID, ".*> \t\r\n"):
-		return nil, fmt.Errorf("object %q cannot be read: its description is not that of an object", Preview(name, 200))
-	case info.Deleted:
-		return nil, fmt.Errorf("object %q was deleted", Preview(name, 200))
-	}
-	return &info, nil
 }
 
-// chunks passes on the bytes of an object in order. It never passes on more than
-// the object's info states.
+// chunks passes on the bytes of an object in order, up to the size that it says:
+// what others appended later is ignored.
 func (b *Bus) chunks(ctx context.Context, info *jetstream.ObjectInfo, fn func([]byte) error) error {
+	if info.Size == 0 {
+		return nil
+	}
 	var got uint64
-	err := b.read(ctx, topology.ObjectStream, topology.ChunksSubject(info.NUID), 1, false, func(r raw) error {
-		if got += uint64(len(r.data)); got > info.Size {
-			return fmt.Errorf("object %q has more bytes than the %d that it says", Preview(info.Name, 200), info.Size)
+	err := b.stepThrough(ctx, topology.ObjectStream, topology.ChunksSubject(info.NUID), 1, 0, func(r raw) error {
+		chunk := r.data[:min(uint64(len(r.data)), info.Size-got)]
+		got += uint64(len(chunk))
+		if err := fn(chunk); err != nil {
+			return &stopError{err}
 		}
-		return fn(r.data)
+		if got == info.Size {
+			return errEnd
+		}
+		return nil
 	})
 	var stop *stopError
-	if err == nil || errors.Is(err, errEnd) || errors.As(err, &stop) || got > info.Size || ctx.Err() != nil {
-		return err
+	switch {
+	case errors.As(err, &stop):
+		return stop.err
+	case err == nil, errors.Is(err, errEnd):
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	return &fetchError{fmt.Errorf("fetch object %q: %w", Preview(info.Name, 200), err)}
 }
@@ -157,9 +143,19 @@ func (b *Bus) chunks(ctx context.Context, info *jetstream.ObjectInfo, fn func([]
 // Piece reads a part of an object, and returns how many bytes it has. It is cut
 // at whole characters where the object is text.
 func (o Objects) Piece(ctx context.Context, name string, offset, limit int64) ([]byte, int64, error) {
-	info, err := o.bus.describe(ctx, name)
-	if err != nil {
+	var info *jetstream.ObjectInfo
+	err := o.bus.descriptions(ctx, name, func(one *jetstream.ObjectInfo) error {
+		if one.Digest != "" && !named(name, one.Digest) {
+			return nil
+		}
+		info = one
+		return errEnd
+	})
+	if err = ended(err); err != nil {
 		return nil, 0, err
+	}
+	if info == nil {
+		return nil, 0, fmt.Errorf("object %q is not what was stored: its digest differs", Preview(name, 200))
 	}
 	size := int64(info.Size)
 	if offset > size {
@@ -191,12 +187,6 @@ func (o Objects) Piece(ctx context.Context, name string, offset, limit int64) ([
 		}
 	}
 	return piece, size, nil
-}
-
-// transferTime is the timeout of a transfer: nats.go's own is 5 s, whatever the
-// size.
-func transferTime(size int64) time.Duration {
-	return 10*time.Second + time.Duration(size>>20)*time.Second
 }
 
 // fit returns a frame as it can be sent: itself, or a Claim for it.
@@ -257,20 +247,25 @@ func (b *Bus) objectNames(ctx context.Context) ([]string, error) {
 // one. The store's own Delete would leave a marker for good.
 func (o Objects) Drop(ctx context.Context, name string) (bool, error) {
 	subject := topology.ObjectSubject(name)
-	m, err := o.bus.lastFromLeader(ctx, topology.ObjectStream, subject)
-	if err != nil || m == nil {
+	var chunks, metas uint64
+	there := false
+	err := o.bus.stepThrough(ctx, topology.ObjectStream, subject, 1, 0, func(r raw) error {
+		var info struct {
+			ID      string `json:"nuid"`
+			Deleted bool   `json:"deleted"`
+		}
+		// A description that cannot be read is a stranger's: it names no chunks.
+		if json.Unmarshal(r.data, &info) != nil {
+			return nil
+		}
+		there = there || !info.Deleted
+		if topology.CheckToken("object", info.ID) != nil {
+			return nil
+		}
+		return o.bus.purgeSubject(ctx, topology.ObjectStream, topology.ChunksSubject(info.ID), 0, &chunks)
+	})
+	if err != nil {
 		return false, err
 	}
-	var info struct {
-		ID      string `json:"nuid"`
-		Deleted bool   `json:"deleted"`
-	}
-	var chunks, metas uint64
-	// A description that cannot be read is from another program: it names no chunks.
-	if err := json.Unmarshal(m.data, &info); err == nil && topology.CheckToken("object", info.ID) == nil {
-		if err := o.bus.purgeSubject(ctx, topology.ObjectStream, topology.ChunksSubject(info.ID), 0, &chunks); err != nil {
-			return false, err
-		}
-	}
-	return !info.Deleted, o.bus.purgeSubject(ctx, topology.ObjectStream, subject, 0, &metas)
+	return there, o.bus.purgeSubject(ctx, topology.ObjectStream, subject, 0, &metas)
 }

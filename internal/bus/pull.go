@@ -64,25 +64,31 @@ func (b *Bus) newHeadPuller(ctx context.Context, stream string, from uint64) (*p
 }
 
 func (b *Bus) pull(ctx context.Context, stream string, from uint64, cfg jetstream.ConsumerConfig) (*puller, error) {
-	cfg.AckPolicy, cfg.DeliverPolicy = jetstream.AckNonePolicy, jetstream.DeliverAllPolicy
-	cfg.MemoryStorage, cfg.Replicas, cfg.InactiveThreshold = true, 1, readerIdle
-	if from > 1 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
-	}
+	cfg = readerConfig(cfg, from)
 	making, cancel := answer(ctx)
 	defer cancel()
-	cons, err := b.js.CreateConsumer(making, stream, cfg)
+	made, err := b.createReader(making, stream, cfg)
 	if err != nil {
 		return nil, err
 	}
-	info := cons.CachedInfo()
-	p := &puller{bus: b, stream: stream, filter: cmp.Or(cfg.FilterSubject, ">"), next: max(from, 1), consumer: info.Name, pending: info.NumPending, in: make(chan *nats.Msg, pullBatch+64)}
+	p := &puller{bus: b, stream: stream, filter: cmp.Or(cfg.FilterSubject, ">"), next: max(from, 1), consumer: made.Consumer, pending: made.Pending, in: make(chan *nats.Msg, pullBatch+64)}
 	if p.sub, err = b.nc.ChanSubscribe(b.nc.NewInbox(), p.in); err != nil {
 		p.drop(ctx)
 		return nil, err
 	}
 	p.status = b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	return p, nil
+}
+
+// readerConfig completes the configuration of a short-lived consumer that reads
+// from a sequence on.
+func readerConfig(cfg jetstream.ConsumerConfig, from uint64) jetstream.ConsumerConfig {
+	cfg.AckPolicy, cfg.DeliverPolicy = jetstream.AckNonePolicy, jetstream.DeliverAllPolicy
+	cfg.MemoryStorage, cfg.Replicas, cfg.InactiveThreshold = true, 1, readerIdle
+	if from > 1 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
+	}
+	return cfg
 }
 
 // close ends the subscription and deletes the consumer. If that fails the server
@@ -99,7 +105,7 @@ func (p *puller) drop(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
-	_ = p.bus.js.DeleteConsumer(ctx, p.stream, p.consumer)
+	_ = p.bus.deleteReader(ctx, p.stream, p.filter, p.consumer)
 }
 
 // errReaderLost reports that the consumer does not answer any more.

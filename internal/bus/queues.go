@@ -1,12 +1,15 @@
 package bus
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
@@ -62,7 +65,12 @@ func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
 	}
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	_, err := j.bus.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	var err error
+	if j.bus.imported() {
+		err = j.bus.requestQueue(ctx, q)
+	} else {
+		_, err = j.bus.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	}
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
 	}
@@ -70,8 +78,31 @@ func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
 	return nil
 }
 
-// dropQueue deletes a queue. Later workers create it again, and so does a publisher
-// that has called [Jobs.ForgetQueues].
+// requestQueue asks an orchestrator to create a queue.
+func (b *Bus) requestQueue(ctx context.Context, q topology.Queue) error {
+	subject := topology.QueueRequest(q.Consumer)
+	ctx, done := b.denied.wait(ctx, subject)
+	defer done()
+	msg, err := b.nc.RequestWithContext(ctx, subject, nil)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return errors.New("no orchestrator answers: start one, it creates the queue")
+	}
+	if err != nil {
+		return cmp.Or(b.denial(subject), err)
+	}
+	var resp readResponse
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return fmt.Errorf("answer of an orchestrator to %s: %w", subject, err)
+	}
+	if resp.Error != "" {
+		return errors.New(resp.Error)
+	}
+	return nil
+}
+
+// dropQueue deletes a queue. Workers that come later make it again, and so does
+// whoever publishes a job and does not believe it to be there, see
+// [Jobs.ForgetQueues].
 func (b *Bus) dropQueue(ctx context.Context, q topology.Queue) error {
 	ctx, cancel := answer(ctx)
 	defer cancel()

@@ -29,6 +29,9 @@ var ErrShortRead = errors.New("the log could not be read to its end")
 // consumer is lost or lags continues through a new one. With bounded, fn is
 // expected to end it before what came last.
 func (b *Bus) read(ctx context.Context, stream, filter string, from uint64, bounded bool, fn func(raw) error) error {
+	if b.step {
+		return b.stepThrough(ctx, stream, filter, from, 0, fn)
+	}
 	last, err := b.lastFromLeader(ctx, stream, filter)
 	if err != nil {
 		return err
@@ -41,6 +44,8 @@ func (b *Bus) read(ctx context.Context, stream, filter string, from uint64, boun
 			return stop.err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, errNoReaders):
+			return b.stepThrough(ctx, stream, filter, next, 0, fn)
 		case err == nil && next > last.seq:
 			return nil
 		case next > from:

@@ -159,16 +159,12 @@ func (b *Bus) gapOf(ctx context.Context, shard int) (*gap, error) {
 }
 
 func (b *Bus) setGap(ctx context.Context, shard int, g gap) error {
-	kv, err := b.js.KeyValue(ctx, topology.BucketCheckpoints)
-	if err != nil {
-		return fmt.Errorf("checkpoints: %w", explainJetStream(err))
-	}
 	raw, err := json.Marshal(g)
 	if err == nil {
-		_, err = kv.Put(ctx, topology.GapKey(shard), raw)
+		_, err = b.putEntry(ctx, topology.BucketCheckpoints, topology.GapKey(shard), raw)
 	}
 	if err != nil {
-		return fmt.Errorf("gap of shard %d: %w", shard, explainJetStream(err))
+		return fmt.Errorf("gap of shard %d: %w", shard, err)
 	}
 	return nil
 }

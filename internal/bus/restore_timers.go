@@ -35,12 +35,8 @@ func (s Shard) RestoreTimers(ctx context.Context) error {
 	if len(waiting) > 0 && r != nil { // without a record this is the first check
 		s.bus.log.Warn("the timers of a shard were lost and are set again", "shard", s.number, "timers", len(waiting))
 	}
-	kv, err := s.bus.js.KeyValue(ctx, topology.BucketCheckpoints)
-	if err == nil {
-		_, err = kv.PutString(ctx, key, epoch)
-	}
-	if err != nil {
-		return fmt.Errorf("timers of shard %d: %w", s.number, explainJetStream(err))
+	if _, err := s.bus.putEntry(ctx, topology.BucketCheckpoints, key, []byte(epoch)); err != nil {
+		return fmt.Errorf("timers of shard %d: %w", s.number, err)
 	}
 	return nil
 }

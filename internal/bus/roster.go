@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -55,11 +54,7 @@ func (p Presence) NewRoster() *Roster {
 // Run follows presence until ctx ends. It may run again after an error.
 func (r *Roster) Run(ctx context.Context) error {
 	remade := r.bus.Remade(topology.BucketStream(topology.BucketPresence))
-	kv, err := r.bus.js.KeyValue(ctx, topology.BucketPresence)
-	if err != nil {
-		return fmt.Errorf("presence: %w", explainJetStream(err))
-	}
-	ttl, err := ttlOf(ctx, kv)
+	ttl, err := r.bus.ttlOf(ctx, topology.BucketPresence)
 	if err != nil {
 		return err
 	}

@@ -27,27 +27,20 @@ type part struct {
 // last, because its presence means that all exist.
 func (b *Bus) parts(plan topology.Plan) []part {
 	var all []part
-	for _, cfg := range plan.Buckets() {
-		all = append(all, part{name: topology.BucketStream(cfg.Bucket),
+	for _, cfg := range append(plan.Buckets(), plan.Objects()) {
+		all = append(all, part{name: cfg.Name,
 			want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) {
-				if cfg.TTL == 0 || have.MaxAge > 0 {
-					return have, nil
+				next, wrong := topology.Own(have, cfg)
+				if cfg.MaxAge > 0 && have.MaxAge == 0 && cfg.Name != topology.ObjectStream {
+					next.MaxAge, wrong = cfg.MaxAge, append(wrong, "time to live")
 				}
-				have.MaxAge = cfg.TTL
-				return have, []string{"time to live"}
+				return next, wrong
 			},
 			make: func(ctx context.Context) error {
-				_, err := b.js.CreateKeyValue(ctx, cfg)
+				_, err := b.js.CreateStream(ctx, cfg)
 				return err
 			}})
 	}
-	objects := plan.Objects()
-	all = append(all, part{name: topology.ObjectStream,
-		want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) { return have, nil },
-		make: func(ctx context.Context) error {
-			_, err := b.js.CreateObjectStore(ctx, objects)
-			return err
-		}})
 	for i, cfg := range plan.Streams() {
 		shard := i < plan.Shards // the CONV streams come first
 		all = append(all, part{name: cfg.Name, shard: shard,
@@ -99,8 +92,12 @@ func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
 		return lastingError{err}
 	}
 	for _, p := range b.parts(plan) {
-		if _, err := b.ensure(ctx, p, said, there); err != nil {
+		change, err := b.ensure(ctx, p, said, there)
+		if err != nil {
 			return err
+		}
+		if change != "" {
+			b.changes = append(b.changes, p.name+" "+change)
 		}
 	}
 	b.plan, b.said = plan, &said
@@ -119,7 +116,7 @@ func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool
 			return "", fmt.Errorf("make stream %s: %w", p.name, explainJetStream(err))
 		}
 		b.evict(p.name)
-		return "made again", nil
+		return "created", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("stream %s: %w", p.name, explainJetStream(err))

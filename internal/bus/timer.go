@@ -88,7 +88,7 @@ func (b *Bus) dropDue(ctx context.Context, subject string, seq uint64) error {
 }
 
 func (b *Bus) purgeTimers(ctx context.Context, what string, opts ...jetstream.StreamPurgeOpt) error {
-	return b.retryWrite(ctx, what, topology.PurgeRequest(topology.StreamTimers), func(ctx context.Context) error {
+	return b.retryWrite(ctx, what, b.api("STREAM.PURGE."+topology.StreamTimers), func(ctx context.Context) error {
 		s, err := b.stream(ctx, topology.StreamTimers)
 		if err != nil {
 			return err

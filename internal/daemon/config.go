@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -54,6 +55,10 @@ type Config struct {
 	// Rules is a file with the policy, limits, prices and hooks that apply unless a
 	// conversation's Settings override them.
 	Rules string
+	// Secrets are removed from events, logs and errors.
+	Secrets *secret.Set
+
+	getenv func(string) string // see [Config.Lookup]
 }
 
 // Defaults returns the configuration from the environment.
@@ -63,6 +68,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 		host = "host"
 	}
 	cfg := Config{
+		Secrets: &secret.Set{}, getenv: getenv,
 		NATS:     bus.Environment(getenv),
 		Name:     Token(host + "-" + strconv.Itoa(os.Getpid())),
 		HTTP:     getenv("PARLEY_HTTP"),
@@ -96,6 +102,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 	duration("PARLEY_OBJECTS_MAX_AGE", &cfg.Plan.ObjectsMaxAge, 0)
 	duration("PARLEY_DRAIN", &cfg.Drain, 10*time.Second)
 	duration("PARLEY_IDLE", &cfg.Idle, 2*time.Minute)
+	cfg.learn()
 	if len(problems) > 0 {
 		return cfg, fmt.Errorf("environment: %s", strings.Join(problems, "; "))
 	}

@@ -66,6 +66,45 @@ func TestACancelThatIsPublishedAgainStopsNoOtherTurn(t *testing.T) {
 	}
 }
 
+// TestACancelThatIsPublishedAgainStopsNothingThatRuns: workers see a Cancel before
+// the orchestrator has answered it. One that names no turn is not theirs to obey.
+func TestACancelThatIsPublishedAgainStopsNothingThatRuns(t *testing.T) {
+	slow := "model: demo\npace: 0\nrules:\n  - {name: wait, match: ^wait, loop: true, steps: [{stall: true, text: x}]}\n" +
+		"  - name: call\n    match: ^call\n    steps: [{text: Calling., calls: [{tool: hold, arguments: {as: gate}}]}, {text: Done.}]\n" +
+		"  - {name: talk, match: ^talk, steps: [{pace: 20, text: " + strings.Repeat("word ", 40) + "}]}\n"
+	for _, kind := range []string{"call", "talk"} {
+		t.Run(kind, func(t *testing.T) {
+			s := play(t, slow, &events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}})
+			s.send(&events.UserMessage{Text: "wait"})
+			cancel := &events.Cancel{Reason: "never mind"}
+			answered(t, s.send(cancel), events.AnswerAccepted)
+			s.reach("the end", func() bool { return s.state.Turn == "" })
+			s.send(&events.UserMessage{Text: kind})
+			s.until("what runs", func(e events.Event) bool {
+				switch e.(type) {
+				case *events.ToolStarted:
+					return kind == "call"
+				case *events.TextChunk:
+					return kind == "talk"
+				}
+				return false
+			})
+			if a := s.send(cancel); !strings.Contains(a.Reason, "was answered before") {
+				t.Errorf("the answer is %+v", a)
+			}
+			close(s.hold.gate)
+			if end := s.end(); end.Outcome != events.OutcomeCompleted {
+				t.Errorf("the turn ended as %s: %s", end.Outcome, end.Reason)
+			}
+			for _, c := range s.state.Transcript.Calls("") {
+				if c.Status != events.StatusOK {
+					t.Errorf("the call ended as %s", c.Status)
+				}
+			}
+		})
+	}
+}
+
 func TestOldSettingsThatArePublishedAgainDoNotReplaceNewerOnes(t *testing.T) {
 	s := play(t, calls("{as: ask}"), &events.Settings{Policy: momentPolicy()})
 	allow := &events.Settings{Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}}}

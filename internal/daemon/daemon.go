@@ -31,8 +31,10 @@ import (
 // VERSION=1.2.3.
 var Version = "0.1.0"
 
-// Logger returns the configured logger.
+// Logger returns the configured logger. It redacts the secrets, and those that flags
+// have added since [Defaults].
 func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {
+	cfg.learn()
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cmp.Or(cfg.LogLevel, "info"))); err != nil {
 		return nil, fmt.Errorf("log level %q is none of debug, info, warn, error", cfg.LogLevel)
@@ -40,9 +42,9 @@ func (cfg Config) Logger(w io.Writer) (*slog.Logger, error) {
 	opts := &slog.HandlerOptions{Level: level}
 	switch cmp.Or(cfg.LogFormat, "text") {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+		return slog.New(cfg.Secrets.Handler(slog.NewTextHandler(w, opts))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
+		return slog.New(cfg.Secrets.Handler(slog.NewJSONHandler(w, opts))), nil
 	}
 	return nil, fmt.Errorf("log format %q is neither text nor json", cfg.LogFormat)
 }
@@ -60,7 +62,8 @@ type Service struct {
 	Name, Short string
 	// Flags adds the role's own flags.
 	Flags func(*Config, *cobra.Command)
-	// Setup makes this role create the streams.
+	// Setup makes this role create the streams. Without it the role is a worker,
+	// which reads without consumers.
 	Setup bool
 	// Role returns the role. It may call ready more than once.
 	Role func(ctx context.Context, cfg Config, log *slog.Logger, health *Health, ready func()) (Role, error)
@@ -69,7 +72,8 @@ type Service struct {
 // Main runs a service's command line and returns the exit code: 0 after a stop
 // signal, 1 for a failure, 2 for wrong usage.
 func Main(s Service) int {
-	cfg, err := Defaults(bus.Getenv)
+	Protect()
+	cfg, err := Defaults(TakeEnvironment())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, s.Name+": "+err.Error())
 		return 2
@@ -90,7 +94,7 @@ func Main(s Service) int {
 	ctx, stop := Signals(context.Background())
 	defer stop()
 	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, s.Name+": "+strings.TrimSpace(err.Error()))
+		fmt.Fprintln(os.Stderr, s.Name+": "+strings.TrimSpace(cfg.Secrets.Message(err.Error())))
 		if !started {
 			return 2
 		}
@@ -112,6 +116,7 @@ func (s Service) run(ctx context.Context, cfg Config) error {
 	}
 	cfg.NATS.Name, cfg.NATS.Log = s.Name+" "+cfg.Name, log
 	health := NewHealth()
+	health.Secrets = cfg.Secrets
 	g, run := errgroup.WithContext(ctx)
 	if cfg.HTTP != "" { // also while the process waits for NATS
 		g.Go(func() error {
@@ -140,6 +145,8 @@ func (s Service) serve(ctx context.Context, cfg Config, log *slog.Logger, health
 	health.Require(func() error { return nil })
 	if s.Setup {
 		health.Queues(b, log)
+	} else {
+		b.WithoutConsumers()
 	}
 	ready := func() {
 		health.Ready(func() error {

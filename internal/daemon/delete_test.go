@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -23,7 +24,11 @@ func (d *deployment) stored(id string, calls ...string) map[string]int {
 	d.t.Helper()
 	found := map[string]int{}
 	_, js := d.Raw()
-	for _, stream := range []string{topology.ConvStream(0), topology.StreamHistory, topology.StreamJobs, topology.StreamTimers, "OBJ_" + topology.BucketObjects} {
+	streams := []string{topology.StreamHistory, topology.StreamJobs, topology.StreamTimers, "OBJ_" + topology.BucketObjects}
+	for shard := range d.Shards() {
+		streams = append(streams, topology.ConvStream(shard))
+	}
+	for _, stream := range streams {
 		s, err := js.Stream(d.t.Context(), stream)
 		if err != nil {
 			d.t.Fatal(err)
@@ -53,23 +58,24 @@ func (d *deployment) stored(id string, calls ...string) map[string]int {
 // deleted blocks until only the tombstone of a conversation is stored.
 func (d *deployment) deleted(id string, calls ...string) {
 	d.t.Helper()
-	want := map[string]int{topology.ConvStream(0): 1, topology.StreamHistory: 1}
+	want := map[string]int{topology.ConvStream(topology.ShardOf(id, d.Shards())): 1, topology.StreamHistory: 1}
 	var got map[string]int
 	for end := time.Now().Add(20 * time.Second); ; {
-		if got = d.stored(id, calls...); maps.Equal(got, want) {
-			break
+		last, _, err := d.Conversation(id).LastDecision(d.t.Context(), 0)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		// Before its last Decision a deletion has as little stored for a moment.
+		if got = d.stored(id, calls...); last != nil && last.State.Phase == events.PhaseDeleted && last.State.Deleted != nil && maps.Equal(got, want) {
+			return
 		}
 		if time.Now().After(end) {
-			d.t.Fatalf("conversation %s has the messages %v, want %v", id, got, want)
+			d.t.Fatalf("conversation %s has the messages %v, want %v; its last Decision is %+v", id, got, want, last)
 		}
 		select {
 		case <-d.t.Context().Done():
 		case <-time.After(10 * time.Millisecond):
 		}
-	}
-	last, _, err := d.Conversation(id).LastDecision(d.t.Context(), 0)
-	if err != nil || last == nil || last.State.Phase != events.PhaseDeleted || last.State.Deleted == nil {
-		d.t.Fatalf("the tombstone of %s is %+v, %v", id, last, err)
 	}
 }
 
@@ -136,6 +142,42 @@ func TestADeletedConversationLeavesItsTombstoneOnly(t *testing.T) {
 	if _, end := d.turn(other, "and you?"); end.Outcome != events.OutcomeCompleted {
 		t.Errorf("%+v", end)
 	}
+}
+
+// TestADeletionReachesWhatWasPublishedToAnotherShard: an input that its publisher
+// sent to the wrong shard was delivered; the original remains in that shard's log.
+func TestADeletionReachesWhatWasPublishedToAnotherShard(t *testing.T) {
+	d := sharded(t, 4)
+	d.run(d.models("models", scriptFile(t, "model: demo\npace: 0\nrules:\n  - {name: one, match: ., steps: [{text: Hello.}]}\n")))
+	d.run(d.orchestrator("orchestrator"))
+	id := newID(t)
+	wrong := (topology.ShardOf(id, 4) + 1) % 4
+	st := &stranger{d, id}
+	publish := func(input string) {
+		st.publish(fmt.Sprintf("conv.%d.%s.in", wrong, id), fmt.Sprintf(`{"type":"UserMessage","id":%q,"text":"hello"}`, input))
+	}
+	publish(newID(t))
+	d.endOf(id)
+	if had := d.stored(id); had[topology.ConvStream(wrong)] != 1 {
+		t.Fatalf("the conversation has %v", had)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	follower := d.follow(ctx, id)
+	defer follower.stop()
+	del := &events.Delete{}
+	if err := follower.send(ctx, del); err != nil {
+		t.Fatal(err)
+	}
+	answered(t, follower.answers[del.ID], events.AnswerAccepted)
+	d.deleted(id)
+	late := newID(t)
+	publish(late)
+	if err := follower.until("the answer", func(events.Event) bool { return follower.answers[late] != nil }); err != nil {
+		t.Fatal(err)
+	}
+	answered(t, follower.answers[late], events.AnswerDeleted)
+	d.deleted(id)
 }
 
 func TestAConversationIsDeletedInTheMiddleOfATurn(t *testing.T) {
@@ -239,11 +281,13 @@ func TestADeletionSurvivesOwnersThatDieAtAnyMoment(t *testing.T) {
 
 // governedBut is governed with an orchestrator that may not publish to one
 // subject.
-func governedBut(t *testing.T, denied string) (url string, as func(topology.Role) *deployment) {
+func governedBut(t *testing.T, denied string) (_ brokertest.Accounts, as func(topology.Role) *deployment) {
 	t.Helper()
-	return governedWith(t, func(r topology.Role, p *server.Permissions) {
-		if r == topology.Orchestrator {
-			p.Publish.Allow = slices.DeleteFunc(p.Publish.Allow, func(s string) bool { return s == denied })
+	return governed(t, func(opts *server.Options) {
+		for _, u := range opts.Users {
+			if u.Username == string(topology.Orchestrator) {
+				u.Permissions.Publish.Allow = slices.DeleteFunc(u.Permissions.Publish.Allow, func(s string) bool { return s == denied })
+			}
 		}
 	})
 }

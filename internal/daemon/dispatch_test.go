@@ -178,9 +178,9 @@ func (d *deployment) presence(ttl time.Duration) {
 	d.t.Helper()
 	_, js := d.Raw()
 	for _, cfg := range (topology.Plan{}).Buckets() {
-		if cfg.Bucket == topology.BucketPresence {
-			cfg.TTL = ttl
-			if _, err := js.UpdateKeyValue(d.t.Context(), cfg); err != nil {
+		if cfg.Name == topology.BucketStream(topology.BucketPresence) {
+			cfg.MaxAge, cfg.Duplicates = ttl, ttl
+			if _, err := js.UpdateStream(d.t.Context(), cfg); err != nil {
 				d.t.Fatal(err)
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // Health serves the liveness, readiness and metrics of a process.
@@ -20,6 +22,8 @@ type Health struct {
 	required atomic.Pointer[func() error]
 	draining atomic.Bool
 	registry *prometheus.Registry
+	// Secrets are removed from the reasons that /readyz gives; may be nil.
+	Secrets *secret.Set
 }
 
 // NewHealth returns a Health that is not ready.
@@ -75,7 +79,7 @@ func (h *Health) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := h.check(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			http.Error(w, h.Secrets.Message(err.Error()), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ok")

@@ -141,11 +141,15 @@ func TestAStrangersMessageHoldsUpNobodyElse(t *testing.T) {
 				send(s)
 			}
 			beside := d.timed(15)
-			if beside > 2*usual {
-				// Measure again: the machine may be shared.
-				if usual, beside = d.timed(15), d.timed(15); beside > 2*usual {
-					t.Errorf("another conversation's turn takes %s with it, %s without", beside, usual)
+			// The machine may be shared: what a message costs shows in every round.
+			for range 5 {
+				if beside <= 2*usual {
+					break
 				}
+				usual, beside = d.timed(15), d.timed(15)
+			}
+			if beside > 2*usual {
+				t.Errorf("another conversation's turn takes %s with it, %s without", beside, usual)
 			}
 			if n := lost.Load(); n > 0 {
 				t.Errorf("the shard was given up %d times", n)

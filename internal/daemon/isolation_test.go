@@ -66,21 +66,27 @@ rules:
 	}
 }
 
-// TestAnInputInTheWrongShardIsDeliveredOnce: a client always uses shard 0, or a
-// wrong number of shards.
-func TestAnInputInTheWrongShardIsDeliveredOnce(t *testing.T) {
+// sharded starts a server with a number of shards.
+func sharded(t *testing.T, shards int) *deployment {
+	t.Helper()
 	s, err := broker.Start(broker.Config{Dir: t.TempDir(), Port: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Stop() })
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	b, err := bus.Connect(t.Context(), bus.Config{Log: log}.InProcess(s.InProcess()), &topology.Plan{Shards: 4})
+	b, err := bus.Connect(t.Context(), bus.Config{Log: log}.InProcess(s.InProcess()), &topology.Plan{Shards: shards})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	d := &deployment{b, t, log}
+	return &deployment{b, t, log}
+}
+
+// TestAnInputInTheWrongShardIsDeliveredOnce: a client always uses shard 0, or a
+// wrong number of shards.
+func TestAnInputInTheWrongShardIsDeliveredOnce(t *testing.T) {
+	d := sharded(t, 4)
 	d.run(d.models("models", scriptFile(t, "model: demo\npace: 0\nrules:\n  - {name: one, match: ., steps: [{text: Hello.}]}\n")))
 	stop := d.run(d.orchestrator("orchestrator"))
 	for name, headers := range map[string][]string{"with an id in the event": nil, "with a message id": {"Nats-Msg-Id", "mine"}, "without an id": nil} {
@@ -99,7 +105,7 @@ func TestAnInputInTheWrongShardIsDeliveredOnce(t *testing.T) {
 		}
 		// An owner that replays the shard delivers it again.
 		stop()
-		if err := b.Shard(0).SetCheckpoint(t.Context(), 0); err != nil {
+		if err := d.Shard(0).SetCheckpoint(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		stop = d.run(d.orchestrator("orchestrator"))

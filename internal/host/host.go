@@ -9,10 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,7 +31,7 @@ type Host struct {
 	// Dir is the data directory of the embedded server. It is not used when
 	// Config.NATS.URL names a server.
 	Dir string
-	// Config is that of the connections and of the roles.
+	// Config is that of the connections and of the roles, as [daemon.Defaults] begins it.
 	Config daemon.Config
 	// Connection is the name of connections, as the server shows it.
 	Connection string
@@ -68,13 +67,13 @@ func (s *Session) RunsRoles() bool { return s.roles != nil }
 // Server names the server for people: its URL, if it has one.
 func (s *Session) Server() string {
 	if s.server != nil {
-		return cmp.Or(s.server.URL(), "the embedded server")
+		return cmp.Or(s.server.Address(), "the embedded server")
 	}
 	return s.URL()
 }
 
-// Address is the URL of the server in this process for others; empty when it listens
-// nowhere. [Session.Embedded] must hold.
+// Address is the URL of the server in this process for others, with its token; empty
+// when it listens nowhere. [Session.Embedded] must hold.
 func (s *Session) Address() string { return s.server.URL() }
 
 // Options connect other parts of this process to its server without a socket.
@@ -143,18 +142,22 @@ func (h *Host) connection() parley.Config {
 	cfg := parley.Config(h.Config.NATS)
 	cfg.Name, cfg.Log = h.Connection, h.Log
 	if cfg.URL == "" {
-		cfg.URL, cfg.Dial = Running(h.Dir), h.dial
+		l := &link{dir: h.Dir, learn: func(token string) { h.Config.Secrets.Add(token) }}
+		cfg.URL, cfg.Dial, cfg.Options = Running(h.Dir), l.dial, append(slices.Clone(cfg.Options), l.option)
 	}
 	return cfg
 }
 
-// dial connects to the server that runs on the data directory now: its address
-// changes when another process takes over.
-func (h *Host) dial(network, address string) (net.Conn, error) {
-	if u, err := url.Parse(addressIn(h.Dir)); err == nil && u.Host != "" {
-		address = u.Host
+// URL returns the URL of the server that runs on the data directory, with its token,
+// for other clients. It fails with [parley.CodeNoServer].
+func (h *Host) URL() (string, error) {
+	a, err := running(h.Dir)
+	if err != nil {
+		h.Log.Debug("the server of the data directory cannot be used", "data", h.Dir, "error", err)
+		return "", &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("no server runs on %s: start one with `parley up`", h.Dir)}
 	}
-	return net.DialTimeout(network, address, 2*time.Second)
+	h.Config.Secrets.Add(a.Token)
+	return broker.WithToken(a.URL, a.Token), nil
 }
 
 // Connect joins the server, or runs one without roles to read what is stored in the

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +31,7 @@ func (h *Host) Embed(ctx context.Context, port int) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.Config.Secrets.Add(server.Token())
 	cfg := parley.Config(bus.Config{Name: h.Connection, Log: h.Log}.InProcess(server.InProcess()))
 	s, err := h.roleSession(ctx, cfg)
 	if err == nil {
@@ -63,7 +65,7 @@ func (h *Host) start(ctx context.Context, ports []int) (s *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeAddress(h.Dir, s.server.URL()); err != nil {
+	if err := writeAddress(h.Dir, s.server); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -73,7 +75,7 @@ func (h *Host) start(ctx context.Context, ports []int) (s *Session, err error) {
 // directory, such as `parley ls`.
 func (h *Host) startServer(ctx context.Context, port int) (*broker.Broker, error) {
 	for until := time.Now().Add(startTimeout); ; {
-		s, err := broker.Start(broker.Config{Dir: h.Dir, Port: port, SyncAlways: h.SyncAlways, Log: h.Log})
+		s, err := broker.Start(broker.Config{Dir: h.Dir, Port: port, Token: rand.Text(), SyncAlways: h.SyncAlways, Log: h.Log})
 		var path *os.PathError
 		if !errors.Is(err, broker.ErrInUse) && errors.As(err, &path) {
 			err = fmt.Errorf("the data directory %s cannot be used: %w: give another with --data or PARLEY_DATA", h.Dir, err)

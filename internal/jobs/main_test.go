@@ -106,7 +106,7 @@ func eventually(t *testing.T, ok func() bool, otherwise string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for end := time.Now().Add(time.Minute); !ok(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal(otherwise)
 		}
@@ -115,7 +115,7 @@ func eventually(t *testing.T, ok func() bool, otherwise string) {
 
 func take[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
-	const soon = 10 * time.Second
+	const soon = time.Minute
 	select {
 	case v := <-c:
 		return v

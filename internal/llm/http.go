@@ -12,10 +12,14 @@ import (
 	"net/url"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // maxRefusal bounds the part of a refusal's body that is read, in bytes.
 const maxRefusal = 1 << 20
+
+// maxRedirects bounds the redirects of a request.
+const maxRedirects = 5
 
 // NewStream returns the stream of one request: each iteration calls send for a
 // body, decodes it, and closes it however the stream ends.
@@ -38,6 +42,9 @@ func NewStream(send func() (io.ReadCloser, *events.Error), decode Decoder) Strea
 func Post(ctx context.Context, client *http.Client, to string, header http.Header, body []byte) (io.ReadCloser, *events.Error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // the text of u has the whole URL
+		}
 		return nil, &events.Error{Class: events.ErrInvalidRequest,
 			Message: fmt.Sprintf("the URL of the provider is not usable: %v: correct its base URL", err)}
 	}
@@ -71,10 +78,27 @@ func Accept(ctx context.Context, res *http.Response) (io.ReadCloser, *events.Err
 		return nil, FromRead(ctx, err)
 	}
 	e := FromHTTP(res.StatusCode, res.Header, said)
+	if to, err := res.Location(); err == nil && res.StatusCode < 400 {
+		e.Message = fmt.Sprintf("HTTP %d: the provider redirects to %s://%s, and the request was not sent there: correct the base URL if that host is trusted", res.StatusCode, to.Scheme, to.Host)
+	}
 	if id := cmp.Or(res.Header.Get("Request-Id"), res.Header.Get("X-Request-Id")); id != "" {
 		e.Message += " (request " + id + ")"
 	}
 	return nil, e
+}
+
+// Client returns a client that does not follow redirects to another origin: the
+// request has the key and the conversation, and only Authorization is removed by
+// net/http. Such a redirect is the answer. A nil client is [http.DefaultClient].
+func Client(c *http.Client) *http.Client {
+	own := *cmp.Or(c, http.DefaultClient)
+	own.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		if from := via[0].URL; r.URL.Scheme != from.Scheme || r.URL.Host != from.Host || len(via) > maxRedirects {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return &own
 }
 
 // BoundRefusals bounds the bodies of refusals, for a library that reads them in
@@ -95,7 +119,7 @@ func BoundRefusals(req *http.Request, next func(*http.Request) (*http.Response, 
 func CheckBaseURL(provider, base string) *events.Error {
 	if u, err := url.Parse(base); err != nil || u.Host == "" {
 		return &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the base URL %q of provider %s is not a URL like https://host/v1: correct the configuration", base, provider)}
+			Message: fmt.Sprintf("the base URL %q of provider %s is not a URL like https://host/v1: correct the configuration", secret.URL(base), provider)}
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // exchange is the transport's data about one request, in addition to the
@@ -58,7 +60,7 @@ func (c *client) transport(s *Server) sdk.Transport {
 func (c *client) redirect(r *http.Request, via []*http.Request) error {
 	switch {
 	case !c.own(r.URL):
-		return fmt.Errorf("it redirects to %s: give that URL instead, if it is trusted", r.URL.Redacted())
+		return fmt.Errorf("it redirects to %s: give that URL instead, if it is trusted", secret.URL(r.URL.String()))
 	case len(via) > 5:
 		return errors.New("it redirects more than 5 times")
 	}

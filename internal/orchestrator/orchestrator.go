@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -52,6 +53,10 @@ type Orchestrator struct {
 // claimBytes bounds the objects that an orchestrator fetches at once, in bytes.
 const claimBytes = 256 << 20
 
+// readsPerSecond bounds the consumers that an orchestrator creates for users, and
+// readsAtOnce those at a moment.
+const readsPerSecond, readsAtOnce = 500, 2000
+
 // Run owns every shard that is free, and takes over those that become free,
 // until ctx ends.
 func (o *Orchestrator) Run(ctx context.Context) error {
@@ -65,6 +70,10 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return o.retryForever(ctx, "the roster cannot be read, retrying", func() error { return roster.Run(ctx) })
+	})
+	reads := rate.NewLimiter(readsPerSecond, readsAtOnce)
+	g.Go(func() error {
+		return o.retryForever(ctx, "requests of users cannot be answered, retrying", func() error { return o.Bus.Deployment().ServeUsers(ctx, reads.Allow) })
 	})
 	select {
 	case <-roster.Ready():

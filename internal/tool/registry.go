@@ -120,6 +120,9 @@ type Config struct {
 	Root string
 }
 
+// BuiltinNames returns the names of all built-in tools, configured or not.
+func BuiltinNames() []string { return []string{"calculate", "http_get", "now", "read_file"} }
+
 // Builtins returns the built-in tools as configured.
 func Builtins(c Config) (*Registry, error) {
 	if c.Now == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,5 +131,21 @@ func TestErrors(t *testing.T) {
 	}
 	if !errors.Is(tool.Retry(down, 0), down) {
 		t.Fatal("the cause is lost")
+	}
+}
+
+func TestBuiltinNamesAreThoseOfTheTools(t *testing.T) {
+	t.Parallel()
+	r, err := tool.Builtins(tool.Config{AllowHosts: []string{"example.com"}, Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range r.Specs() {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, tool.BuiltinNames()) {
+		t.Errorf("the tools are %v", names)
 	}
 }

@@ -27,6 +27,8 @@ func Own(have, want jetstream.StreamConfig) (next jetstream.StreamConfig, wrong 
 	check("direct gets", have.AllowDirect || !want.AllowDirect, func() { next.AllowDirect = true })
 	check("schedules", have.AllowMsgSchedules || !want.AllowMsgSchedules, func() { next.AllowMsgSchedules = true })
 	check("TTLs of messages", have.AllowMsgTTL || !want.AllowMsgTTL, func() { next.AllowMsgTTL = true })
+	check("rollups", !have.AllowRollup || want.AllowMsgSchedules, func() { next.AllowRollup = false })
+	check("purges", have.DenyPurge || !want.DenyPurge, func() { next.DenyPurge = true })
 	for key, value := range want.Metadata {
 		check("metadata "+key, have.Metadata[key] == value, func() {
 			next.Metadata = maps.Clone(next.Metadata)

@@ -25,63 +25,20 @@ const (
 	Admin Role = "admin"
 )
 
-// Inbox returns the prefix of the role's reply subjects. With the default
-// prefix every user could read all replies.
-func (r Role) Inbox() string { return "_INBOX_" + string(r) }
-
-// Permissions returns the subjects that a role may publish and subscribe to. An
-// empty list allows nothing: write it for nats-server as deny ">", because a
-// missing list allows everything. The channel identifies the writer of an
-// event, so a model or a tool cannot forge an input or a Decision.
-//
-// A worker may take jobs of every queue and read every conversation: subjects
-// of the JetStream API have no wildcard within a token. To restrict it, list
-// the queues' consumers instead of "CONSUMER.MSG.NEXT.JOBS.*".
-func Permissions(role Role, plan Plan) (publish, subscribe []string) {
-	inbox := role.Inbox() + ".>"
-	switch role {
-	case Viewer:
-		return nil, []string{"live.*.*.>", inbox}
-	case App:
-		own := []string{
-			"conv.*.*.in", "conv.*.*.call.*",
-			"conv.*.probe",                        // whether the log can be written
-			"$JS.API.STREAM.INFO." + StreamTimers, // which conversations wait
-			Orchestrator.Inbox() + ".>",           // the answers of hooks
-		}
-		publish = slices.Concat(own, plan.reading(), objects(), roster(), entries(BucketLeases))
-		return publish, []string{"live.*.*.>", "hooks.>", inbox}
-	case Caller:
-		publish, _ = Permissions(App, plan)
-		return append(publish, "jobs.tool.*.*", "$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS"), []string{"live.*.*.>", inbox}
-	case LLMWorker:
-		publish = slices.Concat([]string{"conv.*.*.gen"}, plan.reading(), objects(), working("llm"))
-		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
-	case ToolWorker:
-		publish = slices.Concat([]string{"conv.*.*.call.*", "conv.*.*.out.*"}, plan.reading(), objects(), working("tool"))
-		return publish, []string{"live.*.*.in", "live.*.*.turn", inbox}
-	case Orchestrator:
-		own := []string{
-			"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
-			"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
-			"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
-			"$JS.API.CONSUMER.DELETE.JOBS.*", "$JS.API.STREAM.MSG.GET.JOBS", // leftovers
-		}
-		publish = slices.Concat(own, timers(), plan.reading(), plan.purging(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools), plan.making())
-		return publish, []string{inbox}
-	case Admin:
-		return []string{">"}, []string{">"}
+// orchestrating returns the subjects that an orchestrator may publish to. It may
+// create Parley's streams, not change or delete them.
+func (p Plan) orchestrating() []string {
+	own := []string{
+		"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
+		"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
+		"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
+		"$JS.API.CONSUMER.DELETE.JOBS.*", "$JS.API.STREAM.MSG.GET.JOBS", // leftovers
 	}
-	return nil, nil
-}
-
-// reading returns the permissions to read conversations from the streams.
-func (p Plan) reading() []string {
-	all := logOf(StreamHistory)
-	for shard := range p.WithDefaults().Shards {
-		all = append(all, logOf(ConvStream(shard))...)
+	var logs []string
+	for _, stream := range p.logs() {
+		logs = append(logs, logOf(stream)...)
 	}
-	return all
+	return slices.Concat(own, timers(), logs, p.purging(), objects(), roster(), entries(BucketLeases), entries(BucketCheckpoints), entries(BucketTools), p.making())
 }
 
 // making returns the permissions to create missing streams and buckets. The
@@ -92,13 +49,9 @@ func (p Plan) making() []string {
 	one := func(stream string) {
 		all = append(all, api+"STREAM.INFO."+stream, api+"STREAM.CREATE."+stream)
 	}
-	for _, cfg := range p.Streams() {
-		one(cfg.Name)
+	for _, stream := range p.names() {
+		one(stream)
 	}
-	for _, cfg := range p.Buckets() {
-		one("KV_" + cfg.Bucket)
-	}
-	one("OBJ_" + p.Objects().Bucket)
 	return all
 }
 
@@ -118,9 +71,9 @@ func logOf(stream string) []string {
 // contain the stream only, not the subject to purge.
 func (p Plan) purging() []string {
 	const purge = "$JS.API.STREAM.PURGE."
-	all := []string{purge + StreamHistory, purge + StreamJobs, purge + "OBJ_" + BucketObjects}
-	for shard := range p.WithDefaults().Shards {
-		all = append(all, purge+ConvStream(shard))
+	all := []string{purge + StreamJobs, purge + ObjectStream}
+	for _, stream := range p.logs() {
+		all = append(all, purge+stream)
 	}
 	return all
 }
@@ -165,20 +118,4 @@ func watching(stream string) []string {
 func entries(bucket string) []string {
 	const api = "$JS.API."
 	return []string{api + "STREAM.INFO.KV_" + bucket, api + "STREAM.MSG.GET.KV_" + bucket, api + "DIRECT.GET.KV_" + bucket + ".>"}
-}
-
-// working returns the permissions to run the jobs of a kind.
-func working(kind string) []string {
-	return []string{
-		"$JS.API.CONSUMER.CREATE." + StreamJobs + ".*.jobs." + kind + ".>",
-		"$JS.API.CONSUMER.INFO." + StreamJobs + ".*",
-		"$JS.API.CONSUMER.MSG.NEXT." + StreamJobs + ".*",
-		// Two forms: servers before 2.14, and servers that prefix the domain and
-		// the account.
-		"$JS.ACK." + StreamJobs + ".>", "$JS.ACK.*.*." + StreamJobs + ".>",
-		"dead.jobs.>",
-		"$KV." + BucketPresence + "." + kind + ".>",
-		"$JS.API.STREAM.INFO.KV_" + BucketPresence, "$JS.API.DIRECT.GET.KV_" + BucketPresence + ".>",
-		"$JS.API.STREAM.MSG.GET.KV_" + BucketPresence, // whether another worker is present
-	}
 }

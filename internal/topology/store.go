@@ -29,9 +29,6 @@ const (
 	Acks = "$JS.ACK."
 )
 
-// PurgeRequest returns the subject of a request to purge a stream.
-func PurgeRequest(stream string) string { return API + "STREAM.PURGE." + stream }
-
 // BucketStream returns the stream of a key-value bucket.
 func BucketStream(bucket string) string { return "KV_" + bucket }
 

@@ -157,19 +157,39 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 	return append(all, jobs, timers, dead, history)
 }
 
-// Buckets returns all key-value buckets of a deployment.
-func (p Plan) Buckets() []jetstream.KeyValueConfig {
+// Buckets returns the streams of all key-value buckets of a deployment, laid out
+// as NATS does (ADR-8). No message can remove others there: neither by a rollup
+// nor by a purge.
+func (p Plan) Buckets() []jetstream.StreamConfig {
 	p = p.WithDefaults()
-	return []jetstream.KeyValueConfig{
-		{Bucket: BucketLeases, Description: "who owns a shard", History: 1, TTL: LeaseTTL, Replicas: p.Replicas},
-		{Bucket: BucketCheckpoints, Description: "where a shard's owner starts to read", History: 1, Replicas: p.Replicas},
-		{Bucket: BucketPresence, Description: "workers that are there and what they serve", History: 1, TTL: PresenceTTL, Replicas: p.Replicas},
-		{Bucket: BucketTools, Description: "tools that workers offered, also those whose workers are not there", History: 1, TTL: ToolsTTL, Replicas: p.Replicas},
+	bucket := func(name, description string, ttl time.Duration) jetstream.StreamConfig {
+		cfg := jetstream.StreamConfig{
+			Name: BucketStream(name), Description: description, Subjects: []string{EntrySubject(name, ">")},
+			Storage: jetstream.FileStorage, Replicas: p.Replicas, MaxAge: ttl,
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowDirect: true,
+			DenyDelete: true, DenyPurge: true, MaxConsumers: consumersPerStream,
+		}
+		if ttl > 0 {
+			cfg.Duplicates = min(ttl, 2*time.Minute)
+		}
+		return cfg
+	}
+	return []jetstream.StreamConfig{
+		bucket(BucketLeases, "who owns a shard", LeaseTTL),
+		bucket(BucketCheckpoints, "where a shard's owner starts to read", 0),
+		bucket(BucketPresence, "workers that are there and what they serve", PresenceTTL),
+		bucket(BucketTools, "tools that workers offered, also those whose workers are not there", ToolsTTL),
 	}
 }
 
-// Objects returns the object store for content that exceeds a message. Objects
-// live as long as their conversation, unless the plan sets ObjectsMaxAge.
-func (p Plan) Objects() jetstream.ObjectStoreConfig {
-	return jetstream.ObjectStoreConfig{Bucket: BucketObjects, Description: "what exceeds a message", TTL: p.ObjectsMaxAge, Replicas: p.WithDefaults().Replicas, Compression: true}
+// Objects returns the stream of the object store, laid out as NATS does (ADR-20),
+// for content that exceeds a message. Objects live as long as their conversation,
+// unless the plan sets ObjectsMaxAge. No message can remove others: rollups are
+// refused.
+func (p Plan) Objects() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: ObjectStream, Description: "what exceeds a message", Subjects: []string{objectChunks + ">", AllObjects},
+		Storage: jetstream.FileStorage, Compression: jetstream.S2Compression, Replicas: p.WithDefaults().Replicas,
+		MaxAge: p.ObjectsMaxAge, Discard: jetstream.DiscardNew, AllowDirect: true, MaxConsumers: consumersPerStream,
+	}
 }

@@ -111,6 +111,11 @@ func StreamOf(subject string) string {
 		return streamConv + shard
 	case "jobs":
 		return StreamJobs
+	case "$O":
+		return ObjectStream
+	case "$KV":
+		bucket, _, _ := strings.Cut(rest, ".")
+		return BucketStream(bucket)
 	}
 	return first
 }

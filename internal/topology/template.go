@@ -16,6 +16,8 @@ const (
 	TemplateDue           = "due.{shard}.{conversation}"
 	TemplateDead          = "dead.{subject}"
 	TemplateProbe         = "conv.{shard}.probe"
+	TemplateRead          = "read.{stream}.{scope}"
+	TemplateQueue         = "queue.{queue}"
 )
 
 // LogTemplate returns the template of a channel in a log, with parameters in
@@ -45,7 +47,7 @@ func Templates() []string {
 		}
 	}
 	return append(all, TemplateGenerationJob, TemplateToolJob, TemplateLowToolJob, TemplateHook,
-		TemplateTimer, TemplateDue, TemplateDead, TemplateProbe)
+		TemplateTimer, TemplateDue, TemplateDead, TemplateProbe, TemplateRead, TemplateQueue)
 }
 
 // pattern replaces each parameter of a template by a wildcard.

@@ -259,30 +259,89 @@ func TestPlanWithDefaults(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for _, b := range (topology.Plan{Replicas: 3}).Buckets() {
-		if wants := b.Bucket != topology.BucketCheckpoints; b.Replicas != 3 || b.History != 1 || (b.TTL > 0) != wants {
+		if wants := b.Name != topology.BucketStream(topology.BucketCheckpoints); b.Replicas != 3 || b.MaxMsgsPerSubject != 1 || (b.MaxAge > 0) != wants {
 			t.Errorf("%+v", b)
 		}
 	}
 }
 
 func TestPermissionsNameEveryShardAndNoMore(t *testing.T) {
-	for _, role := range []topology.Role{topology.Viewer, topology.App, topology.LLMWorker, topology.ToolWorker, topology.Orchestrator, "nobody", ""} {
-		publish, subscribe := topology.Permissions(role, topology.Plan{Shards: 3})
+	for _, role := range append(topology.Roles(), "nobody", "") {
+		if role == topology.Admin {
+			continue
+		}
+		u := topology.User{Name: "u", Role: role}
+		publish, subscribe := u.Permissions(topology.Plan{Shards: 3})
 		for _, s := range slices.Concat(publish, subscribe) {
 			if s == ">" || s == "$JS.API.>" || s == "_INBOX.>" || strings.HasPrefix(s, "*") || strings.Contains(s, "..") {
 				t.Errorf("%s may use %s", role, s)
 			}
-		}
-		for _, shard := range []string{"CONV_0", "CONV_2"} {
-			if wants := role != topology.Viewer && len(role) > 0 && role != "nobody"; slices.Contains(publish, "$JS.API.CONSUMER.MSG.NEXT."+shard+".*") != wants {
-				t.Errorf("%s reads %s: %t", role, shard, !wants)
+			if role != topology.Orchestrator && (strings.HasPrefix(s, "$JS.API.") || strings.Contains(s, "CONSUMER.CREATE")) {
+				t.Errorf("%s may use %s", role, s)
 			}
 		}
-		if slices.Contains(publish, "$JS.API.STREAM.INFO.CONV_3") {
+		api := topology.RoleAPI
+		if role == topology.Orchestrator {
+			api = topology.API
+		}
+		reads := role != topology.Viewer && slices.Contains(topology.Roles(), role)
+		for _, shard := range []string{"CONV_0", "CONV_2"} {
+			if slices.Contains(publish, api+"STREAM.MSG.GET."+shard) != reads {
+				t.Errorf("%s reads %s: %t", role, shard, !reads)
+			}
+		}
+		if slices.Contains(publish, api+"STREAM.INFO.CONV_3") {
 			t.Errorf("%s may use a shard that does not exist", role)
 		}
 	}
-	if publish, _ := topology.Permissions(topology.Viewer, topology.Plan{}); len(publish) > 0 {
+	if publish, _ := (topology.User{Name: "v", Role: topology.Viewer}).Permissions(topology.Plan{}); len(publish) > 0 {
 		t.Errorf("a viewer may publish to %v", publish)
+	}
+}
+
+func TestAScopeNarrowsARole(t *testing.T) {
+	const id = "0198c0de-0000-7000-8000-000000000000"
+	for _, role := range []topology.Role{topology.Viewer, topology.App} {
+		u := topology.User{Name: "u", Role: role, Scope: topology.Scope{Conversation: id}}
+		publish, subscribe := u.Permissions(topology.Plan{Shards: 4})
+		for _, s := range slices.Concat(publish, subscribe) {
+			if !strings.Contains(s, id) && !strings.Contains(s, "STREAM.INFO.") && !strings.Contains(s, ".MSG.NEXT.") && !strings.HasPrefix(s, "_INBOX_u.") {
+				t.Errorf("%s of one conversation may use %s", role, s)
+			}
+		}
+	}
+	worker := topology.User{Name: "w", Role: topology.ToolWorker, Scope: topology.Scope{Names: []string{"clock"}}}
+	publish, _ := worker.Permissions(topology.Plan{})
+	for _, s := range publish {
+		if strings.Contains(s, "JOBS") && !strings.Contains(s, "tool_clock") && !strings.Contains(s, "toollow_clock") || strings.Contains(s, "PRESENCE.tool") && !strings.Contains(s, ".clock.") {
+			t.Errorf("a worker of one tool may use %s", s)
+		}
+	}
+}
+
+func TestUsersOfAServerAreChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		users []topology.User
+		says  string
+	}{
+		"one for each role":        {[]topology.User{{Name: "a", Role: topology.App}, {Name: "o", Role: topology.Orchestrator}}, ""},
+		"a name twice":             {[]topology.User{{Name: "a", Role: topology.App}, {Name: "a", Role: topology.Viewer}}, "twice"},
+		"an account twice":         {[]topology.User{{Name: "a", Role: topology.Viewer}, {Name: "A", Role: topology.Viewer}}, "share account"},
+		"an account of the server": {[]topology.User{{Name: "parley", Role: topology.App}}, "the server's"},
+		"no such role":             {[]topology.User{{Name: "a", Role: "boss"}}, "no role"},
+		"a name that is no token":  {[]topology.User{{Name: "a b", Role: topology.App}}, "may hold"},
+		"hooks of two apps":        {[]topology.User{{Name: "a", Role: topology.App}, {Name: "b", Role: topology.App}}, "both answer hooks"},
+		"hooks of their own":       {[]topology.User{{Name: "a", Role: topology.App, Scope: topology.Scope{Names: []string{"x"}}}, {Name: "b", Role: topology.App, Scope: topology.Scope{Names: []string{"y"}}}}, ""},
+		"a scope that is no token": {[]topology.User{{Name: "a", Role: topology.ToolWorker, Scope: topology.Scope{Names: []string{"*"}}}}, "may hold"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range c.users {
+				c.users[i].NKey = "U"
+			}
+			err := topology.CheckUsers(c.users)
+			if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want %q", err, c.says)
+			}
+		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -30,6 +31,8 @@ type LLM struct {
 	Slots int
 	// Stats counts what happens; may be nil.
 	Stats *Stats
+	// Secrets are removed from what providers say; may be nil.
+	Secrets *secret.Set
 }
 
 // Route is a provider, and the model to call when the job names none.
@@ -262,6 +265,7 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 				Message: fmt.Sprintf("the adapter of %s broke down: %v", g.job.Route, r)}}, nil
 		}
 	}()
+	clean := &answer{secrets: g.w.Secrets}
 	for e := range p.Stream(ctx, req) {
 		if last, ok := e.(*events.GenerationEnded); ok {
 			end = last
@@ -275,9 +279,12 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 			return nil, err
 		}
 		g.content = true
-		if err := g.append(stamped); err != nil {
+		if err := g.append(clean.events(stamped)...); err != nil {
 			return nil, err
 		}
+	}
+	if err := g.append(clean.end()...); err != nil {
+		return nil, err
 	}
 	if end == nil {
 		end = &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrCut, Message: "the answer was cut without a word"}}
@@ -301,15 +308,21 @@ func (g *generation) name(e events.Event) (err error) {
 	return nil
 }
 
-func (g *generation) append(e events.Stamped) error {
-	e.Stamp(g.attempt, g.index)
-	g.index++
-	return g.lane.Append(e)
+func (g *generation) append(all ...events.Stamped) error {
+	for _, e := range all {
+		e.Stamp(g.attempt, g.index)
+		g.index++
+		if err := g.lane.Append(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end publishes the end. A worker that stops releases the generation instead and
 // hands the job back; the next worker starts again.
 func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error {
+	redactEnd(g.w.Secrets, end)
 	if end.Error != nil && end.Error.Class == events.ErrCancelled {
 		if !errors.Is(context.Cause(ctx), errCancelled) {
 			if err := g.append(&events.GenerationReleased{Generation: g.job.Generation}); err != nil {

@@ -33,12 +33,28 @@ func (r *run) append(ctx context.Context, e events.Event) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	position, err := r.w.Bus.Lane(r.lane).Append(ctx, r.position, frame)
-	if err != nil {
-		return 0, err
+	for tries := 1; ; tries++ {
+		position, err := r.w.Bus.Lane(r.lane).Append(ctx, r.position, frame)
+		if err == nil {
+			r.position = position
+			return position, nil
+		}
+		if !errors.Is(err, bus.ErrFenced) || !r.keeps(ctx, tries) {
+			return 0, err
+		}
+	}
+}
+
+// keeps reports whether the attempt is still the one that runs although the lane
+// has moved: a stranger may have written there, and only the start of another
+// attempt takes the lane. The position is then that of the stranger's message.
+func (r *run) keeps(ctx context.Context, tries int) bool {
+	position, past, err := r.w.position(ctx, r.lane, r.job)
+	if err != nil || !past.running(r.attempt) || startBackoff(ctx, tries) != nil {
+		return false
 	}
 	r.position = position
-	return position, nil
+	return true
 }
 
 // errNoTurn reports a question in a call that is not part of a turn.

@@ -73,7 +73,7 @@ func (s *serving) run(ctx context.Context) error {
 		// A tool that could not be announced again is still served: the server is away
 		// for a moment, and running calls must not end. When nothing could be announced
 		// at all, nothing changes.
-		if err == nil || len(announced) > 0 || taken(err) {
+		if err == nil || len(announced) > 0 || taken(err) || bus.Denied(err) {
 			if err := s.serve(ctx, announced); err != nil {
 				return err
 			}

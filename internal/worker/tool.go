@@ -14,6 +14,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/jobs"
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -33,6 +34,8 @@ type Tool struct {
 	Drain time.Duration
 	// Stats counts what happens; may be nil.
 	Stats *Stats
+	// Secrets are removed from what tools return, print and ask; may be nil.
+	Secrets *secret.Set
 
 	schemas tool.Validator
 }
@@ -44,6 +47,7 @@ const outputBytes = 64 << 10
 func (w *Tool) Offers() []bus.Offer {
 	var offers []bus.Offer
 	for _, spec := range w.Tools.Specs() {
+		spec = redactSpec(w.Secrets, spec)
 		offers = append(offers, bus.Offer{Kind: "tool", Name: spec.Name, Worker: w.Name, Tool: &spec, Low: true})
 	}
 	return offers
@@ -185,6 +189,7 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 	}
 	started := time.Now()
 	got, err := w.run(watched, t, try)
+	got, err = redactResult(w.Secrets, got), w.Secrets.Error(err)
 	result.TookMS = time.Since(started).Milliseconds()
 	result.Status, result.Content = events.StatusOK, got.Content
 	if err == nil {
@@ -273,9 +278,11 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Resu
 			err = tool.End(events.StatusCrashed, "the tool %s broke down: %v", job.Tool, r)
 		}
 	}()
-	in := tool.Input{Call: job.Call, Conversation: job.Conversation, Turn: job.Turn, Arguments: job.Arguments, Output: w.output(job, try.attempt), Ask: func(ctx context.Context, q tool.Question) (tool.Answer, error) {
+	print, printed := w.output(job, try.attempt)
+	defer printed()
+	in := tool.Input{Call: job.Call, Conversation: job.Conversation, Turn: job.Turn, Arguments: job.Arguments, Output: print, Ask: func(ctx context.Context, q tool.Question) (tool.Answer, error) {
 		defer until.pause()()
-		return try.prompt(ctx, q)
+		return try.prompt(ctx, redactQuestion(w.Secrets, q))
 	}}
 	result, err = t.Run(ctx, in)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -284,15 +291,14 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Resu
 	return result, err
 }
 
-// output returns a function that publishes what a tool prints while it runs. It
-// may be called from several goroutines.
-func (w *Tool) output(job *events.ToolJob, attempt string) func(string) {
+// output returns a function that publishes what a tool prints while it runs, which
+// may be called from several goroutines, and one that publishes what was held back
+// because it might have begun a secret.
+func (w *Tool) output(job *events.ToolJob, attempt string) (print func(string), end func()) {
 	out := topology.OfCall(w.Bus.Shards(), job.Conversation, events.ChannelOut, job.Call)
 	var mu sync.Mutex
-	index := 0
-	return func(text string) {
-		mu.Lock()
-		defer mu.Unlock()
+	index, clean := 0, w.Secrets.Stream()
+	show := func(text string) {
 		for text = strings.ToValidUTF8(text, "\uFFFD"); text != ""; {
 			piece := bus.Preview(text, outputBytes)
 			text = text[len(piece):]
@@ -301,5 +307,15 @@ func (w *Tool) output(job *events.ToolJob, attempt string) func(string) {
 			}
 			index++
 		}
+	}
+	print = func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		show(clean.Next(text))
+	}
+	return print, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		show(clean.End())
 	}
 }

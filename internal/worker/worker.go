@@ -74,15 +74,17 @@ func wanted(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64
 
 // watch ends the context that it returns, with [errCancelled] as the cause, when a
 // Decision no longer has what a job was made for, or when a Cancel names the turn,
-// or the call, which may be empty. A job that no Decision requested (0) ends only
-// with a Cancel that names its call. The caller calls stop.
+// or the call, which may be empty. A Cancel that names neither may be an old one
+// that was published again: only the orchestrator can tell, and its Decision
+// follows. A job that no Decision requested (0) ends only with a Cancel that names
+// its call. The caller calls stop.
 func watch(ctx context.Context, b *bus.Bus, a topology.Address, decision uint64, turn, call string, has func(events.State) bool) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop, err := b.Conversation(a.Conversation).Listen(func(m bus.Message) {
 		for _, l := range m.Lines {
 			switch e := l.Event.(type) {
 			case *events.Cancel:
-				if m.Channel == events.ChannelIn && e.Stops(turn, call) && (decision > 0 || e.Call == call) {
+				if m.Channel == events.ChannelIn && e.Stops(turn, call) && (decision > 0 && e.Turn == turn || call != "" && e.Call == call) {
 					cancel(errCancelled)
 				}
 			case *events.Decision:

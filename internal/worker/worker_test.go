@@ -56,9 +56,9 @@ func newStage(t *testing.T, ttl time.Duration) *stage {
 	s.Bus = s.connect(&topology.Plan{})
 	_, js := s.Raw()
 	for _, cfg := range (topology.Plan{}).Buckets() {
-		if cfg.Bucket == topology.BucketPresence {
-			cfg.TTL = ttl
-			_, err := js.UpdateKeyValue(t.Context(), cfg)
+		if cfg.Name == topology.BucketStream(topology.BucketPresence) {
+			cfg.MaxAge, cfg.Duplicates = ttl, ttl
+			_, err := js.UpdateStream(t.Context(), cfg)
 			s.done(err)
 		}
 	}

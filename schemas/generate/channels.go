@@ -88,6 +88,10 @@ func channels() []channel {
 			[]string{orchestrator, llmWorker, toolWorker}, []string{admin}, nil, ""},
 		channel{"probe", topology.TemplateProbe, "Empty messages that test whether a log can be written; readers of the log skip them.",
 			[]string{app}, []string{orchestrator}, nil, ""},
+		channel{"read", topology.TemplateRead, "A request for a short-lived pull consumer on a stream, for users who may not create one. Request: {\"filter\":subject,\"from\":sequence,\"heads\":bool} or {\"delete\":consumer}. Answer: {\"consumer\":name,\"pending\":count} or {\"error\":text}. The consumer takes requests on CONSUMER.MSG.NEXT.<stream>.<consumer>, without acknowledgements, and ends after 30 s without any.",
+			[]string{app}, []string{orchestrator}, nil, ""},
+		channel{"queue", topology.TemplateQueue, "A request to create the queue with a durable name such as tool_clock, if it is missing. Answer: {} or {\"error\":text}.",
+			[]string{llmWorker, toolWorker, app}, []string{orchestrator}, nil, ""},
 	)
 }
 
@@ -116,6 +120,9 @@ func parameters() []value {
 		{"tool", "name of the tool"},
 		{"when", "before or after"},
 		{"hook", "name of the hook, as Settings or the deployment name it"},
+		{"stream", "name of the stream to read"},
+		{"scope", "id of the conversation to read, or all"},
+		{"queue", "durable name of the queue: llm_<route>, tool_<tool> or toollow_<tool>"},
 		{"subject", "the subject that the message had, several tokens"},
 	}
 }

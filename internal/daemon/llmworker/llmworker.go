@@ -17,7 +17,7 @@ import (
 
 // Catalog opens the configured providers.
 func Catalog(ctx context.Context, cfg daemon.Config) (*catalog.Catalog, error) {
-	return catalog.Open(ctx, catalog.Options{Getenv: bus.Getenv, Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
+	return catalog.Open(ctx, catalog.Options{Getenv: cfg.Lookup(), Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
 		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream})
 }
 
@@ -26,7 +26,7 @@ func Catalog(ctx context.Context, cfg daemon.Config) (*catalog.Catalog, error) {
 // afterwards.
 func Role(cfg daemon.Config, log *slog.Logger, c *catalog.Catalog, stats *worker.Stats) daemon.Role {
 	return daemon.Role{Name: "llm-worker", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
-		w := &worker.LLM{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, Stats: stats, Routes: map[string]worker.Route{}}
+		w := &worker.LLM{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, Stats: stats, Secrets: cfg.Secrets, Routes: map[string]worker.Route{}}
 		for name, e := range c.Entries {
 			w.Routes[name] = worker.Route{Provider: e.Provider, Model: e.Model}
 		}

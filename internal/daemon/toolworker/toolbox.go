@@ -16,9 +16,12 @@ func Toolbox(cfg daemon.Config, log *slog.Logger) (*tool.Registry, []*mcp.Server
 	if err != nil || cfg.ToolsFile == "" {
 		return tools, nil, err
 	}
-	m, err := manifest.Load(cfg.ToolsFile)
+	m, err := manifest.Load(cfg.ToolsFile, cfg.LookupEnv)
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, value := range m.Secrets {
+		cfg.Secrets.AddHeader(value)
 	}
 	if err := tools.Set("file", m.Tools()...); err != nil {
 		return nil, nil, err

@@ -28,11 +28,11 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		if err := tools.Set("parley", worker.NewResultReader(b)); err != nil {
 			return nil, err
 		}
-		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats}
+		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats, Secrets: cfg.Secrets}
 		ctx, stop := context.WithCancel(ctx)
 		wait := serveMCP(ctx, tools, servers)
 		err := b.Presence().Announce(ctx, w.Offers())
-		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken {
+		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken && !bus.Denied(err) {
 			stop()
 			return nil, errors.Join(err, wait())
 		}
@@ -46,6 +46,9 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		}, nil
 	}}
 }
+
+// Names returns the names of the tools that come with Parley, configured or not.
+func Names() []string { return append(tool.BuiltinNames(), worker.ReadResult) }
 
 // listTimeout bounds the wait for the tool lists of MCP servers at the start. The
 // tools of a slower server are added when it lists them.

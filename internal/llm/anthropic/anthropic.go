@@ -57,7 +57,7 @@ func New(c Config) *Provider {
 		endpoint:  strings.TrimSuffix(base, "/v1") + "/v1/messages",
 		apiKey:    c.APIKey,
 		authToken: c.AuthToken,
-		client:    cmp.Or(c.HTTPClient, http.DefaultClient),
+		client:    llm.Client(c.HTTPClient),
 	}
 }
 

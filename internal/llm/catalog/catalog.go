@@ -28,6 +28,11 @@ const (
 	Scripted        = "scripted"
 )
 
+// Providers returns the names of all providers.
+func Providers() []string {
+	return []string{OpenAI, OpenAIResponses, Anthropic, Ollama, Scripted}
+}
+
 // Default models.
 const (
 	defaultOpenAI    = "gpt-5-mini"

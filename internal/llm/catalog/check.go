@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // ErrKeyRefused is wrapped by the error if a provider refuses its key.
@@ -40,7 +42,7 @@ func (c *Catalog) Check(ctx context.Context, provider string, getenv func(string
 	to = strings.TrimRight(to, "/") + "/models"
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
-		return true, fmt.Errorf("%s: the base URL is not usable: %w", provider, err)
+		return true, fmt.Errorf("%s: the base URL %s is not usable: correct it", provider, secret.URL(to))
 	}
 	r.Header = header
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -52,7 +54,7 @@ func (c *Catalog) Check(ctx context.Context, provider string, getenv func(string
 	_ = res.Body.Close() // the status is enough
 	switch res.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return true, fmt.Errorf("%s answers HTTP %d at %s: %w: correct %s", provider, res.StatusCode, to, ErrKeyRefused, key)
+		return true, fmt.Errorf("%s answers HTTP %d at %s: %w: correct %s", provider, res.StatusCode, secret.URL(to), ErrKeyRefused, key)
 	}
 	return true, nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/secret"
 )
 
 const (
@@ -51,11 +52,11 @@ type Provider struct {
 // New returns a provider without connecting. The first request reports an
 // invalid Host.
 func New(c Config) *Provider {
-	p := &Provider{name: cmp.Or(c.Name, defaultName), client: cmp.Or(c.HTTPClient, http.DefaultClient)}
+	p := &Provider{name: cmp.Or(c.Name, defaultName), client: llm.Client(c.HTTPClient)}
 	var err error
 	if p.base, err = address(c.Host); err != nil {
 		p.bad = &events.Error{Class: events.ErrInvalidRequest,
-			Message: fmt.Sprintf("the host %q of provider %s is not an address: %v: write http://HOST:PORT", c.Host, p.name, err)}
+			Message: fmt.Sprintf("the host %q of provider %s is not an address: %v: write http://HOST:PORT", secret.URL(c.Host), p.name, err)}
 	}
 	return p
 }
@@ -68,9 +69,9 @@ func address(host string) (*url.URL, error) {
 	if !strings.Contains(host, "://") {
 		host, port = "http://"+cmp.Or(host, defaultHost), defaultPort
 	}
-	u, err := url.Parse(host)
-	if err != nil {
-		return nil, err
+	u, err := url.Parse(secret.Escape(host))
+	if bad, ok := errors.AsType[*url.Error](err); ok {
+		return nil, bad.Err // the text of bad has the whole URL
 	}
 	if u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("it has no host or is not http")
@@ -103,7 +104,7 @@ func (p *Provider) Models(ctx context.Context) ([]string, error) {
 		if _, said := errors.AsType[api.StatusError](err); !said {
 			err = p.unreachable(llm.FromRead(ctx, err))
 		}
-		return nil, fmt.Errorf("list the models of %s: %w", p.base, err)
+		return nil, fmt.Errorf("list the models of %s: %w", secret.URL(p.base.String()), err)
 	}
 	names := make([]string, 0, len(list.Models))
 	for _, m := range list.Models {
@@ -142,7 +143,7 @@ func (p *Provider) unreachable(e *events.Error) *events.Error {
 		return e
 	}
 	return &events.Error{Class: events.ErrNetwork,
-		Message: fmt.Sprintf("no Ollama answers at %s (connection refused): is it running? Start it with `ollama serve`", p.base)}
+		Message: fmt.Sprintf("no Ollama answers at %s (connection refused): is it running? Start it with `ollama serve`", secret.URL(p.base.String()))}
 }
 
 // advised adds advice to the most common refusals.

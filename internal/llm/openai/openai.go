@@ -59,13 +59,11 @@ func New(c Config) *Provider {
 	options := []option.RequestOption{
 		option.WithBaseURL(c.BaseURL),
 		option.WithMaxRetries(0), // the bus retries; attempts must not multiply
+		option.WithHTTPClient(llm.Client(c.HTTPClient)),
 		option.WithMiddleware(llm.BoundRefusals),
 	}
 	if c.APIKey != "" {
 		options = append(options, option.WithAPIKey(c.APIKey))
-	}
-	if c.HTTPClient != nil {
-		options = append(options, option.WithHTTPClient(c.HTTPClient))
 	}
 	for key, values := range c.Header {
 		for _, v := range values {

@@ -51,7 +51,7 @@ func New(c Config) *Provider {
 		service: responses.NewResponseService(
 			option.WithBaseURL(c.BaseURL),
 			option.WithAPIKey(c.APIKey),
-			option.WithHTTPClient(cmp.Or(c.HTTPClient, http.DefaultClient)),
+			option.WithHTTPClient(llm.Client(c.HTTPClient)),
 			option.WithMaxRetries(0),
 			option.WithMiddleware(llm.BoundRefusals),
 		),

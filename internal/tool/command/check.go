@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/tool"
 )
 
@@ -134,7 +135,7 @@ func directory(base, dir string) (string, error) {
 // Env is an environment.
 type Env struct {
 	// Pass are the names of the worker's variables that are passed on, if they
-	// are set. The default is PATH, HOME, LANG, LC_ALL, TZ and TMPDIR, and on
+	// are set. Those of [secret.Own] are refused. The default is PATH, HOME, LANG, LC_ALL, TZ and TMPDIR, and on
 	// Windows SystemRoot.
 	Pass []string `yaml:"pass"`
 	// Set are variables with fixed values; they override those of Pass.
@@ -152,6 +153,9 @@ func (e Env) Resolve() ([]string, error) {
 	for _, n := range pass {
 		if !name.MatchString(n) {
 			return nil, fmt.Errorf("pass: %.100q is not a variable name: give letters, digits and _", n)
+		}
+		if secret.Own(n) {
+			return nil, fmt.Errorf("pass: %s is for the worker itself: if the program is to have it, write set: {%s: \"${%s}\"}", n, n, n)
 		}
 		if value, ok := os.LookupEnv(n); ok {
 			all[n] = value

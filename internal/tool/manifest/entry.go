@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/tool/command"
 	"github.com/parleybus/parley/internal/tool/web"
@@ -40,11 +40,12 @@ func (f *file) tool(n ast.Node, m *Manifest) {
 	switch {
 	case len(p) > 0 && spec.Schema == nil: // without arguments all later checks would fail
 	case e.Exec != nil:
-		e.Exec.Env.Set = expandTexts("exec.env.set.", e.Exec.Env.Set, &p)
+		e.Exec.Env.Set = f.expandTexts("exec.env.set.", e.Exec.Env.Set, false, &p)
+		f.passed(e.Exec.Env)
 		t, err = command.New(spec, *e.Exec, f.dir)
 	case e.HTTP != nil:
-		expandValues("http.headers.", e.HTTP.Headers, &p)
-		expandValues("http.query.", e.HTTP.Query, &p)
+		f.expandValues("http.headers.", e.HTTP.Headers, &p)
+		f.expandValues("http.query.", e.HTTP.Query, &p)
 		t, err = web.New(spec, *e.HTTP)
 	}
 	if more, ok := errors.AsType[tool.Problems](err); ok {
@@ -146,7 +147,7 @@ func (f *file) server(n ast.Node, m *Manifest) {
 		if s.Env.Pass != nil || s.Env.Set != nil {
 			p.Add("env", "env is for a command: give headers")
 		}
-		it.Headers = expandTexts("headers.", s.Headers, &p)
+		it.Headers = f.expandTexts("headers.", s.Headers, true, &p)
 		for name, value := range it.Headers {
 			if strings.ContainsAny(name+value, "\r\n\x00") {
 				p.Add("headers", "the header %.100q holds a line break", name)
@@ -159,7 +160,8 @@ func (f *file) server(n ast.Node, m *Manifest) {
 		if slices.ContainsFunc(s.Command, func(a string) bool { return strings.ContainsRune(a, 0) }) || s.Command[0] == "" {
 			p.Add("command", "the command names no program, or holds a zero byte")
 		}
-		s.Env.Set = expandTexts("env.set.", s.Env.Set, &p)
+		s.Env.Set = f.expandTexts("env.set.", s.Env.Set, false, &p)
+		f.passed(s.Env)
 		var err error
 		if it.Env, err = s.Env.Resolve(); err != nil {
 			p.Add("env", "%v", err)
@@ -177,33 +179,53 @@ func (f *file) server(n ast.Node, m *Manifest) {
 	m.MCP = append(m.MCP, it)
 }
 
-func expandTexts(at string, all map[string]string, p *tool.Problems) map[string]string {
+// expandTexts expands the values of a map of headers, or of variables.
+func (f *file) expandTexts(at string, all map[string]string, headers bool, p *tool.Problems) map[string]string {
 	into := map[string]string{}
 	for name, text := range all {
-		into[name] = expand(at+name, text, p)
+		value, hidden := f.expand(at+name, text, p)
+		if hidden && headers || secret.Named(name) || hidden && secret.Named(text) {
+			f.secrets = append(f.secrets, value)
+		}
+		into[name] = value
 	}
 	return into
 }
 
-func expandValues(at string, all map[string]web.Value, p *tool.Problems) {
+func (f *file) expandValues(at string, all map[string]web.Value, p *tool.Problems) {
 	for name, v := range all {
-		v.Text = expand(at+name, v.Text, p)
+		value, hidden := f.expand(at+name, v.Text, p)
+		if hidden || secret.Named(name) {
+			f.secrets = append(f.secrets, value)
+		}
+		v.Text = value
 		all[name] = v
 	}
 }
 
-// expand replaces ${NAME} by the variable of the environment; $${NAME} becomes
-// ${NAME}.
-func expand(field, text string, p *tool.Problems) string {
-	return regexp.MustCompile(`\$?\$\{[^}]*\}?`).ReplaceAllStringFunc(text, func(found string) string {
+// passed adds the secrets among the variables that a program gets as they are.
+func (f *file) passed(e command.Env) {
+	for _, name := range e.Pass {
+		if value, ok := f.lookup(name); ok && secret.Named(name) {
+			f.secrets = append(f.secrets, value)
+		}
+	}
+}
+
+// expand replaces ${NAME} by the variable of the environment, and reports whether it
+// did; $${NAME} becomes ${NAME}.
+func (f *file) expand(field, text string, p *tool.Problems) (expanded string, from bool) {
+	expanded = regexp.MustCompile(`\$?\$\{[^}]*\}?`).ReplaceAllStringFunc(text, func(found string) string {
 		if strings.HasPrefix(found, "$$") {
 			return found[1:]
 		}
 		name := strings.TrimSuffix(found[2:], "}")
-		value, ok := os.LookupEnv(name)
+		value, ok := f.lookup(name)
 		if !ok || !strings.HasSuffix(found, "}") {
 			p.Add(field, "the environment has no %s: set it, or write $${…} for the text itself", fmt.Sprintf("%.100s", found))
 		}
+		from = from || ok
 		return value
 	})
+	return expanded, from
 }

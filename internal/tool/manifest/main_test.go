@@ -20,7 +20,7 @@ func load(t testing.TB, text string) (*manifest.Manifest, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return manifest.Load(file)
+	return manifest.Load(file, os.LookupEnv)
 }
 
 // problems loads a file that must be refused and returns its problems, without the

@@ -35,6 +35,9 @@ type Manifest struct {
 	// MCP are the servers, in the order of the file.
 	MCP   []MCP
 	tools []tool.Tool
+	// Secrets are values that nothing may show: those of headers and parameters that
+	// come from the environment, and of headers and variables whose name says so.
+	Secrets []string
 }
 
 // Tools returns the commands and endpoints, in the order of the file.
@@ -62,7 +65,12 @@ type file struct {
 	name, dir string
 	problems  []problem
 	lines     map[string]int // of the names so far
+	lookup    Lookup
+	secrets   []string
 }
+
+// Lookup looks up a variable of the environment, as [os.LookupEnv] does.
+type Lookup func(name string) (value string, found bool)
 
 type problem struct {
 	line int
@@ -70,8 +78,9 @@ type problem struct {
 }
 
 // Load reads a file. It resolves programs, directories and environment
-// variables at once, and relative paths from the file's directory.
-func Load(path string) (*Manifest, error) {
+// variables at once, and relative paths from the file's directory. lookup looks up
+// the variables that ${NAME} names.
+func Load(path string, lookup Lookup) (*Manifest, error) {
 	in, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the tools: %w", err)
@@ -81,16 +90,17 @@ func Load(path string) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the tools: %w", err)
 	}
-	return parse(path, raw)
+	return parse(path, raw, lookup)
 }
 
-func parse(path string, raw []byte) (*Manifest, error) {
-	f := &file{name: path, dir: filepath.Dir(path), lines: map[string]int{}}
+func parse(path string, raw []byte, lookup Lookup) (*Manifest, error) {
+	f := &file{name: path, dir: filepath.Dir(path), lines: map[string]int{}, lookup: lookup}
 	m := &Manifest{}
 	f.read(raw, m)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
+	m.Secrets = f.secrets
 	return m, nil
 }
 

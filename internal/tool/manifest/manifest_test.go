@@ -115,7 +115,7 @@ func TestAFileMayHoldNothing(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if _, err := manifest.Load(filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+	if _, err := manifest.Load(filepath.Join(t.TempDir(), "none.yaml"), os.LookupEnv); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Error(err)
 	}
 }

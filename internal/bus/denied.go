@@ -1,0 +1,93 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// denials are the publishes that the server has refused. The zero value is ready.
+//
+// NATS reports a permission violation asynchronously; the publish itself only gets
+// no answer, and would be retried forever.
+type denials struct {
+	mu      sync.Mutex
+	errs    map[string]error                      // by subject
+	waiting map[string][]*context.CancelCauseFunc // for an answer, by subject
+}
+
+// note records a permission violation and ends the wait for answers.
+func (d *denials) note(err error) {
+	_, rest, ok := strings.Cut(err.Error(), `Publish to "`)
+	if !ok {
+		return
+	}
+	subject, _, _ := strings.Cut(rest, `"`)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.errs == nil {
+		d.errs = map[string]error{}
+	}
+	d.errs[subject] = err
+	for _, cancel := range d.waiting[subject] {
+		(*cancel)(err)
+	}
+}
+
+// take returns why a publish to a subject got no answer, if it was denied, and
+// forgets it.
+func (d *denials) take(subject string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.errs[subject]
+	delete(d.errs, subject)
+	return err
+}
+
+// wait bounds a request to a subject: the context ends when the server denies it.
+func (d *denials) wait(ctx context.Context, subject string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting == nil {
+		d.waiting = map[string][]*context.CancelCauseFunc{}
+	}
+	d.waiting[subject] = append(d.waiting[subject], &cancel)
+	return ctx, func() {
+		cancel(nil)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		left := slices.DeleteFunc(d.waiting[subject], func(c *context.CancelCauseFunc) bool { return c == &cancel })
+		if d.waiting[subject] = left; len(left) == 0 {
+			delete(d.waiting, subject)
+		}
+	}
+}
+
+// api returns a denial of a request to JetStream, if there was one.
+func (d *denials) api(prefix string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for subject, err := range d.errs {
+		if strings.HasPrefix(subject, prefix) {
+			return err
+		}
+	}
+	return nil
+}
+
+// denial returns why a publish to a subject got no answer, if it was denied.
+func (b *Bus) denial(subject string) error { return b.denied.take(subject) }
+
+// explainDenied replaces the timeout of a request to JetStream that was denied.
+func (b *Bus) explainDenied(err error) error {
+	denied := b.denied.api(b.api(""))
+	if denied == nil {
+		return err
+	}
+	return fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see `parley permissions`, and set NATS_JS_API_PREFIX=%s if it has an account of its own: %w", strings.TrimSuffix(topology.RoleAPI, "."), denied)
+}

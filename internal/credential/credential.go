@@ -1,0 +1,96 @@
+// Package credential keeps the keys of NATS users in files.
+package credential
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// Dir is a directory with the seed of each user, NAME.nk, and the environment of a
+// process that connects as that user, NAME.env. Only the owner can read them.
+type Dir string
+
+// Key returns the public key of a user. It makes the seed when there is none.
+func (d Dir) Key(user string) (public string, err error) {
+	if err := topology.CheckToken("user", user); err != nil {
+		return "", err
+	}
+	path := d.seed(user)
+	seed, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		seed, err = d.create(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("key of user %s: %w", user, err)
+	}
+	pair, err := nkeys.FromSeed([]byte(strings.TrimSpace(string(seed))))
+	if err != nil {
+		return "", fmt.Errorf("key of user %s: %s holds no seed of an nkey: %w", user, path, err)
+	}
+	public, err = pair.PublicKey()
+	if err != nil || !nkeys.IsValidPublicUserKey(public) {
+		return "", fmt.Errorf("key of user %s: %s is not the seed of a user", user, path)
+	}
+	return public, nil
+}
+
+func (d Dir) create(path string) ([]byte, error) {
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, err
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return nil, err
+	}
+	// Exclusive: another process may have made it meanwhile, and its key is in use.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(append(seed, '\n'))
+	return seed, errors.Join(err, f.Close())
+}
+
+func (d Dir) seed(user string) string { return filepath.Join(string(d), user+".nk") }
+
+// WriteEnvironment writes the variables with which a process connects as a user.
+// at is the directory of the seeds as that process sees it; ca is the file of the
+// certificate authority, empty without TLS.
+func (d Dir) WriteEnvironment(u topology.User, url, at, ca string) error {
+	var text strings.Builder
+	for _, v := range Environment(u, url, filepath.Join(at, u.Name+".nk"), ca) {
+		text.WriteString(v + "\n")
+	}
+	if err := os.WriteFile(filepath.Join(string(d), u.Name+".env"), []byte(text.String()), 0o600); err != nil {
+		return fmt.Errorf("environment of user %s: %w", u.Name, err)
+	}
+	return nil
+}
+
+// Environment returns the variables, as NAME=value, with which a process connects
+// as a user.
+func Environment(u topology.User, url, seed, ca string) []string {
+	env := []string{"NATS_URL=" + url, "NATS_NKEY=" + seed, "NATS_INBOX_PREFIX=" + u.Inbox()}
+	if !u.HasStreams() {
+		env = append(env, "NATS_JS_API_PREFIX="+strings.TrimSuffix(topology.RoleAPI, "."))
+	}
+	if ca != "" {
+		env = append(env, "NATS_CA="+ca)
+	}
+	return env
+}

@@ -1,0 +1,30 @@
+package secret
+
+import (
+	"slices"
+	"strings"
+)
+
+// Own reports whether a variable of the environment configures the connection to
+// NATS or is the key of a provider. Programs that Parley starts do not get it.
+func Own(variable string) bool {
+	name := strings.TrimSuffix(variable, "_FILE")
+	return strings.HasPrefix(name, "NATS_") || slices.Contains(Keys(), name)
+}
+
+// Keys returns the variables with the keys of providers.
+func Keys() []string { return []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"} }
+
+// URLs returns the variables whose value is a URL that may hold a password.
+func URLs() []string {
+	return []string{"NATS_URL", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OLLAMA_HOST",
+		"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}
+}
+
+// Named reports whether the name of a variable or a header says that its value is a
+// secret.
+func Named(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"key", "token", "secret", "pass", "auth", "cred", "cookie", "seed", "signature"},
+		func(word string) bool { return strings.Contains(name, word) })
+}

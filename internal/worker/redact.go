@@ -1,0 +1,124 @@
+package worker
+
+import (
+	"encoding/json"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/secret"
+	"github.com/parleybus/parley/internal/tool"
+)
+
+// answer redacts the events of one answer. A secret may be cut over several chunks
+// of a block: their end is held back while it may begin one.
+type answer struct {
+	secrets *secret.Set
+	stream  *secret.Stream
+	open    events.Stamped // the last chunk of the block whose end is held back; nil for none
+}
+
+// chunk returns the text of a chunk, and what says which chunks it continues; nil for
+// an event that is no chunk.
+func chunk(e events.Stamped) (text *string, of [2]int) {
+	switch e := e.(type) {
+	case *events.TextChunk:
+		return &e.Text, [2]int{0, e.Block}
+	case *events.ReasoningChunk:
+		return &e.Text, [2]int{1, e.Block}
+	case *events.ToolCallDelta:
+		return &e.Arguments, [2]int{2, e.Block}
+	}
+	return nil, [2]int{}
+}
+
+// events returns what to publish for an event: before it, the end of a block that was
+// held back, and not the event while all of its text is held back.
+func (a *answer) events(e events.Stamped) []events.Stamped {
+	text, of := chunk(e)
+	var all []events.Stamped
+	if a.open != nil {
+		if _, last := chunk(a.open); text == nil || of != last {
+			all = a.end()
+		}
+	}
+	if text == nil {
+		a.redact(e)
+		return append(all, e)
+	}
+	if a.stream == nil {
+		a.stream = a.secrets.Stream()
+	}
+	before := *text
+	*text = a.stream.Next(before)
+	a.open = e
+	if r, ok := e.(*events.ReasoningChunk); ok && len(r.Carry) > 0 {
+		r.Carry = a.secrets.RedactJSON(r.Carry)
+		return append(all, e)
+	}
+	if *text == "" && before != "" {
+		return all
+	}
+	return append(all, e)
+}
+
+// end returns the end of a block that was held back, if any.
+func (a *answer) end() []events.Stamped {
+	last := a.open
+	a.open = nil
+	if last == nil {
+		return nil
+	}
+	rest := a.stream.End()
+	if rest == "" {
+		return nil
+	}
+	switch e := last.(type) {
+	case *events.TextChunk:
+		return []events.Stamped{&events.TextChunk{Block: e.Block, Text: rest, Refusal: e.Refusal}}
+	case *events.ReasoningChunk:
+		return []events.Stamped{&events.ReasoningChunk{Block: e.Block, Text: rest, Summary: e.Summary}}
+	case *events.ToolCallDelta:
+		return []events.Stamped{&events.ToolCallDelta{Block: e.Block, Call: e.Call, Arguments: rest}}
+	}
+	return nil
+}
+
+// redact redacts an event that is no chunk.
+func (a *answer) redact(e events.Stamped) {
+	switch e := e.(type) {
+	case *events.ToolCallStart:
+		e.Name, e.ProviderID = a.secrets.Redact(e.Name), a.secrets.Redact(e.ProviderID)
+	case *events.ToolCallEnd:
+		e.Invalid, e.Carry = a.secrets.Message(e.Invalid), a.secrets.RedactJSON(e.Carry)
+	}
+}
+
+// redactEnd redacts the end of an answer.
+func redactEnd(s *secret.Set, end *events.GenerationEnded) {
+	end.FinishWord, end.ResponseID, end.Model = s.Redact(end.FinishWord), s.Redact(end.ResponseID), s.Redact(end.Model)
+	if end.Error != nil {
+		clean := *end.Error // another try may have it too
+		clean.Message, clean.Code = s.Message(clean.Message), s.Message(clean.Code)
+		end.Error = &clean
+	}
+}
+
+// redactResult redacts what a tool returned.
+func redactResult(s *secret.Set, got tool.Result) tool.Result {
+	got.Content, got.Structured = s.Redact(got.Content), s.RedactJSON(got.Structured)
+	for i, a := range got.Attachments {
+		got.Attachments[i] = tool.Attachment{Name: s.Redact(a.Name), MIME: s.Redact(a.MIME), Data: s.RedactBytes(a.Data)}
+	}
+	return got
+}
+
+// redactSpec redacts what a tool says of itself, which an MCP server may choose.
+func redactSpec(s *secret.Set, spec events.ToolSpec) events.ToolSpec {
+	spec.Description = s.Redact(spec.Description)
+	spec.Schema, spec.Output = s.RedactJSON(spec.Schema), s.RedactJSON(spec.Output)
+	return spec
+}
+
+// redactQuestion redacts what a tool asks a person.
+func redactQuestion(s *secret.Set, q tool.Question) tool.Question {
+	return tool.Question{Message: s.Redact(q.Message), Schema: json.RawMessage(s.RedactBytes(q.Schema))}
+}
