@@ -20,7 +20,7 @@ test: ## all tests, as go test ./... runs them
 
 # Tests of whole processes, clusters and kills take minutes: make e2e and make chaos
 # run them, and CI runs all of them.
-LONG := TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsMadeAgain
+LONG := TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain
 
 check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector but the long ones
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }

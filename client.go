@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 )
 
-// Config says how to reach the NATS server of a deployment. The zero value uses
+// Config holds how to reach the NATS server of a deployment. The zero value uses
 // the environment variables of the nats command line: NATS_URL, NATS_CREDS,
 // NATS_NKEY, NATS_TOKEN, NATS_USER, NATS_PASSWORD, NATS_CA, NATS_CERT, NATS_KEY,
 // NATS_INBOX_PREFIX and NATS_JS_API_PREFIX, each also as NAME_FILE for a file that holds the value. A

@@ -39,7 +39,7 @@ func start(t *testing.T, answer model.AnswerFunc, tools ...tool.Tool) *embedded.
 	return p
 }
 
-// echo answers with what was said, a word at a time.
+// echo answers with the message's text, a word at a time.
 func echo(_ context.Context, r model.Request, w *model.Writer) error {
 	for word := range strings.SplitAfterSeq("You said: "+r.Messages[len(r.Messages)-1].Parts[0].Text, " ") {
 		w.Text(word)

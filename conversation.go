@@ -35,15 +35,15 @@ func CheckID(id string) error {
 	return nil
 }
 
-// From says where [Conversation.Events] starts. The zero value is the beginning of
+// From is where [Conversation.Events] starts. The zero value is the beginning of
 // the log.
 type From struct {
 	// After starts with the event behind this cursor.
 	After Cursor
 	// Since starts with what was stored at or after this time.
 	Since time.Time
-	// Remaining starts with what is left of a log whose beginning has expired, in
-	// place of the error [CodeCursorExpired].
+	// Remaining continues with what is left of the log where its beginning, or what
+	// follows After, has expired, in place of the error [CodeCursorExpired].
 	Remaining bool
 	// NoFollow ends at the end of the log in place of waiting for more.
 	NoFollow bool
@@ -58,9 +58,9 @@ func (f From) bus() bus.From {
 // when ctx ends, with an error as the last pair, or at the end of the log with
 // [From.NoFollow].
 //
-// What the log cannot give is never skipped: if something before the next event
+// Events that the log no longer has are never skipped silently: if something before the next event
 // has expired, or the log was replaced by another one, the error is a
-// [CursorExpiredError]. A slow consumer slows nobody else.
+// [CursorExpiredError]. A slow consumer slows no other.
 func (v *Conversation) Events(ctx context.Context, from From) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if err := v.check(); err != nil {

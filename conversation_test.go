@@ -19,8 +19,8 @@ import (
 	"github.com/parleybus/parley/model"
 )
 
-// said sends a message and waits for the end of its turn.
-func said(t *testing.T, conv *parley.Conversation, text string, options ...parley.SendOption) parley.Result {
+// sendAndWait sends a message and waits for the end of its turn.
+func sendAndWait(t *testing.T, conv *parley.Conversation, text string, options ...parley.SendOption) parley.Result {
 	t.Helper()
 	turn, err := conv.Send(t.Context(), text, options...)
 	if err != nil {
@@ -36,7 +36,7 @@ func said(t *testing.T, conv *parley.Conversation, text string, options ...parle
 func TestEventsContinueBehindAnyCursor(t *testing.T) {
 	p := start(t, echo)
 	conv := p.Conversation(parley.NewID())
-	said(t, conv, "one two three")
+	sendAndWait(t, conv, "one two three")
 	var all []parley.Event
 	for e, err := range conv.Events(t.Context(), parley.From{NoFollow: true}) {
 		if err != nil {
@@ -76,8 +76,8 @@ func TestEventsContinueBehindAnyCursor(t *testing.T) {
 func TestAReplayKeepsThePaceOfTheLog(t *testing.T) {
 	p := start(t, echo)
 	conv := p.Conversation(parley.NewID())
-	said(t, conv, "hi")
-	said(t, conv, "hi again")
+	sendAndWait(t, conv, "hi")
+	sendAndWait(t, conv, "hi again")
 	var first, last time.Time
 	began := time.Now()
 	for e, err := range conv.Replay(t.Context(), parley.From{}, parley.Pace{Speed: 0.5}) {
@@ -98,7 +98,7 @@ func TestErrorsHaveCodes(t *testing.T) {
 	p := start(t, echo)
 	ctx := t.Context()
 	known := p.Conversation(parley.NewID())
-	said(t, known, "hi")
+	sendAndWait(t, known, "hi")
 	for _, c := range []struct {
 		name string
 		want parley.Code
@@ -189,9 +189,9 @@ func TestListedByActivityAndDeletedForGood(t *testing.T) {
 	p := start(t, echo)
 	ctx := t.Context()
 	older, newer := p.Conversation(parley.NewID()), p.Conversation(parley.NewID())
-	said(t, older, "older")
-	said(t, newer, "newer")
-	said(t, older, "again")
+	sendAndWait(t, older, "older")
+	sendAndWait(t, newer, "newer")
+	sendAndWait(t, older, "again")
 	var ids []string
 	for s, err := range p.Conversations(ctx) {
 		if err != nil {
@@ -278,7 +278,7 @@ func TestAnAttemptThatIsReplacedIsMarkedSuperseded(t *testing.T) {
 		return nil
 	})
 	conv := p.Conversation(parley.NewID())
-	if result := said(t, conv, "hi"); result.Text != "kept" {
+	if result := sendAndWait(t, conv, "hi"); result.Text != "kept" {
 		t.Fatalf("the answer is %q", result.Text)
 	}
 	lost := ""
@@ -321,7 +321,7 @@ func TestAHookAddsToTheSystemPrompt(t *testing.T) {
 		})
 	}()
 	conv := p.Conversation(parley.NewID())
-	said(t, conv, "hi", parley.WithSettings(parley.Settings{System: "Be brief.",
+	sendAndWait(t, conv, "hi", parley.WithSettings(parley.Settings{System: "Be brief.",
 		Hooks: []parley.Hook{{Name: "memory", When: parley.HookBefore}}}))
 	if prompt := <-prompts; !strings.Contains(prompt, "Be brief.") || !strings.Contains(prompt, "Ada likes tea.") {
 		t.Errorf("the system prompt is %q", prompt)
@@ -342,7 +342,7 @@ func TestAnotherProgramCannotUseTheDirectoryMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	conv := p.Conversation(parley.NewID())
-	said(t, conv, "remember me")
+	sendAndWait(t, conv, "remember me")
 	if _, err := embedded.Start(t.Context(), embedded.Options{Dir: dir}); err == nil {
 		t.Error("a second deployment started on the same directory")
 	}

@@ -29,10 +29,10 @@ type ToolCallRefused = events.ToolCallRefused
 // ToolCallAnswered is the result of a call that a person gave in place of the tool.
 type ToolCallAnswered = events.ToolCallAnswered
 
-// QuestionAnswered answers what a tool asked in the middle of its call.
+// QuestionAnswered answers a question that a tool asked during its call.
 type QuestionAnswered = events.QuestionAnswered
 
-// Paused says that the turn waits for somebody, and lists for what. It is
+// Paused reports that the turn waits, and lists for what. It is
 // repeated as a reminder.
 type Paused = events.Paused
 
@@ -52,7 +52,7 @@ const (
 	WaitSlot     = events.WaitSlot     // queued behind the conversation's concurrency limit
 )
 
-// Resumed says that nothing is awaited any more.
+// Resumed reports that nothing is awaited any more.
 type Resumed = events.Resumed
 
 // HooksRequested calls the hooks of a turn.
@@ -75,7 +75,7 @@ const (
 	OutcomeLimit     = events.OutcomeLimit
 )
 
-// DeletionStarted says that the conversation is being deleted.
+// DeletionStarted reports that the conversation is being deleted.
 type DeletionStarted = events.DeletionStarted
 
 // ConversationDeleted is the receipt of a deletion: how much was purged.
@@ -94,7 +94,7 @@ const (
 	PhasePreparing  = events.PhasePreparing  // hooks before the turn are called
 	PhaseGenerating = events.PhaseGenerating // a model answers
 	PhaseCalling    = events.PhaseCalling    // tools run
-	PhasePaused     = events.PhasePaused     // somebody is waited for
+	PhasePaused     = events.PhasePaused     // waits for a person, an app or a time
 	PhaseDeleting   = events.PhaseDeleting
 	PhaseDeleted    = events.PhaseDeleted
 )

@@ -126,7 +126,7 @@ func TestComposeGivesRunningCallsTimeToEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s.StopGracePeriod == nil || time.Duration(*s.StopGracePeriod) <= drain {
-				t.Errorf("it is killed after %v, while calls may go on for %v", s.StopGracePeriod, drain)
+				t.Errorf("it is killed after %v, while calls may continue for %v", s.StopGracePeriod, drain)
 			}
 			if s.Environment["PARLEY_HTTP"] == nil || !slices.Contains(s.Expose, strings.TrimPrefix(*s.Environment["PARLEY_HTTP"], ":")) {
 				t.Error("health is not served on the port that is exposed")

@@ -21,13 +21,13 @@ type Deployment struct {
 	// Messages is the number of messages per second of all conversations together,
 	// since the last state of [Client.FollowDeployment]; 0 in the first.
 	Messages float64 `json:"messages_per_second"`
-	// Waiting counts the conversations that wait for somebody.
+	// Waiting counts the conversations that wait.
 	Waiting int `json:"waiting"`
 	// Queues are those that hold jobs or have workers, by kind and name.
 	Queues  []QueueState  `json:"queues"`
 	Workers []WorkerState `json:"workers"` // by name
 	Shards  []ShardState  `json:"shards"`
-	// Problems say what could not be read, and why. What they name is as it was read
+	// Problems are what could not be read, with the reason. What they name is as it was read
 	// last.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -84,7 +84,7 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	return joinQueues(queues), err
 }
 
-// WaitingCount counts the conversations that wait for somebody.
+// WaitingCount counts the conversations that wait.
 func (c *Client) WaitingCount(ctx context.Context) (int, error) {
 	ids, err := c.bus.Timers().List(ctx)
 	return len(ids), err
@@ -94,9 +94,9 @@ func (c *Client) WaitingCount(ctx context.Context) (int, error) {
 // not read, or what cannot be read within 2 s, is left empty and joined into the error.
 func (c *Client) Deployment(ctx context.Context) (Deployment, error) {
 	o := newObserver(c)
-	o.read(ctx, func(ask func(string, func(context.Context) error)) {
-		o.ask(ask)
-		ask("workers", func(ctx context.Context) error {
+	o.read(ctx, func(request func(string, func(context.Context) error)) {
+		o.request(request)
+		request("workers", func(ctx context.Context) error {
 			offers, err := c.bus.Presence().Offers(ctx)
 			return o.set(err, func() { o.offers = offers })
 		})

@@ -26,7 +26,7 @@ const (
 
 // FollowDeployment yields the state of the deployment, and then again each time that
 // every has passed after the state before was processed, until ctx ends. What this user
-// may not read is in its Problems. An error, yielded with the zero Deployment, says why
+// may not read is in its Problems. An error, yielded with the zero Deployment, is the reason why
 // workers cannot be followed; it does not end the iterator.
 func (c *Client) FollowDeployment(ctx context.Context, every time.Duration) iter.Seq2[Deployment, error] {
 	return func(yield func(Deployment, error) bool) {
@@ -40,7 +40,7 @@ func (c *Client) FollowDeployment(ctx context.Context, every time.Duration) iter
 		defer func() { stop(); <-ended }()
 		report := func(err error) bool { return yield(Deployment{}, err) }
 		for listed, d := (<-chan struct{})(known), workersTimeout; reporting(ctx, failed, report, listed, d); listed, d = nil, every {
-			o.read(ctx, o.ask)
+			o.read(ctx, o.request)
 			if ctx.Err() != nil || !yield(o.state(), nil) {
 				return
 			}
@@ -117,9 +117,9 @@ func (o *observer) set(err error, change func()) error {
 	return err
 }
 
-// read calls all, which asks for what is to be read, and waits for the answers. What
+// read calls all, which requests what is to be read, and waits for the answers. What
 // cannot be read stays as it was.
-func (o *observer) read(ctx context.Context, all func(ask func(what string, read func(context.Context) error))) {
+func (o *observer) read(ctx context.Context, all func(request func(what string, read func(context.Context) error))) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var asking sync.WaitGroup
@@ -131,26 +131,26 @@ func (o *observer) read(ctx context.Context, all func(ask func(what string, read
 	asking.Wait()
 }
 
-// ask asks for all but the offers.
-func (o *observer) ask(ask func(what string, read func(context.Context) error)) {
+// request requests all but the offers.
+func (o *observer) request(request func(what string, read func(context.Context) error)) {
 	for shard := range o.c.Shards() {
-		ask(fmt.Sprintf("shard %d", shard), func(ctx context.Context) error {
+		request(fmt.Sprintf("shard %d", shard), func(ctx context.Context) error {
 			end, err := o.c.LogEnd(ctx, shard)
 			return o.set(err, func() { o.last.Shards[shard].grow(end, time.Now()) })
 		})
 	}
-	ask("owners of shards", func(ctx context.Context) error {
+	request("owners of shards", func(ctx context.Context) error {
 		owners, err := o.c.Owners(ctx)
 		if owners != nil {
 			_ = o.set(nil, func() { o.owners = owners }) // also where only some can be read
 		}
 		return err
 	})
-	ask("queues", func(ctx context.Context) error {
+	request("queues", func(ctx context.Context) error {
 		queues, err := o.c.Queues(ctx)
 		return o.set(err, func() { o.queues = queues })
 	})
-	ask("what waits", func(ctx context.Context) error {
+	request("what waits", func(ctx context.Context) error {
 		n, err := o.c.WaitingCount(ctx)
 		return o.set(err, func() { o.last.Waiting = n })
 	})
@@ -179,8 +179,8 @@ func (o *observer) note(what string, started time.Time, err error) {
 	o.next[what] = time.Now().Add(backoff)
 }
 
-// explainTimeout explains the error of a read: the server does not answer those who
-// ask for what they may not read.
+// explainTimeout explains the error of a read: the server does not answer requests
+// for which the user has no permission.
 func explainTimeout(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer, as when this user may not read them: %w", err)

@@ -21,7 +21,7 @@
 // reads the log and then follows it, without gaps or duplicates, across lost
 // connections. [Conversation.Watch] folds the log and returns the conversation's
 // state each time that it changes. Token streams expire (after 7 days by default);
-// what was said, decided and answered stays until the conversation is deleted.
+// inputs, decisions and results stay until the conversation is deleted.
 //
 // # Inputs
 //

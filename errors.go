@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Code says what kind of error an error is. Codes are stable; texts are not.
+// Code is the kind of an error. Codes are stable; texts are not.
 type Code string
 
 // The codes of errors.
@@ -20,7 +20,7 @@ const (
 	// CodeNoOrchestrator: the input is stored, and no orchestrator runs to answer
 	// it. It is answered when one starts.
 	CodeNoOrchestrator Code = "no_orchestrator"
-	// CodeNoWorker: no worker serves what was asked for.
+	// CodeNoWorker: no worker serves what was requested.
 	CodeNoWorker Code = "no_worker"
 	// CodeNotStored: the server cannot store messages, for instance because its
 	// disk is full.
@@ -82,7 +82,7 @@ func (e *AnswerError) Error() string {
 
 // CursorExpiredError reports that the log does not hold what follows a cursor, or
 // its own beginning, any more. Its Resume is the cursor to continue from;
-// [Conversation.Messages] still has what was said, decided and answered in
+// [Conversation.Messages] still has inputs, decisions and results in
 // between. OtherLog reports that the cursor is of a stream that was deleted.
 type CursorExpiredError = bus.ExpiredError
 

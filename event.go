@@ -16,17 +16,17 @@ type Event struct {
 	// Time is when the server stored it.
 	Time         time.Time
 	Conversation string
-	// Channel says who wrote it, Call on which call's channel it is; Call is empty on
+	// Channel is that of its writer, Call on which call's channel it is; Call is empty on
 	// the channels in, turn and gen.
 	Channel Channel
 	Call    string
-	// Body is what the event says; *[Unknown] for a type that this version does not
+	// Body is the event's content; *[Unknown] for a type that this version does not
 	// know, nil where Err is set.
 	Body Body
 	// Raw is the event as it is in the log, one JSON object, including fields that
 	// this version does not know.
 	Raw json.RawMessage
-	// Err says why the rest of a message cannot be read; Body and Raw are nil then.
+	// Err is the reason why the rest of a message cannot be read; Body and Raw are nil then.
 	Err error
 	// Live reports that the event came as it happened, not from the log.
 	Live bool

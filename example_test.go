@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/tool"
 )
 
-// deployment runs a deployment for an example, in place of one that is there.
+// deployment runs a deployment for an example, in place of an existing one.
 func deployment(ctx context.Context, answer model.AnswerFunc, tools ...tool.Tool) *embedded.Parley {
 	p, err := embedded.Start(ctx, embedded.Options{
 		NoBuiltins: true, Tools: tools, Port: -1,
@@ -53,8 +53,8 @@ func Example() {
 	// completed after 1 step
 }
 
-// A call that the policy asks about waits until somebody decides, however long, and
-// whatever is restarted.
+// A call that needs approval waits until a person decides, however long, also while
+// everything is restarted.
 func ExampleWaiting() {
 	ctx := context.Background()
 	paid := make(chan string, 1)
@@ -100,7 +100,7 @@ func ExampleConversation_Watch() {
 	// assistant: You said: hello
 }
 
-// A viewer that joins late shows what there is, then what comes.
+// A viewer that joins late shows the history, then live events.
 func ExampleConversation_Snapshot() {
 	ctx := context.Background()
 	p := deployment(ctx, echo)

@@ -1,6 +1,6 @@
-// Package parley_test holds the rules of the house: who may import whom, how
-// long things may be, what is not done here. It reads the source and needs
-// neither the network nor a build.
+// Package parley_test checks the rules of the source: which package may import which,
+// how long files and functions may be, what is not used here. It reads the source
+// and needs neither the network nor a build.
 package parley_test
 
 import (
@@ -214,7 +214,7 @@ func TestImportsGoOneWay(t *testing.T) {
 	for _, f := range source(t) {
 		allowed, listed := mayImport[f.dir]
 		if !listed {
-			t.Errorf("%s: package %s is not in the table: say in house_test.go where it stands", f.path, f.dir)
+			t.Errorf("%s: package %s is not in the table: add it to house_test.go", f.path, f.dir)
 			continue
 		}
 		for _, p := range f.imports(t) {
@@ -398,7 +398,7 @@ func TestWhatIsNotDoneHere(t *testing.T) {
 	}
 }
 
-// refused says why of.name(…) is not called here, if so.
+// refused returns why of.name(…) is not called here, if so.
 func refused(of *ast.Ident, name string, test bool) string {
 	if of == nil {
 		return ""

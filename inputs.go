@@ -2,7 +2,7 @@ package parley
 
 import "github.com/parleybus/parley/internal/events"
 
-// Body is what an [Event] says: one of the structs of this package, always as a
+// Body is the content of an [Event]: one of the structs of this package, always as a
 // pointer, such as *[TextChunk] or *[ToolResult].
 type Body = events.Event
 
@@ -10,7 +10,7 @@ type Body = events.Event
 // [Event.Raw] has its bytes.
 type Unknown = events.Unknown
 
-// Channel says who wrote an event.
+// Channel is who wrote an event.
 type Channel = events.Channel
 
 // The channels of a conversation.
@@ -22,12 +22,12 @@ const (
 	ChannelOut  = events.ChannelOut  // tool-workers: output of a running call
 )
 
-// UserMessage is what a person says. [Conversation.Send] publishes one.
+// UserMessage is a message of a person. [Conversation.Send] publishes one.
 type UserMessage = events.UserMessage
 
 // Settings change the settings of a conversation from the next turn on. They are
 // merged into the settings before them as a JSON Merge Patch (RFC 7396): a zero
-// field changes nothing, so nobody has to read settings to change them.
+// field changes nothing, so that no client has to read settings to change them.
 type Settings = events.Settings
 
 // Parameters steer a generation. A zero field is left to the provider.
@@ -45,7 +45,7 @@ const (
 	LimitAsk = events.LimitAsk // a person is asked whether it may continue
 )
 
-// Policy says which calls run without asking a person. A matching deny always
+// Policy decides which calls run without asking a person. A matching deny always
 // wins; then a standing approval, then the first matching rule. A call that
 // nothing matches runs when its tool is pure and waits for approval otherwise.
 type Policy = events.Policy
@@ -64,7 +64,7 @@ const (
 	ActionDeny    = events.ActionDeny    // never run it
 )
 
-// Priority says which calls workers take first.
+// Priority is which calls workers take first.
 type Priority = events.Priority
 
 // The priorities.
@@ -84,7 +84,7 @@ const (
 	ArrivalRefuse    = events.ArrivalRefuse    // it is refused
 )
 
-// Hook names an app that is asked before or notified after each turn.
+// Hook names an app that is called before or notified after each turn.
 type Hook = events.Hook
 
 // HookTime is when a hook is called.
@@ -133,7 +133,7 @@ const (
 // Delete deletes a conversation. [Conversation.Delete] publishes one.
 type Delete = events.Delete
 
-// InputAnswered says what the orchestrator did with an input.
+// InputAnswered reports what the orchestrator did with an input.
 type InputAnswered = events.InputAnswered
 
 // CallAnswer is the part of an [InputAnswered] about one call of a [Verdict].
@@ -151,7 +151,7 @@ const (
 	AnswerUnknownCall      = events.AnswerUnknownCall      // there is no such call
 	AnswerInvalid          = events.AnswerInvalid          // it cannot be read or used
 	AnswerRefused          = events.AnswerRefused          // a message that arrived while a turn ran or waited
-	AnswerAlreadyDecided   = events.AnswerAlreadyDecided   // somebody else was first
+	AnswerAlreadyDecided   = events.AnswerAlreadyDecided   // another verdict was first
 	AnswerArgumentsChanged = events.AnswerArgumentsChanged // the verdict names the digest of other arguments
 	AnswerExpired          = events.AnswerExpired          // the call's deadline has passed
 	AnswerDenied           = events.AnswerDenied           // the policy denies what was approved

@@ -13,7 +13,7 @@ import (
 
 // Summary is a conversation in a list: its id, the beginning of its first message
 // (at most 200 characters), when it began and was last active, its state, and its
-// position in the list. Error says why it cannot be described, if it cannot.
+// position in the list. Error is the reason why it cannot be described, if it cannot.
 type Summary = bus.Summary
 
 // List returns a page of conversations by last activity, the newest first. It

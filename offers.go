@@ -120,7 +120,7 @@ func watchOffers(ctx context.Context, roster *bus.Roster, failed chan<- error) {
 	}
 }
 
-// Models returns the full names of the models that workers ask by default, in the
+// Models returns the full names of the default models of workers, in the
 // order of offers.
 func Models(offers []Offer) []string {
 	var all []string

@@ -26,7 +26,7 @@ type paused struct {
 	seen map[string]time.Time
 }
 
-// note remembers the conversation of a message that pauses it.
+// note records the conversation of a message that pauses it.
 func (p *paused) note(m *bus.Message) {
 	if len(m.Lines) == 0 {
 		return

@@ -46,13 +46,13 @@ func WithSettings(settings Settings) SendOption {
 	return configured(func(s *Settings) { *s = settings })
 }
 
-// WithArrival says what happens to the message while a turn runs or waits, in place
+// WithArrival sets what happens to the message while a turn runs or waits, in place
 // of the conversation's settings, which queue it by default.
 func WithArrival(a Arrival) SendOption {
 	return func(s *sending) { s.message.Arrival = a }
 }
 
-// WithFrom says who sends the message, as the app knows them.
+// WithFrom sets who sends the message, as the app knows them.
 func WithFrom(name string) SendOption {
 	return func(s *sending) { s.message.From = name }
 }

@@ -9,7 +9,7 @@ import (
 
 // Intervention is what a person did to a call.
 type Intervention struct {
-	// By is the person; empty when the verdict does not say.
+	// By is the person; empty when the verdict names none.
 	By string
 	// Proposed is the model's arguments, if the person changed them.
 	Proposed string
@@ -43,9 +43,9 @@ func (c *Conversation) Interventions(ctx context.Context, v *View) (map[string]I
 	return all, nil
 }
 
-// Said returns the messages of the view without those that replace the results
+// Transcript returns the messages of the view without those that replace the results
 // of calls that wait, which only a model needs.
-func (v *View) Said() []Message {
+func (v *View) Transcript() []Message {
 	return slices.DeleteFunc(slices.Clone(v.Messages), func(m Message) bool {
 		return m.Role == events.RoleTool && len(m.Parts) == 1 && v.State.Awaits(m.Parts[0].Call)
 	})

@@ -50,8 +50,8 @@ func TestATranscriptSaysWhatPeopleDidToCalls(t *testing.T) {
 			conv := p.Conversation(parley.NewID())
 			turn, waiting := waited(t, conv)
 			v, err := conv.View(t.Context())
-			if err != nil || len(v.Said()) != len(v.Messages)-1 {
-				t.Errorf("%d of %d messages were said, %v", len(v.Said()), len(v.Messages), err)
+			if err != nil || len(v.Transcript()) != len(v.Messages)-1 {
+				t.Errorf("%d of %d messages are in the transcript, %v", len(v.Transcript()), len(v.Messages), err)
 			}
 			if err := c.decide(t.Context(), waiting); err != nil {
 				t.Fatal(err)
@@ -63,7 +63,7 @@ func TestATranscriptSaysWhatPeopleDidToCalls(t *testing.T) {
 				t.Fatal(err)
 			}
 			all, err := conv.Interventions(t.Context(), &v)
-			if err != nil || all[waiting.Call] != c.want || len(v.Said()) != len(v.Messages) {
+			if err != nil || all[waiting.Call] != c.want || len(v.Transcript()) != len(v.Messages) {
 				t.Errorf("a person did %+v, want %+v (%v)", all[waiting.Call], c.want, err)
 			}
 		})

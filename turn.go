@@ -51,7 +51,7 @@ func (t *Turn) ID() string {
 //
 // The error, as the last pair, is an [AnswerError] when the message or its settings
 // are refused or dropped from the queue; it has [CodeNoOrchestrator],
-// [CodeNoAnswer] or [CodeNotStored] when nobody answers the message for 10 s or
+// [CodeNoAnswer] or [CodeNotStored] when the message has no answer for 10 s or
 // answers cannot be stored. The message is in the log then, and Events may be
 // called again.
 func (t *Turn) Events(ctx context.Context) iter.Seq2[Event, error] {

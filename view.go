@@ -63,7 +63,7 @@ type fold struct {
 	conversation *Conversation
 	folded       *accumulator.Conversation
 	cursor       Cursor
-	requested    uint64 // sequence of the Decision that asked for the last generation
+	requested    uint64 // sequence of the Decision that requested the last generation
 	found        bool
 	messages     []Message // of the transcript; nil when they have to be made again
 }
@@ -102,14 +102,14 @@ func (f *fold) view() View {
 	return View{Conversation: c.ID, Cursor: f.cursor, State: c.State, Settings: c.Transcript.Settings, Messages: f.messages, folded: c}
 }
 
-// facts folds what was said, decided and answered so far.
+// facts folds the inputs, decisions and results so far.
 func (f *fold) facts(ctx context.Context) error {
 	v := f.conversation
 	if err := v.check(); err != nil {
 		return err
 	}
 	err := v.client.bus.Conversation(v.id).Facts(ctx, 0, func(m bus.Message) error { f.apply(m); return nil })
-	f.folded.Drain() // what is behind an input that nobody answered counts too
+	f.folded.Drain() // what is behind an unanswered input counts too
 	return err
 }
 
@@ -151,12 +151,9 @@ func (f *fold) next() From {
 // read reads messages; where the log has expired behind the facts, what is left.
 func (f *fold) read(ctx context.Context, from From) iter.Seq2[bus.Message, error] {
 	v := f.conversation
+	from.Remaining = true
 	return func(yield func(bus.Message, error) bool) {
 		for m, err := range v.client.bus.Conversation(v.id).Attach(ctx, from.bus()) {
-			if CodeOf(err) == CodeCursorExpired {
-				v.client.bus.Conversation(v.id).Attach(ctx, bus.From{Left: true, Ended: from.NoFollow})(yield)
-				return
-			}
 			v.client.paused.note(&m)
 			if !yield(m, err) {
 				return
@@ -165,9 +162,9 @@ func (f *fold) read(ctx context.Context, from From) iter.Seq2[bus.Message, error
 	}
 }
 
-// View returns the conversation as it is now: everything that was said, decided and
-// answered, also what has expired from the token stream, and the answer that is
-// being streamed. It fails with [CodeNotFound] if nothing was ever said, and with
+// View returns the conversation as it is now: all inputs, decisions and results, also
+// those that have expired from the token stream, and the answer that is being
+// streamed. It fails with [CodeNotFound] if it has no messages, and with
 // [CodeDeleted] if the conversation was deleted.
 func (v *Conversation) View(ctx context.Context) (View, error) {
 	f := v.newFold()
@@ -247,5 +244,5 @@ func (v *Conversation) Facts(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// errStopped says that the consumer of an iterator broke off.
+// errStopped reports that the consumer of an iterator broke off.
 var errStopped = errors.New("stopped")

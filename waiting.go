@@ -26,7 +26,7 @@ type Waiting struct {
 }
 
 // Approve lets the call run, or the turn continue past a limit. It returns an
-// [AnswerError] with [AnswerAlreadyDecided] when somebody else was first.
+// [AnswerError] with [AnswerAlreadyDecided] when another verdict was first.
 func (w Waiting) Approve(ctx context.Context, options ...VerdictOption) error {
 	return w.decide(ctx, RulingApprove, CallVerdict{}, options)
 }
@@ -50,7 +50,7 @@ func (w Waiting) Edit(ctx context.Context, arguments json.RawMessage, options ..
 }
 
 // Answer gives the call's result in place of its tool, as the model will read it.
-// Where a tool asks something, content is a JSON object that is valid against the
+// For a question of a tool, content is a JSON object that is valid against the
 // schema in Arguments.
 func (w Waiting) Answer(ctx context.Context, content string, options ...VerdictOption) error {
 	return w.decide(ctx, RulingAnswer, CallVerdict{Content: content}, options)
@@ -62,7 +62,7 @@ type VerdictOption func(*Verdict)
 // Because gives the reason of a verdict; the model reads it after a rejection.
 func Because(reason string) VerdictOption { return func(v *Verdict) { v.Reason = reason } }
 
-// By says who decides, as the app knows them.
+// By sets who decides, as the app knows them.
 func By(name string) VerdictOption { return func(v *Verdict) { v.From = name } }
 
 func (w Waiting) decide(ctx context.Context, ruling Ruling, c CallVerdict, options []VerdictOption) error {

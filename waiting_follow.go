@@ -15,7 +15,7 @@ import (
 type WaitingChange struct {
 	Time time.Time `json:"time"`
 	// Change is "waits", "approved", "edited", "answered", "declined", "due" (its
-	// time has come), "decided" (while nobody looked), a [Status] for a call that is
+	// time has come), "decided" (while this client was not connected), a [Status] for a call that is
 	// not run, or "ended as" with the turn's [Outcome].
 	Change string `json:"change"`
 	Waiting

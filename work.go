@@ -2,7 +2,7 @@ package parley
 
 import "github.com/parleybus/parley/internal/events"
 
-// Origin says which attempt wrote an event of the gen channel, and its index
+// Origin is the attempt that wrote an event of the gen channel, and its index
 // among the attempt's events, from 0 without gaps.
 type Origin = events.Origin
 
@@ -77,13 +77,13 @@ type ToolStarted = events.ToolStarted
 type ToolOutput = events.ToolOutput
 
 // ToolResult ends a call. The first result of the attempt that runs, or of
-// whoever answers an external call, counts.
+// the app that answers an external call, counts.
 type ToolResult = events.ToolResult
 
 // ToolReleased hands a call back for another worker.
 type ToolReleased = events.ToolReleased
 
-// QuestionAsked is what a tool asks a person in the middle of its call.
+// QuestionAsked is what a tool asks a person during its call.
 type QuestionAsked = events.QuestionAsked
 
 // Status is how a call ended.
@@ -123,10 +123,10 @@ const (
 // follows the assistant message with the call.
 type Message = events.Message
 
-// Role says who speaks in a [Message].
+// Role is the author of a [Message].
 type Role = events.Role
 
-// Who speaks in a [Message].
+// The author of a [Message].
 const (
 	RoleUser      = events.RoleUser
 	RoleAssistant = events.RoleAssistant
@@ -136,7 +136,7 @@ const (
 // Part is a piece of a [Message].
 type Part = events.Part
 
-// PartKind says what a [Part] holds.
+// PartKind is the kind of a [Part].
 type PartKind = events.PartKind
 
 // What a [Part] holds.

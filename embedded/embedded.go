@@ -40,7 +40,7 @@ type Options struct {
 	// Port is where the server listens on 127.0.0.1 for other programs: -1 picks a
 	// free one, 0 is nowhere.
 	Port int
-	// Models are your own; the first is asked by default. Without any, models are
+	// Models are your own; the first is the default. Without any, models are
 	// those that the environment configures (OPENAI_API_KEY, ANTHROPIC_API_KEY,
 	// OLLAMA_HOST), and a scripted demo that needs no key.
 	Models []model.Served

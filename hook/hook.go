@@ -39,8 +39,8 @@ type Call = events.HookCall
 type Answer = events.HookAnswered
 
 // Func answers a call. It may run many times at once. Its context ends with the
-// call's timeout. An error is in the log as the answer's Error, and the turn goes
-// on; a nil answer adds nothing.
+// call's timeout. An error is in the log as the answer's Error, and the turn
+// continues; a nil answer adds nothing.
 type Func func(ctx context.Context, call *Call) (*Answer, error)
 
 // Serve answers the calls of a hook until ctx ends. Then it takes no more calls, and

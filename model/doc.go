@@ -1,6 +1,6 @@
 // Package model serves models of your own to Parley's conversations, from any Go
 // program. A [Provider] streams answers; [Serve] takes the generations that
-// conversations ask of it from their queue. To answer more at once, start the
+// conversations request from their queue. To answer more at once, start the
 // program again, anywhere.
 //
 //	echo := model.Func("echo", func(ctx context.Context, r model.Request, w *model.Writer) error {
@@ -9,7 +9,7 @@
 //	})
 //	err := model.Serve(ctx, parley.Config{}, model.Served{Provider: echo, Model: "echo-1"})
 //
-// A conversation asks it with the model "echo/echo-1". See parley.WithModel.
+// A conversation uses it with the model "echo/echo-1". See parley.WithModel.
 //
 // # Delivery
 //

@@ -11,12 +11,12 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// Provider asks the models of one vendor or server. It is safe for concurrent use.
+// Provider calls the models of one vendor or server. It is safe for concurrent use.
 // Cancelling ctx ends the stream.
 type Provider = llm.Provider
 
 // Stream is a model's answer as it comes. The last pair, and only that, has a
-// GenerationEnded; when the generation failed, its Error says why and the same error
+// GenerationEnded; when the generation failed, its Error is the reason and the same error
 // is beside it. [Func] makes one without these rules.
 type Stream = llm.Stream
 
@@ -78,8 +78,8 @@ func failure(ctx context.Context, err error) *Failure {
 	return &Failure{Class: events.ErrInternal, Message: err.Error()}
 }
 
-// Writer writes an answer piece by piece. Its methods return false when nobody reads
-// any more, because the turn was cancelled: the function returns then.
+// Writer writes an answer piece by piece. Its methods return false when the answer is not
+// needed any more, because the turn was cancelled: the function returns then.
 type Writer struct {
 	w     *llm.Writer
 	block int
@@ -103,8 +103,8 @@ func (w *Writer) Reasoning(piece string) bool {
 	return w.w.Reasoning(w.key("reasoning"), piece, false, nil)
 }
 
-// Call writes a call of a tool; arguments is a JSON object. The turn goes on with the
-// call's result, in another request, when the answer is complete.
+// Call writes a call of a tool; arguments is a JSON object. The turn continues with
+// the call's result, in another request, when the answer is complete.
 func (w *Writer) Call(tool string, arguments json.RawMessage) bool {
 	w.last = "" // each call is a block of its own
 	key := w.key("call")

@@ -76,7 +76,7 @@ func TestAFunctionThatFailsEndsWithTheClassOfItsError(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeServedIsSaidBeforeAnythingIs(t *testing.T) {
+func TestWhatCannotBeServedIsReportedBeforeAnythingIsServed(t *testing.T) {
 	f := model.Func("f", nil)
 	for name, providers := range map[string][]model.Served{
 		"no provider":            nil,

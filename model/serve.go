@@ -17,7 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/worker"
 )
 
-// Served is a provider and the model that is asked when a conversation names the
+// Served is a provider and the model that is called when a conversation names the
 // provider only.
 type Served struct {
 	Provider Provider
@@ -27,7 +27,7 @@ type Served struct {
 	// and the answer fails with class idle; 2 minutes when zero, no bound when
 	// negative.
 	Idle time.Duration
-	// Default is whether conversations that name no model ask this one.
+	// Default is whether this is the model of conversations that name none.
 	Default bool
 	// Slots is how many generations run at once in this program; 64 when zero.
 	Slots int
@@ -60,8 +60,8 @@ func check(all []Served) error {
 	return nil
 }
 
-// Serve announces providers and answers the generations that conversations ask of
-// them until ctx ends. Then it hands what runs back for other programs at once, and
+// Serve announces providers and answers the generations that conversations request
+// from them until ctx ends. Then it hands what runs back for other programs at once, and
 // returns nil. It waits for a NATS server or a deployment that is not there yet. The
 // error says which provider cannot be served, or that the server refuses the
 // credentials.

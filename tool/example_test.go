@@ -103,7 +103,7 @@ func ExampleIdempotent() {
 	// Output: pay {"Cents":250}: ok, paid 250
 }
 
-// A person decides in the middle of a call.
+// A person decides during a call.
 func ExampleAsk() {
 	clean := func(ctx context.Context, _ struct{}) (string, error) {
 		yes, err := tool.Ask[bool](ctx, "Delete 14 files?")
@@ -117,13 +117,13 @@ func ExampleAsk() {
 		}
 		return "14 files were deleted", nil
 	}
-	// A function that is no call yet has nobody to ask; a server's has.
+	// Outside of a server no person can be asked.
 	_, err := clean(context.Background(), struct{}{})
 	fmt.Println(err)
 	// Output: 14 files would be deleted and nobody can be asked: leave them
 }
 
-// A server may be told where NATS is, what it is called and how it stops.
+// A server's options: where NATS is, the worker's name and how it stops.
 func ExampleServer() {
 	server := tool.Server{Name: "clock-1", Slots: 4, Drain: 30 * time.Second, User: "tools", InboxPrefix: "_INBOX_tool-worker"}
 	err := server.Serve(context.Background(), tool.Func("clock", "", func(ctx context.Context, in int) (string, error) { return "", nil }))

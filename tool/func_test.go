@@ -19,14 +19,14 @@ import (
 
 type none = struct{}
 
-// say is a function that returns something and takes nothing.
-func say[Out any](out Out, err error) func(context.Context, none) (Out, error) {
+// returning is a function without arguments that returns out and err.
+func returning[Out any](out Out, err error) func(context.Context, none) (Out, error) {
 	return func(context.Context, none) (Out, error) { return out, err }
 }
 
 func TestDefinitionsThatAreWrongAreReportedAndNeverPanic(t *testing.T) {
 	t.Parallel()
-	fine := say("fine", nil)
+	fine := returning("fine", nil)
 	for name, c := range map[string]struct {
 		tool Tool
 		want string
@@ -46,10 +46,10 @@ func TestDefinitionsThatAreWrongAreReportedAndNeverPanic(t *testing.T) {
 		"a schema of an unknown type":     {Func("t", "", fine, InputSchema(`{"type":"objekt"}`)), "InputSchema: the tool's schema cannot be used"},
 		"a schema that refers elsewhere":  {Func("t", "", fine, InputSchema(`{"type":"object","$ref":"https://example.com/s.json"}`)), "put the definition under $defs"},
 		"a schema that is huge":           {Func("t", "", fine, InputSchema(`{"type":"object","description":"`+strings.Repeat("a", 70_000)+`"}`)), "more than 65536"},
-		"an output schema that is wrong":  {Func("t", "", say(1, nil), OutputSchema(`{"type":1}`)), "OutputSchema: the tool's schema cannot be used"},
+		"an output schema that is wrong":  {Func("t", "", returning(1, nil), OutputSchema(`{"type":1}`)), "OutputSchema: the tool's schema cannot be used"},
 		"an output schema of text":        {Func("t", "", fine, OutputSchema(`{"type":"object"}`)), "OutputSchema is of data"},
-		"a result that cannot be written": {Func("t", "", say(make(chan int), nil)), "result: chan int: a chan cannot be JSON"},
-		"a result that contains itself":   {Func("t", "", say(tree{}, nil)), "or give the schema with OutputSchema"},
+		"a result that cannot be written": {Func("t", "", returning(make(chan int), nil)), "result: chan int: a chan cannot be JSON"},
+		"a result that contains itself":   {Func("t", "", returning(tree{}, nil)), "or give the schema with OutputSchema"},
 		"several things":                  {Func[none, string]("t", "", nil, Timeout(-1), Concurrency(-1)), "concurrency -1 must be at least 1\nits function is nil"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestDefinitionsThatAreWrongAreReportedAndNeverPanic(t *testing.T) {
 
 func TestToolsOfOneNameAreRefused(t *testing.T) {
 	t.Parallel()
-	err := Serve(t.Context(), "nats://127.0.0.1:1", Func("t", "", say("a", nil)), Func("t", "", say("b", nil)))
+	err := Serve(t.Context(), "nats://127.0.0.1:1", Func("t", "", returning("a", nil)), Func("t", "", returning("b", nil)))
 	if err == nil || !strings.Contains(err.Error(), `"t" is registered twice`) {
 		t.Errorf("got %v", err)
 	}
@@ -73,9 +73,9 @@ func TestToolsOfOneNameAreRefused(t *testing.T) {
 	}
 }
 
-func TestOptionsStandInTheAnnouncement(t *testing.T) {
+func TestOptionsAreInTheAnnouncement(t *testing.T) {
 	t.Parallel()
-	tool := Func("t", "says so", say("", nil), Idempotent(), Timeout(1500*time.Millisecond), Concurrency(3), ResultBytes(100))
+	tool := Func("t", "says so", returning("", nil), Idempotent(), Timeout(1500*time.Millisecond), Concurrency(3), ResultBytes(100))
 	want := events.ToolSpec{Name: "t", Description: "says so", Effect: events.EffectIdempotent, TimeoutMS: 1500, Concurrency: 3, ResultBytes: 100}
 	got := tool.spec
 	if got.Schema = nil; tool.Err() != nil {
@@ -86,7 +86,7 @@ func TestOptionsStandInTheAnnouncement(t *testing.T) {
 	}
 }
 
-func TestASchemaOfOnesOwnStands(t *testing.T) {
+func TestAGivenSchemaReplacesTheDerivedOne(t *testing.T) {
 	t.Parallel()
 	const recursive = `{"type":"object","$defs":{"n":{"type":"object","properties":{"next":{"$ref":"#/$defs/n"}}}},"properties":{"n":{"$ref":"#/$defs/n"}}}`
 	tool := Func("t", "", func(_ context.Context, in map[string]json.RawMessage) (tree, error) {
@@ -118,27 +118,27 @@ func TestWhatAFunctionReturnsDecidesWhatTheModelReads(t *testing.T) {
 		tool Tool
 		want contract.Result
 	}{
-		"a string stands as it is":              {Func("t", "", say(" {\"a\": 1}\n", nil)), contract.Result{Content: " {\"a\": 1}\n"}},
-		"so does one of a type of its own":      {Func("t", "", say(events.Status("ok"), nil)), contract.Result{Content: "ok"}},
-		"what is no UTF-8 is replaced":          {Func("t", "", say("a\xFFb", nil)), contract.Result{Content: "a\uFFFDb"}},
-		"a struct is data":                      {Func("t", "", say(sum{Sum: 3, Note: "<&>"}, nil)), structured(`{"sum":3,"note":"<&>"}`)},
-		"a pointer to one too":                  {Func("t", "", say(&sum{Sum: 3}, nil)), structured(`{"sum":3}`)},
-		"a map too":                             {Func("t", "", say(map[string]int{"b": 2, "a": 1}, nil)), structured(`{"a":1,"b":2}`)},
-		"a nil map is an empty object":          {Func("t", "", say(map[string]int(nil), nil)), structured(`{}`)},
-		"nothing is done":                       {Func("t", "", say(none{}, nil)), contract.Result{Content: "done"}},
-		"a number is its digits":                {Func("t", "", say(2.5, nil)), contract.Result{Content: "2.5"}},
-		"a list is JSON":                        {Func("t", "", say([]sum{{Sum: 1}}, nil)), contract.Result{Content: `[{"sum":1}]`}},
-		"a nil list is an empty one":            {Func("t", "", say([]sum(nil), nil)), contract.Result{Content: `[]`}},
-		"a time is JSON":                        {Func("t", "", say(time.Unix(0, 0).UTC(), nil)), contract.Result{Content: `"1970-01-01T00:00:00Z"`}},
-		"anything is JSON":                      {Func("t", "", say(any(sum{Sum: 1}), nil)), contract.Result{Content: `{"sum":1}`}},
-		"anything with a schema is data":        {Func("t", "", say(any(sum{Sum: 1}), nil), OutputSchema(`{"type":"object"}`)), structured(`{"sum":1}`)},
-		"raw JSON is made compact":              {Func("t", "", say(json.RawMessage(`{ "a": [ 1 ] }`), nil)), contract.Result{Content: `{"a":[1]}`}},
-		"bytes that are text are text":          {Func("t", "", say([]byte("plain"), nil)), contract.Result{Content: "plain"}},
-		"bytes that are not are attached":       {Func("t", "", say(png, nil)), contract.Result{Content: "attached: (image/png, 9 bytes)", Attachments: []contract.Attachment{{MIME: "image/png", Data: png}}}},
-		"an attachment is named":                {Func("t", "", say(Attachment{Name: "a.png", Data: png}, nil)), contract.Result{Content: "attached: a.png (image/png, 9 bytes)", Attachments: []contract.Attachment{{Name: "a.png", MIME: "image/png", Data: png}}}},
-		"attachments are listed":                {Func("t", "", say([]Attachment{{Name: "a", MIME: "x/y"}, {Name: "b", MIME: "x/z"}}, nil)), contract.Result{Content: "attached: a (x/y, 0 bytes), b (x/z, 0 bytes)", Attachments: []contract.Attachment{{Name: "a", MIME: "x/y"}, {Name: "b", MIME: "x/z"}}}},
-		"a result says all of it":               {Func("t", "", say(Result{Content: "three", Structured: sum{Sum: 3}}, nil)), contract.Result{Content: "three", Structured: json.RawMessage(`{"sum":3}`)}},
-		"a result without text is read as data": {Func("t", "", say(Result{Structured: sum{Sum: 3}}, nil), OutputSchema(`{"type":"object"}`)), structured(`{"sum":3}`)},
+		"a string is unchanged":                 {Func("t", "", returning(" {\"a\": 1}\n", nil)), contract.Result{Content: " {\"a\": 1}\n"}},
+		"so does one of a type of its own":      {Func("t", "", returning(events.Status("ok"), nil)), contract.Result{Content: "ok"}},
+		"what is no UTF-8 is replaced":          {Func("t", "", returning("a\xFFb", nil)), contract.Result{Content: "a\uFFFDb"}},
+		"a struct is data":                      {Func("t", "", returning(sum{Sum: 3, Note: "<&>"}, nil)), structured(`{"sum":3,"note":"<&>"}`)},
+		"a pointer to one too":                  {Func("t", "", returning(&sum{Sum: 3}, nil)), structured(`{"sum":3}`)},
+		"a map too":                             {Func("t", "", returning(map[string]int{"b": 2, "a": 1}, nil)), structured(`{"a":1,"b":2}`)},
+		"a nil map is an empty object":          {Func("t", "", returning(map[string]int(nil), nil)), structured(`{}`)},
+		"nothing is done":                       {Func("t", "", returning(none{}, nil)), contract.Result{Content: "done"}},
+		"a number is its digits":                {Func("t", "", returning(2.5, nil)), contract.Result{Content: "2.5"}},
+		"a list is JSON":                        {Func("t", "", returning([]sum{{Sum: 1}}, nil)), contract.Result{Content: `[{"sum":1}]`}},
+		"a nil list is an empty one":            {Func("t", "", returning([]sum(nil), nil)), contract.Result{Content: `[]`}},
+		"a time is JSON":                        {Func("t", "", returning(time.Unix(0, 0).UTC(), nil)), contract.Result{Content: `"1970-01-01T00:00:00Z"`}},
+		"anything is JSON":                      {Func("t", "", returning(any(sum{Sum: 1}), nil)), contract.Result{Content: `{"sum":1}`}},
+		"anything with a schema is data":        {Func("t", "", returning(any(sum{Sum: 1}), nil), OutputSchema(`{"type":"object"}`)), structured(`{"sum":1}`)},
+		"raw JSON is made compact":              {Func("t", "", returning(json.RawMessage(`{ "a": [ 1 ] }`), nil)), contract.Result{Content: `{"a":[1]}`}},
+		"bytes that are text are text":          {Func("t", "", returning([]byte("plain"), nil)), contract.Result{Content: "plain"}},
+		"bytes that are not are attached":       {Func("t", "", returning(png, nil)), contract.Result{Content: "attached: (image/png, 9 bytes)", Attachments: []contract.Attachment{{MIME: "image/png", Data: png}}}},
+		"an attachment is named":                {Func("t", "", returning(Attachment{Name: "a.png", Data: png}, nil)), contract.Result{Content: "attached: a.png (image/png, 9 bytes)", Attachments: []contract.Attachment{{Name: "a.png", MIME: "image/png", Data: png}}}},
+		"attachments are listed":                {Func("t", "", returning([]Attachment{{Name: "a", MIME: "x/y"}, {Name: "b", MIME: "x/z"}}, nil)), contract.Result{Content: "attached: a (x/y, 0 bytes), b (x/z, 0 bytes)", Attachments: []contract.Attachment{{Name: "a", MIME: "x/y"}, {Name: "b", MIME: "x/z"}}}},
+		"a result says all of it":               {Func("t", "", returning(Result{Content: "three", Structured: sum{Sum: 3}}, nil)), contract.Result{Content: "three", Structured: json.RawMessage(`{"sum":3}`)}},
+		"a result without text is read as data": {Func("t", "", returning(Result{Structured: sum{Sum: 3}}, nil), OutputSchema(`{"type":"object"}`)), structured(`{"sum":3}`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,21 +177,21 @@ func TestWhatTheModelReadsOfAnError(t *testing.T) {
 		status events.Status
 		after  time.Duration // of one that may pass
 	}{
-		"Fail is read as it is":                                 {tool: Func("t", "", say("", Fail("no city %q: ask for Oslo", "X"))), want: `no city "X": ask for Oslo`},
-		"Fail is read with what is around it":                   {tool: Func("t", "", say("", fmt.Errorf("weather: %w", Fail("no city")))), want: "weather: no city"},
-		"Fail may be long":                                      {tool: Func("t", "", say("", Fail("%s", strings.Repeat("a", 10_000)))), want: strings.Repeat("a", 10_000)},
-		"others are bounded":                                    {tool: Func("t", "", say("", errors.New(strings.Repeat("ä", 10_000)))), want: strings.Repeat("ä", 2048) + "… (the first 4096 of 20000 bytes)"},
-		"others are made UTF-8":                                 {tool: Func("t", "", say("", errors.New("a\xFF"))), want: "a\uFFFD"},
-		"an empty one says whose it is":                         {tool: Func("t", "", say("", errors.New(""))), want: "the tool t failed and did not say why"},
-		"Retry may pass":                                        {tool: Func("t", "", say("", Retry(errors.New("busy"), time.Second))), want: "busy", after: time.Second},
-		"Retry of nothing may too":                              {tool: Func("t", "", say("", Retry(nil, -time.Second))), want: "it is not available now", after: -1},
-		"a deadline of its own is a failure":                    {tool: Func("t", "", say("", fmt.Errorf("dial: %w", context.DeadlineExceeded))), want: "dial: context deadline exceeded"},
-		"a context of its own is a failure":                     {tool: Func("t", "", say("", context.Canceled)), want: "context canceled"},
-		"the call's end is the call's":                          {ctx: ended, tool: Func("t", "", say("", fmt.Errorf("get: %w", context.Canceled))), want: "get: context canceled", status: events.StatusCancelled},
-		"a question that nobody answers says how the call ends": {tool: Func("t", "", say("", contract.End(events.StatusExpired, "nobody answered"))), want: "nobody answered", status: events.StatusExpired},
-		"a result beats the end of the call":                    {ctx: ended, tool: Func("t", "", say("", error(nil))), status: events.StatusOK},
-		"a nil result without an error is a fault":              {tool: Func("t", "", say((*sum)(nil), nil)), want: "the tool gave nothing: a nil *tool.sum and no error"},
-		"a result that is no JSON":                              {tool: Func("t", "", say(math.NaN(), nil)), want: "the result cannot be written as JSON: json: unsupported value: NaN"},
+		"Fail is read as it is":                                 {tool: Func("t", "", returning("", Fail("no city %q: ask for Oslo", "X"))), want: `no city "X": ask for Oslo`},
+		"Fail is read with what is around it":                   {tool: Func("t", "", returning("", fmt.Errorf("weather: %w", Fail("no city")))), want: "weather: no city"},
+		"Fail may be long":                                      {tool: Func("t", "", returning("", Fail("%s", strings.Repeat("a", 10_000)))), want: strings.Repeat("a", 10_000)},
+		"others are bounded":                                    {tool: Func("t", "", returning("", errors.New(strings.Repeat("ä", 10_000)))), want: strings.Repeat("ä", 2048) + "… (the first 4096 of 20000 bytes)"},
+		"others are made UTF-8":                                 {tool: Func("t", "", returning("", errors.New("a\xFF"))), want: "a\uFFFD"},
+		"an empty one says whose it is":                         {tool: Func("t", "", returning("", errors.New(""))), want: "the tool t failed and did not say why"},
+		"Retry may pass":                                        {tool: Func("t", "", returning("", Retry(errors.New("busy"), time.Second))), want: "busy", after: time.Second},
+		"Retry of nothing may too":                              {tool: Func("t", "", returning("", Retry(nil, -time.Second))), want: "it is not available now", after: -1},
+		"a deadline of its own is a failure":                    {tool: Func("t", "", returning("", fmt.Errorf("dial: %w", context.DeadlineExceeded))), want: "dial: context deadline exceeded"},
+		"a context of its own is a failure":                     {tool: Func("t", "", returning("", context.Canceled)), want: "context canceled"},
+		"the call's end is the call's":                          {ctx: ended, tool: Func("t", "", returning("", fmt.Errorf("get: %w", context.Canceled))), want: "get: context canceled", status: events.StatusCancelled},
+		"a question that nobody answers says how the call ends": {tool: Func("t", "", returning("", contract.End(events.StatusExpired, "nobody answered"))), want: "nobody answered", status: events.StatusExpired},
+		"a result beats the end of the call":                    {ctx: ended, tool: Func("t", "", returning("", error(nil))), status: events.StatusOK},
+		"a nil result without an error is a fault":              {tool: Func("t", "", returning((*sum)(nil), nil)), want: "the tool gave nothing: a nil *tool.sum and no error"},
+		"a result that is no JSON":                              {tool: Func("t", "", returning(math.NaN(), nil)), want: "the result cannot be written as JSON: json: unsupported value: NaN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

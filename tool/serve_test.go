@@ -62,15 +62,15 @@ func (d *deployment) serve(s Server, tools ...Tool) (stop func()) {
 		}
 	})
 	d.t.Cleanup(stop)
-	d.until(func() bool {
+	d.eventually(func() bool {
 		offers, err := d.Presence().Offers(d.t.Context())
 		return err == nil && slices.ContainsFunc(offers, func(o bus.Offer) bool { return o.Name == tools[0].spec.Name })
 	}, "the tool is not announced")
 	return stop
 }
 
-// until asks again and again, and fails the test after ten seconds.
-func (d *deployment) until(ok func() bool, otherwise string) {
+// eventually polls ok and fails the test after ten seconds.
+func (d *deployment) eventually(ok func() bool, otherwise string) {
 	d.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -81,7 +81,7 @@ func (d *deployment) until(ok func() bool, otherwise string) {
 	}
 }
 
-// call calls a tool as the orchestrator would have it called.
+// call calls a tool as the orchestrator does.
 func (d *deployment) call(ctx context.Context, t Tool, arguments string, output func(string)) (*events.ToolResult, error) {
 	spec := t.spec
 	if spec.Effect == "" {
@@ -146,14 +146,14 @@ func TestHowCallsEndThatDoNotEndWell(t *testing.T) {
 	tools := map[string]Tool{}
 	var all []Tool
 	for _, tool := range []Tool{
-		Func("fails", "", say("", Fail("no such city: ask for Oslo"))),
-		Func("errs", "", say("", errors.New("dial tcp: refused"))),
+		Func("fails", "", returning("", Fail("no such city: ask for Oslo"))),
+		Func("errs", "", returning("", errors.New("dial tcp: refused"))),
 		Func("panics", "", func(context.Context, none) (string, error) { panic("at the disco") }),
 		Func("slow", "", func(ctx context.Context, _ none) (string, error) { <-ctx.Done(); return "", ctx.Err() }, Timeout(50*time.Millisecond)),
-		Func("odd", "", say(any(map[string]any{"sum": "five"}), nil), OutputSchema(`{"type":"object","properties":{"sum":{"type":"integer"}}}`)),
-		Func("long", "", say(strings.Repeat("a", 1001), nil), ResultBytes(1000)),
-		Func("busy", "", say("", Retry(errors.New("busy"), time.Hour))),
-		Func("fine", "", say("fine", nil)),
+		Func("odd", "", returning(any(map[string]any{"sum": "five"}), nil), OutputSchema(`{"type":"object","properties":{"sum":{"type":"integer"}}}`)),
+		Func("long", "", returning(strings.Repeat("a", 1001), nil), ResultBytes(1000)),
+		Func("busy", "", returning("", Retry(errors.New("busy"), time.Hour))),
+		Func("fine", "", returning("fine", nil)),
 	} {
 		tools[tool.spec.Name] = tool
 		all = append(all, tool)
@@ -171,7 +171,7 @@ func TestHowCallsEndThatDoNotEndWell(t *testing.T) {
 		"data that does not fit its schema fails":           {"odd", events.StatusFailed, "schema"},
 		"a result that is too long is not given":            {"long", events.StatusTooLarge, "1001"},
 		"Retry does not run a tool again that is not to be": {"busy", events.StatusFailed, "busy"},
-		"and the server goes on":                            {"fine", events.StatusOK, "fine"},
+		"and the server continues":                          {"fine", events.StatusOK, "fine"},
 	} {
 		t.Run(name, func(t *testing.T) { d.want(tools[c.tool], `{}`, c.status, c.want) })
 	}
@@ -240,7 +240,7 @@ func TestAServerThatStopsLetsItsCallsEnd(t *testing.T) {
 	take(t, running)
 	stopped := make(chan none)
 	go func() { stop(); close(stopped) }()
-	d.until(func() bool {
+	d.eventually(func() bool {
 		offers, err := d.Presence().Offers(t.Context())
 		return err == nil && len(offers) == 0
 	}, "a server that stops is still announced")
@@ -268,7 +268,7 @@ func TestAServerThatMayNotDrainHandsPureCallsToAnother(t *testing.T) {
 	stop := serve("first", true)
 	results := make(chan *events.ToolResult, 1)
 	go func() {
-		if r, err := d.call(t.Context(), Func("job", "", say("", nil), Pure()), `{}`, nil); err == nil {
+		if r, err := d.call(t.Context(), Func("job", "", returning("", nil), Pure()), `{}`, nil); err == nil {
 			results <- r
 		}
 	}()
@@ -320,7 +320,7 @@ func TestLongResultsAndFilesAreStored(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
 	long := strings.Repeat("0123456789", 100_000)
-	tool := Func("big", "", say(Result{Content: long, Attachments: []Attachment{{Name: "a.bin", Data: []byte{0, 1}}}}, nil))
+	tool := Func("big", "", returning(Result{Content: long, Attachments: []Attachment{{Name: "a.bin", Data: []byte{0, 1}}}}, nil))
 	d.serve(Server{}, tool)
 	r := d.want(tool, `{}`, events.StatusOK, long[:1000])
 	if r.Object == nil || r.Object.Size != int64(len(long)) || len(r.Attachments) != 1 {
@@ -342,7 +342,7 @@ func TestServeWaitsForADeploymentThatIsNotThereYet(t *testing.T) {
 	t.Cleanup(func() { _ = s.Stop() })
 	lines, log := io.Pipe()
 	waits := make(chan none)
-	go func() { // closes waits when the server has said for the first time that it waits
+	go func() { // closes waits when the server has logged for the first time that it waits
 		buf := make([]byte, 1<<10)
 		first := sync.OnceFunc(func() { close(waits) })
 		for {
@@ -356,7 +356,7 @@ func TestServeWaitsForADeploymentThatIsNotThereYet(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { _ = log.Close() })
-	tool := Func("patient", "", say("here", nil))
+	tool := Func("patient", "", returning("here", nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
@@ -389,7 +389,7 @@ func TestServeOutlivesAServerThatIsRestarted(t *testing.T) {
 	}
 	t.Cleanup(b.Close)
 	d := &deployment{b, t, s.URL(), slog.New(slog.DiscardHandler)}
-	tool := Func("steady", "", say("here", nil), Pure())
+	tool := Func("steady", "", returning("here", nil), Pure())
 	stop := d.serve(Server{}, tool)
 	d.want(tool, `{}`, events.StatusOK, "here")
 	if err := s.Stop(); err != nil {
@@ -407,15 +407,15 @@ func TestServeOutlivesAServerThatIsRestarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Stop() })
-	d.until(b.Connected, "the caller does not come back")
+	d.eventually(b.Connected, "the caller does not come back")
 	d.want(tool, `{}`, events.StatusOK, "here")
 	stop()
 }
 
-func TestServeSaysWhyItCannotBegin(t *testing.T) {
+func TestServeReportsWhyItCannotStart(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
-	tool := Func("t", "", say("", nil))
+	tool := Func("t", "", returning("", nil))
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {

@@ -9,14 +9,14 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// standing is a conversation and its state, for the commands that change something.
-type standing struct {
+// opened is a conversation and its state, for the commands that change something.
+type opened struct {
 	conv *parley.Conversation
 	parley.Standing
 }
 
 // on runs a command on a conversation that exists.
-func (a *app) on(ctx context.Context, id string, run func(s *host.Session, c *standing) error) (err error) {
+func (a *app) on(ctx context.Context, id string, run func(s *host.Session, c *opened) error) (err error) {
 	if err := parley.CheckID(id); err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (a *app) on(ctx context.Context, id string, run func(s *host.Session, c *st
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	c := &standing{conv: s.Conversation(id)}
+	c := &opened{conv: s.Conversation(id)}
 	if err := c.conv.Exists(ctx); err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (a *app) on(ctx context.Context, id string, run func(s *host.Session, c *st
 }
 
 // submit publishes an input and returns its answer.
-func submit(ctx context.Context, s *host.Session, c *standing, input parley.Body) (*parley.InputAnswered, error) {
+func submit(ctx context.Context, s *host.Session, c *opened, input parley.Body) (*parley.InputAnswered, error) {
 	if s.Embedded() {
 		if _, err := c.conv.Publish(ctx, input); err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func submit(ctx context.Context, s *host.Session, c *standing, input parley.Body
 	return c.conv.Submit(ctx, input)
 }
 
-// notTaken returns an error for an answer that is not what was wanted.
+// notTaken returns an error for an answer other than accepted.
 func notTaken(a *parley.InputAnswered) error {
 	if a.Answer == parley.AnswerAccepted {
 		return nil

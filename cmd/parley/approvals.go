@@ -70,7 +70,7 @@ func unreadable(err error) error {
 	return nil
 }
 
-// printWaiting lists what waits, or says that nothing does.
+// printWaiting lists what waits, or prints that nothing does.
 func printWaiting(all []parley.Waiting) error {
 	if len(all) == 0 {
 		fmt.Fprintln(stderr(), "nothing waits for anybody")

@@ -19,16 +19,16 @@ import (
 type question struct {
 	app           *app
 	conversation  string
-	fresh         bool // nothing was said in the conversation before
+	fresh         bool // the conversation has no messages yet
 	system        string
 	tools         []string
 	limits        parley.Limits
 	onLimit       string
 	maxTime       time.Duration
-	yes           bool     // every call runs without asking
+	yes           bool     // every call runs without approval
 	approve, deny []string // patterns of tools
 	arrival       parley.Arrival
-	from          string // who says it
+	from          string // who sends it
 	json, quiet   bool
 	reasoning     bool
 	chatting      bool // another message may come while the turn waits
@@ -63,7 +63,7 @@ func (a *app) newQuestion() *question {
 	return &question{app: a, screen: newScreen(), keys: newKeyboard(os.Stdin)}
 }
 
-// whatWaits says how people are asked, in the help of ask and chat.
+// whatWaits describes how people are asked, in the help of ask and chat.
 const whatWaits = `A call that the policy asks about waits. In a terminal you are asked: y runs it,
 n does not, e edits its arguments in $EDITOR, a answers in its place, A runs such
 calls without asking from now on, v shows the arguments whole, s decides later.

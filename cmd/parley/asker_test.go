@@ -10,8 +10,8 @@ import (
 )
 
 // asker is an MCP server. Its tool delete asks a person twice: for a yes, and for
-// a number that must be below 5. Its tool draw gives an image and two notes of one
-// name. Its tool login asks for a password, and its tool tempt says and asks in
+// a number that must be below 5. Its tool draw returns an image and two notes of one
+// name. Its tool login asks for a password, and its tool tempt prints and asks with
 // characters that hide.
 func asker() {
 	s := sdk.NewServer(&sdk.Implementation{Name: "asker", Version: "1"}, nil)

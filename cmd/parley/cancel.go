@@ -34,7 +34,7 @@ queued for the next one, and say what was found.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.on(cmd.Context(), args[0], func(s *host.Session, at *standing) error { return c.run(cmd, s, at) })
+			return a.on(cmd.Context(), args[0], func(s *host.Session, at *opened) error { return c.run(cmd, s, at) })
 		},
 	}
 	f := cmd.Flags()
@@ -48,7 +48,7 @@ queued for the next one, and say what was found.`,
 	return cmd
 }
 
-func (c *stopping) run(cmd *cobra.Command, s *host.Session, at *standing) error {
+func (c *stopping) run(cmd *cobra.Command, s *host.Session, at *opened) error {
 	asJSON, err := c.app.json()
 	if err != nil {
 		return err
@@ -80,8 +80,8 @@ func (c *stopping) run(cmd *cobra.Command, s *host.Session, at *standing) error 
 	return errors.Join(outputError(err), notTaken(answer))
 }
 
-// found says what a Cancel stopped. before is the state as it was seen before,
-// which may have gone on meanwhile.
+// found describes what a Cancel stopped. before is the state as it was seen before
+// the Cancel, which may have changed meanwhile.
 func found(e *parley.Cancel, a *parley.InputAnswered, before *parley.State) string {
 	var stopped []string
 	switch {
@@ -114,9 +114,9 @@ func found(e *parley.Cancel, a *parley.InputAnswered, before *parley.State) stri
 	return "stopped " + strings.Join(stopped, " and ")
 }
 
-// pick finds the one thing that a word means: its id, a beginning or an end of
-// it, or its name, when no other has that. An id of nothing that is listed is
-// given back: whoever decides knows what became of it.
+// pick finds the one thing that a word means: its id, a beginning or an end of it, or
+// its name, when no other has that. An id that is not listed is returned unchanged:
+// the orchestrator knows its state.
 func pick[T any](word string, from []T, names func(T) (id, name string)) (string, error) {
 	var ids, called []string
 	for _, one := range from {

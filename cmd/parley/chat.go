@@ -26,7 +26,7 @@ func (a *app) chatCommand() *cobra.Command {
 		Use:   "chat",
 		Short: "Hold a conversation in the terminal",
 		Long: `Hold a conversation in the terminal. A line is a message; a line that ends in
-a backslash goes on. Ctrl-C cancels the turn that runs and leaves when none
+a backslash continues. Ctrl-C cancels the turn that runs and leaves when none
 does; Ctrl-D leaves. With --conversation, what waits there comes first.
 
 ` + whatWaits,
@@ -48,14 +48,14 @@ func (q *question) chat(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	p := profile()
 	fmt.Fprintln(stderr(), p.Dim("conversation "+q.conversation+" · Ctrl-D leaves"))
-	if err := q.goOn(ctx, s); err != nil {
+	if err := q.resume(ctx, s); err != nil {
 		return err
 	}
 	for {
 		text, err := q.message(ctx, p)
 		if errors.Is(err, io.EOF) {
 			if p.Interactive {
-				fmt.Fprintln(stderr(), "\n"+p.Dim("parley chat -c "+q.conversation+" goes on"))
+				fmt.Fprintln(stderr(), "\n"+p.Dim("parley chat -c "+q.conversation+" continues this conversation"))
 			}
 			return nil
 		}
@@ -65,7 +65,7 @@ func (q *question) chat(ctx context.Context) (err error) {
 		if strings.TrimSpace(text) == "" {
 			continue
 		}
-		// A failed turn is said and does not end the conversation, nor does a
+		// A failed turn is printed and does not end the conversation, nor does a
 		// message that is not taken.
 		_, err = q.turn(ctx, s, q.chatView(), text)
 		var untaken *untakenError
@@ -85,9 +85,9 @@ func (q *question) chatView() *people {
 	return v
 }
 
-// goOn begins with what the conversation waits for: it is shown, and whoever sits
-// at the terminal is asked.
-func (q *question) goOn(ctx context.Context, s *host.Session) error {
+// resume begins with what the conversation waits for: it is shown, and a person at a
+// terminal is asked.
+func (q *question) resume(ctx context.Context, s *host.Session) error {
 	if q.fresh {
 		return nil
 	}
@@ -104,19 +104,19 @@ func (q *question) goOn(ctx context.Context, s *host.Session) error {
 	}
 	v := q.chatView()
 	timed := slices.DeleteFunc(awaited(before.Waiting), func(a parley.Awaited) bool { return a.For != parley.WaitTime })
-	if len(timed) > 0 { // the others are asked about
+	if len(timed) > 0 { // the others become questions
 		paused := &parley.Paused{Turn: before.State.Turn, AtMS: time.Now().UnixMilli(), Awaiting: timed}
 		if err := v.Show(parley.Event{Body: paused}); err != nil {
 			return err
 		}
 	}
 	t := &shownTurn{q: q, v: v, turn: conv.Turn(before.State.Turn)}
-	from := parley.From{After: parley.Cursor{Sequence: before.Sequence, Index: parley.WholeMessage}}
+	from := parley.From{After: parley.Cursor{Sequence: before.Sequence, Index: parley.WholeMessage}, Remaining: true}
 	_, err = t.watch(ctx, s, from, before)
 	return err
 }
 
-// message is the next message, or io.EOF when Ctrl-C says that there is none.
+// message returns the next message, or io.EOF after Ctrl-C.
 func (q *question) message(ctx context.Context, p terminal.Profile) (string, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

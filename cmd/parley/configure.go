@@ -12,8 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// open connects, finds out which model answers, prints it, and sends the settings that were
-// asked for.
+// open connects, finds out which model answers, prints it, and sends the settings of
+// the flags.
 func (q *question) open(ctx context.Context) (*host.Session, error) {
 	if err := q.check(); err != nil {
 		return nil, usage(err)
@@ -37,7 +37,7 @@ func (q *question) open(ctx context.Context) (*host.Session, error) {
 	return s, nil
 }
 
-// check refuses what cannot be meant, before anything runs without it.
+// check refuses flags that contradict each other, before anything runs.
 func (q *question) check() error {
 	if q.limits.Steps < 0 || q.limits.Tokens < 0 || q.maxTime < 0 {
 		return errors.New("--max-steps, --max-tokens and --max-time must not be below 0")
@@ -56,7 +56,7 @@ func (q *question) check() error {
 	return parley.CheckID(q.conversation)
 }
 
-// rules are those that flags ask for.
+// rules are those of the flags.
 func (q *question) rules() []parley.Rule {
 	var rules []parley.Rule
 	for _, tool := range q.deny {
@@ -130,8 +130,8 @@ func (q *question) model(s *host.Session, offers []parley.Offer) (model, why str
 	return model, "the default of the workers at " + s.URL()
 }
 
-// offered is what workers offer; an error when nobody asks the provider, or,
-// when it is empty, any.
+// offered returns what workers offer; an error when no worker serves the provider,
+// or, when it is empty, any.
 func offered(ctx context.Context, s *host.Session, provider string) ([]parley.Offer, error) {
 	offers, found, err := s.AwaitOffers(ctx, func(offers []parley.Offer) bool {
 		return slices.ContainsFunc(offers, func(o parley.Offer) bool { return o.Kind == "llm" && (provider == "" || o.Name == provider) })
@@ -145,7 +145,8 @@ func offered(ctx context.Context, s *host.Session, provider string) ([]parley.Of
 	return nil, unserved(s, provider, offers)
 }
 
-// unserved says that a question would wait for a worker that is not there.
+// unserved returns the error that a question would wait for a worker that is not
+// there.
 func unserved(s *host.Session, provider string, offers []parley.Offer) error {
 	var routes []string
 	for _, o := range offers {

@@ -17,7 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// deleting is what delete is asked for.
+// deleting is the flags of delete.
 type deleting struct {
 	app          *app
 	olderThan    time.Duration
@@ -61,7 +61,7 @@ undone; backups and what applications copied are not reached.`,
 	return cmd
 }
 
-// deletedOne is what became of one conversation, as programs read it.
+// deletedOne is the outcome for one conversation, as programs read it.
 type deletedOne struct {
 	Conversation string                      `json:"conversation"`
 	Deleted      *parley.ConversationDeleted `json:"deleted,omitempty"`
@@ -124,7 +124,7 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 	return errors.Join(failed...)
 }
 
-// receipt says how much was deleted.
+// receipt describes how much was deleted.
 func receipt(d *parley.ConversationDeleted) string {
 	return fmt.Sprintf("%s, %d copies in HISTORY, %s, %s, %s", count(d.Messages, "message"), d.History,
 		count(d.Jobs, "job"), count(d.Timers, "timer"), count(d.Objects, "object"))
@@ -137,7 +137,7 @@ func count(n uint64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// confirm asks whether to go on.
+// confirm asks whether to continue.
 func (c *deleting) confirm(ids []string) error {
 	if len(ids) == 0 {
 		fmt.Fprintln(stderr(), "nothing to delete")

@@ -10,36 +10,36 @@ import (
 	"github.com/parleybus/parley"
 )
 
-// desk puts what a conversation waits for before a person while the conversation
-// is shown. It asks where somebody sits at a terminal; elsewhere it says once
-// what is awaited and which commands decide.
+// desk asks a person for decisions that a conversation waits for, while the
+// conversation is shown. At a terminal it prompts; elsewhere it prints once what is
+// awaited and which commands decide.
 type desk struct {
-	q      *question
-	conv   *parley.Conversation
-	screen *screen
-	begin  func() error // ends the line of what is shown
-	rests  func()       // called when something was put off
-	asks   bool         // somebody sits here who can be asked
+	q         *question
+	conv      *parley.Conversation
+	screen    *screen
+	begin     func() error // ends the line that is being shown
+	postponed func()       // called when a decision was postponed
+	asks      bool         // a person at a terminal can be asked
 
 	mu      sync.Mutex
 	waits   []parley.Awaited  // in the order in which it came
-	past    map[string]bool   // was asked or said; by matter
-	later   map[string]bool   // was put off; by matter
+	past    map[string]bool   // was asked or printed; by matter
+	later   map[string]bool   // was postponed; by matter
 	runs    map[string]bool   // calls that run
 	tries   map[string]string // attempts that run calls, as far as they are known
 	sent    map[string]bool   // verdicts of ours that have no answer yet
 	people  map[string]string
-	asked   string // call that is asked about
+	asked   string // call of the open question
 	off     context.CancelCauseFunc
 	editing atomic.Bool   // an editor has the screen
 	closed  bool          // the turn is being cancelled: nobody is asked
-	open    bool          // what became of the message that was said is shown
+	open    bool          // the answer to the message that was sent is shown
 	more    chan struct{} // something can be asked about
 	moved   chan struct{} // something was shown
 }
 
-func newDesk(q *question, conv *parley.Conversation, begin func() error, rests func()) *desk {
-	return &desk{q: q, conv: conv, screen: q.screen, begin: begin, rests: rests, asks: !q.json && !q.quiet && q.keys.person(),
+func newDesk(q *question, conv *parley.Conversation, begin func() error, postponed func()) *desk {
+	return &desk{q: q, conv: conv, screen: q.screen, begin: begin, postponed: postponed, asks: !q.json && !q.quiet && q.keys.person(),
 		past: map[string]bool{}, later: map[string]bool{}, runs: map[string]bool{}, tries: map[string]string{}, sent: map[string]bool{},
 		people: map[string]string{}, more: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 }
@@ -51,7 +51,7 @@ func (d *desk) seed(waiting []parley.Waiting) {
 	d.add(awaited(waiting))
 }
 
-// begins lets people be asked.
+// begins allows questions.
 func (d *desk) begins() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -61,7 +61,7 @@ func (d *desk) begins() {
 	}
 }
 
-// see takes note of what an event changes. It comes before the event is shown.
+// see records what an event changes, before the event is shown.
 func (d *desk) see(e parley.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -88,8 +88,8 @@ func (d *desk) see(e parley.Event) {
 	}
 }
 
-// counts reports whether a result ends its call: no one ends a call that waits for
-// a person by writing its result.
+// counts reports whether a result ends its call: a result on the lane does not end a
+// call that waits for a person.
 func (d *desk) counts(call, attempt string) bool {
 	for _, a := range d.waits {
 		if a.Call == call && a.For != parley.WaitAnswer {
@@ -134,7 +134,7 @@ func (d *desk) decided(e parley.Body) {
 	case *parley.ToolCallRefused:
 		d.gone(e.Call, endOf(e.Status))
 	case *parley.Resumed:
-		d.end("the turn goes on")
+		d.end("the turn continues")
 	case *parley.TurnEnded:
 		d.end("the turn has ended")
 		d.closed = false
@@ -151,7 +151,7 @@ func (d *desk) decided(e parley.Body) {
 	}
 }
 
-// again lets a call be asked about again if it waits still.
+// again asks about a call again if it still waits.
 func (d *desk) again(call string) {
 	for _, a := range d.waits {
 		if a.Call == call {
@@ -164,7 +164,7 @@ func (d *desk) again(call string) {
 // matter names what is decided: a call may ask several things while it runs.
 func matter(a parley.Awaited) string { return a.Call + " " + a.Question }
 
-// endOf says how a call ended that nobody waits for any longer.
+// endOf describes how a call ended that is not awaited any more.
 func endOf(s parley.Status) string {
 	switch s {
 	case parley.StatusRefused:
@@ -186,11 +186,11 @@ func (d *desk) who(verdict string) string {
 	return "somebody"
 }
 
-// add takes what is awaited and was not before.
+// add adds what is newly awaited.
 func (d *desk) add(awaiting []parley.Awaited) {
 	for _, a := range awaiting {
 		if slices.ContainsFunc(d.waits, func(o parley.Awaited) bool { return o.Call == a.Call && o.Question != a.Question }) {
-			d.gone(a.Call, "the tool asks anew") // another worker runs it
+			d.gone(a.Call, "the tool asks again") // another worker runs it
 		}
 		if !slices.ContainsFunc(d.waits, func(o parley.Awaited) bool { return o.Call == a.Call }) {
 			d.waits = append(d.waits, a)
@@ -203,7 +203,7 @@ func (d *desk) add(awaiting []parley.Awaited) {
 	d.wake()
 }
 
-// gone takes a call off, and calls a question about it off.
+// gone removes a call, and cancels the question about it.
 func (d *desk) gone(call, why string) {
 	d.waits = slices.DeleteFunc(d.waits, func(a parley.Awaited) bool { return a.Call == call })
 	if d.asked == call && call != "" {
@@ -218,7 +218,7 @@ func (d *desk) end(why string) {
 	}
 }
 
-// callOff ends the question that is open, and says why.
+// callOff ends the open question, and prints the reason.
 func (d *desk) callOff(why string) {
 	p := errorProfile()
 	d.asked = ""
@@ -240,13 +240,13 @@ func (d *desk) close(why string) {
 
 func (d *desk) wake() { signalled(d.more) }
 
-// soon is how long a person is kept from saying something else by a turn that
-// goes on by itself.
+// soon is how long a turn that continues by itself keeps the person from sending
+// another message.
 const soon = time.Minute
 
-// resting reports whether the turn waits, there is nothing to ask about, and
+// onlyWaits reports whether the turn waits, there is nothing to ask about, and
 // nothing happens soon.
-func (d *desk) resting() bool {
+func (d *desk) onlyWaits() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.asks || d.closed || !d.open || d.asked != "" || len(d.waits) == 0 || len(d.sent) > 0 || len(d.runs) > 0 {
@@ -266,7 +266,7 @@ func (d *desk) nextToAsk() (parley.Awaited, bool) {
 		return parley.Awaited{}, false
 	}
 	for _, a := range d.waits {
-		// What waits for its time needs nobody.
+		// A call that waits for its time needs no decision.
 		if !d.past[matter(a)] && a.For != parley.WaitTime {
 			return a, true
 		}

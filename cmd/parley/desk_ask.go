@@ -14,15 +14,15 @@ import (
 	"github.com/parleybus/parley/internal/terminal"
 )
 
-// errCalledOff ends a question that nobody needs to answer any longer.
+// errCalledOff ends a question whose answer is not needed any more.
 var errCalledOff = errors.New("called off")
 
-// run asks about one thing after the other until ctx ends.
+// run asks one question after the other until ctx ends.
 func (d *desk) run(ctx context.Context) {
 	for d.asks && ctx.Err() == nil {
 		a, asking, ok := d.next(ctx)
 		if ok {
-			d.ask(ctx, asking, a)
+			d.prompt(ctx, asking, a)
 			continue
 		}
 		select {
@@ -32,7 +32,7 @@ func (d *desk) run(ctx context.Context) {
 	}
 }
 
-// next is what to ask about now, with the context of the question.
+// next returns what to ask about now, with the context of the question.
 func (d *desk) next(ctx context.Context) (parley.Awaited, context.Context, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -46,12 +46,12 @@ func (d *desk) next(ctx context.Context) (parley.Awaited, context.Context, bool)
 	return a, asking, true
 }
 
-// ask asks about one thing and publishes what was decided.
-func (d *desk) ask(ctx, asking context.Context, a parley.Awaited) {
+// prompt asks for one decision and publishes it.
+func (d *desk) prompt(ctx, asking context.Context, a parley.Awaited) {
 	defer d.off(nil)
 	d.waitForCalls(asking)
 	err := d.screen.show(d.begin)
-	d.q.keys.forget()
+	d.q.keys.discard()
 	var c terminal.Choice
 	if err == nil {
 		c, err = terminal.Prompt(questioning{d, asking}, func(hidden bool) (string, error) {
@@ -67,7 +67,7 @@ func (d *desk) ask(ctx, asking context.Context, a parley.Awaited) {
 	d.asked = ""
 	d.mu.Unlock()
 	switch {
-	case off || asking.Err() != nil: // it was said why, or nothing is shown any more
+	case off || asking.Err() != nil: // the reason was printed, or the display has ended
 	case err != nil:
 		d.screen.callOff("parley: nobody can be asked here: " + err.Error())
 		d.close("")
@@ -78,8 +78,8 @@ func (d *desk) ask(ctx, asking context.Context, a parley.Awaited) {
 	}
 }
 
-// callsTimeout is how long a question waits for calls that run at the moment, so that
-// what they say does not come in its middle. Most are done by then.
+// callsTimeout is how long a question waits for running calls, so that their output
+// does not interrupt it. Most calls end in that time.
 const callsTimeout = 300 * time.Millisecond
 
 func (d *desk) waitForCalls(asking context.Context) {
@@ -101,10 +101,10 @@ func (d *desk) waitForCalls(asking context.Context) {
 	}
 }
 
-// showed says that something more was shown.
+// showed signals that something more was shown.
 func (d *desk) showed() { signalled(d.moved) }
 
-// signalled leaves a signal for whoever waits for one.
+// signalled leaves a signal for a goroutine that waits for one.
 func signalled(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -112,7 +112,7 @@ func signalled(c chan struct{}) {
 	}
 }
 
-// questioning writes a question as long as it is not called off.
+// questioning writes a question until it is called off.
 type questioning struct {
 	d   *desk
 	ctx context.Context
@@ -154,17 +154,17 @@ func (d *desk) editLine(asking context.Context, a parley.Awaited) (string, error
 	return line, err
 }
 
-// putOff leaves a thing for later.
+// putOff postpones a decision.
 func (d *desk) putOff(a parley.Awaited) {
 	d.mu.Lock()
 	d.later[matter(a)] = true
 	d.mu.Unlock()
 	p := errorProfile()
 	d.screen.callOff(p.Dim(wrapped("decide it with "+d.q.app.decideWith(d.q.conversation, a), 0, p.Width)))
-	d.rests()
+	d.postponed()
 }
 
-// send publishes what was decided.
+// send publishes a verdict.
 func (d *desk) send(ctx context.Context, a parley.Awaited, c terminal.Choice) {
 	v := &parley.Verdict{ID: parley.NewID(), Verdict: c.Verdict, Reason: c.Reason, From: userName()}
 	call, err := parley.AnswerTo(a, c.Content)
@@ -189,7 +189,7 @@ func (d *desk) send(ctx context.Context, a parley.Awaited, c terminal.Choice) {
 	d.wake()
 }
 
-// userName is who decides here, unless it is said otherwise.
+// userName is who decides here, unless a flag names another.
 func userName() string {
 	if name := cmp.Or(os.Getenv("USER"), os.Getenv("LOGNAME"), os.Getenv("USERNAME")); name != "" {
 		return name
@@ -200,8 +200,8 @@ func userName() string {
 	return ""
 }
 
-// shown is an event as it is shown where people are asked: a question says all that
-// Paused does.
+// shown is an event as it is shown where people are asked: a question shows all that
+// Paused has.
 func (d *desk) shown(e parley.Event) parley.Event {
 	decision, ok := e.Body.(*parley.Decision)
 	if !ok || !d.asks {

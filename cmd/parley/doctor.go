@@ -77,7 +77,7 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 	return err
 }
 
-// examine makes every check that can be made from here.
+// examine makes every check that this process can make.
 func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Finding {
 	var found []doctor.Finding
 	note := func(check string, err error, says string) {

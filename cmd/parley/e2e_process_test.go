@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// drainMost is how long a process may take to stop when it is told to.
+// drainMost is how long a process may take to stop after the signal.
 const drainMost = 15 * time.Second
 
 // processes starts the binaries, and ends those that are left.
@@ -40,7 +40,7 @@ func build(t *testing.T) *processes {
 	return p
 }
 
-// process is one that runs. What it says is kept, line by line.
+// process is a running process. Its output is kept, line by line.
 type process struct {
 	t    *testing.T
 	name string
@@ -93,7 +93,7 @@ func (p *processes) begin(service bool, name string, args ...string) *process {
 		_ = r.cmd.Process.Kill() // it has ended where the test went well
 		<-r.done
 		if p.t.Failed() && service {
-			p.t.Logf("%s said:\n%s", name, strings.Join(r.said(), "\n"))
+			p.t.Logf("%s printed:\n%s", name, strings.Join(r.printed(), "\n"))
 		}
 	})
 	return r
@@ -119,14 +119,14 @@ func (r *process) collect(out io.Reader) {
 	close(r.done)
 }
 
-func (r *process) said() []string {
+func (r *process) printed() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]string(nil), r.lines...)
 }
 
 // output is what a command printed so far.
-func (r *process) output() string { return strings.Join(r.said(), "\n") + "\n" }
+func (r *process) output() string { return strings.Join(r.printed(), "\n") + "\n" }
 
 // await waits for the n-th line that holds text, and returns it.
 func (r *process) await(n int, text string) string {
@@ -145,12 +145,12 @@ func (r *process) await(n int, text string) string {
 		}
 		r.mu.Unlock()
 		if over {
-			r.t.Fatalf("%s ended and never said %q:\n%s%s", r.name, text, r.output(), r.errs.String())
+			r.t.Fatalf("%s ended and never printed %q:\n%s%s", r.name, text, r.output(), r.errs.String())
 		}
 		select {
 		case <-more:
 		case <-late:
-			r.t.Fatalf("%s does not say %q:\n%s%s", r.name, text, r.output(), r.errs.String())
+			r.t.Fatalf("%s does not print %q:\n%s%s", r.name, text, r.output(), r.errs.String())
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (r *process) finish() string {
 	select {
 	case <-r.done:
 	case <-time.After(40 * time.Second):
-		r.t.Fatalf("%v does not end; it said\n%s", r.cmd.Args, r.output()) // it may still be writing errors
+		r.t.Fatalf("%v does not end; it printed\n%s", r.cmd.Args, r.output()) // it may still be writing errors
 	}
 	if r.err != nil {
 		r.t.Fatalf("%v: %v\n%s", r.cmd.Args, r.err, r.errs.String())
@@ -190,11 +190,11 @@ func (r *process) stop() {
 		r.t.Fatalf("%s does not stop within %s:\n%s", r.name, drainMost, r.output())
 	}
 	if r.err != nil {
-		r.t.Fatalf("%s was told to stop: %v\n%s%s", r.name, r.err, r.output(), r.errs.String())
+		r.t.Fatalf("%s got the signal to stop: %v\n%s%s", r.name, r.err, r.output(), r.errs.String())
 	}
 }
 
-// get asks a service's health address, which it logs.
+// get requests a path of a service's health address, which the service logs.
 func (r *process) get(path string) (status int, body string) {
 	r.t.Helper()
 	_, address, _ := strings.Cut(r.await(1, "health and metrics"), "address=")

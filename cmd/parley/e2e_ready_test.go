@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// becomes waits until a service's readiness has a status and says something.
+// becomes waits until a service's readiness has a status and a text.
 func (r *process) becomes(status int, says string) {
 	r.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -29,7 +29,7 @@ func (r *process) becomes(status int, says string) {
 	}
 }
 
-// TestE2EServicesWaitForAServer: a server accepts connections and says nothing. The
+// TestE2EServicesWaitForAServer: a server accepts connections and sends nothing. The
 // services live, are not ready, end cleanly when they are stopped, and work as soon as
 // there is a server.
 func TestE2EServicesWaitForAServer(t *testing.T) {

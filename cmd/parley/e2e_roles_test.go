@@ -145,7 +145,7 @@ func loopback(t *testing.T, n int) []string {
 func (c *governedCluster) violations() []string {
 	var all []string
 	for _, s := range c.servers {
-		for _, line := range s.said() {
+		for _, line := range s.printed() {
 			if strings.Contains(line, "Violation") {
 				all = append(all, line)
 			}

@@ -75,7 +75,7 @@ func (s *separate) restart(role string) {
 	}
 }
 
-// ask begins a turn of the conversation.
+// ask starts a turn of the conversation.
 func (s *separate) ask(question string) *process {
 	s.t.Helper()
 	s.turns++
@@ -90,7 +90,7 @@ func (s *separate) streaming(viewer *process) {
 	viewer.await(had+4, `"type":"TextChunk"`)
 }
 
-// page is a server that answers when it is told to.
+// page is a server that answers when the test lets it.
 type page struct {
 	*httptest.Server
 	asked, answer chan struct{}
@@ -209,7 +209,7 @@ func TestE2EThreeProcessesLoseNothingWhateverDies(t *testing.T) {
 	s.nats.kill()
 }
 
-// healthy asks each service how it is.
+// healthy checks each service's health.
 func (s *separate) healthy() {
 	s.t.Helper()
 	for _, p := range []*process{s.orch, s.llm, s.tool} {
@@ -236,7 +236,7 @@ func firstDifference(got, want string) string {
 			return "got  " + g[i] + "\nwant " + w[i]
 		}
 	}
-	return "one goes on:\ngot  " + strings.Join(g[min(len(g), len(w)):], "\n") + "\nwant " + strings.Join(w[min(len(g), len(w)):], "\n")
+	return "one continues:\ngot  " + strings.Join(g[min(len(g), len(w)):], "\n") + "\nwant " + strings.Join(w[min(len(g), len(w)):], "\n")
 }
 
 // complete checks that each turn ended once, well, and with its whole answer.

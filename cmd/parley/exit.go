@@ -64,7 +64,7 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// exitOf is how a turn's end shows in the exit code. The renderer has said what
+// exitOf returns the exit code of a turn's end. The renderer has printed what
 // happened, unless --quiet was given.
 func exitOf(end *parley.TurnEnded, quiet bool) error {
 	code := exitFailed

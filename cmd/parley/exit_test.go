@@ -65,7 +65,7 @@ func executed(t *testing.T, args ...string) error {
 	return (&app{cfg: cfg, data: t.TempDir(), logTo: io.Discard}).execute(t.Context(), args)
 }
 
-func TestWrongUsageIsSaid(t *testing.T) {
+func TestWrongUsageIsReported(t *testing.T) {
 	t.Parallel()
 	const id = "0198c0de-0000-7000-8000-000000000000"
 	for line, want := range map[string]string{

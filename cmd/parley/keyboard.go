@@ -12,12 +12,12 @@ import (
 )
 
 // keyboard reads the lines that a person types. A read of a terminal cannot be
-// called off: one that nobody waits for any longer is left to the next reader,
-// or to the end of the process. It is for one reader at a time.
+// cancelled: an abandoned one is left to the next reader, or to the end of the
+// process. It is for one reader at a time.
 type keyboard struct {
 	file *os.File
 	in   *bufio.Reader
-	read chan lineRead // the read that is under way; nil when there is none
+	read chan lineRead // the read in progress; nil when there is none
 }
 
 type lineRead struct {
@@ -27,8 +27,8 @@ type lineRead struct {
 
 func newKeyboard(file *os.File) *keyboard { return &keyboard{file: file, in: bufio.NewReader(file)} }
 
-// line is the next line, without its end; io.EOF when there is none. When ctx
-// ends it is the reason for that.
+// line returns the next line, without its end; io.EOF when there is none. When ctx
+// ends the error is its cause.
 func (k *keyboard) line(ctx context.Context) (string, error) {
 	if k.read == nil {
 		k.read = make(chan lineRead, 1)
@@ -62,9 +62,9 @@ func (k *keyboard) typed(ctx context.Context, hidden bool) (string, error) {
 	return k.line(ctx)
 }
 
-// forget drops what was typed so far: it was typed before what is asked next was
+// discard drops what was typed so far: it was typed before the next question was
 // seen.
-func (k *keyboard) forget() {
+func (k *keyboard) discard() {
 	if k.read != nil {
 		select {
 		case <-k.read:
@@ -78,8 +78,8 @@ func (k *keyboard) forget() {
 	dropTyped(k.file)
 }
 
-// person reports whether somebody sits at a terminal who can be asked: one that
-// is read, and one that shows what is asked.
+// person reports whether a person can be asked: a terminal is read, and a terminal
+// shows the questions.
 func (k *keyboard) person() bool {
 	return isatty.IsTerminal(k.file.Fd()) && shownToPerson()
 }

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropTyped drops what a terminal holds that was typed and not read.
+// dropTyped drops what was typed at a terminal and not read.
 func dropTyped(f *os.File) {
 	const readable = 1 // FREAD of sys/fcntl.h
-	// It fails only where there is no terminal, which holds nothing then.
+	// It fails only without a terminal.
 	_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.TIOCFLUSH, readable)
 }
 

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropTyped drops what a terminal holds that was typed and not read.
+// dropTyped drops what was typed at a terminal and not read.
 func dropTyped(f *os.File) {
-	// It fails only where there is no terminal, which holds nothing then.
+	// It fails only without a terminal.
 	_ = unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH)
 }
 

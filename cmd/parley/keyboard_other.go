@@ -7,8 +7,7 @@ import (
 	"os"
 )
 
-// dropTyped does nothing: what a terminal holds cannot be dropped here, only what
-// was read of it.
+// dropTyped does nothing: here only what was already read can be dropped.
 func dropTyped(*os.File) {}
 
 // hideTyped fails: it is not known how to hide what is typed here.

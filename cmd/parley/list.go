@@ -19,7 +19,7 @@ func (a *app) listCommand() *cobra.Command {
 		Use: "ls", Aliases: []string{"list"},
 		Short: "List conversations, last active first",
 		Long: `List conversations by their last activity, newest first, a page at a time. The
-position of a conversation (its "position" in JSON) is where --after goes on. One
+position of a conversation (its "position" in JSON) is where --after continues. One
 that cannot be read is listed with the reason.`,
 		Example: `  parley ls
   parley ls --limit 100 --after 81243

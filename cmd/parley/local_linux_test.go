@@ -86,7 +86,7 @@ func (h *house) up(args ...string) (pid int, nats, health string) {
 	h.must(cmd.Start())
 	h.must(w.Close())
 	done := make(chan struct{})
-	late := time.AfterFunc(scriptPatience, func() { _ = cmd.Process.Kill() }) // the test fails then
+	late := time.AfterFunc(scriptTimeout, func() { _ = cmd.Process.Kill() }) // the test fails then
 	out := bufio.NewScanner(r)
 	var said strings.Builder
 	for banner := false; !banner || health == ""; {

@@ -157,7 +157,7 @@ func follow(ctx context.Context, c *parley.Client, log *slog.Logger, tools *mcp.
 	}
 }
 
-// ended leaves out the end that was asked for.
+// ended returns nil for an end that was requested.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

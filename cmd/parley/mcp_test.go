@@ -19,11 +19,11 @@ import (
 // mcpHost is an MCP host that runs "parley mcp" and speaks to it line by line.
 type mcpHost struct {
 	*testing.T
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Scanner
-	last int       // id of the last request
-	told []message // notifications that came on the way
+	cmd      *exec.Cmd
+	in       io.WriteCloser
+	out      *bufio.Scanner
+	last     int       // id of the last request
+	notified []message // notifications that came before a result
 }
 
 type message struct {
@@ -63,7 +63,7 @@ func startHost(t *testing.T, cmd *exec.Cmd) *mcpHost {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(scriptPatience, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(scriptTimeout, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() { late.Stop() })
 	h.ask("initialize", map[string]any{"protocolVersion": "2025-06-18", "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": "test", "version": "1"}})
 	h.tell("notifications/initialized", nil)
@@ -106,7 +106,7 @@ func (h *mcpHost) next() message {
 		h.Fatalf("%q is no message: %v", h.out.Text(), err)
 	}
 	if m.Method != "" {
-		h.told = append(h.told, m)
+		h.notified = append(h.notified, m)
 	}
 	return m
 }
@@ -158,7 +158,7 @@ func (h *mcpHost) names() string {
 	return strings.Join(names, " ")
 }
 
-// changed waits until the server says that its tools have changed.
+// changed waits until the server notifies that its tools have changed.
 func (h *mcpHost) changed() {
 	h.Helper()
 	for h.next().Method != "notifications/tools/list_changed" {
@@ -166,14 +166,14 @@ func (h *mcpHost) changed() {
 	}
 }
 
-// leave closes the input: the server ends well, and says nothing more.
+// leave closes the input: the server ends without an error, and prints nothing more.
 func (h *mcpHost) leave() {
 	h.Helper()
 	if err := h.in.Close(); err != nil {
 		h.Fatal(err)
 	}
 	for h.out.Scan() {
-		h.Errorf("after the end it says %q", h.out.Text())
+		h.Errorf("after the end it prints %q", h.out.Text())
 	}
 	if err := h.cmd.Wait(); err != nil {
 		h.Errorf("parley mcp ended with %v", err)
@@ -188,7 +188,7 @@ const moreTools = `tools:
   - name: forever
     description: Never ends.
     effect: idempotent
-    exec: {command: [sh, -c, 'trap "touch stopped; exit" TERM; echo begun; sleep 600 & wait']}
+    exec: {command: [sh, -c, 'trap "touch stopped; exit" TERM; echo started; sleep 600 & wait']}
   - name: stopped
     description: Waits until the other has ended.
     effect: pure
@@ -232,19 +232,19 @@ func TestMCPOverStdio(t *testing.T) {
 		}
 	}
 
-	h.told = nil
+	h.notified = nil
 	if text, _ := h.call("count", nil); strings.TrimSpace(text) != "line 1\nline 2\nline 3" {
 		t.Fatalf("the count is %q", text)
 	}
 	shown := func(m message) bool {
 		return m.Method == "notifications/progress" && strings.Contains(string(m.Params), "line 3")
 	}
-	if !slices.ContainsFunc(h.told, shown) {
-		t.Errorf("told on the way: %+v", h.told)
+	if !slices.ContainsFunc(h.notified, shown) {
+		t.Errorf("notifications: %+v", h.notified)
 	}
 
 	id := h.begin("tools/call", map[string]any{"name": "forever", "arguments": map[string]any{}, "_meta": map[string]any{"progressToken": "p"}})
-	for !strings.Contains(string(h.next().Params), "begun") {
+	for !strings.Contains(string(h.next().Params), "started") {
 		continue
 	}
 	h.tell("notifications/cancelled", map[string]any{"requestId": id})
@@ -286,13 +286,13 @@ func TestMCPOverHTTP(t *testing.T) {
 	}
 	lines := bufio.NewScanner(said)
 	if !lines.Scan() {
-		t.Fatal("it does not say where it is")
+		t.Fatal("it does not print its address")
 	}
 	url, ok := strings.CutPrefix(lines.Text(), "MCP at ")
 	if !ok {
-		t.Fatalf("it says %q", lines.Text())
+		t.Fatalf("it prints %q", lines.Text())
 	}
-	client := &http.Client{Timeout: scriptPatience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: scriptTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	post := func(url, body string, change func(*http.Request)) (int, string) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
@@ -332,9 +332,9 @@ func TestMCPOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	for lines.Scan() {
-		t.Errorf("when it is stopped it says %q", lines.Text())
+		t.Errorf("when it is stopped it prints %q", lines.Text())
 	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("told to stop it ended with %v", err)
+		t.Errorf("after the signal to stop it ended with %v", err)
 	}
 }

@@ -71,7 +71,7 @@ func (s *shownPolicy) text(a *app) error {
 	var rows [][]string
 	if s.Policy != nil {
 		for i, r := range s.Policy.Rules {
-			rows = append(rows, []string{"rule " + strconv.Itoa(i+1), string(r.Action), ruleMatch(r), ruleSays(r)})
+			rows = append(rows, []string{"rule " + strconv.Itoa(i+1), string(r.Action), ruleMatch(r), ruleRest(r)})
 		}
 		rows = append(rows, []string{"otherwise", "", "pure tools run, a person is asked about others", ""})
 	} else {
@@ -92,7 +92,7 @@ func (s *shownPolicy) text(a *app) error {
 	return outputError(terminal.Table(stdout(), p, nil, rows))
 }
 
-// ruleMatch says which calls a rule is for.
+// ruleMatch describes which calls a rule matches.
 func ruleMatch(r parley.Rule) string {
 	parts := []string{cmp.Or(r.Tool, "every tool")}
 	if r.Effect != "" {
@@ -104,8 +104,8 @@ func ruleMatch(r parley.Rule) string {
 	return strings.Join(parts, " ")
 }
 
-// ruleSays says what else a rule holds.
-func ruleSays(r parley.Rule) string {
+// ruleRest describes the other fields of a rule.
+func ruleRest(r parley.Rule) string {
 	var parts []string
 	if r.DelayMS > 0 {
 		parts = append(parts, "after "+milliseconds(r.DelayMS))

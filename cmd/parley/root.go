@@ -25,7 +25,7 @@ type app struct {
 	output string // text or json
 	sync   string // always: every message is on disk before it counts
 	logTo  io.Writer
-	ran    bool // a command began: what fails now is no wrong usage
+	ran    bool // a command started: failures from now on are no wrong usage
 }
 
 func run(args []string) int {
@@ -107,8 +107,8 @@ Other NATS clients on this machine connect to it after: eval "$(parley env)"
 	return root
 }
 
-// dataDir is where the embedded server keeps its data by default:
-// what the platform sets aside for it.
+// dataDir is where the embedded server keeps its data by default: the platform's
+// directory for application data.
 func dataDir() string {
 	if dir := os.Getenv("PARLEY_DATA"); dir != "" {
 		return dir

@@ -7,23 +7,23 @@ import (
 	"sync"
 )
 
-// screen keeps apart what is shown of a conversation and what a person is asked
-// meanwhile. What is shown goes to standard output, questions to standard error;
-// on a terminal both are the same place.
+// screen keeps a conversation's output and the questions to a person apart. Output
+// goes to standard output, questions to standard error; on a terminal both are the
+// same place.
 type screen struct {
 	out, err io.Writer
 
 	mu   sync.Mutex
 	open []byte // the line that waits for an answer, so far
-	// apart says that something was shown below the open line, torn that it
+	// apart means that something was shown below the open line, torn that it
 	// ended in the middle of a line.
 	apart, torn bool
 }
 
 func newScreen() *screen { return &screen{out: stdout(), err: stderr()} }
 
-// show shows something with fn, which writes to s, and asks again what was being
-// asked if something was written.
+// show calls fn, which writes to s, and repeats the open question if fn wrote
+// something.
 func (s *screen) show(fn func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,14 +31,14 @@ func (s *screen) show(fn func() error) error {
 	if s.apart {
 		s.apart = false
 		if s.torn {
-			_, _ = io.WriteString(s.err, "\n") // nowhere else to say so
+			_, _ = io.WriteString(s.err, "\n") // there is nowhere else to report it
 		}
 		_, _ = s.err.Write(s.open)
 	}
 	return err
 }
 
-// Write implements [io.Writer] for what is shown by the function that show runs.
+// Write implements [io.Writer] for the function that show calls.
 func (s *screen) Write(p []byte) (int, error) {
 	if len(s.open) > 0 && !s.apart && len(p) > 0 {
 		s.apart = true
@@ -60,14 +60,14 @@ func (s *screen) asking(p []byte) (int, error) {
 	return s.err.Write(p)
 }
 
-// answered says that the person ended the open line.
+// answered records that the person ended the open line.
 func (s *screen) answered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open = s.open[:0]
 }
 
-// callOff ends the open line, and says why.
+// callOff ends the open line, and prints the reason.
 func (s *screen) callOff(why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +80,7 @@ func (s *screen) callOff(why string) {
 	}
 }
 
-// logs writes what the process logs beside what is shown and asked.
+// logs writes the process's log between output and questions.
 type logs struct{ *screen }
 
 // Write implements [io.Writer].

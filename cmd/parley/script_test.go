@@ -26,8 +26,8 @@ import (
 	"github.com/parleybus/parley"
 )
 
-// scriptPatience is when a script's process counts as hanging.
-const scriptPatience = 60 * time.Second
+// scriptTimeout is how long a process of a script may run.
+const scriptTimeout = 60 * time.Second
 
 // TestScripts runs the command as people and programs do. Each script has a
 // data directory of its own, no provider keys, and an Ollama that is not there.
@@ -115,7 +115,7 @@ func begin(ts *testscript.TestScript, args []string) *child {
 	ts.Check(c.cmd.Start())
 	ts.Check(w.Close())
 	// One that hangs is ended, so that the script fails and not the whole test.
-	late := time.AfterFunc(scriptPatience, func() { _ = c.cmd.Process.Kill() })
+	late := time.AfterFunc(scriptTimeout, func() { _ = c.cmd.Process.Kill() })
 	ts.Defer(func() {
 		late.Stop()
 		_ = c.cmd.Process.Kill() // it has ended where the script went well
@@ -165,7 +165,7 @@ func (c *child) lines(n int) bool {
 	return c.until(func(string) bool { n--; return n <= 0 })
 }
 
-// end says what the process said, and its exit code.
+// end returns the output of the process, and its exit code.
 func (c *child) end(ts *testscript.TestScript) int {
 	code := exitCode(c.cmd.Wait())
 	fmt.Fprint(ts.Stdout(), c.read.String())
@@ -307,7 +307,7 @@ func natsServer(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], s.ClientURL())
 }
 
-// port VAR taken|closed: a port where somebody listens, or nobody.
+// port VAR taken|closed: a port where a server listens, or none.
 func port(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
@@ -326,7 +326,7 @@ func long(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.Repeat("a", n))
 }
 
-// sealed FILE: a file stands where a directory should be made, which not even
+// sealed FILE: a file is in the place where a directory should be made, which not even
 // root can write into.
 func sealed(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o400))
@@ -355,7 +355,7 @@ func waits(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(c.cmd.Process.Signal(os.Interrupt))
 	c.until(func(string) bool { return false })
 	if code := c.end(ts); code != 0 {
-		ts.Fatalf("approvals --follow was told to stop: exit code %d, %s", code, c.stderr.String())
+		ts.Fatalf("approvals --follow got the signal to stop: exit code %d, %s", code, c.stderr.String())
 	}
 }
 
@@ -399,7 +399,7 @@ func messages(ts *testscript.TestScript, _ bool, args []string) {
 	defer nc.Close()
 	js, err := jetstream.New(nc)
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), scriptPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), scriptTimeout)
 	defer cancel()
 	names := js.StreamNames(ctx)
 	for name := range names.Name() {

@@ -69,7 +69,7 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 	case c.refuse:
 		c.q.arrival = parley.ArrivalRefuse
 	}
-	return c.app.on(cmd.Context(), conversation, func(s *host.Session, at *standing) error {
+	return c.app.on(cmd.Context(), conversation, func(s *host.Session, at *opened) error {
 		if c.follow && !s.Embedded() {
 			c.q.conversation, c.q.json = conversation, asJSON
 			end, err := c.q.turn(cmd.Context(), s, c.q.view(), text)
@@ -86,7 +86,7 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 	})
 }
 
-// printSent says what became of a message.
+// printSent prints the answer to a message.
 func printSent(asJSON bool, a *parley.InputAnswered) error {
 	line := string(a.Answer)
 	var err error

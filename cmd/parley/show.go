@@ -64,7 +64,7 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	if err != nil {
 		return err
 	}
-	messages := v.Said()
+	messages := v.Transcript()
 	switch {
 	case one.result != "":
 		return printResult(ctx, s.Client, messages, one.result)
@@ -110,7 +110,7 @@ func awaited(all []parley.Waiting) []parley.Awaited {
 	return out
 }
 
-// printAwaited says below a transcript what the conversation waits for.
+// printAwaited prints below a transcript what the conversation waits for.
 func printAwaited(format string, awaiting []parley.Waiting) error {
 	if len(awaiting) == 0 {
 		return nil

@@ -40,8 +40,8 @@ func printAttachment(ctx context.Context, c *parley.Client, messages []parley.Me
 	return printBytes(data)
 }
 
-// printBytes writes what a tool gave, byte by byte. A terminal is protected from
-// it, and gets nothing that is no text.
+// printBytes writes what a tool returned, byte by byte. On a terminal control
+// characters are removed, and bytes that are no text are refused.
 func printBytes(data []byte) error {
 	if profile().Width == 0 {
 		_, err := protocolOutput().Write(data)

@@ -75,8 +75,8 @@ with pauses cut to two seconds, elsewhere flat out.`,
 	return cmd
 }
 
-// longestPause is what a replay in a terminal makes of longer ones, unless the
-// original speed is asked for.
+// longestPause bounds the pauses of a replay in a terminal, unless the original
+// speed is requested.
 const longestPause = 2 * time.Second
 
 // pace is the pace of a replay; nil is as fast as the log can be read.
@@ -133,7 +133,7 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace *
 	err = p.play(from)
 	gone, expired := errors.AsType[*parley.CursorExpiredError](err)
 	if expired && !gone.OtherLog && from.After.Sequence == 0 {
-		// What is left is shown all the same, after a word on what is not.
+		// The rest is shown, after a notice of what is missing.
 		fmt.Fprintln(stderr(), err)
 		from.After = gone.Resume
 		err = p.play(from)
@@ -142,7 +142,7 @@ func (w *watch) run(ctx context.Context, conversation string, ended bool, pace *
 		return errors.Join(v.Close(), err)
 	}
 	if p.shown == 0 && ended && ctx.Err() == nil && w.from == "" && w.since == 0 {
-		return fmt.Errorf("the log holds nothing of conversation %s: `parley ls` lists what there is, `parley show` what was said before the log's beginning", conversation)
+		return fmt.Errorf("the log holds nothing of conversation %s: `parley ls` lists what there is, `parley show` the transcript before the log's beginning", conversation)
 	}
 	return v.Close()
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/parleybus/parley/internal/visible"
 )
 
-// callerHelp says, in the help of those who run calls, what they may be allowed.
+// callerHelp is the part of the help about permissions of commands that run calls.
 const callerHelp = `It runs calls past every policy. Where the server's users have the permissions of
 a role, this one needs those of "caller", not "app".`
 
@@ -79,9 +79,8 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	return printTool(all[i])
 }
 
-// offersOf lists what is offered. A tool that is asked for by name is waited for
-// a moment, as its worker can fall out of a list that is read while it repeats its
-// announcement.
+// offersOf lists what is offered. It waits a moment for a tool that is named, because
+// a list that is read while a worker repeats its announcement can lack it.
 func offersOf(ctx context.Context, c *parley.Client, name string) ([]parley.Offer, error) {
 	offers, _, err := c.AwaitOffers(ctx, func(offers []parley.Offer) bool { return name == "" || parley.SpecOf(offers, name) != nil })
 	return offers, err
@@ -184,7 +183,7 @@ func indented(raw json.RawMessage) string {
 	return out.String()
 }
 
-// printText writes what a tool said, whole.
+// printText writes a tool's text, with its control sequences escaped.
 func printText(text string) error {
 	if p := profile(); p.Width > 0 {
 		said := parley.Message{Role: parley.RoleAssistant, Parts: []parley.Part{{Kind: parley.PartText, Text: text}}}

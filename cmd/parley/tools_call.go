@@ -46,7 +46,7 @@ Exit codes: 0 ok, 1 any other end of the call, 2 wrong usage or arguments,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completeTool,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a.ran = true // root says so for its own commands only
+			a.ran = true // root sets that for its own commands only
 			raw := "{}"
 			if len(args) > 1 {
 				var err error

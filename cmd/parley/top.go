@@ -17,8 +17,8 @@ import (
 	"github.com/parleybus/parley/internal/daemon"
 )
 
-// topRefresh is how often top looks, and how long one look without a live view
-// measures rates.
+// topRefresh is the interval of top's refreshes, and how long it measures rates
+// without a live view.
 const topRefresh = time.Second
 
 // The terminal's other screen, where the view does not push away the content of
@@ -44,7 +44,7 @@ and as JSON it measures for a second and prints one frame: in a pipe one line fo
 each thing, with tabs between its cells.
 
 A worker's SEEN is how long top has seen it; "> 5s" was there before. What this
-user may not read is left out, and said.`,
+user may not read is left out, with a note.`,
 		Example: `  parley top
   parley top --once -o json | jq '.queues[] | select(.lag > 0 and .workers == 0)'`,
 		Args: cobra.NoArgs,
@@ -62,7 +62,7 @@ func (a *app) top(ctx context.Context, once bool) (err error) {
 	}
 	live := !once && !asJSON && profile().Interactive
 	if live {
-		a.cfg.LogLevel = "error" // the view says what is missing; a line of the log would tear it
+		a.cfg.LogLevel = "error" // the view shows what is missing; a line of the log would tear it
 	}
 	ctx, stop := daemon.Signals(ctx)
 	defer stop()
@@ -126,8 +126,8 @@ func watchLive(ctx context.Context, c *parley.Client, log *slog.Logger) (err err
 	return nil
 }
 
-// watchKeys calls leave when the person wants to. A read of a terminal cannot be
-// called off: it is left to the end of the process.
+// watchKeys calls leave on q, Ctrl-C or Ctrl-D. A read of a terminal cannot be
+// cancelled: it is left to the end of the process.
 func watchKeys(leave func()) {
 	const interrupt, end = 3, 4 // Ctrl-C and Ctrl-D, which a raw terminal hands on
 	for key := make([]byte, 1); ; {

@@ -65,7 +65,7 @@ func TestWhatDoesNotFitIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := b.String(); !strings.Contains(got, "\ntool tool_29  1    1        0        nobody serves it\n") || strings.Count(got, "\nand ") != 3 {
-		t.Errorf("the busy queue should come first, and three sections say what is missing:\n%s", got)
+		t.Errorf("the busy queue should come first, and three sections name what is missing:\n%s", got)
 	}
 }
 

@@ -130,8 +130,8 @@ func single(lines []string) [][]string {
 	return rows
 }
 
-// share says how many rows each section may have, so that all have room rows;
-// nil when nothing must be cut. The longest give first.
+// share returns how many rows each section may have, so that all together have room
+// rows; nil when nothing must be cut. The longest are cut first.
 func share(all []section, room int) []int {
 	limits, sum := make([]int, len(all)), 0
 	for i, s := range all {
@@ -156,7 +156,7 @@ func share(all []section, room int) []int {
 	return limits
 }
 
-// cut leaves rows out, and says how many.
+// cut leaves rows out, and adds how many.
 func (s *section) cut(limit int) {
 	if len(s.rows) <= limit {
 		return
@@ -170,7 +170,7 @@ func (f frame) draw() error {
 	p := profile()
 	_, height, err := term.GetSize(screenSize())
 	if err != nil {
-		height = 24 // as terminals that do not say have
+		height = 24 // the usual size, where the terminal reports none
 	}
 	var b strings.Builder
 	if err := f.print(&b, p, height-2); err != nil {

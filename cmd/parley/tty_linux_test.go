@@ -43,7 +43,7 @@ func openTerminal() (person, program *os.File, err error) {
 }
 
 // runTerminal is terminal CODE FILE COMMAND...: runs the command in a terminal
-// and does what FILE says, line by line: "? TEXT" waits for what the regular
+// and plays FILE line by line: "? TEXT" waits for what the regular
 // expression matches, behind what was waited for before; "> TEXT" types a line;
 // "^C" and "^D" press that; "! COMMAND" runs parley elsewhere, on the one
 // conversation that waits. The command must
@@ -59,7 +59,7 @@ func runTerminal(ts *testscript.TestScript, _ bool, args []string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	ts.Check(cmd.Start())
 	ts.Check(program.Close())
-	late := time.AfterFunc(scriptPatience, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(scriptTimeout, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	s := &sight{more: make(chan string)}
 	go s.read(person)

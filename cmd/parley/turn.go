@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"os/signal"
 	"sync"
@@ -14,13 +13,13 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// errRests says that a turn is left while it waits.
-var errRests = errors.New("the turn waits")
+// errWaits ends the display of a turn that waits.
+var errWaits = errors.New("the turn waits")
 
-// untakenError says that a message is no part of any turn.
+// untakenError reports that a message is part of no turn.
 type untakenError struct{ error }
 
-// shownTurn is a turn that is shown until it has ended.
+// shownTurn displays a turn until it has ended.
 type shownTurn struct {
 	q    *question
 	v    view
@@ -29,8 +28,8 @@ type shownTurn struct {
 	end  *parley.TurnEnded
 }
 
-// turn says something and shows what comes of it until its turn has ended. The
-// end is nil when a chat goes on while the turn waits.
+// turn sends a message and shows its turn until it has ended. The end is nil when a
+// chat continues while the turn waits.
 func (q *question) turn(ctx context.Context, s *host.Session, v view, text string) (*parley.TurnEnded, error) {
 	var before parley.Standing
 	conv := s.Conversation(q.conversation)
@@ -48,11 +47,11 @@ func (q *question) turn(ctx context.Context, s *host.Session, v view, text strin
 		return nil, err
 	}
 	q.fresh = false
-	from := parley.From{}
+	from := parley.From{Remaining: true} // a turn may wait until its log has expired
 	if !q.json {
 		after := turn.Start().Sequence
 		if q.seen > 0 {
-			after = q.seen // a chat left the turn before while it waited
+			after = q.seen // a chat left the previous turn while it waited
 		}
 		if len(before.Waiting) > 0 {
 			after = min(after, before.Sequence)
@@ -73,8 +72,8 @@ func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From
 	defer signal.Stop(interrupts)
 	ctx, leave := context.WithCancelCause(ctx)
 	rest := func() {
-		if q.chatting && t.desk.resting() {
-			leave(errRests)
+		if q.chatting && t.desk.onlyWaits() {
+			leave(errWaits)
 		}
 	}
 	t.desk = newDesk(q, s.Conversation(q.conversation), t.v.Close, rest)
@@ -88,9 +87,9 @@ func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From
 		t.desk.begins()
 	}
 	var failed error
-	for e, err := range t.attach(ctx, from) {
+	for e, err := range t.turn.EventsFrom(ctx, from) {
 		switch {
-		case errors.Is(err, errRests):
+		case errors.Is(err, errWaits):
 			return nil, nil
 		case err != nil:
 			failed = untaken(err)
@@ -122,8 +121,8 @@ func (t *shownTurn) watch(ctx context.Context, s *host.Session, from parley.From
 	return t.end, errors.Join(failed, q.screen.show(func() error { return t.v.Turn(q.conversation) }))
 }
 
-// untaken is an error of a message that is no part of any turn, in words for the one
-// who sent it; other errors as they are.
+// untaken returns the error of a message that is part of no turn, in words for its
+// sender; other errors unchanged.
 func untaken(err error) error {
 	refused, ok := errors.AsType[*parley.AnswerError](err)
 	switch {
@@ -135,23 +134,7 @@ func untaken(err error) error {
 	return &untakenError{fmt.Errorf("the message was not taken (%s): %s", refused.Answer.Answer, refused.Answer.Reason)}
 }
 
-// attach follows the conversation until the turn has ended. What waited so long that
-// it has expired from the log is followed from what is left.
-func (t *shownTurn) attach(ctx context.Context, from parley.From) iter.Seq2[parley.Event, error] {
-	return func(yield func(parley.Event, error) bool) {
-		for e, err := range t.turn.EventsFrom(ctx, from) {
-			if parley.CodeOf(err) == parley.CodeCursorExpired {
-				t.turn.EventsFrom(ctx, parley.From{Remaining: true})(yield)
-				return
-			}
-			if !yield(e, err) {
-				return
-			}
-		}
-	}
-}
-
-// note finds the turn's end.
+// note records the turn's end.
 func (t *shownTurn) note(body parley.Body) {
 	if e, ok := body.(*parley.TurnEnded); ok && e.Turn == t.turn.ID() {
 		t.end = e
@@ -167,7 +150,7 @@ func (t *shownTurn) interrupted(ctx context.Context, s *host.Session, interrupts
 		case <-interrupts:
 		}
 		if t.desk.editing.Load() {
-			continue // it is for the editor
+			continue // the editor handles it
 		}
 		if n++; n > 1 {
 			leave(&exitError{exitCancelled, errors.New("left; the turn's end is in the log: parley tail " + t.q.conversation)})

@@ -61,7 +61,7 @@ func (u *deployment) wants(role string) bool {
 	return len(u.only) == 0 || slices.Contains(u.only, role)
 }
 
-// counts says how many of each role run.
+// counts returns how many of each role run.
 func (u *deployment) counts() (map[string]int, error) {
 	counts := map[string]int{}
 	for _, role := range roleNames[1:] { // there is one broker
@@ -154,7 +154,7 @@ func (u *deployment) open(ctx context.Context, h *host.Host, portGiven bool) (*h
 	return h.Start(ctx, ports...)
 }
 
-// banner says what runs and what to do next.
+// banner prints what runs and what to do next.
 func (u *deployment) banner(ctx context.Context, s *host.Session) {
 	p := profile()
 	say := func(name, value, note string) {

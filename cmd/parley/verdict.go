@@ -72,7 +72,7 @@ func (a *app) rejectCommand() *cobra.Command {
 	cmd := a.verdictCommand(r, "reject CONVERSATION [CALL...]", "Reject calls that wait; the model reads the rejection",
 		`A call that waits for its time or for an app's result can be rejected too, and a
 turn that waits at a limit ends. A tool that asks something learns that nobody
-answers; its call goes on.`)
+answers; its call continues.`)
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0], args[1:]) }
 	cmd.Flags().BoolVar(&r.all, "all", false, "all that wait")
@@ -96,7 +96,7 @@ func (a *app) answerCommand() *cobra.Command {
 	cmd := a.verdictCommand(r, "answer CONVERSATION [CALL] TEXT", "Give the result of a call instead of its tool, or what the tool asks for",
 		`The model reads TEXT as the call's result; "-" reads it from standard input. Where
 a tool asks something in the middle of its call, TEXT is a JSON object that fits
-what it asks for: the tool reads it and goes on. "parley approvals -o json" has
+what it asks for: the tool reads it and continues. "parley approvals -o json" has
 the schema of that object. If the tool asks for a secret, the answer is sealed for
 the worker that asks; give "-", so that it is not in the shell's history.`)
 	cmd.Args = cobra.RangeArgs(2, 3)
@@ -122,7 +122,7 @@ func (r *ruling) run(ctx context.Context, conversation string, words []string) e
 			return usagef("--arguments: %w", err)
 		}
 	}
-	return r.app.on(ctx, conversation, func(s *host.Session, c *standing) error {
+	return r.app.on(ctx, conversation, func(s *host.Session, c *opened) error {
 		chosen, err := r.choose(c, words)
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (r *ruling) fits(a parley.Waiting) bool {
 	case parley.RulingReject:
 		return true
 	case parley.RulingApprove, parley.RulingAlways:
-		// What a tool asks is answered one by one, and every time it asks.
+		// Questions of tools are answered one by one, and each time.
 		yes := r.verdict == parley.RulingApprove && !r.all && terminal.YesOrNo(&a.Awaited)
 		return yes || a.For == parley.WaitApproval || a.For == parley.WaitLimit
 	case parley.RulingAnswer:
@@ -166,9 +166,8 @@ func (r *ruling) fits(a parley.Waiting) bool {
 	return a.For == parley.WaitApproval
 }
 
-// choose finds what the words mean, or what can be decided so when there are
-// none.
-func (r *ruling) choose(c *standing, words []string) ([]parley.Waiting, error) {
+// choose finds what the words mean, or without words what can be decided in this way.
+func (r *ruling) choose(c *opened, words []string) ([]parley.Waiting, error) {
 	var chosen []parley.Waiting
 	for _, word := range words {
 		id, err := pick(word, c.Waiting, func(a parley.Waiting) (string, string) { return a.Call, a.Tool })
@@ -214,7 +213,7 @@ func listed(all []parley.Waiting) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// edited is what a call is to run with.
+// edited returns the arguments that a call is to run with.
 func (r *ruling) edited(a parley.Waiting) (json.RawMessage, error) {
 	if r.arguments != "" {
 		return json.RawMessage(r.arguments), nil

@@ -9,7 +9,7 @@ import (
 	"github.com/parleybus/parley/internal/host"
 )
 
-// print says what became of a verdict, call by call, and makes an error of what
+// print prints the answer to a verdict, call by call, and returns an error for what
 // was not accepted.
 func (r *ruling) print(asJSON bool, conversation string, chosen []parley.Waiting, a *parley.InputAnswered) error {
 	refused := len(a.Calls) == 0 && a.Answer != parley.AnswerAccepted
@@ -18,7 +18,7 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []parley.Waiting
 	}
 	failure := error(nil)
 	if refused {
-		failure = &exitError{code: exitFailed} // it is said below
+		failure = &exitError{code: exitFailed} // printed below
 	}
 	if asJSON {
 		if err := printJSON(a); err != nil {
@@ -51,8 +51,8 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []parley.Waiting
 	return failure
 }
 
-// done is the word for a verdict that was accepted; asked says that it is on what
-// a tool asks.
+// done is the word for a verdict that was accepted; asked means that it answers a
+// tool's question.
 func (r *ruling) done(asked bool) string {
 	switch r.verdict {
 	case parley.RulingReject:
@@ -66,7 +66,7 @@ func (r *ruling) done(asked bool) string {
 		return "answered"
 	}
 	if asked {
-		return "said yes to"
+		return "answered yes to"
 	}
 	return "approved"
 }
@@ -77,7 +77,7 @@ func (a *app) revokeCommand() *cobra.Command {
 		Use:   "revoke CONVERSATION [GRANT...]",
 		Short: "Take standing approvals back",
 		Long: `Take standing approvals back, those that are named by their ids (or a beginning
-or an end of them, or the tool's name) or all. Calls that run already go on.
+or an end of them, or the tool's name) or all. Calls that run already continue.
 "parley policy" lists them.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeConversation,
@@ -86,7 +86,7 @@ or an end of them, or the tool's name) or all. Calls that run already go on.
 			if err != nil {
 				return err
 			}
-			return a.on(cmd.Context(), args[0], func(s *host.Session, c *standing) error {
+			return a.on(cmd.Context(), args[0], func(s *host.Session, c *opened) error {
 				v := &parley.Verdict{Verdict: parley.RulingRevoke, From: from}
 				for _, word := range args[1:] {
 					id, err := pick(word, c.State.Grants, func(g parley.Grant) (string, string) { return g.ID, g.Tool })

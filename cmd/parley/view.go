@@ -13,14 +13,14 @@ import (
 	"github.com/parleybus/parley/internal/terminal"
 )
 
-// errBrokenPipe says that whoever read our output went away: nothing to
-// complain about.
+// errBrokenPipe reports that the reader of our output has closed it: that is no
+// failure.
 var errBrokenPipe = errors.New("output closed")
 
 // view shows events of a conversation, in one of two forms.
 type view interface {
 	Show(e parley.Event) error
-	// Turn is called when a turn has ended, and gives a line about it to the
+	// Turn is called when a turn has ended, and writes a line about it in the
 	// forms that are for people.
 	Turn(conversation string) error
 	Close() error

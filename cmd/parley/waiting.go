@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/terminal"
 )
 
-// rowsOf are the rows of what waits.
+// rowsOf returns the rows of what waits.
 func rowsOf(all []parley.Waiting) []terminal.ApprovalRow {
 	rows := make([]terminal.ApprovalRow, len(all))
 	for i, w := range all {
@@ -34,7 +34,7 @@ func waitingCount(s *parley.State) int {
 	return n
 }
 
-// phase says what a conversation is doing.
+// phase describes what a conversation is doing.
 func phase(s *parley.State) string {
 	switch s.Phase {
 	case "":
@@ -45,7 +45,7 @@ func phase(s *parley.State) string {
 	return string(s.Phase)
 }
 
-// waitsFor says who is waited for.
+// waitsFor describes what is waited for.
 func waitsFor(w parley.Wait) string {
 	switch w {
 	case parley.WaitTime:
@@ -71,7 +71,7 @@ func (a *app) commandLine(words ...string) string {
 	return line + " " + strings.Join(words, " ")
 }
 
-// howToDecide says what is awaited and which command decides it.
+// howToDecide describes what is awaited and which command decides it.
 func (a *app) howToDecide(conversation string, w parley.Awaited) string {
 	text := "waiting for " + waitsFor(w.For) + ": " + awaitedLine(w)
 	switch w.For {
@@ -83,8 +83,8 @@ func (a *app) howToDecide(conversation string, w parley.Awaited) string {
 	return text + "\n  " + a.decideWith(conversation, w) + "\n  " + a.commandLine("reject", conversation, w.Call)
 }
 
-// decideWith is the command that decides something as it is asked for. Nothing
-// that a tool wrote is in it: it is there to be copied.
+// decideWith returns the command that decides something. It contains no text of a
+// tool, because people copy it.
 func (a *app) decideWith(conversation string, w parley.Awaited) string {
 	switch {
 	case w.For == parley.WaitAnswer && !terminal.YesOrNo(&w):

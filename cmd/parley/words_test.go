@@ -19,7 +19,7 @@ func TestPolicyInWords(t *testing.T) {
 		{parley.Rule{Tool: "a", DelayMS: 90000, DeadlineMS: 3600000, Reason: "too early"}, "a", "after 1m30s; expires after 1h0m0s; too early"},
 		{parley.Rule{AtMS: 1}, "every tool", "at 1970-01-01T00:00:00Z"},
 	} {
-		if match, says := ruleMatch(c.rule), ruleSays(c.rule); match != c.match || says != c.says {
+		if match, says := ruleMatch(c.rule), ruleRest(c.rule); match != c.match || says != c.says {
 			t.Errorf("%+v is %q: %q, want %q: %q", c.rule, match, says, c.match, c.says)
 		}
 	}
@@ -60,14 +60,14 @@ func TestVerdictsFitWhatWaits(t *testing.T) {
 		}
 	}
 	if (&ruling{verdict: parley.RulingApprove, all: true}).fits(waits["yes or no of"]) {
-		t.Error("what a tool asks is approved one by one")
+		t.Error("tools' questions are approved one by one")
 	}
 }
 
 func TestVerdictsInWords(t *testing.T) {
 	t.Parallel()
 	for verdict, want := range map[parley.Ruling][2]string{
-		parley.RulingApprove: {"approved", "said yes to"}, parley.RulingAlways: {"approved", "said yes to"},
+		parley.RulingApprove: {"approved", "answered yes to"}, parley.RulingAlways: {"approved", "answered yes to"},
 		parley.RulingReject: {"rejected", "declined"}, parley.RulingEdit: {"edited", "edited"}, parley.RulingAnswer: {"answered", "answered"},
 	} {
 		r := &ruling{verdict: verdict}

@@ -251,7 +251,7 @@ func cancels(which func(c *call) cancel) func(*stage, language) {
 		c, _ := running(s, l, events.EffectPure)
 		e := which(c)
 		e.ID = newID()
-		c.say(e.ID, &e)
+		c.publishInput(e.ID, &e)
 		c.ended(events.StatusCancelled)
 	}
 }
@@ -267,7 +267,7 @@ func ignoresOthers(s *stage, l language) {
 	}
 	for _, e := range []cancel{{}, {Scope: "all"}, {Call: newID()}, {Turn: newID()}, {Scope: "queue"}, {Turn: c.job.Turn, Scope: "queue"}} {
 		e.ID = newID()
-		c.say(e.ID, &e)
+		c.publishInput(e.ID, &e)
 	}
 	c.decide(c.job.Decision, events.CallState{Call: newID(), Tool: "other"}, events.CallState{Call: c.job.Call, Tool: l.tool})
 	c.ended(events.StatusOK)
@@ -312,7 +312,7 @@ func yields(s *stage, l language) {
 	other := newID()
 	at := c.write(c.read()[0].at, &events.ToolStarted{Call: c.job.Call, Attempt: other, Tool: l.tool, Worker: "other"})
 	id := newID()
-	c.say(id, &cancel{ID: id, Turn: c.job.Turn}) // the call ends, and its worker tries to write its result
+	c.publishInput(id, &cancel{ID: id, Turn: c.job.Turn}) // the call ends, and its worker tries to write its result
 	end := c.write(at, &events.ToolResult{Call: c.job.Call, Attempt: other, Tool: l.tool, Status: events.StatusOK, Content: "theirs"})
 	c.jobRemoved(2 * soon)
 	if all := c.read(); all[len(all)-1].at != end {
@@ -401,6 +401,6 @@ func runsOutsideTurns(s *stage, l language) {
 	await[*events.ToolOutput](c, soon)
 	c.decide(at)
 	id := newID()
-	c.say(id, &cancel{ID: id, Scope: events.ScopeTurn})
+	c.publishInput(id, &cancel{ID: id, Scope: events.ScopeTurn})
 	c.ended(events.StatusOK)
 }

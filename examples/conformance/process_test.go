@@ -191,7 +191,7 @@ func takesOver(s *stage, l language) {
 		s.t.Errorf("after %+v comes %+v", started, second)
 	}
 	id := newID()
-	c.say(id, &cancel{ID: id, Turn: c.job.Turn})
+	c.publishInput(id, &cancel{ID: id, Turn: c.job.Turn})
 	if r := c.ended(events.StatusCancelled); r.Attempt != second.Attempt {
 		s.t.Errorf("the result is of attempt %s, the latest is %s", r.Attempt, second.Attempt)
 	}

@@ -268,8 +268,8 @@ func (c *call) write(after uint64, e events.Event) uint64 {
 	return at
 }
 
-// say publishes an input to the conversation.
-func (c *call) say(id string, e events.Event) {
+// publishInput publishes an input to the conversation.
+func (c *call) publishInput(id string, e events.Event) {
 	c.t.Helper()
 	_, err := c.Conversation(c.job.Conversation).Publish(c.within(5*time.Second), id, e)
 	c.done(err)

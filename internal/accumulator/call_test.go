@@ -32,7 +32,7 @@ func TestAResultCountsOnlyFromTheAttemptThatRuns(t *testing.T) {
 			call.c1 {"type":"ToolResult","call":"c1","attempt":"w2","status":"ok","content":"x"}`, second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := stands(history(t, c.log)); got != c.want {
+			if got := summary(history(t, c.log)); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
@@ -45,7 +45,7 @@ func TestWhichAttemptRunsIsFoundAgain(t *testing.T) {
 	r.TakeResults(c)
 	r.Apply(Message{Channel: events.ChannelCall, Call: "c1", Sequence: 10, Lines: read(t, `{"type":"ToolResult","call":"c1","attempt":"v","status":"ok","content":"x"}`)})
 	r.Apply(Message{Channel: events.ChannelCall, Call: "c2", Sequence: 11, Lines: read(t, `{"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"x"}`)})
-	if got, want := stands(r), "calling turn=t1 generation= step=1 try=1 c1= c2=ok"; got != want {
+	if got, want := summary(r), "calling turn=t1 generation= step=1 try=1 c1= c2=ok"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

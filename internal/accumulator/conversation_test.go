@@ -11,8 +11,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// stands writes a conversation's small state so that a person reads it.
-func stands(c *Conversation) string {
+// summary writes a conversation's small state for a person.
+func summary(c *Conversation) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s turn=%s generation=%s step=%d try=%d", c.Phase, c.Turn, c.Generation, c.Step, c.Try)
 	for _, call := range c.Calls {
@@ -59,21 +59,21 @@ func TestConversation(t *testing.T) {
 			gen {"type":"TextChunk","attempt":"Z","index":1,"text":"old"}`, "generating turn=t1 generation=g1 step=1 try=1"},
 		{"chunks before a start do not exist", asked + `
 			gen {"type":"TextChunk","attempt":"A","index":1,"text":"early"}`, "generating turn=t1 generation=g1 step=1 try=1"},
-		{"a retry forgets what the failed answer said", asked + `
+		{"a retry drops the failed answer", asked + `
 			gen {"type":"GenerationStarted","attempt":"A","index":0,"generation":"g1","turn":"t1","step":1,"provider":"p","model":"m"}
 			gen {"type":"TextChunk","attempt":"A","index":1,"text":"Hel"}
 			turn {"type":"Decision","events":[{"type":"GenerationRequested","turn":"t1","generation":"g2","step":1,"route":"r/m","try":2}],"state":{"phase":"generating"}}
 			gen {"type":"TextChunk","attempt":"A","index":2,"text":"lo"}`, "generating turn=t1 generation=g2 step=1 try=2"},
-		{"results settle calls", running + `
+		{"results end calls", running + `
 			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"failed","content":"x"}`,
 			"calling turn=t1 generation= step=1 try=1 c1= c2=failed"},
-		{"a result settles its call also when it does not say how the call ended", running + `
+		{"a result without a status ends its call, too", running + `
 			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","content":"x"}`,
 			"calling turn=t1 generation= step=1 try=1 c1=unknown c2="},
 		{"a result of a call that nobody made changes nothing", running + `
 			call.c9 {"type":"ToolResult","call":"c9","attempt":"w","status":"ok","content":"x"}`,
 			"calling turn=t1 generation= step=1 try=1 c1= c2="},
-		{"the end of a turn forgets its work", running + `
+		{"the end of a turn drops its work", running + `
 			turn {"type":"Decision","events":[{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}],"state":{"phase":"idle"}}
 			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"x"}`,
 			"idle turn= generation= step=0 try=0"},
@@ -89,7 +89,7 @@ func TestConversation(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, stands(history(t, test.log))); diff != "" {
+			if diff := cmp.Diff(test.want, summary(history(t, test.log))); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -102,19 +102,19 @@ func TestConversation(t *testing.T) {
 					c.Apply(again)
 				}
 			}
-			if diff := cmp.Diff(test.want, stands(c)); diff != "" {
+			if diff := cmp.Diff(test.want, summary(c)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestInputsWithoutAnIDAreNamedByWhereTheyStand(t *testing.T) {
+func TestInputsWithoutAnIDAreNamedByTheirPosition(t *testing.T) {
 	var c Conversation
 	c.Apply(Message{Channel: events.ChannelIn, Sequence: 7, Position: "7-2", Bad: errors.New("no JSON"),
 		Lines: read(t, `{"type":"UserMessage","id":"","text":"a"}
 			{"type":"Sparkle"}`)})
-	if got, want := stands(&c), " turn= generation= step=0 try=0 input=7-0 input=7-1 input=7-2"; got != want {
+	if got, want := summary(&c), " turn= generation= step=0 try=0 input=7-0 input=7-1 input=7-2"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if in := c.Inputs[2]; in.Bad == nil || in.Event != nil {
@@ -130,7 +130,7 @@ func TestDecidingOnACloneLeavesTheOriginalAlone(t *testing.T) {
 		in {"type":"UserMessage","id":"u2","text":"and"}
 		in {"type":"Cancel","id":"x1"}
 		turn {"type":"Decision","events":[{"type":"InputAnswered","input":"u2","answer":"queued"}],"state":{"phase":"calling"}}`)
-	before := stands(c)
+	before := summary(c)
 	d := c.Clone()
 	for _, l := range read(t, `
 		{"type":"InputAnswered","input":"x1","answer":"accepted"}
@@ -139,7 +139,7 @@ func TestDecidingOnACloneLeavesTheOriginalAlone(t *testing.T) {
 		{"type":"TurnStarted","turn":"t2","inputs":["u2"],"at_ms":2}`) {
 		d.ApplyDecided(l.Event)
 	}
-	if after := stands(c); after != before {
+	if after := summary(c); after != before {
 		t.Errorf("the original changed from %s to %s", before, after)
 	}
 }

@@ -12,9 +12,9 @@ import (
 func fastest(run func()) time.Duration {
 	best := time.Duration(1<<63 - 1)
 	for range 5 {
-		begun := time.Now()
+		began := time.Now()
 		run()
-		best = min(best, time.Since(begun))
+		best = min(best, time.Since(began))
 	}
 	return best
 }

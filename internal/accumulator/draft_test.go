@@ -28,7 +28,7 @@ func TestADraftLeavesItsConversationAsItWas(t *testing.T) {
 	}
 }
 
-// What stands in the log before a Decision is not what the Decision asked for,
+// What comes in the log before a Decision is not what the Decision requested,
 // also when its owner reads it after.
 func TestAnAdoptedDecisionCountsFromWhereItIsStored(t *testing.T) {
 	c := history(t, `in {"type":"UserMessage","id":"m","text":"go"}`)

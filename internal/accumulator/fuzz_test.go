@@ -44,18 +44,18 @@ func FuzzFold(f *testing.F) {
 		named(t, c.Inputs)
 		c.Clone().Drain()
 		paired(t, c.Transcript.Messages())
-		before := stands(c)
+		before := summary(c)
 		for _, m := range log {
 			c.Apply(m)
 		}
-		if after := stands(c); after != before && !c.reopened(log) {
+		if after := summary(c); after != before && !c.reopened(log) {
 			t.Errorf("given again the log changed\n%s\nto\n%s", before, after)
 		}
 	})
 }
 
 // reopened reports whether a call's lane could have been read before its call
-// was made: such a result was ignored, and settles the call the second time.
+// was made: such a result was ignored, and ends the call the second time.
 func (c *Conversation) reopened(log []Message) bool {
 	for _, m := range log {
 		if m.Channel == events.ChannelCall {

@@ -46,7 +46,7 @@ var generations = []struct {
 	{"reasoning and text of one provider chunk are both kept", `
 		{"type":"ReasoningChunk","index":0,"text":"hm"}
 		{"type":"TextChunk","index":0,"block":1,"text":"yes"}`, "reasoning:hm\ntext:yes"},
-	{"a summary of reasoning is told from reasoning", `
+	{"a summary of reasoning is distinguished from reasoning", `
 		{"type":"ReasoningChunk","index":0,"text":"in short","summary":true}
 		{"type":"ReasoningChunk","index":0,"block":1,"text":"at length"}`, "summary:in short\nreasoning:at length"},
 	{"adjacent and redacted thinking blocks stay apart, in order, before the call", `
@@ -57,7 +57,7 @@ var generations = []struct {
 		{"type":"ToolCallStart","index":0,"block":3,"call":"c1","provider_id":"p1","name":"now"}
 		{"type":"ToolCallEnd","index":0,"block":3,"call":"c1"}`,
 		"reasoning:one carry {\"s\":1}\nreasoning:two carry {\"s\":2}\nreasoning: carry {\"redacted\":\"x\"}\ncall c1 p1 now"},
-	{"the last carry of a block stands", `
+	{"the last carry of a block counts", `
 		{"type":"ReasoningChunk","index":0,"text":"a","carry":1}
 		{"type":"ReasoningChunk","index":0,"carry":2}
 		{"type":"ReasoningChunk","index":0,"text":"b"}`, "reasoning:ab carry 2"},
@@ -148,7 +148,7 @@ func TestGeneration(t *testing.T) {
 	}
 }
 
-func TestGenerationSaysWhetherAnEventChangedIt(t *testing.T) {
+func TestGenerationReportsWhetherAnEventChangedIt(t *testing.T) {
 	var g Generation
 	start := &events.GenerationStarted{Origin: events.Origin{Attempt: "A"}, Provider: "p", Model: "m"}
 	chunk := &events.TextChunk{Origin: events.Origin{Attempt: "A", Index: 1}, Text: "x"}

@@ -52,7 +52,7 @@ func (t *Transcript) endedAs(call string, status events.Status) {
 }
 
 // OutcomeUnknown reports whether the effect of a call is unknown: a worker
-// started it, and its status does not say what it did.
+// started it, and its status leaves its effect unknown.
 func (c *Called) OutcomeUnknown() bool {
 	switch c.Status {
 	case events.StatusUnknown:

@@ -54,7 +54,7 @@ func TestAnInputIsAnsweredOnceForGood(t *testing.T) {
 	c := history(t, `in {"type":"Settings","id":"s1","route":"old/one"}`+answer("s1", `"answer":"accepted"`)+
 		`in {"type":"Settings","id":"s2","route":"new/one"}`+answer("s2", `"answer":"accepted"`)+
 		`in {"type":"Settings","id":"s1","route":"old/two"}`)
-	if got, want := stands(c), "idle turn= generation= step=0 try=0 input=s1"; got != want {
+	if got, want := summary(c), "idle turn= generation= step=0 try=0 input=s1"; got != want {
 		t.Errorf("published again: %s, want %s", got, want)
 	}
 	c.Apply(Message{Channel: events.ChannelTurn, Sequence: 9, Lines: read(t, `{"type":"Decision","events":[{"type":"InputAnswered","input":"s1","answer":"accepted","reason":"again"}],"state":{"phase":"idle"}}`)})
@@ -69,7 +69,7 @@ func TestAnInputIsAnsweredOnceForGood(t *testing.T) {
 	}
 }
 
-func TestAnAnswerAlsoAnswersWhatStandsBeforeIt(t *testing.T) {
+func TestAnAnswerAlsoAnswersTheInputsBeforeIt(t *testing.T) {
 	log := messages(t, `in {"type":"Cancel","id":"x"}
 		in {"type":"Cancel","id":"x"}`+answer("x", `"answer":"already_ended"`))
 	inOrder, owner := Conversation{Transcript: NewTranscript()}, Conversation{Transcript: NewTranscript()}
@@ -79,7 +79,7 @@ func TestAnAnswerAlsoAnswersWhatStandsBeforeIt(t *testing.T) {
 	for _, i := range []int{0, 2, 1} { // an owner applies its own Decision at once
 		owner.Apply(log[i])
 	}
-	if a, b := stands(&inOrder), stands(&owner); a != b || strings.Contains(a, "input=") {
+	if a, b := summary(&inOrder), summary(&owner); a != b || strings.Contains(a, "input=") {
 		t.Errorf("in order %s, the owner %s", a, b)
 	}
 }
@@ -97,7 +97,7 @@ func TestAMessageThatWasTakenOffTheQueueStaysOff(t *testing.T) {
 	}
 }
 
-func TestWhatAQueuedMessageSaysIsWhatItSaidFirst(t *testing.T) {
+func TestAQueuedMessageKeepsItsFirstText(t *testing.T) {
 	c := history(t, asked+`
 		in {"type":"UserMessage","id":"u2","text":"first"}`+answer("u2", `"answer":"queued"`)+`
 		in {"type":"UserMessage","id":"u2","text":"second"}`+answer("u2", `"answer":"queued"`)+`
@@ -114,11 +114,11 @@ func TestResultsBehindAnInputThatWasNeverAnsweredAreFoldedAtTheEnd(t *testing.T)
 		call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
 		in {"type":"Cancel","id":"y"}
 		call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"failed","content":"two"}`)
-	if got, want := stands(c), "calling turn=t1 generation= step=1 try=1 c1= c2= input=x"; got != want {
+	if got, want := summary(c), "calling turn=t1 generation= step=1 try=1 c1= c2= input=x"; got != want {
 		t.Errorf("before: %s, want %s", got, want)
 	}
 	c.Drain()
-	if got, want := stands(c), "calling turn=t1 generation= step=1 try=1 c1=ok c2=failed input=x input=y"; got != want {
+	if got, want := summary(c), "calling turn=t1 generation= step=1 try=1 c1=ok c2=failed input=x input=y"; got != want {
 		t.Errorf("after: %s, want %s", got, want)
 	}
 }

@@ -22,7 +22,7 @@ func (c *Conversation) generation(m Message) {
 }
 
 // piece applies an event of the open generation. The generation fails when
-// an event does not say which attempt it belongs to, and counts as cut when
+// an event does not name its attempt, and counts as cut when
 // events are missing: only complete answers are used.
 func (c *Conversation) piece(l events.Line) {
 	e, ok := l.Event.(events.Stamped)

@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// started is a turn whose generation g1 the attempt A has begun.
+// started is a turn whose generation g1 the attempt A has started.
 const started = asked + `
 	gen {"type":"GenerationStarted","attempt":"A","index":0,"generation":"g1","turn":"t1","step":1,"provider":"p","model":"m"}
 `
@@ -62,7 +62,7 @@ func TestAnAnswerWhoseEventsAreNotAllThereIsNotUsed(t *testing.T) {
 	}
 }
 
-func TestEventsThatDoNotSayWhoseTheyAreFailTheAnswer(t *testing.T) {
+func TestEventsWithoutTheirIDsFailTheAnswer(t *testing.T) {
 	const without = "error internal: a worker wrote a %s without %q, so the answer cannot be used: correct the worker"
 	for _, c := range []struct{ name, log, want string }{
 		{"a start without an attempt", asked + `

@@ -14,7 +14,7 @@ const twoCalls = `
 	turn {"type":"Decision","events":[{"type":"AssistantMessage","turn":"t1","generation":"g1","step":1,"finish":"tool_calls","message":{"role":"assistant","parts":[{"kind":"text","text":"I look"},{"kind":"call","call":"c1","provider_id":"call_0","name":"f","arguments":"{}"},{"kind":"call","call":"c2","provider_id":"call_1","name":"g"}]}},{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c1","tool":"f","effect":"pure"},{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c2","tool":"g","effect":"pure"}],"state":{"phase":"calling"}}
 `
 
-// running is the same with both calls begun by the attempt w.
+// running is the same with both calls started by the attempt w.
 const running = twoCalls + `
 	call.c1 {"type":"ToolStarted","call":"c1","attempt":"w","tool":"f"}
 	call.c2 {"type":"ToolStarted","call":"c2","attempt":"w","tool":"g"}
@@ -24,11 +24,11 @@ const answered = "user text:go\nassistant text:I look\ncall c1 call_0 f{}\ncall 
 
 func TestMessages(t *testing.T) {
 	tests := []struct{ name, log, want string }{
-		{"results stand in the model's order, whoever was first", running + `
+		{"results are in the model's order, whichever came first", running + `
 			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"failed","content":"two"}
 			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}`,
 			answered + "tool result c1 ok one\ntool result c2 failed two"},
-		{"the first result of a call stands", running + `
+		{"the first result of a call counts", running + `
 			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
 			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"failed","content":"other"}
 			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"two"}`,
@@ -45,7 +45,7 @@ func TestMessages(t *testing.T) {
 			turn {"type":"Decision","events":[{"type":"ToolCallRefused","turn":"t1","call":"c2","tool":"g","status":"cancelled","content":"stopped"},{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}],"state":{"phase":"idle"}}
 			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"late"}`,
 			answered + "tool result c1 ok one\ntool result c2 cancelled stopped"},
-		{"a refusal stands over a result that came while it was being decided", running + `
+		{"a refusal overrides a result that came while it was being decided", running + `
 			call.c1 {"type":"ToolResult","call":"c1","attempt":"w","status":"ok","content":"one"}
 			call.c2 {"type":"ToolResult","call":"c2","attempt":"w","status":"ok","content":"unseen"}
 			turn {"type":"Decision","events":[{"type":"ToolCallRefused","turn":"t1","call":"c2","tool":"g","status":"cancelled","content":"stopped"},{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}],"state":{"phase":"idle"}}`,

@@ -44,7 +44,7 @@ func TestUsageCountsWhenItIsDecidedOn(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, stands(history(t, test.log))); diff != "" {
+			if diff := cmp.Diff(test.want, summary(history(t, test.log))); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -60,16 +60,16 @@ func TestWaiting(t *testing.T) {
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","waits":"approval","effect":"once","digest":"d2","rule":"r","deadline_ms":5000}],"paused_ms":1000,"remind_ms":1500}`},
 		{"a call that was let run waits for nothing", paused + decision(`{"type":"ToolCallRequested","turn":"t1","step":1,"call":"c2","tool":"g","effect":"once","by":"v"},{"type":"Resumed","turn":"t1","at_ms":3000}`),
 			`{"phase":"calling"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g"}],"waited_ms":2000}`},
-		{"a result from outside settles a call that waits for one", outside() + `
+		{"a result from outside ends a call that waits for one", outside() + `
 			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}`,
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","status":"ok"}],"paused_ms":1000,"remind_ms":1500}`},
-		{"a result on the lane of a call that waits for approval is nobody's to give", paused + `
+		{"a result on the lane of a call that waits for approval does not count", paused + `
 			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}`,
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","waits":"approval","effect":"once","digest":"d2","rule":"r","deadline_ms":5000}],"paused_ms":1000,"remind_ms":1500}`},
-		{"a reminder does not make a settled call wait again", outside() + `
+		{"a reminder does not make a call that has ended wait again", outside() + `
 			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}` + decision(`{"type":"Paused","turn":"t1","at_ms":1500,"reminder":1,"awaiting":[{"for":"approval","call":"c2","tool":"g","digest":"d2"}]}`),
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","status":"ok"}],"paused_ms":1000,"reminders":1}`},
-		{"a decision stands over a result that its owner did not know", outside() + `
+		{"a decision overrides a result that its owner did not know", outside() + `
 			call.c2 {"type":"ToolResult","call":"c2","status":"ok","content":"x"}` + decision(`{"type":"ToolCallRefused","turn":"t1","call":"c2","tool":"g","status":"refused","content":"no"}`),
 			`{"phase":"paused"` + inTurn + `,"calls":[{"call":"c1","tool":"f"},{"call":"c2","tool":"g","status":"refused"}],"paused_ms":1000,"remind_ms":1500}`},
 		{"a message may take the turn's place, and standing approvals come and go", paused + decision(`{"type":"InputAnswered","input":"u2","answer":"queued","supersedes":"t1"},{"type":"InputAnswered","input":"v1","answer":"accepted","granted":[{"id":"v1","tool":"g"},{"id":"v1-1","tool":"h"}]},{"type":"InputAnswered","input":"v2","answer":"accepted","revoked":["v1"]},{"type":"TurnEnded","turn":"t1","outcome":"cancelled","steps":1}`),

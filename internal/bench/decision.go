@@ -144,7 +144,7 @@ func (s *stage) turns(ctx context.Context, n int, times *storeTimes) error {
 		return err
 	}
 	conversation := id.String()
-	if err := s.say(ctx, conversation, "call the tool"); err != nil {
+	if err := s.send(ctx, conversation, "call the tool"); err != nil {
 		return err
 	}
 	call := ""
@@ -177,7 +177,7 @@ func (s *stage) turns(ctx context.Context, n int, times *storeTimes) error {
 				if n--; n == 0 {
 					return nil
 				}
-				if err := s.say(ctx, conversation, "again"); err != nil {
+				if err := s.send(ctx, conversation, "again"); err != nil {
 					return err
 				}
 			}

@@ -111,7 +111,7 @@ func (s *stage) view(ctx context.Context, pace *pacer, samples *viewerSamples, o
 	open := sync.OnceFunc(func() { <-opening })
 	defer open()
 	started := sync.OnceFunc(func() { pace.row.ready <- struct{}{} })
-	if err := s.say(ctx, conversation, conversation); err != nil {
+	if err := s.send(ctx, conversation, conversation); err != nil {
 		return err
 	}
 	for m, err := range s.viewers.Conversation(conversation).Attach(ctx, bus.From{}) {

@@ -120,8 +120,8 @@ func (s *stage) Close() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// say publishes a user's message.
-func (s *stage) say(ctx context.Context, conversation, text string) error {
+// send publishes a user's message.
+func (s *stage) send(ctx context.Context, conversation, text string) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err

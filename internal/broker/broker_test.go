@@ -58,7 +58,7 @@ func TestSecondServerOnADirectoryIsRefused(t *testing.T) {
 	}
 }
 
-func TestTakenPortIsSaidInOneLine(t *testing.T) {
+func TestTakenPortIsReportedInOneLine(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

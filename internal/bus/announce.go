@@ -103,7 +103,7 @@ func (p *Announcement) Leave(ctx context.Context) {
 	p.announced = map[string]Offer{}
 }
 
-// withdraw says that a worker goes on without a tool. Its key holds that until it
+// withdraw announces that a worker continues without a tool. Its key holds that until it
 // expires, so that nobody takes it for a worker that ended.
 func (b *Bus) withdraw(ctx context.Context, o Offer) error {
 	if o.Kind != "tool" {

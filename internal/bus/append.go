@@ -15,16 +15,16 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// ErrFenced says that somebody else wrote to the lane: this writer is not its
+// ErrFenced reports that another writer wrote to the lane: this writer is not its
 // writer any more and must stop.
 var ErrFenced = errors.New("the lane has another writer")
 
 const appendTimeout = 2 * time.Second
 
 // Append appends a frame to a lane whose last message has sequence after (0: empty) and
-// returns the new position. While the server cannot be reached it tries again,
-// with backoff, until ctx ends. It fails with [ErrFenced] when the lane has
-// moved on; a frame too large for a message goes to the object store.
+// returns the new position. While the server cannot be reached it retries, with
+// backoff, until ctx ends. It fails with [ErrFenced] when another writer has
+// appended; a frame too large for a message goes to the object store.
 //
 // A lane whose messages have all expired is an empty lane: the server expects 0,
 // whatever after was. See [Bus.expect] for why that fences all the same.
@@ -96,9 +96,9 @@ func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data 
 // a lane becomes empty, where 0 is expected; and a log that has lost its end has
 // an older last message. That after was the lane's last message is known from
 // HISTORY then, which keeps facts for good: a writer whose message is the last
-// copy may go on, and the server lets only the first one do so, because the lane
+// copy may continue, and the server lets only the first one do so, because the lane
 // has moved after it. The gen lane has no copy: when it has expired the writer
-// goes on, because which generation counts is decided on the turn lane, and the
+// continues, because which generation counts is decided on the turn lane, and the
 // fold ignores what a superseded attempt wrote; when its end is lost the attempt
 // has lost events and must start again.
 func (b *Bus) expect(ctx context.Context, a topology.Address, after uint64, last *raw) (uint64, error) {
@@ -137,7 +137,7 @@ type Last struct {
 
 // Last reads the last message of a lane from the stream's leader; its Sequence
 // is 0 when the lane is empty, or has expired. A message that cannot be read is
-// no error: the lane goes on after it.
+// no error: the lane continues after it.
 func (l Lane) Last(ctx context.Context) (Last, error) {
 	if err := l.address.Check(); err != nil {
 		return Last{}, fmt.Errorf("read the last message of a lane: %w", err)
@@ -157,7 +157,7 @@ func (l Lane) Last(ctx context.Context) (Last, error) {
 	return Last{Sequence: r.seq, Time: m.Time, Data: m.Data, Lines: m.Lines, Bad: m.Bad}, nil
 }
 
-// Publish puts an input on a conversation's in channel and returns its
+// Publish publishes an input on a conversation's in channel and returns its
 // sequence. The id makes a repeated publish harmless, for good: the fold knows
 // every id that was answered.
 func (c Conversation) Publish(ctx context.Context, id string, e events.Event) (uint64, error) {
@@ -177,7 +177,7 @@ func (c Conversation) Publish(ctx context.Context, id string, e events.Event) (u
 	if err != nil || !ack.Duplicate {
 		return sequence(ack), err
 	}
-	// The server looks for the id in all of the shard. Ours has the conversation
+	// The server looks for the id in the whole shard. Ours has the conversation
 	// in it, but anybody may have used it elsewhere.
 	r, err := c.bus.fromLeader(ctx, topology.ConvStream(a.Shard), getRequest{Sequence: ack.Sequence})
 	if err != nil || r != nil && r.subject == subject {

@@ -12,52 +12,60 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// From says where a viewer begins. The zero value is the beginning of the log.
+// From is where a viewer begins. The zero value is the beginning of the log.
 type From struct {
 	After Cursor    // what was seen last: the next event is the first given
-	Since time.Time // begins with what was stored at or after it
-	// Left begins with what is left of the log where its beginning has expired,
-	// instead of an [ExpiredError].
+	Since time.Time // begins with the first message stored at or after it
+	// Left continues with the rest of the log where its beginning, or what follows
+	// After, has expired, and at the beginning of a log that replaced it, instead of
+	// an [ExpiredError].
 	Left bool
 	// Ended stops at the current end of the log instead of following.
 	Ended bool
 }
 
 const (
-	// attachQueue is how many live messages wait for a slow viewer; past it the
-	// rest is read from the log, so a slow viewer slows nobody.
+	// attachQueue is how many live messages wait for a slow viewer; beyond it the
+	// viewer reads the log, so that a slow viewer does not slow others.
 	attachQueue = 4096
-	// attachSilence is after how long without a message the log is asked
-	// whether one was lost: a lost last message shows no hole.
+	// attachSilence is the time without a message after which the log is queried
+	// for a lost one: a lost last message leaves no gap.
 	attachSilence = 15 * time.Second
-	// lagMost bounds the pauses in which a hole is looked for again.
+	// lagMost bounds the backoff between reads for a gap.
 	lagMost = 200 * time.Millisecond
 )
 
-// Attach gives a conversation's messages in order, without doubles or holes:
+// Attach yields a conversation's messages in order, without duplicates or gaps:
 // first from the log, then live. It subscribes before it reads, splices by
-// sequence, and reads the log again where a hole or a silence shows. It ends
+// sequence, and reads the log again after a gap or a silence. It ends
 // when ctx ends, with the consumer's break, or with an error as the last pair.
 //
-// What the log cannot give is never skipped: when something before the next
+// Messages that the log no longer has are never skipped silently: when something before the next
 // message has expired (also while a slow consumer was at work), or the log was
-// replaced by another one, the error is an [ExpiredError] with the cursor to go
-// on from.
+// replaced by another one, the error is an [ExpiredError] with the cursor to
+// resume from.
 func (c Conversation) Attach(ctx context.Context, from From) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := topology.CheckID("conversation", c.id); err != nil {
 			yield(Message{}, err)
 			return
 		}
-		v := &viewer{bus: c.bus, conversation: c.id, shard: topology.ShardOf(c.id, c.bus.Shards()),
+		v := viewer{bus: c.bus, conversation: c.id, shard: topology.ShardOf(c.id, c.bus.Shards()),
 			from: from, yield: yield}
-		if err := v.run(ctx); err != nil && !errors.Is(err, errStopped) {
+		first := v
+		err := first.run(ctx)
+		for from.Left && errors.Is(err, ErrCursorExpired) {
+			left := v
+			left.from = From{Left: true, Ended: from.Ended}
+			err = left.run(ctx)
+		}
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(Message{}, err)
 		}
 	}
 }
 
-// errStopped says that the consumer broke off.
+// errStopped reports that the consumer broke off.
 var errStopped = errors.New("stopped")
 
 type viewer struct {
@@ -67,9 +75,9 @@ type viewer struct {
 	from         From
 	yield        func(Message, error) bool
 	epoch        string    // of the log
-	high         uint64    // last sequence given
+	high         uint64    // last sequence yielded
 	latest       time.Time // when that was stored
-	seen         positions // last sequence given, per subject
+	seen         positions // last sequence yielded, per subject
 }
 
 func (v *viewer) run(ctx context.Context) error {
@@ -116,8 +124,7 @@ func (v *viewer) run(ctx context.Context) error {
 	return err
 }
 
-// losses counts what may have cost live messages: a queue that ran over and
-// connections that were lost.
+// losses counts what may have lost live messages: queue overflows and reconnects.
 func (v *viewer) losses(sub *nats.Subscription) uint64 {
 	dropped, err := sub.Dropped()
 	if err != nil {
@@ -126,8 +133,8 @@ func (v *viewer) losses(sub *nats.Subscription) uint64 {
 	return uint64(dropped) + v.bus.nc.Stats().Reconnects<<32
 }
 
-// heal reads the log where it holds more than was given. To ask costs a fraction
-// of a replay, and in a conversation that is silent there is nothing.
+// heal reads the log where it holds more than was yielded. The query costs a
+// fraction of a replay, and a silent conversation has nothing to replay.
 func (v *viewer) heal(ctx context.Context) error {
 	ask, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
@@ -136,7 +143,7 @@ func (v *viewer) heal(ctx context.Context) error {
 	case err == nil && r == nil:
 		return v.whole(ctx)
 	case err != nil && !v.bus.nc.IsConnected() && !v.bus.nc.IsClosed():
-		return nil // asked again when the connection is back
+		return nil // queried again when the connection is back
 	}
 	if err := v.whole(ctx); err != nil {
 		return err
@@ -144,7 +151,7 @@ func (v *viewer) heal(ctx context.Context) error {
 	return v.replay(ctx)
 }
 
-// replay gives what the log holds after the last message given.
+// replay yields what the log holds after the last message yielded.
 func (v *viewer) replay(ctx context.Context) error {
 	return v.readLog(ctx, v.pattern(), v.high+1)
 }
@@ -163,7 +170,7 @@ func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error
 	})
 }
 
-// live gives a republished message, or reads the log when one before it is
+// live yields a republished message, or reads the log when one before it is
 // missing.
 func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 	r, before, ok := republished(msg)

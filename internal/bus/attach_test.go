@@ -60,17 +60,17 @@ func TestAttachBegins(t *testing.T) {
 		"after the largest index":     {fmt.Sprintf("%d-%d", at[0], math.MaxInt), 3},
 		"after the last event":        {bus.Cursor{Sequence: at[2], Index: 1}.String(), 6},
 	} {
-		t.Run("a cursor "+name+" gives what follows it", func(t *testing.T) {
+		t.Run("a cursor "+name+" yields what follows it", func(t *testing.T) {
 			cursor, err := bus.ParseCursor(c.after)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := texts(t, b, conversation, bus.From{After: cursor}); !slices.Equal(got, all[c.want:]) {
-				t.Errorf("cursor %s gives %d events, want the last %d: %q", c.after, len(got), 6-c.want, got)
+				t.Errorf("cursor %s yields %d events, want the last %d: %q", c.after, len(got), 6-c.want, got)
 			}
 		})
 	}
-	t.Run("a time gives what was stored at or after it", func(t *testing.T) {
+	t.Run("a time yields what was stored at or after it", func(t *testing.T) {
 		var when []time.Time
 		for m := range b.Conversation(conversation).Attach(t.Context(), bus.From{Ended: true}) {
 			when = append(when, m.Time)
@@ -79,7 +79,7 @@ func TestAttachBegins(t *testing.T) {
 			t.Errorf("%d events since the second message", len(got))
 		}
 	})
-	t.Run("a conversation nobody spoke in is empty", func(t *testing.T) {
+	t.Run("a conversation without messages is empty", func(t *testing.T) {
 		if got := texts(t, b, id(), bus.From{}); len(got) != 0 {
 			t.Errorf("%q", got)
 		}
@@ -363,7 +363,7 @@ func TestIdleConversationCostsLittle(t *testing.T) {
 	b := inProcess(t)
 	nc, _ := b.Raw()
 	conversation := id()
-	if got := texts(t, b, conversation, bus.From{}); len(got) != 0 { // what is asked once only
+	if got := texts(t, b, conversation, bus.From{}); len(got) != 0 { // what is requested once only
 		t.Fatal(got)
 	}
 	before := nc.Stats().OutMsgs
@@ -375,7 +375,7 @@ func TestIdleConversationCostsLittle(t *testing.T) {
 		close(ended)
 	}()
 	// Once the live pattern is subscribed to and the log was read, nothing more
-	// is asked for.
+	// is requested.
 	for nc.Stats().OutMsgs < before+2 {
 		select {
 		case <-t.Context().Done():

@@ -136,7 +136,7 @@ func TestNobodyDoesTheWorkOfOthers(t *testing.T) {
 	g := newGoverned(t)
 	app, boss := g.as("app"), g.as("orchestrator")
 	conversation := id()
-	say(t, app, conversation, "hello")
+	send(t, app, conversation, "hello")
 	for _, name := range []string{"tool_clock", "tool_other", "llm_scripted", "llm_other"} {
 		q, err := topology.QueueNamed(name)
 		if err == nil {

@@ -58,8 +58,8 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkLane hands events over: as fast as the lane takes them, and each
-// after the one before it stands.
+// BenchmarkLane appends events: as fast as the lane accepts them, and each after
+// the one before it is stored.
 func BenchmarkLane(b *testing.B) {
 	for name, flush := range map[string]bool{"gathering": false, "each acknowledged": true} {
 		b.Run(name, func(b *testing.B) {
@@ -172,15 +172,15 @@ func fillLog(b *testing.B, c *bus.Bus, conversations, total int) {
 	}
 }
 
-// BenchmarkFacts reads the first facts of a conversation that was said something
-// just now: when nobody else was meanwhile, and with 20,000 facts of others behind
-// or between those that are read.
+// BenchmarkFacts reads the first facts of a conversation with a new message: alone,
+// and with 20,000 facts of other conversations behind or between those that are
+// read.
 func BenchmarkFacts(b *testing.B) {
 	for name, others := range map[string]struct{ between, behind int }{"quiet": {}, "behind": {behind: 20_000}, "between": {between: 20_000}} {
 		b.Run(name, func(b *testing.B) {
 			c := benchBus(b)
 			conversation := id()
-			ask := func(conversation string) uint64 {
+			send := func(conversation string) uint64 {
 				input := id()
 				seq, err := c.Conversation(conversation).Publish(b.Context(), input, &events.UserMessage{ID: input, Text: "hello"})
 				if err != nil {
@@ -188,12 +188,12 @@ func BenchmarkFacts(b *testing.B) {
 				}
 				return seq
 			}
-			ask(conversation)
-			ask(conversation)
-			said(b, c, others.between)
-			last := ask(conversation)
-			said(b, c, others.behind)
-			ask(conversation)
+			send(conversation)
+			send(conversation)
+			publishFacts(b, c, others.between)
+			last := send(conversation)
+			publishFacts(b, c, others.behind)
+			send(conversation)
 			copied(b, c, others.between+others.behind+4)
 			for b.Loop() {
 				n := 0
@@ -205,8 +205,8 @@ func BenchmarkFacts(b *testing.B) {
 	}
 }
 
-// said publishes so many facts of others, four of each.
-func said(b *testing.B, c *bus.Bus, n int) {
+// publishFacts publishes n facts of other conversations, four of each.
+func publishFacts(b *testing.B, c *bus.Bus, n int) {
 	b.Helper()
 	_, js := c.Raw()
 	frame := benchFrame(b, 1)

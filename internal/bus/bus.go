@@ -27,7 +27,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// ErrNotSetUp says that the server has none of Parley's streams.
+// ErrNotSetUp reports that the server has none of Parley's streams.
 var ErrNotSetUp = errors.New("this server has no Parley streams")
 
 // Bus is a connection to a deployment.

@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server waits some seconds for a source that went with it.
+	// nats-server waits some seconds for a source that was shut down with it.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
 }
 
@@ -109,7 +109,7 @@ func numbered(got []string, attempt string, n int) error {
 	return nil
 }
 
-// within is a context that ends a test which hangs.
+// within returns a context with a timeout, so that no test hangs.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -117,8 +117,8 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// until asks again and again, and fails the test after ten seconds.
-func until(t testing.TB, ok func() bool, otherwise string) {
+// eventually polls ok and fails the test after ten seconds.
+func eventually(t testing.TB, ok func() bool, otherwise string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -134,13 +134,13 @@ func take[T any](t *testing.T, c <-chan T) T {
 	return takeIn(t, c, time.Minute)
 }
 
-func takeIn[T any](t *testing.T, c <-chan T, patience time.Duration) T {
+func takeIn[T any](t *testing.T, c <-chan T, timeout time.Duration) T {
 	t.Helper()
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(patience):
-		t.Fatalf("nothing came in %s", patience)
+	case <-time.After(timeout):
+		t.Fatalf("nothing came in %s", timeout)
 		panic("unreachable")
 	}
 }

@@ -14,12 +14,12 @@ import (
 )
 
 // Call is a call of a tool that a person or a program makes, not a model: no
-// policy is asked and no turn begins.
+// policy applies and no turn begins.
 type Call struct {
 	Conversation string // the conversation with the call; a new one when empty
 	Tool         events.ToolSpec
 	Arguments    json.RawMessage
-	// Output takes what the tool prints on its way; may be nil.
+	// Output receives what the tool prints while it runs; may be nil.
 	Output func(text string)
 }
 
@@ -48,7 +48,7 @@ func (j Jobs) Call(ctx context.Context, c Call) (*events.ToolResult, error) {
 	if err = j.Publish(ctx, job.Conversation, subject, job.Call, job); err == nil {
 		r, err = j.bus.await(ctx, job, c.Output)
 	}
-	// Also when ctx ended before the job's acknowledgement was here: a worker may
+	// Also when ctx ended before the job's acknowledgement arrived: a worker may
 	// have it already.
 	if err != nil && ctx.Err() != nil {
 		j.bus.cancelCall(ctx, job)
@@ -117,6 +117,6 @@ func (b *Bus) cancelCall(ctx context.Context, job *events.ToolJob) {
 		_, err = b.Conversation(job.Conversation).Publish(ctx, id.String(), &events.Cancel{ID: id.String(), Scope: events.ScopeCall, Call: job.Call})
 	}
 	if err != nil {
-		b.log.Warn("a call goes on that nobody waits for", "tool", job.Tool, "call", job.Call, "error", err)
+		b.log.Warn("a call continues that nobody waits for", "tool", job.Tool, "call", job.Call, "error", err)
 	}
 }

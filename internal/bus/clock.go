@@ -6,12 +6,12 @@ import "time"
 // that the measurement took.
 const skewLeast = 100 * time.Millisecond
 
-// Now is the time by the server's clock, as measured with the last look at a
-// stream. Deadlines and timers are kept by it: they outlive the process that set
+// Now is the time by the server's clock, as measured by the last request for a
+// stream's info. Deadlines and timers are kept by it: they outlive the process that set
 // them, and the next owner may run on a machine whose clock differs.
 func (b *Bus) Now() time.Time { return time.Now().Add(time.Duration(b.skew.Load())) }
 
-// measure notes the server's clock from an answer that took from asked until now.
+// measure records the server's clock from an answer that took from asked until now.
 func (b *Bus) measure(server, asked time.Time) {
 	if server.IsZero() {
 		return

@@ -17,7 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/secret"
 )
 
-// Config says how to reach a server. The fields other than URL are what the
+// Config holds how to reach a server. The fields other than URL are what the
 // nats command line knows by the same names.
 type Config struct {
 	URL, Creds, NKey, Token, User, Password, CA, Cert, Key string
@@ -97,7 +97,7 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 		// set up again: nats.go would close the connection for good.
 		nats.IgnoreAuthErrorAbort(),
 		// What is sent while disconnected fails at once and is retried by us,
-		// rather than sent later behind our back.
+		// rather than sent later without our knowledge.
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(20 * time.Second),
 		nats.PermissionErrOnSubscribe(true),

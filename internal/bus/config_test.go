@@ -8,7 +8,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 )
 
-func TestAFileMayHoldWhatTheEnvironmentSays(t *testing.T) {
+func TestAVariableMayNameAFileWithItsValue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(path, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -18,8 +18,8 @@ func TestAFileMayHoldWhatTheEnvironmentSays(t *testing.T) {
 	if got := bus.Getenv("NATS_TOKEN"); got != "secret" {
 		t.Errorf("got %q", got)
 	}
-	t.Setenv("NATS_TOKEN", "stands over it")
-	if got := bus.Getenv("NATS_TOKEN"); got != "stands over it" {
+	t.Setenv("NATS_TOKEN", "overrides the file")
+	if got := bus.Getenv("NATS_TOKEN"); got != "overrides the file" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -34,7 +34,7 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	until(p.t, func() bool {
+	eventually(p.t, func() bool {
 		nc, err := nats.Connect(p.url())
 		if err != nil {
 			return false
@@ -48,7 +48,7 @@ func (p *process) start() {
 func (p *process) kill() {
 	if p.cmd.ProcessState == nil {
 		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait() // says that it was killed
+		_ = p.cmd.Wait() // returns that it was killed
 	}
 }
 
@@ -74,8 +74,8 @@ func ownServer(t *testing.T) *process {
 	return p
 }
 
-// The same over TCP with the server that others run, which dies in the middle
-// and comes back: what was acknowledged stands, once, in order.
+// The same over TCP with a separate server process, which dies in the middle and
+// comes back: what was acknowledged is stored once and in order.
 func TestServerInItsOwnProcess(t *testing.T) {
 	t.Parallel()
 	p := ownServer(t)
@@ -174,7 +174,7 @@ func (p *process) jobs(b *bus.Bus) {
 		take(t, ran)
 	}
 	_, js := b.Raw()
-	until(t, func() bool { return stored(t.Context(), js, topology.StreamJobs) == 0 }, "the jobs are not acknowledged")
+	eventually(t, func() bool { return stored(t.Context(), js, topology.StreamJobs) == 0 }, "the jobs are not acknowledged")
 	stop()
 	if err := take(t, ended); err != nil {
 		t.Error(err)

@@ -59,17 +59,17 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 		want  string
 		is    error
 	}{
-		"a server that is not there":              {cfg: bus.Config{URL: nobody}, want: "start one"},
-		"no credentials":                          {cfg: bus.Config{URL: guarded}, want: "NATS_USER"},
-		"wrong credentials":                       {cfg: bus.Config{URL: guarded, User: "u", Password: "hush"}, want: "NATS_PASSWORD"},
-		"a file of credentials that is not":       {cfg: bus.Config{URL: guarded, Creds: filepath.Join(t.TempDir(), "gone.creds")}, want: "gone.creds"},
-		"a file of a seed that is not":            {cfg: bus.Config{URL: guarded, NKey: seed}, want: seed},
-		"an authority that is not":                {cfg: bus.Config{URL: guarded, CA: seed}, want: seed},
-		"a server without JetStream":              {cfg: bus.Config{URL: bare}, want: "nats-server -js"},
-		"a server without JetStream, to set up":   {cfg: bus.Config{URL: bare}, setup: plan, want: "nats-server -js"},
-		"a server on which nothing was set up":    {cfg: bus.Config{URL: empty}, want: "parley up", is: bus.ErrNotSetUp},
-		"an address that is none":                 {cfg: bus.Config{URL: "nats://a b:%%"}, want: "NATS"},
-		"a server that stands for something else": {cfg: bus.Config{URL: "http" + strings.TrimPrefix(nobody, "nats")}, want: "NATS"},
+		"a server that is not there":            {cfg: bus.Config{URL: nobody}, want: "start one"},
+		"no credentials":                        {cfg: bus.Config{URL: guarded}, want: "NATS_USER"},
+		"wrong credentials":                     {cfg: bus.Config{URL: guarded, User: "u", Password: "hush"}, want: "NATS_PASSWORD"},
+		"a file of credentials that is not":     {cfg: bus.Config{URL: guarded, Creds: filepath.Join(t.TempDir(), "gone.creds")}, want: "gone.creds"},
+		"a file of a seed that is not":          {cfg: bus.Config{URL: guarded, NKey: seed}, want: seed},
+		"an authority that is not":              {cfg: bus.Config{URL: guarded, CA: seed}, want: seed},
+		"a server without JetStream":            {cfg: bus.Config{URL: bare}, want: "nats-server -js"},
+		"a server without JetStream, to set up": {cfg: bus.Config{URL: bare}, setup: plan, want: "nats-server -js"},
+		"a server on which nothing was set up":  {cfg: bus.Config{URL: empty}, want: "parley up", is: bus.ErrNotSetUp},
+		"an address that is none":               {cfg: bus.Config{URL: "nats://a b:%%"}, want: "NATS"},
+		"a server of another kind":              {cfg: bus.Config{URL: "http" + strings.TrimPrefix(nobody, "nats")}, want: "NATS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := bus.Connect(t.Context(), c.cfg, c.setup)
@@ -77,8 +77,8 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 				b.Close()
 				t.Fatal("connected")
 			}
-			if said := err.Error(); strings.Contains(said, "\n") || !strings.Contains(said, c.want) || strings.Contains(said, "hush") {
-				t.Errorf("%q does not say %q in one line without secrets", said, c.want)
+			if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, c.want) || strings.Contains(text, "hush") {
+				t.Errorf("%q does not say %q in one line without secrets", text, c.want)
 			}
 			if c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("%v is no %v", err, c.is)
@@ -109,9 +109,9 @@ func TestSetUp(t *testing.T) {
 		plan *topology.Plan
 		age  time.Duration
 	}{
-		"a plan that says nothing leaves it as it is":            {&topology.Plan{}, 48 * time.Hour},
+		"a plan without one leaves it as it is":                  {&topology.Plan{}, 48 * time.Hour},
 		"a plan with other shards keeps the shards of the first": {&topology.Plan{Shards: 8}, 48 * time.Hour},
-		"no plan finds out": {nil, 48 * time.Hour},
+		"no plan finds out":                                      {nil, 48 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := bus.Connect(t.Context(), bus.Config{URL: url}, c.plan)
@@ -127,7 +127,7 @@ func TestSetUp(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a plan that says otherwise changes what can be changed", func(t *testing.T) {
+	t.Run("a plan with other settings changes what can be changed", func(t *testing.T) {
 		b, err := bus.Connect(t.Context(), bus.Config{URL: url}, &topology.Plan{MaxAge: 24 * time.Hour})
 		if err != nil {
 			t.Fatal(err)
@@ -161,8 +161,8 @@ func TestSetUpLeavesStreamsOfOthersAlone(t *testing.T) {
 				b.Close()
 				t.Fatal("set up")
 			}
-			if said := err.Error(); strings.Contains(said, "\n") || !strings.Contains(said, name) || !strings.Contains(said, "not Parley's") {
-				t.Errorf("%q", said)
+			if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, name) || !strings.Contains(text, "not Parley's") {
+				t.Errorf("%q", text)
 			}
 		}
 		info, err := theirs.Info(t.Context())

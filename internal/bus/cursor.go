@@ -18,8 +18,8 @@ type Cursor struct {
 	Sequence uint64
 	Index    int
 	// Epoch tells a stream from one of the same name that was made later, whose
-	// sequences begin anew. It is empty in a cursor that somebody made up: such a
-	// one is taken for one of the log there is.
+	// sequences begin anew. An empty one, in a cursor that was written by hand, is
+	// taken for that of the current log.
 	Epoch string
 }
 
@@ -55,7 +55,7 @@ func ParseCursor(s string) (Cursor, error) {
 	return c, nil
 }
 
-// BadCursorError says that a text is no cursor.
+// BadCursorError reports that a text is no cursor.
 type BadCursorError struct{ Text string }
 
 func (e *BadCursorError) Error() string {
@@ -66,9 +66,8 @@ func (e *BadCursorError) Error() string {
 var ErrCursorExpired = errors.New("cursor_expired")
 
 // ExpiredError reports that the log does not hold what follows a cursor, or its
-// own beginning, any more. Resume is the cursor to go on from; the transcript
-// (HISTORY) still has what was said, decided and answered in between, unless the
-// log is another one.
+// own beginning, any more. Resume is the cursor to resume from; the transcript
+// (HISTORY) still has the facts in between, unless the log is another one.
 type ExpiredError struct {
 	Conversation string
 	After        Cursor // zero for the beginning
@@ -80,11 +79,11 @@ type ExpiredError struct {
 func (e *ExpiredError) Error() string {
 	switch {
 	case e.OtherLog:
-		return fmt.Sprintf("cursor_expired: %s is a cursor of another log, which was deleted or lost its end; begin without a cursor, `parley show %s` has what was said", e.After, e.Conversation)
+		return fmt.Sprintf("cursor_expired: %s is a cursor of another log, which was deleted or lost its end; begin without a cursor, `parley show %s` has the transcript", e.After, e.Conversation)
 	case e.After == Cursor{}:
-		return fmt.Sprintf("cursor_expired: the beginning of conversation %s has expired from the log; resume after %s, `parley show %s` has what was said before", e.Conversation, e.Resume, e.Conversation)
+		return fmt.Sprintf("cursor_expired: the beginning of conversation %s has expired from the log; resume after %s, `parley show %s` has the transcript before it", e.Conversation, e.Resume, e.Conversation)
 	}
-	return fmt.Sprintf("cursor_expired: what follows %s has expired from the log; resume after %s, `parley show %s` has what was said before", e.After, e.Resume, e.Conversation)
+	return fmt.Sprintf("cursor_expired: what follows %s has expired from the log; resume after %s, `parley show %s` has the transcript before it", e.After, e.Resume, e.Conversation)
 }
 
 // Unwrap returns [ErrCursorExpired].

@@ -95,7 +95,7 @@ func (p *purge) awaitCopiesOf(ctx context.Context, shard int) error {
 func (p *purge) jobs(ctx context.Context) error {
 	var subjects []string
 	add := func(subject string, err error) {
-		if err == nil { // with a name that is none there was no job
+		if err == nil { // a name that is invalid never had a job
 			subjects = append(subjects, subject)
 		}
 	}

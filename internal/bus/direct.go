@@ -16,10 +16,9 @@ var errNotHeld = errors.New("not held by this replica")
 // lastUpTo reads the last message of a lane of CONV at or before a sequence; nil
 // when there is none.
 //
-// A bound is only known to the server's batched direct get (ADR-31), which any
-// replica may answer. One that has not come up to the bound finds nothing at all
-// (nats-server 2.15.2), so what one finds is right; and where none is found the
-// lane is read.
+// Only the server's batched direct get (ADR-31) takes a bound, and any replica may
+// answer it. A replica that is behind the bound finds nothing at all (nats-server
+// 2.15.2), so what it finds is right; where it finds nothing, the lane is read.
 func (b *Bus) lastUpTo(ctx context.Context, a topology.Address, upTo uint64) (*raw, error) {
 	stream, subject := topology.ConvStream(a.Shard), a.Subject(topology.Conv)
 	r, err := b.directUpTo(ctx, stream, subject, upTo)

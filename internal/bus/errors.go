@@ -18,12 +18,12 @@ const (
 	codeInsufficientResources jetstream.ErrorCode = 10023
 	codeMaximumStreams        jetstream.ErrorCode = 10027
 	codeStorageExceeded       jetstream.ErrorCode = 10047
-	codeStreamStoreFailed     jetstream.ErrorCode = 10077 // storing a message failed; the description says why
+	codeStreamStoreFailed     jetstream.ErrorCode = 10077 // storing a message failed; the description has the reason
 	codeMaxBytesRequired      jetstream.ErrorCode = 10113
 )
 
-// lastingError marks what no further try gets past: a wrong configuration, or a
-// permission that is missing.
+// lastingError marks an error that a retry cannot fix: a wrong configuration, or a
+// missing permission.
 type lastingError struct{ error }
 
 func (e lastingError) Unwrap() error { return e.error }
@@ -52,8 +52,8 @@ func lasting(err error) bool {
 	return ok && api.Code == 400
 }
 
-// Lasting reports whether an error comes from what was to be written, so that
-// trying again is useless.
+// Lasting reports whether an error comes from the payload itself, so that a retry
+// is useless.
 func Lasting(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return errors.Is(err, ErrTooLarge) || errors.Is(err, topology.ErrBadID) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) ||
@@ -74,7 +74,7 @@ func isWrongLast(api *jetstream.APIError) bool {
 	return api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
 }
 
-// Denied reports whether an error says that this user may not do something.
+// Denied reports whether an error is a missing permission of this user.
 func Denied(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
 
 // isFull reports whether the server has no space left: insufficient resources,

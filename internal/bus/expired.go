@@ -28,7 +28,7 @@ func (v *viewer) begin(ctx context.Context) error {
 	return v.wholeIn(ctx, info)
 }
 
-// whole reports an [ExpiredError] when something between what was given last and
+// whole reports an [ExpiredError] when something between the last message yielded and
 // the log's beginning has expired, or the log is another one by now.
 func (v *viewer) whole(ctx context.Context) error {
 	info, err := v.bus.infoOf(ctx, topology.ConvStream(v.shard))
@@ -44,7 +44,7 @@ func (v *viewer) wholeIn(ctx context.Context, info *jetstream.StreamInfo) error 
 	if after := v.from.After; after.Sequence > v.high {
 		at, given = after, false
 		if after.Index == Whole {
-			next++ // nothing of the cursor's own message is wanted
+			next++ // the cursor is past all of its own message
 		}
 	}
 	first := max(info.State.FirstSeq, 1)

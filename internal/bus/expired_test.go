@@ -44,26 +44,19 @@ func attached(t *testing.T, b *bus.Bus, conversation string, from bus.From) (see
 	return seen, nil
 }
 
-func says(t *testing.T, b *bus.Bus, conversation, text string) {
-	t.Helper()
-	in := id()
-	if _, err := b.Conversation(conversation).Publish(t.Context(), in, &events.UserMessage{ID: in, Text: text}); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestAttachNamesWhatHasExpired(t *testing.T) {
 	b := inProcess(t)
 	conversation, quiet := id(), id()
-	says(t, b, conversation, "one")
-	says(t, b, quiet, "alone")
+	send(t, b, conversation, "zero")
+	send(t, b, conversation, "one")
+	send(t, b, quiet, "alone")
 	seen, err := attached(t, b, quiet, bus.From{})
 	if err != nil || len(seen) != 1 {
 		t.Fatalf("%v, %v", seen, err)
 	}
 	last := seen[0].Cursor(0)
 	expire(t, b)
-	says(t, b, conversation, "two")
+	send(t, b, conversation, "two")
 
 	var gone *bus.ExpiredError
 	if _, err = attached(t, b, conversation, bus.From{}); !errors.As(err, &gone) || !errors.Is(err, bus.ErrCursorExpired) {
@@ -74,26 +67,27 @@ func TestAttachNamesWhatHasExpired(t *testing.T) {
 			t.Errorf("%q does not say %q", err, word)
 		}
 	}
-	for name, from := range map[string]bus.From{"from the cursor that it names": {After: gone.Resume}, "with what is left": {Left: true}, "since now": {Since: time.Now()}} {
+	for name, from := range map[string]bus.From{"from the cursor that it names": {After: gone.Resume}, "with what is left": {Left: true}, "since now": {Since: time.Now()},
+		"with what is left after a cursor": {After: bus.Cursor{Sequence: 2, Index: bus.Whole}, Left: true}} {
 		if seen, err := attached(t, b, conversation, from); err != nil || len(seen) != 1 && name != "since now" {
 			t.Errorf("%s: %d messages, %v", name, len(seen), err)
 		}
 	}
 	if seen, err := attached(t, b, quiet, bus.From{After: last}); err != nil || len(seen) > 0 {
-		t.Errorf("after the last message of a conversation that said nothing since: %v, %v", seen, err)
+		t.Errorf("after the last message of a conversation: %v, %v", seen, err)
 	}
 	if _, err := attached(t, b, conversation, bus.From{After: bus.Cursor{Sequence: 1, Index: bus.Whole}}); !errors.Is(err, bus.ErrCursorExpired) {
 		t.Errorf("after an expired message: %v", err)
 	}
 }
 
-// TestACursorOfAnotherLogIsRefused: a stream that was deleted and made again
-// numbers its messages anew, so that an old cursor is in range.
+// TestACursorOfAnotherLogIsRefused: a stream that was deleted and created again
+// starts its sequences at 1, so that an old cursor is in range.
 func TestACursorOfAnotherLogIsRefused(t *testing.T) {
 	b := inProcess(t)
 	conversation := id()
 	for range 3 {
-		says(t, b, conversation, "before")
+		send(t, b, conversation, "before")
 	}
 	seen, err := attached(t, b, conversation, bus.From{})
 	if err != nil {
@@ -118,16 +112,19 @@ func TestACursorOfAnotherLogIsRefused(t *testing.T) {
 		}
 	}
 	for range 3 {
-		says(t, b, conversation, "after")
+		send(t, b, conversation, "after")
 	}
 	var gone *bus.ExpiredError
 	if _, err := attached(t, b, conversation, bus.From{After: cursor}); !errors.As(err, &gone) || !gone.OtherLog {
 		t.Errorf("%v", err)
 	}
+	if seen, err := attached(t, b, conversation, bus.From{After: cursor, Left: true}); err != nil || len(seen) != 3 {
+		t.Errorf("with what is left: %d messages, %v", len(seen), err)
+	}
 }
 
-// TestAnExpiredLaneIsAnEmptyLane: the writer of a lane's last message goes on when
-// that has expired; whoever knows an older one, or comes later, is fenced.
+// TestAnExpiredLaneIsAnEmptyLane: the writer of a lane's last message continues when
+// that has expired; a writer with an older one, or a later writer, is fenced.
 func TestAnExpiredLaneIsAnEmptyLane(t *testing.T) {
 	for _, channel := range []events.Channel{events.ChannelTurn, events.ChannelCall, events.ChannelGen} {
 		t.Run(string(channel), func(t *testing.T) {
@@ -170,7 +167,7 @@ func TestAnExpiredLaneIsAnEmptyLane(t *testing.T) {
 // hand lies within the log, so the lane has not expired.
 func TestADeletedMessageFencesAnAttempt(t *testing.T) {
 	b := inProcess(t)
-	says(t, b, id(), "before")
+	send(t, b, id(), "before")
 	lane := topology.At(b.Shards(), id(), events.ChannelGen)
 	last, err := b.Lane(lane).Append(t.Context(), 0, []byte(`{"type":"Nonsense"}`))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Follow passes on a shard's messages after a sequence, in order, until ctx
 // ends: all channels but the output of tools, which nothing decides on. What
-// CONV no longer holds of them comes from HISTORY: the facts, not the chunks.
+// CONV no longer holds comes from HISTORY: the facts, not the chunks.
 //
 // A payload in the object store is not fetched here, see
 // [Message.Claim]: one large object would hold up every conversation.
@@ -121,8 +121,8 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
-// complete asks the log's leader whether everything was read that the log held
-// at the start: the end of what a replica holds may be elsewhere.
+// complete queries the log's leader whether everything was read that the log held
+// at the start: a replica may hold less.
 func (f *follower) complete(ctx context.Context, p *puller) error {
 	r, err := p.more(ctx)
 	if err != nil || r != nil && r.seq <= f.end {

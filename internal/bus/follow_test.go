@@ -15,7 +15,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// follower is a Follow that runs.
+// follower is a running Follow.
 type follower struct {
 	got    chan bus.Message
 	caught chan struct{}
@@ -48,7 +48,7 @@ func (f follower) end(t *testing.T) {
 	}
 }
 
-func say(t *testing.T, b *bus.Bus, conversation, text string) uint64 {
+func send(t *testing.T, b *bus.Bus, conversation, text string) uint64 {
 	t.Helper()
 	input := id()
 	seq, err := b.Conversation(conversation).Publish(t.Context(), input, &events.UserMessage{ID: input, Text: text})
@@ -68,10 +68,10 @@ func output(t *testing.T, b *bus.Bus, conversation string) {
 	if err := b.Lane(topology.OfCall(b.Shards(), conversation, events.ChannelOut, call)).Show(&events.ToolOutput{Call: call, Text: "…"}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool {
+	eventually(t, func() bool {
 		now, _, err := b.Shard(0).End(t.Context())
 		return err == nil && now > before
-	}, "the output does not stand")
+	}, "the output is not stored")
 }
 
 func TestFollowCatchesUpOnce(t *testing.T) {
@@ -82,18 +82,18 @@ func TestFollowCatchesUpOnce(t *testing.T) {
 	}{
 		"on an empty log": {func(*testing.T, *bus.Bus) uint64 { return 0 }, 0},
 		"at the end of a log": {func(t *testing.T, b *bus.Bus) uint64 {
-			say(t, b, id(), "one")
-			return say(t, b, id(), "two")
+			send(t, b, id(), "one")
+			return send(t, b, id(), "two")
 		}, 0},
 		"from the beginning": {func(t *testing.T, b *bus.Bus) uint64 {
-			say(t, b, id(), "one")
-			say(t, b, id(), "two")
+			send(t, b, id(), "one")
+			send(t, b, id(), "two")
 			return 0
 		}, 2},
 		"in the middle": {func(t *testing.T, b *bus.Bus) uint64 {
-			after := say(t, b, id(), "one")
-			say(t, b, id(), "two")
-			say(t, b, id(), "three")
+			after := send(t, b, id(), "one")
+			send(t, b, id(), "two")
+			send(t, b, id(), "three")
 			return after
 		}, 2},
 		"when a log holds output only": {func(t *testing.T, b *bus.Bus) uint64 {
@@ -101,17 +101,17 @@ func TestFollowCatchesUpOnce(t *testing.T) {
 			return 0
 		}, 0},
 		"when output only follows": {func(t *testing.T, b *bus.Bus) uint64 {
-			after := say(t, b, id(), "one")
+			after := send(t, b, id(), "one")
 			output(t, b, id())
 			return after
 		}, 0},
 		"when output comes last": {func(t *testing.T, b *bus.Bus) uint64 {
-			say(t, b, id(), "one")
+			send(t, b, id(), "one")
 			output(t, b, id())
 			return 0
 		}, 1},
 		"after a sequence past the end": {func(t *testing.T, b *bus.Bus) uint64 {
-			return say(t, b, id(), "one") + 1
+			return send(t, b, id(), "one") + 1
 		}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,8 +127,8 @@ func TestFollowCatchesUpOnce(t *testing.T) {
 					t.Errorf("message %d is live=%t", m.Sequence, m.Live)
 				}
 			}
-			if name != "after a sequence past the end" { // there it follows what is to come
-				seq := say(t, b, id(), "now")
+			if name != "after a sequence past the end" { // there it follows future messages
+				seq := send(t, b, id(), "now")
 				if m := take(t, f.got); m.Sequence != seq || !m.Live {
 					t.Errorf("message %d (live=%t) after the %d that was written", m.Sequence, m.Live, seq)
 				}
@@ -148,7 +148,7 @@ func TestFollowSurvivesCuts(t *testing.T) {
 	var want, got []uint64
 	conversation := id()
 	for i := range 300 {
-		want = append(want, say(t, writer, conversation, fmt.Sprint(i)))
+		want = append(want, send(t, writer, conversation, fmt.Sprint(i)))
 		if i%100 == 50 {
 			p.cut()
 		}
@@ -167,8 +167,8 @@ func TestFollowSurvivesCuts(t *testing.T) {
 func TestFollowEnds(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
-	say(t, b, id(), "one")
-	say(t, b, id(), "two")
+	send(t, b, id(), "one")
+	send(t, b, id(), "two")
 	why := errors.New("cannot fold")
 	t.Run("with the error of its callback", func(t *testing.T) {
 		n := 0
@@ -242,7 +242,7 @@ func TestFacts(t *testing.T) {
 		}
 		return got
 	}
-	t.Run("are without doubles or holes while writing goes on", func(t *testing.T) {
+	t.Run("are without duplicates or gaps while others write", func(t *testing.T) {
 		conversation := id()
 		var want []uint64
 		var turn, lane uint64
@@ -250,7 +250,7 @@ func TestFacts(t *testing.T) {
 		for i := range 100 {
 			switch i % 4 {
 			case 0:
-				want = append(want, say(t, b, conversation, "hello"))
+				want = append(want, send(t, b, conversation, "hello"))
 			case 1:
 				turn = decide(t, b, conversation, turn, "")
 				want = append(want, turn)
@@ -275,7 +275,7 @@ func TestFacts(t *testing.T) {
 		}
 		emptied(t, b, len(want))
 		if got := facts(t, conversation, 0); !slices.Equal(got, want) {
-			t.Errorf("facts after CONV let go of them: %v, want %v", got, want)
+			t.Errorf("facts after they expired in CONV: %v, want %v", got, want)
 		}
 		if got := facts(t, conversation, bound); !slices.Equal(got, want[:len(want)/2+1]) {
 			t.Errorf("facts up to %d after that: %v", bound, got)
@@ -283,7 +283,7 @@ func TestFacts(t *testing.T) {
 	})
 	t.Run("end with the callback's error", func(t *testing.T) {
 		conversation, why := id(), errors.New("enough")
-		say(t, b, conversation, "hello")
+		send(t, b, conversation, "hello")
 		if err := b.Conversation(conversation).Facts(t.Context(), 0, func(bus.Message) error { return why }); !errors.Is(err, why) {
 			t.Errorf("%v", err)
 		}
@@ -312,7 +312,7 @@ func copied(t testing.TB, b *bus.Bus, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool {
+	eventually(t, func() bool {
 		info, err := history.Info(t.Context())
 		return err == nil && int(info.State.Msgs) >= n
 	}, "HISTORY does not fill")
@@ -344,7 +344,7 @@ func TestLastDecision(t *testing.T) {
 	}
 	t.Run("is read from CONV", check)
 	emptied(t, b, 4)
-	t.Run("is read from HISTORY when CONV has let go of it", check)
+	t.Run("is read from HISTORY when it has expired in CONV", check)
 	t.Run("is the newer one in CONV when both have one", func(t *testing.T) {
 		four := decide(t, b, conversation, 0, "four")
 		if d, seq, err := b.Conversation(conversation).LastDecision(t.Context(), 0); err != nil || seq != four || d.Owner != "four" {
@@ -356,10 +356,10 @@ func TestLastDecision(t *testing.T) {
 	})
 }
 
-// TestNobodysHeadersHoldUpAReader: stored messages that look like the server's own
-// answers to a client, and headers that only the server sets. Every reader gets
-// them where they are, and goes on.
-func TestNobodysHeadersHoldUpAReader(t *testing.T) {
+// TestForgedHeadersHoldUpNoReader stores messages that look like the server's own
+// answers to a client, and headers that only the server sets. Every reader reads
+// them in their place, and continues.
+func TestForgedHeadersHoldUpNoReader(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	_, js := b.Raw()
@@ -379,7 +379,7 @@ func TestNobodysHeadersHoldUpAReader(t *testing.T) {
 			want = append(want, ack.Sequence)
 		}
 	}
-	want = append(want, say(t, b, conversation, "hello"))
+	want = append(want, send(t, b, conversation, "hello"))
 	for _, sequence := range want {
 		if m := take(t, f.got); m.Sequence != sequence || m.Subject != subject {
 			t.Fatalf("the follower got %d on %s where %d is due", m.Sequence, m.Subject, sequence)

@@ -18,7 +18,7 @@ type absences struct {
 }
 
 // note records whether a worker is absent and returns for how long it has been.
-// What is older than most is evicted.
+// Records older than most are evicted.
 func (a *absences) note(worker string, absent bool, most time.Duration) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -41,9 +41,9 @@ func (a *absences) note(worker string, absent bool, most time.Duration) time.Dur
 }
 
 // UntilGone returns 0 when a worker has died: it announces nothing, and this
-// process has been able to hear of it for as long as an announcement lives, since
+// process has been connected for as long as an announcement lives, since
 // announcements expire also while the server is unavailable. Otherwise it returns
-// when to ask again. With sure, the worker must have been absent for that long
+// the time until the next call. With sure, the worker must have been absent for that long
 // once more: it may have lost its own connection only.
 func (p Presence) UntilGone(ctx context.Context, worker string, sure bool) (time.Duration, error) {
 	if err := topology.CheckToken("worker", worker); err != nil {
@@ -92,7 +92,7 @@ func (b *Bus) present(ctx context.Context, worker string) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("presence: %w", err)
 		}
-		if last != nil && len(last.data) > 0 { // one without data was taken back
+		if last != nil && len(last.data) > 0 { // an entry without data was withdrawn
 			return true, nil
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// behind gives a connection through a proxy, and one that the proxy does not cut.
+// behind returns a connection through a proxy, and one that the proxy does not cut.
 func behind(t *testing.T) (cut, steady *bus.Bus, p *proxy) {
 	t.Helper()
 	s := start(t)
@@ -18,7 +18,7 @@ func behind(t *testing.T) (cut, steady *bus.Bus, p *proxy) {
 	return join(t, p.url()), steady, p
 }
 
-func TestAWorkerIsGoneWhenNobodyCouldHaveMissedIt(t *testing.T) {
+func TestAWorkerIsGoneOnlyAfterALifetimeWithAConnection(t *testing.T) {
 	t.Parallel()
 	const ttl = 500 * time.Millisecond
 	cut, steady, p := behind(t)
@@ -51,20 +51,20 @@ func TestAWorkerIsGoneWhenNobodyCouldHaveMissedIt(t *testing.T) {
 		t.Error("a worker that is present is gone")
 	}
 	p.cut()
-	until(t, func() bool { return !cut.Connected() }, "the connection is not cut")
-	until(t, cut.Connected, "the connection does not come back")
+	eventually(t, func() bool { return !cut.Connected() }, "the connection is not cut")
+	eventually(t, cut.Connected, "the connection does not come back")
 	leave()
 	<-left
 	back := time.Now()
 	if gone(false) {
-		t.Error("a worker is gone for somebody who has just come back")
+		t.Error("a worker counts as gone right after a reconnect")
 	}
-	until(t, func() bool { return gone(false) }, "it is never gone")
+	eventually(t, func() bool { return gone(false) }, "it is never gone")
 	if took := time.Since(back); took < ttl*9/10 {
 		t.Errorf("it is gone after %v: an announcement lives for %v", took, ttl)
 	}
 	if wait, err := cut.Presence().UntilGone(t.Context(), "another", true); wait == 0 || err != nil {
 		t.Errorf("a worker that was missed for the first time is gone for sure: %v", err)
 	}
-	until(t, func() bool { return gone(true) }, "it is never gone for sure")
+	eventually(t, func() bool { return gone(true) }, "it is never gone for sure")
 }

@@ -3,8 +3,8 @@ package bus
 import "github.com/parleybus/parley/internal/topology"
 
 // Conversation is a conversation's inputs, log and history. Like every handle it
-// is made without a request: whether there is such a conversation, and whether its
-// id is valid, its methods say.
+// is made without a request: its methods report whether the conversation exists and
+// whether its id is valid.
 type Conversation struct {
 	bus *Bus
 	id  string

@@ -45,7 +45,7 @@ func republished(msg *nats.Msg) (r raw, before uint64, ok bool) {
 	return raw{subject: string(topology.Conv) + "." + subject, header: msg.Header, seq: seq, at: at, data: msg.Data}, before, true
 }
 
-// original turns a message of HISTORY into the one of CONV that it is a copy of.
+// original turns a message of HISTORY into the message of CONV that it copies.
 // The header is the server's: it refuses a publish that has one.
 func original(r raw) (raw, error) {
 	source := serverValue(r.header, topology.HeaderSource)
@@ -73,8 +73,8 @@ func originSequence(source string) (uint64, error) {
 // id is the message id that the publisher gave, empty when it gave none.
 func (r raw) id() string { return r.header.Get(jetstream.MsgIDHeader) }
 
-// removed reports whether the last message of a key says that the key was deleted
-// or has expired.
+// removed reports whether the last message of a key is a marker that the key was
+// deleted or has expired.
 func removed(r raw) bool {
 	return r.header.Get(topology.HeaderOperation) != "" || r.header.Get(jetstream.MarkerReasonHeader) != ""
 }

@@ -49,7 +49,7 @@ func (b *Bus) stepHeads(ctx context.Context, stream string, from, to uint64, fn 
 }
 
 // headsOnce reads through one consumer, as far as it goes, and returns the
-// sequence to go on from.
+// sequence to continue from.
 func (b *Bus) headsOnce(ctx context.Context, stream string, from, to uint64, fn func(raw)) (uint64, error) {
 	next := max(from, 1)
 	p, err := b.newHeadPuller(ctx, stream, next)

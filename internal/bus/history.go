@@ -10,7 +10,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Facts passes on what was said, decided and answered in a conversation, in log
+// Facts passes on a conversation's facts (inputs, Decisions, results) in log
 // order and up to a sequence (0: to the end): from HISTORY, and from CONV what
 // the copy has not reached yet. Sequences are those of CONV, which each copy
 // carries.
@@ -35,7 +35,7 @@ func (c Conversation) Facts(ctx context.Context, upTo uint64, fn func(Message) e
 		return ended(err)
 	}
 	// One filter, and what is no fact is skipped here: with several the server
-	// looks at every message after high, whoever's it is.
+	// looks at every message after high, of any conversation.
 	everything := topology.Everything(topology.Conv, c.bus.Shards(), c.id)
 	return ended(c.bus.readShard(ctx, topology.ShardOf(c.id, c.bus.Shards()), high, everything, upTo > 0, func(m Message) error {
 		switch m.Channel {
@@ -154,7 +154,7 @@ func (b *Bus) expiredFacts(ctx context.Context, shard int, from, first uint64, f
 // CONV (0: the last there is), from CONV or, where it has expired there, from
 // HISTORY; nil when there was none. lane is the sequence of the last message of
 // the turn lane up to there. A message of the lane that is no Decision, which
-// only a stranger writes, is skipped.
+// only another program writes, is skipped.
 func (c Conversation) LastDecision(ctx context.Context, upTo uint64) (d *events.Decision, lane uint64, err error) {
 	if err := topology.CheckID("conversation", c.id); err != nil {
 		return nil, 0, err

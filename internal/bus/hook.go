@@ -16,7 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// ErrNoAnswer says that a hook has not answered by its deadline.
+// ErrNoAnswer reports that a hook has not answered by its deadline.
 var ErrNoAnswer = errors.New("the hook has not answered")
 
 // hookQueue is the queue group that shares a hook's requests.
@@ -28,17 +28,17 @@ const (
 	// or too late.
 	hooksAtOnce  = 64
 	hooksWaiting = 1024
-	// hookDrain is how long answers that are being worked out may take when the
+	// hookDrain is how long running handlers may take to answer when the
 	// process receives the signal to stop.
 	hookDrain = 10 * time.Second
 )
 
-// Call asks the app behind a hook and waits for its answer for the call's
-// timeout, or until ctx's deadline; then it fails with [ErrNoAnswer]. While
-// nobody answers to the hook, or the connection is lost, it asks again: an app
-// may get the same call twice, and the turn's id is the key by which it knows.
-// An answer that is none is an error at once. What the app could not do is
-// in the answer's Error.
+// Call sends a request to the app behind a hook and waits for its answer for the
+// call's timeout, or until ctx's deadline; then it fails with [ErrNoAnswer]. While
+// nobody subscribes to the hook, or the connection is lost, it repeats the request:
+// an app may get the same call twice, with the turn's id as idempotency key.
+// An invalid answer is an error at once. A failure of the app is in the answer's
+// Error.
 func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAnswered, error) {
 	subject, err := topology.HookSubject(call.When, call.Hook)
 	if err != nil {
@@ -50,7 +50,7 @@ func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAns
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
-	// One inbox for all tries: an answer to an earlier one is as good.
+	// One inbox for all tries: an answer to an earlier one counts too.
 	inbox := h.bus.nc.NewInbox()
 	answers := make(chan *nats.Msg, 16)
 	sub, err := h.bus.nc.ChanSubscribe(inbox, answers)
@@ -58,7 +58,7 @@ func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAns
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
-	reply, err := h.bus.ask(asking, &nats.Msg{Subject: subject, Reply: inbox}, request, answers)
+	reply, err := h.bus.requestAnswer(asking, &nats.Msg{Subject: subject, Reply: inbox}, request, answers)
 	switch {
 	case err == nil:
 	case errors.Is(asking.Err(), context.DeadlineExceeded):
@@ -76,15 +76,14 @@ func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAns
 	return answer, nil
 }
 
-// Why a hook was asked in vain.
+// Why a hook's request had no answer.
 var (
 	errNobody = errors.New("nobody subscribes to it: start the app, or take the hook out of the conversation's settings")
 	errLate   = errors.New("the deadline had passed before it was asked")
-	errSilent = errors.New("the app got the request and said nothing")
+	errSilent = errors.New("the app got the request and did not answer")
 )
 
-// milliseconds is a time that a message gives. A sum that does not fit is as good
-// as forever.
+// milliseconds is a duration from a message. A sum that overflows means forever.
 func milliseconds(ms int64) time.Duration {
 	return time.Duration(min(ms, int64(math.MaxInt64/time.Millisecond))) * time.Millisecond
 }
@@ -109,9 +108,9 @@ func (b *Bus) hookRequest(ctx context.Context, call *events.HookCall) (func() ([
 	}, nil
 }
 
-// ask publishes until an answer comes, with backoff while there is nobody to
+// requestAnswer publishes until an answer comes, with backoff while there is nobody to
 // give one.
-func (b *Bus) ask(ctx context.Context, request *nats.Msg, payload func() ([]byte, error), answers <-chan *nats.Msg) (*nats.Msg, error) {
+func (b *Bus) requestAnswer(ctx context.Context, request *nats.Msg, payload func() ([]byte, error), answers <-chan *nats.Msg) (*nats.Msg, error) {
 	reconnected := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer b.nc.RemoveStatusListener(reconnected)
 	why := errLate
@@ -180,7 +179,7 @@ func (b *Bus) decodeAnswer(ctx context.Context, data []byte) (*events.HookAnswer
 	const want = `want {"type":"HookAnswered","context":"…"}, with context, refuse or error, each of which may be left out`
 	var head map[string]json.RawMessage
 	if json.Unmarshal(data, &head) == nil && head != nil && head["type"] == nil {
-		// Here a field that is not known can only be a slip.
+		// Here an unknown field can only be a mistake.
 		d := json.NewDecoder(bytes.NewReader(data))
 		d.DisallowUnknownFields()
 		a := new(events.HookAnswered)
@@ -207,7 +206,7 @@ func (b *Bus) decodeAnswer(ctx context.Context, data []byte) (*events.HookAnswer
 // queue group "hooks", so that the processes of an app share them. fn may run
 // many times at once; its context ends with the call's timeout, counted from
 // when the request came. fn's error becomes the answer's Error; a nil answer
-// says that there is nothing to add. When ctx has ended no more requests are
+// adds nothing. When ctx has ended no more requests are
 // taken, and those that were taken are answered first, for 10 seconds at most.
 func (h Hooks) Serve(ctx context.Context, when events.HookTime, name string, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) error {
 	subject, err := topology.HookSubject(when, name)
@@ -246,7 +245,7 @@ func (h Hooks) Serve(ctx context.Context, when events.HookTime, name string, fn 
 		}
 	}
 	if err := take(ctx); ctx.Err() == nil {
-		stop() // whatever they find, nobody will hear it
+		stop() // nobody waits for their answers any more
 		return fmt.Errorf("answer %s: %w", subject, err)
 	}
 	if err := sub.Drain(); err == nil {
@@ -258,7 +257,7 @@ func (h Hooks) Serve(ctx context.Context, when events.HookTime, name string, fn 
 // answerHook answers one request.
 func (b *Bus) answerHook(ctx context.Context, msg *nats.Msg, fn func(context.Context, *events.HookCall) (*events.HookAnswered, error)) {
 	if msg.Reply == "" {
-		return // nobody asks
+		return // nobody waits for an answer
 	}
 	answer := &events.HookAnswered{}
 	var call events.HookCall

@@ -26,15 +26,15 @@ func answering(t *testing.T, b *bus.Bus, fn hookFunc) (stop func() error) {
 	ended := make(chan error, 1)
 	go func() { ended <- b.Hooks().Serve(ctx, events.HookBefore, "tone", fn) }()
 	nc, _ := b.Raw()
-	until(t, func() bool { // what is no HookCall is answered without fn
+	eventually(t, func() bool { // what is no HookCall is answered without fn
 		_, err := nc.Request("hooks.before.tone", []byte(`{"type":"Probe"}`), time.Second)
 		return err == nil
 	}, "nobody answers")
 	return func() error { cancel(); return take(t, ended) }
 }
 
-// anotherClock is a time by a clock that is years behind: nobody may compare it
-// with their own.
+// anotherClock is a time by a clock that is years behind: no code may compare it
+// with its own.
 const anotherClock = 1_000_000_000_000
 
 func before(wait time.Duration) *events.HookCall {
@@ -48,7 +48,7 @@ func plain(t *testing.T, nc *nats.Conn, subject, answer string) (asked <-chan st
 	requests := make(chan string, 100)
 	sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
 		requests <- string(m.Data)
-		_ = m.Respond([]byte(answer)) // the asker finds out
+		_ = m.Respond([]byte(answer)) // the caller finds out
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,28 +68,28 @@ func TestHooksAreAnsweredInPlainJSON(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer string
 		want   events.HookAnswered
-		wrong  string // what the error says
+		wrong  string // part of the error
 	}{
-		"with the whole answer":            {`{"type":"HookAnswered","turn":"` + call.Turn + `","when":"before","hook":"tone","context":"be kind"}`, events.HookAnswered{Context: "be kind"}, ""},
-		"with its own field only":          {`{"type":"HookAnswered","refuse":"closed"}`, events.HookAnswered{Refuse: "closed"}, ""},
-		"without a type":                   {`{"context":"be kind"}`, events.HookAnswered{Context: "be kind"}, ""},
-		"with nothing to say":              {`{}`, events.HookAnswered{}, ""},
-		"with an error of the app's":       {`{"error":"no database"}` + "\n", events.HookAnswered{Error: "no database"}, ""},
-		"with fields of a version to come": {`{"type":"HookAnswered","context":"a","more":1}`, events.HookAnswered{Context: "a"}, ""},
-		"with a slip":                      {`{"contxt":"be kind"}`, events.HookAnswered{}, "contxt"},
-		"with nothing at all":              {``, events.HookAnswered{}, "empty"},
-		"with a text":                      {`be kind`, events.HookAnswered{}, "JSON"},
-		"with a list":                      {`[]`, events.HookAnswered{}, "JSON"},
-		"with null":                        {`null`, events.HookAnswered{}, "type"},
-		"with a type that is none":         {`{"type":null}`, events.HookAnswered{}, "type"},
-		"with another event":               {`{"type":"Verdict","id":"x"}`, events.HookAnswered{}, "Verdict"},
-		"with a type nobody knows":         {`{"type":"Great"}`, events.HookAnswered{}, "Great"},
-		"with two events":                  {"{\"type\":\"HookAnswered\"}\n{\"type\":\"HookAnswered\"}", events.HookAnswered{}, "2 events"},
-		"with a number for a text":         {`{"type":"HookAnswered","context":1}`, events.HookAnswered{}, "context"},
-		"for another turn":                 {`{"type":"HookAnswered","turn":"other"}`, events.HookAnswered{}, `turn is "other"`},
-		"for another time":                 {`{"when":"after"}`, events.HookAnswered{}, `when is "after"`},
-		"for another hook":                 {`{"hook":"x"}`, events.HookAnswered{}, `hook is "x"`},
-		"with what is not UTF-8":           {"{\"type\":\"HookAnswered\",\"context\":\"\xff\"}", events.HookAnswered{}, "UTF-8"},
+		"with the whole answer":          {`{"type":"HookAnswered","turn":"` + call.Turn + `","when":"before","hook":"tone","context":"be kind"}`, events.HookAnswered{Context: "be kind"}, ""},
+		"with its own field only":        {`{"type":"HookAnswered","refuse":"closed"}`, events.HookAnswered{Refuse: "closed"}, ""},
+		"without a type":                 {`{"context":"be kind"}`, events.HookAnswered{Context: "be kind"}, ""},
+		"with nothing to add":            {`{}`, events.HookAnswered{}, ""},
+		"with an error of the app's":     {`{"error":"no database"}` + "\n", events.HookAnswered{Error: "no database"}, ""},
+		"with fields of a later version": {`{"type":"HookAnswered","context":"a","more":1}`, events.HookAnswered{Context: "a"}, ""},
+		"with a slip":                    {`{"contxt":"be kind"}`, events.HookAnswered{}, "contxt"},
+		"with nothing at all":            {``, events.HookAnswered{}, "empty"},
+		"with a text":                    {`be kind`, events.HookAnswered{}, "JSON"},
+		"with a list":                    {`[]`, events.HookAnswered{}, "JSON"},
+		"with null":                      {`null`, events.HookAnswered{}, "type"},
+		"with a type that is none":       {`{"type":null}`, events.HookAnswered{}, "type"},
+		"with another event":             {`{"type":"Verdict","id":"x"}`, events.HookAnswered{}, "Verdict"},
+		"with an unknown type":           {`{"type":"Great"}`, events.HookAnswered{}, "Great"},
+		"with two events":                {"{\"type\":\"HookAnswered\"}\n{\"type\":\"HookAnswered\"}", events.HookAnswered{}, "2 events"},
+		"with a number for a text":       {`{"type":"HookAnswered","context":1}`, events.HookAnswered{}, "context"},
+		"for another turn":               {`{"type":"HookAnswered","turn":"other"}`, events.HookAnswered{}, `turn is "other"`},
+		"for another time":               {`{"when":"after"}`, events.HookAnswered{}, `when is "after"`},
+		"for another hook":               {`{"hook":"x"}`, events.HookAnswered{}, `hook is "x"`},
+		"with what is not UTF-8":         {"{\"type\":\"HookAnswered\",\"context\":\"\xff\"}", events.HookAnswered{}, "UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := plain(t, nc, "hooks.before.tone", c.answer)
@@ -111,7 +111,7 @@ func TestHooksAreAnsweredInPlainJSON(t *testing.T) {
 				t.Errorf("%+v, %v; want %+v", got, err, c.want)
 			}
 		})
-		for sub := true; sub; { // the one of before is gone for the server too
+		for sub := true; sub; { // the previous subscription is gone for the server too
 			_, err := nc.Request("hooks.before.tone", nil, time.Second)
 			sub = !errors.Is(err, nats.ErrNoResponders)
 		}
@@ -137,12 +137,12 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 		is   error
 		says string
 	}{
-		"nobody is there":           {t.Context(), tone, 300 * time.Millisecond, bus.ErrNoAnswer, "nobody subscribes"},
-		"somebody is and is silent": {t.Context(), quiet, 300 * time.Millisecond, bus.ErrNoAnswer, "said nothing"},
-		"the deadline has passed":   {t.Context(), quiet, -time.Hour, bus.ErrNoAnswer, "had passed"},
-		"the asker is stopped":      {stopped, tone, time.Hour, why, "hooks.before.tone"},
-		"a name is none":            {t.Context(), events.HookCall{Hook: "a.b", When: events.HookBefore}, time.Hour, topology.ErrBadID, "a.b"},
-		"a time is none":            {t.Context(), events.HookCall{Hook: "a", When: "during"}, time.Hour, topology.ErrBadID, "during"},
+		"nobody subscribes":       {t.Context(), tone, 300 * time.Millisecond, bus.ErrNoAnswer, "nobody subscribes"},
+		"a subscriber is silent":  {t.Context(), quiet, 300 * time.Millisecond, bus.ErrNoAnswer, "did not answer"},
+		"the deadline has passed": {t.Context(), quiet, -time.Hour, bus.ErrNoAnswer, "had passed"},
+		"the asker is stopped":    {stopped, tone, time.Hour, why, "hooks.before.tone"},
+		"a name is none":          {t.Context(), events.HookCall{Hook: "a.b", When: events.HookBefore}, time.Hour, topology.ErrBadID, "a.b"},
+		"a time is none":          {t.Context(), events.HookCall{Hook: "a", When: "during"}, time.Hour, topology.ErrBadID, "during"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.call.TimeoutMS, c.call.DeadlineMS = c.wait.Milliseconds(), anotherClock
@@ -159,14 +159,14 @@ func TestHooksThatDoNotAnswer(t *testing.T) {
 		}
 	})
 	if n, _, err := silent.Pending(); n != 1 || err != nil {
-		t.Errorf("the silent app was asked %d times, %v", n, err)
+		t.Errorf("the silent app got %d requests, %v", n, err)
 	}
 	if err := b.Hooks().Serve(t.Context(), "during", "tone", nil); !errors.Is(err, topology.ErrBadID) {
 		t.Error(err)
 	}
 }
 
-func TestHooksAreAskedUntilTheAppIsBack(t *testing.T) {
+func TestHooksAreCalledUntilTheAppIsBack(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b, app := join(t, s.URL()), join(t, s.URL())
@@ -174,7 +174,7 @@ func TestHooksAreAskedUntilTheAppIsBack(t *testing.T) {
 		answer *events.HookAnswered
 		err    error
 	}
-	ask := func() <-chan result {
+	call := func() <-chan result {
 		done := make(chan result, 1)
 		go func() {
 			a, err := b.Hooks().Call(t.Context(), before(9*time.Second))
@@ -183,10 +183,10 @@ func TestHooksAreAskedUntilTheAppIsBack(t *testing.T) {
 		return done
 	}
 	t.Run("when it starts late", func(t *testing.T) {
-		done := ask()
+		done := call()
 		nc, _ := b.Raw()
 		sent := nc.Stats().OutMsgs
-		until(t, func() bool { return nc.Stats().OutMsgs > sent+2 }, "it does not ask again")
+		eventually(t, func() bool { return nc.Stats().OutMsgs > sent+2 }, "it does not repeat the request")
 		asked, _ := app.Raw()
 		plain(t, asked, "hooks.before.tone", `{"context":"here I am"}`)
 		if r := take(t, done); r.err != nil || r.answer.Context != "here I am" {
@@ -246,7 +246,7 @@ func TestHooksAreAnswered(t *testing.T) {
 		fn   hookFunc
 		want events.HookAnswered
 	}{
-		"with what fn says": {func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
+		"with fn's answer": {func(_ context.Context, call *events.HookCall) (*events.HookAnswered, error) {
 			return &events.HookAnswered{Context: call.Conversation, Turn: "of no account"}, nil
 		}, events.HookAnswered{Context: "m"}},
 		"with nothing when fn has nothing": {func(context.Context, *events.HookCall) (*events.HookAnswered, error) { return nil, nil }, events.HookAnswered{}},
@@ -322,7 +322,7 @@ func TestAnAppThatIsStoppedAnswersWhatItHas(t *testing.T) {
 	for range 64 {
 		take(t, working)
 	}
-	until(t, func() bool { return nc.Stats().InMsgs >= had+n }, "the requests do not come")
+	eventually(t, func() bool { return nc.Stats().InMsgs >= had+n }, "the requests do not come")
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
 	close(finish)
@@ -335,7 +335,7 @@ func TestAnAppThatIsStoppedAnswersWhatItHas(t *testing.T) {
 		t.Error(err)
 	}
 	// The server learns a moment later that the subscription has ended.
-	until(t, func() bool {
+	eventually(t, func() bool {
 		_, err := b.Hooks().Call(t.Context(), before(200*time.Millisecond))
 		return errors.Is(err, bus.ErrNoAnswer) && strings.Contains(err.Error(), "nobody subscribes")
 	}, "it still answers")

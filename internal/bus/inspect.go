@@ -11,8 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// StreamState is what an examination wants to know of one stream of the
-// deployment.
+// StreamState is the state of one stream of the deployment.
 type StreamState struct {
 	Name    string
 	Missing bool
@@ -55,7 +54,7 @@ func (d Deployment) States(ctx context.Context) ([]StreamState, error) {
 func (d Deployment) Changes() []string { return d.bus.changes }
 
 // Repair makes what is missing and corrects what is wrong, and returns what was
-// done. Nothing that is stored is lost by it.
+// done. It loses no stored data.
 func (d Deployment) Repair(ctx context.Context) (done []string, err error) {
 	var problems []error
 	for _, p := range d.bus.parts(d.bus.plan) {
@@ -117,7 +116,7 @@ func (d Deployment) TestWrites(ctx context.Context) error {
 		_, err := d.bus.js.Publish(try, p.subject, nil, jetstream.WithRetryAttempts(0))
 		cancel()
 		if denied := d.bus.denial(p.subject); denied != nil {
-			continue // this user may not, which says nothing about the others
+			continue // this user may not, which tells nothing about other users
 		}
 		if err != nil {
 			return fmt.Errorf("a write to %s is not stored: %w", p.name, explainWrite(err))
@@ -167,8 +166,8 @@ func (d Deployment) HistoryBehind(ctx context.Context) ([]Behind, error) {
 	return all, nil
 }
 
-// Full reports whether the server has no space left: then nobody can even say
-// that they are there. It is nil also when that cannot be found out.
+// Full reports whether the server has no space left: then workers cannot even
+// announce themselves. It is nil also when that cannot be found out.
 func (d Deployment) Full(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()

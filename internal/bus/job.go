@@ -29,7 +29,7 @@ func (j Jobs) Publish(ctx context.Context, conversation, subject, id string, job
 	return err
 }
 
-// Read decodes the payload of a job and fetches what it holds by reference.
+// Read decodes the payload of a job and fetches what it refers to.
 // [ErrUnavailable] reports that it may be read later; any other error is final.
 func (j Jobs) Read(ctx context.Context, data []byte) (events.Event, error) {
 	lines, err := j.bus.decode(ctx, data)
@@ -49,8 +49,7 @@ func (j Jobs) RemakeQueue(ctx context.Context, q topology.Queue) error {
 }
 
 // DeadLetter stores a message that cannot be read or run in DEAD, with the
-// reason, where it can be seen. One that fills a message to the brim is cut to
-// make room, and the header Parley-Size holds its length in bytes. An id, if not
+// reason. One that leaves no space for the reason is cut, and the header Parley-Size holds its length in bytes. An id, if not
 // empty, keeps the same message from being stored twice.
 func (j Jobs) DeadLetter(ctx context.Context, subject string, data []byte, reason, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)

@@ -17,8 +17,8 @@ import (
 const keepEvery = time.Second
 
 // Keeper watches the streams, buckets and queues of a deployment. In a process
-// that may set up it makes again what is missing, and corrects what was made
-// otherwise; elsewhere it only reports.
+// that may set up it creates again what is missing, and corrects settings that
+// differ; elsewhere it only reports.
 type Keeper struct {
 	bus    *Bus
 	looks  int
@@ -60,7 +60,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// look finds out what is wrong now and does something about it.
+// look checks the deployment and repairs it where it may.
 func (k *Keeper) look(ctx context.Context) {
 	var err error
 	if k.bus.said != nil {
@@ -86,7 +86,7 @@ func (k *Keeper) look(ctx context.Context) {
 	}
 }
 
-// keep makes again what is missing and corrects what was made otherwise.
+// keep creates again what is missing and corrects settings that differ.
 func (k *Keeper) keep(ctx context.Context) error {
 	var problems []error
 	for _, p := range k.bus.parts(k.bus.plan) {
@@ -168,7 +168,7 @@ func (k *Keeper) watch(ctx context.Context) error {
 	return nil
 }
 
-// jobsGone asks for a queue: workers may not ask for JOBS itself.
+// jobsGone queries a queue: workers have no permission for JOBS itself.
 func (k *Keeper) jobsGone(ctx context.Context) (gone bool, err error) {
 	k.bus.queues.Range(func(key, _ any) bool {
 		q := key.(topology.Queue)

@@ -59,7 +59,7 @@ func workable(t *testing.T, js jetstream.JetStream, want map[string]jetstream.St
 	return true
 }
 
-func TestWhatIsDeletedIsMadeAgain(t *testing.T) {
+func TestWhatIsDeletedIsCreatedAgain(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b, err := bus.Connect(t.Context(), bus.Config{URL: s.URL()}, &topology.Plan{Shards: 3, MaxAge: 48 * time.Hour})
@@ -74,7 +74,7 @@ func TestWhatIsDeletedIsMadeAgain(t *testing.T) {
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
+		eventually(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
 	}
 	t.Run("all of it", func(t *testing.T) {
 		for name := range want {
@@ -82,7 +82,7 @@ func TestWhatIsDeletedIsMadeAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		until(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
+		eventually(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
 		if got := configurations(t, js)[topology.ConvStream(2)].MaxAge; got != 48*time.Hour {
 			t.Errorf("CONV is kept for %s", got)
 		}
@@ -96,7 +96,7 @@ func TestWhatIsDeletedIsMadeAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		until(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
+		eventually(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
 		conversation := id()
 		write(t, b, conversation, 0, []int{0, 1})
 		if err := numbered(texts(t, b, conversation, bus.From{}), "", 2); err != nil {
@@ -114,12 +114,12 @@ func TestWhatIsDeletedIsMadeAgain(t *testing.T) {
 		if err := js.DeleteConsumer(t.Context(), topology.StreamJobs, q.Consumer); err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { queues, err := b.Jobs().Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
+		eventually(t, func() bool { queues, err := b.Jobs().Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
 		if err := js.DeleteStream(t.Context(), topology.StreamJobs); err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { return workable(t, js, want) && b.Jobs().EnsureQueue(t.Context(), q) == nil }, "JOBS is not made again")
-		until(t, func() bool { queues, err := b.Jobs().Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
+		eventually(t, func() bool { return workable(t, js, want) && b.Jobs().EnsureQueue(t.Context(), q) == nil }, "JOBS is not made again")
+		eventually(t, func() bool { queues, err := b.Jobs().Queues(t.Context()); return err == nil && len(queues) == 1 }, "the queue is not made again")
 	})
 }
 
@@ -145,10 +145,10 @@ func TestWhoMayNotMakeStreamsReportsThem(t *testing.T) {
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { return k.Problem() != nil && strings.Contains(k.Problem().Error(), name) }, name+" is not reported")
+		eventually(t, func() bool { return k.Problem() != nil && strings.Contains(k.Problem().Error(), name) }, name+" is not reported")
 	}
 	join(t, s.URL()) // sets up
-	until(t, func() bool { return k.Problem() == nil }, "it is reported still")
+	eventually(t, func() bool { return k.Problem() == nil }, "it is reported still")
 }
 
 func TestTheOrchestratorsRoleMakesStreamsAgain(t *testing.T) {
@@ -164,7 +164,7 @@ func TestTheOrchestratorsRoleMakesStreamsAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
+	eventually(t, func() bool { return workable(t, js, want) && k.Problem() == nil }, "the deployment is not made again")
 }
 
 func TestChangesOfTheAdministratorSurvive(t *testing.T) {
@@ -220,7 +220,7 @@ func TestChangesOfTheAdministratorSurvive(t *testing.T) {
 	if cfg := c.CachedInfo().Config; cfg.AckWait != queue.AckWait || cfg.MaxAckPending != queue.MaxAckPending {
 		t.Errorf("the queue is now %+v", cfg)
 	}
-	t.Run("but for what the operator says", func(t *testing.T) {
+	t.Run("except the operator's settings", func(t *testing.T) {
 		b, err := bus.Connect(t.Context(), bus.Config{URL: url}, &topology.Plan{MaxAge: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
@@ -236,8 +236,8 @@ func TestChangesOfTheAdministratorSurvive(t *testing.T) {
 	})
 }
 
-// TestALostHistoryKeepsTheShards: HISTORY says how many shards there are, and it
-// can be lost while nothing runs.
+// TestALostHistoryKeepsTheShards: HISTORY records the number of shards, and it can
+// be lost while nothing runs.
 func TestALostHistoryKeepsTheShards(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -20,7 +20,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// lagging is three servers, one of which was away while something was written.
+// lagging is three servers, one of which was down while something was written.
 type lagging struct {
 	*brokertest.Lagging
 	t *testing.T
@@ -235,7 +235,7 @@ const conversations = 40
 func TestReadsFromAReplicaThatLagsAreComplete(t *testing.T) {
 	t.Parallel()
 	l := newLagging(t)
-	impatient(t, l.b, topology.BucketPresence, time.Hour)
+	shortenTTL(t, l.b, topology.BucketPresence, time.Hour)
 	all := make([]*known, conversations)
 	for i := range all {
 		all[i] = &known{id: id(), number: i}

@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// A lane holds back its writer when this much waits for the acknowledgement,
+// A lane blocks its writer when this much waits for the acknowledgement,
 // and puts at most frameBytes into one message: fewer lines than
 // [events.MaxLines], however short the events.
 const (
@@ -24,7 +24,7 @@ var errClosed = errors.New("the lane is closed")
 // LaneWriter is the one writer of a literal subject. Events go out at once
 // while the lane is idle; while an acknowledgement is out they gather, and the
 // next frame carries them all. One publish is in flight at a time: order, no
-// loss, no doubles and fencing follow from each frame naming the sequence it
+// loss, no duplicates and fencing follow from each frame naming the sequence it
 // follows.
 //
 // The first failure is final: every later call returns it.
@@ -109,10 +109,10 @@ func (l *LaneWriter) Flush() (uint64, error) {
 }
 
 // Close takes no more events, flushes the lane and ends its goroutine. It may
-// be called again and says the same.
+// be called again and returns the same.
 func (l *LaneWriter) Close() (uint64, error) {
 	l.mu.Lock()
-	l.closed = true // first: what Append accepts from here on nobody would flush
+	l.closed = true // first: events that Append accepts after this would not be flushed
 	l.change.Broadcast()
 	l.mu.Unlock()
 	seq, err := l.Flush()

@@ -50,7 +50,7 @@ func TestLaneKeepsTheOrderOfEachOfItsWriters(t *testing.T) {
 	}
 	for _, a := range attempts {
 		if next[a] != each {
-			t.Errorf("writer %s: %d events stand, want %d", a, next[a], each)
+			t.Errorf("writer %s: %d events are stored, want %d", a, next[a], each)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func TestFence(t *testing.T) {
 			t.Error("stored")
 		}
 		if last, err := b.Lane(a).Last(t.Context()); err != nil || last.Sequence != 0 {
-			t.Errorf("the lane stands at %d (%v)", last.Sequence, err)
+			t.Errorf("the lane's position is %d (%v)", last.Sequence, err)
 		}
 	})
 }
@@ -183,7 +183,7 @@ func TestLaneEnds(t *testing.T) {
 		}
 		return lane
 	}
-	t.Run("closing twice gives the same position, appending after it fails", func(t *testing.T) {
+	t.Run("closing twice returns the same position, appending after it fails", func(t *testing.T) {
 		lane := open(t, t.Context())
 		one, err := lane.Close()
 		if err != nil {
@@ -197,22 +197,22 @@ func TestLaneEnds(t *testing.T) {
 			t.Errorf("append after close: %v", err)
 		}
 	})
-	t.Run("what was accepted while the lane closes stands", func(t *testing.T) {
+	t.Run("what was accepted while the lane closes is stored", func(t *testing.T) {
 		for range 30 {
 			conversation := id()
 			lane := b.Lane(gen(b, conversation)).Open(t.Context(), 0)
 			accepted := make(chan int)
-			begun := make(chan struct{})
+			started := make(chan struct{})
 			go func() {
 				n := 0
 				for lane.Append(chunk("", n)) == nil {
 					if n++; n == 10 {
-						close(begun)
+						close(started)
 					}
 				}
 				accepted <- n
 			}()
-			<-begun
+			<-started
 			if _, err := lane.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -233,7 +233,7 @@ func TestLaneEnds(t *testing.T) {
 			t.Errorf("append: %v", err)
 		}
 		if _, err := lane.Close(); err != nil {
-			t.Errorf("close of a lane on which everything stands: %v", err)
+			t.Errorf("close of a lane on which everything is stored: %v", err)
 		}
 	})
 }
@@ -295,7 +295,7 @@ func TestBlockedAppendIsReleased(t *testing.T) {
 }
 
 // The connection is cut, and sometimes muted first, while frames go out: every
-// event stands exactly once, in order.
+// event is stored exactly once, in order.
 func TestLaneThroughCutConnections(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -37,13 +37,13 @@ type getResponse struct {
 }
 
 // fromLeader reads one message from the stream's leader; nil when there is none.
-// Only the leader's "there is none" is final: a direct get or a consumer may be
+// Only the leader's "not found" is final: a direct get or a consumer may be
 // served by a replica that lags. An election is waited for, see [Bus.newRetry].
 func (b *Bus) fromLeader(ctx context.Context, stream string, get getRequest) (*raw, error) {
-	return retryRequest(ctx, b, "read from the leader of "+stream, func() (*raw, error) { return b.askLeader(ctx, stream, get) })
+	return retryRequest(ctx, b, "read from the leader of "+stream, func() (*raw, error) { return b.getFromLeader(ctx, stream, get) })
 }
 
-func (b *Bus) askLeader(ctx context.Context, stream string, get getRequest) (*raw, error) {
+func (b *Bus) getFromLeader(ctx context.Context, stream string, get getRequest) (*raw, error) {
 	body, err := json.Marshal(get)
 	if err != nil {
 		return nil, err

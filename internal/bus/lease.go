@@ -11,8 +11,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Lease is the right to own a shard. It is a matter of efficiency only: two
-// owners are harmless, the turn lane refuses one of them.
+// Lease is the right to own a shard. It only saves work: two owners are harmless,
+// because the turn lane refuses one of them.
 type Lease struct {
 	kv  jetstream.KeyValue
 	ttl time.Duration
@@ -21,7 +21,7 @@ type Lease struct {
 	val []byte
 }
 
-// ErrLeaseLost says that somebody else may own the shard now.
+// ErrLeaseLost reports that another process may own the shard now.
 var ErrLeaseLost = errors.New("the shard's lease is lost")
 
 // TakeLease waits until the shard is free and takes it.
@@ -51,7 +51,7 @@ func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
 	}
 }
 
-// Keep renews the lease until ctx ends, then gives it back. It returns
+// Keep renews the lease until ctx ends, then releases it. It returns
 // [ErrLeaseLost] when it could not be renewed in time.
 func (l *Lease) Keep(ctx context.Context) error {
 	tick := time.NewTicker(l.ttl / 4)
@@ -61,14 +61,14 @@ func (l *Lease) Keep(ctx context.Context) error {
 		case <-ctx.Done():
 			done, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 			defer cancel()
-			// One that cannot be given back runs out by itself.
+			// A lease that cannot be released expires.
 			_ = l.kv.Delete(done, l.key, jetstream.LastRevision(l.rev))
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
 		sent := time.Now()
-		// Not cut short by ctx: whether it was stored must be known to give the
-		// lease back.
+		// ctx does not bound the write: its outcome must be known to release the
+		// lease.
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.ttl/4)
 		rev, err := l.kv.Update(try, l.key, l.val, l.rev)
 		cancel()
@@ -84,7 +84,7 @@ func (l *Lease) Keep(ctx context.Context) error {
 }
 
 // BreakLeases frees all shards: for the one process that holds the embedded
-// server and so knows that every owner of before is gone.
+// server, so that every previous owner is gone.
 func (d Deployment) BreakLeases(ctx context.Context) error {
 	for shard := range d.bus.Shards() {
 		if err := d.bus.deleteEntry(ctx, topology.BucketLeases, topology.ShardKey(shard)); err != nil {
@@ -95,7 +95,7 @@ func (d Deployment) BreakLeases(ctx context.Context) error {
 }
 
 // Owners is who holds each shard; one that no orchestrator holds now is left out.
-// When ctx ends on the way, those seen so far are given with its error.
+// When ctx ends first, those seen so far are returned with its error.
 func (d Deployment) Owners(ctx context.Context) (map[int]string, error) {
 	ttl, err := d.bus.ttlOf(ctx, topology.BucketLeases)
 	if err != nil {

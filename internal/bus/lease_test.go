@@ -14,9 +14,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// impatient shortens the time to live of a bucket, so that a test need not wait
-// for what runs out.
-func impatient(t *testing.T, b *bus.Bus, bucket string, ttl time.Duration) jetstream.KeyValue {
+// shortenTTL shortens the time to live of a bucket, so that its entries expire
+// during a test.
+func shortenTTL(t *testing.T, b *bus.Bus, bucket string, ttl time.Duration) jetstream.KeyValue {
 	t.Helper()
 	_, js := b.Raw()
 	for _, cfg := range (topology.Plan{}).Buckets() {
@@ -40,7 +40,7 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	const ttl = 600 * time.Millisecond
-	kv := impatient(t, b, topology.BucketLeases, ttl)
+	kv := shortenTTL(t, b, topology.BucketLeases, ttl)
 	// keep takes a shard and keeps it until stop is called, which waits.
 	keep := func(t *testing.T, shard int, owner string) (ended chan error, stop context.CancelFunc) {
 		t.Helper()
@@ -60,14 +60,14 @@ func TestLease(t *testing.T) {
 		if _, err := b.Shard(0).TakeLease(within(t, 2*ttl), "two"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("a second holder: %v", err)
 		}
-		begun := time.Now()
+		began := time.Now()
 		stop()
 		if err := take(t, ended); !errors.Is(err, context.Canceled) {
 			t.Errorf("keep ended with %v", err)
 		}
 		_, stop = keep(t, 0, "two")
 		defer stop()
-		if d := time.Since(begun); d > ttl {
+		if d := time.Since(began); d > ttl {
 			t.Errorf("the next holder waited %s", d)
 		}
 	})
@@ -79,9 +79,9 @@ func TestLease(t *testing.T) {
 		if _, err := b.Shard(3).TakeLease(t.Context(), "killed"); err != nil {
 			t.Fatal(err)
 		}
-		begun := time.Now()
+		began := time.Now()
 		keep(t, 3, "next")
-		if d := time.Since(begun); d > 3*ttl {
+		if d := time.Since(began); d > 3*ttl {
 			t.Errorf("the next holder waited %s", d)
 		}
 	})
@@ -112,18 +112,18 @@ func TestLeaseIsLostWithTheServer(t *testing.T) {
 	p := through(t, s.URL())
 	b := join(t, p.url())
 	const ttl = 600 * time.Millisecond
-	impatient(t, b, topology.BucketLeases, ttl)
+	shortenTTL(t, b, topology.BucketLeases, ttl)
 	l, err := b.Shard(0).TakeLease(t.Context(), "one")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.refuse(true)
 	p.cut()
-	begun := time.Now()
+	began := time.Now()
 	if err := l.Keep(within(t, 10*time.Second)); !errors.Is(err, bus.ErrLeaseLost) {
 		t.Errorf("keep ended with %v", err)
 	}
-	if d := time.Since(begun); d > 2*ttl {
+	if d := time.Since(began); d > 2*ttl {
 		t.Errorf("it was noticed after %s, when another may have owned the shard for long", d)
 	}
 }
@@ -149,7 +149,7 @@ func TestRoster(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	const ttl = 600 * time.Millisecond
-	impatient(t, b, topology.BucketPresence, ttl)
+	shortenTTL(t, b, topology.BucketPresence, ttl)
 	roster := b.Presence().NewRoster()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -167,7 +167,7 @@ func TestRoster(t *testing.T) {
 	}
 	shows := func(t *testing.T, want ...string) {
 		t.Helper()
-		until(t, func() bool { return slices.Equal(names(""), want) }, "the roster does not become what it should")
+		eventually(t, func() bool { return slices.Equal(names(""), want) }, "the roster does not become what it should")
 	}
 	present, leave := context.WithCancel(t.Context())
 	left := make(chan error, 1)

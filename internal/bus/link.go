@@ -19,7 +19,7 @@ func (l *link) broken() {
 	l.since = time.Now()
 }
 
-// connected records that there is a connection, and wakes those who wait for
+// connected records that there is a connection, and wakes goroutines that wait for
 // one.
 func (l *link) connected() {
 	l.mu.Lock()

@@ -18,7 +18,7 @@ type Summary struct {
 	Begun time.Time    `json:"begun,omitzero"`
 	Last  time.Time    `json:"last,omitzero"`
 	State events.State `json:"state"`
-	// Position is where a list goes on after this conversation.
+	// Position is where a list continues after this conversation.
 	Position uint64 `json:"position,omitempty"`
 	Error    string `json:"error,omitempty"` // why it cannot be described
 }
@@ -28,7 +28,7 @@ const describing = 8
 
 // Conversations lists conversations by last activity, newest first: the page
 // after the conversation whose Position is before, or the first one when it is
-// 0. limit 0 gives all. more: there may be another page. What HISTORY has not
+// 0. limit 0 lists all. more: there may be another page. What HISTORY has not
 // copied yet is on the first page only. A conversation that was deleted is not
 // listed; one that cannot be described is, with its error.
 func (d Deployment) Conversations(ctx context.Context, before uint64, limit int) (page []Summary, more bool, err error) {
@@ -83,7 +83,7 @@ func (b *Bus) describeAll(ctx context.Context, batch []Recent) ([]Summary, error
 	return all, nil
 }
 
-// Describe says how a conversation begins and what it is doing. It reads its
+// Describe returns how a conversation begins and what it is doing. It reads its
 // first messages and its last Decision, however long it is. One that has no
 // message has no Last.
 func (c Conversation) Describe(ctx context.Context) (Summary, error) {
@@ -118,8 +118,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// openingInputs is how many inputs are looked at for the first that a person
-// said.
+// openingInputs is how many inputs are read to find the first message of a person.
 const openingInputs = 4
 
 // opening finds out how a conversation begins: from HISTORY, or from CONV when
@@ -144,7 +143,7 @@ func (b *Bus) opening(ctx context.Context, c *Summary) error {
 				}
 			}
 			next = m.seq + 1
-			if c.First, err = b.saidIn(ctx, m.data); err != nil {
+			if c.First, err = b.inputText(ctx, m.data); err != nil {
 				return err
 			}
 		}
@@ -153,9 +152,9 @@ func (b *Bus) opening(ctx context.Context, c *Summary) error {
 	return nil
 }
 
-// saidIn is the beginning of what a person says in an input; empty when it is
-// something else, or cannot be read.
-func (b *Bus) saidIn(ctx context.Context, data []byte) (string, error) {
+// inputText is the beginning of the text of a person's message; empty when the input
+// is something else, or cannot be read.
+func (b *Bus) inputText(ctx context.Context, data []byte) (string, error) {
 	lines, err := b.decode(ctx, data)
 	if err != nil {
 		return "", ctx.Err() // it was answered as unreadable; the next one may do

@@ -10,9 +10,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Listen calls fn with what is said and decided in a conversation from now on,
-// as it happens. It is a hint: a message may be missed when the connection is
-// lost, and the lanes refuse what came of that. fn must not block and may run
+// Listen calls fn with the inputs and Decisions of a conversation from now on, as
+// they happen. It is a hint: a message may be missed when the connection is lost,
+// and then the lanes refuse outdated writes. fn must not block and may run
 // twice at once; it is not called again after stop.
 func (c Conversation) Listen(fn func(Message)) (stop func(), err error) {
 	var subs []*nats.Subscription

@@ -31,7 +31,7 @@ func (m Message) Cursor(index int) Cursor {
 
 // message builds a Message, decodes it, and fetches what it claims. A payload
 // that cannot be read is not an error here: the reader gets it with Bad set and
-// decides. What cannot be fetched now is an error: it may well be fine.
+// decides. An object that cannot be fetched now is an error: a retry may succeed.
 func (b *Bus) message(ctx context.Context, r raw, live bool) (Message, error) {
 	m := b.unfetched(r, live)
 	err := b.Objects().Fetch(ctx, &m)
@@ -57,9 +57,9 @@ func (m *Message) Claim() *events.Claim {
 	return c
 }
 
-// Fetch replaces a claim by the events that it refers to. What will never be
-// had (the object is missing, or is not what was stored) sets Bad; an error is
-// for what may be had later.
+// Fetch replaces a claim by the events that it refers to. An object that is missing
+// or differs from what was stored sets Bad; an error means that a retry may
+// succeed.
 func (o Objects) Fetch(ctx context.Context, m *Message) error {
 	claim := m.Claim()
 	if claim == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// maxObject bounds what is taken by reference, in bytes.
+// maxObject bounds what is stored by reference, in bytes.
 const maxObject = 256 << 20
 
 // previewBytes is how much of a claimed payload the message itself holds.
@@ -26,8 +26,8 @@ const previewBytes = 2 << 10
 // ErrTooLarge reports that something is larger than an object may be.
 var ErrTooLarge = errors.New("too large to be stored")
 
-// ErrUnavailable says that the server could not do something for longer than it
-// was tried: it may later.
+// ErrUnavailable reports that the server could not do something until the retries
+// ended: it may succeed later.
 var ErrUnavailable = errors.New("the server cannot do this now")
 
 // fetchError says that an object could not be fetched now. That is no fault of

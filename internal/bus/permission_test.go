@@ -53,7 +53,7 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 	listening, _ := g.llm.Raw()
 	g.done(listening.Flush()) // two connections: the server must know first
 	g.announce()
-	g.say()
+	g.send()
 	lease, err := g.orchestrator.Shard(0).TakeLease(ctx, "o")
 	g.done(err)
 	keeping, release := context.WithCancel(ctx)
@@ -76,7 +76,7 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 	}
 }
 
-// announce: workers say what they offer; the orchestrator and the app see it.
+// announce: workers announce what they offer; the orchestrator and the app see it.
 func (g *governedTurn) announce() {
 	g.done(g.llm.Presence().Announce(g.ctx, []bus.Offer{{Kind: "llm", Name: "scripted", Worker: "w", Model: "scripted/m"}}))
 	g.done(g.tools.Presence().Announce(g.ctx, []bus.Offer{{Kind: "tool", Name: "clock", Worker: "w", Tool: &events.ToolSpec{Name: "clock"}}}))
@@ -88,8 +88,8 @@ func (g *governedTurn) announce() {
 	}
 }
 
-// say: a person speaks, by reference since it is long.
-func (g *governedTurn) say() {
+// send: a person sends a message, by reference because it is long.
+func (g *governedTurn) send() {
 	input := id()
 	said, err := g.app.Conversation(g.conversation).Publish(g.ctx, input, &events.UserMessage{ID: input, Text: g.large})
 	g.done(err)
@@ -99,7 +99,7 @@ func (g *governedTurn) say() {
 	}
 }
 
-// decide: the orchestrator follows, decides, and asks for both.
+// decide: the orchestrator follows, decides, and publishes both jobs.
 func (g *governedTurn) decide() {
 	g.done(g.orchestrator.Shard(0).SetCheckpoint(g.ctx, 1))
 	if _, err := g.orchestrator.Shard(0).Checkpoint(g.ctx); err != nil {
@@ -166,7 +166,7 @@ func (g *governedTurn) work() {
 			g.Fatal(err)
 		}
 	}
-	until(g.T, func() bool {
+	eventually(g.T, func() bool {
 		last, err := g.as("admin").Lane(result).Last(g.ctx)
 		return err == nil && last.Sequence > 0
 	}, "no result")
@@ -184,7 +184,7 @@ func (g *governedTurn) write(ctx context.Context, b *bus.Bus, a topology.Address
 	return errors.Join(err, closing)
 }
 
-// read: everybody who reads sees it all.
+// read: every reader sees all of it.
 func (g *governedTurn) read() {
 	for _, b := range []*bus.Bus{g.app, g.orchestrator} {
 		n := 0
@@ -198,8 +198,8 @@ func (g *governedTurn) read() {
 	}
 }
 
-// TestRolesCanWait: the orchestrator sets timers and asks hooks, the app sees
-// what waits and answers.
+// TestRolesCanWait: the orchestrator sets timers and calls hooks, the app sees what
+// waits and answers.
 func TestRolesCanWait(t *testing.T) {
 	t.Parallel()
 	as := newGoverned(t).as
@@ -237,7 +237,7 @@ func TestRolesCanWait(t *testing.T) {
 	call := before(10 * time.Second)
 	call.Answer = strings.Repeat("a large text ", 100_000) // by reference
 	if a, err := orchestrator.Hooks().Call(ctx, call); err != nil || len(a.Context) != 2*len(call.Answer) {
-		t.Errorf("the hook says %.100v, %v", a, err)
+		t.Errorf("the hook answers %.100v, %v", a, err)
 	}
 	stop()
 	if err := take(t, answered); !errors.Is(err, context.Canceled) {
@@ -256,7 +256,7 @@ func TestDeniedRolesAreTold(t *testing.T) {
 	g := newGoverned(t)
 	as := g.as
 	conversation := id()
-	t.Run("an append that is denied fails, and says so", func(t *testing.T) {
+	t.Run("a denied append fails with the reason", func(t *testing.T) {
 		t.Parallel()
 		b := as("tool-worker")
 		input := id()
@@ -267,7 +267,7 @@ func TestDeniedRolesAreTold(t *testing.T) {
 			t.Errorf("append: %v", err)
 		}
 	})
-	t.Run("so does a timer, and a hook that is asked", func(t *testing.T) {
+	t.Run("so does a timer, and a hook's call", func(t *testing.T) {
 		t.Parallel()
 		b := as("app")
 		if err := b.Timers().Set(within(t, 20*time.Second), conversation, time.Now()); !errors.Is(err, nats.ErrPermissionViolation) {
@@ -280,13 +280,13 @@ func TestDeniedRolesAreTold(t *testing.T) {
 			t.Errorf("purge: %v", err)
 		}
 		if _, err := b.Hooks().Call(t.Context(), before(20*time.Second)); !errors.Is(err, nats.ErrPermissionViolation) {
-			t.Errorf("ask: %v", err)
+			t.Errorf("call: %v", err)
 		}
 		if err := as("tool-worker").Hooks().Serve(within(t, 20*time.Second), events.HookBefore, "tone", nil); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("answer: %v", err)
 		}
 	})
-	t.Run("a viewer that connects as if it had JetStream is told", func(t *testing.T) {
+	t.Run("a viewer that connects as if it had JetStream gets the reason", func(t *testing.T) {
 		t.Parallel()
 		ctx := within(t, 20*time.Second)
 		b, err := bus.Connect(ctx, g.config("viewer"), nil)

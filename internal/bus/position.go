@@ -3,20 +3,20 @@ package bus
 // positionsMost is how many subjects a viewer keeps a position for.
 const positionsMost = 1024
 
-// positions holds the last sequence that a viewer gave of each subject: the latest
+// positions holds the last sequence that a viewer yielded of each subject: the latest
 // positionsMost subjects in two halves, of which the older is evicted when the newer
 // one is full. A conversation has two subjects per call, so that a map of all
 // would grow for as long as the viewer watches.
 type positions struct {
 	// floor is the position of a subject that is in neither half: where the
 	// viewer began, or the highest sequence that was evicted. Nothing of such a
-	// subject was given after it, and nothing up to it is missing that can still
-	// be distinguished from what was given.
+	// subject was yielded after it, and nothing up to it is missing that can still
+	// be distinguished from what was yielded.
 	floor      uint64
 	newer, old map[string]uint64
 }
 
-// last returns the position of a subject: what follows it was not given.
+// last returns the position of a subject: what follows it was not yielded.
 func (s *positions) last(subject string) uint64 {
 	if at, ok := s.newer[subject]; ok {
 		return at

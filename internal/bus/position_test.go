@@ -16,7 +16,7 @@ import (
 )
 
 // A viewer of a conversation with 10,000 calls keeps as little of them as one
-// with 1,000, and gives every message once and in order.
+// with 1,000, and yields every message once and in order.
 func TestAViewersMemoryDoesNotGrowWithCalls(t *testing.T) {
 	const calls = 10_000
 	b := deployment(t)
@@ -25,13 +25,13 @@ func TestAViewersMemoryDoesNotGrowWithCalls(t *testing.T) {
 		id := fmt.Sprintf("0198c0de-0000-7000-8000-%012d", call)
 		return topology.OfCall(b.Shards(), conversation, events.ChannelOut, id).Subject(topology.Conv)
 	}
-	say := func(call int) {
+	write := func(call int) {
 		if err := b.nc.Publish(output(call), []byte(`{"type":"ToolOutput"}`)); err != nil {
 			t.Error(err)
 		}
 	}
-	for call := range calls / 2 { // in the log before the viewer comes
-		say(call)
+	for call := range calls / 2 { // in the log before the viewer attaches
+		write(call)
 	}
 	last, most := uint64(0), 0
 	v := &viewer{bus: b, conversation: conversation}
@@ -48,11 +48,11 @@ func TestAViewersMemoryDoesNotGrowWithCalls(t *testing.T) {
 		switch n := int(m.Sequence); { // the rest live, as fast as it is seen
 		case n == calls/2:
 			for call := calls / 2; call < calls; call++ {
-				say(call)
+				write(call)
 			}
 		case n == calls: // and once more of each, evicted long ago
 			for call := range calls {
-				say(call)
+				write(call)
 			}
 		}
 		return m.Sequence < 2*calls
@@ -67,7 +67,7 @@ func TestAViewersMemoryDoesNotGrowWithCalls(t *testing.T) {
 		var got []uint64
 		v.yield = func(m Message, err error) bool { got = append(got, m.Sequence-2*calls); return err == nil }
 		for _, call := range []int{8, 7, 7, 9, 6, 9} {
-			say(call)
+			write(call)
 		}
 		if err := b.nc.Flush(); err != nil {
 			t.Fatal(err)

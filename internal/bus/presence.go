@@ -20,7 +20,7 @@ type Offer struct {
 	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
 	Tool    *events.ToolSpec `json:"tool,omitempty"`
 	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
-	// Withdrawn says that the worker goes on and offers this no more.
+	// Withdrawn means that the worker continues and no longer offers this.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 

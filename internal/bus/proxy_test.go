@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// proxy stands between a client and a server and cuts their connections when
-// told.
+// proxy connects a client and a server, and cuts their connections when a test calls
+// cut.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -17,7 +17,7 @@ type proxy struct {
 
 	mu      sync.Mutex
 	open    map[net.Conn]bool
-	silent  bool // swallow what the server says
+	silent  bool // drop what the server sends
 	down    bool // refuse new connections
 	ended   bool
 	instead func(client net.Conn) // answers new connections in the server's place
@@ -113,8 +113,8 @@ func (p *proxy) cut() {
 	p.silent = false
 }
 
-// mute lets what the client says through and swallows the server's answers
-// until the next cut: what is published stands, and its writer cannot know.
+// mute passes on what the client sends and drops the server's answers until the next
+// cut: what is published is stored, and its writer cannot know.
 func (p *proxy) mute() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

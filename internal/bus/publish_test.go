@@ -110,7 +110,7 @@ func TestTheSameMessageIDInTwoShardsIsTwoFacts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, func() bool { return stored(t.Context(), js, topology.StreamHistory) == 2 }, "HISTORY lacks one of them")
+	eventually(t, func() bool { return stored(t.Context(), js, topology.StreamHistory) == 2 }, "HISTORY lacks one of them")
 }
 
 func stored(ctx context.Context, js jetstream.JetStream, stream string) uint64 {

@@ -22,8 +22,8 @@ const (
 	pullBytes = 16 << 20
 	// pullExpires is how long the server holds a request of a follower.
 	pullExpires = 30 * time.Second
-	// readerIdle is when the server deletes the consumer of a reader that went
-	// away silently.
+	// readerIdle is when the server deletes the consumer of a reader that ended
+	// without deleting it.
 	readerIdle = 30 * time.Second
 	// readerHeartbeat is how often the server confirms a request of a follower. A
 	// consumer whose node died, while the connection is to another, is missed
@@ -34,7 +34,7 @@ const (
 // puller reads a stream through a short-lived consumer without acknowledgements,
 // in order. It makes its requests itself, because nats.go's consumers take a
 // stored message with an empty body and a Status header, which any publisher can
-// write, for the server's own word, and never get past it. Here a message of the
+// write, for a message of the server, and never get past it. Here a message of the
 // stream is one whose reply subject is that of an acknowledgement: only the
 // server sets that.
 type puller struct {
@@ -42,7 +42,7 @@ type puller struct {
 	stream   string
 	filter   string
 	consumer string
-	next     uint64 // sequence to go on from
+	next     uint64 // sequence to continue from
 	behind   uint64 // where it was when the leader had more, at the last heartbeat
 	pending  uint64 // messages that follow, as of the last one
 	read     uint64 // messages so far, as the consumer counts them
@@ -223,7 +223,7 @@ func (p *puller) message(msg *nats.Msg) (raw, uint64, error) {
 func isStored(msg *nats.Msg) bool { return strings.HasPrefix(msg.Reply, topology.Acks) }
 
 // control reads an answer to a request: whether it ends the request, and an
-// error when the consumer cannot go on.
+// error when the consumer cannot continue.
 func control(msg *nats.Msg) (ended bool, err error) {
 	status, what := msg.Header.Get("Status"), msg.Header.Get("Description")
 	switch {

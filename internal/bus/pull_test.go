@@ -13,7 +13,7 @@ import (
 
 // A reader that gets nothing while the leader has more, as one does whose replica
 // lags, is given up after two heartbeats; one that has read all is kept.
-func TestAReaderThatLagsIsGivenUpAfterTwoHeartbeats(t *testing.T) {
+func TestAReaderThatLagsIsReplacedAfterTwoHeartbeats(t *testing.T) {
 	t.Parallel()
 	b := deployment(t)
 	const heartbeat = 200 * time.Millisecond

@@ -22,12 +22,12 @@ type QueueInfo struct {
 	Low     bool   `json:"low,omitempty"` // of the calls that can wait
 	Lag     uint64 `json:"lag"`           // jobs that nobody has taken
 	Running int    `json:"running"`       // jobs that somebody has
-	Retried int    `json:"retried"`       // of those, handed out more than once
+	Retried int    `json:"retried"`       // of those, delivered more than once
 	Waiting int    `json:"waiting"`       // workers' requests for more
 }
 
-// Queues lists the queues there are, by kind and name: what an autoscaler and a
-// person want to know of them.
+// Queues lists the queues that exist, by kind and name, with what an autoscaler
+// and a person need.
 func (j Jobs) Queues(ctx context.Context) ([]QueueInfo, error) {
 	s, err := j.bus.stream(ctx, topology.StreamJobs)
 	if err != nil {
@@ -51,7 +51,7 @@ func (j Jobs) Queues(ctx context.Context) ([]QueueInfo, error) {
 	return all, nil
 }
 
-// And is both queues of a tool taken together.
+// And adds up the two queues of a tool.
 func (q QueueInfo) And(o QueueInfo) QueueInfo {
 	q.Lag, q.Running, q.Retried, q.Waiting, q.Low = q.Lag+o.Lag, q.Running+o.Running, q.Retried+o.Retried, q.Waiting+o.Waiting, false
 	return q
@@ -114,6 +114,6 @@ func (b *Bus) dropQueue(ctx context.Context, q topology.Queue) error {
 	return nil
 }
 
-// ForgetQueues drops what is remembered of which queues exist: another process
-// may have deleted some.
+// ForgetQueues empties the cache of queues that exist: another process may have
+// deleted some.
 func (j Jobs) ForgetQueues() { j.bus.queues.Clear() }

@@ -24,9 +24,9 @@ var ErrShortRead = errors.New("the log could not be read to its end")
 
 // read passes on what a stream holds under a filter from sequence from on, in
 // order, up to the end that the leader named when reading began or later. It is
-// complete or an error: a consumer on a replica that lags ends early without a
-// word, so the position it reached is compared with the leader's. A reader whose
-// consumer is lost or lags begins a new one where it was. With bounded, fn is
+// complete or an error: a consumer on a replica that lags ends early without an
+// error, so the position it reached is compared with the leader's. A reader whose
+// consumer is lost or lags continues through a new one. With bounded, fn is
 // expected to end it before what came last.
 func (b *Bus) read(ctx context.Context, stream, filter string, from uint64, bounded bool, fn func(raw) error) error {
 	if b.step {
@@ -68,13 +68,13 @@ func (b *Bus) read(ctx context.Context, stream, filter string, from uint64, boun
 	return nil
 }
 
-// fewMessages is up to how many messages a log is read from its beginning, and
-// what is not asked for skipped. A consumer that starts in the middle of a
-// stream costs the server a look at each message of a block, whoever's it is,
-// some milliseconds; one that starts at the beginning costs a look at the index.
+// fewMessages is up to how many messages a log is read from its beginning, with
+// the others skipped. A consumer that starts in the middle of a
+// stream costs the server a scan of a block's messages, some milliseconds; one
+// that starts at the beginning costs a look at the index.
 const fewMessages = 256
 
-// readOnce reads through one consumer and returns the sequence to go on from.
+// readOnce reads through one consumer and returns the sequence to continue from.
 func (b *Bus) readOnce(ctx context.Context, stream, filter string, from uint64, bounded bool, fn func(raw) error) (uint64, error) {
 	p, err := b.newPuller(ctx, stream, filter, 1)
 	if err == nil && from > 1 && p.pending > fewMessages {
@@ -90,7 +90,7 @@ func (b *Bus) readOnce(ctx context.Context, stream, filter string, from uint64, 
 		before := p.read
 		most := p.pending
 		if bounded {
-			// The last message is likely not wanted. It is not asked for before the
+			// The last message is likely not wanted. It is not requested before the
 			// others are here: the server would look at all that lies between them,
 			// and delete the consumer only then.
 			most = max(most-1, 1)

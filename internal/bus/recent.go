@@ -37,11 +37,10 @@ type walk struct {
 	fn   func(Recent) (more bool, err error)
 }
 
-// Recent gives conversations by last activity, newest first, until fn returns
-// false. before is the Position of the conversation to go on after; 0 begins
-// with the newest. It reads the log from its end backwards, so it costs what it
-// gives, however many conversations there are. Subjects that no conversation can
-// have are passed over.
+// Recent lists conversations by last activity, newest first, until fn returns
+// false. before is the Position of the conversation to continue after; 0 begins
+// with the newest. It reads the log from its end backwards, so it costs by the
+// conversations listed, however many exist. Invalid subjects are skipped.
 func (d Deployment) Recent(ctx context.Context, before uint64, fn func(Recent) (more bool, err error)) error {
 	w := walk{bus: d.bus, seen: map[string]bool{}, fn: fn}
 	uncopied, err := d.bus.uncopied(ctx)
@@ -76,9 +75,9 @@ func (d Deployment) Recent(ctx context.Context, before uint64, fn func(Recent) (
 	return nil
 }
 
-// window gives the conversations whose last message is between two sequences of
+// window lists the conversations whose last message is between two sequences of
 // HISTORY. later: there are messages after the window that this walk has not
-// seen, so the leader says whose last message it is.
+// seen, so the leader is queried for each subject's last message.
 func (w *walk) window(ctx context.Context, from, to uint64, later bool) (more bool, err error) {
 	found := map[string]raw{}
 	err = w.bus.heads(ctx, topology.StreamHistory, from, to, func(h raw) {

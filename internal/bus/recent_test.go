@@ -39,10 +39,10 @@ func TestConversationsAreListedByLastActivity(t *testing.T) {
 	var want []string
 	for range 5 {
 		c := id()
-		say(t, b, c, "hello "+c)
+		send(t, b, c, "hello "+c)
 		want = append([]string{c}, want...)
 	}
-	say(t, b, want[3], "again")
+	send(t, b, want[3], "again")
 	want = append([]string{want[3]}, slices.Delete(slices.Clone(want), 3, 4)...)
 	if got, _, more := listed(t, b, 0, 0); !slices.Equal(got, want) || more {
 		t.Errorf("listed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -57,16 +57,16 @@ func TestConversationsAreListedByLastActivity(t *testing.T) {
 	}
 }
 
-func TestAPageOfConversationsGoesOnAfterAnother(t *testing.T) {
+func TestAPageOfConversationsContinuesAfterAnother(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	var want []string
 	for range 1000 { // more than a window
 		c := id()
-		say(t, b, c, "hello")
+		send(t, b, c, "hello")
 		want = append(want, c)
 	}
-	say(t, b, want[0], "again") // on the first page, and also in a later window
+	send(t, b, want[0], "again") // on the first page, and also in a later window
 	want = append(want[1:], want[0])
 	slices.Reverse(want)
 	copied(t, b, 1001)
@@ -87,13 +87,13 @@ func TestAPageOfConversationsGoesOnAfterAnother(t *testing.T) {
 	}
 }
 
-// What a stranger publishes must not keep anybody from a list.
+// A stranger's messages must not break a list.
 func TestAListIsNotBrokenByOneEntry(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	nc, js := b.Raw()
 	good, poisoned := id(), id()
-	say(t, b, good, "hello")
+	send(t, b, good, "hello")
 	decide(t, b, poisoned, 0, "a")
 	hostile := []*nats.Msg{
 		{Subject: "conv.0.chat42.in", Data: []byte(`{"type":"UserMessage","text":"hi"}`)},
@@ -139,7 +139,7 @@ func TestAListIsCompleteWhileConversationsBegin(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	var mu sync.Mutex
-	var begun []string
+	var started []string
 	var talking sync.WaitGroup
 	defer talking.Wait()
 	ctx, stop := context.WithCancel(t.Context())
@@ -154,13 +154,13 @@ func TestAListIsCompleteWhileConversationsBegin(t *testing.T) {
 				return
 			}
 			mu.Lock()
-			begun = append(begun, c)
+			started = append(started, c)
 			mu.Unlock()
 		}
 	})
 	for range 60 {
 		mu.Lock()
-		newest := slices.Clone(begun[max(len(begun)-5, 0):])
+		newest := slices.Clone(started[max(len(started)-5, 0):])
 		mu.Unlock()
 		var got []string
 		if err := b.Deployment().Recent(t.Context(), 0, func(r bus.Recent) (bool, error) {
@@ -171,7 +171,7 @@ func TestAListIsCompleteWhileConversationsBegin(t *testing.T) {
 		}
 		for _, c := range newest {
 			if !slices.Contains(got, c) {
-				t.Fatalf("of %d conversations listed none is %s, which had begun before", len(got), c)
+				t.Fatalf("of %d conversations listed none is %s, which started before", len(got), c)
 			}
 		}
 	}
@@ -182,8 +182,8 @@ func TestAListIsCompleteWhileHistoryIsBehind(t *testing.T) {
 	b := inProcess(t)
 	_, js := b.Raw()
 	old, both := id(), id()
-	say(t, b, old, "hello")
-	say(t, b, both, "hello")
+	send(t, b, old, "hello")
+	send(t, b, both, "hello")
 	copied(t, b, 2)
 	// HISTORY takes nothing more.
 	s, err := js.Stream(t.Context(), topology.StreamHistory)
@@ -199,9 +199,9 @@ func TestAListIsCompleteWhileHistoryIsBehind(t *testing.T) {
 	var fresh string
 	for range 600 {
 		fresh = id()
-		say(t, b, fresh, "hello")
+		send(t, b, fresh, "hello")
 	}
-	say(t, b, both, "again")
+	send(t, b, both, "again")
 	for i := range 600 { // tokens, which are no activity
 		if err := b.Lane(topology.OfCall(1, old, events.ChannelOut, id())).Show(&events.ToolOutput{Text: fmt.Sprint(i)}); err != nil {
 			t.Fatal(err)
@@ -239,11 +239,11 @@ func quickest(t *testing.T, b *bus.Bus) time.Duration {
 	t.Helper()
 	best := time.Hour
 	for range 10 {
-		began := time.Now()
+		started := time.Now()
 		if got, _, _ := listed(t, b, 0, 20); len(got) != 20 {
 			t.Fatalf("%d listed", len(got))
 		}
-		best = min(best, time.Since(began))
+		best = min(best, time.Since(started))
 	}
 	return best
 }

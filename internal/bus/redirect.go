@@ -25,7 +25,7 @@ func (c Conversation) Redirect(ctx context.Context, m Message) error {
 	if err != nil || !ack.Duplicate {
 		return err
 	}
-	// Dropped by the server. The id must stay, it is what the input is answered
+	// The server dropped it. The id must stay, because the input is answered
 	// under: it goes through when the server's window for duplicates has passed.
 	if to.Shard == m.Shard && ack.Sequence == m.Sequence {
 		return fmt.Errorf("%w: it is the one that is to be published again", errDuplicate)

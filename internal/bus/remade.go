@@ -10,8 +10,8 @@ import (
 )
 
 // remade knows which streams were deleted and made again while this process ran.
-// The sequences of such a stream start anew: whoever follows it would wait for
-// one that does not come.
+// The sequences of such a stream start anew: a follower would wait for a sequence
+// that does not come.
 type remade struct {
 	mu      sync.Mutex
 	created map[string]time.Time
@@ -34,8 +34,8 @@ func (b *Bus) Remade(stream string) <-chan struct{} {
 	return c
 }
 
-// saw notes that a stream exists, and evicts what this process keeps of another
-// one of its name.
+// saw records that a stream exists, and evicts what this process keeps of an
+// earlier one of its name.
 func (b *Bus) saw(s *jetstream.StreamInfo) {
 	name := s.Config.Name
 	b.remade.mu.Lock()
@@ -61,7 +61,7 @@ func (b *Bus) evict(stream string) {
 	}
 	b.remade.mu.Lock()
 	defer b.remade.mu.Unlock()
-	delete(b.remade.created, stream) // the next one of the name is known from its first sight
+	delete(b.remade.created, stream) // the next stream of the name is known as soon as it is seen
 	if c, ok := b.remade.waiting[stream]; ok {
 		close(c)
 		delete(b.remade.waiting, stream)

@@ -13,15 +13,15 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// gap is what a shard's log has lost at its end: CONV is not to be decided on up
-// to UpTo, where HISTORY has what counts.
+// gap is what a shard's log has lost at its end: up to UpTo, HISTORY counts and not
+// CONV.
 type gap struct {
 	UpTo  uint64    `json:"up_to"`
-	Since time.Time `json:"since"` // what CONV holds up to UpTo and stored later is new
+	Since time.Time `json:"since"` // messages of CONV up to UpTo that were stored later are new
 }
 
-// fillMost is how many messages a log is brought forward by, one by one. Past
-// that what CONV holds is given up for HISTORY.
+// fillMost is how many messages a log is brought forward by, one by one. For more,
+// CONV is purged and HISTORY counts.
 const fillMost = 200_000
 
 // Restore finds out whether a shard's log has lost its end (power failed between
@@ -30,9 +30,9 @@ const fillMost = 200_000
 //
 // The log is lost past its end when HISTORY or the checkpoint knows a later
 // sequence. New messages would get sequences that were used before: HISTORY would
-// not copy them, readers would skip them, and cursors would lie. So the log is
+// not copy them, readers would skip them, and cursors would be wrong. So the log is
 // brought forward past everything that is known, its cursors get another epoch,
-// and what came in meanwhile is published again. Facts that HISTORY has count;
+// and inputs of the meantime are published again. Facts that HISTORY has count;
 // what was streamed and not copied is lost, and so is what neither has.
 func (s Shard) Restore(ctx context.Context) (after uint64, err error) {
 	if after, err = s.Checkpoint(ctx); err != nil {
@@ -71,12 +71,12 @@ func (s Shard) Restore(ctx context.Context) (after uint64, err error) {
 		return after, nil // repaired before
 	}
 	if after > last.seq {
-		after = 0 // what it knew as ended may be open again
+		after = 0 // conversations that had ended may be active again
 	}
 	if err := s.bus.forward(ctx, s.number, *g); err != nil {
 		return 0, err
 	}
-	if err := s.bus.sayAgain(ctx, s.number, *g); err != nil {
+	if err := s.bus.republishInputs(ctx, s.number, *g); err != nil {
 		return 0, err
 	}
 	return after, s.SetCheckpoint(ctx, after)
@@ -108,9 +108,9 @@ func (b *Bus) forward(ctx context.Context, shard int, g gap) error {
 	return nil
 }
 
-// sayAgain publishes the inputs again that were written into a gap: HISTORY does
-// not copy them. Their ids make it harmless to do that twice.
-func (b *Bus) sayAgain(ctx context.Context, shard int, g gap) error {
+// republishInputs publishes the inputs again that were written into a gap: HISTORY does
+// not copy them. Their ids make it idempotent.
+func (b *Bus) republishInputs(ctx context.Context, shard int, g gap) error {
 	return ended(b.read(ctx, topology.ConvStream(shard), topology.OfShard(shard, "in"), 1, false, func(r raw) error {
 		m := b.unfetched(r, false)
 		switch {

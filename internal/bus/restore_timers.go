@@ -10,8 +10,8 @@ import (
 )
 
 // RestoreTimers sets the timers of a shard's conversations again when TIMERS was
-// made anew since they were set: their last Decisions say when something happens
-// by itself. It reads every Decision that HISTORY has of the shard, once for each
+// made anew since they were set: their last Decisions have the time at which
+// something happens by itself. It reads every Decision that HISTORY has of the shard, once for each
 // time that TIMERS was lost. A timer that is set twice is harmless.
 func (s Shard) RestoreTimers(ctx context.Context) error {
 	info, err := s.bus.infoOf(ctx, topology.StreamTimers)
@@ -32,7 +32,7 @@ func (s Shard) RestoreTimers(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(waiting) > 0 && r != nil { // without a record this is the first time that anybody looks
+	if len(waiting) > 0 && r != nil { // without a record this is the first check
 		s.bus.log.Warn("the timers of a shard were lost and are set again", "shard", s.number, "timers", len(waiting))
 	}
 	if _, err := s.bus.putEntry(ctx, topology.BucketCheckpoints, key, []byte(epoch)); err != nil {

@@ -23,9 +23,9 @@ func TestHowLongHistoryAndObjectsAreKept(t *testing.T) {
 		history, objects time.Duration
 		refused          string
 	}{
-		{name: "until they are deleted, unless the plan says otherwise"},
-		{name: "as the plan says, also where they are there already", plan: topology.Plan{HistoryMaxAge: 90 * day, ObjectsMaxAge: 30 * day}, history: 90 * day, objects: 30 * day},
-		{name: "as before, when a plan says nothing", history: 90 * day, objects: 30 * day},
+		{name: "until they are deleted, without a setting in the plan"},
+		{name: "as the plan sets it, also where they exist already", plan: topology.Plan{HistoryMaxAge: 90 * day, ObjectsMaxAge: 30 * day}, history: 90 * day, objects: 30 * day},
+		{name: "as before, when a plan sets nothing", history: 90 * day, objects: 30 * day},
 		{name: "one without the other", plan: topology.Plan{ObjectsMaxAge: 40 * day}, history: 90 * day, objects: 40 * day},
 		{name: "not shorter than the log", plan: topology.Plan{HistoryMaxAge: day}, history: 90 * day, objects: 40 * day, refused: "--history-max-age 24h0m0s is shorter than the 168h0m0s"},
 		{name: "nor are objects", plan: topology.Plan{MaxAge: 60 * day, ObjectsMaxAge: 50 * day}, history: 90 * day, objects: 40 * day, refused: "--objects-max-age"},

@@ -18,7 +18,7 @@ const (
 // backoff is the time between tries: it doubles up to a bound.
 type backoff struct {
 	next, most time.Duration
-	jitter     bool // takes a random half off, so that many writers do not retry at once
+	jitter     bool // subtracts a random half, so that many writers do not retry at once
 }
 
 // writeBackoff is the backoff of what many processes may write at once.

@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Roster knows who is there. It is kept up to date by Run; a worker that went
+// Roster is a cache of what workers offer. It is kept up to date by Run; a worker that went
 // silent drops out after the bucket's time to live, [topology.PresenceTTL]; when
 // the roster was empty before, after twice that at most.
 type Roster struct {
@@ -40,7 +40,7 @@ type entry struct {
 // as long as nothing changes a [Roster] returns the same one.
 type Snapshot struct {
 	Offers []Offer // sorted by kind and name
-	// Withdrawn are the tools that a worker took back while it went on, and when
+	// Withdrawn are the tools that a running worker withdrew, and when
 	// that was noticed.
 	Withdrawn map[string]time.Time
 	kinds     map[string][]Offer

@@ -30,7 +30,7 @@ func named(worker string, names ...string) (all []bus.Offer) {
 
 // A look at a roster of 1,000 tools costs as little as at one of 4, until
 // something in it changes.
-func TestLookingAtTheRosterCostsNothingWhileItStaysTheSame(t *testing.T) {
+func TestASnapshotOfTheRosterCostsNothingWhileItStaysTheSame(t *testing.T) {
 	b := inProcess(t)
 	roster := filled(t, b)
 	var names []string
@@ -45,14 +45,14 @@ func TestLookingAtTheRosterCostsNothingWhileItStaysTheSame(t *testing.T) {
 		}
 	}
 	set(named("w", names...))
-	until(t, func() bool { return len(roster.Offers("tool")) == len(names) }, "the roster does not fill")
+	eventually(t, func() bool { return len(roster.Offers("tool")) == len(names) }, "the roster does not fill")
 	before := roster.Snapshot()
 	if n := testing.AllocsPerRun(100, func() { roster.Offers("tool"); roster.Offers(""); roster.Snapshot() }); n > 0 {
 		t.Errorf("a look allocates %v times", n)
 	}
 	set(named("w", names...)) // the same once more
 	set(named("w", append(names, "late")...))
-	until(t, func() bool { return len(roster.Offers("tool")) == len(names)+1 }, "the roster does not change")
+	eventually(t, func() bool { return len(roster.Offers("tool")) == len(names)+1 }, "the roster does not change")
 	if roster.Snapshot() == before || len(before.Offers) != len(names) {
 		t.Error("a snapshot has changed")
 	}
@@ -62,12 +62,12 @@ func TestAHeartbeatIsNoChange(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	const ttl = 600 * time.Millisecond
-	impatient(t, b, topology.BucketPresence, ttl)
+	shortenTTL(t, b, topology.BucketPresence, ttl)
 	roster := filled(t, b)
 	ctx, stop := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() { left <- b.Presence().Stay(ctx, named("w", "clock")) }()
-	until(t, func() bool { return len(roster.Offers("tool")) == 1 }, "the roster does not fill")
+	eventually(t, func() bool { return len(roster.Offers("tool")) == 1 }, "the roster does not fill")
 	before := roster.Snapshot()
 	select { // several heartbeats
 	case <-time.After(2 * ttl):
@@ -81,14 +81,14 @@ func TestAHeartbeatIsNoChange(t *testing.T) {
 	take(t, left)
 }
 
-func TestAWithdrawnToolIsToldFromOneWhoseWorkerLeft(t *testing.T) {
+func TestAWithdrawnToolIsDistinguishedFromOneWhoseWorkerLeft(t *testing.T) {
 	b := inProcess(t)
 	const ttl = 2 * time.Second
-	impatient(t, b, topology.BucketPresence, ttl)
+	shortenTTL(t, b, topology.BucketPresence, ttl)
 	roster := filled(t, b)
 	shows := func(offers int, withdrawn ...string) {
 		t.Helper()
-		until(t, func() bool {
+		eventually(t, func() bool {
 			s := roster.Snapshot()
 			for _, name := range withdrawn {
 				if _, is := s.Withdrawn[name]; !is {
@@ -96,7 +96,7 @@ func TestAWithdrawnToolIsToldFromOneWhoseWorkerLeft(t *testing.T) {
 				}
 			}
 			return len(s.Offers) == offers && len(s.Withdrawn) == len(withdrawn)
-		}, fmt.Sprintf("the roster does not come to %d offers and %q withdrawn", offers, withdrawn))
+		}, fmt.Sprintf("the roster does not reach %d offers and %q withdrawn", offers, withdrawn))
 	}
 	goesOn, leaves := b.Presence().NewAnnouncement(), b.Presence().NewAnnouncement()
 	for p, offers := range map[*bus.Announcement][]bus.Offer{goesOn: named("one", "clock", "hammer"), leaves: named("two", "clock", "saw")} {
@@ -133,7 +133,7 @@ func TestAWithdrawnToolIsToldFromOneWhoseWorkerLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		other.Leave(t.Context())
-		until(t, func() bool { return len(roster.Offers("")) == 2 }, "the roster does not change")
+		eventually(t, func() bool { return len(roster.Offers("")) == 2 }, "the roster does not change")
 		if _, is := roster.Snapshot().Withdrawn["saw"]; is {
 			t.Error("the saw is withdrawn")
 		}

@@ -23,8 +23,8 @@ type part struct {
 	shard bool // a CONV stream
 }
 
-// parts are those of a plan in the order in which they are made: HISTORY, which
-// says that all are there, comes last.
+// parts are those of a plan in the order in which they are made: HISTORY comes
+// last, because its presence means that all exist.
 func (b *Bus) parts(plan topology.Plan) []part {
 	var all []part
 	for _, cfg := range append(plan.Buckets(), plan.Objects()) {
@@ -51,7 +51,7 @@ func (b *Bus) parts(plan topology.Plan) []part {
 					if err := b.Shard(i).SetCheckpoint(ctx, 0); err != nil {
 						return err
 					}
-					// Sequences go on: HISTORY copies nothing at or before its last copy.
+					// Sequences continue: HISTORY copies nothing at or before its last copy.
 					last, err := b.lastCopy(ctx, topology.HistoryOf(i))
 					switch {
 					case err == nil && last != nil:
@@ -67,8 +67,8 @@ func (b *Bus) parts(plan topology.Plan) []part {
 	return all
 }
 
-// age is how long the operator says a part keeps what it holds; 0 when the
-// operator does not say.
+// age is the operator's setting for how long a part keeps its messages; 0 without
+// one.
 func (p part) age(said topology.Plan) time.Duration {
 	switch {
 	case p.shard:
@@ -81,8 +81,8 @@ func (p part) age(said topology.Plan) time.Duration {
 	return 0
 }
 
-// setUp makes what is missing. Of what exists it changes what Parley cannot work
-// without and what the operator says: the rest is the administrator's.
+// setUp creates what is missing. Of what exists it changes the settings that Parley
+// needs and those of the operator: the rest is the administrator's.
 func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
 	plan, there, err := b.found(ctx, said)
 	if err != nil {
@@ -105,8 +105,8 @@ func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
 }
 
 // ensure makes a part that is missing and corrects one that is wrong; change
-// says what was done. Where the deployment was not there before, a stream that
-// differs belongs to somebody else.
+// describes what was done. Where the deployment did not exist before, a stream that
+// differs belongs to another program.
 func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool) (change string, err error) {
 	ctx, cancel := answer(ctx)
 	defer cancel()
@@ -137,7 +137,7 @@ func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool
 	if len(wrong) == 0 {
 		return "", nil
 	}
-	defer b.streams.Delete(p.name) // the handle has the configuration of before
+	defer b.streams.Delete(p.name) // the handle has the previous configuration
 	if _, err := b.js.UpdateStream(ctx, next); err != nil {
 		return "", fmt.Errorf("stream %s differs from what Parley needs (%s) and cannot be changed; correct it, or delete it to have it made again: %w", p.name, strings.Join(wrong, ", "), explainJetStream(err))
 	}
@@ -170,9 +170,9 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 }
 
 // layout is the number of shards of the deployment; 0 when there is none.
-// HISTORY says it or, where that is lost or was made anew, the CONV streams do.
+// HISTORY records it or, where that is lost or was made anew, the CONV streams do.
 // there reports whether the deployment was complete once: a set-up that did not
-// finish may have met streams of somebody else.
+// finish may have met streams of another program.
 func (b *Bus) layout(ctx context.Context, said int) (shards int, there bool, err error) {
 	history, err := b.info(ctx, topology.StreamHistory)
 	if err != nil {

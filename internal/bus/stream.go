@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// answerTime is how long the server may take to answer.
+// answerTime is the timeout of a request.
 const answerTime = 5 * time.Second
 
 // answer bounds the wait for an answer. A connection that is cut takes requests
@@ -21,8 +21,8 @@ func answer(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, answerTime)
 }
 
-// stream is a handle without a round trip: the streams exist, or every call on
-// them says that they do not.
+// stream is a handle without a round trip: if the stream does not exist, each call
+// on it reports that.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	if s, ok := b.streams.Load(name); ok {
 		return s.(jetstream.Stream), nil
@@ -37,12 +37,12 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	return s, nil
 }
 
-// infoOf asks the leader of a stream about it.
+// infoOf requests the info of a stream from its leader.
 func (b *Bus) infoOf(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	return retryRequest(ctx, b, "stream "+stream, func() (*jetstream.StreamInfo, error) { return b.askInfo(ctx, stream) })
+	return retryRequest(ctx, b, "stream "+stream, func() (*jetstream.StreamInfo, error) { return b.requestInfo(ctx, stream) })
 }
 
-func (b *Bus) askInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+func (b *Bus) requestInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return nil, err

@@ -19,8 +19,8 @@ type Stuck struct {
 	Why          string
 }
 
-// underWay is what is known of a conversation that is not at rest.
-type underWay struct {
+// active is what is known of a conversation that is not idle.
+type active struct {
 	decided uint64 // its last Decision
 	state   events.State
 	turnMS  int64 // longest time of a turn, from its Settings
@@ -40,7 +40,7 @@ func (d Deployment) Stuck(ctx context.Context, grace, turn time.Duration) ([]Stu
 		return nil, err
 	}
 	for shard := range d.bus.Shards() {
-		open, err := d.bus.underWay(ctx, shard)
+		open, err := d.bus.active(ctx, shard)
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +60,7 @@ func (d Deployment) Stuck(ctx context.Context, grace, turn time.Duration) ([]Stu
 	return all, nil
 }
 
-func (c *underWay) stuck(now time.Time, grace, turn time.Duration) string {
+func (c *active) stuck(now time.Time, grace, turn time.Duration) string {
 	if c.asked > c.decided && now.Sub(c.askedAt) > grace {
 		return fmt.Sprintf("its input %d has had no answer for %s", c.asked, now.Sub(c.askedAt).Round(time.Second))
 	}
@@ -79,13 +79,13 @@ func (c *underWay) stuck(now time.Time, grace, turn time.Duration) string {
 	return ""
 }
 
-// underWay reads the inputs and Decisions of a shard that follow its checkpoint.
-func (b *Bus) underWay(ctx context.Context, shard int) (map[string]*underWay, error) {
+// active reads the inputs and Decisions of a shard that follow its checkpoint.
+func (b *Bus) active(ctx context.Context, shard int) (map[string]*active, error) {
 	after, err := b.Shard(shard).Checkpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]*underWay{}
+	all := map[string]*active{}
 	// One filter for each channel: with several the server looks at every message.
 	for _, channel := range []events.Channel{events.ChannelIn, events.ChannelTurn} {
 		if err := b.Shard(shard).Read(ctx, after, topology.OfShard(shard, string(channel)), func(m Message) error {
@@ -94,7 +94,7 @@ func (b *Bus) underWay(ctx context.Context, shard int) (map[string]*underWay, er
 			}
 			c := all[m.Conversation]
 			if c == nil {
-				c = &underWay{}
+				c = &active{}
 				all[m.Conversation] = c
 			}
 			if m.Channel == events.ChannelIn {
@@ -124,7 +124,7 @@ func (b *Bus) underWay(ctx context.Context, shard int) (map[string]*underWay, er
 func (d Deployment) ToolsWanted(ctx context.Context) (map[string]string, error) {
 	wanted := map[string]string{}
 	for shard := range d.bus.Shards() {
-		open, err := d.bus.underWay(ctx, shard)
+		open, err := d.bus.active(ctx, shard)
 		if err != nil {
 			return nil, err
 		}

@@ -19,10 +19,10 @@ import (
 // own: the job in the queue names one by its digest.
 func jobObject(id string) string { return "job." + id + "." }
 
-// sweptJobs is how many jobs one sweep looks at; the next one goes on there.
+// sweptJobs is how many jobs one sweep looks at; the next one continues there.
 const sweptJobs = 1000
 
-// Sweeper removes what is left over: queues of tools and routes that nobody
+// Sweeper removes leftovers: queues of tools and routes that no worker
 // offers, objects of jobs that are done, jobs that no turn waits for. One
 // process does it at a time, but two do no harm.
 type Sweeper struct {
@@ -32,14 +32,14 @@ type Sweeper struct {
 	// Grace is how old an object or a job must be: a younger one may be on its way.
 	Grace time.Duration
 
-	idle map[topology.Queue]time.Time // since when queues have been without use
-	next uint64                       // job to go on with
+	idle map[topology.Queue]time.Time // since when queues have been unused
+	next uint64                       // job to continue with
 }
 
 // Swept counts what a sweep removed.
 type Swept struct{ Queues, Objects, Jobs int }
 
-// Sweep sweeps once. An error in one part does not keep it from the others.
+// Sweep sweeps once. An error in one part does not stop the others.
 func (s *Sweeper) Sweep(ctx context.Context) (n Swept, err error) {
 	var failed [3]error
 	n.Queues, failed[0] = s.queues(ctx)
@@ -48,8 +48,8 @@ func (s *Sweeper) Sweep(ctx context.Context) (n Swept, err error) {
 	return n, errors.Join(failed[:]...)
 }
 
-// queues deletes the queues that hold no job, that no worker asks, and whose tool
-// or route nobody has offered for a while.
+// queues deletes the queues without jobs and without requests of workers, whose
+// tool or route no worker has offered for a while.
 func (s *Sweeper) queues(ctx context.Context) (int, error) {
 	offers, err := s.Bus.Presence().Offers(ctx)
 	if err != nil {
@@ -97,7 +97,7 @@ func (q QueueInfo) queue() (topology.Queue, error) {
 	return topology.ToolQueue(q.Name)
 }
 
-// used reports whether a queue holds jobs or workers ask it for some.
+// used reports whether a queue has jobs or requests of workers.
 func (q QueueInfo) used() bool { return q.Lag > 0 || q.Running > 0 || q.Waiting > 0 }
 
 // objects deletes the objects of jobs that are not in JOBS any more.

@@ -99,7 +99,7 @@ func TestObjectsOfFinishedJobsAreDeleted(t *testing.T) {
 		return len(info.State.Subjects)
 	}
 	large := strings.Repeat("a large text ", 200_000)
-	say(t, b, id(), large) // is no job's
+	send(t, b, id(), large) // is no job's
 	kept := objects()
 	generation, conversation := id(), id()
 	subject, err := topology.GenerationJob("r", generation)

@@ -29,18 +29,18 @@ type duePayload struct {
 // that was set. It is a scheduled message of TIMERS (ADR-51): the server fires
 // it, whichever of our processes live. One in the past fires at once; the
 // server looks every 250 ms at most, so a timer that much later than set is usual,
-// sooner never. While the server cannot be reached it tries again until ctx
+// never earlier. While the server cannot be reached it retries until ctx
 // ends.
 //
-// When the timer of before fires in the same moment, the server takes the new
-// one away with it (nats-server 2.15.2, processJetStreamMsgWithRollup), and
-// gives the Due of the old one. So whoever handles a Due sets the timer again
+// When the previous timer fires in the same moment, the server removes the new one
+// as well (nats-server 2.15.2, processJetStreamMsgWithRollup), and sends the Due of
+// the old one. So the handler of a Due sets the timer again
 // if the conversation still waits, however old the Due, and only then drops it.
 func (t Timers) Set(ctx context.Context, conversation string, at time.Time) error {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return fmt.Errorf("set a timer: %w", err)
 	}
-	ms := max(at.Add(time.Millisecond-1).UnixMilli(), 1) // upwards: never too soon
+	ms := max(at.Add(time.Millisecond-1).UnixMilli(), 1) // rounded up: never too soon
 	when := time.UnixMilli(ms).UTC()
 	if when.Year() > 9999 {
 		return fmt.Errorf("set the timer of conversation %s: year %d cannot be written; wait without a time instead", conversation, when.Year())
@@ -54,7 +54,7 @@ func (t Timers) Set(ctx context.Context, conversation string, at time.Time) erro
 	// Not by nats.go's option, which cuts to whole seconds: it would fire early.
 	m.Header.Set(jetstream.ScheduleHeader, "@at "+when.Format(time.RFC3339Nano))
 	m.Header.Set(jetstream.ScheduleTargetHeader, topology.Due(t.bus.Shards(), conversation))
-	// What fired twice while nobody followed is given once.
+	// A timer that fired twice while nobody followed is delivered once.
 	m.Header.Set(jetstream.ScheduleRollupHeader, jetstream.MsgRollupSubject)
 	return t.bus.retryWrite(ctx, "set the timer of conversation "+conversation, m.Subject, func(ctx context.Context) error {
 		_, err := t.bus.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
@@ -62,8 +62,8 @@ func (t Timers) Set(ctx context.Context, conversation string, at time.Time) erro
 	})
 }
 
-// Stop takes the conversation's timer back, whether there is one or not. One
-// that fires in the same moment is still given as a [Due].
+// Stop cancels the conversation's timer, if there is one. A timer that fires in the
+// same moment is still delivered as a [Due].
 func (t Timers) Stop(ctx context.Context, conversation string) error {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return fmt.Errorf("stop a timer: %w", err)
@@ -72,8 +72,8 @@ func (t Timers) Stop(ctx context.Context, conversation string) error {
 		jetstream.WithPurgeSubject(topology.Timer(t.bus.Shards(), conversation)))
 }
 
-// DropDue forgets a Due, and those of its conversation before it. One that is
-// gone already is fine.
+// DropDue deletes a Due, and those of its conversation before it. A missing one is
+// no error.
 func (t Timers) DropDue(ctx context.Context, d Due) error {
 	if err := topology.CheckID("conversation", d.Conversation); err != nil {
 		return fmt.Errorf("drop a due timer: %w", err)
@@ -81,7 +81,7 @@ func (t Timers) DropDue(ctx context.Context, d Due) error {
 	return t.bus.dropDue(ctx, topology.Due(t.bus.Shards(), d.Conversation), d.Sequence)
 }
 
-// dropDue purges rather than deletes: a message that is gone is no error then.
+// dropDue purges rather than deletes: then a missing message is no error.
 func (b *Bus) dropDue(ctx context.Context, subject string, seq uint64) error {
 	return b.purgeTimers(ctx, "drop what fired on "+subject,
 		jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(seq+1))
@@ -97,8 +97,8 @@ func (b *Bus) purgeTimers(ctx context.Context, what string, opts ...jetstream.St
 	})
 }
 
-// FollowDue gives the timers of a shard that have fired, those from before
-// first, in the order in which they fired, until ctx ends. A Due is given again
+// FollowDue delivers the timers of a shard that have fired, earlier ones first, in
+// the order in which they fired, until ctx ends. A Due is delivered again
 // to the next follower until [Timers.DropDue]; a conversation's later Due replaces
 // the one before. fn runs on one goroutine, its error ends FollowDue. What
 // cannot be read goes to the dead letters and is dropped.
@@ -107,7 +107,7 @@ func (s Shard) FollowDue(ctx context.Context, fn func(Due) error) error {
 	return s.bus.keepReading(ctx, fmt.Sprintf("the timers of shard %d", s.number), &f.next, f.follow)
 }
 
-// dueFollower is one follower's way through what fired in a shard.
+// dueFollower is the state of one follower of a shard's fired timers.
 type dueFollower struct {
 	bus   *Bus
 	shard int

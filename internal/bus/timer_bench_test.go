@@ -42,11 +42,11 @@ func BenchmarkTimersFire(b *testing.B) {
 			var late, sets, drops []time.Duration
 			for b.Loop() {
 				for i := range c.n {
-					begun := time.Now()
-					if err := conn.Timers().Set(b.Context(), id(), begun.Add(500*time.Millisecond+time.Duration(i)*c.gap)); err != nil {
+					began := time.Now()
+					if err := conn.Timers().Set(b.Context(), id(), began.Add(500*time.Millisecond+time.Duration(i)*c.gap)); err != nil {
 						b.Fatal(err)
 					}
-					sets = append(sets, time.Since(begun))
+					sets = append(sets, time.Since(began))
 				}
 				ctx, stop := context.WithCancel(b.Context())
 				left := c.n
@@ -55,9 +55,9 @@ func BenchmarkTimersFire(b *testing.B) {
 					if left--; left == 0 {
 						stop()
 					}
-					begun := time.Now()
+					began := time.Now()
 					err := conn.Timers().DropDue(b.Context(), d)
-					drops = append(drops, time.Since(begun))
+					drops = append(drops, time.Since(began))
 					return err
 				}); !errors.Is(err, context.Canceled) {
 					b.Fatal(err)

@@ -130,7 +130,7 @@ func TestTimersFire(t *testing.T) {
 	}
 }
 
-func TestTimersThatAreTakenBackDoNotFire(t *testing.T) {
+func TestStoppedTimersDoNotFire(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	due, _ := followDue(t, b)
@@ -174,7 +174,7 @@ func TestTimersRefuseWhatIsNone(t *testing.T) {
 	}
 }
 
-func TestDuesAreGivenUntilTheyAreDropped(t *testing.T) {
+func TestDuesAreDeliveredUntilTheyAreDropped(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	conversation := id()
@@ -194,7 +194,7 @@ func TestDuesAreGivenUntilTheyAreDropped(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("and a later one stands for all", func(t *testing.T) {
+	t.Run("and a later one replaces the others", func(t *testing.T) {
 		set(t, b, conversation, soon())
 		due, _ := followDue(t, b)
 		d := take(t, due)
@@ -255,7 +255,7 @@ func TestDuesThatCannotBeReadAreDeadLetters(t *testing.T) {
 }
 
 // A timer that fires takes the one that was set in the same moment away with it:
-// it is not lost if whoever handles the due sets it again.
+// it is not lost if the handler of the due sets it again.
 func TestATimerSetWhileTheOneBeforeFiresIsNotLost(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
@@ -365,7 +365,7 @@ func TestTimersSurviveTheConnection(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	})
-	t.Run("what cannot be done before ctx ends says so", func(t *testing.T) {
+	t.Run("what cannot be done before ctx ends is an error", func(t *testing.T) {
 		p.refuse(true)
 		p.cut()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

@@ -12,8 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// Wait connects like [Connect] and tries again until it succeeds or ctx ends.
-// Only what cannot pass ends it earlier: a wrong configuration, refused
+// Wait connects like [Connect] and retries until it succeeds or ctx ends.
+// Only lasting errors end it earlier: a wrong configuration, refused
 // credentials, a certificate that does not verify, missing permissions.
 func Wait(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error) {
 	var logged string

@@ -50,7 +50,7 @@ func rushed(p *proxy) bus.Config {
 	return bus.Config{URL: p.url(), Options: []nats.Option{nats.Timeout(300 * time.Millisecond)}}
 }
 
-func TestWaitTriesAgainWhileTheServerMisbehaves(t *testing.T) {
+func TestWaitRetriesWhileTheServerMisbehaves(t *testing.T) {
 	t.Parallel()
 	url := foreign(t, &server.Options{JetStream: true})
 	for name, instead := range misbehaviours() {

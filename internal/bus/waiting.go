@@ -12,7 +12,7 @@ import (
 )
 
 // List lists the conversations that have a timer set, or one that fired and
-// that nobody has handled yet: those that wait for somebody. In no order.
+// that nobody has handled yet: those that wait. In no order.
 func (t Timers) List(ctx context.Context) ([]string, error) {
 	s, err := t.bus.stream(ctx, topology.StreamTimers)
 	if err != nil {
@@ -28,7 +28,7 @@ func (t Timers) List(ctx context.Context) ([]string, error) {
 	seen := make(map[string]bool, len(info.State.Subjects))
 	for subject := range info.State.Subjects {
 		id, err := topology.ConversationOf(subject)
-		if err == nil && !seen[id] { // a stranger's subject is no conversation
+		if err == nil && !seen[id] { // another program's subject is no conversation
 			seen[id] = true
 			ids = append(ids, id)
 		}
@@ -36,15 +36,15 @@ func (t Timers) List(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// Decisions gives the turn messages of all conversations as they happen, until
-// ctx ends. It is for those who show what waits now, not for those who need
-// every message: [Conversation.Attach] is.
+// Decisions delivers the turn messages of all conversations as they happen, until
+// ctx ends. It is for a display of what waits now; a reader that needs every message
+// uses [Conversation.Attach].
 //
 // resync is called first, when from then on nothing passes unseen, and again
 // whenever messages may have been missed: the connection was lost, or fn was
-// slower than the conversations for longer than the queue lasts. It reads anew
-// the current state, for instance [Timers.List]. What follows may be older than what it
-// read: a Message's Sequence says. resync and fn run on one goroutine; an error
+// slower than the conversations for longer than the queue lasts. It reads the
+// current state, for instance [Timers.List]. What follows may be older than what it
+// read: compare a Message's Sequence. resync and fn run on one goroutine; an error
 // of theirs ends Decisions.
 func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
 	queue := make(chan *nats.Msg, attachQueue)
@@ -93,7 +93,7 @@ func (b *Bus) synced(ctx context.Context, resync func() error) error {
 	return resync()
 }
 
-// decided gives fn a republished turn message.
+// decided passes a republished turn message to fn.
 func (b *Bus) decided(ctx context.Context, msg *nats.Msg, fn func(Message) error) error {
 	r, _, ok := republished(msg)
 	if !ok {

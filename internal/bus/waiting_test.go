@@ -32,7 +32,7 @@ func followDecisions(t *testing.T, b *bus.Bus, fn func(bus.Message) error) decis
 
 func nothing(bus.Message) error { return nil }
 
-func TestDecisionsOfAllConversationsAreGivenAsTheyHappen(t *testing.T) {
+func TestDecisionsOfAllConversationsAreDeliveredAsTheyHappen(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b, viewer := join(t, s.URL()), join(t, s.URL())
@@ -42,7 +42,7 @@ func TestDecisionsOfAllConversationsAreGivenAsTheyHappen(t *testing.T) {
 	take(t, d.resync)
 	for range 3 {
 		conversation := id()
-		say(t, b, conversation, "hello") // on another channel
+		send(t, b, conversation, "hello") // on another channel
 		seq := decide(t, b, conversation, 0, "b")
 		m := take(t, d.got)
 		if m.Conversation != conversation || m.Sequence != seq || m.Channel != events.ChannelTurn || m.Bad != nil || !m.Live || m.Time.IsZero() || m.Subject != topology.At(1, conversation, events.ChannelTurn).Subject(topology.Conv) {
@@ -52,7 +52,7 @@ func TestDecisionsOfAllConversationsAreGivenAsTheyHappen(t *testing.T) {
 			t.Errorf("%s", m.Data)
 		}
 	}
-	nc, _ := b.Raw() // a stranger's word on a live subject is no decision
+	nc, _ := b.Raw() // a stranger's message on a live subject is no decision
 	if err := errors.Join(nc.Publish("live.0."+id()+".turn", []byte(`{"type":"Decision"}`)), nc.Flush()); err != nil {
 		t.Fatal(err)
 	}
@@ -66,11 +66,11 @@ func TestDecisionsOfAllConversationsAreGivenAsTheyHappen(t *testing.T) {
 		t.Error(err)
 	}
 	if len(d.resync) > 0 {
-		t.Error("it was told to read anew for nothing")
+		t.Error("it had to resync without a reason")
 	}
 }
 
-func TestDecisionsThatMayBeMissedAreSaid(t *testing.T) {
+func TestDecisionsThatMayBeMissedCauseAResync(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	b := join(t, s.URL())

@@ -29,8 +29,8 @@ type writeError struct {
 	last  time.Time
 }
 
-// wrote notes how a write to a stream ended. A refusal is an answer too: the
-// server reads and decides, so it can store.
+// wrote records how a write to a stream ended. A refusal is an answer too: the
+// server that refuses could have stored.
 func (w *writeErrors) wrote(stream string, err error) {
 	api, answered := errors.AsType[*jetstream.APIError](err)
 	if answered && !isFull(api) && api.Code == 400 {
@@ -65,15 +65,15 @@ func (b *Bus) writeProblem() error {
 	return nil
 }
 
-// ErrNotStored is wrapped by the error of a message that the server takes and does
+// ErrNotStored is wrapped by the error of a message that the server receives and does
 // not store.
 var ErrNotStored = errors.New("the server does not store messages")
 
-// NotStored reports whether an error says that the server has no space, or cannot
+// NotStored reports whether an error means that the server has no space, or cannot
 // write for another reason.
 func NotStored(err error) bool { return errors.Is(err, ErrNotStored) || isFull(err) }
 
-// explainWrite says what it can mean that a stream stores nothing. A server whose
+// explainWrite adds the likely cause why a stream stores nothing. A server whose
 // disk was full once stops answering for the streams it could not write, until
 // it is restarted (nats-server 2.15).
 func explainWrite(err error) error {
@@ -87,10 +87,10 @@ func unanswered(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
 }
 
-// silence counts the tries at one publish that had no answer.
+// silence counts the tries of one publish that had no answer.
 type silence int
 
-// silentTries at a publish to a stream that answers otherwise mean that it stores
+// silentTries of a publish to a stream that otherwise answers mean that it stores
 // nothing: a server that is only busy answers one of them.
 const silentTries = 2
 

@@ -368,14 +368,14 @@ rules:
 			s.send(&events.UserMessage{Text: "go"})
 			s.until("the model to speak", func(e events.Event) bool { _, ok := e.(*events.TextChunk); return ok })
 			for _, text := range []string{"one", "two", "three"} {
-				s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: text} })
+				s.sendNew(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: text} })
 			}
 			if c.cancel {
 				answered(t, s.send(&events.Cancel{}), events.AnswerAccepted)
 				if s.state.Turn != "" || len(s.state.Queue) > 0 {
 					t.Errorf("after the cancel there is %+v", s.state.State)
 				}
-				s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "one more"} })
+				s.sendNew(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "one more"} })
 			}
 			s.reach("the last turn", func() bool { return s.state.Turns == c.turns && s.state.Turn == "" })
 			if turn := s.ended()[0]; turn.Outcome != c.outcome {

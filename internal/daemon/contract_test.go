@@ -213,8 +213,8 @@ func TestACallMayTakeTheShorterOfItsToolsTimeAndTheTurns(t *testing.T) {
 	d.run(d.orchestrator("owner"))
 	conversation := newID(t)
 	const turn = 60_000
-	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Limits: events.Limits{TimeMS: turn}} })
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Limits: events.Limits{TimeMS: turn}} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	_, js := d.Raw()
 	for _, o := range offers {
 		queue, err := topology.ToolQueue(o.Name)

@@ -185,12 +185,12 @@ func TestAConversationIsDeletedInTheMiddleOfATurn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := setStage(t, callsScript("hold", `{"as":"run"}`))
 			s.begin(&events.Settings{Policy: policy})
-			s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+			s.sendNew(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 			s.reach("a call", func() bool {
 				return len(s.state.Calls) > 0 && (policy != nil && s.state.Phase == events.PhasePaused || policy == nil && s.state.Started[s.state.Calls[0].Call])
 			})
 			call := s.state.Calls[0].Call
-			queued := s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "next"} })
+			queued := s.sendNew(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "next"} })
 			answered(t, s.send(&events.Delete{Reason: "asked to"}), events.AnswerAccepted)
 			s.hold.wait(t)
 			s.deleted(s.conversation, call)
@@ -215,7 +215,7 @@ func TestAnOrchestratorMayDelete(t *testing.T) {
 	tools.run(tools.tools("tools", builtins(t)))
 	owner.run(owner.orchestrator("owner"))
 	id := app.finished(strings.Repeat("a large text ", 200_000))
-	app.say(id, func(input string) events.Event { return &events.Delete{ID: input} })
+	app.sendNew(id, func(input string) events.Event { return &events.Delete{ID: input} })
 	as(topology.Admin).deleted(id)
 }
 
@@ -266,7 +266,7 @@ func TestADeletionSurvivesOwnersThatDieAtAnyMoment(t *testing.T) {
 		ids[i] = d.finished("hello")
 	}
 	for i, id := range ids {
-		d.say(id, func(input string) events.Event { return &events.Delete{ID: input} })
+		d.sendNew(id, func(input string) events.Event { return &events.Delete{ID: input} })
 		select {
 		case <-t.Context().Done():
 		case <-time.After(rand.N(12 * time.Millisecond)):

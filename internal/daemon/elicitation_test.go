@@ -56,7 +56,7 @@ func TestAToolElicitsDuringItsCall(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			conversation := newID(t)
-			d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+			d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 			v := d.view(ctx, conversation)
 			answer := func(r events.Ruling, content string) {
 				var paused *events.Paused
@@ -66,7 +66,7 @@ func TestAToolElicitsDuringItsCall(t *testing.T) {
 					t.Fatalf("%+v", a)
 				}
 				<-time.After(500 * time.Millisecond) // longer than the tool may run
-				d.say(conversation, func(id string) events.Event {
+				d.sendNew(conversation, func(id string) events.Event {
 					return &events.Verdict{ID: id, Verdict: r, Calls: []events.CallVerdict{{Call: a.Call, Digest: a.Digest, Content: content}}}
 				})
 			}
@@ -92,7 +92,7 @@ func TestAnElicitationIsRepeatedAfterItsWorkerDied(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	conversation := newID(t)
-	f.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	f.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := f.view(ctx, conversation)
 	pending := func(what string) (a events.Awaited) {
 		v.until(what, func(e events.Event) bool {
@@ -111,7 +111,7 @@ func TestAnElicitationIsRepeatedAfterItsWorkerDied(t *testing.T) {
 	if second.Question == first.Question {
 		t.Fatal("the second worker did not elicit again")
 	}
-	f.say(conversation, func(id string) events.Event {
+	f.sendNew(conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingReject, Calls: []events.CallVerdict{{Call: second.Call, Digest: second.Digest}}}
 	})
 	var got *events.ToolResult
@@ -192,7 +192,7 @@ func (v *viewer) question(what string) (a events.Awaited) {
 
 // answer gives an answer to what a tool asks, and returns what became of it.
 func (d *deployment) answer(v *viewer, conversation string, call events.CallVerdict) (answer events.CallAnswer) {
-	id := d.say(conversation, func(id string) events.Event {
+	id := d.sendNew(conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingAnswer, Calls: []events.CallVerdict{call}}
 	})
 	v.until("the answer to the verdict", func(e events.Event) bool {
@@ -227,7 +227,7 @@ func TestASecretAnswerIsNowhereInClearText(t *testing.T) {
 	defer cancel()
 	heard := d.listens()
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := d.view(ctx, conversation)
 	a := v.question("the question")
 	var q struct {
@@ -260,7 +260,7 @@ func TestASecretInClearTextIsRefused(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := d.view(ctx, conversation)
 	a := v.question("the question")
 	for _, tc := range []struct {
@@ -301,7 +301,7 @@ func TestASecretIsAskedForAgainAfterItsWorkerDied(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	conversation := newID(t)
-	f.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	f.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := f.view(ctx, conversation)
 	first := v.question("the first question")
 	kill()

@@ -108,7 +108,7 @@ func (e *expiry) awaited(w events.Wait) events.CallState {
 }
 
 func (e *expiry) approve(c events.CallState) {
-	e.say(e.conversation, func(id string) events.Event {
+	e.sendNew(e.conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: c.Call, Digest: c.Digest}}}
 	})
 }
@@ -166,7 +166,7 @@ func inState() map[string]struct {
 		}, events.StatusOK},
 		"with a message in the queue": {auto, func(e *expiry) func() {
 			<-e.tool.running
-			id := e.say(e.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "again"} })
+			id := e.sendNew(e.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "again"} })
 			e.until("the answer to the second message", func(ev events.Event) bool {
 				a, ok := ev.(*events.InputAnswered)
 				return ok && a.Input == id
@@ -211,8 +211,8 @@ func TestATurnContinuesAfterItsLogExpired(t *testing.T) {
 				e.run(e.models("models", scriptFile(t, expiryScript)))
 				stop := e.run(e.orchestrator("orchestrator"))
 				e.viewer = e.view(ctx, e.conversation)
-				e.say(e.conversation, func(id string) events.Event { s := state.settings; s.ID = id; return &s })
-				e.message = e.say(e.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+				e.sendNew(e.conversation, func(id string) events.Event { s := state.settings; s.ID = id; return &s })
+				e.message = e.sendNew(e.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 				then := state.reach(e)
 				if restart {
 					stop()

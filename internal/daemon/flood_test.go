@@ -11,7 +11,7 @@ import (
 // earlier messages.
 func TestMessagesBehindAPauseCostTheSameHoweverManyCame(t *testing.T) {
 	s := play(t, callsScript("hold", `{"as":"ask"}`), &events.Settings{Policy: momentPolicy()})
-	s.say(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	s.sendNew(s.conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	s.pause()
 	hundred := func() time.Duration {
 		started := time.Now()

@@ -396,7 +396,7 @@ func TestPendingHooksAreCalledAgainByTheNextOwner(t *testing.T) {
 	}
 }
 
-func TestHooksHoldATurnUpOrEndItAsTheySay(t *testing.T) {
+func TestHooksHoldATurnUpOrEndItByTheirAnswers(t *testing.T) {
 	silent := func(ctx context.Context, _ *events.HookCall) (*events.HookAnswered, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -111,8 +111,8 @@ func (a *auditor) see(e events.Event) {
 	}
 }
 
-// firstStands checks that the first verdict on each call was accepted.
-func firstStands(log []bus.Message) error {
+// firstVerdictCounts checks that the first verdict on each call was accepted.
+func firstVerdictCounts(log []bus.Message) error {
 	first, accepted := map[string]string{}, map[string]string{}
 	for _, m := range log {
 		each(m, func(e events.Event) {

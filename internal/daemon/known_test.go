@@ -51,7 +51,7 @@ func TestACallOfAToolOfferedBeforeAllProcessesWereRestartedWaitsForItsWorker(t *
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	v := d.view(ctx, conversation)
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v.until("the call", func(e events.Event) bool {
 		if r, ok := e.(*events.ToolCallRefused); ok {
 			t.Fatalf("the call was refused as %s: %s", r.Status, r.Content)

@@ -55,8 +55,8 @@ func TestFiveMegabytesOfArgumentsPassThroughATurn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Policy: approveEverything()} })
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Policy: approveEverything()} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := d.view(ctx, conversation)
 	var paused *events.Paused
 	v.until("the pause", func(e events.Event) (ok bool) { paused, ok = e.(*events.Paused); return ok })
@@ -66,7 +66,7 @@ func TestFiveMegabytesOfArgumentsPassThroughATurn(t *testing.T) {
 	}
 	stop()
 	d.run(d.orchestrator("another"))
-	d.say(conversation, func(id string) events.Event {
+	d.sendNew(conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: paused.Awaiting[0].Call, Digest: paused.Awaiting[0].Digest}}}
 	})
 	var got *events.ToolResult

@@ -87,7 +87,7 @@ func playCancels(s *stage) {
 	for _, kind := range []string{"text", "reasoning", "arguments", "tools", "approval", "app", "several", "short", "asks", "attempts"} {
 		for _, moment := range []time.Duration{0, 40 * time.Millisecond, 250 * time.Millisecond} {
 			message := &events.UserMessage{ID: newID(s.t), Text: kind}
-			s.say(s.conversation, func(string) events.Event { return message })
+			s.sendNew(s.conversation, func(string) events.Event { return message })
 			s.pass(moment)
 			s.send(&events.Cancel{From: "ann", Reason: fmt.Sprintf("%s at %s", kind, moment)})
 			s.reach("the end", func() bool { return s.state.Transcript.TurnOf(message.ID) != "" && s.state.Turn == "" })

@@ -20,8 +20,8 @@ func TestJobsThatAreLostArePublishedAgain(t *testing.T) {
 	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
 	defer func() { cancel(); <-kept }()
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Route: "scripted/demo"} })
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Route: "scripted/demo"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	_, js := d.Raw()
 	jobs := func() uint64 {
 		s, err := js.Stream(ctx, topology.StreamJobs)

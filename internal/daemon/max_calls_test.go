@@ -144,8 +144,8 @@ func TestLowPriorityTakesAQuarterOfAWorker(t *testing.T) {
 	d.run(d.models("models", scriptFile(t, script)))
 	d.run(d.orchestrator("orchestrator"))
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Priority: events.PriorityLow} })
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Priority: events.PriorityLow} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	c.wait(t)
 	for i := range 6 {
 		if r := d.call(specs[i%3], `{"urgent":true}`); r.Content != "at once" {

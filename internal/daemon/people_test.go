@@ -101,8 +101,8 @@ func (v *viewer) until(what string, fits func(events.Event) bool) {
 	}
 }
 
-// say publishes an input and returns its id.
-func (d *deployment) say(conversation string, make func(id string) events.Event) string {
+// sendNew publishes an input and returns its id.
+func (d *deployment) sendNew(conversation string, make func(id string) events.Event) string {
 	d.t.Helper()
 	id := newID(d.t)
 	if _, err := d.Conversation(conversation).Publish(d.t.Context(), id, make(id)); err != nil {
@@ -138,10 +138,10 @@ func TestThreeCallsRunWaitAndAreDeferred(t *testing.T) {
 			conversation := newID(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			d.say(conversation, func(id string) events.Event {
+			d.sendNew(conversation, func(id string) events.Event {
 				return &events.Settings{ID: id, Policy: threeCallsPolicy(3 * time.Second)}
 			})
-			d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+			d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 			v := d.view(ctx, conversation)
 			var paused *events.Paused
 			v.until("the pause", func(e events.Event) bool {
@@ -160,7 +160,7 @@ func TestThreeCallsRunWaitAndAreDeferred(t *testing.T) {
 				roles()
 			}
 			call := waiting(t, v.state, events.WaitApproval)
-			d.say(conversation, func(id string) events.Event {
+			d.sendNew(conversation, func(id string) events.Event {
 				return &events.Verdict{ID: id, Verdict: events.RulingApprove, From: "ann", Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest}}}
 			})
 			v.until("the result of the approved call", func(e events.Event) bool { r, ok := e.(*events.ToolResult); return ok && r.Call == call.Call })

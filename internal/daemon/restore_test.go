@@ -73,8 +73,8 @@ func TestALogThatLostItsEndContinues(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		v := d.view(ctx, a)
-		d.say(a, func(id string) events.Event { return &events.Settings{ID: id, Policy: threeCallsPolicy(time.Second)} })
-		d.say(a, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+		d.sendNew(a, func(id string) events.Event { return &events.Settings{ID: id, Policy: threeCallsPolicy(time.Second)} })
+		d.sendNew(a, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 		v.until("the pause", func(e events.Event) bool { _, ok := e.(*events.Paused); return ok })
 		call = waiting(t, v.state, events.WaitApproval)
 		// Its other calls end; only the approval is pending.
@@ -94,8 +94,8 @@ func TestALogThatLostItsEndContinues(t *testing.T) {
 			t.Fatalf("the log ends at %d, want an end before %d: %v", end, cursor.Sequence, err)
 		}
 		// No orchestrator runs: these messages reuse the lost sequences.
-		d.say(fresh, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
-		d.say(a, func(id string) events.Event {
+		d.sendNew(fresh, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+		d.sendNew(a, func(id string) events.Event {
 			return &events.Verdict{ID: id, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest}}}
 		})
 		start()
@@ -153,10 +153,10 @@ func TestTimersThatAreLostAreSetAgain(t *testing.T) {
 	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
 	defer func() { cancel(); <-kept }()
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event {
+	d.sendNew(conversation, func(id string) events.Event {
 		return &events.Settings{ID: id, Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionDefer, DelayMS: 4000}}}}
 	})
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := d.view(ctx, conversation)
 	v.until("the pause", func(e events.Event) bool { _, ok := e.(*events.Paused); return ok })
 	_, js := d.Raw()

@@ -61,8 +61,8 @@ func TestCallsThatCanWaitTakeAQuarterOfTheSlots(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	conversation := newID(t)
-	d.say(conversation, func(id string) events.Event { return &events.Settings{ID: id, Priority: events.PriorityLow} })
-	d.say(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Priority: events.PriorityLow} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := d.view(ctx, conversation)
 	v.until("the first call", func(e events.Event) bool { _, ok := e.(*events.ToolStarted); return ok })
 	for range 4 {

@@ -158,7 +158,7 @@ func (d *deployment) answerTimes(id string) time.Duration {
 	v := d.view(ctx, id)
 	v.until("the pause", func(e events.Event) bool { _, ok := e.(*events.Paused); return ok })
 	began := time.Now()
-	d.say(id, func(input string) events.Event {
+	d.sendNew(id, func(input string) events.Event {
 		return &events.Verdict{ID: input, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest}}}
 	})
 	v.until("the answer", func(e events.Event) bool { a, ok := e.(*events.InputAnswered); return ok && len(a.Calls) == 1 })

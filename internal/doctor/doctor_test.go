@@ -26,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server waits some seconds for a source that went with it.
+	// nats-server waits some seconds for a source that was shut down with it.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
 }
 
@@ -73,8 +73,8 @@ func healthy(t *testing.T) *patient {
 	return p
 }
 
-// say publishes an input that nobody answers.
-func (p *patient) say(e events.Event) {
+// write publishes an input, which has no answer.
+func (p *patient) write(e events.Event) {
 	_, err := p.b.Conversation(p.one).Publish(p.Context(), id(), e)
 	p.must(err)
 }
@@ -145,10 +145,10 @@ func illnesses() map[string]illness {
 		"rules for a tool that nobody serves": {func(p *patient) {
 			p.x.Rules = policy.Defaults{Policy: &events.Policy{Rules: []events.Rule{{Tool: "clok", Action: events.ActionAuto}}}}
 		}, "tools", `"clok", which no worker serves`, false},
-		"settings with a tool that nobody serves": {func(p *patient) { p.say(&events.Settings{Tools: []string{"c*", "clok"}}) }, "tools", oneOf, false},
+		"settings with a tool that nobody serves": {func(p *patient) { p.write(&events.Settings{Tools: []string{"c*", "clok"}}) }, "tools", oneOf, false},
 		"an input without an answer": {func(p *patient) {
 			p.x.Tolerance.Overdue = 0
-			p.say(&events.UserMessage{Text: "hello"})
+			p.write(&events.UserMessage{Text: "hello"})
 		}, "stuck", "parley cancel", false},
 		"a turn without an end": {func(p *patient) {
 			p.x.Tolerance.Overdue = 0
@@ -167,13 +167,13 @@ func illnesses() map[string]illness {
 		"HISTORY behind": {func(p *patient) {
 			p.x.Tolerance.HistoryLag, p.x.Tolerance.Overdue = 0, time.Hour
 			p.change(topology.StreamHistory, func(c *jetstream.StreamConfig) { c.Sources = nil })
-			p.say(&events.UserMessage{Text: "hello"})
+			p.write(&events.UserMessage{Text: "hello"})
 		}, "history", "HISTORY is behind CONV_0", false},
 		"an MCP server that is down": {func(p *patient) { p.x.Servers = []*mcp.Server{{Name: "files", Command: []string{"false"}}} }, "mcp", `"files" does not list its tools`, false},
 	}
 }
 
-// oneOf stands for the conversation's id in what a check says.
+// oneOf replaces the conversation's id in what a check reports.
 const oneOf = "conversation "
 
 func TestDoctorFindsWhatIsBroken(t *testing.T) {
@@ -199,7 +199,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 	}
 }
 
-// failed are the checks that failed and what they say, without line breaks.
+// failed returns the checks that failed and their texts, without line breaks.
 func failed(found []doctor.Finding) map[string]string {
 	all := map[string]string{}
 	for _, f := range found {

@@ -116,7 +116,7 @@ func (x *Examination) history(ctx context.Context) (says, fixed string, err erro
 	var bad, done []string
 	for _, s := range behind {
 		if s.Diverging {
-			bad = append(bad, fmt.Sprintf("HISTORY has facts up to %d of CONV_%d, which ends at %d: CONV has lost its end or was made anew", s.Copied, s.Shard, s.End))
+			bad = append(bad, fmt.Sprintf("HISTORY has facts up to %d of CONV_%d, which ends at %d: CONV has lost its end or was created again", s.Copied, s.Shard, s.End))
 		} else if s.Fact > s.Copied && time.Since(s.FactAt) > x.Tolerance.HistoryLag {
 			bad = append(bad, fmt.Sprintf("HISTORY is behind CONV_%d: it has facts up to %d of %d", s.Shard, s.Copied, s.Fact))
 		}

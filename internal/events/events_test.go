@@ -14,7 +14,7 @@ func TestEveryEventIsNamedLikeItsStruct(t *testing.T) {
 			t.Errorf("%s says its type is %s", name, e.Type())
 		}
 		if seen[name] {
-			t.Errorf("%s stands twice among the prototypes", name)
+			t.Errorf("%s is twice among the prototypes", name)
 		}
 		seen[name] = true
 		if got := New(name); reflect.TypeOf(got) != reflect.TypeOf(e) {

@@ -34,7 +34,7 @@ func TestADigestIsOfTheMeaningfulBytes(t *testing.T) {
 	}
 }
 
-func TestARuleIsKnownByWhatItSays(t *testing.T) {
+func TestARuleIsKnownByItsContent(t *testing.T) {
 	base := Rule{Tool: "git_push", Action: ActionApprove, Reason: "it leaves the house"}
 	if same := base; same.Key() != base.Key() || len(base.Key()) != 12 {
 		t.Errorf("the key is %q, then %q", base.Key(), same.Key())

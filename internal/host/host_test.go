@@ -69,7 +69,7 @@ func closed(t *testing.T, s *host.Session, err error) *host.Session {
 	return s
 }
 
-// answered asks something and returns how the turn ended.
+// answered sends a message and returns how the turn ended.
 func answered(t *testing.T, s *host.Session) parley.Outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -225,7 +225,7 @@ func TestRolesOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, r := range roles[1:] { // the first sees to the streams
+	for _, r := range roles[1:] { // the first creates the streams
 		names = append(names, r.Name)
 	}
 	if got := strings.Join(names, " "); got != "tool-worker llm-worker llm-worker" {

@@ -50,7 +50,7 @@ func (s *subscription) handle(ctx context.Context, msg jetstream.Msg, limits jet
 		s.resolved(msg, ack(msg, m.Metadata))
 	case <-m.Nacked():
 		s.resolved(msg, nack(msg, m.Metadata))
-	default: // not given out, or not let go of in time
+	default: // not delivered to the handler, or not acknowledged in time
 		s.resolved(msg, msg.Nak())
 	}
 }

@@ -18,9 +18,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// bench is a queue of its own with a short patience, and what became of its
-// jobs.
-type bench struct {
+// testQueue is a queue with a short AckWait, its consumer and the dead letters.
+type testQueue struct {
 	*bus.Bus
 	queue topology.Queue
 	tool  string
@@ -29,7 +28,7 @@ type bench struct {
 	log   *slog.Logger // of the pool; may be nil
 }
 
-func queue(t *testing.T, b *bus.Bus, ackWait time.Duration, deliveries int) bench {
+func queue(t *testing.T, b *bus.Bus, ackWait time.Duration, deliveries int) testQueue {
 	t.Helper()
 	tool := "tool_" + strings.ReplaceAll(id(), "-", "")
 	q, err := topology.ToolQueue(tool)
@@ -47,11 +46,11 @@ func queue(t *testing.T, b *bus.Bus, ackWait time.Duration, deliveries int) benc
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bench{Bus: b, queue: q, tool: tool, cons: cons, dead: dead}
+	return testQueue{Bus: b, queue: q, tool: tool, cons: cons, dead: dead}
 }
 
 // put puts n jobs in the queue and returns the calls' ids.
-func (q bench) put(t *testing.T, n int) []string {
+func (q testQueue) put(t *testing.T, n int) []string {
 	t.Helper()
 	var calls []string
 	for range n {
@@ -69,7 +68,7 @@ func (q bench) put(t *testing.T, n int) []string {
 }
 
 // work runs a worker pool on the queue until stop is called, which waits for it.
-func (q bench) work(t *testing.T, slots int, drain time.Duration, handle jobs.Handler) (stop func()) {
+func (q testQueue) work(t *testing.T, slots int, drain time.Duration, handle jobs.Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -90,35 +89,35 @@ func (q bench) work(t *testing.T, slots int, drain time.Duration, handle jobs.Ha
 	return stop
 }
 
-// settled waits until no job of the queue is left.
-func (q bench) settled(t *testing.T) {
+// waitEmpty waits until the queue has no job left.
+func (q testQueue) waitEmpty(t *testing.T) {
 	t.Helper()
-	q.stands(t, 0, 0)
+	q.waitCounts(t, 0, 0)
 }
 
-// stands waits until so many jobs wait and so many are out: the server counts
-// what was published or settled a moment later.
-func (q bench) stands(t *testing.T, waiting, out int) {
+// waitCounts waits until the queue has so many pending and so many unacknowledged
+// jobs: the server counts what was published or acknowledged a moment later.
+func (q testQueue) waitCounts(t *testing.T, waiting, out int) {
 	t.Helper()
 	var info *jetstream.ConsumerInfo
 	defer func() {
 		if t.Failed() {
-			t.Logf("%d jobs wait and %d are out, want %d and %d", info.NumPending, info.NumAckPending, waiting, out)
+			t.Logf("%d jobs are pending and %d unacknowledged, want %d and %d", info.NumPending, info.NumAckPending, waiting, out)
 		}
 	}()
-	until(t, func() bool {
+	eventually(t, func() bool {
 		var err error
 		if info, err = q.cons.Info(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return int(info.NumPending) == waiting && info.NumAckPending == out
-	}, "the queue does not come to what it should")
+	}, "the queue does not reach the expected counts")
 }
 
-func (q bench) letter(t *testing.T, subject string) *jetstream.RawStreamMsg {
+func (q testQueue) deadLetter(t *testing.T, subject string) *jetstream.RawStreamMsg {
 	t.Helper()
 	var m *jetstream.RawStreamMsg
-	until(t, func() (ok bool) {
+	eventually(t, func() (ok bool) {
 		var err error
 		m, err = q.dead.GetLastMsgForSubject(t.Context(), topology.DeadSubject(subject))
 		return err == nil
@@ -136,10 +135,10 @@ func TestJobSteering(t *testing.T) {
 		soonest time.Duration
 		latest  time.Duration
 	}{
-		"nil acknowledges it":                        {first: nil},
-		"an error hands it out again after a second": {first: failed, again: true, soonest: 900 * time.Millisecond, latest: 3 * time.Second},
-		"RetryAfter hands it out again after that":   {first: jobs.RetryAfter(failed, 200*time.Millisecond), again: true, soonest: 150 * time.Millisecond, latest: 900 * time.Millisecond},
-		"RetryAfter of nothing hands it out at once": {first: fmt.Errorf("wrapped: %w", jobs.RetryAfter(failed, 0)), again: true, latest: 400 * time.Millisecond},
+		"nil acknowledges it":                      {first: nil},
+		"an error redelivers it after a second":    {first: failed, again: true, soonest: 900 * time.Millisecond, latest: 3 * time.Second},
+		"RetryAfter redelivers it after its delay": {first: jobs.RetryAfter(failed, 200*time.Millisecond), again: true, soonest: 150 * time.Millisecond, latest: 900 * time.Millisecond},
+		"RetryAfter of zero redelivers it at once": {first: fmt.Errorf("wrapped: %w", jobs.RetryAfter(failed, 0)), again: true, latest: 400 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -167,7 +166,7 @@ func TestJobSteering(t *testing.T) {
 					t.Errorf("delivery %d came after %s", second.Delivery, d)
 				}
 			}
-			q.settled(t)
+			q.waitEmpty(t)
 			if n := len(deliveries); n > 0 {
 				t.Errorf("%d deliveries more", n)
 			}
@@ -192,9 +191,9 @@ func TestDeadLetters(t *testing.T) {
 		"a payload that is not JSON":           {"\x00\xff not json", fine, "line 1 of the frame"},
 		"an empty payload":                     {"", fine, "the frame is empty"},
 		"a payload of the wrong shape":         {`{"type":"ToolJob","call":7}`, fine, "event ToolJob"},
-		"a claim of an object that is not":     {`{"type":"Claim","of":"ToolJob","object":{"bucket":"PARLEY_OBJECTS","name":"gone","size":1,"sha256":""}}`, fine, "there is no object"},
+		"a claim of an object that is missing": {`{"type":"Claim","of":"ToolJob","object":{"bucket":"PARLEY_OBJECTS","name":"gone","size":1,"sha256":""}}`, fine, "there is no object"},
 		"a claim on somebody else's bucket":    {`{"type":"Claim","of":"ToolJob","object":{"bucket":"OTHER","name":"x","size":1,"sha256":""}}`, fine, "not one of Parley's"},
-		"a job that fails to the last":         {`{"type":"ToolJob","call":"c"}`, func(context.Context, jobs.Job) error { return jobs.RetryAfter(errors.New("no luck"), 0) }, "given up after delivery 3: no luck"},
+		"a job that fails on every delivery":   {`{"type":"ToolJob","call":"c"}`, func(context.Context, jobs.Job) error { return jobs.RetryAfter(errors.New("no luck"), 0) }, "given up after delivery 3: no luck"},
 		"a job whose handler panics each time": {`{"type":"ToolJob","call":"c"}`, func(context.Context, jobs.Job) error { panic("a bug in a tool") }, "a bug in a tool"},
 		"a payload that fills its message":     {strings.Repeat("x", 1<<20-300), fine, "line 1 of the frame"},
 	} {
@@ -209,14 +208,14 @@ func TestDeadLetters(t *testing.T) {
 				t.Fatal(err)
 			}
 			q.work(t, 1, 0, c.handle)
-			m := q.letter(t, subject)
+			m := q.deadLetter(t, subject)
 			if why := m.Header.Get("Parley-Reason"); !strings.Contains(why, c.reason) || strings.Contains(why, "\n") || len(why) > 1024 {
 				t.Errorf("reason %q, want %q in it", why, c.reason)
 			}
 			if !strings.HasPrefix(c.payload, string(m.Data)) || len(m.Data) < len(c.payload) && m.Header.Get("Parley-Size") == "" {
-				t.Errorf("%d of %d bytes are there", len(m.Data), len(c.payload))
+				t.Errorf("the dead letter has %d of %d bytes", len(m.Data), len(c.payload))
 			}
-			q.settled(t)
+			q.waitEmpty(t)
 		})
 	}
 }
@@ -235,11 +234,11 @@ func TestJobLivesLongerThanTheAckWait(t *testing.T) {
 	take(t, deliveries)
 	select {
 	case n := <-deliveries:
-		t.Errorf("handed out again (%d) while it ran", n)
+		t.Errorf("delivered again (%d) while it ran", n)
 	case <-time.After(2500 * time.Millisecond):
 	}
 	close(let)
-	q.settled(t)
+	q.waitEmpty(t)
 }
 
 func TestSlots(t *testing.T) {
@@ -263,12 +262,12 @@ func TestSlots(t *testing.T) {
 	for range 4 {
 		take(t, two)
 	}
-	q.stands(t, 13, 7)
+	q.waitCounts(t, 13, 7)
 	if n := len(one) + len(two); n > 0 {
 		t.Errorf("with 7 slots %d jobs more were taken", n)
 	}
 	close(let)
-	q.settled(t)
+	q.waitEmpty(t)
 	if len(one)+len(two) != 13 {
 		t.Errorf("of the other 13 the pools took %d and %d", len(one), len(two))
 	}
@@ -277,7 +276,7 @@ func TestSlots(t *testing.T) {
 func TestAWorkerPoolStops(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
-	t.Run("handing back at once what runs", func(t *testing.T) {
+	t.Run("handing back running jobs at once", func(t *testing.T) {
 		q := queue(t, b, 30*time.Second, 20)
 		began := make(chan struct{}, 9)
 		stop := q.work(t, 2, 0, func(ctx context.Context, _ jobs.Job) error {
@@ -294,9 +293,9 @@ func TestAWorkerPoolStops(t *testing.T) {
 		if n := take(t, again) + take(t, again); n != 4 {
 			t.Errorf("deliveries sum to %d, want 2 and 2", n)
 		}
-		q.settled(t)
+		q.waitEmpty(t)
 	})
-	t.Run("after what runs has ended, within the time to drain", func(t *testing.T) {
+	t.Run("after running jobs have ended, within the drain timeout", func(t *testing.T) {
 		q := queue(t, b, 5*time.Second, 20)
 		began, let := make(chan struct{}, 9), make(chan struct{})
 		stop := q.work(t, 1, 5*time.Second, func(ctx context.Context, _ jobs.Job) error {
@@ -315,9 +314,9 @@ func TestAWorkerPoolStops(t *testing.T) {
 		}
 		close(let)
 		take(t, stopped)
-		q.stands(t, 1, 0)
+		q.waitCounts(t, 1, 0)
 	})
-	t.Run("letting go of what runs when the time to drain is over", func(t *testing.T) {
+	t.Run("handing back running jobs when the drain timeout is over", func(t *testing.T) {
 		q := queue(t, b, 5*time.Second, 20)
 		began := make(chan struct{}, 9)
 		stop := q.work(t, 1, 100*time.Millisecond, func(ctx context.Context, _ jobs.Job) error {
@@ -328,7 +327,7 @@ func TestAWorkerPoolStops(t *testing.T) {
 		q.put(t, 1)
 		take(t, began)
 		stop()
-		q.stands(t, 0, 1) // the server counts what was handed back as out
+		q.waitCounts(t, 0, 1) // the server counts a job that was handed back as unacknowledged
 	})
 }
 
@@ -348,7 +347,7 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	q.stands(t, 1, 0)
+	q.waitCounts(t, 1, 0)
 	took := make(chan string, 9)
 	q.work(t, 1, 0, func(_ context.Context, j jobs.Job) error {
 		took <- string(j.Event.(*events.ToolJob).Arguments)
@@ -357,10 +356,10 @@ func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 	if got := take(t, took); got != `{"text":"`+want+`"}` {
 		t.Errorf("the job's arguments came back as %d bytes", len(got))
 	}
-	q.settled(t)
+	q.waitEmpty(t)
 }
 
-func TestQueueThatWasRemovedIsMadeAgain(t *testing.T) {
+func TestQueueThatWasRemovedIsCreatedAgain(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	q := queue(t, b, 5*time.Second, 20)

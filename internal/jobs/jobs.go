@@ -25,7 +25,7 @@ type Job struct {
 	Delivery int // how often it was delivered, from 1; hand-backs count, so it is not the number of failures
 }
 
-// Handler runs a job. Its error decides what becomes of the job: nil
+// Handler runs a job. Its error decides how the job ends: nil
 // acknowledges it, [RetryAfter] hands it back for later, [Reject] makes a dead
 // letter of it, any other error hands it back for a second. ctx ends when the
 // worker must stop.

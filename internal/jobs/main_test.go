@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server waits some seconds for a source that went with it.
+	// nats-server waits some seconds for a source that was shut down with it.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
 }
 
@@ -54,7 +54,7 @@ func inProcess(t *testing.T) *bus.Bus {
 	return connect(t, bus.Config{Options: []nats.Option{start(t).InProcess()}})
 }
 
-// wire is a network that a test cuts.
+// wire is a network connection that a test cuts.
 type wire struct {
 	mu      sync.Mutex
 	refused bool
@@ -101,8 +101,8 @@ func gen(b *bus.Bus, conversation string) topology.Address {
 	return topology.At(b.Shards(), conversation, events.ChannelGen)
 }
 
-// until asks again and again, and fails the test after ten seconds.
-func until(t *testing.T, ok func() bool, otherwise string) {
+// eventually polls ok and fails the test after ten seconds.
+func eventually(t *testing.T, ok func() bool, otherwise string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -40,7 +40,7 @@ type Metrics struct {
 type WorkerPool struct {
 	Bus *bus.Bus
 	Log *slog.Logger // discarded when nil
-	// Drain is how long running jobs may go on after the context has ended;
+	// Drain is how long running jobs may continue after the context has ended;
 	// then their own contexts end. Zero ends them at once.
 	Drain time.Duration
 	// Running is shared by pools of one process that may serve the same queue;

@@ -51,8 +51,8 @@ func TestAPublishedMessageIsAJobOfItsQueue(t *testing.T) {
 	}
 }
 
-// TestHeadersOfAPublisherDecideNothing hands back a message that brings its own
-// idea of what is to become of it.
+// TestHeadersOfAPublisherDecideNothing publishes a message with headers that ask for
+// a delay and for a dead letter, and hands it back.
 func TestHeadersOfAPublisherDecideNothing(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
@@ -78,7 +78,7 @@ func TestHeadersOfAPublisherDecideNothing(t *testing.T) {
 	}
 	first.Nack()
 	take(t, messages).Ack()
-	q.settled(t)
+	q.waitEmpty(t)
 }
 
 func TestWhatIsOutWhenASubscriberIsClosedIsHandedBack(t *testing.T) {
@@ -112,7 +112,7 @@ func TestWhatIsOutWhenASubscriberIsClosedIsHandedBack(t *testing.T) {
 	if n := take(t, again); n != 2 {
 		t.Errorf("delivery %d", n)
 	}
-	q.settled(t)
+	q.waitEmpty(t)
 	if more := len(again); more > 0 {
 		t.Errorf("%d jobs more are delivered", more)
 	}

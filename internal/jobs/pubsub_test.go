@@ -19,8 +19,8 @@ import (
 func TestPubSub(t *testing.T) {
 	b := inProcess(t)
 	features := tests.Features{
-		// A work queue hands each message to one of its subscribers: no consumer
-		// groups, and nothing is left for those that come later.
+		// A work queue delivers each message to one subscriber: there are no consumer
+		// groups, and later subscribers do not get earlier messages.
 		ConsumerGroups:                   false,
 		NewSubscriberReceivesOldMessages: false,
 		// A worker that dies has its jobs delivered again.
@@ -28,9 +28,9 @@ func TestPubSub(t *testing.T) {
 		// Several messages are out at once.
 		GuaranteedOrder: false,
 		Persistent:      true,
-		// The suite's test of reconnects compares with a list of published messages
-		// that it still appends to: it fails now and then whatever is tested.
-		// TestReconnect is that test without the race.
+		// The suite's reconnect test reads a list of published messages while it still
+		// appends to it, so it fails at random. TestReconnect is that test without the
+		// race.
 		RestartServiceCommand: nil,
 		GenerateTopicFunc:     func(tctx tests.TestContext) string { return "tool_" + tctx.TestID.String() },
 	}

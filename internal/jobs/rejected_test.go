@@ -15,8 +15,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// asksFor appends a Decision that leaves a conversation in a state.
-func asksFor(t *testing.T, b *bus.Bus, conversation string, state events.State) {
+// decided appends a Decision with a state.
+func decided(t *testing.T, b *bus.Bus, conversation string, state events.State) {
 	t.Helper()
 	frame, err := events.AppendFrame(nil, &events.Decision{Events: []events.Line{}, State: state})
 	if err == nil {
@@ -27,8 +27,8 @@ func asksFor(t *testing.T, b *bus.Bus, conversation string, state events.State) 
 	}
 }
 
-// job publishes a job as it is.
-func job(t *testing.T, b *bus.Bus, subject, id, payload string) {
+// publishJob publishes a job's payload unchanged.
+func publishJob(t *testing.T, b *bus.Bus, subject, id, payload string) {
 	t.Helper()
 	m := nats.NewMsg(subject)
 	m.Data = []byte(payload)
@@ -45,7 +45,7 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 
 	t.Run("a generation", func(t *testing.T) {
 		conversation, generation := id(), id()
-		asksFor(t, b, conversation, events.State{Phase: events.PhaseGenerating, Turn: "t", Step: 2, Generation: generation})
+		decided(t, b, conversation, events.State{Phase: events.PhaseGenerating, Turn: "t", Step: 2, Generation: generation})
 		lane := gen(b, conversation)
 		q, err := topology.LLMQueue("later/model")
 		if err == nil {
@@ -55,11 +55,11 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		// One for a generation that nobody waits for takes no lane.
-		job(t, b, "jobs.llm.later."+id(), conversation+"/"+id(), `{"type":"GenerationJob","messages":7}`)
-		job(t, b, "jobs.llm.later."+generation, conversation+"/"+generation, `{"type":"GenerationJob","messages":7}`)
-		bench{Bus: b, queue: q}.work(t, 1, 0, rejects)
+		publishJob(t, b, "jobs.llm.later."+id(), conversation+"/"+id(), `{"type":"GenerationJob","messages":7}`)
+		publishJob(t, b, "jobs.llm.later."+generation, conversation+"/"+generation, `{"type":"GenerationJob","messages":7}`)
+		testQueue{Bus: b, queue: q}.work(t, 1, 0, rejects)
 		var last bus.Last
-		until(t, func() bool {
+		eventually(t, func() bool {
 			last, err = b.Lane(lane).Last(t.Context())
 			return err != nil || last.Sequence > 0
 		}, "nothing is on the lane")
@@ -84,8 +84,8 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		q.work(t, 1, 0, rejects)
-		q.settled(t)
-		q.letter(t, subject)
+		q.waitEmpty(t)
+		q.deadLetter(t, subject)
 		last, err := b.Lane(lane).Last(t.Context())
 		if err != nil || len(last.Lines) != 2 {
 			t.Fatalf("the lane ends with %+v, %v", last, err)
@@ -96,22 +96,21 @@ func TestARejectedJobEndsWhatItWasFor(t *testing.T) {
 		}
 	})
 
-	t.Run("nothing, when it does not say whose it is", func(t *testing.T) {
+	t.Run("nothing, when it names no conversation", func(t *testing.T) {
 		q := queue(t, b, 5*time.Second, 20)
 		call := id()
 		subject, err := topology.ToolJob(q.tool, call)
 		if err != nil {
 			t.Fatal(err)
 		}
-		job(t, b, subject, call, `{"type":"ToolJob"}`)
+		publishJob(t, b, subject, call, `{"type":"ToolJob"}`)
 		q.work(t, 1, 0, rejects)
-		q.settled(t)
-		q.letter(t, subject)
+		q.waitEmpty(t)
+		q.deadLetter(t, subject)
 	})
 }
 
-// TestADeadLetterIsTerminatedWithItsReason: whoever watches the server's
-// advisories reads the reason there.
+// TestADeadLetterIsTerminatedWithItsReason: the server's advisory has the reason.
 func TestADeadLetterIsTerminatedWithItsReason(t *testing.T) {
 	b := inProcess(t)
 	q := queue(t, b, 5*time.Second, 20)
@@ -127,5 +126,5 @@ func TestADeadLetterIsTerminatedWithItsReason(t *testing.T) {
 	if text := string(take(t, advisories).Data); !strings.Contains(text, `"reason":"of no use"`) {
 		t.Errorf("the advisory is %s", text)
 	}
-	q.settled(t)
+	q.waitEmpty(t)
 }

@@ -34,18 +34,18 @@ func TestAJobThatComesAgainWhileItRunsHereIsNotRunTwice(t *testing.T) {
 			q.put(t, 1)
 			take(t, runs)
 			w.cut(true)
-			<-time.After(600 * time.Millisecond) // until its time is over twice
+			<-time.After(600 * time.Millisecond) // twice the AckWait
 			w.cut(false)
-			until(t, func() bool {
+			eventually(t, func() bool {
 				info, err := q.cons.Info(t.Context())
 				return err == nil && info.NumRedelivered == 1
-			}, "the job is not handed out again")
+			}, "the job is not delivered again")
 			end <- c.ends
 			for range c.runs {
 				take(t, runs)
 				end <- nil
 			}
-			q.settled(t)
+			q.waitEmpty(t)
 			if more := len(runs); more > 0 {
 				t.Errorf("it ran %d times more", more)
 			}
@@ -56,7 +56,7 @@ func TestAJobThatComesAgainWhileItRunsHereIsNotRunTwice(t *testing.T) {
 func TestARunningJobIsInProgressAtOnceWhenTheConnectionIsBack(t *testing.T) {
 	t.Parallel()
 	cut, steady, w := behind(t)
-	q := queue(t, steady, time.Hour, -1) // the next beat is in 20 minutes
+	q := queue(t, steady, time.Hour, -1) // the next heartbeat is in 20 minutes
 	worker := q
 	worker.Bus = cut
 	runs, end := make(chan int, 1), make(chan error)
@@ -77,7 +77,7 @@ func TestARunningJobIsInProgressAtOnceWhenTheConnectionIsBack(t *testing.T) {
 	w.cut(false)
 	take(t, progress)
 	end <- nil
-	q.settled(t)
+	q.waitEmpty(t)
 }
 
 func TestAJobThatIsHandedBackForeverIsReported(t *testing.T) {

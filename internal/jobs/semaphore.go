@@ -23,7 +23,7 @@ func (s Semaphore) wait(ctx context.Context) error {
 }
 
 // Acquire blocks until one more job may run, or returns the cause of ctx's end.
-// Who acquires calls [Semaphore.Release].
+// The caller then calls [Semaphore.Release].
 func (s Semaphore) Acquire(ctx context.Context) error {
 	select {
 	case s <- struct{}{}:

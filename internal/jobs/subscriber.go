@@ -155,7 +155,7 @@ func (s *subscription) take(ctx context.Context, running *sync.WaitGroup) error 
 	// The queue's own limits: an administrator may have changed them.
 	limits := cons.CachedInfo().Config
 	for ctx.Err() == nil {
-		most, err := s.room(ctx)
+		most, err := s.available(ctx)
 		if err != nil {
 			return nil // the subscription has ended
 		}
@@ -166,8 +166,8 @@ func (s *subscription) take(ctx context.Context, running *sync.WaitGroup) error 
 	return nil
 }
 
-// room waits until a message may be taken and returns how many may be.
-func (s *subscription) room(ctx context.Context) (int, error) {
+// available waits until a message may be taken and returns how many may be.
+func (s *subscription) available(ctx context.Context) (int, error) {
 	if err := s.slots.wait(ctx); err != nil {
 		return 0, err
 	}

@@ -32,10 +32,10 @@ func TestFallback(t *testing.T) {
 		{name: "a model that does not stream calls is asked for the whole", can: llm.Capabilities{Tools: true}, req: llm.Request{Tools: tools}, asked: []bool{true}},
 		{name: "a model that does not stream calls streams without tools", can: llm.Capabilities{Tools: true}, asked: []bool{false}},
 		{name: "a refusal to stream is asked again for the whole", can: all, req: llm.Request{Tools: tools}, stream: noStream, asked: []bool{false, true}},
-		{name: "a refusal to stream without tools stands", can: all, stream: noStream, asked: []bool{false}, class: events.ErrUnsupported},
-		{name: "a refusal after content stands", can: all, req: llm.Request{Tools: tools}, text: "x", stream: noStream, asked: []bool{false}, class: events.ErrUnsupported},
-		{name: "a refusal of tools stands", can: all, req: llm.Request{Tools: tools}, stream: refusal(events.ErrUnsupported, "m does not support tools"), asked: []bool{false}, class: events.ErrUnsupported},
-		{name: "another error stands", can: all, req: llm.Request{Tools: tools}, stream: refusal(events.ErrOverloaded, "stream: overloaded"), asked: []bool{false}, class: events.ErrOverloaded},
+		{name: "a refusal to stream without tools is final", can: all, stream: noStream, asked: []bool{false}, class: events.ErrUnsupported},
+		{name: "a refusal after content is final", can: all, req: llm.Request{Tools: tools}, text: "x", stream: noStream, asked: []bool{false}, class: events.ErrUnsupported},
+		{name: "a refusal of tools is final", can: all, req: llm.Request{Tools: tools}, stream: refusal(events.ErrUnsupported, "m does not support tools"), asked: []bool{false}, class: events.ErrUnsupported},
+		{name: "another error is final", can: all, req: llm.Request{Tools: tools}, stream: refusal(events.ErrOverloaded, "stream: overloaded"), asked: []bool{false}, class: events.ErrOverloaded},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-func TestFallbackTellsWhatToDo(t *testing.T) {
+func TestFallbackErrorSaysWhatToDo(t *testing.T) {
 	got := read(t, llm.Fallback(provider{}).Stream(t.Context(), llm.Request{Model: "small", Tools: []events.ToolSpec{{Name: "add"}}}))
 	for _, words := range []string{"test/small", "choose a model", `["-"]`, "--tools none"} {
 		if !strings.Contains(got.end.Error.Message, words) {

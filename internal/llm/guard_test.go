@@ -52,7 +52,7 @@ func read(t *testing.T, s llm.Stream) answer {
 			a.end = end
 			a.ends++
 			if (err != nil) != (end.Error != nil) {
-				t.Errorf("the end has error %v, beside it stands %v", end.Error, err)
+				t.Errorf("the end has error %v, beside it is %v", end.Error, err)
 			}
 		} else if a.ends > 0 || err != nil {
 			t.Errorf("%s with error %v after %d ends", e.Type(), err, a.ends)
@@ -91,11 +91,11 @@ func TestGuard(t *testing.T) {
 		{"an adapter that ends in silence when cancelled is corrected", func(ctx context.Context, _ func(events.Event, error) bool) {
 			<-ctx.Done()
 		}, "GenerationEnded", events.ErrIdle, idle},
-		{"an answer that comes whole in the last moment stands", func(ctx context.Context, yield func(events.Event, error) bool) {
+		{"an answer that comes whole in the last moment counts", func(ctx context.Context, yield func(events.Event, error) bool) {
 			<-ctx.Done()
 			llm.NewWriter(yield).End(done)
 		}, "GenerationEnded", "", idle},
-		{"what the provider says went wrong stands", func(ctx context.Context, yield func(events.Event, error) bool) {
+		{"the provider's own error counts", func(ctx context.Context, yield func(events.Event, error) bool) {
 			<-ctx.Done()
 			llm.NewWriter(yield).End(events.GenerationEnded{Error: &events.Error{Class: events.ErrOverloaded}})
 		}, "GenerationEnded", events.ErrOverloaded, idle},
@@ -105,7 +105,7 @@ func TestGuard(t *testing.T) {
 		{"an answer that has the provider's word for its end is complete", func(_ context.Context, yield func(events.Event, error) bool) {
 			yield(&events.GenerationEnded{Finish: events.FinishStop, FinishWord: "stop"}, nil)
 		}, "GenerationEnded", "", 0},
-		{"an answer that was complete when the time ran out stands", func(ctx context.Context, yield func(events.Event, error) bool) {
+		{"an answer that was complete when the time ran out counts", func(ctx context.Context, yield func(events.Event, error) bool) {
 			<-ctx.Done()
 			yield(&events.GenerationEnded{Finish: events.FinishStop, FinishWord: "stop"}, nil)
 		}, "GenerationEnded", "", idle},
@@ -206,7 +206,7 @@ func TestAConsumerThatStopsCancelsTheRequest(t *testing.T) {
 		break
 	}
 	if request.Err() == nil {
-		t.Error("the request goes on")
+		t.Error("the request continues")
 	}
 }
 

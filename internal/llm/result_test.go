@@ -14,8 +14,8 @@ func TestResultText(t *testing.T) {
 		part events.Part
 		want string
 	}{
-		{"what a tool said that did its work stands as it is", events.Part{Status: events.StatusOK, Text: "<2>\n"}, "<2>\n"},
-		{"a result of before there were statuses stands as it is", events.Part{Text: "2"}, "2"},
+		{"the text of a tool that succeeded is unchanged", events.Part{Status: events.StatusOK, Text: "<2>\n"}, "<2>\n"},
+		{"a result without a status is unchanged", events.Part{Text: "2"}, "2"},
 		{"a success without words has none", events.Part{Status: events.StatusOK}, ""},
 		{"a failure is named beside what the tool said", events.Part{Status: events.StatusFailed, Text: `a "<b>" & c`}, `{"status":"failed","content":"a \"<b>\" & c"}`},
 		{"a status without words is named", events.Part{Status: events.StatusTimeout}, `{"status":"timeout","content":""}`},

@@ -33,7 +33,7 @@ func write(t *testing.T, do func(w *llm.Writer)) (string, *events.GenerationEnde
 		case *events.GenerationEnded:
 			end = e
 			if (e.Error != nil) != (err != nil) {
-				t.Errorf("the end has error %v, beside it stands %v", e.Error, err)
+				t.Errorf("the end has error %v, beside it is %v", e.Error, err)
 			}
 		}
 		return true
@@ -107,10 +107,10 @@ func TestWriterJudgesCalls(t *testing.T) {
 		{"free text of a custom call may run", `SELECT`, true, whole, true},
 		{"an object that was whole before the length may run", `{"x":1}`, false, length, true},
 		{"an object one byte short of it may not run", `{"x":1`, false, length, false},
-		{"no arguments at the length were not begun", ``, false, length, false},
-		{"no arguments at a filter were not begun", ``, false, filter, false},
-		{"no arguments at a failure were not begun", ``, false, failed, false},
-		{"no arguments at a cut were not begun", ``, false, cut, false},
+		{"no arguments at the length were not started", ``, false, length, false},
+		{"no arguments at a filter were not started", ``, false, filter, false},
+		{"no arguments at a failure were not started", ``, false, failed, false},
+		{"no arguments at a cut were not started", ``, false, cut, false},
 		{"an object that was whole before the cut may run", `{"x":1}`, false, cut, true},
 		{"free text at a cut may be half", `SELECT`, true, cut, false},
 		{"free text at the length may be half", `SELECT`, true, length, false},
@@ -147,12 +147,12 @@ func TestWriterNamesTheEnd(t *testing.T) {
 		{"a stop with calls is a turn of tools", events.GenerationEnded{Terminated: true, Finish: events.FinishStop}, true, events.FinishToolCalls, ""},
 		{"no word with calls is a turn of tools", events.GenerationEnded{Terminated: true}, true, events.FinishToolCalls, ""},
 		{"no word is another end", events.GenerationEnded{Terminated: true}, false, events.FinishOther, ""},
-		{"the length stands above calls", events.GenerationEnded{Terminated: true, Finish: events.FinishLength}, true, events.FinishLength, ""},
-		{"a filter stands above calls", events.GenerationEnded{Terminated: true, Finish: events.FinishContentFilter}, true, events.FinishContentFilter, ""},
+		{"the length overrides calls", events.GenerationEnded{Terminated: true, Finish: events.FinishLength}, true, events.FinishLength, ""},
+		{"a filter overrides calls", events.GenerationEnded{Terminated: true, Finish: events.FinishContentFilter}, true, events.FinishContentFilter, ""},
 		{"an end without a terminal sign is a cut", events.GenerationEnded{Finish: events.FinishStop}, true, events.FinishError, events.ErrCut},
 		{"an end with the provider's word for it is complete without a sign", events.GenerationEnded{Finish: events.FinishStop, FinishWord: "stop"}, false, events.FinishStop, ""},
 		{"a word does not hide that the connection broke", events.GenerationEnded{FinishWord: "stop", Error: &events.Error{Class: events.ErrNetwork}}, false, events.FinishError, events.ErrNetwork},
-		{"an error stands above all", events.GenerationEnded{Terminated: true, Finish: events.FinishStop, Error: &events.Error{Class: events.ErrAuth}}, true, events.FinishError, events.ErrAuth},
+		{"an error overrides all", events.GenerationEnded{Terminated: true, Finish: events.FinishStop, Error: &events.Error{Class: events.ErrAuth}}, true, events.FinishError, events.ErrAuth},
 		{"a cancelled answer is no failure", events.GenerationEnded{Error: &events.Error{Class: events.ErrCancelled}}, false, events.FinishCancelled, events.ErrCancelled},
 	}
 	for _, c := range cases {

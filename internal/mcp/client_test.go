@@ -222,12 +222,12 @@ func TestAQuestionThatNamesNoCallIsAskedOnlyWhereOneConversationRuns(t *testing.
 			r := run(t, mcp.Server{URL: overHTTP(t, false)})
 			r.has("wait")
 			ctx, cancel := context.WithCancel(t.Context())
-			begun, ended := make(chan struct{}), make(chan error, 1)
+			started, ended := make(chan struct{}), make(chan error, 1)
 			go func() {
-				_, err := r.call(ctx, "wait", tool.Input{Conversation: c.other, Output: func(string) { close(begun) }})
+				_, err := r.call(ctx, "wait", tool.Input{Conversation: c.other, Output: func(string) { close(started) }})
 				ended <- err
 			}()
-			<-begun
+			<-started
 			got, err := r.call(t.Context(), "ask", tool.Input{Conversation: "a", Ask: func(context.Context, tool.Question) (tool.Answer, error) {
 				return tool.Answer{Content: json.RawMessage(`{"name":"Ada"}`)}, nil
 			}})

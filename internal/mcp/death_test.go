@@ -76,7 +76,7 @@ func TestAServerThatHangsWhileItStartsIsGivenUpAndStartedAgain(t *testing.T) {
 	r.says("will be started again")
 }
 
-func TestAServerThatIgnoresTheNewestGreetingIsGreetedTheOldWay(t *testing.T) {
+func TestAServerThatIgnoresTheNewestHandshakeGetsTheOldOne(t *testing.T) {
 	s := self(t, "silent")
 	s.Startup = 2 * time.Second
 	r := run(t, s)
@@ -107,11 +107,11 @@ func TestAServerThatExitsSaysWhyInTheLog(t *testing.T) {
 	run(t, self(t, "exits")).says("exit status 3: no licence for this machine")
 }
 
-func TestACommandThatDoesNotExistIsSaid(t *testing.T) {
+func TestACommandThatDoesNotExistIsReported(t *testing.T) {
 	run(t, mcp.Server{Command: []string{"parley-no-such-command"}}).says("executable file not found")
 }
 
-func TestLinesThatAreNoMessagesArePassedOver(t *testing.T) {
+func TestLinesThatAreNoMessagesAreSkipped(t *testing.T) {
 	r := run(t, self(t, "greets"))
 	if got, err := r.call(t.Context(), "echo", tool.Input{Arguments: json.RawMessage(`{"text":"x"}`)}); err != nil || got.Content != "you said x" {
 		t.Errorf("got %+v, %v", got, err)

@@ -25,7 +25,7 @@ const (
 
 // elicit passes a server's question to the person whose call it is about.
 func (s *session) elicit(ctx context.Context, r *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
-	c := s.asks(ctx)
+	c := s.callOf(ctx)
 	if c == nil || c.in.Ask == nil {
 		s.link.server.Log.Info("a question of an MCP server was declined: no person can be asked", "question", clip(r.Params.Message, maxProblem))
 		return &sdk.ElicitResult{Action: "decline"}, nil
@@ -101,11 +101,11 @@ func (s *session) agree(c *call, refused *jsonrpc.Error) bool {
 	return true
 }
 
-// asks returns the call that a question belongs to. The newest protocol names
+// callOf returns the call that a question belongs to. The newest protocol names
 // it. In older versions a question names no call; if the running calls belong
 // to more than one conversation, none is chosen, because the wrong person could
 // answer.
-func (s *session) asks(ctx context.Context) *call {
+func (s *session) callOf(ctx context.Context) *call {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c
 	}

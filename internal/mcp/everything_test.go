@@ -114,19 +114,19 @@ func everything(t *testing.T, r *running) {
 // killed kills the server in the middle of a call, and calls it again.
 func killed(t *testing.T, r *running, kill func()) {
 	t.Helper()
-	begun := make(chan struct{}, 100)
+	started := make(chan struct{}, 100)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := r.call(context.Background(), "trigger-long-running-operation", tool.Input{Arguments: json.RawMessage(`{"duration":60,"steps":300}`),
 			Output: func(string) {
 				select {
-				case begun <- struct{}{}:
+				case started <- struct{}{}:
 				default:
 				}
 			}})
 		ended <- err
 	}()
-	<-begun
+	<-started
 	kill()
 	if err := <-ended; !retryable(err) {
 		t.Errorf("the call in the middle: %v", err)

@@ -17,7 +17,7 @@ const Path = "/mcp"
 const (
 	// headerTimeout is how long a client may take to send the header of a request.
 	headerTimeout = 10 * time.Second
-	// closeTimeout is how long requests may go on after the end.
+	// closeTimeout is how long requests may continue after the end.
 	closeTimeout = 2 * time.Second
 )
 

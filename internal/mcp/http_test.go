@@ -71,7 +71,7 @@ func listen(t *testing.T, h http.Handler) (*switched, string) {
 
 var echoX = json.RawMessage(`{"text":"x"}`)
 
-func TestAnHTTPServerThatWasStartedAgainIsGreetedAgain(t *testing.T) {
+func TestAnHTTPServerThatWasRestartedGetsAnotherHandshake(t *testing.T) {
 	lost := func(status int) http.Handler {
 		next := fresh(t, false)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

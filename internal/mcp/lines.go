@@ -103,7 +103,7 @@ type words struct {
 
 	mu    sync.Mutex
 	since time.Time
-	said  int
+	count int
 	line  string // the last
 }
 
@@ -113,7 +113,7 @@ func (w *words) copy(from io.Reader) {
 	for more := false; ; {
 		piece, err := r.ReadSlice('\n')
 		if text := strings.TrimSpace(string(piece)); text != "" && !more {
-			w.say("it printed to stderr", text)
+			w.write("it printed to stderr", text)
 		}
 		more = errors.Is(err, bufio.ErrBufferFull) // the rest of a long line is not logged
 		if err != nil && !more {
@@ -122,19 +122,19 @@ func (w *words) copy(from io.Reader) {
 	}
 }
 
-func (w *words) say(what, text string) {
+func (w *words) write(what, text string) {
 	text = clip(text, maxProblem)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.line = text
 	if now := time.Now(); now.Sub(w.since) > window {
-		if w.said > maxWords {
-			w.log.Info("an MCP server wrote more lines", "lines_left_out", w.said-maxWords)
+		if w.count > maxWords {
+			w.log.Info("an MCP server wrote more lines", "lines_left_out", w.count-maxWords)
 		}
-		w.since, w.said = now, 0
+		w.since, w.count = now, 0
 	}
-	w.said++
-	if w.said <= maxWords {
+	w.count++
+	if w.count <= maxWords {
 		w.log.Info("an MCP server writes", "what", what, "text", text)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// link gives a server's tools the current session.
+// link holds the current session for a server's tools.
 type link struct {
 	server *Server
 	set    func(tools ...tool.Tool) error

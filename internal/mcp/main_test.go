@@ -17,7 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// TestMain makes the binary of the tests an MCP server when it is told to.
+// TestMain makes the test binary an MCP server when its environment says so.
 func TestMain(m *testing.M) {
 	if kind := os.Getenv("PARLEY_TEST_SERVER"); kind != "" {
 		os.Exit(serveAs(kind))

@@ -77,7 +77,7 @@ func TestAToolThatCannotBeUsedIsLeftOutAndTheOthersStay(t *testing.T) {
 	}
 }
 
-func TestAListThatCannotBeReadIsSaidAtOnce(t *testing.T) {
+func TestAListThatCannotBeReadIsReportedAtOnce(t *testing.T) {
 	run(t, self(t, "bottomless")).says("its tools could not be listed")
 }
 
@@ -105,7 +105,7 @@ func TestAListWithoutEndIsCut(t *testing.T) {
 	r.says("has no end and is cut")
 }
 
-func TestToolsThatCannotBeSetAreSaidOnceAndSetLater(t *testing.T) {
+func TestToolsThatCannotBeSetAreReportedOnceAndSetLater(t *testing.T) {
 	refusals := 0
 	s := self(t, "tools")
 	s.Heartbeat = 50 * time.Millisecond

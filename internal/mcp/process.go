@@ -116,7 +116,7 @@ func (p *process) Read(context.Context) (jsonrpc.Message, error) {
 			return &jsonrpc.Response{ID: id, Error: fmt.Errorf("the answer cannot be read: %v", err)}, nil
 		}
 		p.lines.garbage++
-		p.words.say("it printed a line that is not an MCP message", string(line))
+		p.words.write("it printed a line that is not an MCP message", string(line))
 		if p.lines.garbage == maxGarbage {
 			return nil, fmt.Errorf("%w: it printed %d lines that are not MCP messages: does %q start an MCP server?", errGone, maxGarbage, p.server.Command)
 		}

@@ -21,7 +21,7 @@ type Toolset struct {
 
 	mu      sync.Mutex
 	specs   []events.ToolSpec
-	changed chan struct{} // closed at the next change; nil until somebody waits for it
+	changed chan struct{} // closed at the next change; nil until a goroutine waits for it
 }
 
 // Set replaces the tools. Those that are not to be served are left out.

@@ -66,7 +66,7 @@ func TestAToolsetLeavesOutWhatIsNotToBeServed(t *testing.T) {
 func TestACallOfAToolThatIsGoneSaysSo(t *testing.T) {
 	tools := new(mcp.Toolset)
 	tools.Set([]events.ToolSpec{{Name: "a"}, {Name: "b"}})
-	// The client is not told of the change, as nothing runs the gateway.
+	// The client is not notified of the change, as nothing runs the gateway.
 	srv := httptest.NewServer((&mcp.Gateway{Tools: tools}).Handler())
 	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
 	c := connect(t, &sdk.StreamableClientTransport{Endpoint: srv.URL, HTTPClient: closing(t), DisableStandaloneSSE: true})

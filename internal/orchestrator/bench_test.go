@@ -9,9 +9,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// BenchmarkDecide decides and goes on with the state that was computed, beside
-// what an owner would do without it: fold the events for the Decision's state, and
-// the Decision once more.
+// BenchmarkDecide decides and adopts the state that was computed, compared with an
+// owner that folds the events for the Decision's state, and the Decision once more.
 func BenchmarkDecide(b *testing.B) {
 	for _, calls := range []int{0, 8, 256} {
 		c, env, now := toDecide(b, calls), testEnv(), time.UnixMilli(1000)

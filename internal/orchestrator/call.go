@@ -96,7 +96,7 @@ func (d *decision) dispatchOne(call events.Part, times int) (_ *events.Awaited, 
 		d.invalid(call, err.Error())
 		return nil, false
 	}
-	// Checked before the policy is asked: a person is not asked to approve a
+	// Checked before the policy is evaluated: a person is not asked to approve a
 	// call that cannot run.
 	if err := d.env.Check(spec, call.Arguments); err != nil {
 		d.invalid(call, err.Error())

@@ -12,7 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// callState is a state that a call can be in, and how it comes there.
+// callState is a state that a call can be in, and how it gets there.
 type callState struct {
 	name string
 	play func(s *scene) (call string)
@@ -22,30 +22,30 @@ type callState struct {
 // they end with.
 func callStates() []callState {
 	all := []callState{
-		{"runs", func(s *scene) string { return s.asks("auto") }},
-		{"runs begun", func(s *scene) string {
-			call := s.asks("auto")
+		{"runs", func(s *scene) string { return s.callTool("auto") }},
+		{"runs started", func(s *scene) string {
+			call := s.callTool("auto")
 			s.write(events.ChannelCall, call, &events.ToolStarted{Call: call, Attempt: "a"})
 			return call
 		}},
 		{"runs in a superseded turn", func(s *scene) string {
-			call := s.asks("auto")
+			call := s.callTool("auto")
 			s.in(&events.UserMessage{ID: s.id(), Text: "instead", Arrival: events.ArrivalSupersede})
 			return call
 		}},
-		{"waits for approval", func(s *scene) string { return s.asks("ask") }},
+		{"waits for approval", func(s *scene) string { return s.callTool("ask") }},
 		{"waits for approval with a queue", func(s *scene) string {
-			call := s.asks("ask")
+			call := s.callTool("ask")
 			s.say("and then")
 			return call
 		}},
 		{"waits for approval and is denied since", func(s *scene) string {
-			call := s.asks("ask")
+			call := s.callTool("ask")
 			s.env.Policy.Rules = append(s.env.Policy.Rules, events.Rule{Tool: "ask", Action: events.ActionDeny, Reason: "closed"})
 			return call
 		}},
 		{"waits for approval after an unknown", func(s *scene) string {
-			call := s.asks("once")
+			call := s.callTool("once")
 			s.result(call, events.StatusUnknown, "the worker died")
 			s.in(s.ruling(events.RulingReject, s.state.Calls[1].Call))
 			again := s.part("once", `{"x":1}`)
@@ -55,7 +55,7 @@ func callStates() []callState {
 		{"waits for others", func(s *scene) string {
 			s.people()
 			s.env.Limits.Parallel = 1
-			s.say("go on")
+			s.say("continue")
 			call := s.part("auto", `{"x":1}`)
 			s.model("", s.part("auto", `{"x":7}`), call, s.part("beside", `{"x":6}`))
 			return call.Call
@@ -64,15 +64,15 @@ func callStates() []callState {
 		{"asks for data", func(s *scene) string {
 			return s.questioned(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`)
 		}},
-		{"waits for its time", func(s *scene) string { return s.asks("later") }},
-		{"waits for its result", func(s *scene) string { return s.asks("outside") }},
+		{"waits for its time", func(s *scene) string { return s.callTool("later") }},
+		{"waits for its result", func(s *scene) string { return s.callTool("outside") }},
 		{"waits for a limit", func(s *scene) string { return s.limited() }},
 		{"is the question at a limit", func(s *scene) string {
 			s.limited()
 			return s.state.Question.ID
 		}},
 		{"never was", func(s *scene) string {
-			s.asks("ask")
+			s.callTool("ask")
 			return s.id()
 		}},
 		{"ended ok in an earlier turn", func(s *scene) string {
@@ -103,8 +103,8 @@ func statuses() []events.Status {
 		events.StatusCancelled, events.StatusRefused, events.StatusExpired, events.StatusSuperseded, events.StatusUnknown}
 }
 
-// people sets a deployment up in which each tool is ruled on by its name; x must
-// not be 2. One standing approval is given.
+// people sets up a deployment with a rule for each tool by its name; x must not be
+// 2. There is one standing approval.
 func (s *scene) people() {
 	f := s.env.Tools["f"]
 	s.env.Tools = map[string]events.ToolSpec{}
@@ -131,19 +131,19 @@ func (s *scene) people() {
 	s.model("done")
 }
 
-// asks lets the model call a tool, and beside it another that waits for approval,
-// so that the turn goes on waiting whatever becomes of the first.
-func (s *scene) asks(tool string) string {
+// callTool lets the model call a tool, and beside it another that waits for approval,
+// so that the turn keeps waiting whatever happens to the first.
+func (s *scene) callTool(tool string) string {
 	s.people()
-	s.say("go on")
+	s.say("continue")
 	call := s.part(tool, `{"x":1}`)
 	s.model("", call, s.part("beside", `{"x":5}`))
 	return call.Call
 }
 
-// questioned lets a tool ask a person in the middle of its call.
+// questioned lets a tool ask a person during its call.
 func (s *scene) questioned(schema string) string {
-	call := s.asks("auto")
+	call := s.callTool("auto")
 	s.write(events.ChannelCall, call, &events.ToolStarted{Call: call, Attempt: "a"})
 	s.write(events.ChannelCall, call, &events.QuestionAsked{Call: call, Attempt: "a", Question: s.id(), Message: "really?", Schema: json.RawMessage(schema)})
 	s.foldAll()
@@ -155,38 +155,38 @@ func (s *scene) questioned(schema string) string {
 func (s *scene) limited() string {
 	s.people()
 	s.env.Limits.Calls, s.env.Limits.OnLimit = map[string]int{"a*": 1}, events.LimitAsk
-	s.say("go on")
+	s.say("continue")
 	call := s.part("auto", `{"x":1}`)
 	s.model("", call, s.part("ask", `{"x":5}`))
 	return call.Call
 }
 
-// ends lets a call end with a status while its turn goes on waiting.
+// ends lets a call end with a status while its turn keeps waiting.
 func (s *scene) ends(status events.Status) string {
 	var call string
 	switch status {
 	case events.StatusInvalidArguments:
 		s.people()
-		s.say("go on")
+		s.say("continue")
 		part := s.part("ask", `{"x":"one"}`)
 		s.model("", part, s.part("beside", `{"x":5}`))
 		call = part.Call
 	case events.StatusUnknownTool:
-		call = s.asks("nothing")
+		call = s.callTool("nothing")
 	case events.StatusCancelled:
-		call = s.asks("auto")
+		call = s.callTool("auto")
 		s.in(&events.Cancel{ID: s.id(), Call: call})
 	case events.StatusRefused:
-		call = s.asks("ask")
+		call = s.callTool("ask")
 		s.in(s.ruling(events.RulingReject, call))
 	case events.StatusExpired:
-		call = s.asks("ask")
+		call = s.callTool("ask")
 		s.wait()
 	case events.StatusSuperseded:
 		call = s.superseded()
 	default:
-		call = s.asks("auto")
-		s.result(call, status, "what the tool says")
+		call = s.callTool("auto")
+		s.result(call, status, "what the tool returns")
 	}
 	if c := s.callState(call); c == nil || c.Status != status {
 		s.t.Fatalf("the call did not end as %s: %s", status, looks(s.state))
@@ -194,18 +194,17 @@ func (s *scene) ends(status events.Status) string {
 	return call
 }
 
-// superseded is a call that was given up for a message while another runs.
+// superseded is a call that a message superseded while another runs.
 func (s *scene) superseded() string {
 	s.people()
-	s.say("go on")
+	s.say("continue")
 	call := s.part("ask", `{"x":1}`)
 	s.model("", call, s.part("auto", `{"x":5}`))
 	s.in(&events.UserMessage{ID: s.id(), Text: "instead", Arrival: events.ArrivalSupersede})
 	return call.Call
 }
 
-// TestTheTableIsWhole: the states of the table are all that there are, and so
-// are its inputs.
+// TestTheTableIsWhole: the table has every state and every input.
 func TestTheTableIsWhole(t *testing.T) {
 	var ended, waits, rulings, scopes []string
 	for _, state := range callStates() {

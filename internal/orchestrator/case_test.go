@@ -12,13 +12,13 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// The tests here are those of the cases that a script cannot show, because
-// another process goes on in the middle or many states are gone through.
+// The tests here are those of the cases that a script cannot show, because another
+// process continues in the middle or many states are tried.
 
-// TestCase26OneEnd: a turn ends exactly once, whether the producer of an answer
-// says its end twice, another producer comes after it, or none says it at all.
-func TestCase26OneEnd(t *testing.T) {
-	t.Run("the end is said twice, and then otherwise", func(t *testing.T) {
+// TestATurnEndsOnceHoweverItsAnswerEnds: a turn ends exactly once, whether an answer's end is
+// written twice, by two producers, or not at all.
+func TestATurnEndsOnceHoweverItsAnswerEnds(t *testing.T) {
+	t.Run("the end is written twice, and then with another outcome", func(t *testing.T) {
 		s := newScene(t)
 		s.say("begin")
 		answer := append(s.begin("hello"), s.ended(false))
@@ -33,7 +33,7 @@ func TestCase26OneEnd(t *testing.T) {
 		s.restart()
 		s.endsAs(t, events.OutcomeCompleted, "stop")
 	})
-	t.Run("a producer dies without a word and the next one ends it", func(t *testing.T) {
+	t.Run("a producer dies and the next one ends it", func(t *testing.T) {
 		s := newScene(t)
 		s.say("begin")
 		s.write(events.ChannelGen, "", s.begin("hel")...)
@@ -45,7 +45,7 @@ func TestCase26OneEnd(t *testing.T) {
 			t.Errorf("the history is %+v", m)
 		}
 	})
-	t.Run("no producer ever ends it: its time does", func(t *testing.T) {
+	t.Run("no producer ends it, the time limit does", func(t *testing.T) {
 		s := newScene(t)
 		s.say("begin")
 		s.write(events.ChannelGen, "", s.begin("hel")...)
@@ -58,9 +58,9 @@ func TestCase26OneEnd(t *testing.T) {
 	})
 }
 
-// TestCase31EditedArgumentsAreWhatTheModelReads: an edit is what runs and what
+// TestEditedArgumentsRunAndAreWhatTheModelReads: an edit is what runs and what
 // the model reads; what it wrote itself stays in the log.
-func TestCase31EditedArgumentsAreWhatTheModelReads(t *testing.T) {
+func TestEditedArgumentsRunAndAreWhatTheModelReads(t *testing.T) {
 	s := newScene(t)
 	s.env.Policy = nil
 	s.say("begin")
@@ -77,14 +77,14 @@ func TestCase31EditedArgumentsAreWhatTheModelReads(t *testing.T) {
 	if got := s.state.Transcript.Messages()[1].Parts[0].Arguments; got != `{"to":"eve"}` {
 		t.Errorf("the model reads %s", got)
 	}
-	if said := only[*events.AssistantMessage](s.everything()); said[0].Message.Parts[0].Arguments != call.Arguments {
-		t.Errorf("the log keeps %s", said[0].Message.Parts[0].Arguments)
+	if messages := only[*events.AssistantMessage](s.everything()); messages[0].Message.Parts[0].Arguments != call.Arguments {
+		t.Errorf("the log keeps %s", messages[0].Message.Parts[0].Arguments)
 	}
 }
 
-// TestCase36PausedTurnsGoOnInANewProcess: a turn that waits is read again by
-// another process at each of its steps, whatever its provider calls its calls.
-func TestCase36PausedTurnsGoOnInANewProcess(t *testing.T) {
+// TestAPausedTurnContinuesInAnotherProcess: another process reads a turn that
+// waits again at each of its steps, whatever the provider's ids of its calls.
+func TestAPausedTurnContinuesInAnotherProcess(t *testing.T) {
 	s := newScene(t)
 	s.env.Policy = nil
 	s.say("begin")
@@ -96,7 +96,7 @@ func TestCase36PausedTurnsGoOnInANewProcess(t *testing.T) {
 	}
 	s.model("let me see", calls...)
 	if s.quiet == 0 {
-		t.Fatal("a turn that waits is something under way")
+		t.Fatal("a turn that waits counts as work in progress")
 	}
 	for _, c := range calls {
 		s.restart()
@@ -119,9 +119,9 @@ func TestCase36PausedTurnsGoOnInANewProcess(t *testing.T) {
 	s.endsAs(t, events.OutcomeCompleted, "stop")
 }
 
-// TestCase38DeferredCallsRunAfterARestart: a process that begins before the time
+// TestDeferredCallsRunAfterARestart: a process that begins before the time
 // of a deferred call waits for it, one that begins after it runs the call.
-func TestCase38DeferredCallsRunAfterARestart(t *testing.T) {
+func TestDeferredCallsRunAfterARestart(t *testing.T) {
 	s := newScene(t)
 	s.env.Policy = &events.Policy{Rules: []events.Rule{{Action: events.ActionDefer, DelayMS: 60_000}}}
 	s.say("begin")
@@ -136,7 +136,7 @@ func TestCase38DeferredCallsRunAfterARestart(t *testing.T) {
 		t.Fatalf("it did not wait: %s", written(es))
 	}
 	s.restart()
-	s.now = s.now.Add(24 * time.Hour) // nobody was there
+	s.now = s.now.Add(24 * time.Hour) // no process ran
 	if r := only[*events.ToolCallRequested](s.decide()); len(r) != 1 || r[0].Call != call.Call {
 		t.Fatalf("it did not run: %s", looks(s.state))
 	}
@@ -145,9 +145,9 @@ func TestCase38DeferredCallsRunAfterARestart(t *testing.T) {
 	s.eachCallOnce()
 }
 
-// TestCase56CancelInEveryState: a cancel ends the turn once wherever it is, each
+// TestACancelInEveryStateEndsTheTurnOnce: a cancel ends the turn once wherever it is, each
 // open call has one cancelled result, and a strict provider takes the next turn.
-func TestCase56CancelInEveryState(t *testing.T) {
+func TestACancelInEveryStateEndsTheTurnOnce(t *testing.T) {
 	cut := func(s *scene, keep int) {
 		all := s.begin("let me see", s.part("f", `{"x":1}`))
 		s.write(events.ChannelGen, "", all[:keep]...)
@@ -158,8 +158,8 @@ func TestCase56CancelInEveryState(t *testing.T) {
 		to        func(s *scene)
 		cancelled int
 	}{
-		{"asked", func(*scene) {}, 0},
-		{"begun", func(s *scene) { cut(s, 1) }, 0},
+		{"requested", func(*scene) {}, 0},
+		{"started", func(s *scene) { cut(s, 1) }, 0},
 		{"streaming text", func(s *scene) { cut(s, 2) }, 0},
 		{"before the arguments", func(s *scene) { cut(s, 3) }, 1},
 		{"mid-arguments", func(s *scene) { cut(s, 4) }, 1},
@@ -174,7 +174,7 @@ func TestCase56CancelInEveryState(t *testing.T) {
 			s.env.Policy = nil
 			s.model("", s.part("g", "{}"), s.part("f", `{"x":3}`))
 		}, 2},
-		{"awaiting leave to go on", func(s *scene) {
+		{"awaiting a limit's extension", func(s *scene) {
 			s.env.Limits = events.Limits{Calls: map[string]int{"f": 1}, OnLimit: events.LimitAsk}
 			s.model("", s.part("f", `{"x":1}`), s.part("f", `{"x":3}`))
 		}, 2},
@@ -213,10 +213,10 @@ func TestCase56CancelInEveryState(t *testing.T) {
 	}
 }
 
-// TestCase57KilledInTheMiddleOfACall: the process dies while a call runs and the
-// person says something else to the next one: the history stays valid, whether
+// TestTheHistoryIsValidAfterAProcessDiedDuringACall: the process dies while a call runs and the
+// person sends another message to the next one: the history stays valid, whether
 // the message waits, interrupts, or the call's worker died too.
-func TestCase57KilledInTheMiddleOfACall(t *testing.T) {
+func TestTheHistoryIsValidAfterAProcessDiedDuringACall(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		arrival events.Arrival
@@ -238,7 +238,7 @@ func TestCase57KilledInTheMiddleOfACall(t *testing.T) {
 			s.restart()
 			s.in(&events.UserMessage{ID: s.id(), Text: "instead", Arrival: c.arrival})
 			s.restart()
-			s.result(call.Call, c.late, "what the worker says")
+			s.result(call.Call, c.late, "what the worker returns")
 			s.restart()
 			s.comesToItsEnd()
 			s.eachCallOnce()
@@ -262,10 +262,10 @@ func roles(all []events.Message) string {
 	return strings.Join(b, " ")
 }
 
-// TestCase58ResultsFollowTheAssistant: results that people and tools give after a
-// restart stand after the assistant's message, each a message of its own, and
-// before what is said next.
-func TestCase58ResultsFollowTheAssistant(t *testing.T) {
+// TestResultsFollowTheirAssistantMessage: results that people and tools give after a
+// restart come after the assistant's message, each a message of its own, and before
+// the next message.
+func TestResultsFollowTheirAssistantMessage(t *testing.T) {
 	s := newScene(t)
 	s.env.Policy = nil
 	s.say("begin")
@@ -291,10 +291,10 @@ func TestCase58ResultsFollowTheAssistant(t *testing.T) {
 	}
 }
 
-// TestCase59AProvidersIDComesAgain: calls of different turns whose provider gives
-// them the same id keep their own results; TestCallsAndResultsArePaired and
+// TestAProvidersIDThatIsRepeatedInALaterTurnKeepsItsOwnResult: calls of different turns
+// with the same provider's id keep their own results; TestCallsAndResultsArePaired and
 // TestHistory of the adapters show that each is sent with an id of its own.
-func TestCase59AProvidersIDComesAgain(t *testing.T) {
+func TestAProvidersIDThatIsRepeatedInALaterTurnKeepsItsOwnResult(t *testing.T) {
 	s := newScene(t)
 	for n := range 3 {
 		s.say(fmt.Sprintf("turn %d", n))
@@ -317,9 +317,9 @@ func TestCase59AProvidersIDComesAgain(t *testing.T) {
 	}
 }
 
-// TestCase60AProvidersIDTwiceInOneAnswer: both calls run and have their results in
+// TestAProvidersIDTwiceInOneAnswerIsTwoCalls: both calls run and have their results in
 // order, whichever ends first.
-func TestCase60AProvidersIDTwiceInOneAnswer(t *testing.T) {
+func TestAProvidersIDTwiceInOneAnswerIsTwoCalls(t *testing.T) {
 	s := newScene(t)
 	s.say("begin")
 	a, b := s.part("g", `{"n":1}`), s.part("g", `{"n":2}`) // both are call_0
@@ -336,9 +336,9 @@ func TestCase60AProvidersIDTwiceInOneAnswer(t *testing.T) {
 	}
 }
 
-// TestCase61NothingStandsBetween: whatever is said, set, cancelled or decided while
-// calls are open stands before or after the calls and their results.
-func TestCase61NothingStandsBetween(t *testing.T) {
+// TestNothingComesBetweenCallsAndTheirResults: whatever is sent, set, cancelled or decided while
+// calls are open comes before or after the calls and their results.
+func TestNothingComesBetweenCallsAndTheirResults(t *testing.T) {
 	s := newScene(t)
 	s.env.Policy = nil
 	s.say("begin")
@@ -356,10 +356,10 @@ func TestCase61NothingStandsBetween(t *testing.T) {
 	}
 }
 
-// TestCase62NothingIsOrphaned: a result of a call that never was, an assistant that
-// said nothing and a message without text leave no trace in the history; what a
-// history of others holds the adapters repair.
-func TestCase62NothingIsOrphaned(t *testing.T) {
+// TestUnknownCallsAndEmptyMessagesLeaveNoTrace: a result of an unknown call, an empty answer and
+// a message without text leave no trace in the history; the adapters repair such
+// histories of others.
+func TestUnknownCallsAndEmptyMessagesLeaveNoTrace(t *testing.T) {
 	s := newScene(t)
 	s.result(s.id(), events.StatusOK, "whose?")
 	s.say(" ")

@@ -7,27 +7,34 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// alsoShown are tests of other packages that show a part of a case: what the
-// adapters make of histories.
-func alsoShown() map[int][]string {
+// shownBy are the tests that show a case and are not a script case-NN-…: those here
+// and, for what the adapters make of histories, those of other packages.
+func shownBy() map[int][]string {
 	return map[int][]string{
-		59: {"internal/llm/openai.TestCallsAndResultsArePaired", "internal/llm/anthropic.TestHistory"},
-		60: {"internal/llm/openai.TestCallsAndResultsArePaired", "internal/llm/anthropic.TestHistory"},
-		61: {"internal/llm/anthropic.TestAnyTranscriptGivesARequestThatTheAPIAllows", "internal/orchestrator.TestAnyConversation"},
-		62: {"internal/llm/anthropic.TestAnyTranscriptGivesARequestThatTheAPIAllows", "internal/llm/openai.TestABadCallDoesNotSpoilTheTranscript"},
+		26: {"internal/orchestrator.TestATurnEndsOnceHoweverItsAnswerEnds"},
+		30: {"internal/orchestrator.TestEachHookRunsOncePerTurn"},
+		31: {"internal/orchestrator.TestEditedArgumentsRunAndAreWhatTheModelReads"},
+		36: {"internal/orchestrator.TestAPausedTurnContinuesInAnotherProcess"},
+		38: {"internal/orchestrator.TestDeferredCallsRunAfterARestart"},
+		56: {"internal/orchestrator.TestACancelInEveryStateEndsTheTurnOnce"},
+		57: {"internal/orchestrator.TestTheHistoryIsValidAfterAProcessDiedDuringACall"},
+		58: {"internal/orchestrator.TestResultsFollowTheirAssistantMessage"},
+		59: {"internal/orchestrator.TestAProvidersIDThatIsRepeatedInALaterTurnKeepsItsOwnResult", "internal/llm/openai.TestCallsAndResultsArePaired", "internal/llm/anthropic.TestHistory"},
+		60: {"internal/orchestrator.TestAProvidersIDTwiceInOneAnswerIsTwoCalls", "internal/llm/openai.TestCallsAndResultsArePaired", "internal/llm/anthropic.TestHistory"},
+		61: {"internal/orchestrator.TestNothingComesBetweenCallsAndTheirResults", "internal/llm/anthropic.TestAnyTranscriptGivesARequestThatTheAPIAllows", "internal/orchestrator.TestAnyConversation"},
+		62: {"internal/orchestrator.TestUnknownCallsAndEmptyMessagesLeaveNoTrace", "internal/llm/anthropic.TestAnyTranscriptGivesARequestThatTheAPIAllows", "internal/llm/openai.TestABadCallDoesNotSpoilTheTranscript"},
 	}
 }
 
-// TestEveryCaseHasATest: the cases 24 to 43 and 56 to 63 that broke others each
-// have a script case-NN-… or a test TestCaseNN… here, which says so.
+// TestEveryCaseHasATest: each of the cases 24 to 43 and 56 to 63 has a script
+// case-NN-… or a test in [shownBy].
 func TestEveryCaseHasATest(t *testing.T) {
-	named := map[int]int{}
+	shown := map[int]int{}
 	scripts, err := filepath.Glob("testdata/decide/case-*.txtar")
 	if err != nil {
 		t.Fatal(err)
@@ -44,34 +51,25 @@ func TestEveryCaseHasATest(t *testing.T) {
 		if !strings.HasPrefix(string(raw), fmt.Sprintf("Case %d: ", n)) {
 			t.Errorf("%s does not begin with what case %d is", file, n)
 		}
-		named[n]++
+		shown[n]++
 	}
-	numbered := regexp.MustCompile(`^TestCase(\d+)[A-Z]`)
-	for _, name := range testsOf(t, ".") {
-		if numbered.MatchString(name) {
-			var n int
-			if _, err := fmt.Sscanf(name, "TestCase%d", &n); err != nil {
-				t.Fatal(err)
-			}
-			named[n]++
-		}
-	}
-	for n := 24; n <= 63; n++ {
-		if (n <= 43 || n >= 56) && named[n] == 0 {
-			t.Errorf("case %d has no test", n)
-		}
-	}
-	for n, tests := range alsoShown() {
+	for n, tests := range shownBy() {
 		for _, name := range tests {
 			dir, test, _ := strings.Cut(name, ".")
 			if !slices.Contains(testsOf(t, "../../"+dir), test) {
-				t.Errorf("case %d is said to be shown by %s, which does not exist", n, name)
+				t.Errorf("the test %s of case %d does not exist", name, n)
 			}
+			shown[n]++
+		}
+	}
+	for n := 24; n <= 63; n++ {
+		if (n <= 43 || n >= 56) && shown[n] == 0 {
+			t.Errorf("case %d has no test", n)
 		}
 	}
 }
 
-// testsOf are the tests of a package.
+// testsOf returns the names of the tests of a package.
 func testsOf(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(dir + "/*_test.go")

@@ -17,12 +17,12 @@ func (s *scene) all(inputs ...events.Event) []events.Event {
 	return s.decide()
 }
 
-func TestABurstOfInterruptsAsksOnce(t *testing.T) {
+func TestABurstOfInterruptsRequestsOneGeneration(t *testing.T) {
 	s := newScene(t)
 	s.say("a")
 	es := s.all(&events.UserMessage{ID: s.id(), Text: "b", Arrival: "interrupt"}, &events.UserMessage{ID: s.id(), Text: "c", Arrival: "interrupt"})
 	if n := len(only[*events.GenerationRequested](es)); n != 1 {
-		t.Errorf("the model is asked %d times in one decision: %s", n, written(es))
+		t.Errorf("%d generations are requested in one decision: %s", n, written(es))
 	}
 }
 
@@ -73,7 +73,7 @@ func TestADecidedQuestionIsAlreadyDecided(t *testing.T) {
 	first, second := s.ruling(events.RulingApprove, q), s.ruling(events.RulingReject, q)
 	s.in(first)
 	if a := only[*events.InputAnswered](s.in(second)); a[0].Answer != events.AnswerAlreadyDecided {
-		t.Errorf("the second person is told %s: %s", a[0].Answer, a[0].Reason)
+		t.Errorf("the second person is answered %s: %s", a[0].Answer, a[0].Reason)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestUnknownOnceKnowsTheCallWithItsKeysInAnotherOrder(t *testing.T) {
 	}
 }
 
-func TestAOnceCallCancelledWhileItRanIsAskedAbout(t *testing.T) {
+func TestARepeatedOnceCallNeedsApprovalAfterOneWasCancelledWhileItRan(t *testing.T) {
 	for _, status := range []events.Status{events.StatusCancelled, events.StatusTimeout} {
 		s := newScene(t)
 		s.say("a")
@@ -141,7 +141,7 @@ func TestAOnceCallCancelledWhileItRanIsAskedAbout(t *testing.T) {
 			s.result(c.Call, status, "too slow")
 		}
 		if es := s.model("", d); len(only[*events.ToolCallRequested](es)) > 0 {
-			t.Errorf("after %s nobody knows whether it took effect, and it runs again on its own", status)
+			t.Errorf("after %s it is unknown whether it took effect, and it runs again on its own", status)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func TestAReminderKeepsItsReason(t *testing.T) {
 	}
 }
 
-func TestNobodyIsRemindedOfATime(t *testing.T) {
+func TestNoReminderIsSentForADeferredCall(t *testing.T) {
 	s := newScene(t)
 	s.env.Policy = &events.Policy{ReminderMS: 1000, Rules: []events.Rule{{Tool: "f", Action: "defer", DelayMS: 5000}, {Action: "approve"}}}
 	s.say("a")
@@ -184,7 +184,7 @@ func TestADeferredAnswerOfAnUnaskedWorkerDoesNotPassForAnApproval(t *testing.T) 
 	}
 }
 
-func TestAToolIsToldWhatFitsItsQuestionAndGoesOn(t *testing.T) {
+func TestAToolGetsAnAnswerThatFitsItsQuestionAndContinues(t *testing.T) {
 	s := newScene(t)
 	call := s.questioned(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`)
 	c := s.state.Calls[0]
@@ -192,13 +192,13 @@ func TestAToolIsToldWhatFitsItsQuestionAndGoesOn(t *testing.T) {
 		t.Fatalf("%+v", s.state.State)
 	}
 	es := s.in(&events.Verdict{ID: s.id(), Verdict: events.RulingAnswer, Calls: []events.CallVerdict{{Call: call, Digest: c.Digest, Content: `{"n": 3}`}}})
-	told := only[*events.QuestionAnswered](es)
-	if len(told) != 1 || string(told[0].Content) != `{"n": 3}` || told[0].Question != c.Question {
+	answers := only[*events.QuestionAnswered](es)
+	if len(answers) != 1 || string(answers[0].Content) != `{"n": 3}` || answers[0].Question != c.Question {
 		t.Fatalf("%s", written(es))
 	}
 	s.result(call, events.StatusOK, "thanks")
 	if got := s.state.Calls[0].Status; got != events.StatusOK {
-		t.Errorf("the call went on and ended as %q", got)
+		t.Errorf("the call continued and ended as %q", got)
 	}
 }
 
@@ -212,8 +212,8 @@ func TestAQuestionThatNobodyAnswersIsDeclinedInTime(t *testing.T) {
 		}
 		s.wait()
 	}
-	told := only[*events.QuestionAnswered](s.everything())
-	if len(told) != 1 || !told[0].Declined || told[0].Question != c.Question || s.state.Calls[0].Status != "" {
-		t.Errorf("%+v", told)
+	answers := only[*events.QuestionAnswered](s.everything())
+	if len(answers) != 1 || !answers[0].Declined || answers[0].Question != c.Question || s.state.Calls[0].Status != "" {
+		t.Errorf("%+v", answers)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-func TestCallsPastTheBudgetOfThePolicyAreAskedAbout(t *testing.T) {
+func TestCallsPastTheBudgetOfThePolicyNeedApproval(t *testing.T) {
 	s := newScene(t)
 	s.in(&events.Settings{ID: s.id(), Limits: events.Limits{Parallel: 100}, Policy: &events.Policy{Rules: []events.Rule{
 		{When: `!args.l.all(a, args.l.all(b, a + b > 0))`, Action: events.ActionDeny}, {Action: events.ActionAuto},
@@ -152,9 +152,9 @@ func TestHooksThatDoNotAnswerHaveACeiling(t *testing.T) {
 func fastest(run func()) time.Duration {
 	best := time.Duration(1<<63 - 1)
 	for range 5 {
-		begun := time.Now()
+		began := time.Now()
 		run()
-		best = min(best, time.Since(begun))
+		best = min(best, time.Since(began))
 	}
 	return best
 }
@@ -243,9 +243,9 @@ func flood(messages, inputs int) *accumulator.Conversation {
 	return c
 }
 
-// settle decides until nothing is left to decide, and returns the answers and how
+// decideAll decides until nothing is left to decide, and returns the answers and how
 // many Decisions it took.
-func settle(c *accumulator.Conversation) (answers map[events.Answer]int, decisions int) {
+func decideAll(c *accumulator.Conversation) (answers map[events.Answer]int, decisions int) {
 	answers = map[events.Answer]int{}
 	for {
 		d, draft := Decide(c, testEnv(), time.UnixMilli(1000))
@@ -270,7 +270,7 @@ func TestAFloodOfInputsCostsByTheInput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cost := func(n int) time.Duration {
 				return fastest(func() {
-					answers, decisions := settle(of(n))
+					answers, decisions := decideAll(of(n))
 					want := map[events.Answer]int{events.AnswerAccepted: maxBatch, events.AnswerQueued: maxQueued, events.AnswerRefused: n - maxBatch - maxQueued}
 					if fmt.Sprint(answers) != fmt.Sprint(want) || decisions > n/maxBatch+2 {
 						t.Fatalf("%v in %d decisions, want %v", answers, decisions, want)
@@ -292,7 +292,7 @@ func TestAFloodOfInputsCostsByTheInput(t *testing.T) {
 }
 
 func TestAMessageHoldsALimitedNumberOfInputs(t *testing.T) {
-	answers, _ := settle(flood(1, events.MaxLines))
+	answers, _ := decideAll(flood(1, events.MaxLines))
 	if answers[events.AnswerAccepted] != maxInputs || answers[events.AnswerRefused] != events.MaxLines-maxInputs {
 		t.Errorf("%v", answers)
 	}

@@ -30,7 +30,7 @@ import (
 //	-- decision --  the events then decided, one a line
 //
 // Ids are written as turn-1, generation-2, call-1. Each Decision is appended to
-// the log; what stands behind an input takes a Decision of its own. Run with -update to rewrite
+// the log; what comes after an input takes a Decision of its own. Run with -update to rewrite
 // the decisions.
 func TestDecide(t *testing.T) {
 	files, err := filepath.Glob("testdata/decide/*.txtar")

@@ -11,8 +11,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// The Decisions before it are purged, so each Decision of a conversation that is
-// being deleted, or was, gives the state by itself.
+// The earlier Decisions are purged, so each Decision of a conversation that is being
+// deleted, or was, has the whole state by itself.
 func TestADecisionOfADeletedConversationIsEnoughByItself(t *testing.T) {
 	s := &script{t: t, log: newLog("00000000-0000-7000-8000-c00000000000"), env: testEnv(), names: map[string]string{}, now: time.UnixMilli(1000)}
 	for i, step := range []struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// hook answers a hook that is asked; what it says is cleared once it is decided.
+// hook answers a hook's call; the answer is cleared once it is decided.
 func (s *scene) hook(all ...*events.HookAnswered) []events.Event {
 	s.t.Helper()
 	for _, a := range all {
@@ -29,19 +29,19 @@ func contextOf(name, text string) *events.HookAnswered {
 	return &events.HookAnswered{When: events.HookBefore, Hook: name, Context: text}
 }
 
-// hookScene is a turn whose hooks before it have been asked.
+// hookScene is a turn whose hooks before it have been called.
 func hookScene(t *testing.T, hooks ...events.Hook) *scene {
 	s := newScene(t)
 	s.env.Hooks = hooks
 	es := s.say("begin")
 	if len(only[*events.GenerationRequested](es)) > 0 || s.state.Phase != events.PhasePreparing {
-		t.Fatalf("the model was asked before the hooks answered: %s", written(es))
+		t.Fatalf("the model was called before the hooks answered: %s", written(es))
 	}
 	return s
 }
 
 func TestHooksBeforeATurn(t *testing.T) {
-	t.Run("the model is asked when all have answered, with their contexts in their order", func(t *testing.T) {
+	t.Run("the model is called when all have answered, with their contexts in their order", func(t *testing.T) {
 		s := hookScene(t, before("a"), before("b"), before("c"))
 		if es := s.hook(contextOf("c", "third"), contextOf("a", "first")); s.state.Phase != events.PhasePreparing {
 			t.Fatalf("one has not answered: %s", written(es))
@@ -49,26 +49,26 @@ func TestHooksBeforeATurn(t *testing.T) {
 		s.restart()
 		es := s.hook(contextOf("b", ""))
 		if len(only[*events.GenerationRequested](es)) != 1 {
-			t.Fatalf("the model is not asked: %s", written(es))
+			t.Fatalf("the model is not called: %s", written(es))
 		}
 		if diff := cmp.Diff([]string{"first", "third"}, s.state.Transcript.Context(s.state.Turn)); diff != "" {
 			t.Errorf("contexts (-want +got)\n%s", diff)
 		}
 	})
-	t.Run("an answer that is given again, or that nobody waits for, changes nothing", func(t *testing.T) {
+	t.Run("a repeated answer, or one that nobody waits for, changes nothing", func(t *testing.T) {
 		s := hookScene(t, before("a"), before("b"))
 		s.hook(contextOf("a", "first"))
 		was := looks(s.state)
 		for _, a := range []*events.HookAnswered{contextOf("a", "again"), contextOf("z", "mine"), {When: events.HookAfter, Hook: "b"}, {Turn: "another", When: events.HookBefore, Hook: "b"}} {
 			if es := s.hook(a); len(es) > 0 {
-				t.Errorf("%+v gave %s", a, written(es))
+				t.Errorf("%+v led to %s", a, written(es))
 			}
 		}
 		if now := looks(s.state); now != was {
 			t.Errorf("it changed\n%s\nto\n%s", was, now)
 		}
 	})
-	t.Run("one that refuses ends the turn, with what it says", func(t *testing.T) {
+	t.Run("one that refuses ends the turn, with its reason", func(t *testing.T) {
 		s := hookScene(t, before("a"), before("b"))
 		s.hook(&events.HookAnswered{When: events.HookBefore, Hook: "a", Refuse: "over quota"})
 		if e := s.endsAs(t, events.OutcomeFailed, "refused_by_hook"); e.Error == nil || e.Error.Message != "the hook a refused the turn: over quota" {
@@ -78,24 +78,24 @@ func TestHooksBeforeATurn(t *testing.T) {
 			t.Errorf("the other answered late: %s", written(es))
 		}
 	})
-	t.Run("one that gives no answer ends the turn", func(t *testing.T) {
+	t.Run("one without an answer ends the turn", func(t *testing.T) {
 		s := hookScene(t, before("a"))
 		s.hook(&events.HookAnswered{When: events.HookBefore, Hook: "a", Error: "nobody listens"})
 		s.endsAs(t, events.OutcomeFailed, "hook_failed")
 	})
-	t.Run("an optional one that gives no answer does not", func(t *testing.T) {
+	t.Run("an optional one without an answer does not", func(t *testing.T) {
 		h := before("a")
 		h.Optional = true
 		s := hookScene(t, h)
 		es := s.hook(&events.HookAnswered{When: events.HookBefore, Hook: "a", Error: "nobody listens"})
 		if len(only[*events.GenerationRequested](es)) != 1 {
-			t.Fatalf("the model is not asked: %s", written(es))
+			t.Fatalf("the model is not called: %s", written(es))
 		}
 	})
 }
 
-func TestWhatComesWhileHooksAreAsked(t *testing.T) {
-	t.Run("a turn is cancelled while they are asked", func(t *testing.T) {
+func TestWhatComesWhileHooksAreCalled(t *testing.T) {
+	t.Run("a turn is cancelled while they are called", func(t *testing.T) {
 		s := hookScene(t, before("a"))
 		s.in(&events.Cancel{ID: s.id()})
 		s.endsAs(t, events.OutcomeCancelled, "cancelled")
@@ -103,14 +103,14 @@ func TestWhatComesWhileHooksAreAsked(t *testing.T) {
 			t.Errorf("it answered late: %s", written(es))
 		}
 	})
-	t.Run("a turn runs out of time while they are asked", func(t *testing.T) {
+	t.Run("a turn runs out of time while they are called", func(t *testing.T) {
 		s := hookScene(t, before("a"))
 		s.env.Limits.TimeMS = 1000
 		s.now = s.now.Add(1_000_000_000)
 		s.decide()
 		s.endsAs(t, events.OutcomeLimit, "max_time")
 	})
-	t.Run("an interrupt while they are asked joins the turn", func(t *testing.T) {
+	t.Run("an interrupt while they are called joins the turn", func(t *testing.T) {
 		s := hookScene(t, before("a"))
 		s.in(&events.UserMessage{ID: s.id(), Text: "and this", Arrival: events.ArrivalInterrupt})
 		es := s.hook(contextOf("a", ""))
@@ -118,21 +118,21 @@ func TestWhatComesWhileHooksAreAsked(t *testing.T) {
 			t.Errorf("it did not join: %s", looks(s.state))
 		}
 	})
-	t.Run("those of Settings are asked besides the deployment's, each name once", func(t *testing.T) {
+	t.Run("those of Settings are called besides the deployment's, each name once", func(t *testing.T) {
 		s := newScene(t)
 		s.env.Hooks = []events.Hook{before("a")}
 		s.in(&events.Settings{ID: s.id(), Hooks: []events.Hook{before("b"), before("a")}})
 		r := only[*events.HooksRequested](s.say("begin"))
 		if len(r) != 1 || !slices.Equal(r[0].Hooks, []events.Hook{before("a"), before("b")}) {
-			t.Errorf("asked are %+v", r)
+			t.Errorf("called are %+v", r)
 		}
 	})
 }
 
-// TestCase30HooksOncePerTurn: the hook before runs once per turn, also
+// TestEachHookRunsOncePerTurn: the hook before runs once per turn, also
 // when the turn waits for people twice; the hook after runs exactly once. Each
 // wait is decided in another process.
-func TestCase30HooksOncePerTurn(t *testing.T) {
+func TestEachHookRunsOncePerTurn(t *testing.T) {
 	s := newScene(t)
 	s.env.Policy = nil
 	s.env.Hooks = []events.Hook{before("a"), {Name: "z", When: events.HookAfter}}
@@ -150,28 +150,28 @@ func TestCase30HooksOncePerTurn(t *testing.T) {
 	turn := s.state.Turn
 	s.model("done")
 	s.restart()
-	s.say("next") // does not wait for the hook after the turn before
+	s.say("next") // does not wait for the hook after the previous turn
 	s.hook(&events.HookAnswered{Turn: turn, When: events.HookAfter, Hook: "z"})
 	s.restart()
 	if es := s.hook(&events.HookAnswered{Turn: turn, When: events.HookAfter, Hook: "z"}); len(es) > 0 {
 		t.Errorf("it answered twice: %s", written(es))
 	}
-	asked := map[string]int{}
+	calls := map[string]int{}
 	for _, r := range only[*events.HooksRequested](s.everything()) {
-		asked[string(r.When)+" "+r.Turn]++
+		calls[string(r.When)+" "+r.Turn]++
 	}
-	if diff := cmp.Diff(map[string]int{"before " + turn: 1, "after " + turn: 1, "before " + s.state.Turn: 1}, asked); diff != "" {
-		t.Errorf("asked (-want +got)\n%s", diff)
+	if diff := cmp.Diff(map[string]int{"before " + turn: 1, "after " + turn: 1, "before " + s.state.Turn: 1}, calls); diff != "" {
+		t.Errorf("calls (-want +got)\n%s", diff)
 	}
 }
 
-func TestTheHookAfterATurnIsAskedHoweverItEnds(t *testing.T) {
+func TestTheHookAfterATurnIsCalledHoweverItEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(s *scene)
 	}{
 		{"completed", func(s *scene) { s.model("done") }},
-		{"cancelled before the model was asked", func(s *scene) { s.in(&events.Cancel{ID: s.id()}) }},
+		{"cancelled before the model was called", func(s *scene) { s.in(&events.Cancel{ID: s.id()}) }},
 		{"refused by the hook before", func(s *scene) {
 			s.hook(&events.HookAnswered{When: events.HookBefore, Hook: "a", Refuse: "no"})
 		}},
@@ -188,10 +188,10 @@ func TestTheHookAfterATurnIsAskedHoweverItEnds(t *testing.T) {
 			}
 			c.end(s)
 			if len(s.state.Hooks) != 1 || s.state.Hooks[0].Turn != turn || s.state.Hooks[0].When != events.HookAfter {
-				t.Fatalf("asked are %+v", s.state.Hooks)
+				t.Fatalf("called are %+v", s.state.Hooks)
 			}
 			if !s.state.Busy() {
-				t.Error("a hook is asked, and the conversation is not busy: a new owner would not ask it")
+				t.Error("a hook is called, and the conversation is not busy: a new owner would not call it")
 			}
 			s.restart()
 		})

@@ -55,8 +55,8 @@ func (d *decision) inputs() {
 	}
 }
 
-// repeated gives an input whose id was answered before the same answer
-// again, and reports whether it was one. It has no other effect, however
+// repeated answers an input whose id was answered before in the same way,
+// and reports whether it was one. It has no other effect, however
 // much later it comes. Messages that are part of a turn are answered by
 // message instead.
 func (d *decision) repeated(in accumulator.Input) bool {

@@ -77,9 +77,9 @@ func TestEveryLimitEndsTheTurnOrAsks(t *testing.T) {
 			s := c.atLimit(t, "")
 			s.endsAs(t, events.OutcomeLimit, c.limit)
 		})
-		t.Run(c.limit+" asks, and nothing goes on until somebody answers", func(t *testing.T) {
+		t.Run(c.limit+" asks, and nothing continues until somebody answers", func(t *testing.T) {
 			s := c.atLimit(t, events.LimitAsk)
-			q := s.asked(t, c.limit)
+			q := s.question(t, c.limit)
 			if q.DeadlineMS != s.now.Add(7*24*time.Hour).UnixMilli() {
 				t.Errorf("the deadline is %d", q.DeadlineMS)
 			}
@@ -92,7 +92,7 @@ func TestEveryLimitEndsTheTurnOrAsks(t *testing.T) {
 		t.Run(c.limit+" is extended by itself for each approval", func(t *testing.T) {
 			s := c.atLimit(t, events.LimitAsk)
 			for range 3 {
-				q := s.asked(t, c.limit)
+				q := s.question(t, c.limit)
 				s.in(s.ruling(events.RulingApprove, q.ID))
 				s.restart()
 				s.answerCalls()
@@ -103,16 +103,16 @@ func TestEveryLimitEndsTheTurnOrAsks(t *testing.T) {
 					c.round(s)
 				}
 			}
-			s.asked(t, c.limit)
+			s.question(t, c.limit)
 		})
 		t.Run(c.limit+" ends the turn when it is rejected", func(t *testing.T) {
 			s := c.atLimit(t, events.LimitAsk)
-			s.in(s.ruling(events.RulingReject, s.asked(t, c.limit).ID))
+			s.in(s.ruling(events.RulingReject, s.question(t, c.limit).ID))
 			s.endsAs(t, events.OutcomeLimit, c.limit)
 		})
 		t.Run(c.limit+" ends the turn when nobody answers in time", func(t *testing.T) {
 			s := c.atLimit(t, events.LimitAsk)
-			s.asked(t, c.limit)
+			s.question(t, c.limit)
 			s.restart()
 			s.wait()
 			s.endsAs(t, events.OutcomeLimit, c.limit)
@@ -134,8 +134,8 @@ func TestEveryLimitEndsTheTurnOrAsks(t *testing.T) {
 	}
 }
 
-// asked is the question that a limit asks now; it names all that it must.
-func (s *scene) asked(t *testing.T, limit string) *events.Question {
+// question returns the question that a limit asks now, after checking its fields.
+func (s *scene) question(t *testing.T, limit string) *events.Question {
 	t.Helper()
 	q := s.state.Question
 	if q == nil || s.state.Phase != events.PhasePaused {
@@ -150,12 +150,12 @@ func (s *scene) asked(t *testing.T, limit string) *events.Question {
 		t.Fatalf("Paused (-want +got)\n%s", diff)
 	}
 	if last.Usage.Total() != s.state.Usage.Total() || last.DeadlineMS != q.DeadlineMS {
-		t.Errorf("Paused says usage %v and the deadline %d", last.Usage, last.DeadlineMS)
+		t.Errorf("Paused has usage %v and the deadline %d", last.Usage, last.DeadlineMS)
 	}
 	return q
 }
 
-// answerCalls lets the calls that run come to their results.
+// answerCalls lets the running calls end with results.
 func (s *scene) answerCalls() {
 	for i := 0; i < len(s.state.Calls); i++ { // each result lets others run
 		if c := s.state.Calls[i]; c.Running() {
@@ -177,7 +177,7 @@ func TestTimeThatSomebodyIsWaitedForDoesNotCount(t *testing.T) {
 	s.now = s.now.Add(400 * time.Millisecond)
 	s.result(call.Call, events.StatusOK, "done")
 	if s.state.Phase != events.PhaseGenerating {
-		t.Fatalf("the turn did not go on: %s", looks(s.state))
+		t.Fatalf("the turn did not continue: %s", looks(s.state))
 	}
 	s.now = s.now.Add(200 * time.Millisecond)
 	s.decide()
@@ -188,7 +188,7 @@ func TestALimitOfCostNeedsAPrice(t *testing.T) {
 	s := newScene(t)
 	s.env.Limits.CostUSD = 1
 	s.env.Route = "openai/gpt-none"
-	t.Run("a model without a price is not asked", func(t *testing.T) {
+	t.Run("a model without a price is not called", func(t *testing.T) {
 		s.say("begin")
 		if e := s.endsAs(t, events.OutcomeFailed, "no_price"); e.Error == nil || e.Error.Message == "" || e.Steps != 0 {
 			t.Errorf("it ended with %+v", e)
@@ -199,7 +199,7 @@ func TestALimitOfCostNeedsAPrice(t *testing.T) {
 		s.say("again")
 		s.model("done")
 		if s.state.Phase != events.PhaseIdle || len(only[*events.AssistantMessage](s.everything())) != 1 {
-			t.Errorf("it was not asked: %s", looks(s.state))
+			t.Errorf("it was not called: %s", looks(s.state))
 		}
 	})
 	t.Run("the turn tells what it cost", func(t *testing.T) {
@@ -220,9 +220,9 @@ func TestCallsThatALimitHeldAreJudgedWhenItIsExtended(t *testing.T) {
 	pure, once, cancelled := s.part("f", `{"x":1}`), s.part("g", "{}"), s.part("f", `{"x":3}`)
 	s.model("", pure, once, cancelled)
 	s.in(&events.Cancel{ID: s.id(), Call: cancelled.Call})
-	es := s.in(s.ruling(events.RulingApprove, s.asked(t, "max_calls").ID))
+	es := s.in(s.ruling(events.RulingApprove, s.question(t, "max_calls").ID))
 	if r := only[*events.ToolCallRequested](es); len(r) != 1 || r[0].Call != pure.Call {
-		t.Errorf("asked for is %s", written(es))
+		t.Errorf("requested is %s", written(es))
 	}
 	if p := only[*events.Paused](es); len(p) != 1 || len(p[0].Awaiting) != 1 || p[0].Awaiting[0].Call != once.Call {
 		t.Errorf("waited for is %s", written(es))

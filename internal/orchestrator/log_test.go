@@ -9,14 +9,14 @@ import (
 )
 
 // conversationLog is the log of one conversation and its owner, who folds it
-// and appends Decisions. The owner may be behind: then what it decides stands
-// in the log after messages it does not know.
+// and appends Decisions. The owner may be behind: then its Decisions come in the log
+// after messages that it does not know.
 type conversationLog struct {
 	id       string
 	messages []accumulator.Message
 	known    int // messages the owner has folded
 	state    *accumulator.Conversation
-	// states are what each Decision says the conversation is like, by sequence.
+	// states are the states in the Decisions, by sequence.
 	states map[uint64]events.State
 }
 
@@ -50,8 +50,8 @@ func (l *conversationLog) foldAll() {
 	}
 }
 
-// decided appends a Decision and takes it over as the owner does: at once, before
-// what stands between.
+// decided appends a Decision and adopts it as the owner does: at once, before the
+// messages in between.
 func (l *conversationLog) decided(d *events.Decision, draft *accumulator.Conversation) {
 	m := accumulator.Message{Channel: events.ChannelTurn, Lines: []events.Line{overTheWire(d)}}
 	m.Sequence = l.append(m)
@@ -83,22 +83,22 @@ func overTheWire(e events.Event) events.Line {
 	panic(err) // a test that writes what cannot be read
 }
 
-// looks is all of a conversation that the next decision or request depends on.
+// looks writes all of a conversation that the next decision or request depends on.
 func looks(c *accumulator.Conversation) string {
 	type view struct {
 		State     events.State
 		Inputs    []string
 		Open      *events.Message
 		Ended     bool
-		Begun     map[string]bool
-		Asked     int
+		Started   map[string]bool
+		Calls     int
 		Requested string
 		Messages  []events.Message
 		Settings  events.Settings
 		Document  accumulator.Document
 		Lost      []string // calls whose result cannot be read
 	}
-	v := view{State: c.State, Begun: c.Started, Asked: len(c.RequestedCalls), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
+	v := view{State: c.State, Started: c.Started, Calls: len(c.RequestedCalls), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
 	for _, in := range c.Inputs {
 		v.Inputs = append(v.Inputs, in.ID)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // odds is something that no program of ours writes: words that no schema has,
-// events without what says whose they are, what cannot be read at all.
+// events without ids, bytes that cannot be read at all.
 func (w *walk) odds() (events.Channel, string, events.Event) {
 	call := w.id("6")
 	if len(w.calls) > 0 {
@@ -51,7 +51,7 @@ func (w *walk) odds() (events.Channel, string, events.Event) {
 		Attachments: []events.Attachment{{Name: "nowhere"}}}
 }
 
-// jobOf is what a worker is sent of a generation.
+// jobOf is the job of a generation.
 func jobOf(w *walk, r *events.GenerationRequested) *events.GenerationJob {
 	job := &events.GenerationJob{Turn: r.Turn, Generation: r.Generation, Step: r.Step, Route: r.Route, Messages: w.state.Transcript.Messages(), Parameters: w.env.Settings.Parameters}
 	for _, spec := range w.env.Tools {
@@ -89,7 +89,7 @@ func (v validator) check(t *rapid.T, e events.Event) {
 		err = s.Validate(doc)
 	}
 	if err != nil {
-		t.Fatalf("what we write is not what our schema says: %v\n%s", err, raw)
+		t.Fatalf("what we write does not match our schema: %v\n%s", err, raw)
 	}
 }
 

@@ -89,19 +89,19 @@ func everythingEndsOnce(t *rapid.T, w *walk) {
 	if running != "" {
 		t.Fatalf("turn %s never ended", running)
 	}
-	for _, id := range w.said {
+	for _, id := range w.inputs {
 		if answers[id] == "" {
 			t.Fatalf("input %s has no answer", id)
 		}
 		if answers[id] == events.AnswerQueued && taken[id] == dropped[id] {
-			t.Fatalf("input %s was queued and forgotten, or dropped and taken", id)
+			t.Fatalf("input %s was queued and never taken, or dropped and taken", id)
 		}
 	}
 	oneResultPerCall(t, w)
 }
 
-// answeredAgain: an input that was published again gets the answer that it had,
-// and nothing else happens. A message says what became of it since.
+// answeredAgain: an input that was published again gets its first answer again, and
+// nothing else happens. A message's answer has what happened to it since.
 func answeredAgain(t *rapid.T, e *events.InputAnswered, first events.Answer, message bool) {
 	if e.Answer != first && !message {
 		t.Fatalf("input %s was answered %s and then %s", e.Input, first, e.Answer)
@@ -123,7 +123,7 @@ func oneResultPerCall(t *rapid.T, w *walk) {
 			refused[e.Call] = true
 		case *events.ToolCallRequested:
 			if refused[e.Call] {
-				t.Fatalf("call %s was refused and then asked for", e.Call)
+				t.Fatalf("call %s was refused and then requested", e.Call)
 			}
 		}
 	}
@@ -143,8 +143,8 @@ func decisions(w *walk) []events.Event {
 	return all
 }
 
-// deliveredAgain: messages that are given again, and a log that is read from
-// somewhere before where it was left, change nothing.
+// deliveredAgain: messages that are delivered again, and a log that is read again
+// from an earlier position, change nothing.
 func deliveredAgain(t *rapid.T, w *walk, want string) {
 	c := empty(w.conversationLog.id)
 	for i, m := range w.messages {
@@ -153,7 +153,7 @@ func deliveredAgain(t *rapid.T, w *walk, want string) {
 			c.Apply(w.messages[rapid.IntRange(0, i).Draw(t, "again")])
 		}
 	}
-	same(t, "a log, and a log with messages given again", want, looks(c))
+	same(t, "a log, and a log with messages delivered again", want, looks(c))
 	half, back := empty(w.conversationLog.id), 0
 	if n := len(w.messages); n > 0 {
 		k := rapid.IntRange(0, n).Draw(t, "half")
@@ -190,12 +190,12 @@ func withoutSuperseded(t *rapid.T, w *walk) {
 		m.Lines = slices.Concat(m.Lines, old)
 		late.Apply(m)
 		same(t, "a log, and a log without superseded attempts", looks(all), looks(without))
-		same(t, "a log, and a log in which superseded attempts go on", looks(all), looks(late))
+		same(t, "a log, and a log in which superseded attempts continue", looks(all), looks(late))
 	}
 }
 
-// fromTheMiddle: from every Decision at which nothing is under way, its state
-// and what follows give the same as the whole log.
+// fromTheMiddle: from every Decision without work in progress, its state and what
+// follows fold to the same as the whole log.
 func fromTheMiddle(t *rapid.T, w *walk) {
 	c := empty(w.conversationLog.id)
 	for i, m := range w.messages {
@@ -220,9 +220,9 @@ func fromTheMiddle(t *rapid.T, w *walk) {
 		r.Transcript = facts.Transcript
 		r.TakeResults(facts)
 		if diff := cmp.Diff(c.State, r.State); diff != "" {
-			t.Fatalf("Decision %d does not say what the fold says (-fold +decision)\n%s", m.Sequence, diff)
+			t.Fatalf("the state in Decision %d differs from the fold (-fold +decision)\n%s", m.Sequence, diff)
 		}
-		forgottenLater(t, w, c, r, i+1)
+		evictedLater(t, w, c, r, i+1)
 		for _, m := range w.messages[i+1:] {
 			r.Apply(m)
 		}
@@ -230,9 +230,9 @@ func fromTheMiddle(t *rapid.T, w *walk) {
 	}
 }
 
-// forgottenLater: a conversation that was forgotten some messages after its last
-// Decision is found again as it was.
-func forgottenLater(t *rapid.T, w *walk, inOrder, resumed *accumulator.Conversation, from int) {
+// evictedLater: a conversation that was evicted some messages after its last
+// Decision is loaded as it was.
+func evictedLater(t *rapid.T, w *walk, inOrder, resumed *accumulator.Conversation, from int) {
 	whole, facts := *inOrder.Clone(), empty(w.conversationLog.id)
 	whole.Transcript = nil
 	for _, m := range w.messages[:from] {
@@ -250,7 +250,7 @@ func forgottenLater(t *rapid.T, w *walk, inOrder, resumed *accumulator.Conversat
 		again.TakeResults(facts)
 		again.GenLane = whole.GenLane
 		if diff := cmp.Diff(whole.State, again.State); diff != "" {
-			t.Fatalf("forgotten after message %d and found again otherwise (-was +is)\n%s", m.Sequence, diff)
+			t.Fatalf("evicted after message %d and loaded with another state (-was +is)\n%s", m.Sequence, diff)
 		}
 	}
 }

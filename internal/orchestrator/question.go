@@ -61,7 +61,7 @@ func (d *decision) reply(v *verdict, call events.CallState) (events.Answer, stri
 		a.Content = events.Arguments(v.call.Content)
 	case v.Verdict.Verdict == events.RulingApprove && len(q.Schema) == 0:
 	case v.Verdict.Verdict == events.RulingApprove && d.env.Check(events.ToolSpec{Name: call.Tool, Schema: q.Schema}, "{}") == nil:
-		a.Content = events.Arguments("") // yes is all that is needed
+		a.Content = events.Arguments("") // a yes is enough
 	default:
 		return events.AnswerNotAllowed, "the tool waits for an answer: use answer (approve for a yes-or-no question) or reject"
 	}

@@ -95,7 +95,7 @@ func TestAToolIsKnownUntilItIsWithdrawn(t *testing.T) {
 	if err := o.save(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("by a worker that goes on, where no other offers it", func(t *testing.T) {
+	t.Run("by a worker that continues, where no other offers it", func(t *testing.T) {
 		set(t, one, tools("one", "clock", "saw"))
 		set(t, one, tools("one", "saw"))
 		o.offers(t, 2, 2)

@@ -20,7 +20,7 @@ type scene struct {
 	env   Env
 	now   time.Time
 	ids   int
-	quiet uint64 // sequence of the last Decision at which nothing was under way
+	quiet uint64 // sequence of the last Decision without work in progress
 }
 
 func newScene(t *testing.T) *scene {
@@ -41,7 +41,7 @@ func (s *scene) write(channel events.Channel, call string, all ...events.Event) 
 	s.foldAll()
 }
 
-// in is what people and apps write.
+// in publishes what people and apps write.
 func (s *scene) in(all ...events.Event) []events.Event {
 	s.t.Helper()
 	for _, e := range all {
@@ -55,7 +55,7 @@ func (s *scene) say(text string) []events.Event {
 	return s.in(&events.UserMessage{ID: s.id(), Text: text})
 }
 
-// ruling is a Verdict on one call, with the digest that Paused names.
+// ruling returns a Verdict on one call, with the digest that Paused names.
 func (s *scene) ruling(r events.Ruling, call string) *events.Verdict {
 	v := &events.Verdict{ID: s.id(), Verdict: r, Calls: []events.CallVerdict{{Call: call}}}
 	if c := s.callState(call); c != nil {
@@ -89,7 +89,7 @@ func (s *scene) model(text string, calls ...events.Part) []events.Event {
 	return s.decide()
 }
 
-// begin is an answer that goes on.
+// begin is the beginning of an answer.
 func (s *scene) begin(text string, calls ...events.Part) []events.Event {
 	attempt, block := s.id(), 0
 	var all []events.Event
@@ -143,7 +143,7 @@ func (s *scene) decide() []events.Event {
 	es := eventsOf(d)
 	if d != nil {
 		s.decided(d, draft)
-		es = append(es, s.decide()...) // what stood behind an input
+		es = append(es, s.decide()...) // what came after an input
 	}
 	if fault := strict(s.state.Transcript.Messages()); fault != "" {
 		s.t.Fatalf("no strict provider takes this history: %s\n%s", fault, looks(s.state))
@@ -154,9 +154,9 @@ func (s *scene) decide() []events.Event {
 	return es
 }
 
-// restart goes on in another process, which knows the log alone: it takes the
-// conversation from the last Decision at which nothing was under way, as the
-// owner of a shard does, and reads on from there.
+// restart continues in another process, which has only the log: it loads the
+// conversation from the last Decision without work in progress, as the owner of a
+// shard does, and reads from there.
 func (s *scene) restart() {
 	s.t.Helper()
 	id := s.conversationLog.id
@@ -184,7 +184,7 @@ func (s *scene) restart() {
 	s.state = again
 }
 
-// only are the events of one type.
+// only returns the events of one type.
 func only[E events.Event](es []events.Event) []E {
 	var all []E
 	for _, e := range es {
@@ -195,7 +195,7 @@ func only[E events.Event](es []events.Event) []E {
 	return all
 }
 
-// everything is all that was decided, in order.
+// everything returns all that was decided, in order.
 func (s *scene) everything() []events.Event {
 	var all []events.Event
 	for _, m := range s.messages {

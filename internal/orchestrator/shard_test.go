@@ -11,9 +11,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// A hook's answer that came after its turn had ended once let go of the
-// conversation that was here anew, while it was being decided on.
-func TestWhatWasForgottenDoesNotEndWhatIsHereAnew(t *testing.T) {
+// A hook's answer that came after its turn had ended once evicted a conversation that
+// had been loaded again, during its decision.
+func TestALateHookAnswerDoesNotEvictAReloadedConversation(t *testing.T) {
 	held := new(atomic.Int64)
 	s := newShard(&Orchestrator{Held: held}, 0, nil)
 	s.live = true
@@ -21,17 +21,17 @@ func TestWhatWasForgottenDoesNotEndWhatIsHereAnew(t *testing.T) {
 	old.state = &accumulator.Conversation{}
 	s.evictIfIdle(old)
 	if s.holds(old) || held.Load() != 0 {
-		t.Fatalf("a quiet conversation is kept: %d are held", held.Load())
+		t.Fatalf("an idle conversation is kept: %d are held", held.Load())
 	}
 	again := s.track("c", 5)
 	s.evictIfIdle(old)
 	if !s.holds(again) || held.Load() != 1 {
-		t.Errorf("the conversation that is here anew was let go of: %d are held", held.Load())
+		t.Errorf("the conversation that was loaded again is evicted: %d are held", held.Load())
 	}
 }
 
-// A conversation that has just become quiet is not read again for its next
-// message; after a moment it is in no memory.
+// A conversation that has just become idle is not loaded again for its next
+// message; after a moment it is evicted.
 func TestAConversationThatHasJustBecomeQuietIsNotReadAgain(t *testing.T) {
 	s := newShard(&Orchestrator{Held: new(atomic.Int64)}, 0, nil)
 	s.live = true
@@ -41,7 +41,7 @@ func TestAConversationThatHasJustBecomeQuietIsNotReadAgain(t *testing.T) {
 	s.evictIfIdle(first)
 	again := s.track("c", 9)
 	if again == first || again.state != state || again.since != 9 {
-		t.Errorf("it is read again, or the same: %+v", again)
+		t.Errorf("it is loaded again, or the same: %+v", again)
 	}
 	s.evictIfIdle(again)
 	s.applyLate(bus.Message{Address: topology.Address{Conversation: "c", Channel: events.ChannelGen}, Sequence: 7})

@@ -12,7 +12,7 @@ import (
 )
 
 // TestSubjectsOfNoConversationCostNoGoroutine: however many come, they wait in one
-// queue, which has a bound.
+// bounded queue.
 func TestSubjectsOfNoConversationCostNoGoroutine(t *testing.T) {
 	s := newShard(&Orchestrator{Held: new(atomic.Int64), Log: slog.New(slog.DiscardHandler)}, 0, nil)
 	before := runtime.NumGoroutine()

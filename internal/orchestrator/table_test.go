@@ -12,11 +12,11 @@ import (
 )
 
 // TestEveryVerdictAndCancelOnEveryCall puts each Verdict, with the right, a wrong
-// and no digest, and each Cancel to a call in each state that there is. What is
-// to become of each is written down in testdata/verdicts.txt.
+// and no digest, and each Cancel to a call in each state that there is. What happens
+// is written down in testdata/verdicts.txt.
 //
 // An input that is not accepted has a reason and changes nothing at all. One
-// that is accepted does what the table says and leaves the call with one result,
+// that is accepted has the effects in the table and leaves the call with one result,
 // whatever comes after it.
 func TestEveryVerdictAndCancelOnEveryCall(t *testing.T) {
 	table := readTable(t)
@@ -41,7 +41,7 @@ func TestEveryVerdictAndCancelOnEveryCall(t *testing.T) {
 	}
 }
 
-// row of the table. The first that matches stands.
+// row of the table. The first that matches applies.
 type row struct {
 	text                   string
 	states, inputs, digest []string
@@ -121,7 +121,7 @@ func playRow(t *testing.T, state callState, input inputOn, digest, want string) 
 	}
 	if a.Answer != events.AnswerAccepted {
 		if a.Reason == "" || len(a.Calls) > 0 && a.Calls[0].Reason == "" {
-			t.Errorf("no reason is given: %s", written(es))
+			t.Errorf("there is no reason: %s", written(es))
 		}
 		if after := looks(s.state); after != before || len(es) != 1 {
 			t.Errorf("it was refused and changed\n%s\nto\n%s", before, after)
@@ -131,7 +131,7 @@ func playRow(t *testing.T, state callState, input inputOn, digest, want string) 
 	s.eachCallOnce()
 }
 
-// outcome says in words what an input did, in the order of the events.
+// outcome describes what an input did, in the order of the events.
 func outcome(es []events.Event, a *events.InputAnswered, call string) string {
 	var all []string
 	for _, e := range es {
@@ -161,9 +161,9 @@ func outcome(es []events.Event, a *events.InputAnswered, call string) string {
 			case e.Declined:
 				all = append(all, "declined")
 			case len(e.Content) > 0:
-				all = append(all, "told "+string(e.Content))
+				all = append(all, "tool gets "+string(e.Content))
 			default:
-				all = append(all, "told yes")
+				all = append(all, "tool gets yes")
 			}
 		case *events.Resumed:
 			if e.Extended != "" {
@@ -212,12 +212,12 @@ func (s *scene) comesToItsEnd() {
 	s.t.Fatalf("the conversation does not come to an end: %s", looks(s.state))
 }
 
-// eachCallOnce: in the whole log each call was asked for at most once, and in the
+// eachCallOnce: in the whole log each call was requested at most once, and in the
 // history it has exactly one result.
 func (s *scene) eachCallOnce() {
-	asked, results, calls := map[string]int{}, map[string]int{}, map[string]bool{}
+	requested, results, calls := map[string]int{}, map[string]int{}, map[string]bool{}
 	for _, e := range only[*events.ToolCallRequested](s.everything()) {
-		asked[e.Call]++
+		requested[e.Call]++
 	}
 	for _, m := range s.state.Transcript.Messages() {
 		for _, p := range m.Parts {
@@ -230,8 +230,8 @@ func (s *scene) eachCallOnce() {
 		}
 	}
 	for call := range calls {
-		if asked[call] > 1 || results[call] != 1 {
-			s.t.Errorf("call %s was asked for %d times and has %d results", call, asked[call], results[call])
+		if requested[call] > 1 || results[call] != 1 {
+			s.t.Errorf("call %s was requested %d times and has %d results", call, requested[call], results[call])
 		}
 	}
 	for call := range results {
@@ -241,7 +241,7 @@ func (s *scene) eachCallOnce() {
 	}
 }
 
-// inputOn is something that people say about a call.
+// inputOn is an input of a person about a call.
 type inputOn struct {
 	name    string
 	verdict func(call string) *events.Verdict // without id and digest
@@ -267,8 +267,8 @@ func (i inputOn) on(s *scene, call, digest string) events.Event {
 	return v
 }
 
-// digestOf is the digest that Paused named for a call or a question, whatever
-// became of it since.
+// digestOf returns the digest that Paused named for a call or a question, whatever
+// happened to it since.
 func (s *scene) digestOf(call string) string {
 	for _, p := range only[*events.Paused](s.everything()) {
 		for _, a := range p.Awaiting {

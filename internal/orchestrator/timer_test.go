@@ -19,10 +19,10 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// TestATimerOfAnOwnerThatStoodStill: an owner decides, stands still, and another
-// decides after it. The timer that the first sets when it goes on is that of the
-// last Decision, whether its own was earlier, later or none.
-func TestATimerOfAnOwnerThatStoodStill(t *testing.T) {
+// TestATimerOfASuspendedOwnerIsThatOfTheLastDecision: an owner decides, is suspended, and
+// another decides after it. The timer that the first sets when it resumes is that of
+// the last Decision, whether its own was earlier, later or none.
+func TestATimerOfASuspendedOwnerIsThatOfTheLastDecision(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	server, err := broker.Start(broker.Config{Dir: t.TempDir(), Port: -1})
 	if err != nil {
@@ -43,10 +43,10 @@ func TestATimerOfAnOwnerThatStoodStill(t *testing.T) {
 		return events.State{Phase: events.PhasePaused, Calls: []events.CallState{{Call: "c", Waits: events.WaitTime, DueMS: at}}}
 	}
 	for name, c := range map[string]struct{ own, last int64 }{
-		"and would fire later":       {hour + 5000, hour},
-		"and would fire sooner":      {hour, hour + 5000},
-		"and would take it back":     {0, hour},
-		"and would set one for ever": {hour, 0},
+		"and would fire later":      {hour + 5000, hour},
+		"and would fire sooner":     {hour, hour + 5000},
+		"and would stop it":         {0, hour},
+		"and would set one forever": {hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, err := uuid.NewV7()
@@ -77,7 +77,7 @@ func TestATimerOfAnOwnerThatStoodStill(t *testing.T) {
 	}
 }
 
-// timerOf is when a conversation's timer fires, in Unix milliseconds; 0 when it
+// timerOf returns when a conversation's timer fires, in Unix milliseconds; 0 when it
 // has none.
 func timerOf(t *testing.T, b *bus.Bus, conversation string) int64 {
 	t.Helper()

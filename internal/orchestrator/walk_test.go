@@ -12,8 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// walk is a conversation in which everything happens in a random order: people
-// say things, workers answer, die and answer again, time passes, and the owner
+// walk is a conversation in which everything happens in a random order: people send
+// inputs, workers answer, die and answer again, time passes, and the owner
 // reads and decides, now and then without knowing the latest messages.
 type walk struct {
 	*conversationLog
@@ -22,11 +22,11 @@ type walk struct {
 	now time.Time
 	ids int
 
-	said       []string // inputs that want an answer
+	inputs     []string // inputs that need an answer
 	published  []events.Event
 	lane       *attempt          // who writes the gen lane
-	generation string            // what the latest job asks for
-	calls      []string          // calls asked for and not answered by a worker
+	generation string            // of the latest job
+	calls      []string          // calls requested and not answered by a worker
 	attempts   map[string]string // who runs a call
 	odd        bool              // others write what no program of ours does
 	check      func(*events.Decision)
@@ -52,7 +52,7 @@ func newWalk(t *rapid.T) *walk {
 	return w
 }
 
-// policy is one of several; without one, f runs and a person is asked about g.
+// policy is one of several; without one, f runs and a person must approve g.
 func (w *walk) policy() *events.Policy {
 	return choose(w, nil,
 		&events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}},
@@ -161,16 +161,16 @@ func (w *walk) say() {
 	default:
 		e = &events.UserMessage{ID: id, Text: "say " + id, Arrival: choose(w, events.Arrival(""), "", "", events.ArrivalInterrupt, events.ArrivalSupersede, events.ArrivalRefuse, "nonsense")}
 	}
-	w.said = append(w.said, id)
+	w.inputs = append(w.inputs, id)
 	w.write(events.ChannelIn, "", e)
 }
 
-// added are rules that Settings may add to those that stand.
+// added are rules that Settings may add to the existing ones.
 func (w *walk) added() []events.Rule {
 	return choose(w, nil, nil, nil, []events.Rule{{Tool: "g", Action: events.ActionApprove}}, []events.Rule{{Tool: "f", When: "args.x == 3", Action: events.ActionDeny}}, []events.Rule{{Action: "nonsense"}})
 }
 
-// verdict says something about what waits, about what does not, or nonsense.
+// verdict sends a verdict on what waits, on what does not, or nonsense.
 func (w *walk) verdict() {
 	v := &events.Verdict{ID: w.id("1"), Verdict: choose(w, events.RulingApprove, events.RulingApprove, events.RulingReject, events.RulingEdit, events.RulingAnswer, events.RulingAlways, events.RulingRevoke, "nonsense")}
 	for _, c := range w.state.Calls {
@@ -185,7 +185,7 @@ func (w *walk) verdict() {
 	if choose(w, false, false, true) {
 		v.Calls = append(v.Calls, events.CallVerdict{Call: w.id("4"), Digest: "none"})
 	}
-	w.said = append(w.said, v.ID)
+	w.inputs = append(w.inputs, v.ID)
 	w.write(events.ChannelIn, "", v)
 }
 
@@ -205,8 +205,8 @@ func (w *walk) hook() {
 		Refuse: choose(w, "", "", "", "no"), Error: choose(w, "", "", "", "it broke")})
 }
 
-// work lets the worker of the latest generation do something: begin, also when
-// another has begun (who then cannot write any more), go on, end.
+// work lets the worker of the latest generation do something: start, also when
+// another has started (which then cannot write any more), continue, end.
 func (w *walk) work(what int) {
 	a := w.lane
 	if w.generation != "" && (a == nil || a.generation != w.generation || what == 0 && !a.ended) {
@@ -275,8 +275,8 @@ func (w *walk) emit(e events.Stamped) {
 	w.write(events.ChannelGen, "", e)
 }
 
-// tool lets the worker of a call begin or write its one result, also when
-// nobody waits for it any more.
+// tool lets the worker of a call start or write its one result, also when nobody
+// waits for it any more.
 func (w *walk) tool() {
 	if len(w.calls) == 0 {
 		return
@@ -336,7 +336,7 @@ func written(es []events.Event) string {
 	return string(raw)
 }
 
-// drain lets everything come to its end.
+// drain lets everything end.
 func (w *walk) drain() {
 	for range 1000 {
 		w.foldAll()
@@ -363,7 +363,7 @@ func (w *walk) drain() {
 	w.t.Fatalf("the conversation does not come to an end:\n%s", looks(w.state))
 }
 
-// strict says what a strict provider would refuse in a history.
+// strict returns what a strict provider would refuse in a history.
 func strict(all []events.Message) string {
 	for i := 0; i < len(all); i++ {
 		m := all[i]

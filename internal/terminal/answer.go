@@ -41,7 +41,7 @@ func (r *Renderer) answered(e *events.InputAnswered) {
 		r.remark(dim, count(int64(n), "queued message")+" dropped")
 	}
 	if e.Supersedes != "" {
-		r.remark(dim, "what waited is given up for this message")
+		r.remark(dim, "what waited is dropped for this message")
 	}
 }
 

@@ -71,7 +71,7 @@ func (p Profile) stacked(w io.Writer, now time.Time, rows []ApprovalRow) error {
 // the limit.
 func (p Profile) Awaited(a *events.Awaited) string {
 	if a.For == events.WaitLimit {
-		return "may it go on past " + p.line(toolOf(a)) + "?"
+		return "may it continue past " + p.line(toolOf(a)) + "?"
 	}
 	return strings.TrimSuffix(p.line(toolOf(a))+" "+p.argumentsOf(a), " ")
 }

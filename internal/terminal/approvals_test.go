@@ -64,7 +64,7 @@ func TestOneAwaitedThingIsOneHarmlessLine(t *testing.T) {
 		{"a call has its arguments, every space of them", events.Awaited{For: events.WaitApproval, Tool: "shell", Arguments: json.RawMessage(`{"cmd": "rm  -rf"}`)}, `shell {"cmd":"rm  -rf"}`},
 		{"what does not show is escaped", events.Awaited{For: events.WaitApproval, Tool: "a\x1b[2J\nb", Arguments: json.RawMessage("{\"a\":\"\u202e\"}")}, `a^[[2J b {"a":"\u202e"}`},
 		{"no arguments", events.Awaited{For: events.WaitTime, Tool: "later"}, "later"},
-		{"a limit", events.Awaited{For: events.WaitLimit, Reason: "steps"}, "may it go on past steps?"},
+		{"a limit", events.Awaited{For: events.WaitLimit, Reason: "steps"}, "may it continue past steps?"},
 		{"nothing that is known", events.Awaited{For: "x"}, "?"},
 		{"a question", events.Awaited{For: events.WaitAnswer, Tool: "book", Arguments: json.RawMessage(`{"message":"Which\nday?"}`)}, `book "Which day?"`},
 	} {

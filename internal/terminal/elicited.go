@@ -40,11 +40,11 @@ func (r *Renderer) elicitationAnswered(e *events.QuestionAnswered) {
 	case e.Sealed != "":
 		r.remark(dim, who+" answered "+label+", sealed")
 	case len(e.Content) == 0 || string(e.Content) == "{}":
-		r.remark(dim, who+" told "+label+": yes")
+		r.remark(dim, who+" answered "+label+": yes")
 	case r.o.Verbose:
-		r.note(dim, r.m.dash+" "+who+" told "+label+":")
+		r.note(dim, r.m.dash+" "+who+" answered "+label+":")
 		r.out.block(r.p.exactLines(e.Content))
 	default:
-		r.note(dim, r.p.cut(r.m.dash+" "+who+" told "+label+": "+r.p.arguments(string(e.Content)), r.p.columns()))
+		r.note(dim, r.p.cut(r.m.dash+" "+who+" answered "+label+": "+r.p.arguments(string(e.Content)), r.p.columns()))
 	}
 }

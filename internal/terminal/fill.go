@@ -68,7 +68,7 @@ func (q *question) fillWhole() (Choice, bool, error) {
 		return Choice{}, false, err
 	}
 	if strings.TrimSpace(line) == "" || events.CheckArguments(line) != nil {
-		q.say(red, "it takes a JSON object: nothing was decided")
+		q.note(red, "it takes a JSON object: nothing was decided")
 		return Choice{}, false, nil
 	}
 	return Choice{Verdict: events.RulingAnswer, Content: line}, true, nil
@@ -126,7 +126,7 @@ func (q *question) fillIn(f *field, i int) (value []byte, back bool, err error) 
 		case err != nil:
 			return nil, false, err
 		case strings.TrimSpace(line) == "" && len(f.given) == 0 && f.required:
-			q.say(dim, "nothing was decided: this field is required")
+			q.note(dim, "nothing was decided: this field is required")
 			return nil, true, nil
 		case strings.TrimSpace(line) == "":
 			return f.given, false, nil
@@ -135,6 +135,6 @@ func (q *question) fillIn(f *field, i int) (value []byte, back bool, err error) 
 		if problem == "" {
 			return value, false, nil
 		}
-		q.say(red, problem)
+		q.note(red, problem)
 	}
 }

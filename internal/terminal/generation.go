@@ -110,7 +110,7 @@ func (r *Renderer) text(piece string, refusal bool) {
 	if refusal {
 		st = yellow
 	}
-	r.out.say(sectionText, st, piece)
+	r.out.text(sectionText, st, piece)
 	r.gen.visible = true
 }
 
@@ -123,7 +123,7 @@ func (r *Renderer) reasoning(block int, piece string) {
 		r.out.blank() // each block of a reasoning summary is a paragraph
 	}
 	g.block = block
-	r.out.say(sectionReasoning, dim, piece)
+	r.out.text(sectionReasoning, dim, piece)
 	g.visible = true
 }
 

@@ -73,7 +73,7 @@ func (q *question) take(line string) (c Choice, decided bool, err error) {
 	case line == "":
 		return Choice{}, false, nil
 	case !known:
-		q.say(dim, q.p.cut(q.p.line(line), nameCells)+" is no answer here: ? shows what is")
+		q.note(dim, q.p.cut(q.p.line(line), nameCells)+" is no answer here: ? shows what is")
 		return Choice{}, false, nil
 	}
 	switch letter {
@@ -119,20 +119,20 @@ func (q *question) edited() (Choice, bool, error) {
 	}
 	text, err := q.edit(q.draft)
 	if err != nil {
-		q.say(red, what+" "+are+" not edited: "+q.p.line(err.Error()))
+		q.note(red, what+" "+are+" not edited: "+q.p.line(err.Error()))
 		return Choice{}, false, nil
 	}
 	if strings.TrimSpace(text) == "" {
-		q.say(dim, "the text is empty: nothing was changed")
+		q.note(dim, "the text is empty: nothing was changed")
 		return Choice{}, false, nil
 	}
 	if q.a.For == events.WaitAnswer && strings.TrimSpace(text) == strings.TrimSpace(q.draft) {
-		q.say(dim, "nothing was changed: nothing was decided") // leaving the editor means no
+		q.note(dim, "nothing was changed: nothing was decided") // leaving the editor means no
 		return Choice{}, false, nil
 	}
 	if problem := q.wrong(text); problem != "" {
 		q.draft = text
-		q.say(red, problem+"; e edits again what you wrote")
+		q.note(red, problem+"; e edits again what you wrote")
 		return Choice{}, false, nil
 	}
 	var compact bytes.Buffer
@@ -144,7 +144,7 @@ func (q *question) edited() (Choice, bool, error) {
 	}
 	if visible.Exact(compact.String()) == q.compact() {
 		q.draft = q.text()
-		q.say(dim, "nothing was changed")
+		q.note(dim, "nothing was changed")
 		return Choice{}, false, nil
 	}
 	return Choice{Verdict: events.RulingEdit, Arguments: compact.Bytes()}, true, nil
@@ -167,7 +167,7 @@ func (q *question) wrong(text string) string {
 // answer reads the result that the person gives.
 func (q *question) answer() (Choice, bool, error) {
 	var text strings.Builder
-	for what := `the result, as the model will read it (a \ at the end of a line goes on):`; ; what = "." {
+	for what := `the result, as the model will read it (a \ at the end of a line continues it):`; ; what = "." {
 		line, err := q.readLine(what)
 		if err != nil {
 			return Choice{}, false, err
@@ -180,7 +180,7 @@ func (q *question) answer() (Choice, bool, error) {
 		text.WriteByte('\n')
 	}
 	if strings.TrimSpace(text.String()) == "" {
-		q.say(dim, "the result is empty: nothing was decided")
+		q.note(dim, "the result is empty: nothing was decided")
 		return Choice{}, false, nil
 	}
 	return Choice{Verdict: events.RulingAnswer, Content: text.String()}, true, nil

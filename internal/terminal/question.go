@@ -51,7 +51,7 @@ func (q *question) answers() []key {
 	case events.WaitTime, events.WaitResult:
 		return []key{no, answer, view, skip, help}
 	case events.WaitLimit:
-		return []key{{"y", "yes", "let the turn go on, up to the limit again"}, {"n", "no", "end the turn; you may say why"}, skip, help}
+		return []key{{"y", "yes", "let the turn continue, up to the limit again"}, {"n", "no", "end the turn; you may say why"}, skip, help}
 	case events.WaitAnswer:
 		var all []key
 		switch {
@@ -192,7 +192,7 @@ func (q *question) menu() string {
 	case events.WaitApproval:
 		what = "run it"
 	case events.WaitLimit:
-		what = "go on"
+		what = "continue"
 	case events.WaitAnswer:
 		what = "answer it"
 	}
@@ -206,8 +206,8 @@ func (q *question) help() {
 	}
 }
 
-// say writes a note of the prompt.
-func (q *question) say(st style, text string) { q.sheet.note(st, q.p.wrap(text)) }
+// note writes a note of the prompt.
+func (q *question) note(st style, text string) { q.sheet.note(st, q.p.wrap(text)) }
 
 // readLine writes a prompt and reads a line behind it.
 func (q *question) readLine(what string) (string, error) { return q.read(what, false) }

@@ -98,8 +98,8 @@ func (s *sheet) enter(to section, of string) {
 	}
 }
 
-// say writes a piece of a text as it arrives.
-func (s *sheet) say(to section, st style, piece string) {
+// text writes a piece of a text as it arrives.
+func (s *sheet) text(to section, st style, piece string) {
 	s.enter(to, "")
 	s.put(st, string(s.stream.Append(nil, piece)))
 }

@@ -113,9 +113,9 @@ func (r *Renderer) awaitedLabel(a *events.Awaited) string {
 func (r *Renderer) resumed(e *events.Resumed) {
 	switch limit := r.p.line(e.Extended); {
 	case limit != "":
-		r.remark(dim, "going on past "+limit)
+		r.remark(dim, "continuing past "+limit)
 	case r.o.Verbose:
-		r.remark(dim, "going on")
+		r.remark(dim, "continuing")
 	}
 }
 
@@ -139,7 +139,7 @@ func conditions(a *events.Awaited, at time.Time) []string {
 	case events.WaitResult:
 		pieces, expires = append(pieces, "the app gives the result"), "until "
 	case events.WaitLimit:
-		pieces, expires = append(pieces, "may the turn go on?"), "ends "
+		pieces, expires = append(pieces, "may the turn continue?"), "ends "
 	case events.WaitAnswer:
 		pieces, expires = append(pieces, "the tool waits for the answer"), "declined "
 	default:

@@ -108,7 +108,7 @@ func (l allowList) check(u *url.URL) error {
 	if l.names(u) {
 		return nil
 	}
-	return Fail("the host %.200q with port %s is not allowed. Allowed are: %s. Whoever runs the tool worker can add it with --allow-host %.200s",
+	return Fail("the host %.200q with port %s is not allowed. Allowed are: %s. The operator of the tool worker can allow it with --allow-host %.200s",
 		host, portOf(u), l, host)
 }
 
@@ -145,7 +145,7 @@ func (l allowList) reach(address, how string) error {
 	if public(ap.Addr()) || slices.ContainsFunc(l, func(a allowance) bool { return a.inside(ap) }) {
 		return nil
 	}
-	return Fail("the host resolves to %s, which is not a public address. Whoever runs the tool worker can allow it with %s%s",
+	return Fail("the host resolves to %s, which is not a public address. The operator of the tool worker can allow it with %s%s",
 		ap.Addr(), how, ap.Addr())
 }
 

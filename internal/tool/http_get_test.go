@@ -70,7 +70,7 @@ func TestHTTPGet(t *testing.T) {
 		{"text comes with status and type", "/text", "HTTP 200 OK, text/plain; charset=utf-8, from " + s.URL + "/text\n\nhello"},
 		{"any kind of JSON is text", "/json", `{"a":1}`},
 		{"bytes that are no UTF-8 are replaced", "/latin", "caf\uFFFD"},
-		{"a redirect is followed and the last address told", "/to?url=/text", "from " + s.URL + "/text"},
+		{"a redirect is followed and the last address reported", "/to?url=/text", "from " + s.URL + "/text"},
 		{"a large body is cut and says so", "/large", "xxx\n\n(truncated: only the first 1048576 bytes are shown)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

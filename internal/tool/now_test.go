@@ -42,7 +42,7 @@ func TestNow(t *testing.T) {
 		{"a place of no kind gets advice", "Middle-earth over there", "IANA name"},
 		{"a path out of the zones is no zone", "../../etc/passwd", "no time zone"},
 		{"an absolute path is no zone", "/etc/localtime", "no time zone"},
-		{"the worker's own zone is not told", "Local", "no time zone"},
+		{"the worker's own zone is not revealed", "Local", "no time zone"},
 		{"an offset off the earth is refused", "UTC+25", "out of range"},
 		{"a long name is cut", strings.Repeat("x", 100), "no time zone"},
 	} {

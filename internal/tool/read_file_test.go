@@ -63,7 +63,7 @@ func TestReadFile(t *testing.T) {
 		{"a file below a directory is read", args{"path": "sub/deep.txt"}, "deep"},
 		{"a path is cleaned", args{"path": "./sub/../a.txt"}, "one\ntwo\nthree\n"},
 		{"an offset leaves out the lines before", args{"path": "a.txt", "offset": 2}, "two\nthree\n"},
-		{"a limit says where to go on", args{"path": "a.txt", "limit": 2}, "one\ntwo\n\n(the file continues: read on with offset 3)"},
+		{"a limit says where to continue", args{"path": "a.txt", "limit": 2}, "one\ntwo\n\n(the file continues: read on with offset 3)"},
 		{"a limit at the end says nothing", args{"path": "a.txt", "offset": 2, "limit": 2}, "two\nthree\n"},
 		{"a last line without an end is a line", args{"path": "last.txt", "offset": 2, "limit": 1}, "two"},
 		{"an empty file says so", args{"path": "empty"}, "(the file is empty)"},
@@ -142,7 +142,7 @@ func TestReadFileRefuses(t *testing.T) {
 			}
 		})
 	}
-	t.Run("to go on when its context has ended", func(t *testing.T) {
+	t.Run("to continue when its context has ended", func(t *testing.T) {
 		it, _ := r.Lookup("read_file")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

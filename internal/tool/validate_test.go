@@ -43,7 +43,7 @@ func TestValidate(t *testing.T) {
 		{"a place inside a list has its index", `{"city":"a","items":[{"id":"x"},{"id":3}]}`, "arguments.items[1].id: got number, want string"},
 		{"a choice names what there is", `{"city":"a","size":"huge"}`, "arguments.size: value must be one of 'small', 'large'"},
 		{"an unknown property is named", `{"city":"a","colour":"red"}`, "additional properties 'colour' not allowed"},
-		{"several problems are told at once", `{"count":0,"size":"x"}`, "; "},
+		{"several problems are reported at once", `{"count":0,"size":"x"}`, "; "},
 		{"an alternative tells its first way", `{"city":"a","when":3}`, "arguments.when: got number, want string"},
 		{"a number that would cost seconds is refused", `{"city":"a","count":1e999999}`, "too large to check"},
 		{"a number beyond all bounds is refused", `{"city":"a","count":1e99999999999999999999}`, "too large to check"},

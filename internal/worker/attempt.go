@@ -104,7 +104,7 @@ func outlive(ctx context.Context, by time.Duration) (context.Context, context.Ca
 // maxStarts is how often a worker tries to start on a lane that others write to.
 const maxStarts = 100
 
-// startBackoff waits before another try to start on a lane that has moved. The
+// startBackoff waits before the next try to start on a lane that has moved. The
 // first retry follows at once: usually the attempt before has written its end.
 func startBackoff(ctx context.Context, tries int) error {
 	switch {

@@ -65,7 +65,7 @@ func (w *LLM) Offers(def string) []bus.Offer {
 }
 
 // Serve announces the worker's routes and runs until ctx ends, then withdraws them.
-// The model def is announced as the one that is asked by default.
+// The model def is announced as the default model.
 func (w *LLM) Serve(ctx context.Context, def string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Bus.Presence().Stay(ctx, w.Offers(def)) })
@@ -245,7 +245,7 @@ func (g *generation) run(ctx context.Context) error {
 			return err
 		}
 		if e := end.Error; e != nil && e.Retryable() && !g.content && call < maxModelCalls && e.RetryAfter() <= maxRetryAfter && ctx.Err() == nil {
-			g.w.Log.Info("provider failed before it said anything, asking again", "provider", token, "model", model, "error", e)
+			g.w.Log.Info("provider failed before its answer began, calling it again", "provider", token, "model", model, "error", e)
 			if sleep(ctx, max(backoff, e.RetryAfter())) == nil {
 				backoff *= 2
 				continue

@@ -13,7 +13,7 @@ import (
 	"github.com/parleybus/parley/internal/worker"
 )
 
-// model is a provider that says when it is called and answers when it is let.
+// model is a provider that reports its calls and answers when the test lets it.
 type model struct {
 	calls chan llm.Request
 	end   chan struct{}
@@ -52,7 +52,7 @@ func (s *stage) modelsOf(route, name string, m *model) (*bus.Bus, func()) {
 	return b, func() { stop(); stay() }
 }
 
-// chat is a conversation of which the test makes the Decisions.
+// chat is a conversation whose Decisions the test writes.
 type chat struct {
 	*stage
 	id       string
@@ -98,7 +98,7 @@ func TestAnInterruptNeverWaitsForTheGenerationBefore(t *testing.T) {
 		job := c.request() // stops the one before, which then writes its end
 		writing, stop := context.WithCancel(t.Context())
 		over := make(chan struct{})
-		go func() { // a predecessor that has more to say than an end
+		go func() { // a predecessor that writes more than its end
 			defer close(over)
 			c.babble(writing)
 		}()
@@ -113,7 +113,7 @@ func TestAnInterruptNeverWaitsForTheGenerationBefore(t *testing.T) {
 	}
 }
 
-// started waits until a generation has begun.
+// started waits until a generation has started.
 func (c *chat) started(job *events.GenerationJob) {
 	c.t.Helper()
 	lane := c.lane(events.ChannelGen)
@@ -128,7 +128,7 @@ func (c *chat) started(job *events.GenerationJob) {
 			return nil
 		}))
 		return found
-	}, "the generation has not begun")
+	}, "the generation has not started")
 }
 
 // babble appends 500 events a second to the gen lane, as an older generation,
@@ -156,8 +156,8 @@ func (c *chat) babble(ctx context.Context) {
 	}
 }
 
-// TestADelayIsMeasuredByTheServer gives a generation a delay. No clock but the
-// server's is asked: the job says how long, not until when.
+// TestADelayIsMeasuredByTheServer gives a generation a delay. Only the server's
+// clock counts: the job has a duration, not a time.
 func TestADelayIsMeasuredByTheServer(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)

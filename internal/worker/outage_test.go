@@ -13,8 +13,8 @@ import (
 	"github.com/parleybus/parley/internal/worker"
 )
 
-// presence is how long an announcement lives here: as to ackWait, a quarter of
-// what it is in earnest. The outages below are a quarter of 4, 8 and 12 s.
+// presence is the TTL of announcements in these tests: like ackWait, a quarter of
+// the real one. The outages below are a quarter of 4, 8 and 12 s.
 const presence = 3 * time.Second
 
 // TestWhatRunsOutlivesAnUnavailableServer stops the server while calls of every
@@ -25,7 +25,7 @@ func TestWhatRunsOutlivesAnUnavailableServer(t *testing.T) {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, presence)
-			u := s.underWay()
+			u := s.startRunning()
 			s.down()
 			u.end("during")
 			<-time.After(d)
@@ -38,8 +38,8 @@ func TestWhatRunsOutlivesAnUnavailableServer(t *testing.T) {
 	}
 }
 
-// underWay is what runs on three workers of each kind, by when it ends.
-type underWay struct {
+// running is what runs on three workers of each kind, by when it ends.
+type running struct {
 	*stage
 	tools  map[*call]*step
 	models map[*chat]*model
@@ -47,8 +47,8 @@ type underWay struct {
 	ends   map[string][]func()
 }
 
-func (s *stage) underWay() *underWay {
-	u := &underWay{s, map[*call]*step{}, map[*chat]*model{}, map[*chat]*events.GenerationJob{}, map[string][]func(){}}
+func (s *stage) startRunning() *running {
+	u := &running{s, map[*call]*step{}, map[*chat]*model{}, map[*chat]*events.GenerationJob{}, map[string][]func(){}}
 	var all []tool.Tool
 	var steps []*step
 	for _, when := range []string{"during", "after"} {
@@ -63,7 +63,7 @@ func (s *stage) underWay() *underWay {
 		s.tools(fmt.Sprintf("tools-%d", i), all...)
 	}
 	for _, x := range steps {
-		u.tools[s.ask(x.name, x.effect, "{}").publish()] = x
+		u.tools[s.request(x.name, x.effect, "{}").publish()] = x
 		next(s.t, x.runs)
 	}
 	for _, when := range []string{"during", "after"} {
@@ -82,14 +82,14 @@ func (s *stage) underWay() *underWay {
 	return u
 }
 
-func (u *underWay) end(when string) {
+func (u *running) end(when string) {
 	for _, end := range u.ends[when] {
 		end()
 	}
 }
 
-// check waits for the end of everything, and says what ran twice.
-func (u *underWay) check() {
+// check waits for the end of everything, and reports what ran twice.
+func (u *running) check() {
 	u.t.Helper()
 	for c, x := range u.tools {
 		c.gone(c.subject, 2*soon)
@@ -132,7 +132,7 @@ func TestACallOfADeadWorkerMovesOn(t *testing.T) {
 			s := newStage(t, presence)
 			x := newStep("x", effect)
 			b, _ := s.tools("first", x)
-			c := s.ask("x", effect, "{}").publish()
+			c := s.request("x", effect, "{}").publish()
 			next(t, x.runs)
 			y := newStep("x", effect)
 			y.end <- nil
@@ -157,12 +157,12 @@ func TestAJobOfALiveWorkerIsLeftToIt(t *testing.T) {
 	s := newStage(t, presence)
 	x := newStep("x", events.EffectPure)
 	s.tools("first", x)
-	c := s.ask("x", events.EffectPure, "{}").publish()
+	c := s.request("x", events.EffectPure, "{}").publish()
 	next(t, x.runs)
 	y := newStep("x", events.EffectPure)
 	s.tools("second", y)
 	// The same call once more, as an owner of the shard publishes it on recovery
-	// when the window for doubles is over.
+	// after the deduplication window.
 	s.done(s.Jobs().Publish(t.Context(), c.job.Conversation, c.subject, newID(), c.job))
 	<-time.After(presence + ackWait)
 	x.end <- nil
@@ -182,7 +182,7 @@ func TestAStrangersMessageOnTheLaneOfARunningCallCostsNoResult(t *testing.T) {
 			s := newStage(t, topology.PresenceTTL)
 			x := newStep("x", effect)
 			s.tools("tools", x)
-			c := s.ask("x", effect, "{}").publish()
+			c := s.request("x", effect, "{}").publish()
 			next(t, x.runs)
 			_, js := s.Raw()
 			for _, e := range []events.Event{&events.ToolResult{Call: c.job.Call, Attempt: newID(), Status: events.StatusOK, Content: "forged"}, &events.Unknown{Name: "Nonsense", Raw: []byte(`{"type":"Nonsense"}`)}} {
@@ -229,15 +229,15 @@ func TestAWorkerThatStopsGivesItsJobsToOthersAtOnce(t *testing.T) {
 		}
 	}
 	if !released {
-		t.Error("the first worker did not say that it gave the generation back")
+		t.Error("the first worker did not release the generation")
 	}
 }
 
-// TestAHandBackIsNoFailedAttempt hands a job out more often than it may fail.
+// TestAHandBackIsNoFailedAttempt hands a job back more often than it may fail.
 func TestAHandBackIsNoFailedAttempt(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, presence)
-	c := s.ask("x", events.EffectPure, "{}").publish()
+	c := s.request("x", events.EffectPure, "{}").publish()
 	g := s.chat()
 	job := g.request()
 	generation := s.publish(job)
@@ -270,11 +270,11 @@ func TestAHandBackIsNoFailedAttempt(t *testing.T) {
 	}
 }
 
-// TestAJobThatFailsEveryTimeEnds has as many attempts on the lane as there may be.
+// TestAJobThatFailsEveryTimeEnds starts with the maximum of attempts on the lane.
 func TestAJobThatFailsEveryTimeEnds(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, presence)
-	c := s.ask("x", events.EffectPure, "{}")
+	c := s.request("x", events.EffectPure, "{}")
 	var at uint64
 	for range topology.JobAttempts {
 		at = s.write(c.lane, at, &events.ToolStarted{Call: c.job.Call, Attempt: newID(), Tool: "x"})
@@ -287,8 +287,8 @@ func TestAJobThatFailsEveryTimeEnds(t *testing.T) {
 	}
 }
 
-// TestAToolThatIsMissingForAMomentLosesNoCall is about a worker that serves many
-// others, so that its announcements take a while.
+// TestAToolThatIsMissingForAMomentLosesNoCall runs a worker with many tools, so that
+// its announcements take a while.
 func TestAToolThatIsMissingForAMomentLosesNoCall(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)
@@ -304,7 +304,7 @@ func TestAToolThatIsMissingForAMomentLosesNoCall(t *testing.T) {
 	s.run(w.Run)
 	var calls []*call
 	for range 65 {
-		calls = append(calls, s.ask("x", events.EffectOnce, "{}"))
+		calls = append(calls, s.request("x", events.EffectOnce, "{}"))
 		x.end <- nil
 	}
 	calls[0].publish().gone(calls[0].subject, 2*soon)

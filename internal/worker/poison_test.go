@@ -15,8 +15,8 @@ import (
 	"github.com/parleybus/parley/internal/worker"
 )
 
-// TestAJobThatCannotBeRunBecomesADeadLetter: its reason is with the dead letters,
-// and what it was for ends, so that its turn goes on.
+// TestAJobThatCannotBeRunBecomesADeadLetter: the dead letter has the reason, and
+// the generation or call ends, so that its turn continues.
 func TestAJobThatCannotBeRunBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)
@@ -43,7 +43,7 @@ func TestAJobThatCannotBeRunBecomesADeadLetter(t *testing.T) {
 				g := s.chat()
 				generation := g.request().Generation
 				s.bad("jobs.llm.test."+generation, g.id, generation, c.event)
-				if why := s.lettered("jobs.llm.test." + generation); !strings.Contains(why, c.reason) {
+				if why := s.deadLetter("jobs.llm.test." + generation); !strings.Contains(why, c.reason) {
 					t.Errorf("the reason is %q", why)
 				}
 				e := await[*events.GenerationEnded](s, g.lane(events.ChannelGen), soon)
@@ -55,9 +55,9 @@ func TestAJobThatCannotBeRunBecomesADeadLetter(t *testing.T) {
 		}
 		if !generates {
 			t.Run(name+" for a tool-worker", func(t *testing.T) {
-				k := s.ask("x", events.EffectPure, "{}")
+				k := s.request("x", events.EffectPure, "{}")
 				s.bad(k.subject, k.job.Conversation, k.job.Call, c.event)
-				if why := s.lettered(k.subject); !strings.Contains(why, c.reason) {
+				if why := s.deadLetter(k.subject); !strings.Contains(why, c.reason) {
 					t.Errorf("the reason is %q", why)
 				}
 				r := await[*events.ToolResult](s, k.lane, soon)
@@ -73,7 +73,7 @@ func TestAJobThatCannotBeRunBecomesADeadLetter(t *testing.T) {
 	}
 }
 
-// bad publishes a job as it is, under the message id that our programs give.
+// bad publishes a job without checks, under the message id that our programs use.
 func (s *stage) bad(subject, conversation, id string, e events.Event) {
 	s.t.Helper()
 	m := nats.NewMsg(subject)
@@ -107,8 +107,8 @@ func (f *faulty) Stream(context.Context, llm.Request) llm.Stream {
 	}
 }
 
-// TestAProviderThatFailsEndsItsGeneration: what a provider does is the end of a
-// generation on the lane, never an error of the job.
+// TestAProviderThatFailsEndsItsGeneration: a provider's failure is written to the
+// lane as the generation's end; it is never an error of the job.
 func TestAProviderThatFailsEndsItsGeneration(t *testing.T) {
 	t.Parallel()
 	busy := &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrOverloaded, Message: "busy", RetryAfterMS: 1}}
@@ -119,11 +119,11 @@ func TestAProviderThatFailsEndsItsGeneration(t *testing.T) {
 		class  events.ErrorClass
 		says   string
 	}{
-		"that panics":                 {func(int) *events.GenerationEnded { panic("oh") }, "faulty/m", 1, events.ErrInternal, "broke down: oh"},
-		"that says nothing":           {func(int) *events.GenerationEnded { return nil }, "faulty/m", 3, events.ErrCut, "cut"},
-		"that is busy three times":    {func(int) *events.GenerationEnded { e := *busy; return &e }, "faulty/m", 3, events.ErrOverloaded, "busy"},
-		"that is asked for no model":  {nil, "faulty", 0, events.ErrInvalidRequest, "names no model"},
-		"that is not configured here": {nil, "faulty/", 0, events.ErrInvalidRequest, "names no model"},
+		"that panics":                  {func(int) *events.GenerationEnded { panic("oh") }, "faulty/m", 1, events.ErrInternal, "broke down: oh"},
+		"that answers nothing":         {func(int) *events.GenerationEnded { return nil }, "faulty/m", 3, events.ErrCut, "cut"},
+		"that is busy three times":     {func(int) *events.GenerationEnded { e := *busy; return &e }, "faulty/m", 3, events.ErrOverloaded, "busy"},
+		"whose request names no model": {nil, "faulty", 0, events.ErrInvalidRequest, "names no model"},
+		"that is not configured here":  {nil, "faulty/", 0, events.ErrInvalidRequest, "names no model"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -147,8 +147,8 @@ func TestAProviderThatFailsEndsItsGeneration(t *testing.T) {
 	}
 }
 
-// TestACallThatFailsTooOftenIsADeadLetterToo: the model reads the result, whoever
-// operates the tool the dead letter.
+// TestACallThatFailsTooOftenIsADeadLetterToo: the model reads the result, and the
+// tool's operator reads the dead letter.
 func TestACallThatFailsTooOftenIsADeadLetterToo(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)
@@ -157,12 +157,12 @@ func TestACallThatFailsTooOftenIsADeadLetterToo(t *testing.T) {
 		x.end <- tool.Retry(errors.New("out of order"), 1)
 	}
 	s.tools("tools", x)
-	c := s.ask("x", events.EffectPure, "{}").publish()
+	c := s.request("x", events.EffectPure, "{}").publish()
 	c.gone(c.subject, 2*soon)
 	if r := await[*events.ToolResult](s, c.lane, soon); r.Status != events.StatusFailed || !strings.Contains(r.Content, "tried 6 times") {
 		t.Errorf("it ended as %s: %s", r.Status, r.Content)
 	}
-	if why := s.lettered(c.subject); why != "out of order" {
+	if why := s.deadLetter(c.subject); why != "out of order" {
 		t.Errorf("the reason is %q", why)
 	}
 }

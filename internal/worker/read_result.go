@@ -63,7 +63,7 @@ func (r resultReader) Run(ctx context.Context, in tool.Input) (tool.Result, erro
 	}
 	text := strings.ToValidUTF8(string(piece), "")
 	if next := args.Offset + int64(len(piece)); next < size {
-		text += fmt.Sprintf("\n\n[%d of %d bytes so far; go on at offset %d.]", next, size, next)
+		text += fmt.Sprintf("\n\n[%d of %d bytes so far; continue at offset %d.]", next, size, next)
 	}
 	return tool.Result{Content: text}, nil
 }

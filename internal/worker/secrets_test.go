@@ -61,7 +61,7 @@ func TestAToolThatTellsASecret(t *testing.T) {
 	crashes := does{spec("crashes"), func(context.Context, tool.Input) (tool.Result, error) { panic("with " + hidden) }}
 	w := s.secretive("tools", tells, fails, crashes)
 
-	c := s.ask("tells", events.EffectPure, "{}").publish()
+	c := s.request("tells", events.EffectPure, "{}").publish()
 	r := await[*events.ToolResult](s, c.lane, soon)
 	if r.Content != "it is [redacted]" || string(r.Structured) != `{"a":"[redacted]"}` || r.Attachments[0].Name != "[redacted].txt" {
 		t.Errorf("the result is %+v", r)
@@ -72,15 +72,15 @@ func TestAToolThatTellsASecret(t *testing.T) {
 	if all := c.texts(); strings.Contains(all, hidden) || strings.Contains(all, hidden[9:]) || !strings.Contains(all, `"one "`) || !strings.Contains(all, `[redacted] two `) || !strings.Contains(all, hidden[:6]) {
 		t.Errorf("its lanes have %s", all)
 	}
-	c = s.ask("crashes", events.EffectPure, "{}").publish()
+	c = s.request("crashes", events.EffectPure, "{}").publish()
 	if r := await[*events.ToolResult](s, c.lane, soon); r.Content != "the tool crashes broke down: with [redacted]" || r.Status != events.StatusCrashed {
 		t.Errorf("the result is %+v", r)
 	}
-	c = s.ask("fails", events.EffectPure, "{}").publish()
+	c = s.request("fails", events.EffectPure, "{}").publish()
 	if r := await[*events.ToolResult](s, c.lane, soon); !strings.HasSuffix(r.Content, "denied: [redacted]") {
 		t.Errorf("the result is %+v", r)
 	}
-	if why := s.lettered(c.subject); !strings.Contains(why, "denied: [redacted]") {
+	if why := s.deadLetter(c.subject); !strings.Contains(why, "denied: [redacted]") {
 		t.Errorf("the reason of the dead letter is %q", why)
 	}
 	if all := c.texts(); strings.Contains(all, hidden) || strings.Count(all, "ToolReleased") == 0 && !strings.Contains(all, "denied: [redacted]") {

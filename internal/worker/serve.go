@@ -16,7 +16,7 @@ import (
 )
 
 // Run announces the tools and takes their calls until ctx ends, then lets running
-// calls go on for Drain. Tools that are added or removed meanwhile are announced or
+// calls continue for Drain. Tools that are added or removed meanwhile are announced or
 // withdrawn; calls of a tool that is removed run to their end. A tool whose name
 // another worker serves with another schema is logged, not served, and tried again
 // for as long as the worker runs.

@@ -36,7 +36,7 @@ func TestACancelEndsWhatRuns(t *testing.T) {
 		},
 	} {
 		t.Run("a call "+name, func(t *testing.T) {
-			c := s.ask("x", events.EffectOnce, "{}").publish()
+			c := s.request("x", events.EffectOnce, "{}").publish()
 			next(t, x.runs)
 			stop(c.job.Conversation, c.job.Turn, c.job.Call, c.job.Decision)
 			if r := await[*events.ToolResult](s, c.lane, soon); r.Status != events.StatusCancelled {
@@ -60,17 +60,17 @@ func TestACancelEndsWhatRuns(t *testing.T) {
 	}
 }
 
-// TestACancelOfAnotherTurnEndsNothing is about a Cancel that comes late.
+// TestACancelOfAnotherTurnEndsNothing publishes a Cancel that comes late.
 func TestACancelOfAnotherTurnEndsNothing(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)
 	x := newStep("x", events.EffectPure)
 	s.tools("tools", x)
-	c := s.ask("x", events.EffectPure, "{}").publish()
+	c := s.request("x", events.EffectPure, "{}").publish()
 	next(t, x.runs)
 	s.cancel(c.job.Conversation, events.Cancel{Scope: events.ScopeTurn, Turn: newID()})
 	s.cancel(c.job.Conversation, events.Cancel{Scope: events.ScopeCall, Call: newID()})
-	_, err := s.Conversation(c.job.Conversation).Publish(t.Context(), newID(), &events.UserMessage{ID: newID(), Text: "go on"})
+	_, err := s.Conversation(c.job.Conversation).Publish(t.Context(), newID(), &events.UserMessage{ID: newID(), Text: "continue"})
 	s.done(err)
 	x.end <- nil
 	if r := await[*events.ToolResult](s, c.lane, soon); r.Status != events.StatusOK {
@@ -78,7 +78,7 @@ func TestACancelOfAnotherTurnEndsNothing(t *testing.T) {
 	}
 }
 
-// draining runs a tool worker with a time to drain.
+// draining runs a tool worker with a drain timeout.
 func (s *stage) draining(drain time.Duration, tools ...tool.Tool) (stop func()) {
 	s.t.Helper()
 	registry, err := tool.New(tools...)
@@ -93,11 +93,11 @@ func TestAToolWorkerThatStops(t *testing.T) {
 	t.Run("lets a call end within its time", func(t *testing.T) {
 		x := newStep("in-time", events.EffectOnce)
 		stop := s.draining(soon, x)
-		c := s.ask(x.name, events.EffectOnce, "{}").publish()
+		c := s.request(x.name, events.EffectOnce, "{}").publish()
 		next(t, x.runs)
 		stopped := make(chan struct{})
 		go func() { stop(); close(stopped) }()
-		later := s.ask(x.name, events.EffectOnce, "{}").publish()
+		later := s.request(x.name, events.EffectOnce, "{}").publish()
 		select {
 		case <-stopped:
 			t.Error("stopped while a call ran")
@@ -109,10 +109,10 @@ func TestAToolWorkerThatStops(t *testing.T) {
 		c.lanes("ToolStarted ToolResult")
 		later.lanes("") // it takes no other
 	})
-	t.Run("gives a pure call back", func(t *testing.T) {
+	t.Run("hands a pure call back", func(t *testing.T) {
 		x := newStep("pure", events.EffectPure)
 		stop := s.draining(100*time.Millisecond, x)
-		c := s.ask(x.name, events.EffectPure, "{}").publish()
+		c := s.request(x.name, events.EffectPure, "{}").publish()
 		next(t, x.runs)
 		stop()
 		c.lanes("ToolStarted ToolReleased")
@@ -127,7 +127,7 @@ func TestAToolWorkerThatStops(t *testing.T) {
 	t.Run("ends a once call as unknown", func(t *testing.T) {
 		x := newStep("once", events.EffectOnce)
 		stop := s.draining(100*time.Millisecond, x)
-		c := s.ask(x.name, events.EffectOnce, "{}").publish()
+		c := s.request(x.name, events.EffectOnce, "{}").publish()
 		next(t, x.runs)
 		stop()
 		c.gone(c.subject, soon)
@@ -137,15 +137,15 @@ func TestAToolWorkerThatStops(t *testing.T) {
 	})
 }
 
-// TestAFencedAttemptEndsItself takes the lanes of a call and a generation that
-// run.
+// TestAFencedAttemptEndsItself appends to the lanes of a running call and a running
+// generation.
 func TestAFencedAttemptEndsItself(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)
 	x, m := newStep("x", events.EffectPure), newModel()
 	s.tools("tools", x)
 	s.models("models", m)
-	c := s.ask("x", events.EffectPure, "{}").publish()
+	c := s.request("x", events.EffectPure, "{}").publish()
 	next(t, x.runs)
 	s.takeOver(c.lane, &events.ToolStarted{Call: c.job.Call, Attempt: "other", Tool: "x", Worker: "other"})
 	g := s.chat()
@@ -175,7 +175,7 @@ func TestAFencedAttemptEndsItself(t *testing.T) {
 	}
 }
 
-// takeOver appends to a lane after whatever is on it.
+// takeOver appends to a lane after its last message.
 func (s *stage) takeOver(a topology.Address, e events.Event) {
 	s.t.Helper()
 	s.eventually(soon, func() bool { return s.types(a) != "" }, "the lane is empty")

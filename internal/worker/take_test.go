@@ -9,8 +9,8 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// lettered waits until a job is with the dead letters and returns the reason.
-func (s *stage) lettered(subject string) (reason string) {
+// deadLetter waits until a job is a dead letter and returns the reason.
+func (s *stage) deadLetter(subject string) (reason string) {
 	s.t.Helper()
 	_, js := s.Raw()
 	dead, err := js.Stream(s.t.Context(), topology.StreamDead)
@@ -40,7 +40,7 @@ func TestAToolWorkerTakesAJob(t *testing.T) {
 	s := newStage(t, topology.PresenceTTL)
 	x := newStep("x", events.EffectOnce)
 	s.tools("first", x)
-	c := s.ask("x", events.EffectOnce, "{}").publish()
+	c := s.request("x", events.EffectOnce, "{}").publish()
 	if got := next(t, x.runs); got != c.job.Call {
 		t.Errorf("it runs call %s, want %s", got, c.job.Call)
 	}
@@ -79,7 +79,7 @@ func TestAnLLMWorkerTakesAJob(t *testing.T) {
 	}
 }
 
-// TestAStaleJobIsAcknowledgedAndDoesNothing publishes jobs that nobody waits for.
+// TestAStaleJobIsAcknowledgedAndDoesNothing publishes jobs that no turn waits for.
 func TestAStaleJobIsAcknowledgedAndDoesNothing(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)
@@ -89,13 +89,13 @@ func TestAStaleJobIsAcknowledgedAndDoesNothing(t *testing.T) {
 	idle := events.State{Phase: events.PhaseIdle}
 
 	t.Run("a call that its turn no longer awaits", func(t *testing.T) {
-		c := s.ask("x", events.EffectPure, "{}")
+		c := s.request("x", events.EffectPure, "{}")
 		s.write(topology.At(s.Shards(), c.job.Conversation, events.ChannelTurn), c.job.Decision, &events.Decision{State: idle})
 		c.publish().gone(c.subject, soon)
 		c.lanes("")
 	})
 	t.Run("a call that has its result", func(t *testing.T) {
-		c := s.ask("x", events.EffectPure, "{}")
+		c := s.request("x", events.EffectPure, "{}")
 		at := s.write(c.lane, 0, &events.ToolStarted{Call: c.job.Call, Attempt: "a", Tool: "x"})
 		s.write(c.lane, at, &events.ToolResult{Call: c.job.Call, Attempt: "a", Tool: "x", Status: events.StatusOK})
 		c.publish().gone(c.subject, soon)
@@ -126,8 +126,8 @@ func TestAStaleJobIsAcknowledgedAndDoesNothing(t *testing.T) {
 	}
 }
 
-// TestARunningJobStaysWithItsWorker lets a call and a generation run for longer
-// than a job stays with a silent worker.
+// TestARunningJobStaysWithItsWorker lets a call and a generation run for longer than
+// the AckWait.
 func TestARunningJobStaysWithItsWorker(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, topology.PresenceTTL)
@@ -136,7 +136,7 @@ func TestARunningJobStaysWithItsWorker(t *testing.T) {
 	x, m := newStep("x", events.EffectPure), newModel()
 	s.tools("tools", x)
 	s.models("models", m)
-	c := s.ask("x", events.EffectPure, "{}").publish()
+	c := s.request("x", events.EffectPure, "{}").publish()
 	g := s.chat()
 	generation := s.publish(g.request())
 	next(t, x.runs)

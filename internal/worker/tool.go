@@ -30,7 +30,7 @@ type Tool struct {
 	Slots, MaxCalls int
 	// Timeout bounds a call whose tool names no time; 2 minutes when zero.
 	Timeout time.Duration
-	// Drain is how long calls may go on when the worker is stopped.
+	// Drain is how long calls may continue when the worker is stopped.
 	Drain time.Duration
 	// Stats counts what happens; may be nil.
 	Stats *Stats
@@ -182,7 +182,7 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 		result.Content = fmt.Sprintf("the call was started %d times and never came to an end", tried)
 		return w.write(writing, try, result)
 	}
-	// The orchestrator validated the arguments by the schema that it knew.
+	// The orchestrator validated the arguments against the schema that it knew.
 	if err := w.schemas.Validate(t.Spec(), string(job.Arguments)); err != nil {
 		result.Status, result.Content = events.StatusInvalidArguments, "the call was not run: "+err.Error()
 		return w.write(writing, try, result)

@@ -28,7 +28,7 @@ func (d does) Spec() events.ToolSpec { return d.spec }
 
 func (d does) Run(ctx context.Context, in tool.Input) (tool.Result, error) { return d.run(ctx, in) }
 
-// answered calls a tool as a person does, past any model.
+// answered calls a tool as a person does, without a model.
 func (s *stage) answered(spec events.ToolSpec, arguments string) *events.ToolResult {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
@@ -38,7 +38,7 @@ func (s *stage) answered(spec events.ToolSpec, arguments string) *events.ToolRes
 	return r
 }
 
-func TestWhatMayPassIsTriedAgainByItsClass(t *testing.T) {
+func TestTransientFailuresAreRetriedByTheToolsClass(t *testing.T) {
 	for effect, want := range map[events.Effect]int64{events.EffectPure: 6, events.EffectIdempotent: 6, events.EffectOnce: 1} {
 		t.Run(string(effect), func(t *testing.T) {
 			var runs atomic.Int64
@@ -65,7 +65,7 @@ func TestWhatMayPassIsTriedAgainByItsClass(t *testing.T) {
 	}
 }
 
-func TestEachWayToEndIsAStatusOfItsOwn(t *testing.T) {
+func TestEachWayToEndHasItsOwnStatus(t *testing.T) {
 	object := json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}`)
 	for name, c := range map[string]struct {
 		spec      events.ToolSpec
@@ -104,7 +104,7 @@ func gives(r tool.Result) func(context.Context, tool.Input) (tool.Result, error)
 	return func(context.Context, tool.Input) (tool.Result, error) { return r, nil }
 }
 
-func TestDataAndFilesStandBesideTheText(t *testing.T) {
+func TestDataAndFilesComeBesideTheText(t *testing.T) {
 	s := newStage(t, topology.PresenceTTL)
 	both := does{events.ToolSpec{Name: "both"}, gives(tool.Result{Content: "see", Structured: json.RawMessage(`{"n":1}`), Attachments: []tool.Attachment{{Name: "a.png", MIME: "image/png", Data: []byte("PNG")}}})}
 	s.tools("tools", both)
@@ -139,12 +139,12 @@ func TestToolsComeAndGoWhileAWorkerRuns(t *testing.T) {
 		return strings.Contains(fmt.Sprint(offers), "late")
 	}
 	if !offered() {
-		t.Error("a tool that came is not offered")
+		t.Error("an added tool is not offered")
 	}
 	if err := tools.Set("more"); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(soon, func() bool { return !offered() }, "a tool that went is offered still")
+	s.eventually(soon, func() bool { return !offered() }, "a withdrawn tool is still offered")
 }
 
 func TestAToolRunsAsOftenAtOnceAsItAllows(t *testing.T) {
@@ -198,7 +198,7 @@ func TestAModelReadsOnInAResultThatWasTooLong(t *testing.T) {
 		}
 		return r
 	}
-	if r := read(conversation); r.Status != events.StatusOK || !strings.HasPrefix(r.Content, whole[16384:16394]) || !strings.Contains(r.Content, "go on at offset 16394") {
+	if r := read(conversation); r.Status != events.StatusOK || !strings.HasPrefix(r.Content, whole[16384:16394]) || !strings.Contains(r.Content, "continue at offset 16394") {
 		t.Errorf("%s: %.200s", r.Status, r.Content)
 	}
 	if r := read(newID()); r.Status != events.StatusFailed || !strings.Contains(r.Content, "no result of this conversation") {

@@ -27,8 +27,8 @@ var errStale = errors.New("nobody waits for this job")
 // cancelled.
 var errCancelled = &events.Error{Class: events.ErrCancelled, Message: "the turn was stopped"}
 
-// fencedBackoff is the delay of a job whose lane another worker took in the middle
-// of the attempt: by then that worker has ended it, or died.
+// fencedBackoff is the delay of a job whose lane another worker took during the
+// attempt: after it that worker has ended the job, or has died.
 const fencedBackoff = topology.JobAckWait
 
 // releaseTimeout is how long a worker that stops may take to write a result, or the

@@ -24,19 +24,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// nats-server waits for an answer to the request for HISTORY's source on a
-	// goroutine that outlives its shutdown.
+	// nats-server requests HISTORY's source on a goroutine that outlives its
+	// shutdown.
 	//
-	// nats.go waits forever for a channel that it has taken away, when an object is
+	// nats.go waits forever for a channel that it has replaced, when an object is
 	// stored and the goroutine for it starts late.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"),
 		goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
 }
 
-// soon bounds what should happen at once, on a busy machine too.
+// soon is the timeout for what should happen at once, on a busy machine too.
 const soon = 10 * time.Second
 
-// stage is a server and the orchestrator's part, played by the test.
+// stage is a server; the test plays the orchestrator.
 type stage struct {
 	*bus.Bus
 	t    *testing.T
@@ -65,7 +65,7 @@ func newStage(t *testing.T, ttl time.Duration) *stage {
 	return s
 }
 
-// up starts the server, on the port and with the data of before.
+// up starts the server, with its previous port and data.
 func (s *stage) up() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -135,7 +135,7 @@ func (s *stage) tools(name string, tools ...tool.Tool) (*bus.Bus, func()) {
 	return b, s.run(w.Run)
 }
 
-// call is one that the worker is asked for.
+// call is a tool call that the test requests.
 type call struct {
 	*stage
 	job     *events.ToolJob
@@ -143,8 +143,8 @@ type call struct {
 	subject string
 }
 
-// ask decides on a call and publishes its job.
-func (s *stage) ask(name string, effect events.Effect, arguments string) *call {
+// request decides on a call and publishes its job.
+func (s *stage) request(name string, effect events.Effect, arguments string) *call {
 	s.t.Helper()
 	c := &call{stage: s, job: &events.ToolJob{Conversation: newID(), Turn: newID(), Call: newID(), Tool: name, Effect: effect, Arguments: json.RawMessage(arguments)}}
 	c.lane = topology.OfCall(s.Shards(), c.job.Conversation, events.ChannelCall, c.job.Call)
@@ -158,10 +158,10 @@ func (s *stage) ask(name string, effect events.Effect, arguments string) *call {
 	return c
 }
 
-// ackWait is how long a job stays with a silent worker here.
+// ackWait is the AckWait of the queues in these tests.
 const ackWait = 1500 * time.Millisecond
 
-// queue makes a queue whose jobs come back sooner than in earnest.
+// queue makes a queue with a shorter AckWait than the real one.
 func (s *stage) queue(q topology.Queue, err error) {
 	s.t.Helper()
 	s.done(err)
@@ -189,7 +189,7 @@ func (s *stage) write(a topology.Address, after uint64, e events.Event) uint64 {
 	return at
 }
 
-// events gives what a lane holds.
+// events returns the events of a lane.
 func (s *stage) events(a topology.Address) (all []events.Event) {
 	s.t.Helper()
 	s.done(s.Shard(a.Shard).Read(s.t.Context(), 0, a.Subject(topology.Conv), func(m bus.Message) error {
@@ -201,7 +201,7 @@ func (s *stage) events(a topology.Address) (all []events.Event) {
 	return all
 }
 
-// await waits until a lane holds an event of a type, and gives the first.
+// await waits until a lane holds an event of a type, and returns the first.
 func await[E events.Event](s *stage, a topology.Address, within time.Duration) E {
 	s.t.Helper()
 	var found E
@@ -217,7 +217,7 @@ func await[E events.Event](s *stage, a topology.Address, within time.Duration) E
 	return found
 }
 
-// eventually waits for what the server can only be asked about.
+// eventually polls ok and fails the test after a timeout.
 func (s *stage) eventually(within time.Duration, ok func() bool, otherwise string) {
 	s.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -241,7 +241,7 @@ func (s *stage) gone(subject string, within time.Duration) {
 	}, "the job is not acknowledged")
 }
 
-// step is a tool that says when it runs and ends when it is let.
+// step is a tool that reports its runs and ends when the test lets it.
 type step struct {
 	name   string
 	effect events.Effect

@@ -57,7 +57,7 @@ func TestEveryReferenceOfTheAsyncAPIDocumentResolves(t *testing.T) {
 	}
 }
 
-// resolve says why a reference leads nowhere.
+// resolve returns why a reference leads nowhere.
 func resolve(doc any, target string) string {
 	path, local := strings.CutPrefix(target, "#/")
 	if !local {

@@ -124,7 +124,7 @@ func TestTheExamplesNameTheDigestsOfTheirArguments(t *testing.T) {
 		}
 	}
 	if got, want := verdict.Calls[0].Digest, paused.Awaiting[0].Digest; got != want {
-		t.Errorf("the verdict speaks of %s, want %s", got, want)
+		t.Errorf("the verdict names %s, want %s", got, want)
 	}
 }
 

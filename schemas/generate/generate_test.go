@@ -66,7 +66,7 @@ func TestWriteMakesAllFilesAndRemovesSchemasOfEventsThatAreNoMore(t *testing.T) 
 	}
 }
 
-func TestGenerateSaysWhatIsMissing(t *testing.T) {
+func TestGenerateReportsWhatIsMissing(t *testing.T) {
 	t.Run("an event without an example", func(t *testing.T) {
 		dir := t.TempDir()
 		if err := os.CopyFS(filepath.Join(dir, "internal/events"), os.DirFS(filepath.Join(root, "internal/events"))); err != nil {

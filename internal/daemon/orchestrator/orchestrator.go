@@ -53,7 +53,7 @@ func Service() daemon.Service {
 			var taken atomic.Int64
 			health.Gauge("shards_taken_total", "Shards this process has taken since it started.", &taken)
 			held := new(atomic.Int64)
-			health.Gauge("conversations_held", "Conversations in memory: those in which something is under way, not those that wait for somebody.", held)
+			health.Gauge("conversations_held", "Conversations in memory: those with work in progress, not those that wait for a person.", held)
 			role := Role(cfg, log, func(shard int) {
 				taken.Add(1)
 				log.Info("owns a shard", "shard", shard)

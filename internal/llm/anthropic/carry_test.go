@@ -7,9 +7,9 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// said puts the events of an answer together as a transcript holds them: one
+// messageOf puts the events of an answer together as a transcript holds them: one
 // part per block, in the order of the blocks.
-func said(t *testing.T, body string) events.Message {
+func messageOf(t *testing.T, body string) events.Message {
 	t.Helper()
 	m := events.Message{Role: events.RoleAssistant, Provider: "anthropic"}
 	part := func(block int, kind events.PartKind) *events.Part {
@@ -72,7 +72,7 @@ func TestAnswersAreReturnedAsTheyCame(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := &history{name: "anthropic", used: map[string]bool{}}
-			blocks := h.assistant(said(t, tt.body))
+			blocks := h.assistant(messageOf(t, tt.body))
 			if blocks == nil {
 				blocks = []any{}
 			}

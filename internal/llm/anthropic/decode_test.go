@@ -28,7 +28,7 @@ func TestDecode(t *testing.T) {
 				Finish: "tool_calls", Word: "tool_use", Terminated: true}},
 		{"a whole message gives the same as a stream", wholeMessage(),
 			conformance.Outcome{Text: "I add.", Reasoning: "Let me see.", Calls: []recording.Call{add, now}, Finish: "tool_calls", Word: "tool_use", Terminated: true}},
-		{"input that stands in the block's start is taken", sse(begin, callStart("0", "toolu_1", "add", `{"a": 1}`), blockStop("0"), finish("tool_use"), stop),
+		{"input in the block's start is taken", sse(begin, callStart("0", "toolu_1", "add", `{"a": 1}`), blockStop("0"), finish("tool_use"), stop),
 			conformance.Outcome{Calls: []recording.Call{{ProviderID: "toolu_1", Name: "add", Arguments: `{"a": 1}`}}, Finish: "tool_calls", Word: "tool_use", Terminated: true}},
 		{"input of the start is not joined with deltas", sse(begin, callStart("0", "toolu_1", "add", `{"a": 1}`), jsonDelta("0", `{\"a\": 2}`), blockStop("0"), finish("tool_use"), stop),
 			conformance.Outcome{Calls: []recording.Call{{ProviderID: "toolu_1", Name: "add", Arguments: `{"a": 2}`}}, Finish: "tool_calls", Word: "tool_use", Terminated: true}},

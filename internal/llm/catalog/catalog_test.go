@@ -36,7 +36,7 @@ func TestDefaultIsTheFirstProviderThatIsConfigured(t *testing.T) {
 		{name: "an OpenAI key comes first", env: map[string]string{"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, want: "openai/gpt-5-mini"},
 		{name: "an Anthropic key", env: map[string]string{"ANTHROPIC_API_KEY": "k"}, want: "anthropic/claude-sonnet-4-5"},
 		{name: "a compatible server needs no key", env: map[string]string{"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, want: "openai/gpt-5-mini"},
-		{name: "a model that is named stands over all", env: map[string]string{"OPENAI_API_KEY": "k"}, models: []string{"openai-responses/gpt-5"}, want: "openai-responses/gpt-5"},
+		{name: "a model that is named overrides all", env: map[string]string{"OPENAI_API_KEY": "k"}, models: []string{"openai-responses/gpt-5"}, want: "openai-responses/gpt-5"},
 		{name: "a slash in the model's own name is kept", env: map[string]string{"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, models: []string{"openai/meta/llama-3:free"}, want: "openai/meta/llama-3:free"},
 		{name: "a provider without a key says which", models: []string{"anthropic/claude-sonnet-4-5"}, err: "set ANTHROPIC_API_KEY"},
 		{name: "an unknown provider lists those there are", models: []string{"nobody/x"}, err: "openai, openai-responses, anthropic, ollama, scripted"},
@@ -66,7 +66,7 @@ func TestDefaultIsTheFirstProviderThatIsConfigured(t *testing.T) {
 
 // A server that refuses to stream tool calls: it answers a request that streams
 // with 400, and any other whole.
-func TestModelThatCannotStreamToolsIsAskedWithoutStreaming(t *testing.T) {
+func TestModelThatCannotStreamToolsIsCalledWithoutStreaming(t *testing.T) {
 	streamed := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := new(strings.Builder)
@@ -88,10 +88,10 @@ func TestModelThatCannotStreamToolsIsAskedWithoutStreaming(t *testing.T) {
 		_, _ = w.Write([]byte(`{"id":"x","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"tool_calls","message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"now","arguments":"{}"}}]}}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}`))
 	}))
 	defer s.Close()
-	for _, told := range [][]string{nil, {"openai/m*"}} {
+	for _, patterns := range [][]string{nil, {"openai/m*"}} {
 		streamed = 0
 		env := map[string]string{"OPENAI_BASE_URL": s.URL + "/v1", "OLLAMA_HOST": closed(t)}
-		c, err := catalog.Open(t.Context(), catalog.Options{Getenv: func(k string) string { return env[k] }, Idle: time.Minute, NoToolStream: told})
+		c, err := catalog.Open(t.Context(), catalog.Options{Getenv: func(k string) string { return env[k] }, Idle: time.Minute, NoToolStream: patterns})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,10 +107,10 @@ func TestModelThatCannotStreamToolsIsAskedWithoutStreaming(t *testing.T) {
 			}
 		}
 		if strings.Join(calls, " ") != "now" {
-			t.Errorf("told %v: calls %v, want now", told, calls)
+			t.Errorf("patterns %v: calls %v, want now", patterns, calls)
 		}
-		if want := map[bool]int{true: 0, false: 1}[told != nil]; streamed != want {
-			t.Errorf("told %v: it was asked %d times to stream, want %d", told, streamed, want)
+		if want := map[bool]int{true: 0, false: 1}[patterns != nil]; streamed != want {
+			t.Errorf("patterns %v: %d requests were for a stream, want %d", patterns, streamed, want)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

@@ -14,7 +14,7 @@ func (c Case) refusals(t *testing.T) {
 	after := map[string]string{"Retry-After": "7"}
 	for _, r := range []struct {
 		name  string
-		say   answer
+		reply answer
 		class events.ErrorClass
 		words string
 		wait  int64 // ms
@@ -31,19 +31,19 @@ func (c Case) refusals(t *testing.T) {
 		{"a refusal may be a string", answer{status: 400, body: `"no such luck"`}, events.ErrInvalidRequest, "no such luck", 0},
 		{"a refusal may be no JSON", answer{status: 400, contentType: "text/plain", body: `no such luck`}, events.ErrInvalidRequest, "no such luck", 0},
 		{"a gateway's page keeps its status", answer{status: 502, contentType: "text/html", body: `<html><title>no such luck</title>`}, events.ErrOverloaded, "no such luck", 0},
-		{"a refusal may say nothing", answer{status: 500}, events.ErrOverloaded, "HTTP 500", 0},
+		{"a refusal may be empty", answer{status: 500}, events.ErrOverloaded, "HTTP 500", 0},
 		{"what is neither an answer nor a refusal is an error", answer{status: 304}, events.ErrInvalidRequest, "HTTP 304", 0},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			if r.say.contentType == "" {
-				r.say.contentType = "application/json"
+			if r.reply.contentType == "" {
+				r.reply.contentType = "application/json"
 			}
-			p, s := c.start(t, r.say)
+			p, s := c.start(t, r.reply)
 			err := failed(t, read(t, p.Stream(t.Context(), c.Calls)), r.class)
-			if !strings.Contains(err.Message, r.words) || err.HTTPStatus != r.say.status || err.RetryAfterMS != r.wait {
+			if !strings.Contains(err.Message, r.words) || err.HTTPStatus != r.reply.status || err.RetryAfterMS != r.wait {
 				t.Errorf("the error is %+v", err)
 			}
-			if n := s.asked(); n != 1 {
+			if n := s.requests(); n != 1 {
 				t.Errorf("the server is asked %d times: the bus retries, adapters do not", n)
 			}
 		})
@@ -77,7 +77,7 @@ func (c Case) notAnswers(t *testing.T) {
 	const overload = `{"error":{"message":"the server is overloaded","type":"overloaded_error"}}`
 	for _, a := range []struct {
 		name  string
-		say   answer
+		reply answer
 		class events.ErrorClass
 		words string
 		text  string
@@ -92,7 +92,7 @@ func (c Case) notAnswers(t *testing.T) {
 		{"an error within the stream keeps what came before", answer{contentType: c.Wire.ContentType, body: c.Wire.Failed}, events.ErrOverloaded, "", Beginning},
 	} {
 		t.Run(a.name, func(t *testing.T) {
-			p, _ := c.start(t, a.say)
+			p, _ := c.start(t, a.reply)
 			got := read(t, p.Stream(t.Context(), c.Calls))
 			err := failed(t, got, a.class)
 			if got.Text != a.text || !strings.Contains(err.Message, a.words) {
@@ -123,7 +123,7 @@ func (c Case) network(t *testing.T) {
 	})
 	t.Run("an answer that is complete does not wait for the connection's end", func(t *testing.T) {
 		p, _ := c.start(t, answer{contentType: c.Wire.ContentType, body: c.Wire.Calls, then: stall})
-		said(t, read(t, p.Stream(t.Context(), c.Calls)))
+		checkContent(t, read(t, p.Stream(t.Context(), c.Calls)))
 	})
 	t.Run("an invalid base URL is reported", func(t *testing.T) {
 		got := read(t, c.New("http://bad host", nil).Stream(t.Context(), c.Calls))

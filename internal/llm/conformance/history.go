@@ -59,7 +59,7 @@ func (c Case) request(t *testing.T) {
 		t.Run(h.name, func(t *testing.T) {
 			p, s := c.start(t, c.calls())
 			req, inOrder := history(h.writer)
-			said(t, read(t, p.Stream(t.Context(), req)))
+			checkContent(t, read(t, p.Stream(t.Context(), req)))
 			body := s.last(t)
 			if body["model"] != "m" || body["stream"] != true {
 				t.Errorf("model is %v, stream is %v", body["model"], body["stream"])

@@ -50,13 +50,13 @@ func serve(t *testing.T, a answer) *server {
 		s.mu.Lock()
 		s.bodies = append(s.bodies, body)
 		s.mu.Unlock()
-		s.say(t, w, r, a)
+		s.respond(t, w, r, a)
 	}))
 	t.Cleanup(s.Close)
 	return s
 }
 
-func (s *server) say(t *testing.T, w http.ResponseWriter, r *http.Request, a answer) {
+func (s *server) respond(t *testing.T, w http.ResponseWriter, r *http.Request, a answer) {
 	w.Header().Set("Content-Type", a.contentType)
 	for key, v := range a.header {
 		w.Header().Set(key, v)
@@ -107,7 +107,7 @@ func (s *server) disconnected(t *testing.T) {
 	}
 }
 
-func (s *server) asked() int {
+func (s *server) requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.bodies)

@@ -12,7 +12,7 @@ import (
 
 func (c Case) answer(t *testing.T) {
 	p, _ := c.start(t, c.calls())
-	said(t, read(t, p.Stream(t.Context(), c.Calls)))
+	checkContent(t, read(t, p.Stream(t.Context(), c.Calls)))
 	pieces := 0
 	for e := range p.Stream(t.Context(), c.Calls) {
 		if _, text := e.(*events.TextChunk); text {
@@ -24,8 +24,8 @@ func (c Case) answer(t *testing.T) {
 	}
 }
 
-// said compares an answer with the content of the [Case].
-func said(t *testing.T, got recording.Answer) {
+// checkContent compares an answer with the content of the [Case].
+func checkContent(t *testing.T, got recording.Answer) {
 	t.Helper()
 	if got.Text != Text || len(got.Calls) != 1 || got.Calls[0].Name != Tool || got.Calls[0].Arguments != Arguments || got.Calls[0].Invalid != "" {
 		t.Errorf("the answer is %q with calls %+v", got.Text, got.Calls)
@@ -42,7 +42,7 @@ func (c Case) whole(t *testing.T) {
 	req.Whole = true
 	p, s := c.start(t, answer{contentType: "application/json", body: c.bodies().Whole})
 	whole := read(t, p.Stream(t.Context(), req))
-	said(t, whole)
+	checkContent(t, whole)
 	for _, a := range []recording.Answer{streamed, whole} {
 		a.Calls[0].ProviderID, a.Calls[0].Carry = "", "" // they may differ from answer to answer
 		a.End.ResponseID = ""
@@ -96,7 +96,7 @@ func (c Case) cancelledBefore(t *testing.T) {
 	if got.Text != "" || len(got.Calls) > 0 {
 		t.Errorf("the answer is %+v", got)
 	}
-	if s != nil && s.asked() > 0 {
+	if s != nil && s.requests() > 0 {
 		t.Error("the server is asked")
 	}
 }

@@ -47,7 +47,7 @@ func TestStreamAsksAndDecodes(t *testing.T) {
 	}
 }
 
-func TestNobodyListening(t *testing.T) {
+func TestNoServerListening(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
 	p := New(Config{Host: s.URL, HTTPClient: s.Client()})

@@ -20,7 +20,7 @@ func (d *decoder) value(raw []byte) bool {
 		}
 		return true
 	case '"':
-		if saysError(raw) {
+		if holdsError(raw) {
 			d.fail(llm.FromPayload(raw))
 		}
 		return true
@@ -39,7 +39,7 @@ func (d *decoder) value(raw []byte) bool {
 				}
 			}
 		case "error":
-			if saysError(v) {
+			if holdsError(v) {
 				d.fail(llm.FromPayload(v))
 			}
 		case "id":
@@ -78,9 +78,9 @@ func (d *decoder) value(raw []byte) bool {
 	return true
 }
 
-// saysError reports whether the value of an "error" field is an error: some
+// holdsError reports whether the value of an "error" field is an error: some
 // hosts send null, "" or {} in every chunk.
-func saysError(raw []byte) bool {
+func holdsError(raw []byte) bool {
 	switch string(raw) {
 	case "", "null", `""`, "{}", "false":
 		return false
@@ -109,7 +109,7 @@ func (d *decoder) choice(n int, raw []byte) bool {
 		case "native_finish_reason":
 			native = text(v)
 		case "error":
-			if saysError(v) {
+			if holdsError(v) {
 				d.fail(llm.FromPayload(v))
 			}
 		}
@@ -171,11 +171,11 @@ func (d *decoder) delta(raw []byte) bool {
 // {"type":"thinking"} and {"type":"text"} parts.
 func (d *decoder) content(raw []byte) bool {
 	if len(raw) == 0 || raw[0] != '[' {
-		return d.say(text(raw))
+		return d.text(text(raw))
 	}
 	for _, part := range elements(raw) {
 		if len(part) > 0 && part[0] == '"' {
-			if !d.say(text(part)) {
+			if !d.text(text(part)) {
 				return false
 			}
 			continue
@@ -184,7 +184,7 @@ func (d *decoder) content(raw []byte) bool {
 			ok := true
 			switch string(key) {
 			case "text":
-				ok = d.say(text(v))
+				ok = d.text(text(v))
 			case "refusal":
 				ok = d.refuse(text(v))
 			case "thinking":
@@ -214,7 +214,7 @@ func inner(raw []byte) string {
 	return b.String()
 }
 
-func (d *decoder) say(s string) bool {
+func (d *decoder) text(s string) bool {
 	return s == "" || d.w.Text(d.segment.key("text"), s)
 }
 

@@ -188,10 +188,10 @@ func (d *decoder) data(data []byte, partial bool) bool {
 	}
 }
 
-// failEvent takes the payload of an "event: error", whatever its shape.
+// failEvent takes the payload of an "event: error" of any shape.
 func (d *decoder) failEvent(data []byte) {
 	for key, v := range members(data) {
-		if string(key) == "error" && saysError(v) {
+		if string(key) == "error" && holdsError(v) {
 			d.fail(llm.FromPayload(v))
 			return
 		}

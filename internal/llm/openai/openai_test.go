@@ -101,7 +101,7 @@ func TestStreamAnswersFromTheHost(t *testing.T) {
 	}
 }
 
-func TestStreamTellsWhatFailed(t *testing.T) {
+func TestStreamReportsWhatFailed(t *testing.T) {
 	cases := []struct {
 		name   string
 		answer http.HandlerFunc

@@ -125,7 +125,7 @@ func TestTheRequestToOtherHosts(t *testing.T) {
 		{"a tool can be demanded by name", Config{}, choice, `"tool_choice":{"function":{"name":"weather"},"type":"function"}`, ""},
 		{"without tools there is no choice of them", Config{}, bare, `"messages":[`, "tool_choice"},
 		{"a whole answer has no stream options", Config{}, bare, `"stream":false`, "stream_options"},
-		{"extra fields stand in the place of ours, but for stream", Config{}, streamed, `"stream":true`, "include_usage"},
+		{"extra fields replace ours, except stream", Config{}, streamed, `"stream":true`, "include_usage"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

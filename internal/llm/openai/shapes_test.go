@@ -152,7 +152,7 @@ func shapes() []shape {
 		{"an object that calls itself an error", sse(`{"object":"error","message":"m does not support tools","code":400}`), "error/ open unsupported"},
 		{"a detail", sse(`{"detail":"Unauthorized"}`), "error/ open auth"},
 		{"a payload that is no JSON", sse(delta(`"content":"a"`), `{"choices":oops}`, stop, `[DONE]`), "a error/ open internal"},
-		{"the first error stands", sse(`{"error":"Overloaded"}`, `{"error":"Unauthorized"}`, `[DONE]`), "error/ overloaded"},
+		{"the first error counts", sse(`{"error":"Overloaded"}`, `{"error":"Unauthorized"}`, `[DONE]`), "error/ overloaded"},
 
 		{"JSON instead of a stream", `{"choices":[{"index":0,"message":{"role":"assistant","content":"a","reasoning_content":"hm","tool_calls":[{` + call + `}]},"finish_reason":"tool_calls"}]}`, "a think:hm f#a({}) tool_calls/tool_calls"},
 		{"JSON cut", `{"choices":[{"index":0,"message":{"content":"a"`, "error/ open cut"},

@@ -182,11 +182,11 @@ func (a *answer) allArguments(it *item, all string) bool {
 }
 
 func (a *answer) delta(e *wireEvent, k partKind, index int) bool {
-	return a.say(a.item(e, k.of()).part(k, index), e.Delta)
+	return a.yieldText(a.item(e, k.of()).part(k, index), e.Delta)
 }
 
-func (a *answer) say(p *part, text string) bool {
-	p.said.WriteString(text)
+func (a *answer) yieldText(p *part, text string) bool {
+	p.yielded.WriteString(text)
 	switch p.kind {
 	case textPart:
 		return a.w.Text(p.key, text)
@@ -202,8 +202,8 @@ func (a *answer) reconcile(it *item, k partKind, index int, all string) bool {
 		return true
 	}
 	p := it.part(k, index)
-	if rest, ok := strings.CutPrefix(all, p.said.String()); ok {
-		return a.say(p, rest)
+	if rest, ok := strings.CutPrefix(all, p.yielded.String()); ok {
+		return a.yieldText(p, rest)
 	}
 	return true
 }
@@ -212,7 +212,7 @@ func (a *answer) partDone(e *wireEvent, index int) bool {
 	if e.Part == nil {
 		return true
 	}
-	k, text, ok := e.Part.said()
+	k, text, ok := e.Part.content()
 	if !ok {
 		return true
 	}
@@ -248,7 +248,7 @@ func (a *answer) whole(it *item, w *wireItem) bool {
 	}
 	for _, list := range []json.RawMessage{w.Summary, w.Content} {
 		for i, p := range parts(list) {
-			if k, text, ok := p.said(); ok && k.of() == it.kind && !a.reconcile(it, k, i, text) {
+			if k, text, ok := p.content(); ok && k.of() == it.kind && !a.reconcile(it, k, i, text) {
 				return false
 			}
 		}

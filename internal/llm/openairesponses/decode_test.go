@@ -29,8 +29,8 @@ const (
 	textHi    = `{"type":"response.output_text.delta","output_index":0,"content_index":0,"item_id":"msg_1","delta":"Hi"}`
 )
 
-// said is an answer in short, to compare.
-type said struct {
+// answered is an answer in short, to compare.
+type answered struct {
 	text, refusal, reasoning, summary string
 	calls                             string // id name(arguments), with ! when invalid and * when custom
 	finish                            events.Finish
@@ -40,7 +40,7 @@ type said struct {
 	cut                               bool   // no terminal sign
 }
 
-func check(t *testing.T, got recording.Answer, want said) {
+func check(t *testing.T, got recording.Answer, want answered) {
 	t.Helper()
 	for _, rule := range got.Broken {
 		t.Error("the stream breaks a rule: " + rule)
@@ -56,7 +56,7 @@ func check(t *testing.T, got recording.Answer, want said) {
 		}
 		calls = append(calls, call)
 	}
-	had := said{text: got.Text, refusal: got.Refusal, reasoning: got.Reasoning, summary: got.Summary, calls: strings.Join(calls, " "),
+	had := answered{text: got.Text, refusal: got.Refusal, reasoning: got.Reasoning, summary: got.Summary, calls: strings.Join(calls, " "),
 		finish: got.End.Finish, word: got.End.FinishWord, cut: !got.End.Terminated}
 	if e := got.End.Error; e != nil {
 		had.class = e.Class
@@ -77,7 +77,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeSaysTheSameHoweverTheNetworkCutsTheBody(t *testing.T) {
+func TestDecodeYieldsTheSameHoweverTheNetworkCutsTheBody(t *testing.T) {
 	bodies := map[string]string{}
 	for _, c := range shapes() {
 		bodies[c.name] = c.body
@@ -89,7 +89,7 @@ func TestDecodeOfABodyCutAnywhereKeepsItsBeginning(t *testing.T) {
 	conformance.Cuts(t, Decode, map[string]string{"text and a call": sse(created, textHi, callAdded, argsHalf, argsRest, callDone, completed)})
 }
 
-func TestDecodeTellsModelIDAndUsage(t *testing.T) {
+func TestDecodeReportsModelIDAndUsage(t *testing.T) {
 	end := recording.Collect(Decode(strings.NewReader(sse(created, textHi, completed)))).End
 	if end.Model != "m-1" || end.ResponseID != "resp_1" {
 		t.Errorf("model %q, response %q", end.Model, end.ResponseID)

@@ -21,7 +21,7 @@ func (p *Provider) input(messages []events.Message) responses.ResponseInputParam
 		m := &messages[i]
 		switch m.Role {
 		case events.RoleAssistant:
-			items = append(items, p.said(m, &ids)...)
+			items = append(items, p.assistantItems(m, &ids)...)
 		case events.RoleTool:
 			for j := range m.Parts {
 				if m.Parts[j].Kind == events.PartResult {
@@ -47,10 +47,10 @@ func textOf(m *events.Message) string {
 	return strings.Join(text, "\n\n")
 }
 
-// said returns the items of an assistant message. Reasoning is sent back only
+// assistantItems returns the items of an assistant message. Reasoning is sent back only
 // to the provider that wrote it, and only if another item follows: the API
 // refuses a reasoning item at the end, as a stopped answer has it.
-func (p *Provider) said(m *events.Message, ids *callIDs) responses.ResponseInputParam {
+func (p *Provider) assistantItems(m *events.Message, ids *callIDs) responses.ResponseInputParam {
 	var items, reasoning responses.ResponseInputParam
 	for i := range m.Parts {
 		part := &m.Parts[i]

@@ -18,7 +18,7 @@ const (
 
 func (k kind) call() bool { return k == kindFunction || k == kindCustom }
 
-// partKind tells the contents of an item apart.
+// partKind is the kind of an item's content.
 type partKind byte
 
 const (
@@ -42,9 +42,9 @@ type partID struct {
 
 // part is a piece of an item's content: one of Parley's content blocks.
 type part struct {
-	kind partKind
-	key  string
-	said strings.Builder // the yielded text, to find what a done event adds
+	kind    partKind
+	key     string
+	yielded strings.Builder // the yielded text, to find what a done event adds
 }
 
 // item is one output item of the answer while it is streamed.
@@ -95,8 +95,8 @@ type wirePart struct {
 	Refusal string `json:"refusal"`
 }
 
-// said returns the kind and text of a part; ok is false for skipped kinds.
-func (p *wirePart) said() (k partKind, text string, ok bool) {
+// content returns the kind and text of a part; ok is false for skipped kinds.
+func (p *wirePart) content() (k partKind, text string, ok bool) {
 	switch p.Type {
 	case "output_text", "text":
 		return textPart, p.Text, true

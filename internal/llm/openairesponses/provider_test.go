@@ -53,7 +53,7 @@ func TestStreamSendsTheWholeHistory(t *testing.T) {
 		header, path = r.Header, r.Method+" "+r.URL.Path
 		answerWith(200, "text/event-stream", sse(textHi, completed))(w, r)
 	})
-	check(t, recording.Collect(p.Stream(t.Context(), history(p.Name()))), said{text: "Hi", finish: events.FinishStop, word: "completed"})
+	check(t, recording.Collect(p.Stream(t.Context(), history(p.Name()))), answered{text: "Hi", finish: events.FinishStop, word: "completed"})
 	var got bytes.Buffer
 	if err := json.Indent(&got, body, "", "\t"); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestStreamTakesNothingFromTheEnvironment(t *testing.T) {
 		}
 		answerWith(200, "text/event-stream", sse(textHi, completed))(w, r)
 	})
-	check(t, recording.Collect(p.Stream(t.Context(), llm.Request{Model: "m"})), said{text: "Hi", finish: events.FinishStop, word: "completed"})
+	check(t, recording.Collect(p.Stream(t.Context(), llm.Request{Model: "m"})), answered{text: "Hi", finish: events.FinishStop, word: "completed"})
 }
 
 func TestARequestThatCannotBeMadeIsNotSent(t *testing.T) {
@@ -173,12 +173,12 @@ func TestARequestThatCannotBeMadeIsNotSent(t *testing.T) {
 		message string
 	}{
 		{"a schema that is no object names the tool", "", llm.Request{Tools: []events.ToolSpec{{Name: "add", Schema: json.RawMessage(`[]`)}}}, events.ErrInvalidRequest, "tool add"},
-		{"a base URL that is no URL is told", "http://[", llm.Request{}, events.ErrInvalidRequest, "base URL"},
+		{"a base URL that is no URL is reported", "http://[", llm.Request{}, events.ErrInvalidRequest, "base URL"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			got := recording.Collect(New(Config{BaseURL: c.base}).Stream(t.Context(), c.req))
-			check(t, got, said{finish: events.FinishError, class: c.class, message: c.message, cut: true})
+			check(t, got, answered{finish: events.FinishError, class: c.class, message: c.message, cut: true})
 		})
 	}
 }

@@ -37,7 +37,7 @@ func TestCollectNotesEveryBrokenRule(t *testing.T) {
 		{"a delta follows a start", []events.Event{&events.ToolCallDelta{Arguments: "{}"}, end}, "which has no open call"},
 		{"a block holds one kind of content", []events.Event{&events.TextChunk{Text: "a"}, &events.ReasoningChunk{Text: "b"}, end}, "block 0 holds"},
 		{"a call has a block of its own", []events.Event{&events.TextChunk{Text: "a"}, &events.ToolCallStart{}, &events.ToolCallEnd{}, end}, "which is used"},
-		{"an error of the end stands beside it", []events.Event{&events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{}}}, "is yielded with"},
+		{"an error of the end is beside it", []events.Event{&events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{}}}, "is yielded with"},
 		{"an answer holds no other events", []events.Event{&events.Cancel{}, end}, "not an event of an answer"},
 	}
 	for _, c := range cases {

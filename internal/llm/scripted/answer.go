@@ -29,7 +29,7 @@ type answer struct {
 // are paced and counted.
 type piece struct {
 	words bool
-	say   func() bool
+	yield func() bool
 }
 
 // prepare executes the templates and splits their output into pieces.
@@ -38,14 +38,14 @@ func (a *answer) prepare(t *turn) error {
 	for _, part := range []struct {
 		phrase   *phrase
 		literal  string
-		say      func(text string) bool
+		yield    func(text string) bool
 		thinking bool
 	}{
 		{a.step.reasoning, "", func(s string) bool { return w.Reasoning("reasoning", s, false, nil) }, true},
 		{a.step.text, a.step.literal, func(s string) bool { return w.Text("text", s) }, false},
 		{a.step.refusal, "", func(s string) bool { return w.Refusal("refusal", s) }, false},
 	} {
-		text, err := part.phrase.say(t)
+		text, err := part.phrase.expand(t)
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (a *answer) prepare(t *turn) error {
 			a.thought += n
 		}
 		for _, s := range a.split(text) {
-			a.pieces = append(a.pieces, piece{true, func() bool { return part.say(s) }})
+			a.pieces = append(a.pieces, piece{true, func() bool { return part.yield(s) }})
 		}
 	}
 	for i := range a.step.Calls {
@@ -83,9 +83,9 @@ func (a *answer) play(ctx context.Context) bool {
 	if !wait(ctx, time.Duration(a.step.Delay)*time.Millisecond) {
 		return false
 	}
-	said := 0
+	written := 0
 	for _, p := range a.pieces {
-		if a.limit >= 0 && said >= a.limit {
+		if a.limit >= 0 && written >= a.limit {
 			return true
 		}
 		if p.words {
@@ -96,9 +96,9 @@ func (a *answer) play(ctx context.Context) bool {
 			if !wait(ctx, pace) {
 				return false
 			}
-			said++
+			written++
 		}
-		if !p.say() {
+		if !p.yield() {
 			return false
 		}
 	}

@@ -73,7 +73,7 @@ func listen(t *testing.T, s llm.Stream) reply {
 				t.Fatalf("%d calls are open at the end", len(open))
 			}
 			if (err != nil) != (e.Error != nil) || (err != nil && err.Error() != e.Error.Error()) {
-				t.Fatalf("the error %v stands beside %v", err, e.Error)
+				t.Fatalf("the error %v is beside %v", err, e.Error)
 			}
 		default:
 			t.Fatalf("unexpected %s", e.Type())
@@ -85,7 +85,7 @@ func listen(t *testing.T, s llm.Stream) reply {
 	return r
 }
 
-func say(role events.Role, text string) events.Message {
+func message(role events.Role, text string) events.Message {
 	return events.Message{Role: role, Parts: []events.Part{{Kind: events.PartText, Text: text}}}
 }
 
@@ -93,8 +93,8 @@ func result(text string, status events.Status) events.Message {
 	return events.Message{Role: events.RoleTool, Parts: []events.Part{{Kind: events.PartResult, Text: text, Status: status}}}
 }
 
-// ask asks p in a fresh context.
-func ask(t *testing.T, p llm.Provider, messages ...events.Message) reply {
+// replyOf calls p in a fresh context.
+func replyOf(t *testing.T, p llm.Provider, messages ...events.Message) reply {
 	t.Helper()
 	return listen(t, p.Stream(t.Context(), request(messages...)))
 }
@@ -104,7 +104,7 @@ func request(messages ...events.Message) llm.Request {
 	return llm.Request{Model: "any", Messages: messages, Tools: []events.ToolSpec{{Name: "a"}, {Name: "b"}}}
 }
 
-func user(text string) events.Message { return say(events.RoleUser, text) }
+func user(text string) events.Message { return message(events.RoleUser, text) }
 
 // compact writes what matters of an answer in one line.
 func compact(r reply) string {

@@ -31,7 +31,7 @@ func newPhrase(text string, names []string) (*phrase, error) {
 	return &phrase{t}, nil
 }
 
-func (p *phrase) say(t *turn) (string, error) {
+func (p *phrase) expand(t *turn) (string, error) {
 	if p == nil {
 		return "", nil
 	}
@@ -87,7 +87,7 @@ func prepare(v any, names []string) (any, error) {
 func fill(v any, t *turn) (any, error) {
 	switch v := v.(type) {
 	case *phrase:
-		return v.say(t)
+		return v.expand(t)
 	case []any, map[string]any:
 		return inside(v, func(part any) (any, error) { return fill(part, t) })
 	}
@@ -121,7 +121,7 @@ func inside(v any, replace func(any) (any, error)) (any, error) {
 // text returns the call's arguments as a model would write them.
 func (c *call) text(t *turn) (string, error) {
 	if c.raw != nil {
-		return c.raw.say(t)
+		return c.raw.expand(t)
 	}
 	args, err := fill(c.arguments, t)
 	if err != nil {

@@ -42,7 +42,7 @@ rules:
 
 func TestProviderChoosesFromTheRequestAlone(t *testing.T) {
 	p := provider(t, basics)
-	assistant := say(events.RoleAssistant, "hm")
+	assistant := message(events.RoleAssistant, "hm")
 	for _, c := range []struct {
 		name     string
 		messages []events.Message
@@ -69,11 +69,11 @@ func TestProviderChoosesFromTheRequestAlone(t *testing.T) {
 		{"no question at all gets the default", nil, "the default"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := ask(t, p, c.messages...)
+			r := replyOf(t, p, c.messages...)
 			if got := compact(r); got != c.want || r.end.Error != nil || !r.end.Terminated {
 				t.Fatalf("got  %s\nwant %s\n%+v", got, c.want, r.end)
 			}
-			if again := ask(t, p, c.messages...); compact(again) != c.want {
+			if again := replyOf(t, p, c.messages...); compact(again) != c.want {
 				t.Fatalf("asked again: %s", compact(again))
 			}
 		})
@@ -83,13 +83,13 @@ func TestProviderChoosesFromTheRequestAlone(t *testing.T) {
 func TestProviderAnswers(t *testing.T) {
 	p := provider(t, basics)
 	t.Run("text comes word by word and nothing is lost", func(t *testing.T) {
-		r := ask(t, p, user("from åre to storlien"))
+		r := replyOf(t, p, user("from åre to storlien"))
 		if strings.Join(r.chunks, "/") != "two /places" || r.end.Finish != events.FinishStop || r.end.Model != "any" {
 			t.Fatalf("%q %+v", r.chunks, r.end)
 		}
 	})
 	t.Run("calls have ids of their own and the finish says so", func(t *testing.T) {
-		r := ask(t, p, user("weather in Oslo today"))
+		r := replyOf(t, p, user("weather in Oslo today"))
 		if r.calls[0].ProviderID == r.calls[1].ProviderID || r.end.Finish != events.FinishToolCalls || r.calls[0].Invalid != "" {
 			t.Fatalf("%+v %+v", r.calls, r.end)
 		}
@@ -98,7 +98,7 @@ func TestProviderAnswers(t *testing.T) {
 		}
 	})
 	t.Run("an id of the script is used", func(t *testing.T) {
-		if r := ask(t, p, user("force")); r.calls[0].ProviderID != "toolu_1" {
+		if r := replyOf(t, p, user("force")); r.calls[0].ProviderID != "toolu_1" {
 			t.Fatalf("%+v", r.calls)
 		}
 	})
@@ -118,7 +118,7 @@ func TestProviderAnswers(t *testing.T) {
 		}
 	})
 	t.Run("a template that cannot be filled in is an internal error", func(t *testing.T) {
-		r := ask(t, p, user("broken"))
+		r := replyOf(t, p, user("broken"))
 		if r.end.Error == nil || r.end.Error.Class != events.ErrInternal || !strings.Contains(r.end.Error.Message, "there is no result 0") {
 			t.Fatalf("%+v", r.end)
 		}
@@ -173,7 +173,7 @@ func TestProviderEndings(t *testing.T) {
 		{"nothing", "", "", events.FinishStop},
 	} {
 		t.Run("the ending "+c.question+" is played", func(t *testing.T) {
-			r := ask(t, p, user(c.question))
+			r := replyOf(t, p, user(c.question))
 			class := ""
 			if r.end.Error != nil {
 				class = string(r.end.Error.Class)
@@ -190,7 +190,7 @@ func TestProviderEndings(t *testing.T) {
 		})
 	}
 	t.Run("an error carries what the provider said", func(t *testing.T) {
-		e := ask(t, p, user("limited")).end.Error
+		e := replyOf(t, p, user("limited")).end.Error
 		if e.Message != "slow down" || e.Code != "rate_limit_exceeded" || e.HTTPStatus != 429 || e.RetryAfter() != 1500*time.Millisecond || !e.Retryable() {
 			t.Fatalf("%+v", e)
 		}
@@ -198,26 +198,26 @@ func TestProviderEndings(t *testing.T) {
 	t.Run("a step fails the first times and then succeeds, for each question anew", func(t *testing.T) {
 		for round := range 2 {
 			for try, want := range []string{"", "", "at last"} {
-				if r := ask(t, p, user("twice")); r.text != want || (r.end.Error == nil) != (want != "") {
+				if r := replyOf(t, p, user("twice")); r.text != want || (r.end.Error == nil) != (want != "") {
 					t.Fatalf("round %d try %d: %q %v", round, try, r.text, r.end.Error)
 				}
 			}
 		}
-		if r := ask(t, p, user("twice please")); r.end.Error == nil {
+		if r := replyOf(t, p, user("twice please")); r.end.Error == nil {
 			t.Fatal("another question succeeded at once")
 		}
 	})
-	t.Run("usage of the script stands, and none is none", func(t *testing.T) {
-		u := ask(t, p, user("counted")).end.Usage
+	t.Run("usage of the script is kept, and none is none", func(t *testing.T) {
+		u := replyOf(t, p, user("counted")).end.Usage
 		if *u.InputTokens != 10 || *u.OutputTokens != 20 || *u.ReasoningTokens != 5 {
 			t.Fatalf("%+v", u)
 		}
-		if u := ask(t, p, user("unsaid")).end.Usage; u != nil {
+		if u := replyOf(t, p, user("unsaid")).end.Usage; u != nil {
 			t.Fatalf("%+v", u)
 		}
 	})
 	t.Run("a script without a default says that it has none", func(t *testing.T) {
-		if r := ask(t, p, user("else")); !strings.Contains(r.text, "no rule matches") {
+		if r := replyOf(t, p, user("else")); !strings.Contains(r.text, "no rule matches") {
 			t.Fatal(r.text)
 		}
 	})

@@ -23,7 +23,7 @@ func newTurn(messages []events.Message) *turn {
 	for _, m := range messages {
 		switch m.Role {
 		case events.RoleUser:
-			t.Question, t.Step, t.results = said(m), 1, nil
+			t.Question, t.Step, t.results = textOf(m), 1, nil
 		case events.RoleAssistant:
 			t.Step++
 		case events.RoleTool:
@@ -37,7 +37,7 @@ func newTurn(messages []events.Message) *turn {
 	return t
 }
 
-func said(m events.Message) string {
+func textOf(m events.Message) string {
 	var texts []string
 	for _, p := range m.Parts {
 		if p.Kind == events.PartText {

@@ -37,7 +37,7 @@ func TestArgumentsOfTheProgram(t *testing.T) {
 		{"an empty array gives nothing", []command.Item{v(command.Item{Flag: "-e"})}, `{"v":[]}`, `[]`},
 		{"what is nested is JSON", []command.Item{v(command.Item{})}, `{"v":[{"a":"<"},[1, 2]]}`, `["{\"a\":\"<\"}" "[1,2]"]`},
 		{"all arguments are one item of JSON", []command.Item{v(command.Item{}), {JSON: true}}, `{"v":"x", "w":[1]}`, `["x" "{\"v\":\"x\",\"w\":[1]}"]`},
-		{"a name that stands twice is given as it was checked", []command.Item{{JSON: true}}, `{"v":"evil","v":"good"}`, `["{\"v\":\"good\"}"]`},
+		{"a repeated name is passed as it was checked", []command.Item{{JSON: true}}, `{"v":"evil","v":"good"}`, `["{\"v\":\"good\"}"]`},
 		{"behind -- a value may begin with a dash", []command.Item{text("--"), v(command.Item{})}, `{"v":"-rf"}`, `["--" "-rf"]`},
 		{"a value may begin with a dash where that is allowed", []command.Item{v(command.Item{Dash: true})}, `{"v":"-5"}`, `["-5"]`},
 		{"bytes that are no UTF-8 are replaced", []command.Item{v(command.Item{})}, "{\"v\":\"a\xffb\"}", `["a` + "\uFFFD" + `b"]`},

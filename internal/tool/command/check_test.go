@@ -62,7 +62,7 @@ func TestWhatIsRefusedInADescription(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	t.Run("a program is not looked up in the directory that the worker happens to stand in", func(t *testing.T) {
+	t.Run("a program is not looked up in the worker's current directory", func(t *testing.T) {
 		t.Setenv("PATH", ".")
 		t.Chdir(base)
 		if err := os.WriteFile(filepath.Join(base, "tool"), []byte("#!/bin/sh\n"), 0o755); err != nil {
@@ -75,7 +75,7 @@ func TestWhatIsRefusedInADescription(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	t.Run("everything that is wrong is told at once", func(t *testing.T) {
+	t.Run("everything that is wrong is reported at once", func(t *testing.T) {
 		_, err := command.New(events.ToolSpec{Name: "it", Schema: schema("v")}, command.Config{Stdin: "x", Stdout: "y", Dir: "none"}, base)
 		if p, ok := errors.AsType[tool.Problems](err); !ok || len(p) != 5 {
 			t.Fatal(err)

@@ -161,9 +161,9 @@ func wantFailure(t *testing.T, err error, want string) {
 	tooltest.Ended(t, err, want, 10_000)
 }
 
-// begun runs a tool and returns when it has printed the line that it is ready:
-// the process that said so, and where its end will be told.
-func begun(ctx context.Context, t *testing.T, it tool.Tool) (pid int, done <-chan error) {
+// startReady runs a tool and returns when it has printed the line that it is ready:
+// its process, and the channel of its end.
+func startReady(ctx context.Context, t *testing.T, it tool.Tool) (pid int, done <-chan error) {
 	t.Helper()
 	ready, ended := make(chan int, 1), make(chan error, 1)
 	go func() {

@@ -29,7 +29,7 @@ func TestWhatAProgramPrints(t *testing.T) {
 	}{
 		{"the whole output is the result", self(t, "print", text("a\nb")), command.Config{}, "a\nb"},
 		{"garbage is repaired", self(t, "garbage"), command.Config{}, "a\uFFFD\x00\x1b[31mb\uFFFD"},
-		{"a program that prints nothing is said to", self(t, "print", text("")), command.Config{}, "succeeded and printed nothing)"},
+		{"a program that prints nothing is reported so", self(t, "print", text("")), command.Config{}, "succeeded and printed nothing)"},
 		{"JSON is brought to one line", self(t, "print", text(` {"a": 1,
 			"b": [] } `)), command.Config{Stdout: "json"}, `{"a":1,"b":[]}`},
 		{"the environment is what is allowed", self(t, "environment"), command.Config{Env: command.Env{Pass: []string{"COMMAND_TEST_SHOWN"}, Set: map[string]string{"FIXED": "a b"}}},
@@ -103,7 +103,7 @@ func TestHowAProgramFails(t *testing.T) {
 	}{
 		{"another exit code is a failure with what it said", self(t, "fail", text("no such \xff thing\n")), events.ToolSpec{}, "ended with exit status 3. Its stderr: no such \uFFFD thing"},
 		{"without a word on stderr it is what it printed", self(t, "fail", text("")), events.ToolSpec{}, "It printed last: half a result"},
-		{"a program that kills itself is said to be killed", self(t, "kill itself"), events.ToolSpec{}, "ended with signal: killed"},
+		{"a program that kills itself is reported as killed", self(t, "kill itself"), events.ToolSpec{}, "ended with signal: killed"},
 		{"JSON was promised and is not there", self(t, "print", text("oops")), events.ToolSpec{Output: json.RawMessage(`{}`)}, "did not print one JSON value"},
 		{"two values of JSON are not one", self(t, "print", text("{}{}")), events.ToolSpec{Output: json.RawMessage(`{}`)}, "did not print one JSON value"},
 		{"nothing is no JSON", self(t, "print", text("")), events.ToolSpec{Output: json.RawMessage(`{}`)}, "It printed: nothing"},
@@ -200,7 +200,7 @@ func TestACallEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			pid, done := begun(ctx, t, made(t, events.ToolSpec{}, command.Config{Command: c.items}))
+			pid, done := startReady(ctx, t, made(t, events.ToolSpec{}, command.Config{Command: c.items}))
 			cancel()
 			if err := <-done; tool.StatusOf(err) != events.StatusCancelled {
 				t.Fatal(err)
@@ -218,7 +218,7 @@ func TestACallEnds(t *testing.T) {
 	t.Run("when the program has gone and a child holds the output open", func(t *testing.T) {
 		var pid int
 		it := made(t, events.ToolSpec{}, command.Config{Command: self(t, "family", text("go"))})
-		p, done := begun(t.Context(), t, it)
+		p, done := startReady(t.Context(), t, it)
 		pid = p
 		if err := <-done; err != nil {
 			t.Fatal(err)

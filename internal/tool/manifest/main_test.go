@@ -23,7 +23,7 @@ func load(t testing.TB, text string) (*manifest.Manifest, error) {
 	return manifest.Load(file, os.LookupEnv)
 }
 
-// problems loads a file that must be refused: what is said, without the
+// problems loads a file that must be refused and returns its problems, without the
 // directory.
 func problems(t *testing.T, text string) []string {
 	t.Helper()

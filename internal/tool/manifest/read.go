@@ -24,7 +24,7 @@ func (f *file) read(raw []byte, m *Manifest) {
 		return
 	}
 	if line := nested(raw); line > 0 {
-		f.add(line, "the line has more than %d bytes, or lists and maps stand more than %d deep in one another", maxLine, maxNested)
+		f.add(line, "the line has more than %d bytes, or lists and maps are nested more than %d deep", maxLine, maxNested)
 		return
 	}
 	tree, err := parser.ParseBytes(raw, 0)

@@ -36,7 +36,7 @@ func TestWhatIsRefusedIsNamedByLine(t *testing.T) {
 		{"a tool without a description", "tools:\n- name: it\n" + exec, `2: tool "it": it has no description`},
 		{"a name with a path in it", "tools:\n- description: does\n  name: ../it\n" + exec, `3: tool "../it": the name must be`},
 		{"a tool without a name", "tools:\n- description: does\n" + exec, `2: tool "": the name must be`},
-		{"a name that stands twice", it(exec) + "- name: it\n  description: d\n" + exec, `5: tool "it": the name is already used in line 2`},
+		{"a repeated name", it(exec) + "- name: it\n  description: d\n" + exec, `5: tool "it": the name is already used in line 2`},
 		{"a program that does not exist", it("  exec:\n    command: [no-such-program]\n"), `5: tool "it": the program cannot be run`},
 		{"a directory that leads out", it("  exec:\n    dir: ../../..\n    command: [echo]\n"), `5: tool "it": dir leads out`},
 		{"a schema that is a list", it("  input: []\n" + exec), `4: tool "it": input must be a JSON Schema`},
@@ -51,7 +51,7 @@ func TestWhatIsRefusedIsNamedByLine(t *testing.T) {
 		{"an alias", it("  input: &a {type: object}\n  output: *a\n" + exec), "anchors, aliases, merges and tags are not read"},
 		{"an alias that holds itself", it("  input: &a {type: object, properties: {a: *a}}\n" + exec), "anchors, aliases"},
 		{"a tag", it("  input: !!map {type: object}\n" + exec), "4: !!map: anchors"},
-		{"a key that stands twice", "tools: []\ntools: []\n", "2: mapping key"},
+		{"a repeated key", "tools: []\ntools: []\n", "2: mapping key"},
 		{"two documents", "tools: []\n---\ntools: []\n", "the file must be one YAML document"},
 		{"what is no YAML", "tools: [\n", "1: "},
 		{"bytes that are no text", "\x00\xff\xfe", ""},
@@ -77,7 +77,7 @@ func TestWhatIsRefusedIsNamedByLine(t *testing.T) {
 	}
 }
 
-func TestAllProblemsAreToldAtOnce(t *testing.T) {
+func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	got := problems(t, `tools:
 - name: a
   description: d
@@ -132,11 +132,11 @@ func TestHugeFilesAreRefused(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a file that is too long", strings.Repeat("# x\n", manifest.MaxFile/4+1), "more than 262144 bytes"},
 		{"more tools than are read", "tools:\n" + strings.Repeat("- a\n", 501), "has 501 entries"},
-		{"brackets without an end", "tools:\n" + strings.Repeat("[", 200_000), "deep in one another"},
-		{"braces over many lines", "tools:\n" + strings.Repeat("{a:\n", 50_000), "deep in one another"},
-		{"lists without an end", "tools:\n" + strings.Repeat("- ", 100_000), "deep in one another"},
+		{"brackets without an end", "tools:\n" + strings.Repeat("[", 200_000), "nested more than 100 deep"},
+		{"braces over many lines", "tools:\n" + strings.Repeat("{a:\n", 50_000), "nested more than 100 deep"},
+		{"lists without an end", "tools:\n" + strings.Repeat("- ", 100_000), "nested more than 100 deep"},
 		{"a line that is too long", "tools: [" + strings.Repeat("[],", 10_000) + "]", "1: the line has more than 16384 bytes"},
-		{"keys without an end", "tools:\n" + strings.Repeat("? ", 100_000), "deep in one another"},
+		{"keys without an end", "tools:\n" + strings.Repeat("? ", 100_000), "nested more than 100 deep"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := problems(t, c.text); len(got) != 1 || !strings.Contains(got[0], c.want) {

@@ -54,7 +54,7 @@ func TestAddressesInsideAreRefused(t *testing.T) {
 		at, _ := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the server got a request") })
 		it := made(t, events.ToolSpec{}, web.Config{URL: strings.Replace(at, "127.0.0.1", "localhost", 1)})
 		_, err := tooltest.Run(t, it, `{}`)
-		wantFailure(t, err, "not a public address. Whoever runs the tool worker can allow it with an entry under allow of the tool: ")
+		wantFailure(t, err, "not a public address. The operator of the tool worker can allow it with an entry under allow of the tool: ")
 	})
 	for name, ip := range map[string][4]byte{"metadata": {169, 254, 169, 254}, "loopback": {127, 0, 0, 1}, "private": {10, 0, 0, 1}} {
 		t.Run("a name that resolves to a "+name+" address is refused", func(t *testing.T) {

@@ -93,7 +93,7 @@ func TestAnswersThatAreFailures(t *testing.T) {
 	}
 }
 
-func TestWhatIsTriedAgain(t *testing.T) {
+func TestWhatIsRetried(t *testing.T) {
 	soon := time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat)
 	for _, c := range []struct {
 		status int

@@ -170,7 +170,7 @@ func (e *endpoint) redirect(req *http.Request, via []*http.Request) error {
 	case to.Scheme != "http" && to.Scheme != "https", to.User != nil, from.Scheme == "https" && to.Scheme == "http":
 		return tool.Fail("%s redirects to %.200s, which is refused: only http and https, never from https to http, and without a password", place(from), place(to))
 	case !same(e.template.base, to) && !e.allow.Names(to):
-		return tool.Fail("%s redirects to %.200s, which is not allowed. Whoever runs the tool worker can allow it with an entry under allow of the tool: %.200s",
+		return tool.Fail("%s redirects to %.200s, which is not allowed. The operator of the tool worker can allow it with an entry under allow of the tool: %.200s",
 			place(from), place(to), to.Host)
 	}
 	req.Header.Del("Referer") // the address may hold a secret
