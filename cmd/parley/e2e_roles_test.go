@@ -154,6 +154,22 @@ func (c *governedCluster) violations() []string {
 	return all
 }
 
+// examined waits until the doctor finds nothing wrong: a server that was started
+// again catches up first.
+func (c *governedCluster) examined() {
+	c.t.Helper()
+	for tries := 0; ; tries++ {
+		p := c.as("app").command("doctor")
+		<-p.done
+		if p.err == nil {
+			break
+		}
+		if tries == 30 {
+			c.t.Fatalf("doctor says\n%s", p.output())
+		}
+	}
+}
+
 // TestE2ERolesOnThreeNodes runs all binaries, each as the user of its role: a
 // question, an approval, tools in Go, Python and shell, a large result, a hook, MCP,
 // and restarts of everything.
@@ -219,16 +235,7 @@ func TestE2ERolesOnThreeNodes(t *testing.T) {
 	for _, args := range [][]string{{"ls"}, {"tools"}, {"approvals"}, {"replay", id, "--json", "--flat"}, {"delete", id, "--yes"}} {
 		app.command(args...).finish()
 	}
-	for tries := 0; ; tries++ { // the server that was started again catches up first
-		p := app.command("doctor")
-		<-p.done
-		if p.err == nil {
-			break
-		}
-		if tries == 30 {
-			t.Fatalf("doctor says\n%s", p.output())
-		}
-	}
+	c.examined()
 	// A worker's user offers the tools of its configuration and no other: the other
 	// tools of the file are reported.
 	for _, v := range c.violations() {
