@@ -14,7 +14,7 @@ import (
 // Config holds how to reach the NATS server of a deployment. The zero value uses
 // the environment variables of the nats command line: NATS_URL, NATS_CREDS,
 // NATS_NKEY, NATS_TOKEN, NATS_USER, NATS_PASSWORD, NATS_CA, NATS_CERT, NATS_KEY,
-// NATS_INBOX_PREFIX and NATS_JS_API_PREFIX, each also as NAME_FILE for a file that holds the value. A
+// NATS_INBOX_PREFIX, NATS_JS_API_PREFIX and PARLEY_SIGN_KEY, each also as NAME_FILE for a file that holds the value. A
 // field that is set takes precedence over its variable.
 type Config struct {
 	// URL of the server, or several separated by commas; nats://127.0.0.1:4222 when
@@ -29,6 +29,10 @@ type Config struct {
 	// APIPrefix is the prefix of requests to JetStream: PARLEY.API for a user whose
 	// role has an account of its own, see docs/security.md. $JS.API when empty.
 	APIPrefix string
+	// SignKey is the path of a file with the seed of a user nkey, or of a creds file:
+	// inputs are signed with it, so that the orchestrator knows who spoke. Without it,
+	// they are signed with the key of NKey or Creds.
+	SignKey string
 	// Name of the connection, as the server shows it; "parley client" when empty.
 	Name string
 	// Log receives lost and restored connections; discarded when nil.
@@ -68,6 +72,10 @@ func (c *Client) Connected() bool { return c.bus.Connected() }
 
 // URL is the server that the client is connected to, without credentials.
 func (c *Client) URL() string { return c.bus.URL() }
+
+// SignsAs is the public key with which the client signs inputs, as the rules file
+// of a deployment lists it under identities; empty when it has no key.
+func (c *Client) SignsAs() string { return c.bus.SignsAs() }
 
 // NewID returns a new id for a conversation: a UUIDv7. It panics if the system has
 // no randomness.

@@ -45,7 +45,7 @@ var mayImport = map[string]string{
 	"deploy/keda":                  "", // tests only
 	"internal/host":                ". internal/broker internal/bus internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/policy",
 	"internal/doctor":              "internal/llm/catalog internal/mcp internal/bus internal/tool internal/policy internal/events",
-	"internal/orchestrator":        "internal/bus internal/policy internal/accumulator internal/topology internal/sealed internal/events",
+	"internal/orchestrator":        "internal/bus internal/policy internal/identity internal/accumulator internal/topology internal/sealed internal/events",
 	"internal/jobs":                "internal/bus internal/topology internal/events",
 	"internal/jobs/metrics":        "internal/jobs",
 	"internal/worker":              "internal/jobs internal/bus internal/llm internal/tool internal/topology internal/sealed internal/events internal/secret",
@@ -55,7 +55,7 @@ var mayImport = map[string]string{
 	"internal/terminal":            "internal/visible internal/events",
 	"internal/visible":             "",
 	"internal/sealed":              "",
-	"internal/bus":                 "internal/accumulator internal/topology internal/events internal/secret",
+	"internal/bus":                 "internal/identity internal/accumulator internal/topology internal/events internal/secret",
 	"internal/llm":                 "internal/events internal/secret",
 	"internal/llm/anthropic":       "internal/llm internal/events",
 	"internal/llm/ollama":          "internal/llm internal/events internal/secret",
@@ -73,8 +73,9 @@ var mayImport = map[string]string{
 	"internal/tool/tooltest":       "internal/tool internal/events",
 	"internal/tool/manifest":       "internal/tool internal/tool/command internal/tool/web internal/events internal/secret",
 	"internal/mcp":                 "internal/tool internal/events internal/secret",
-	"internal/policy":              "internal/yamlfile internal/events",
+	"internal/policy":              "internal/identity internal/yamlfile internal/events",
 	"internal/accumulator":         "internal/events",
+	"internal/identity":            "internal/events",
 	"internal/topology":            "internal/events",
 	"internal/yamlfile":            "",
 	"internal/secret":              "",
@@ -89,7 +90,7 @@ var mayImport = map[string]string{
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
-	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/credential internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/credential internal/identity internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/yuin/goldmark":              "internal/terminal",
 	"golang.org/x/crypto":                   "internal/sealed",

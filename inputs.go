@@ -144,18 +144,21 @@ type Answer = events.Answer
 
 // The answers to inputs.
 const (
-	AnswerAccepted         = events.AnswerAccepted
-	AnswerQueued           = events.AnswerQueued           // a message: it is for the next turn
-	AnswerSuperseded       = events.AnswerSuperseded       // a later input took its place
-	AnswerAlreadyEnded     = events.AnswerAlreadyEnded     // a Cancel: nothing ran
-	AnswerUnknownCall      = events.AnswerUnknownCall      // there is no such call
-	AnswerInvalid          = events.AnswerInvalid          // it cannot be read or used
-	AnswerRefused          = events.AnswerRefused          // a message that arrived while a turn ran or waited
-	AnswerAlreadyDecided   = events.AnswerAlreadyDecided   // another verdict was first
-	AnswerArgumentsChanged = events.AnswerArgumentsChanged // the verdict names the digest of other arguments
-	AnswerExpired          = events.AnswerExpired          // the call's deadline has passed
-	AnswerDenied           = events.AnswerDenied           // the policy denies what was approved
-	AnswerNotAllowed       = events.AnswerNotAllowed       // the call waits for something else
-	AnswerSecretInClear    = events.AnswerSecretInClear    // an answer with a secret must be sealed: see [AnswerTo]
-	AnswerDeleted          = events.AnswerDeleted          // the conversation was deleted
+	AnswerAccepted          = events.AnswerAccepted
+	AnswerQueued            = events.AnswerQueued            // a message: it is for the next turn
+	AnswerSuperseded        = events.AnswerSuperseded        // a later input took its place
+	AnswerAlreadyEnded      = events.AnswerAlreadyEnded      // a Cancel: nothing ran
+	AnswerUnknownCall       = events.AnswerUnknownCall       // there is no such call
+	AnswerInvalid           = events.AnswerInvalid           // it cannot be read or used
+	AnswerRefused           = events.AnswerRefused           // a message that arrived while a turn ran or waited
+	AnswerAlreadyDecided    = events.AnswerAlreadyDecided    // another verdict was first
+	AnswerArgumentsChanged  = events.AnswerArgumentsChanged  // the verdict names the digest of other arguments
+	AnswerExpired           = events.AnswerExpired           // the call's deadline has passed
+	AnswerDenied            = events.AnswerDenied            // the policy denies what was approved
+	AnswerNotAllowed        = events.AnswerNotAllowed        // the call waits for something else, or for somebody else
+	AnswerSecretInClear     = events.AnswerSecretInClear     // an answer with a secret must be sealed: see [AnswerTo]
+	AnswerBadSignature      = events.AnswerBadSignature      // the signature does not fit the input and the conversation
+	AnswerUnknownKey        = events.AnswerUnknownKey        // signatures are required, and no identity has this key
+	AnswerSignatureRequired = events.AnswerSignatureRequired // signatures are required, and there is none
+	AnswerDeleted           = events.AnswerDeleted           // the conversation was deleted
 )

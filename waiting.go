@@ -26,7 +26,9 @@ type Waiting struct {
 }
 
 // Approve lets the call run, or the turn continue past a limit. It returns an
-// [AnswerError] with [AnswerAlreadyDecided] when another verdict was first.
+// [AnswerError] with [AnswerAlreadyDecided] when another verdict was first, and with
+// [AnswerNotAllowed] when Needs names other people. Where several people must
+// approve, nil says that the approval counts: the call runs after the last one.
 func (w Waiting) Approve(ctx context.Context, options ...VerdictOption) error {
 	return w.decide(ctx, RulingApprove, CallVerdict{}, options)
 }
@@ -169,6 +171,7 @@ func (v *Conversation) collect(s *Standing, listed map[string]Awaited) (complete
 		if complete = complete && ok; !ok {
 			a = Awaited{For: c.Waits, Call: c.Call, Question: c.Question, Tool: c.Tool, Effect: c.Effect, Digest: c.Digest, Rule: c.Rule, DueMS: c.DueMS, DeadlineMS: c.DeadlineMS}
 		}
+		a.Needs, a.Approved = c.Needs, c.Approved // approvals come after the list
 		add(a)
 	}
 	if s.State.Question != nil {
@@ -183,7 +186,7 @@ func (v *Conversation) dropAnswered(ctx context.Context, s *Standing) error {
 	var failed error
 	b := v.client.bus
 	s.Waiting = slices.DeleteFunc(s.Waiting, func(w Waiting) bool {
-		if w.For != events.WaitResult || failed != nil {
+		if w.For != events.WaitResult || !w.Needs.Anybody() || failed != nil {
 			return false
 		}
 		last, err := b.Lane(topology.OfCall(b.Shards(), v.id, events.ChannelCall, w.Call)).Last(ctx)

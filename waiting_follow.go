@@ -14,8 +14,8 @@ import (
 // WaitingChange is something that began to wait, or what became of it.
 type WaitingChange struct {
 	Time time.Time `json:"time"`
-	// Change is "waits", "approved", "edited", "answered", "declined", "due" (its
-	// time has come), "decided" (while this client was not connected), a [Status] for a call that is
+	// Change is "waits", "approved", "approved in part" (others must approve, too),
+	// "edited", "answered", "declined", "due" (its time has come), "decided" (while this client was not connected), a [Status] for a call that is
 	// not run, or "ended as" with the turn's [Outcome].
 	Change string `json:"change"`
 	Waiting
@@ -163,17 +163,23 @@ func (b *board) change(id string, e *boardEntry, at time.Time, d *events.Decisio
 		}
 	}
 	for _, w := range e.waiting {
-		if !holds(old.waiting, w) {
-			if err := b.report(WaitingChange{at.UTC(), "waits", w}, nil); err != nil {
-				return err
+		what := "waits"
+		if i := indexOf(old.waiting, w); i >= 0 {
+			if what = "approved in part"; len(w.Approved) <= len(old.waiting[i].Approved) {
+				continue
 			}
+		}
+		if err := b.report(WaitingChange{at.UTC(), what, w}, nil); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func holds(all []Waiting, w Waiting) bool {
-	return slices.ContainsFunc(all, func(o Waiting) bool { return o.Call == w.Call && o.Question == w.Question })
+func holds(all []Waiting, w Waiting) bool { return indexOf(all, w) >= 0 }
+
+func indexOf(all []Waiting, w Waiting) int {
+	return slices.IndexFunc(all, func(o Waiting) bool { return o.Call == w.Call && o.Question == w.Question })
 }
 
 // became is what a decision made of something that waited.

@@ -85,7 +85,7 @@ func (c *Conversation) expects(call string, seq uint64) bool {
 	}
 	switch c.waits(call) {
 	case events.WaitResult:
-		return true
+		return c.anybodyAnswers(call)
 	case "", events.WaitAnswer:
 		return seq > c.callSequences[call]
 	}

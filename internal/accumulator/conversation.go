@@ -284,7 +284,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 
 // deleting clears the state: nothing of it is used again.
 func (c *Conversation) deleting(e *events.DeletionStarted) {
-	c.State = events.State{Phase: events.PhaseDeleting, Deletes: e.Inputs, GenLane: c.GenLane}
+	c.State = events.State{Phase: events.PhaseDeleting, Deletes: e.Inputs, Deleters: e.Signers, GenLane: c.GenLane}
 	c.Open, c.Requested = nil, nil
 	c.clearCalls()
 	for _, id := range e.Inputs {

@@ -39,3 +39,60 @@ func (t *Transcript) Answered(input string) *events.InputAnswered {
 func (t *Transcript) answeredAfter(input string, sequence uint64) bool {
 	return t != nil && t.replies[input].sequence > sequence
 }
+
+// Speaker is who published an input.
+type Speaker struct {
+	Signer string // name of the identity that signed it; empty when nobody verified that
+	From   string // author, as the app named them
+}
+
+// speaker returns who published an input.
+func (t *Transcript) speaker(input string) Speaker {
+	s := Speaker{From: t.from[input]}
+	if a := t.replies[input].InputAnswered; a != nil {
+		s.Signer = a.Signer
+	}
+	return s
+}
+
+// Requesters returns the identities whose messages are part of a turn or whose
+// Settings were accepted in the conversation. unsigned reports whether there were
+// messages or Settings without a signature: of these nobody knows the author.
+func (t *Transcript) Requesters(turn string) (signers map[string]bool, unsigned bool) {
+	signers = map[string]bool{}
+	if t == nil {
+		return signers, true
+	}
+	add := func(input string) {
+		if s := t.speaker(input); s.Signer != "" {
+			signers[s.Signer] = true
+		} else {
+			unsigned = true
+		}
+	}
+	for _, at := range t.index.turns[turn] {
+		for _, input := range t.entries[at].inputs {
+			add(input)
+		}
+	}
+	for signer := range t.configured {
+		if signer == "" {
+			unsigned = true
+		} else {
+			signers[signer] = true
+		}
+	}
+	return signers, unsigned
+}
+
+// Speakers returns who wrote the messages of the transcript, in order: one for each
+// part of a user's message.
+func (t *Transcript) Speakers() []Speaker {
+	var all []Speaker
+	for i := range t.entries {
+		for _, input := range t.entries[i].said {
+			all = append(all, t.speaker(input))
+		}
+	}
+	return all
+}

@@ -44,6 +44,7 @@ func (d Document) merge(raw json.RawMessage) (Document, events.Settings, error) 
 	}
 	added, _ := fields["add_rules"].([]any)
 	delete(fields, "add_rules")
+	delete(fields, "signature") // of the input, not a setting
 	merged := Document{mergePatch(d.fields, fields)}
 	if len(added) > 0 {
 		merged.fields["policy"] = withRules(merged.fields["policy"], added)

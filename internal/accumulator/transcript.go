@@ -27,7 +27,8 @@ type Transcript struct {
 	replies        map[string]reply           // answers to inputs
 	edits          map[string]string          // arguments that a person edited, by call
 	verdicts       map[string]string          // ids of the deciding Verdicts, by call
-	from           map[string]string          // authors of Verdicts
+	from           map[string]string          // authors of Verdicts and messages, as apps name them
+	configured     map[string]bool            // signers of accepted Settings; "" for those without
 	answers        map[string]bool            // calls with a person's result
 	started        map[string]bool            // calls that a worker started
 	limitQuestions map[string]bool            // questions at limits, by id
@@ -44,12 +45,14 @@ type entry struct {
 	message events.Message
 	turn    string
 	step    int
+	inputs  []string // ids of a user's messages
+	said    []string // those that are known, one for each part
 }
 
 // NewTranscript returns an empty transcript.
 func NewTranscript() *Transcript {
 	return &Transcript{inputs: map[string]*events.UserMessage{}, results: map[string]events.Part{}, turns: map[string]string{},
-		settings: map[string]json.RawMessage{}, replies: map[string]reply{}, edits: map[string]string{}, verdicts: map[string]string{}, from: map[string]string{}, answers: map[string]bool{}, started: map[string]bool{}, limitQuestions: map[string]bool{}, questions: map[string]*events.QuestionAsked{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
+		settings: map[string]json.RawMessage{}, replies: map[string]reply{}, edits: map[string]string{}, verdicts: map[string]string{}, from: map[string]string{}, configured: map[string]bool{}, answers: map[string]bool{}, started: map[string]bool{}, limitQuestions: map[string]bool{}, questions: map[string]*events.QuestionAsked{}, contexts: map[string][]context{}, ended: map[string]*events.TurnEnded{}}
 }
 
 func (t *Transcript) input(in Input) {
@@ -61,6 +64,9 @@ func (t *Transcript) input(in Input) {
 		t.settings[in.ID] = patch(in)
 	case *events.UserMessage:
 		t.inputs[in.ID] = e
+		if e.From != "" {
+			t.from[in.ID] = e.From
+		}
 	case *events.Verdict:
 		t.from[in.ID] = e.From
 	}
@@ -143,6 +149,7 @@ func (t *Transcript) answered(e *events.InputAnswered, at uint64) {
 	if s := t.settings[e.Input]; s != nil {
 		if e.Answer == events.AnswerAccepted {
 			t.Document, t.Settings = t.Document.merged(s, t.Settings)
+			t.configured[e.Signer] = true
 		}
 		delete(t.settings, e.Input)
 	}
@@ -165,11 +172,13 @@ func (t *Transcript) join(id, turn string) {
 		return
 	}
 	t.turns[id] = turn
-	if in == nil {
-		return
-	}
 	for _, at := range t.index.turns[turn] {
 		if e := &t.entries[at]; e.message.Role == events.RoleUser {
+			e.inputs = append(e.inputs, id)
+			if in == nil {
+				return
+			}
+			e.said = append(e.said, id)
 			e.message.Parts = append(e.message.Parts, events.Part{Kind: events.PartText, Text: in.Text})
 			delete(t.inputs, id)
 			return
@@ -242,7 +251,8 @@ type Called struct {
 	Edited     string        // the model's own arguments, when a person changed them
 	Started    bool          // a worker started it
 	Answered   bool          // a person gave the result
-	By         string        // author of the deciding Verdict
+	By         string        // author of the deciding Verdict, as the app names them
+	Signer     string        // name of the identity that signed it; empty when nobody verified that
 }
 
 // Call returns a call; false when there is none, and for a nil Transcript.
@@ -326,7 +336,8 @@ func (t *Transcript) called(p events.Part, e entry) Called {
 		c.Arguments, c.Edited = edit, cmp.Or(p.Arguments, "{}")
 	}
 	c.Started = t.started[p.Call]
-	c.Answered, c.By = t.answers[p.Call], t.from[t.verdicts[p.Call]]
+	by := t.speaker(t.verdicts[p.Call])
+	c.Answered, c.By, c.Signer = t.answers[p.Call], by.From, by.Signer
 	r := t.results[p.Call]
 	c.Status, c.Content = r.Status, r.Text
 	return c

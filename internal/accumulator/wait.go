@@ -16,6 +16,7 @@ func (c *Conversation) answered(e *events.InputAnswered) {
 		c.Superseded = true
 	}
 	c.dequeue(e.Dropped)
+	c.approved(e)
 	for _, g := range e.Granted {
 		if !slices.ContainsFunc(c.Grants, func(o events.Grant) bool { return o.ID == g.ID }) {
 			c.Grants = append(c.Grants, g)
@@ -132,6 +133,7 @@ func (c *Conversation) paused(e *events.Paused) {
 					continue // it has another question by now
 				}
 				s.Waits, s.Effect, s.Digest, s.Rule, s.DueMS, s.DeadlineMS = a.For, a.Effect, a.Digest, a.Rule, a.DueMS, a.DeadlineMS
+				s.Needs, s.Approved = a.Needs, a.Approved
 			}
 		}
 	}
@@ -176,4 +178,33 @@ func (c *Conversation) question(call string, e *events.QuestionAsked) {
 	if c.Transcript != nil {
 		c.Transcript.questions[e.Question] = e
 	}
+}
+
+// approved records approvals that do not suffice yet. An answer that is repeated
+// records nothing twice.
+func (c *Conversation) approved(e *events.InputAnswered) {
+	if e.Signer == "" {
+		return
+	}
+	for _, a := range e.Calls {
+		if a.Missing <= 0 || a.Answer != events.AnswerAccepted {
+			continue
+		}
+		for i := range c.Calls {
+			s := &c.Calls[i]
+			if s.Call != a.Call || s.Status != "" || s.Waits != events.WaitApproval {
+				continue
+			}
+			if !slices.ContainsFunc(s.Approved, func(o events.Approval) bool { return o.Signer == e.Signer }) {
+				// Drafts and states share the slice.
+				s.Approved = append(slices.Clip(s.Approved), events.Approval{Signer: e.Signer, Verdict: e.Input})
+			}
+		}
+	}
+}
+
+// anybodyAnswers reports whether a result on the lane of a call that waits for one
+// counts. Where particular people must answer, a Verdict does: it can be signed.
+func (c *Conversation) anybodyAnswers(call string) bool {
+	return !slices.ContainsFunc(c.Calls, func(s events.CallState) bool { return s.Call == call && !s.Needs.Anybody() })
 }

@@ -167,7 +167,7 @@ func (c Conversation) Publish(ctx context.Context, id string, e events.Event) (u
 	if err := topology.CheckID("input", id); err != nil {
 		return 0, err
 	}
-	frame, err := events.AppendFrame(nil, e)
+	frame, err := c.bus.inputFrame(c.id, e)
 	if err != nil {
 		return 0, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -39,6 +40,7 @@ type Bus struct {
 	said    *topology.Plan // what this process may set up; nil when it may not
 	changes []string       // what setting up changed
 	payload int            // largest message that is sent, in bytes
+	key     *identity.Key  // signs inputs; nil when there is none
 	step    bool           // read message by message
 	streams sync.Map       // name to jetstream.Stream
 	queues  sync.Map       // queues known to exist
@@ -60,6 +62,9 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	}
 	b := &Bus{log: cfg.Log}
 	opts, err := cfg.options(b)
+	if err == nil {
+		b.key, err = cfg.signKey()
+	}
 	if err != nil {
 		return nil, lastingError{err}
 	}

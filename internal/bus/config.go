@@ -29,6 +29,9 @@ type Config struct {
 	// when empty. A user whose role has an account of its own gives
 	// [topology.RoleAPI], and reads through consumers that an orchestrator creates.
 	APIPrefix string
+	// SignKey is the path of a file with the user seed with which inputs are signed;
+	// without it, NKey's or Creds' is used.
+	SignKey string
 	// Name of the connection, shown by the server.
 	Name string
 	// Log receives connection losses and returns; discarded when nil.
@@ -40,14 +43,14 @@ type Config struct {
 }
 
 // Environment returns the Config that environment variables give: those of the
-// nats command line, NATS_INBOX_PREFIX and NATS_JS_API_PREFIX. getenv is [Getenv],
+// nats command line, NATS_INBOX_PREFIX, NATS_JS_API_PREFIX and PARLEY_SIGN_KEY. getenv is [Getenv],
 // or a test's.
 func Environment(getenv func(string) string) Config {
 	return Config{
 		URL: getenv("NATS_URL"), Creds: getenv("NATS_CREDS"), NKey: getenv("NATS_NKEY"), Token: getenv("NATS_TOKEN"),
 		User: getenv("NATS_USER"), Password: getenv("NATS_PASSWORD"),
 		CA: getenv("NATS_CA"), Cert: getenv("NATS_CERT"), Key: getenv("NATS_KEY"),
-		InboxPrefix: getenv("NATS_INBOX_PREFIX"), APIPrefix: getenv("NATS_JS_API_PREFIX"),
+		InboxPrefix: getenv("NATS_INBOX_PREFIX"), APIPrefix: getenv("NATS_JS_API_PREFIX"), SignKey: getenv("PARLEY_SIGN_KEY"),
 	}
 }
 
@@ -61,7 +64,7 @@ func (cfg Config) Or(other Config) Config {
 	for _, f := range []struct{ to, from *string }{
 		{&cfg.URL, &other.URL}, {&cfg.Creds, &other.Creds}, {&cfg.NKey, &other.NKey}, {&cfg.Token, &other.Token},
 		{&cfg.User, &other.User}, {&cfg.Password, &other.Password}, {&cfg.CA, &other.CA}, {&cfg.Cert, &other.Cert},
-		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.APIPrefix, &other.APIPrefix}, {&cfg.Name, &other.Name},
+		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.APIPrefix, &other.APIPrefix}, {&cfg.SignKey, &other.SignKey}, {&cfg.Name, &other.Name},
 	} {
 		*f.to = cmp.Or(*f.to, *f.from)
 	}

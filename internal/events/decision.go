@@ -38,7 +38,7 @@ const (
 	AnswerArgumentsChanged Answer = "arguments_changed" // the verdict names other arguments
 	AnswerExpired          Answer = "expired"           // the call's deadline has passed
 	AnswerDenied           Answer = "denied"            // the policy denies what was approved
-	AnswerNotAllowed       Answer = "not_allowed"       // the call waits for something else
+	AnswerNotAllowed       Answer = "not_allowed"       // the call waits for something else, or for somebody else
 	AnswerSecretInClear    Answer = "secret_in_clear"   // an answer with a secret must be sealed
 )
 
@@ -81,6 +81,7 @@ type ToolCallRequested struct {
 	// and the model reads them. The model's own are in its AssistantMessage.
 	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"the arguments as a person edited them; absent when they are the model's"`
 	By        string          `json:"by,omitempty" jsonschema:"id of the Verdict that approved it"`
+	Signers   []string        `json:"signers,omitempty" jsonschema:"names of the identities that approved it, by their signatures"`
 }
 
 // ToolCallsQueued lists calls that wait until others of their conversation
@@ -163,6 +164,9 @@ type Awaited struct {
 	Reason     string          `json:"reason,omitempty" jsonschema:"why it waits; for a limit its name, such as max_steps"`
 	DueMS      int64           `json:"due_ms,omitempty" jsonschema:"when a deferred call runs, Unix milliseconds"`
 	DeadlineMS int64           `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
+	// Needs is who must decide it; nil when anybody may.
+	Needs    *Need      `json:"needs,omitempty" jsonschema:"who must approve; absent when anybody may"`
+	Approved []Approval `json:"approved,omitempty" jsonschema:"approvals so far, where several people must approve"`
 }
 
 // Resumed ends the pause of a turn.
@@ -186,13 +190,17 @@ type InputAnswered struct {
 	Dropped    []string `json:"dropped,omitempty" jsonschema:"Cancel: ids of the queued messages it dropped"`
 	Granted    []Grant  `json:"granted,omitempty" jsonschema:"Verdict: new standing approvals"`
 	Revoked    []string `json:"revoked,omitempty" jsonschema:"Verdict: ids of revoked standing approvals"`
+	// Signer is verified, other than the input's From.
+	Signer string `json:"signer,omitempty" jsonschema:"name of the identity that signed the input; absent when it was not signed or not checked"`
 }
 
 // CallAnswer is the answer to a Verdict on one call.
 type CallAnswer struct {
 	Call   string `json:"call" jsonschema:"id of the call"`
-	Answer Answer `json:"answer" jsonschema:"accepted, already_decided, arguments_changed, unknown_call, expired, denied, not_allowed, secret_in_clear or invalid"`
+	Answer Answer `json:"answer" jsonschema:"accepted (see missing), already_decided, arguments_changed, unknown_call, expired, denied, not_allowed, secret_in_clear or invalid"`
 	Reason string `json:"reason,omitempty" jsonschema:"what is wrong and what to do"`
+	// Missing is above 0 for an approval that counts and is not the last one needed.
+	Missing int `json:"missing,omitempty" jsonschema:"approvals by other people that the call still needs: it waits"`
 }
 
 // TurnEnded ends a turn, exactly once.

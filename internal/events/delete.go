@@ -14,9 +14,10 @@ const AnswerDeleted Answer = "deleted"
 // Delete deletes a conversation: it stops what runs and drops what is queued, as
 // a Cancel with scope all does, and purges what was stored.
 type Delete struct {
-	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
-	Reason string `json:"reason,omitempty" jsonschema:"why"`
-	From   string `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	ID        string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	Reason    string     `json:"reason,omitempty" jsonschema:"why"`
+	From      string     `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	Signature *Signature `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`
 }
 
 // DeletionStarted starts the deletion of a conversation. Its messages, jobs,
@@ -25,6 +26,7 @@ type DeletionStarted struct {
 	Inputs  []string `json:"inputs" jsonschema:"ids of the Deletes, answered when the purge is complete"`
 	Dropped []string `json:"dropped,omitempty" jsonschema:"ids of the queued messages that it dropped"`
 	AtMS    int64    `json:"at_ms" jsonschema:"time of the decision, Unix milliseconds"`
+	Signers []string `json:"signers,omitempty" jsonschema:"names of the identities that signed the Deletes"`
 }
 
 // ConversationDeleted is the receipt of a deletion: how much was purged. After a
@@ -37,6 +39,8 @@ type ConversationDeleted struct {
 	Timers   uint64 `json:"timers" jsonschema:"purged timers, set or fired"`
 	Objects  uint64 `json:"objects" jsonschema:"objects of the object store"`
 	AtMS     int64  `json:"at_ms" jsonschema:"time at which the purge was complete, Unix milliseconds"`
+	// Signers is who deleted the conversation.
+	Signers []string `json:"signers,omitempty" jsonschema:"names of the identities that signed the Deletes"`
 }
 
 // Gone reports whether the conversation was deleted or is being deleted.

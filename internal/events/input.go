@@ -32,10 +32,11 @@ type Settings struct {
 	// have none.
 	AddRules []Rule `json:"add_rules,omitempty" jsonschema:"rules to put before those of the policy; one that it already has moves to the front"`
 	// WhileRunning and WhileWaiting apply to messages without an Arrival.
-	WhileRunning Arrival  `json:"while_running,omitempty" jsonschema:"effect of a message while a turn runs: queue (the default), interrupt or refuse"`
-	WhileWaiting Arrival  `json:"while_waiting,omitempty" jsonschema:"effect of a message while a turn waits: queue (the default), supersede, interrupt or refuse"`
-	Priority     Priority `json:"priority,omitempty" jsonschema:"low for background work: its calls take a quarter of a worker's slots at most; normal when unset"`
-	Hooks        []Hook   `json:"hooks,omitempty" jsonschema:"apps that are called before and after a turn"`
+	WhileRunning Arrival    `json:"while_running,omitempty" jsonschema:"effect of a message while a turn runs: queue (the default), interrupt or refuse"`
+	WhileWaiting Arrival    `json:"while_waiting,omitempty" jsonschema:"effect of a message while a turn waits: queue (the default), supersede, interrupt or refuse"`
+	Priority     Priority   `json:"priority,omitempty" jsonschema:"low for background work: its calls take a quarter of a worker's slots at most; normal when unset"`
+	Hooks        []Hook     `json:"hooks,omitempty" jsonschema:"apps that are called before and after a turn"`
+	Signature    *Signature `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`
 }
 
 // Priority is the order of calls.
@@ -49,10 +50,11 @@ const (
 
 // UserMessage is a person's message.
 type UserMessage struct {
-	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
-	Text    string  `json:"text" jsonschema:"text of the message"`
-	From    string  `json:"from,omitempty" jsonschema:"author, as the app names them"`
-	Arrival Arrival `json:"arrival,omitempty" jsonschema:"effect while a turn runs or waits: queue, interrupt, supersede or refuse; absent means the default in Settings"`
+	ID        string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	Text      string     `json:"text" jsonschema:"text of the message"`
+	From      string     `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	Arrival   Arrival    `json:"arrival,omitempty" jsonschema:"effect while a turn runs or waits: queue, interrupt, supersede or refuse; absent means the default in Settings"`
+	Signature *Signature `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`
 }
 
 // Ruling is the decision of a Verdict.
@@ -73,12 +75,13 @@ const (
 // Verdict decides calls that wait for a person. Each call is decided by itself; the
 // first valid verdict on a call wins.
 type Verdict struct {
-	ID      string        `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
-	Verdict Ruling        `json:"verdict" jsonschema:"approve, reject, edit, answer, approve_for_conversation or revoke"`
-	Calls   []CallVerdict `json:"calls,omitempty" jsonschema:"the calls it decides"`
-	Grants  []string      `json:"grants,omitempty" jsonschema:"revoke: ids of the standing approvals; absent means all"`
-	Reason  string        `json:"reason,omitempty" jsonschema:"why; the model reads it after a reject"`
-	From    string        `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	ID        string        `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	Verdict   Ruling        `json:"verdict" jsonschema:"approve, reject, edit, answer, approve_for_conversation or revoke"`
+	Calls     []CallVerdict `json:"calls,omitempty" jsonschema:"the calls it decides"`
+	Grants    []string      `json:"grants,omitempty" jsonschema:"revoke: ids of the standing approvals; absent means all"`
+	Reason    string        `json:"reason,omitempty" jsonschema:"why; the model reads it after a reject"`
+	From      string        `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	Signature *Signature    `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`
 }
 
 // CallVerdict is a Verdict's decision on one call.
@@ -103,12 +106,13 @@ const (
 
 // Cancel stops a turn, one of its calls, or queued messages.
 type Cancel struct {
-	ID     string `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
-	Scope  Scope  `json:"scope,omitempty" jsonschema:"turn, call, queue or all; if absent: call if a call is named, else turn"`
-	Turn   string `json:"turn,omitempty" jsonschema:"the turn to stop; the current one if absent"`
-	Call   string `json:"call,omitempty" jsonschema:"scope call: the call to stop"`
-	Reason string `json:"reason,omitempty" jsonschema:"why"`
-	From   string `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	ID        string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	Scope     Scope      `json:"scope,omitempty" jsonschema:"turn, call, queue or all; if absent: call if a call is named, else turn"`
+	Turn      string     `json:"turn,omitempty" jsonschema:"the turn to stop; the current one if absent"`
+	Call      string     `json:"call,omitempty" jsonschema:"scope call: the call to stop"`
+	Reason    string     `json:"reason,omitempty" jsonschema:"why"`
+	From      string     `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	Signature *Signature `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`
 }
 
 // What returns the scope, also when it is not set.

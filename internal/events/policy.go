@@ -43,6 +43,8 @@ type Rule struct {
 	DelayMS    int64 `json:"delay_ms,omitempty" jsonschema:"defer: delay after the request, in milliseconds"`
 	AtMS       int64 `json:"at_ms,omitempty" jsonschema:"defer: when the call runs, Unix milliseconds"`
 	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or the app has to answer, in milliseconds; the policy's when absent"`
+	// Need is who must approve, or answer a deferred call.
+	Need `yaml:",inline"`
 }
 
 // Key identifies a rule by its content: standing approvals refer to it.
@@ -61,6 +63,8 @@ type Grant struct {
 	Tool string `json:"tool" jsonschema:"name of the tool"`
 	Rule string `json:"rule,omitempty" jsonschema:"key of the rule that required approval; absent for the default"`
 	From string `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	// Signer is verified, other than From.
+	Signer string `json:"signer,omitempty" jsonschema:"name of the identity that signed the Verdict"`
 }
 
 // Arrival decides what happens to a message that arrives while a turn runs

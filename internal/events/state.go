@@ -48,8 +48,9 @@ type State struct {
 	Grants   []Grant        `json:"grants,omitempty" jsonschema:"standing approvals of the conversation"`
 	Hooks    []PendingHook  `json:"hooks,omitempty" jsonschema:"hooks that have not answered"`
 
-	Deletes []string             `json:"deletes,omitempty" jsonschema:"ids of the Deletes, answered when the purge is complete"`
-	Deleted *ConversationDeleted `json:"deleted,omitempty" jsonschema:"receipt of the deletion"`
+	Deletes  []string             `json:"deletes,omitempty" jsonschema:"ids of the Deletes, answered when the purge is complete"`
+	Deleters []string             `json:"deleters,omitempty" jsonschema:"names of the identities that signed the Deletes"`
+	Deleted  *ConversationDeleted `json:"deleted,omitempty" jsonschema:"receipt of the deletion"`
 }
 
 // Clone returns a copy that shares nothing that is changed later.
@@ -58,7 +59,7 @@ func (s *State) Clone() State {
 	c.Calls, c.Queue = slices.Clone(s.Calls), slices.Clone(s.Queue)
 	c.Spent, c.Extended = maps.Clone(s.Spent), maps.Clone(s.Extended)
 	c.Grants, c.Hooks = slices.Clone(s.Grants), slices.Clone(s.Hooks)
-	c.Deletes = slices.Clone(s.Deletes)
+	c.Deletes, c.Deleters = slices.Clone(s.Deletes), slices.Clone(s.Deleters)
 	return c
 }
 
@@ -75,6 +76,9 @@ type CallState struct {
 	Question   string `json:"question,omitempty" jsonschema:"id of the tool's question"`
 	DueMS      int64  `json:"due_ms,omitempty" jsonschema:"when it runs, Unix milliseconds"`
 	DeadlineMS int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
+	// Needs is who must decide the call; nil when anybody may.
+	Needs    *Need      `json:"needs,omitempty" jsonschema:"who must approve; absent when anybody may"`
+	Approved []Approval `json:"approved,omitempty" jsonschema:"approvals so far, where several people must approve"`
 }
 
 // Waiting reports whether the call waits for a person, an app or a time.

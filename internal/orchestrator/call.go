@@ -143,12 +143,20 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 	asked := policy.Call{Tool: call.Tool, Effect: call.Effect, Arguments: arguments}
 	// A conversation's own policy cannot allow what the deployment's policy
 	// denies.
+	var binding *policy.Ruling
 	if d.env.Settings.Policy != nil {
-		if r := d.env.Judge.JudgeWithin(d.budget, d.env.Policy, nil, asked); r.Action == events.ActionDeny || r.Key == policy.KeyOverBudget {
+		r := d.env.Judge.JudgeWithin(d.budget, d.env.Policy, nil, asked)
+		if r.Action == events.ActionDeny || r.Key == policy.KeyOverBudget {
 			return r
+		}
+		if !r.Rule.Anybody() { // nor can it choose other people to approve
+			binding = &r
 		}
 	}
 	r := d.env.Judge.JudgeWithin(d.budget, d.policy(), d.c.Grants, asked)
+	if binding != nil && r.Action != events.ActionDeny && r.Key != policy.KeyOverBudget {
+		return *binding
+	}
 	if r.Action != events.ActionAuto || call.Effect != events.EffectOnce {
 		return r
 	}
@@ -162,6 +170,9 @@ func (d *decision) judge(call events.CallState, arguments string) policy.Ruling 
 func (d *decision) awaited(call events.CallState, arguments string, r policy.Ruling) *events.Awaited {
 	a := &events.Awaited{For: events.WaitApproval, Call: call.Call, Tool: call.Tool, Effect: call.Effect,
 		Arguments: events.Arguments(arguments), Digest: events.Digest(arguments), Rule: r.Key, Reason: r.Rule.Reason}
+	if !r.Rule.Anybody() {
+		a.Needs = &r.Rule.Need
+	}
 	if r.Action == events.ActionDefer {
 		a.For = events.WaitResult
 		if due := r.Rule.AtMS; due > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/policy"
 )
 
@@ -48,6 +49,9 @@ type Env struct {
 	// Purged counts what was purged of a conversation that is being deleted;
 	// nil until the purge is complete.
 	Purged *events.ConversationDeleted
+	// Identities are those who sign inputs; nil when the deployment has none, and
+	// nothing is verified.
+	Identities *identity.Book
 }
 
 // Decide returns the Decision that the conversation needs now, and the
@@ -98,9 +102,18 @@ type decision struct {
 	// document is env.Settings as a JSON document.
 	document accumulator.Document
 	joined   bool // a message joined the turn: request the generation again
+	// signers are the verified authors of the batch's inputs, by id; "" of those
+	// that are not signed.
+	signers map[string]string
+	// requesters are the authors of messages and Settings that this decision takes
+	// into the turn.
+	requesters []string
 }
 
 func (d *decision) emit(e events.Event) {
+	if a, ok := e.(*events.InputAnswered); ok {
+		a.Signer = d.signers[a.Input]
+	}
 	d.out = append(d.out, e)
 	d.c.ApplyDecided(e)
 	d.note(e)

@@ -20,7 +20,11 @@ func (d *decision) delete(input string, e *events.Delete) {
 	if d.c.Turn != "" {
 		d.stop(events.OutcomeCancelled, cmp.Or(e.Reason, "deleted"), events.StatusCancelled, "the conversation was deleted before the call had a result", nil)
 	}
-	d.emit(&events.DeletionStarted{Inputs: []string{input}, Dropped: dropped, AtMS: d.now.UnixMilli()})
+	started := &events.DeletionStarted{Inputs: []string{input}, Dropped: dropped, AtMS: d.now.UnixMilli()}
+	if signer := d.signers[input]; signer != "" {
+		started.Signers = []string{signer}
+	}
+	d.emit(started)
 }
 
 const deletedReason = "the conversation was deleted: send the message to another one"
@@ -33,7 +37,7 @@ func (d *decision) gone(in accumulator.Input) {
 		if !slices.Contains(deletes, in.ID) { // it was not published twice
 			deletes = append(deletes, in.ID)
 		}
-		d.emit(&events.DeletionStarted{Inputs: deletes, AtMS: d.now.UnixMilli()})
+		d.emit(&events.DeletionStarted{Inputs: deletes, Signers: slices.Clone(d.c.Deleters), AtMS: d.now.UnixMilli()})
 		return
 	}
 	// The previous Decision will be purged: this one must give the state by itself.
@@ -42,7 +46,7 @@ func (d *decision) gone(in accumulator.Input) {
 	case d.c.Deleted != nil:
 		d.emit(d.c.Deleted)
 	default:
-		d.emit(&events.DeletionStarted{Inputs: slices.Clone(d.c.Deletes), AtMS: d.now.UnixMilli()})
+		d.emit(&events.DeletionStarted{Inputs: slices.Clone(d.c.Deletes), Signers: slices.Clone(d.c.Deleters), AtMS: d.now.UnixMilli()})
 	}
 	d.answer(in.ID, events.AnswerDeleted, "", deletedReason)
 }
@@ -54,7 +58,7 @@ func (d *decision) purged() {
 	}
 	deletes := d.c.Deletes
 	receipt := *d.env.Purged
-	receipt.AtMS = d.now.UnixMilli()
+	receipt.AtMS, receipt.Signers = d.now.UnixMilli(), d.c.Deleters
 	d.emit(&receipt)
 	for _, id := range deletes {
 		d.answer(id, events.AnswerAccepted, "", "")

@@ -31,6 +31,9 @@ func (d *decision) inputs() {
 			d.answer(in.ID, events.AnswerRefused, "", fmt.Sprintf("a message holds at most %d inputs: send this one in another message, under another id", maxInputs))
 			continue
 		}
+		if !d.admit(in) {
+			continue
+		}
 		switch e := in.Event.(type) {
 		case nil:
 			d.answer(in.ID, events.AnswerInvalid, "", "this input cannot be read: "+in.Bad.Error())
@@ -92,6 +95,10 @@ func (d *decision) unqueued(input string) {
 // settings merges Settings into the accepted ones. Waiting calls that the
 // new policy denies are refused.
 func (d *decision) settings(in accumulator.Input) {
+	if why := d.maySet(in); why != "" {
+		d.answer(in.ID, events.AnswerNotAllowed, "", why)
+		return
+	}
 	document, merged, err := d.document.Merge(in)
 	if err == nil {
 		err = d.checkSettings(&merged)
@@ -102,6 +109,7 @@ func (d *decision) settings(in accumulator.Input) {
 	}
 	d.answer(in.ID, events.AnswerAccepted, "", "")
 	d.document, d.env.Settings = document, merged
+	d.requesters = append(d.requesters, d.signers[in.ID])
 	for _, call := range slices.Clone(d.c.Calls) {
 		if !call.Waiting() || call.Waits == events.WaitLimit || call.Waits == events.WaitAnswer { // not dispatched yet, or running
 			continue
@@ -119,7 +127,8 @@ func (d *decision) checkSettings(e *events.Settings) error {
 	default:
 		return fmt.Errorf("priority %q is neither normal nor low", e.Priority)
 	}
-	return cmp.Or(d.env.Judge.Check(e.Policy), policy.CheckLimits(e.Limits), policy.CheckTools(e.Tools),
+	_, unknown := d.env.Identities.CheckPolicy(e.Policy)
+	return cmp.Or(d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), policy.CheckTools(e.Tools),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
 }
 
@@ -158,6 +167,7 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 		// generation is requested again.
 		d.answer(input, events.AnswerAccepted, turn, "")
 		d.joined = true
+		d.requesters = append(d.requesters, d.signers[input])
 	case arrival == events.ArrivalInterrupt:
 		d.stop(events.OutcomeCancelled, "interrupted", events.StatusCancelled, "a new message interrupted the turn before the call had a result", nil)
 		d.waiting = append(d.waiting, input)

@@ -96,9 +96,14 @@ func looks(c *accumulator.Conversation) string {
 		Messages  []events.Message
 		Settings  events.Settings
 		Document  accumulator.Document
-		Lost      []string // calls whose result cannot be read
+		Lost      []string        // calls whose result cannot be read
+		By        map[string]bool // who requested the turn
+		Unsigned  bool
+		Speakers  []accumulator.Speaker
 	}
 	v := view{State: c.State, Started: c.Started, Calls: len(c.RequestedCalls), Messages: c.Transcript.Messages(), Settings: c.Transcript.Settings, Document: c.Transcript.Document}
+	v.By, v.Unsigned = c.Transcript.Requesters(c.Turn)
+	v.Speakers = c.Transcript.Speakers()
 	for _, in := range c.Inputs {
 		v.Inputs = append(v.Inputs, in.ID)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -33,6 +34,8 @@ type Orchestrator struct {
 	// Hooks are called for every turn; those without a function are called
 	// on the bus.
 	Hooks []Hook
+	// Identities are those who sign inputs; nil when the deployment has none.
+	Identities *identity.Book
 	// Check returns why arguments do not fit a tool's schema. It is called
 	// from several goroutines.
 	Check func(spec events.ToolSpec, arguments string) error
@@ -174,7 +177,7 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 func (s *shard) env(settings events.Settings) Env {
 	e := s.offers.env(time.Now())
 	e.Settings, e.Check, e.Judge = settings, s.o.Check, s.o.judge
-	e.Limits, e.Policy, e.Prices = s.o.Limits, s.o.Policy, s.o.Prices
+	e.Limits, e.Policy, e.Prices, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Identities
 	for _, h := range s.o.Hooks {
 		e.Hooks = append(e.Hooks, h.Hook)
 	}

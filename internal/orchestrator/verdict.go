@@ -34,7 +34,7 @@ func (d *decision) verdict(input string, e *events.Verdict) {
 	for _, c := range e.Calls {
 		v := verdict{Verdict: e, input: input, call: c}
 		answer, reason := d.rule(&v)
-		a.Calls = append(a.Calls, events.CallAnswer{Call: c.Call, Answer: answer, Reason: reason})
+		a.Calls = append(a.Calls, events.CallAnswer{Call: c.Call, Answer: answer, Reason: reason, Missing: v.missing})
 		if g := v.grant; g != nil && !slices.ContainsFunc(slices.Concat(d.c.Grants, a.Granted), func(o events.Grant) bool { return o.Tool == g.Tool && o.Rule == g.Rule }) {
 			v.grant.ID = input
 			if n := len(a.Granted); n > 0 {
@@ -56,6 +56,8 @@ type verdict struct {
 	input string
 	call  events.CallVerdict
 	grant *events.Grant // the standing approval that it gives
+	// missing is the number of further approvals that the call needs.
+	missing int
 }
 
 // rule decides one call.
@@ -73,33 +75,74 @@ func (d *decision) rule(v *verdict) (events.Answer, string) {
 	if answer, reason := misplaced(v, call); answer != "" {
 		return answer, reason
 	}
-	switch v.Verdict.Verdict {
-	case events.RulingReject:
+	if v.Verdict.Verdict == events.RulingReject {
 		why := "a person rejected this call: it was not run"
 		if v.Reason != "" {
 			why += ": " + v.Reason
 		}
 		d.refuse(call.Call, call.Tool, events.StatusRefused, why)
+		return events.AnswerAccepted, ""
+	}
+	return d.grantOrAnswer(v, call)
+}
+
+// grantOrAnswer decides a verdict that lets a call run or gives its result, which
+// particular people may have to do.
+func (d *decision) grantOrAnswer(v *verdict, call *events.CallState) (events.Answer, string) {
+	ruling, arguments := v.Verdict.Verdict, d.arguments(call.Call)
+	var edited []byte
+	switch ruling {
 	case events.RulingAnswer:
 		if v.call.Content == "" || v.call.Sealed != "" {
 			return events.AnswerInvalid, "an answer needs content: the call's result for the model; only a tool's question with a key takes sealed"
 		}
-		d.emit(&events.ToolCallAnswered{Turn: d.c.Turn, Call: call.Call, Tool: call.Tool, Content: v.call.Content, By: v.input})
 	case events.RulingEdit:
-		return d.edit(v, *call)
-	default:
-		if r := d.judge(*call, d.arguments(call.Call)); r.Action == events.ActionDeny {
-			return events.AnswerDenied, "the policy denies this call, even with approval: " + r.Rule.Reason
+		var answer events.Answer
+		var reason string
+		if edited, answer, reason = d.edited(v, *call); answer != "" {
+			return answer, reason
 		}
-		if v.Verdict.Verdict == events.RulingAlways && len(d.c.Grants) >= maxGrants {
-			return events.AnswerNotAllowed, fmt.Sprintf("the conversation has %d standing approvals: revoke some, or approve this one call", len(d.c.Grants))
-		}
-		if v.Verdict.Verdict == events.RulingAlways {
-			v.grant = &events.Grant{Tool: call.Tool, Rule: call.Rule, From: v.From}
-		}
-		d.release(*call, nil, v.input)
+		arguments = string(edited)
 	}
-	return events.AnswerAccepted, ""
+	var r policy.Ruling
+	if ruling != events.RulingAnswer || d.env.Identities != nil { // who may answer depends on the arguments, too
+		r = d.judge(*call, arguments)
+	}
+	n, signer := needsOf(call, r), d.signers[v.input]
+	if answer, reason := d.disallowed(ruling, r, n, signer); answer != "" {
+		return answer, reason
+	}
+	switch ruling {
+	case events.RulingAnswer:
+		d.emit(&events.ToolCallAnswered{Turn: d.c.Turn, Call: call.Call, Tool: call.Tool, Content: v.call.Content, By: v.input})
+		return events.AnswerAccepted, ""
+	case events.RulingAlways:
+		v.grant = &events.Grant{Tool: call.Tool, Rule: call.Rule, From: v.From, Signer: signer}
+	}
+	return d.approve(v, call, n, edited)
+}
+
+// disallowed returns the answer to a verdict that the policy, or who gave it, does
+// not allow; empty when it is allowed.
+func (d *decision) disallowed(ruling events.Ruling, r policy.Ruling, n needs, signer string) (events.Answer, string) {
+	runs, edits := ruling != events.RulingAnswer, ruling == events.RulingEdit
+	switch {
+	case runs && r.Action == events.ActionDeny && edits:
+		return events.AnswerDenied, "the policy denies the call with these arguments, even with approval: " + r.Rule.Reason
+	case runs && r.Action == events.ActionDeny:
+		return events.AnswerDenied, "the policy denies this call, even with approval: " + r.Rule.Reason
+	case r.Key == policy.KeyOverBudget:
+		return events.AnswerNotAllowed, "the policy's conditions on other calls used up what one decision may cost, and were not evaluated on this one: decide it in a verdict of its own"
+	case d.barred(n, signer) != "":
+		return events.AnswerNotAllowed, d.barred(n, signer)
+	case n.count() > 1 && (edits || !runs):
+		return events.AnswerNotAllowed, fmt.Sprintf("this call needs approvals of %d people, who must see the same arguments: approve or reject it", n.count())
+	case len(n) > 0 && ruling == events.RulingAlways:
+		return events.AnswerNotAllowed, "each call needs " + n.who() + ": approve this one call"
+	case ruling == events.RulingAlways && len(d.c.Grants) >= maxGrants:
+		return events.AnswerNotAllowed, fmt.Sprintf("the conversation has %d standing approvals: revoke some, or approve this one call", len(d.c.Grants))
+	}
+	return "", ""
 }
 
 // stale returns the answer to a verdict that comes too late or names other
@@ -158,25 +201,20 @@ func misplaced(v *verdict, call *events.CallState) (events.Answer, string) {
 	return "", ""
 }
 
-// edit releases a call with other arguments, if they are valid.
-func (d *decision) edit(v *verdict, call events.CallState) (events.Answer, string) {
+// edited returns the arguments of an edit, or the answer when they are not valid.
+func (d *decision) edited(v *verdict, call events.CallState) ([]byte, events.Answer, string) {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, v.call.Arguments); err != nil || compact.Len() == 0 || compact.Bytes()[0] != '{' {
-		return events.AnswerInvalid, "an edit needs arguments: a complete JSON object"
+		return nil, events.AnswerInvalid, "an edit needs arguments: a complete JSON object"
 	}
 	spec, known := d.tool(call.Tool)
 	if !known {
-		return events.AnswerInvalid, fmt.Sprintf("no worker offers the tool %q, so the arguments cannot be checked: reject the call, or retry when a worker serves it", call.Tool)
+		return nil, events.AnswerInvalid, fmt.Sprintf("no worker offers the tool %q, so the arguments cannot be checked: reject the call, or retry when a worker serves it", call.Tool)
 	}
-	arguments := compact.String()
-	if err := d.env.Check(spec, arguments); err != nil {
-		return events.AnswerInvalid, "the call still waits: " + err.Error()
+	if err := d.env.Check(spec, compact.String()); err != nil {
+		return nil, events.AnswerInvalid, "the call still waits: " + err.Error()
 	}
-	if r := d.judge(call, arguments); r.Action == events.ActionDeny {
-		return events.AnswerDenied, "the policy denies the call with these arguments, even with approval: " + r.Rule.Reason
-	}
-	d.release(call, compact.Bytes(), v.input)
-	return events.AnswerAccepted, ""
+	return compact.Bytes(), "", ""
 }
 
 // ruleLimit decides whether a turn may exceed a limit.
@@ -205,7 +243,7 @@ func (d *decision) ruleLimit(v *verdict, q *events.Question) (events.Answer, str
 func (d *decision) releaseGranted(grants []events.Grant) {
 	for _, g := range grants {
 		for _, call := range slices.Clone(d.c.Calls) {
-			if call.Waiting() && call.Waits == events.WaitApproval && call.Tool == g.Tool && call.Rule == g.Rule {
+			if call.Waiting() && call.Waits == events.WaitApproval && call.Needs.Anybody() && call.Tool == g.Tool && call.Rule == g.Rule {
 				if r := d.judge(call, d.arguments(call.Call)); r.Action == events.ActionAuto {
 					d.release(call, nil, g.ID)
 				}

@@ -71,7 +71,7 @@ func (d *decision) awaiting() []events.Awaited {
 			continue
 		}
 		all = append(all, events.Awaited{For: c.Waits, Call: c.Call, Tool: c.Tool, Effect: c.Effect, Arguments: events.Arguments(d.arguments(c.Call)),
-			Digest: c.Digest, Rule: c.Rule, Reason: d.reason(c), DueMS: c.DueMS, DeadlineMS: c.DeadlineMS})
+			Digest: c.Digest, Rule: c.Rule, Reason: d.reason(c), DueMS: c.DueMS, DeadlineMS: c.DeadlineMS, Needs: c.Needs, Approved: c.Approved})
 	}
 	if q := d.c.Question; q != nil {
 		all = append(all, q.Awaited())
@@ -88,7 +88,10 @@ func (d *decision) reason(c events.CallState) string {
 	case policy.KeyOverBudget:
 		return policy.ReasonOverBudget
 	}
-	if p := d.policy(); p != nil && c.Rule != "" {
+	for _, p := range []*events.Policy{d.policy(), d.env.Policy} {
+		if p == nil || c.Rule == "" {
+			continue
+		}
 		for _, r := range p.Rules {
 			if r.Key() == c.Rule {
 				return r.Reason

@@ -10,6 +10,7 @@ import (
 
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/identity"
 )
 
 // walk is a conversation in which everything happens in a random order: people send
@@ -45,6 +46,9 @@ func newWalk(t *rapid.T) *walk {
 	w := &walk{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000), superseded: map[string]bool{}, attempts: map[string]string{}}
 	w.env.Limits = events.Limits{Steps: 3, Tokens: 200, TimeMS: 60_000, Calls: map[string]int{"g": 3}, Repeats: 3, Parallel: 2}
 	w.env.Limits.OnLimit = choose(w, events.LimitEnd, events.LimitAsk)
+	if choose(w, false, true) {
+		w.env.Identities = bookOf(identity.Inputs{}, people()...)
+	}
 	w.env.Policy = w.policy()
 	if choose(w, false, false, true) {
 		w.env.Hooks = []events.Hook{{Name: "b", When: events.HookBefore}, {Name: "o", When: events.HookBefore, Optional: true}, {Name: "a", When: events.HookAfter}}
@@ -56,6 +60,8 @@ func newWalk(t *rapid.T) *walk {
 func (w *walk) policy() *events.Policy {
 	return choose(w, nil,
 		&events.Policy{Rules: []events.Rule{{Action: events.ActionAuto}}},
+		&events.Policy{ReminderMS: 5_000, DeadlineMS: 30_000, Rules: []events.Rule{{Tool: "f", Action: events.ActionApprove, Need: events.Need{Approvals: 2}},
+			{Tool: "g", Action: events.ActionDefer, DeadlineMS: 20_000, Need: events.Need{Approvers: []string{"group:finance"}, NotRequester: true}}}},
 		&events.Policy{ReminderMS: 7_000, DeadlineMS: 30_000, Rules: []events.Rule{{Tool: "f", When: "args.x == 2", Action: events.ActionDeny, Reason: "no twos"}, {Tool: "f", Action: events.ActionDefer, DelayMS: 3_000}}},
 		&events.Policy{Rules: []events.Rule{{Tool: "g", Action: events.ActionDefer, DeadlineMS: 20_000}, {Tool: "f", Action: events.ActionApprove}}})
 }
@@ -130,7 +136,16 @@ func (w *walk) write(channel events.Channel, call string, e events.Event) {
 	if channel == events.ChannelIn {
 		w.published = append(w.published, e)
 	}
-	w.append(accumulator.Message{Channel: channel, Call: call, Lines: []events.Line{overTheWire(e)}})
+	line := overTheWire(e)
+	if channel == events.ChannelIn && w.env.Identities != nil {
+		switch _, s := events.SignatureOf(e); {
+		case s != nil: // published again
+		case choose(w, false, true, true, true):
+			line = signedLine(byte(1+w.pick(workersKey)), choose(w, w.conversationLog.id, w.conversationLog.id, w.conversationLog.id, "another"), e)
+			w.published[len(w.published)-1] = line.Event
+		}
+	}
+	w.append(accumulator.Message{Channel: channel, Call: call, Lines: []events.Line{line}})
 }
 
 // repeat publishes an input again that was published before.

@@ -83,7 +83,7 @@ func (j *Judge) checkRule(r *events.Rule) (field string, err error) {
 	case r.Action != events.ActionDefer && (r.DelayMS != 0 || r.AtMS != 0):
 		return "", fmt.Errorf("delay_ms and at_ms are for action defer, not %s", r.Action)
 	}
-	return "", nil
+	return checkNeed(r)
 }
 
 // check reports why a condition cannot be used; an absent one can.

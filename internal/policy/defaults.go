@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/yamlfile"
 )
 
@@ -18,10 +19,15 @@ type Defaults struct {
 	Limits events.Limits  `yaml:"limits"`
 	Prices Prices         `yaml:"prices"`
 	Hooks  []events.Hook  `yaml:"hooks"`
+	// Identities are the people and apps that sign their inputs, Inputs what is
+	// required of inputs. Book has both.
+	Identities []identity.Identity `yaml:"identities"`
+	Inputs     identity.Inputs     `yaml:"inputs"`
+	Book       *identity.Book      `yaml:"-"`
 }
 
-// Load reads a file of defaults: YAML with the keys policy, limits, prices and
-// hooks, and under them the names of the events' JSON. Errors name the file and,
+// Load reads a file of defaults: YAML with the keys policy, limits, prices, hooks,
+// identities and inputs, and under them the names of the events' JSON. Errors name the file and,
 // where it is known, the line.
 func Load(file string) (Defaults, error) {
 	f, err := os.Open(file)
@@ -57,8 +63,16 @@ func parse(raw []byte) (Defaults, error) {
 
 // check validates; the path locates the error.
 func (d *Defaults) check() (at string, err error) {
+	book, at, err := identity.New(d.Identities, d.Inputs)
+	if err != nil {
+		return at, err
+	}
+	d.Book = book
 	var judge Judge
 	if at, err := judge.check(d.Policy); err != nil {
+		return "$.policy" + at, fmt.Errorf("policy: %w", err)
+	}
+	if at, err := book.CheckPolicy(d.Policy); err != nil {
 		return "$.policy" + at, fmt.Errorf("policy: %w", err)
 	}
 	if err := CheckLimits(d.Limits); err != nil {

@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func FuzzJudge(f *testing.F) {
 		if got.Action == events.ActionAuto && !denied {
 			t.Fatalf("the same rule lets run and does not deny: %+v", got)
 		}
-		if again := j.Judge(rules(rule), nil, call); again != got {
+		if again := j.Judge(rules(rule), nil, call); !reflect.DeepEqual(again, got) {
 			t.Fatalf("%+v, and then %+v", got, again)
 		}
 		if json.Valid([]byte(args)) && j.Check(rules(rule)) == nil && got.Default == (got.Key != "") {

@@ -73,12 +73,12 @@ func (j *Judge) JudgeWithin(b *Budget, p *events.Policy, grants []events.Grant, 
 	}
 	ruling := Ruling{Action: events.ActionApprove, Default: true}
 	if rule != nil {
-		ruling = Ruling{Action: known(rule.Action), Rule: *rule, Key: rule.Key()}
+		ruling = Ruling{Action: known(rule), Rule: *rule, Key: rule.Key()}
 	} else if call.Effect == events.EffectPure {
 		ruling.Action = events.ActionAuto
 	}
-	if ruling.Action != events.ActionApprove {
-		return ruling
+	if ruling.Action != events.ActionApprove || !ruling.Rule.Anybody() {
+		return ruling // no standing approval takes the place of particular people
 	}
 	for _, g := range grants {
 		// A grant without an id could not be revoked.
@@ -136,11 +136,16 @@ func (j *Judge) matches(r *events.Rule, f *facts) bool {
 	return sure || r.Action != events.ActionAuto
 }
 
-// known maps an unknown action to approve.
-func known(a events.Action) events.Action {
-	switch a {
-	case events.ActionAuto, events.ActionDefer, events.ActionDeny:
-		return a
+// known returns the action of a rule. An unknown one counts as approve, and so
+// does auto in a rule that says who must approve.
+func known(r *events.Rule) events.Action {
+	switch r.Action {
+	case events.ActionDefer, events.ActionDeny:
+		return r.Action
+	case events.ActionAuto:
+		if r.Anybody() {
+			return r.Action
+		}
 	}
 	return events.ActionApprove
 }
