@@ -4,13 +4,18 @@ import (
 	"context"
 	"slices"
 
+	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
 )
 
 // Intervention is what a person did to a call.
 type Intervention struct {
-	// By is the person; empty when the verdict names none.
+	// By is the person as the app named them; empty when the verdict does not say.
+	// Anybody who may publish can write any name.
 	By string
+	// Signer is the identity that signed the verdict, as the orchestrator verified;
+	// empty when it was not signed.
+	Signer string
 	// Proposed is the model's arguments, if the person changed them.
 	Proposed string
 	// Answered reports that the result is the person's.
@@ -19,7 +24,8 @@ type Intervention struct {
 
 // Interventions returns what people did to the calls of a view, by call.
 func (c *Conversation) Interventions(ctx context.Context, v *View) (map[string]Intervention, error) {
-	from := map[string]string{} // who gave a verdict
+	from, signer := map[string]string{}, map[string]string{} // who gave a verdict
+	deciding := map[string]string{}                          // verdicts by call
 	all := map[string]Intervention{}
 	for e, err := range c.Facts(ctx) {
 		if err != nil {
@@ -34,13 +40,34 @@ func (c *Conversation) Interventions(ctx context.Context, v *View) (map[string]I
 				if original, ok := v.Proposed(body.Call); ok {
 					did.Proposed = original.Arguments
 				}
-				all[body.Call] = did
+				all[body.Call], deciding[body.Call] = did, body.By
 			}
 		case *events.ToolCallAnswered:
-			all[body.Call] = Intervention{By: from[body.By], Answered: true}
+			all[body.Call], deciding[body.Call] = Intervention{By: from[body.By], Answered: true}, body.By
+		case *events.InputAnswered: // which follows what it did
+			if body.Signer != "" {
+				signer[body.Input] = body.Signer
+			}
 		}
 	}
+	for call, did := range all {
+		did.Signer = signer[deciding[call]]
+		all[call] = did
+	}
 	return all, nil
+}
+
+// Speaker is who wrote a message: the identity that signed it, as the orchestrator
+// verified, and the name that the app gave, which anybody can write.
+type Speaker = accumulator.Speaker
+
+// Speakers returns who wrote the messages of users, in order, one for each part of
+// their [Message]s. It is valid as [View.Open] is.
+func (v *View) Speakers() []Speaker {
+	if v.folded == nil {
+		return nil
+	}
+	return v.folded.Transcript.Speakers()
 }
 
 // Transcript returns the messages of the view without those that replace the results

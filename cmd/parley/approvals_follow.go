@@ -60,7 +60,8 @@ func printChange(c parley.WaitingChange) error {
 	p := profile()
 	var line string
 	if p.Width == 0 {
-		line = strings.Join([]string{c.Time.Format(time.RFC3339), c.Change, c.Conversation, c.Call, string(c.For), awaitedLine(c.Awaited)}, "\t")
+		line = strings.Join([]string{c.Time.Format(time.RFC3339), c.Change, c.Conversation, c.Call, string(c.For), awaitedLine(c.Awaited), plainLine(c.Progress())}, "\t")
+		line = strings.TrimRight(line, "\t")
 	} else {
 		const least, end = 12, 8
 		head := fmt.Sprintf("%s  %-11s  ", c.Time.Local().Format("15:04:05"), c.Change)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -67,7 +68,7 @@ func (d *desk) see(e parley.Event) {
 	defer d.mu.Unlock()
 	switch body := e.Body.(type) {
 	case *parley.Verdict:
-		d.people[body.ID] = body.From
+		d.people[body.ID] = author("", body.From)
 	case *parley.ToolStarted:
 		d.tries[e.Call] = body.Attempt
 	case *parley.ToolResult:
@@ -76,6 +77,11 @@ func (d *desk) see(e parley.Event) {
 			d.gone(e.Call, "its result has come")
 		}
 	case *parley.Decision:
+		for _, l := range body.Events {
+			if a, ok := l.Event.(*parley.InputAnswered); ok && a.Signer != "" {
+				d.people[a.Input] = author(a.Signer, "")
+			}
+		}
 		for _, l := range body.Events {
 			d.decided(l.Event)
 		}
@@ -93,7 +99,7 @@ func (d *desk) see(e parley.Event) {
 func (d *desk) counts(call, attempt string) bool {
 	for _, a := range d.waits {
 		if a.Call == call && a.For != parley.WaitAnswer {
-			return a.For == parley.WaitResult
+			return a.For == parley.WaitResult && a.Needs.Anybody()
 		}
 	}
 	runs, known := d.tries[call]
@@ -180,10 +186,7 @@ func endOf(s parley.Status) string {
 }
 
 func (d *desk) who(verdict string) string {
-	if from := d.people[verdict]; from != "" {
-		return plainLine(from)
-	}
-	return "somebody"
+	return cmp.Or(d.people[verdict], author("", ""))
 }
 
 // add adds what is newly awaited.

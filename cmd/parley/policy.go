@@ -78,7 +78,7 @@ func (s *shownPolicy) text(a *app) error {
 		rows = append(rows, []string{"rules", "", "those of the deployment", ""})
 	}
 	for _, g := range s.Grants {
-		rows = append(rows, []string{"approved", "auto", g.Tool, strings.TrimSpace("by " + cmp.Or(g.From, "somebody") + "; " + a.commandLine("revoke", s.Conversation, g.ID))})
+		rows = append(rows, []string{"approved", "auto", g.Tool, strings.TrimSpace("by " + author(g.Signer, g.From) + "; " + a.commandLine("revoke", s.Conversation, g.ID))})
 	}
 	for _, l := range limitsOf(s.Limits) {
 		rows = append(rows, []string{"limit", "", l, ""})
@@ -115,6 +115,9 @@ func ruleRest(r parley.Rule) string {
 	}
 	if r.DeadlineMS > 0 {
 		parts = append(parts, "expires after "+milliseconds(r.DeadlineMS))
+	}
+	if !r.Anybody() {
+		parts = append(parts, (&parley.Awaited{Needs: &r.Need}).Progress())
 	}
 	if r.Reason != "" {
 		parts = append(parts, r.Reason)

@@ -141,7 +141,7 @@ func isFile(path string) bool {
 
 func environment(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "PARLEY_DATA", "OLLAMA_HOST", "NATS_URL", "NO_COLOR"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "PARLEY_DATA", "OLLAMA_HOST", "NATS_URL", "PARLEY_SIGN_KEY", "NO_COLOR"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

@@ -89,11 +89,18 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	}
 	people := map[string]terminal.Hand{}
 	for call, i := range did {
-		people[call] = terminal.Hand{By: i.By, Edited: i.Proposed, Answered: i.Answered}
+		people[call] = terminal.Hand{By: terminal.Author{From: i.By, Signer: i.Signer}, Edited: i.Proposed, Answered: i.Answered}
 	}
-	entries := make([]terminal.TranscriptEntry, len(messages))
+	entries, speakers := make([]terminal.TranscriptEntry, len(messages)), v.Speakers()
 	for i, m := range messages {
 		entries[i] = terminal.TranscriptEntry{Message: m, People: people}
+		if m.Role != parley.RoleUser {
+			continue
+		}
+		for range min(len(m.Parts), len(speakers)) {
+			entries[i].Authors = append(entries[i].Authors, terminal.Author{From: speakers[0].From, Signer: speakers[0].Signer})
+			speakers = speakers[1:]
+		}
 	}
 	if err := terminal.Transcript(stdout(), profile(), terminal.Format(format), id, entries); err != nil {
 		return outputError(err)
@@ -126,7 +133,7 @@ func printAwaited(format string, awaiting []parley.Waiting) error {
 			what = terminal.InlineCode(what)
 		}
 		if err == nil {
-			_, err = fmt.Fprintf(stdout(), item, waitsFor(a.For), what, a.Call)
+			_, err = fmt.Fprintf(stdout(), item, who(a.Awaited), what, a.Call)
 		}
 	}
 	return outputError(err)

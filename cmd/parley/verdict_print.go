@@ -35,6 +35,9 @@ func (r *ruling) print(asJSON bool, conversation string, chosen []parley.Waiting
 			what, asked = awaitedLine(chosen[i].Awaited), chosen[i].For == parley.WaitAnswer
 		}
 		line := r.done(asked) + " " + what
+		if c.Missing > 0 {
+			line += ": " + plainLine(c.Reason)
+		}
 		if c.Answer != parley.AnswerAccepted {
 			line = string(c.Answer) + " " + what + ": " + plainLine(c.Reason)
 		}

@@ -56,6 +56,14 @@ func waitsFor(w parley.Wait) string {
 	return "a person"
 }
 
+// who says who is waited for, and which approvals there are.
+func who(a parley.Awaited) string {
+	if progress := a.Progress(); progress != "" {
+		return plainLine("a person (" + progress + ")")
+	}
+	return waitsFor(a.For)
+}
+
 // plainLine makes a text of others one harmless line.
 func plainLine(text string) string { return terminal.Profile{Unicode: true}.Line(text, 0) }
 
@@ -73,7 +81,7 @@ func (a *app) commandLine(words ...string) string {
 
 // howToDecide describes what is awaited and which command decides it.
 func (a *app) howToDecide(conversation string, w parley.Awaited) string {
-	text := "waiting for " + waitsFor(w.For) + ": " + awaitedLine(w)
+	text := "waiting for " + who(w) + ": " + awaitedLine(w)
 	switch w.For {
 	case parley.WaitTime:
 		return text

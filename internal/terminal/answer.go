@@ -18,6 +18,9 @@ func (r *Renderer) answered(e *events.InputAnswered) {
 	}
 	for _, c := range e.Calls {
 		text := unexpected(c.Answer)
+		if c.Missing > 0 {
+			text = "approved; it needs more approvals"
+		}
 		if text == "" {
 			continue
 		}
@@ -73,6 +76,12 @@ func unexpected(a events.Answer) string {
 		return "the policy denies it, with or without approval"
 	case events.AnswerSecretInClear:
 		return "a secret was answered in clear text: change it, and answer with parley, which seals it"
+	case events.AnswerBadSignature:
+		return "not taken: its signature is not valid"
+	case events.AnswerUnknownKey:
+		return "not taken: it is signed with a key that the deployment does not know"
+	case events.AnswerSignatureRequired:
+		return "not taken: this deployment takes signed inputs only"
 	case events.AnswerNotAllowed:
 		return "it waits for something else than this verdict"
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,11 +24,12 @@ type ApprovalRow struct {
 }
 
 // Approvals lists pending approvals; now is the time to which ages and
-// deadlines refer. If the columns of a [Table] leave no room for whole ids, a
-// row takes two lines: the ids, and the rest. Outside a terminal times are in
+// deadlines refer. If the columns of a [Table] leave no room for whole ids, or
+// particular people must approve, a row takes several lines: the ids, and the rest. Outside a terminal times are in
 // RFC 3339.
 func Approvals(w io.Writer, p Profile, now time.Time, rows []ApprovalRow) error {
-	if p.Width > 0 && p.Width < approvalColumns {
+	needs := slices.ContainsFunc(rows, func(r ApprovalRow) bool { return !r.Awaited.Needs.Anybody() })
+	if p.Width > 0 && (p.Width < approvalColumns || needs) {
 		return p.stacked(w, now, rows)
 	}
 	cells := make([][]string, len(rows))
@@ -36,7 +38,14 @@ func Approvals(w io.Writer, p Profile, now time.Time, rows []ApprovalRow) error 
 		cells[i] = p.lines([]string{row.Conversation, a.Call, string(a.For), toolOf(a), "", p.age(row.Since, now), p.deadline(a, now)})
 		cells[i][4] = p.argumentsOf(a) // already one line; its spaces are significant
 	}
-	return p.table(w, []string{"CONVERSATION", "CALL", "WAITS FOR", "TOOL", "ARGUMENTS", "AGE", "DEADLINE"}, cells)
+	heads := []string{"CONVERSATION", "CALL", "WAITS FOR", "TOOL", "ARGUMENTS", "AGE", "DEADLINE"}
+	if needs {
+		heads = append(heads, "APPROVALS")
+		for i := range rows {
+			cells[i] = append(cells[i], p.line(rows[i].Awaited.Progress()))
+		}
+	}
+	return p.table(w, heads, cells)
 }
 
 func (p Profile) stacked(w io.Writer, now time.Time, rows []ApprovalRow) error {
@@ -49,6 +58,9 @@ func (p Profile) stacked(w io.Writer, now time.Time, rows []ApprovalRow) error {
 			head += " " + arguments
 		}
 		b.WriteString(p.cut("  "+head, p.Width) + "\n")
+		if progress := p.line(a.Progress()); progress != "" {
+			b.WriteString(indented("  ", p.narrower(2).wrap(progress)) + "\n")
+		}
 		var facts []string
 		if age := p.age(row.Since, now); age != "" {
 			facts = append(facts, "waiting "+age)

@@ -84,9 +84,21 @@ func (r *Renderer) released(e *events.ToolCallRequested) {
 		edited := r.callCard(c, string(e.Arguments))
 		edited.lead = "edited by " + r.who(e.By)
 		r.card(edited)
-	case e.By != "" && r.o.Verbose:
-		r.note(dim, r.m.dash+" "+c.label+" approved by "+r.who(e.By))
+	case e.By != "" && (r.o.Verbose || len(e.Signers) > 1):
+		r.note(dim, r.m.dash+" "+c.label+" approved by "+r.approvers(e))
 	}
+}
+
+// approvers lists who approved a call.
+func (r *Renderer) approvers(e *events.ToolCallRequested) string {
+	if len(e.Signers) == 0 {
+		return r.who(e.By)
+	}
+	names := make([]string, len(e.Signers))
+	for i, name := range e.Signers {
+		names[i] = Author{Signer: name}.text(r.p)
+	}
+	return strings.Join(names, " and ")
 }
 
 // end is the result of a call.

@@ -9,9 +9,7 @@ import (
 
 // input shows a person's input.
 func (r *Renderer) input(e events.Event) {
-	if v, ok := e.(*events.Verdict); ok && v.ID != "" {
-		r.people[v.ID] = v.From
-	}
+	r.said(e)
 	if !r.o.ShowUser || r.o.TextOnly {
 		return
 	}
@@ -72,10 +70,56 @@ func (r *Renderer) cancel(e *events.Cancel) string {
 	return "cancel " + string(e.Scope)
 }
 
-// who returns the name of the person who gave a verdict.
-func (r *Renderer) who(verdict string) string { return someone(r.p, r.people[verdict]) }
+// Author is who gave an input.
+type Author struct {
+	Signer string // name of the identity that signed it, verified by the orchestrator
+	From   string // name that the app gave: anybody can write it
+}
 
-// someone returns the name of a person, or "a person" if it is unknown.
-func someone(p Profile, from string) string {
-	return cmp.Or(p.cut(p.line(from), nameCells), "a person")
+// said notes the name that the app gave for the author of an input.
+func (r *Renderer) said(e events.Event) {
+	var id, from string
+	switch e := e.(type) {
+	case *events.UserMessage:
+		id, from = e.ID, e.From
+	case *events.Verdict:
+		id, from = e.ID, e.From
+	case *events.Cancel:
+		id, from = e.ID, e.From
+	}
+	if id != "" && from != "" {
+		r.people[id] = Author{From: from}
+	}
+}
+
+// authors shows who gave the inputs that a Decision answers, as far as that is
+// known. It comes before the Decision's other events, which name these people.
+func (r *Renderer) authors(d *events.Decision) {
+	for _, l := range d.Events {
+		a, ok := l.Event.(*events.InputAnswered)
+		if !ok {
+			continue
+		}
+		if a.Signer != "" {
+			r.people[a.Input] = Author{Signer: a.Signer}
+		}
+		if who, known := r.people[a.Input]; known && r.o.ShowUser && !r.o.TextOnly {
+			r.note(dim, r.m.dot+" by "+who.text(r.p))
+		}
+	}
+}
+
+// who returns the person who gave a verdict.
+func (r *Renderer) who(verdict string) string { return r.people[verdict].text(r.p) }
+
+// text returns the name of a person, marked if nobody verified it, or "a person"
+// if it is unknown.
+func (a Author) text(p Profile) string {
+	if a.Signer != "" {
+		return p.cut(p.line(a.Signer), nameCells)
+	}
+	if from := p.cut(p.line(a.From), nameCells); from != "" {
+		return from + " (unverified)"
+	}
+	return "a person"
 }

@@ -146,7 +146,7 @@ func (m *markdown) call(part events.Part, h Hand) {
 		arguments(part.Arguments)
 		return
 	}
-	m.paragraph(head + " · edited by " + InlineCode(someone(m.p, h.By)))
+	m.paragraph(head + " · edited by " + InlineCode(h.By.text(m.p)))
 	arguments(part.Arguments)
 	m.paragraph("The model wrote:")
 	arguments(h.Edited)

@@ -42,8 +42,8 @@ type Renderer struct {
 	// result is recognized.
 	calls recent
 	names map[string]int // number of calls in the step, by tool
-	// people gave the turn's verdicts, by the verdicts' ids.
-	people map[string]string
+	// people gave the turn's inputs, by the inputs' ids.
+	people map[string]Author
 	// running is the number of calls of the step that have not ended.
 	running int
 	sum     tally
@@ -53,7 +53,7 @@ type Renderer struct {
 func New(w io.Writer, p Profile, o Options) *Renderer {
 	return &Renderer{
 		p: p, m: p.marks(), o: o, out: newSheet(w, p),
-		names: map[string]int{}, people: map[string]string{},
+		names: map[string]int{}, people: map[string]Author{},
 		gen: generation{lost: map[string]bool{}, open: map[int]*call{}},
 	}
 }
@@ -63,6 +63,7 @@ func New(w io.Writer, p Profile, o Options) *Renderer {
 // the writer's.
 func (r *Renderer) Show(e Entry) error {
 	if d, ok := e.Line.Event.(*events.Decision); ok {
+		r.authors(d)
 		for _, l := range d.Events {
 			r.show(l, e.Time)
 		}

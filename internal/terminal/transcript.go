@@ -29,11 +29,13 @@ type TranscriptEntry struct {
 	Error   *events.Error  // of the outcome
 	// People is what people did to the message's calls, by the calls' ids.
 	People map[string]Hand
+	// Authors are those of the parts of a user's message, as far as they are known.
+	Authors []Author
 }
 
 // Hand is what a person did to a call.
 type Hand struct {
-	By       string // the person; empty if unknown
+	By       Author // the person
 	Edited   string // the model's arguments, if a person edited those of the message
 	Answered bool   // the person gave the result
 }
@@ -80,7 +82,7 @@ func (r *Renderer) entry(e TranscriptEntry) {
 			r.showCall(c)
 			if h.Edited != "" {
 				edited := r.callCard(c, part.Arguments)
-				edited.lead = "edited by " + someone(r.p, h.By)
+				edited.lead = "edited by " + h.By.text(r.p)
 				r.card(edited)
 			}
 		case events.PartResult:
@@ -90,6 +92,9 @@ func (r *Renderer) entry(e TranscriptEntry) {
 		case events.PartText, events.PartRefusal:
 			if e.Message.Role == events.RoleUser {
 				r.out.quote(part.Text)
+				if i < len(e.Authors) && e.Authors[i] != (Author{}) {
+					r.note(dim, r.m.dot+" by "+e.Authors[i].text(r.p))
+				}
 			} else {
 				r.text(part.Text, part.Kind == events.PartRefusal)
 			}
@@ -122,7 +127,7 @@ func (e *TranscriptEntry) facts(p Profile) []string {
 // did.
 func (e *TranscriptEntry) answered(p Profile, call string) string {
 	if h := e.People[call]; h.Answered {
-		return someone(p, h.By)
+		return h.By.text(p)
 	}
 	return ""
 }

@@ -65,6 +65,9 @@ func (r *Renderer) awaited(a *events.Awaited, at time.Time) {
 	} else {
 		r.awaitedCall(shown, a, indent)
 	}
+	if progress := r.p.line(a.Progress()); progress != "" {
+		r.out.note(plain, indented(indent, r.p.narrower(len(indent)).wrap(progress)))
+	}
 	pieces := append(conditions(a, at), r.p.line(a.Call))
 	r.out.note(plain, indented(indent, r.p.narrower(len(indent)).flow(pieces)))
 }
