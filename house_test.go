@@ -45,7 +45,7 @@ var mayImport = map[string]string{
 	"deploy/keda":                  "", // tests only
 	"internal/host":                ". internal/broker internal/bus internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/policy",
 	"internal/doctor":              "internal/llm/catalog internal/mcp internal/bus internal/tool internal/policy internal/events",
-	"internal/orchestrator":        "internal/bus internal/policy internal/identity internal/accumulator internal/topology internal/sealed internal/events",
+	"internal/orchestrator":        "internal/bus internal/offer internal/policy internal/identity internal/accumulator internal/topology internal/sealed internal/events",
 	"internal/jobs":                "internal/bus internal/topology internal/events",
 	"internal/jobs/metrics":        "internal/jobs",
 	"internal/worker":              "internal/jobs internal/bus internal/llm internal/tool internal/topology internal/sealed internal/events internal/secret",
@@ -55,7 +55,8 @@ var mayImport = map[string]string{
 	"internal/terminal":            "internal/visible internal/events",
 	"internal/visible":             "",
 	"internal/sealed":              "",
-	"internal/bus":                 "internal/identity internal/accumulator internal/topology internal/events internal/secret",
+	"internal/bus":                 "internal/identity internal/accumulator internal/offer internal/topology internal/events internal/secret",
+	"internal/offer":               "internal/topology internal/events",
 	"internal/llm":                 "internal/events internal/secret",
 	"internal/llm/anthropic":       "internal/llm internal/events",
 	"internal/llm/ollama":          "internal/llm internal/events internal/secret",

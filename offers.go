@@ -95,7 +95,11 @@ func (c *Client) FollowOffers(ctx context.Context) iter.Seq2[[]Offer, error] {
 			if now == last { // the same one as long as nothing changes
 				continue
 			}
-			if last = now; !yield(now.Offers, nil) {
+			offers, _, err := c.bus.Presence().Resolve(ctx, now.Announced)
+			if err == nil {
+				last = now
+			}
+			if ctx.Err() != nil || !yield(offers, err) {
 				return
 			}
 		}

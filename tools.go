@@ -17,6 +17,9 @@ type Tool struct {
 	ToolSpec
 	// Workers serve it; none when only its queue is left.
 	Workers []string `json:"workers"`
+	// Conflicts are announcements of a tool of this name that were rejected: their
+	// workers get no calls.
+	Conflicts []ToolConflict `json:"conflicts,omitempty"`
 	// Lag counts the calls that no worker has taken, Running those that one has, and
 	// Retried those of them that were handed out more than once.
 	Lag     *uint64 `json:"lag,omitempty"`
@@ -24,22 +27,44 @@ type Tool struct {
 	Retried *int    `json:"retried,omitempty"`
 }
 
+// ToolConflict is an announcement of a tool that was rejected, because another tool
+// of the name is served or known. Its Error says what differs and what to do.
+type ToolConflict = bus.Conflict
+
 // Tools returns the tools that workers serve, and those of which only calls are
 // left, by name. The error, if there is one beside tools, says why queues are not
 // shown.
 func (c *Client) Tools(ctx context.Context) ([]Tool, error) {
-	offers, err := c.bus.Presence().Offers(ctx)
+	offers, conflicts, err := c.bus.Presence().OffersAndConflicts(ctx)
 	if err != nil {
 		return nil, err
 	}
 	queues, err := c.bus.Jobs().Queues(ctx)
-	return toolsOf(offers, queues, err == nil), explainTimeout(err)
+	return toolsOf(offers, conflicts, queues, err == nil), explainTimeout(err)
+}
+
+// KnownTool returns a tool as it is known from the workers that served it; nil when
+// it is not known, or this user may not see that. Workers that announce a milder
+// effect class for its name get no calls.
+func (c *Client) KnownTool(ctx context.Context, name string) (*ToolSpec, error) {
+	known, err := c.bus.Presence().KnownTool(ctx, name)
+	if err != nil || known == nil {
+		return nil, err
+	}
+	return &known.Tool, nil
+}
+
+// ForgetTool makes a tool unknown that workers announced: whatever they announce
+// next counts, also with a milder effect class. It needs the permissions of an
+// administrator, and returns the tool as it was known; nil when it was not.
+func (c *Client) ForgetTool(ctx context.Context, name string) (*ToolSpec, error) {
+	return c.bus.Presence().ForgetTool(ctx, name)
 }
 
 // ToolsIn returns the tools of a list of offers, by name, without queues.
-func ToolsIn(offers []Offer) []Tool { return toolsOf(offers, nil, false) }
+func ToolsIn(offers []Offer) []Tool { return toolsOf(offers, nil, nil, false) }
 
-func toolsOf(offers []Offer, queues []bus.QueueInfo, known bool) []Tool {
+func toolsOf(offers []Offer, conflicts []ToolConflict, queues []bus.QueueInfo, known bool) []Tool {
 	var all []Tool
 	at := func(name string) *Tool {
 		i, found := slices.BinarySearchFunc(all, name, func(t Tool, name string) int { return strings.Compare(t.Name, name) })
@@ -62,6 +87,10 @@ func toolsOf(offers []Offer, queues []bus.QueueInfo, known bool) []Tool {
 			t.Name, t.Effect = o.Name, cmp.Or(o.Tool.Effect, events.EffectOnce)
 		}
 		t.Workers = append(t.Workers, o.Worker)
+	}
+	for _, c := range conflicts {
+		t := at(c.Tool)
+		t.Conflicts = append(t.Conflicts, c)
 	}
 	for _, q := range joinQueues(queues) {
 		if q.Kind != "tool" || q.Lag == 0 && q.Running == 0 && SpecOf(offers, q.Name) == nil {

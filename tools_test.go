@@ -18,7 +18,7 @@ func TestToolsAreListedBesideTheirQueues(t *testing.T) {
 		{Kind: "tool", Name: "a", Lag: 3, Running: 2}, {Kind: "tool", Name: "gone"}, {Kind: "tool", Name: "lost", Lag: 7}, {Kind: "llm", Name: "openai"},
 	}
 	var got []string
-	for _, tool := range toolsOf(offers, queues, true) {
+	for _, tool := range toolsOf(offers, nil, queues, true) {
 		got = append(got, fmt.Sprintf("%s %s %d %s", tool.Name, tool.Effect, *tool.Lag, tool.Workers))
 	}
 	if want := []string{"a once 3 [v w]", "lost  7 []", "new once 0 [w]"}; !slices.Equal(got, want) {

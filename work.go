@@ -102,7 +102,8 @@ const (
 	StatusRefused          = events.StatusRefused
 	StatusExpired          = events.StatusExpired
 	StatusSuperseded       = events.StatusSuperseded
-	StatusUnknown          = events.StatusUnknown // the worker died in the middle: the outcome is unknown
+	StatusWeakEffect       = events.StatusWeakEffect // not run: the tool is stricter than the call
+	StatusUnknown          = events.StatusUnknown    // the worker died in the middle: the outcome is unknown
 )
 
 // ToolSpec describes a tool: name, description, schemas, effect class and limits.

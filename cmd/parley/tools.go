@@ -29,7 +29,8 @@ func (a *app) toolsCommand() *cobra.Command {
 		Long: `List the tools that workers serve now, with the state of their queues: LAG counts
 calls that nobody has taken, RUNNING those that somebody has. A queue with calls
 and no worker is listed too: nobody serves it. With NAME, all that is known of
-one tool. Where nothing runs, it is what this process would serve.
+one tool. Where nothing runs, it is what this process would serve. A conflict is an
+announcement that was rejected: its worker gets no calls.
 
 Tool names are for models: letters, digits, _ and -. ` + "`parley tools call`" + ` runs one.`,
 		Example: `  parley tools
@@ -44,7 +45,7 @@ Tool names are for models: letters, digits, _ and -. ` + "`parley tools call`" +
 	}
 	a.outputFlag(cmd)
 	a.cfg.Calling(cmd.Flags())
-	cmd.AddCommand(a.toolsCallCommand())
+	cmd.AddCommand(a.toolsCallCommand(), a.toolsForgetCommand())
 	return cmd
 }
 
@@ -76,7 +77,11 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 	case asJSON:
 		return printJSON(all[i])
 	}
-	return printTool(all[i])
+	known, err := s.KnownTool(ctx, name)
+	if err != nil {
+		return err
+	}
+	return printTool(all[i], known)
 }
 
 // offersOf lists what is offered. It waits a moment for a tool that is named, because
@@ -104,6 +109,11 @@ func printTools(all []parley.Tool, asJSON bool) error {
 			about = "nobody serves it"
 		}
 		rows = append(rows, []string{t.Name, cmp.Or(string(t.Effect), "-"), timeoutOf(t), fmt.Sprint(len(t.Workers)), number(t.Lag), number(t.Running), about})
+	}
+	for _, t := range all {
+		for _, c := range t.Conflicts {
+			fmt.Fprintf(stderr(), "conflict: %v\n", c)
+		}
 	}
 	return outputError(terminal.Table(stdout(), profile(), []string{"TOOL", "EFFECT", "TIMEOUT", "WORKERS", "LAG", "RUNNING", "DESCRIPTION"}, rows))
 }
@@ -133,8 +143,8 @@ func orDefault[N int | int64](n N, unit string) string {
 	return fmt.Sprintf("%d %s", n, unit)
 }
 
-// printTool shows a tool whole.
-func printTool(t parley.Tool) error {
+// printTool shows a tool whole. known is nil when it is not known.
+func printTool(t parley.Tool, known *parley.ToolSpec) error {
 	queue := fmt.Sprintf("%s wait, %s run", number(t.Lag), number(t.Running))
 	if t.Retried != nil && *t.Retried > 0 {
 		queue += fmt.Sprintf(", %d of them again", *t.Retried)
@@ -143,6 +153,12 @@ func printTool(t parley.Tool) error {
 		{"tool", t.Name},
 		{"workers", cmp.Or(strings.Join(t.Workers, ", "), "none: nobody serves it")},
 		{"queue", queue},
+	}
+	if known != nil {
+		rows = append(rows, []string{"known as", string(known.Effect)})
+	}
+	for _, c := range t.Conflicts {
+		rows = append(rows, []string{"conflict", c.Error()})
 	}
 	if len(t.Workers) > 0 {
 		timeout := timeoutOf(t)

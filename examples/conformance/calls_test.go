@@ -334,10 +334,11 @@ func givesUp(s *stage, l language) {
 	c.notRun()
 }
 
-// leavesRunning redelivers the job of a worker that is present, and then is not.
+// leavesRunning redelivers the job of a worker that is present, and then is not. It
+// has withdrawn the tool: it still runs what it has started.
 func leavesRunning(s *stage, l language) {
 	s.queue(l)
-	other, offer := "other-worker", bus.Offer{Kind: "tool", Name: l.tool, Worker: "other-worker"}
+	other, offer := "other-worker", bus.Offer{Kind: "tool", Name: l.tool, Worker: "other-worker", Withdrawn: true}
 	ctx, leave := context.WithCancel(s.within(time.Minute))
 	s.done(s.Presence().Announce(ctx, []bus.Offer{offer}))
 	left := make(chan error, 1)

@@ -16,6 +16,7 @@ type index struct {
 	// unsure are the calls whose outcome is, or may become, unknown, by tool
 	// and canonical arguments.
 	unsure map[[2]string][]string
+	weak   map[string]bool  // tools of which a worker said that their calls' effect class is too weak
 	rounds map[string]round // by call
 	ids    *regexp.Regexp
 }
@@ -41,6 +42,14 @@ func (x *index) add(e entry, at int) {
 // is found by its arguments from now on.
 func (t *Transcript) endedAs(call string, status events.Status) {
 	switch status {
+	case events.StatusWeakEffect:
+		if c, ok := t.Call(call); ok {
+			if t.index.weak == nil {
+				t.index.weak = map[string]bool{}
+			}
+			t.index.weak[c.Tool] = true
+		}
+		return
 	case events.StatusUnknown, events.StatusTimeout, events.StatusCancelled, events.StatusCrashed:
 	default:
 		return
@@ -76,6 +85,10 @@ func (t *Transcript) OutcomeUnknown(tool, arguments, except string) bool {
 	}
 	return false
 }
+
+// WeakEffect reports whether a worker refused a call of a tool because the tool
+// is stricter than the call. Later calls are as strict as can be.
+func (t *Transcript) WeakEffect(tool string) bool { return t != nil && t.index.weak[tool] }
 
 // Round is a digest of a call and how it ended. Two rounds of the same call with
 // the same result have the same one; ids in either do not make a difference.

@@ -1,52 +1,48 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// TakenError says that another worker announces a tool of the same name that is
-// another tool: its schema or its effect class differs. Calls of the one must
-// not go to the other.
-type TakenError struct{ Tool, Worker, Other string }
-
-// Error implements error.
-func (e *TakenError) Error() string {
-	return fmt.Sprintf("tool %q of worker %s is not served: worker %s announces one of that name with another schema or effect: rename one of the two, or stop the other worker", e.Tool, e.Worker, e.Other)
-}
+// TakenError reports that a worker must not serve a tool, because another tool of
+// that name is served or known. Calls of the one must not go to the other.
+type TakenError struct{ offer.Conflict }
 
 // Announcement says what a worker offers, for as long as it is there. It is
 // used by one goroutine.
 type Announcement struct {
 	bus       *Bus
 	announced map[string]Offer // by key
+	rejected  map[string]bool  // keys of tools that this worker does not serve, and says so
 }
 
 // NewAnnouncement returns the announcement of a worker that offers nothing yet.
 func (p Presence) NewAnnouncement() *Announcement {
-	return &Announcement{bus: p.bus, announced: map[string]Offer{}}
+	return &Announcement{bus: p.bus, announced: map[string]Offer{}, rejected: map[string]bool{}}
 }
 
 // Set says what is offered from now on, also to say it again before it runs out
 // ([Announcement.Beat]), and returns what is announced. The errors are of those offers
-// that do not; a [TakenError] passes when the other worker has gone. A tool that
+// that do not; a [TakenError] passes when the other worker has stopped, or when
+// the known tool is forgotten. A tool that
 // is missing from offers is withdrawn: calls of it are refused from then on,
 // unless another worker serves it. A worker that ends calls [Announcement.Leave]
 // instead: calls of its tools wait for the next one that serves them.
 func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
 	var announced []Offer
 	var problems []error
-	now := map[string]Offer{}
+	now, rejected := map[string]Offer{}, map[string]bool{}
 	// The default first: whoever sees only the first offers must not take another.
 	offers = slices.Clone(offers)
 	slices.SortStableFunc(offers, func(a, b Offer) int {
@@ -59,16 +55,20 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 		return 1
 	})
 	for _, o := range offers {
-		_, known := p.announced[o.key()]
+		_, known := p.announced[o.Key()]
 		if err := p.bus.announce(ctx, o, !known); err != nil {
 			problems = append(problems, err)
-			if _, taken := errors.AsType[*TakenError](err); !taken && known {
-				now[o.key()] = o // it remains until it expires, and is withdrawn when leaving
+			_, taken := errors.AsType[*TakenError](err)
+			if taken || p.rejected[o.Key()] {
+				rejected[o.Key()] = true
+			}
+			if !taken && known {
+				now[o.Key()] = o // it remains until it expires, and is withdrawn when leaving
 				announced = append(announced, o)
 			}
 			continue
 		}
-		now[o.key()] = o
+		now[o.Key()] = o
 		announced = append(announced, o)
 	}
 	for key, o := range p.announced {
@@ -79,7 +79,12 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 			}
 		}
 	}
-	p.announced = now
+	for key := range p.rejected {
+		if _, ok := now[key]; !ok && !rejected[key] {
+			_ = p.bus.deleteEntry(ctx, topology.BucketPresence, key) // expires otherwise
+		}
+	}
+	p.announced, p.rejected = now, rejected
 	return announced, errors.Join(problems...)
 }
 
@@ -100,71 +105,106 @@ func (p *Announcement) Leave(ctx context.Context) {
 	for key := range p.announced {
 		_ = p.bus.deleteEntry(ctx, topology.BucketPresence, key) // runs out by itself otherwise
 	}
-	p.announced = map[string]Offer{}
+	for key := range p.rejected {
+		_ = p.bus.deleteEntry(ctx, topology.BucketPresence, key)
+	}
+	p.announced, p.rejected = map[string]Offer{}, map[string]bool{}
 }
 
 // withdraw announces that a worker continues without a tool. Its key holds that until it
 // expires, so that nobody takes it for a worker that ended.
 func (b *Bus) withdraw(ctx context.Context, o Offer) error {
 	if o.Kind != "tool" {
-		_ = b.deleteEntry(ctx, topology.BucketPresence, o.key()) // runs out by itself otherwise
+		_ = b.deleteEntry(ctx, topology.BucketPresence, o.Key()) // runs out by itself otherwise
 		return nil
 	}
 	raw, err := json.Marshal(Offer{Kind: o.Kind, Name: o.Name, Worker: o.Worker, Withdrawn: true})
 	if err == nil {
-		_, err = b.putEntry(ctx, topology.BucketPresence, o.key(), raw)
+		_, err = b.putEntry(ctx, topology.BucketPresence, o.Key(), raw)
 	}
 	if err != nil {
-		return fmt.Errorf("withdraw %s: %w", o.key(), err)
+		return fmt.Errorf("withdraw %s: %w", o.Key(), err)
 	}
 	return nil
 }
 
 // announce says that one thing is offered. A tool that is new here is compared
-// with those of its name that others announce: of two the later gives way.
+// with the known one and with those of its name that others announce. One that is
+// not accepted is announced as rejected, so that people are told.
 func (b *Bus) announce(ctx context.Context, o Offer, compare bool) error {
-	if err := errors.Join(topology.CheckToken("kind", o.Kind), topology.CheckToken(o.Kind, o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
-		return err
+	raw, err := o.Encode()
+	if err == nil {
+		o, err = offer.Decode(o.Key(), raw)
 	}
-	raw, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return fmt.Errorf("announce %s: %w", o.Key(), err)
 	}
-	rev, err := b.putEntry(ctx, topology.BucketPresence, o.key(), raw)
-	b.writes.wrote(topology.BucketStream(topology.BucketPresence), err)
-	if err != nil {
-		b.link.broken() // others cannot announce themselves either: see UntilGone
-		return fmt.Errorf("announce %s: %w", o.key(), err)
-	}
-	if !compare || o.Tool == nil {
-		return nil
-	}
-	others, err := b.standing(ctx, topology.BucketPresence, topology.PresenceKey(o.Kind, o.Name, "*"))
-	if err != nil {
-		return err
-	}
-	for _, e := range others {
-		var other Offer
-		if e.subject == o.key() || e.seq > rev || json.Unmarshal(e.data, &other) != nil || other.Tool == nil || sameTool(o.Tool, other.Tool) {
-			continue
+	compare = compare && o.Tool != nil
+	// Before it is announced every other one is older, whenever it was repeated;
+	// after that, two that come at once see each other.
+	if compare {
+		if err := b.accepted(ctx, o, math.MaxUint64); err != nil {
+			return b.reject(ctx, o, err)
 		}
-		_ = b.deleteEntry(ctx, topology.BucketPresence, o.key()) // runs out by itself otherwise
-		return &TakenError{Tool: o.Name, Worker: o.Worker, Other: other.Worker}
+	}
+	rev, err := b.putOffer(ctx, o)
+	if err != nil || !compare {
+		return err
+	}
+	if err := b.accepted(ctx, o, rev); err != nil {
+		return b.reject(ctx, o, err)
 	}
 	return nil
 }
 
-// sameTool reports whether two tools of a name take the same calls.
-func sameTool(a, b *events.ToolSpec) bool {
-	return a.Effect == b.Effect && bytes.Equal(compacted(a.Schema), compacted(b.Schema))
+func (b *Bus) putOffer(ctx context.Context, o Offer) (uint64, error) {
+	raw, err := o.Encode()
+	if err != nil {
+		return 0, fmt.Errorf("announce %s: %w", o.Key(), err)
+	}
+	rev, err := b.putEntry(ctx, topology.BucketPresence, o.Key(), raw)
+	b.writes.wrote(topology.BucketStream(topology.BucketPresence), err)
+	if err != nil {
+		b.link.broken() // others cannot announce themselves either: see UntilGone
+		return 0, fmt.Errorf("announce %s: %w", o.Key(), explainJetStream(err))
+	}
+	return rev, nil
 }
 
-func compacted(raw json.RawMessage) []byte {
-	var out bytes.Buffer
-	if json.Compact(&out, raw) != nil {
-		return raw
+// accepted returns a [TakenError] when a tool must not be served by the worker
+// that announced it at a revision.
+func (b *Bus) accepted(ctx context.Context, o Offer, revision uint64) error {
+	known, err := b.Presence().KnownTool(ctx, o.Name)
+	if err != nil {
+		return err
 	}
-	return out.Bytes()
+	entries, err := b.standing(ctx, topology.BucketPresence, topology.PresenceKey(o.Kind, o.Name, "*"))
+	if err != nil {
+		return err
+	}
+	all := []offer.Dated{{Offer: o, Since: revision}}
+	for _, e := range entries {
+		if other, err := offer.Decode(e.subject, e.data); err == nil && e.subject != o.Key() && other.Serves() {
+			all = append(all, offer.Dated{Offer: other, Since: e.seq})
+		}
+	}
+	for _, c := range offer.Resolve(known, all, "").Conflicts {
+		if c.Worker == o.Worker {
+			return &TakenError{c}
+		}
+	}
+	return nil
+}
+
+// reject announces a tool that its worker does not serve, if that is why.
+func (b *Bus) reject(ctx context.Context, o Offer, why error) error {
+	if _, taken := errors.AsType[*TakenError](why); taken {
+		o.Tool, o.Rejected = nil, o.Tool
+		if _, err := b.putOffer(ctx, o); err != nil {
+			return errors.Join(why, err)
+		}
+	}
+	return why
 }
 
 // standing gives the entries of a bucket under a pattern of keys, as its leader
@@ -194,6 +234,3 @@ func (b *Bus) standing(ctx context.Context, bucket, keys string) ([]raw, error) 
 	}
 	return all, nil
 }
-
-// SameTool reports whether two tools of a name take the same calls.
-func SameTool(a, b *events.ToolSpec) bool { return a == b || a != nil && b != nil && sameTool(a, b) }

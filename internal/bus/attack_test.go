@@ -259,7 +259,7 @@ func (a *attacker) asksJetStream() {
 		{"CONSUMER.CREATE.CONV_0.evil", push}, {"CONSUMER.DURABLE.CREATE.CONV_0.evil", push}, {"CONSUMER.CREATE.CONV_0", push},
 		{"CONSUMER.CREATE.JOBS.evil", strings.ReplaceAll(push, "CONV_0", "JOBS")}, {"CONSUMER.DELETE.JOBS.tool_clock", ""}, {"CONSUMER.DELETE.JOBS.llm_scripted", ""},
 		{"CONSUMER.LIST.CONV_0", ""}, {"CONSUMER.NAMES.JOBS", ""}, {"CONSUMER.PAUSE.JOBS.tool_clock", `{"pause_until":"2100-01-01T00:00:00Z"}`},
-		{"DIRECT.GET.CONV_0", `{"seq":1}`}, {"DIRECT.GET.HISTORY", `{"seq":1}`}, {"DIRECT.GET.KV_PARLEY_TOOLS", `{"seq":1}`}, {"STREAM.MSG.GET.JOBS", `{"seq":1}`}, {"STREAM.MSG.GET.KV_PARLEY_TOOLS", `{"seq":1}`},
+		{"DIRECT.GET.CONV_0", `{"seq":1}`}, {"DIRECT.GET.HISTORY", `{"seq":1}`}, {"DIRECT.GET.KV_PARLEY_TOOLS", `{"seq":1}`}, {"STREAM.MSG.GET.JOBS", `{"seq":1}`}, {"STREAM.MSG.GET.TIMERS", `{"seq":1}`},
 	} {
 		for _, prefix := range []string{topology.API, topology.RoleAPI} {
 			said, ok := a.answered(prefix+request.subject, request.body, time.Second)

@@ -49,6 +49,8 @@ type Bus struct {
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
 	gaps    sync.Map     // ends of what shards' logs have lost, by shard
 	denied  denials
+	// toolsDenied is set when this user may not see the known tools.
+	toolsDenied atomic.Bool
 
 	link     link
 	absences absences

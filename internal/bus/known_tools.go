@@ -3,20 +3,26 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// KnownTool is a tool that a worker offered, kept past the worker's end and the
-// orchestrator's: a model that was offered it may call it when both have been
-// restarted.
+// KnownTool is an entry of the bucket of known tools.
 type KnownTool struct {
-	Tool   events.ToolSpec `json:"tool"`
-	SeenMS int64           `json:"seen_ms"` // when a worker last offered it, to the hour
+	offer.Known
+	Name     string
+	Revision uint64
+	Removed  bool // it is no longer known: it expired, or a person had it forgotten
 }
+
+// ErrChanged reports that somebody else changed a known tool meanwhile.
+var ErrChanged = errors.New("the known tool was changed by somebody else")
 
 // KnownTools are the tools that are known, by name. The server drops those that
 // nobody has offered for [topology.ToolsTTL].
@@ -27,31 +33,101 @@ func (p Presence) KnownTools(ctx context.Context) (map[string]KnownTool, error) 
 	}
 	all := map[string]KnownTool{}
 	for _, e := range entries {
-		var t KnownTool
-		if json.Unmarshal(e.data, &t) == nil && t.Tool.Name == e.subject { // else it is not ours
+		if t := decodeKnown(e.subject, e); !t.Removed {
 			all[e.subject] = t
 		}
 	}
 	return all, nil
 }
 
-// KeepTool makes a tool known that a worker offers.
-func (p Presence) KeepTool(ctx context.Context, spec events.ToolSpec, seen time.Time) error {
-	if err := topology.CheckToken("tool", spec.Name); err != nil {
-		return err
+// decodeKnown reads an entry. One that is not ours counts as removed.
+func decodeKnown(key string, r raw) KnownTool {
+	t := KnownTool{Name: key, Revision: r.seq}
+	if removed(r) || json.Unmarshal(r.data, &t.Known) != nil || t.Tool.Name != key {
+		t.Removed = true
 	}
-	raw, err := json.Marshal(KnownTool{Tool: spec, SeenMS: seen.UnixMilli()})
-	if err != nil {
-		return err
-	}
-	if _, err := p.bus.putEntry(ctx, topology.BucketTools, spec.Name, raw); err != nil {
-		return fmt.Errorf("keep tool %s: %w", spec.Name, err)
-	}
-	return nil
+	return t
 }
 
-// DropTool makes a tool unknown.
+// KnownTool returns a tool that is known; nil when it is not, and for a user who
+// may not see it.
+func (p Presence) KnownTool(ctx context.Context, name string) (*offer.Known, error) {
+	if p.bus.toolsDenied.Load() {
+		return nil, nil
+	}
+	r, err := p.bus.kvFromLeader(ctx, topology.BucketTools, name)
+	switch {
+	case Denied(err):
+		p.bus.toolsDenied.Store(true)
+		return nil, nil
+	case errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && r == nil:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("known tool %s: %w", name, err)
+	}
+	t := decodeKnown(name, *r)
+	if t.Removed {
+		return nil, nil
+	}
+	return &t.Known, nil
+}
+
+// KnownSince returns what changed first among the known tools at a revision or
+// after it; nil when nothing did.
+func (p Presence) KnownSince(ctx context.Context, revision uint64) (*KnownTool, error) {
+	r, err := p.bus.fromLeader(ctx, topology.BucketStream(topology.BucketTools), getRequest{Sequence: revision, Next: topology.EntrySubject(topology.BucketTools, ">")})
+	if err != nil || r == nil {
+		return nil, err
+	}
+	t := decodeKnown(topology.EntryKey(topology.BucketTools, r.subject), *r)
+	return &t, nil
+}
+
+// KeepTool makes a tool known that a worker offers, in place of what is known of
+// it at a revision; 0 when nothing is. [ErrChanged] reports that this is not the
+// last revision.
+func (p Presence) KeepTool(ctx context.Context, known offer.Known, revision uint64) (uint64, error) {
+	name := known.Tool.Name
+	if err := topology.CheckToken("tool", name); err != nil {
+		return 0, err
+	}
+	raw, err := json.Marshal(known)
+	if err != nil {
+		return 0, err
+	}
+	kv, err := p.bus.js.KeyValue(ctx, topology.BucketTools)
+	if err == nil && revision == 0 {
+		revision, err = kv.Create(ctx, name, raw)
+	} else if err == nil {
+		revision, err = kv.Update(ctx, name, raw, revision)
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); errors.Is(err, jetstream.ErrKeyExists) || ok && isWrongLast(api) {
+		err = ErrChanged
+	}
+	if err != nil {
+		return 0, fmt.Errorf("keep tool %s: %w", name, explainJetStream(err))
+	}
+	return revision, nil
+}
+
+// ForgetTool makes a tool unknown, and returns it; nil when it was not known.
+func (p Presence) ForgetTool(ctx context.Context, name string) (*events.ToolSpec, error) {
+	if err := topology.CheckToken("tool", name); err != nil {
+		return nil, err
+	}
+	known, err := p.KnownTool(ctx, name)
+	if err != nil || known == nil {
+		return nil, err
+	}
+	return &known.Tool, p.DropTool(ctx, name)
+}
+
+// DropTool makes a tool unknown: what a worker announces next is accepted,
+// whatever its effect class.
 func (p Presence) DropTool(ctx context.Context, name string) error {
+	if err := topology.CheckToken("tool", name); err != nil {
+		return err
+	}
 	if err := p.bus.deleteEntry(ctx, topology.BucketTools, name); err != nil {
 		return fmt.Errorf("drop tool %s: %w", name, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -60,6 +61,7 @@ type known struct {
 	object *events.Object
 	data   []byte
 	number int
+	kept   uint64 // revision of the known tool
 }
 
 func (k *known) input(t *testing.T, b *bus.Bus) {
@@ -115,7 +117,7 @@ func (k *known) keep(t *testing.T, b *bus.Bus) {
 	spec := events.ToolSpec{Name: k.id}
 	err := b.Shard(k.shard()).SetCheckpoint(within(t, time.Minute), uint64(len(k.turns)))
 	if err == nil {
-		err = b.Presence().KeepTool(within(t, time.Minute), spec, time.Now())
+		k.kept, err = b.Presence().KeepTool(within(t, time.Minute), offer.Known{Tool: spec, SeenMS: time.Now().UnixMilli()}, k.kept)
 	}
 	if err == nil {
 		err = b.Presence().Announce(within(t, time.Minute), named("w", k.id))

@@ -203,7 +203,7 @@ func TestRoster(t *testing.T) {
 		shows(t)
 	})
 	t.Run("drops who goes silent", func(t *testing.T) {
-		if err := b.Presence().Announce(t.Context(), []bus.Offer{{Kind: "tool", Name: "clock", Worker: "killed"}}); err != nil {
+		if err := b.Presence().Announce(t.Context(), named("killed", "clock")); err != nil {
 			t.Fatal(err)
 		}
 		shows(t, "tool clock of killed")
@@ -216,7 +216,7 @@ func TestRoster(t *testing.T) {
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		go func() { ended <- roster.Run(ctx) }()
-		go func() { left <- b.Presence().Stay(ctx, []bus.Offer{{Kind: "tool", Name: "late", Worker: "w2"}}) }()
+		go func() { left <- b.Presence().Stay(ctx, named("w2", "late")) }()
 		shows(t, "tool late of w2")
 		stop()
 		take(t, ended)

@@ -12,6 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/jobs"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -105,8 +106,10 @@ func (g *governedTurn) decide() {
 	if _, err := g.orchestrator.Shard(0).Checkpoint(g.ctx); err != nil {
 		g.Error(err)
 	}
-	g.done(g.orchestrator.Presence().KeepTool(g.ctx, events.ToolSpec{Name: "old"}, time.Now()))
-	g.done(g.orchestrator.Presence().KeepTool(g.ctx, events.ToolSpec{Name: "clock"}, time.Now()))
+	for _, name := range []string{"old", "clock"} {
+		_, err := g.orchestrator.Presence().KeepTool(g.ctx, offer.Known{Tool: events.ToolSpec{Name: name}}, 0)
+		g.done(err)
+	}
 	g.done(g.orchestrator.Presence().DropTool(g.ctx, "old"))
 	if known, err := g.orchestrator.Presence().KnownTools(g.ctx); err != nil || len(known) != 1 || known["clock"].Tool.Name != "clock" {
 		g.Errorf("known tools: %+v, %v", known, err)

@@ -1,30 +1,21 @@
 package bus
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
 // Offer is what a worker serves: a route of models or a tool.
-type Offer struct {
-	Kind    string           `json:"kind"` // "llm" or "tool"
-	Name    string           `json:"name"` // route or tool
-	Worker  string           `json:"worker"`
-	Model   string           `json:"model,omitempty"`   // llm: full name of the route's default model
-	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
-	Tool    *events.ToolSpec `json:"tool,omitempty"`
-	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
-	// Withdrawn means that the worker continues and no longer offers this.
-	Withdrawn bool `json:"withdrawn,omitempty"`
-}
+type Offer = offer.Offer
 
-func (o Offer) key() string { return topology.PresenceKey(o.Kind, o.Name, o.Worker) }
+// Conflict is an announcement that was rejected.
+type Conflict = offer.Conflict
 
 // Announce says what a worker offers, once before it returns.
 func (p Presence) Announce(ctx context.Context, offers []Offer) error {
@@ -52,25 +43,57 @@ func (p Presence) Stay(ctx context.Context, offers []Offer) error {
 	}
 }
 
-// Offers lists what is offered now, for a caller without a roster.
+// Offers lists what is offered now and counts, for a caller without a roster.
 func (p Presence) Offers(ctx context.Context) ([]Offer, error) {
+	all, _, err := p.OffersAndConflicts(ctx)
+	return all, err
+}
+
+// OffersAndConflicts also lists the announcements that were rejected.
+func (p Presence) OffersAndConflicts(ctx context.Context) ([]Offer, []offer.Conflict, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	entries, err := p.bus.standing(ctx, topology.BucketPresence, ">")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []Offer
+	var all []offer.Dated
 	for _, e := range entries {
-		var o Offer
-		if json.Unmarshal(e.data, &o) == nil && !o.Withdrawn { // a stranger's key is not an offer
-			all = append(all, o)
+		if o, err := offer.Decode(e.subject, e.data); err == nil && !o.Withdrawn {
+			all = append(all, offer.Dated{Offer: o, Since: e.seq})
 		}
 	}
-	sortOffers(all)
-	return all, nil
+	return p.Resolve(ctx, all)
 }
 
-func sortOffers(all []Offer) {
-	slices.SortFunc(all, func(a, b Offer) int { return strings.Compare(a.key(), b.key()) })
+// Resolve returns what counts of announcements, with the effect classes that
+// count, and those that were rejected, each sorted by name.
+func (p Presence) Resolve(ctx context.Context, announced []offer.Dated) (all []Offer, conflicts []offer.Conflict, err error) {
+	tools := map[string][]offer.Dated{}
+	for _, o := range announced {
+		if o.Kind == offer.Tool {
+			tools[o.Name] = append(tools[o.Name], o)
+		} else {
+			all = append(all, o.Offer)
+		}
+	}
+	for name, same := range tools {
+		known, err := p.KnownTool(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		r := offer.Resolve(known, same, "")
+		conflicts = append(conflicts, r.Conflicts...)
+		for _, o := range same {
+			if o.Serves() && offer.Same(o.Tool, &r.Keep) {
+				o.Tool = &r.Spec
+				all = append(all, o.Offer)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Offer) int { return strings.Compare(a.Key(), b.Key()) })
+	slices.SortFunc(conflicts, func(a, b offer.Conflict) int {
+		return cmp.Or(strings.Compare(a.Tool, b.Tool), strings.Compare(a.Worker, b.Worker))
+	})
+	return all, conflicts, nil
 }

@@ -3,13 +3,13 @@ package bus
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -24,22 +24,26 @@ type Roster struct {
 	mu      sync.Mutex
 	ttl     time.Duration
 	entries map[string]entry
-	keys    []string  // of entries, sorted
-	current *Snapshot // nil when entries changed since
-	check   time.Time // nothing in current expires before it
+	serving map[string]int // how many workers serve something, by kind and name
+	current *Snapshot      // nil when entries changed since
+	check   time.Time      // nothing in current expires before it
 }
 
 // entry is an offer, or one that was withdrawn, as it was announced last.
 type entry struct {
 	Offer
-	raw []byte
-	at  time.Time
+	raw   []byte
+	at    time.Time
+	since uint64 // revision at which the worker announced this first
 }
 
 // Snapshot is what is offered at a moment. It is shared: nobody changes it, and
 // as long as nothing changes a [Roster] returns the same one.
 type Snapshot struct {
 	Offers []Offer // sorted by kind and name
+	// Announced are the offers and those that their own workers rejected, in the
+	// same order, with the revision since which each is unchanged.
+	Announced []offer.Dated
 	// Withdrawn are the tools that a running worker withdrew, and when
 	// that was noticed.
 	Withdrawn map[string]time.Time
@@ -48,7 +52,7 @@ type Snapshot struct {
 
 // NewRoster returns an empty roster; Run fills it.
 func (p Presence) NewRoster() *Roster {
-	return &Roster{bus: p.bus, ready: make(chan struct{}), ttl: topology.PresenceTTL, entries: map[string]entry{}}
+	return &Roster{bus: p.bus, ready: make(chan struct{}), ttl: topology.PresenceTTL, entries: map[string]entry{}, serving: map[string]int{}}
 }
 
 // Run follows presence until ctx ends. It may run again after an error.
@@ -110,41 +114,29 @@ func (r *Roster) note(m raw) {
 		r.entries[key] = before
 		return
 	}
-	var o Offer
-	if removed(m) || json.Unmarshal(m.data, &o) != nil || o.Withdrawn && r.others(o) {
-		if known {
-			r.drop(key)
-		}
+	o, err := offer.Decode(key, m.data)
+	if known {
+		r.drop(key)
+	}
+	if removed(m) || err != nil || o.Withdrawn && r.serving[group(o)] > 0 {
 		return
 	}
-	if !known {
-		at, _ := slices.BinarySearch(r.keys, key)
-		r.keys = slices.Insert(r.keys, at, key)
+	if o.Serves() {
+		r.serving[group(o)]++
 	}
-	r.entries[key] = entry{o, m.data, time.Now()}
+	r.entries[key] = entry{o, m.data, time.Now(), m.seq}
 	r.current = nil
 }
 
-// others reports whether another worker offers the same: then that one is known
-// still, whoever withdraws it. r.mu is held.
-func (r *Roster) others(o Offer) bool {
-	prefix := topology.PresenceKey(o.Kind, o.Name, "")
-	at, _ := slices.BinarySearch(r.keys, prefix)
-	for _, key := range r.keys[at:] {
-		if !strings.HasPrefix(key, prefix) {
-			return false
-		}
-		if key != o.key() && !r.entries[key].Withdrawn {
-			return true
-		}
-	}
-	return false
-}
+// group names what workers serve together.
+func group(o Offer) string { return topology.PresenceKey(o.Kind, o.Name, "") }
 
 // drop removes an entry; r.mu is held.
 func (r *Roster) drop(key string) {
-	if at, ok := slices.BinarySearch(r.keys, key); ok {
-		r.keys = slices.Delete(r.keys, at, at+1)
+	if o := r.entries[key].Offer; o.Serves() {
+		if r.serving[group(o)]--; r.serving[group(o)] <= 0 {
+			delete(r.serving, group(o))
+		}
 	}
 	delete(r.entries, key)
 	r.current = nil
@@ -194,12 +186,16 @@ func (r *Roster) expire(now time.Time) {
 
 func (r *Roster) snapshot() *Snapshot {
 	s := &Snapshot{Withdrawn: map[string]time.Time{}, kinds: map[string][]Offer{}}
-	for _, key := range r.keys {
-		switch e := r.entries[key]; {
-		case !e.Withdrawn:
+	for _, key := range slices.Sorted(maps.Keys(r.entries)) {
+		e := r.entries[key]
+		if !e.Withdrawn {
+			s.Announced = append(s.Announced, offer.Dated{Offer: e.Offer, Since: e.since})
+		}
+		switch {
+		case e.Serves():
 			s.Offers = append(s.Offers, e.Offer)
 			s.kinds[e.Kind] = append(s.kinds[e.Kind], e.Offer)
-		case e.Kind == "tool" && e.at.After(s.Withdrawn[e.Name]):
+		case e.Withdrawn && e.Kind == offer.Tool && e.at.After(s.Withdrawn[e.Name]):
 			s.Withdrawn[e.Name] = e.at
 		}
 	}

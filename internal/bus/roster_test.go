@@ -2,12 +2,14 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -149,18 +151,31 @@ func TestKnownTools(t *testing.T) {
 	b := inProcess(t)
 	spec := events.ToolSpec{Name: "clock", Description: "tells the time", Schema: []byte(`{"type":"object"}`), Effect: events.EffectPure}
 	seen := time.UnixMilli(1_700_000_000_000)
-	for _, s := range []events.ToolSpec{{Name: "hammer"}, {Name: "clock"}, spec} {
-		if err := b.Presence().KeepTool(t.Context(), s, seen); err != nil {
+	keep := func(spec events.ToolSpec, revision uint64) uint64 {
+		t.Helper()
+		now, err := b.Presence().KeepTool(t.Context(), offer.Known{Tool: spec, SeenMS: seen.UnixMilli()}, revision)
+		if err != nil {
 			t.Fatal(err)
+		}
+		return now
+	}
+	keep(events.ToolSpec{Name: "hammer"}, 0)
+	revision := keep(spec, keep(events.ToolSpec{Name: "clock"}, 0))
+	for _, old := range []uint64{0, revision - 1} {
+		if _, err := b.Presence().KeepTool(t.Context(), offer.Known{Tool: events.ToolSpec{Name: "clock"}}, old); !errors.Is(err, bus.ErrChanged) {
+			t.Errorf("in place of revision %d: %v", old, err)
 		}
 	}
 	if err := b.Presence().DropTool(t.Context(), "hammer"); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Presence().KeepTool(t.Context(), events.ToolSpec{Name: "a.b"}, seen); err == nil {
+	if _, err := b.Presence().KeepTool(t.Context(), offer.Known{Tool: events.ToolSpec{Name: "a.b"}}, 0); err == nil {
 		t.Error("a name that is no token is kept")
 	}
 	known, err := b.Presence().KnownTools(t.Context())
+	if changed, err := b.Presence().KnownSince(t.Context(), revision+1); err != nil || changed == nil || changed.Name != "hammer" || !changed.Removed {
+		t.Errorf("changed after %d: %+v, %v", revision, changed, err)
+	}
 	if got := known["clock"]; err != nil || len(known) != 1 || fmt.Sprint(got.Tool) != fmt.Sprint(spec) || got.SeenMS != seen.UnixMilli() {
 		t.Errorf("%+v, %v", known, err)
 	}

@@ -30,8 +30,8 @@ func (d *deployment) known(name string, is bool) {
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		_, there := all[name]
-		return there == is
+		tool, there := all[name]
+		return (there && !tool.Withdrawn) == is
 	})
 }
 

@@ -141,7 +141,7 @@ func illnesses() map[string]illness {
 			p.must(err)
 			_, err = p.js.Publish(p.Context(), "$KV.PARLEY_PRESENCE.tool.clock.other", raw)
 			p.must(err)
-		}, "tools", "rename one", false},
+		}, "tools", "stop one of the two, or rename its tool", false},
 		"rules for a tool that nobody serves": {func(p *patient) {
 			p.x.Rules = policy.Defaults{Policy: &events.Policy{Rules: []events.Rule{{Tool: "clok", Action: events.ActionAuto}}}}
 		}, "tools", `"clok", which no worker serves`, false},

@@ -79,24 +79,21 @@ func (x *Examination) queues(ctx context.Context) (says, fixed string, err error
 	return fmt.Sprintf("%d queues, none waits for a worker", len(queues)), "", nil
 }
 
-// tools checks that tools of one name are the same tool, and that the tools
-// named by rules and conversations are served.
+// tools checks that no announcement is rejected, and that the tools named by
+// rules and conversations are served.
 func (x *Examination) tools(ctx context.Context) (says, fixed string, err error) {
-	offers, err := x.Bus.Presence().Offers(ctx)
+	offers, conflicts, err := x.Bus.Presence().OffersAndConflicts(ctx)
 	if err != nil {
 		return "", "", err
 	}
 	var bad, names []string
-	for i, o := range offers {
-		if o.Kind != "tool" {
-			continue
+	for _, o := range offers {
+		if o.Kind == "tool" {
+			names = append(names, o.Name)
 		}
-		names = append(names, o.Name)
-		for _, other := range offers[:i] {
-			if other.Kind == "tool" && other.Name == o.Name && !bus.SameTool(other.Tool, o.Tool) {
-				bad = append(bad, fmt.Sprintf("workers %s and %s offer different tools named %q: rename one", other.Worker, o.Worker, o.Name))
-			}
-		}
+	}
+	for _, c := range conflicts {
+		bad = append(bad, c.Error())
 	}
 	missing := func(pattern string) bool {
 		return pattern != "" && pattern != "-" && !slices.ContainsFunc(names, func(name string) bool {

@@ -23,13 +23,17 @@ const (
 // needs approval otherwise.
 type Policy struct {
 	Rules []Rule `json:"rules,omitempty" jsonschema:"the first that matches decides, but a matching deny wins"`
+	// Effects make tools stricter than their workers announce.
+	Effects map[string]Effect `json:"effects,omitempty" jsonschema:"effect classes by name or pattern (path.Match) of the tool: its calls have at least this class; an exact name overrides patterns, of several patterns the strictest counts"`
 	// DeadlineMS and ReminderMS apply to calls whose rule has none.
 	DeadlineMS int64 `json:"deadline_ms,omitempty" jsonschema:"how long a person or an app has to answer, in milliseconds; 7 days when absent"`
 	ReminderMS int64 `json:"reminder_ms,omitempty" jsonschema:"interval between reminders while a turn waits, in milliseconds; none when absent"`
 }
 
 // IsZero reports whether no field is set.
-func (p Policy) IsZero() bool { return len(p.Rules) == 0 && p.DeadlineMS == 0 && p.ReminderMS == 0 }
+func (p Policy) IsZero() bool {
+	return len(p.Rules) == 0 && len(p.Effects) == 0 && p.DeadlineMS == 0 && p.ReminderMS == 0
+}
 
 // Rule decides about the calls that it matches: all of tool, effect and when
 // that are set.

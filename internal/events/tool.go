@@ -27,6 +27,26 @@ func (e Effect) Known() bool {
 	return false
 }
 
+// rank orders the classes; an absent or unknown one is as strict as EffectOnce.
+func (e Effect) rank() int {
+	switch e {
+	case EffectPure:
+		return 0
+	case EffectIdempotent:
+		return 1
+	}
+	return 2
+}
+
+// Weaker reports whether calls of class e are treated more mildly than those of
+// class than.
+func (e Effect) Weaker(than Effect) bool { return e.rank() < than.rank() }
+
+// Stricter returns the strictest of two classes.
+func Stricter(a, b Effect) Effect {
+	return []Effect{EffectPure, EffectIdempotent, EffectOnce}[max(a.rank(), b.rank())]
+}
+
 // ToolSpec describes a tool.
 type ToolSpec struct {
 	Name        string          `json:"name" jsonschema:"letters, digits, _ and -, at most 64"`
@@ -58,13 +78,16 @@ const (
 	StatusExpired          Status = "expired"    // no answer before the deadline
 	StatusSuperseded       Status = "superseded" // by a new message
 	StatusUnknown          Status = "unknown"    // whether it took effect is unknown
+	// StatusWeakEffect is that of a call whose effect class is weaker than the one
+	// that the worker's own tool has; not run.
+	StatusWeakEffect Status = "weak_effect"
 )
 
 // Known reports whether the status exists; an empty one does not.
 func (s Status) Known() bool {
 	switch s {
 	case StatusOK, StatusFailed, StatusInvalidArguments, StatusUnknownTool, StatusTimeout, StatusTooLarge, StatusCrashed,
-		StatusCancelled, StatusRefused, StatusExpired, StatusSuperseded, StatusUnknown:
+		StatusCancelled, StatusRefused, StatusExpired, StatusSuperseded, StatusUnknown, StatusWeakEffect:
 		return true
 	}
 	return false

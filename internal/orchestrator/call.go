@@ -226,7 +226,22 @@ func (d *decision) tool(name string) (events.ToolSpec, bool) {
 	if !known || !chosen(d.env.Settings.Tools, name) {
 		return events.ToolSpec{}, false
 	}
+	spec = d.env.strict(spec)
+	if d.transcript.WeakEffect(name) {
+		spec.Effect = events.EffectOnce // a worker said that what is announced is too weak
+	}
 	return spec, true
+}
+
+// strict returns a spec with the effect class of its calls: the strictest of
+// what counts of the announcements and what the two policies set.
+func (e *Env) strict(spec events.ToolSpec) events.ToolSpec {
+	for _, p := range []*events.Policy{e.Policy, e.Settings.Policy} {
+		if set := policy.Effect(p, spec.Name); set != "" {
+			spec.Effect = events.Stricter(spec.Effect, set)
+		}
+	}
+	return classed(spec)
 }
 
 // classed returns the spec with a known effect class: workers may announce

@@ -100,7 +100,7 @@ func callStates() []callState {
 
 func statuses() []events.Status {
 	return []events.Status{events.StatusOK, events.StatusFailed, events.StatusInvalidArguments, events.StatusUnknownTool, events.StatusTimeout, events.StatusTooLarge, events.StatusCrashed,
-		events.StatusCancelled, events.StatusRefused, events.StatusExpired, events.StatusSuperseded, events.StatusUnknown}
+		events.StatusCancelled, events.StatusRefused, events.StatusExpired, events.StatusSuperseded, events.StatusUnknown, events.StatusWeakEffect}
 }
 
 // people sets up a deployment with a rule for each tool by its name; x must not be

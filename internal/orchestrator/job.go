@@ -48,7 +48,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	}
 	for _, name := range sortedNames(env.Tools) {
 		if chosen(settings.Tools, name) {
-			job.Tools = append(job.Tools, classed(env.Tools[name]))
+			job.Tools = append(job.Tools, env.strict(env.Tools[name]))
 		}
 	}
 	subject, err := topology.GenerationJob(e.Route, e.Generation)

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ type Orchestrator struct {
 	// models.
 	Policy *events.Policy
 	Prices policy.Prices
+	// Route is asked when Settings name none; when it is empty, one that workers
+	// offer.
+	Route string
 	// Hooks are called for every turn; those without a function are called
 	// on the bus.
 	Hooks []Hook
@@ -83,7 +87,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return g.Wait()
 	}
-	offers := newOfferings(o.Bus, roster)
+	offers := newOfferings(o.Bus, roster, o.Log, func(tool string) events.Effect { return policy.Effect(o.Policy, tool) })
 	g.Go(func() error {
 		return o.retryForever(ctx, "the known tools cannot be read, retrying", func() error { return offers.run(ctx) })
 	})
@@ -178,6 +182,7 @@ func (s *shard) env(settings events.Settings) Env {
 	e := s.offers.env(time.Now())
 	e.Settings, e.Check, e.Judge = settings, s.o.Check, s.o.judge
 	e.Limits, e.Policy, e.Prices, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Identities
+	e.Route = cmp.Or(s.o.Route, e.Route)
 	for _, h := range s.o.Hooks {
 		e.Hooks = append(e.Hooks, h.Hook)
 	}

@@ -1,15 +1,15 @@
 package orchestrator
 
 import (
-	"context"
+	"log/slog"
 	"maps"
-	"reflect"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -17,21 +17,28 @@ import (
 // none is there: a tool that was offered a moment ago still counts as
 // offered. A call of a tool that was ever offered waits in its queue instead
 // of being refused, until a worker withdraws the tool. Known tools are also
-// kept in a bucket, in case workers and orchestrators restart together.
+// kept in a bucket, in case workers and orchestrators restart together. What is
+// known of a tool decides which announcements of it count: see [offer.Resolve].
 type offerings struct {
 	bus    *bus.Bus
 	roster *bus.Roster
-	ready  chan struct{} // closed when the bucket has been read
+	log    *slog.Logger
+	// floor returns the effect class that the deployment sets for a tool; empty
+	// when it sets none.
+	floor func(tool string) events.Effect
+	ready chan struct{} // closed when the bucket has been read
 
 	mu     sync.Mutex
-	looked time.Time         // when the roster was last read
-	seen   *bus.Snapshot     // that view was built from
-	view   view              // what decisions get
-	until  time.Time         // when view expires; zero when it does not
-	gone   map[string]absent // tools that no worker offers now
-	kept   map[string]kept   // what the bucket holds
-	saved  *bus.Snapshot     // the snapshot that the bucket was last updated to
-	again  time.Time         // when the bucket is checked again
+	looked time.Time              // when the roster was last read
+	seen   *bus.Snapshot          // that view was built from
+	view   view                   // what decisions get
+	until  time.Time              // when view expires; zero when it does not
+	memory map[string]*remembered // the known tools
+	kept   map[string]kept        // what the bucket holds
+	saved  *bus.Snapshot          // the snapshot that the bucket was last updated to
+	again  time.Time              // when the bucket is checked again
+	next   uint64                 // revision of the bucket to read next
+	logged map[offer.Conflict]bool
 }
 
 // view is what decisions use of the offers. It is shared and never changes.
@@ -41,29 +48,27 @@ type view struct {
 	low          map[string]bool // tools whose workers all take low-priority calls
 }
 
-// absent is a tool that no worker offers now.
-type absent struct {
-	spec events.ToolSpec
-	low  bool
-	at   time.Time // when it was last offered
-}
-
-// kept is a tool as the bucket holds it.
-type kept struct {
-	spec events.ToolSpec
-	at   time.Time // when a worker last offered it
+// remembered is a tool that a worker offers or offered.
+type remembered struct {
+	spec      events.ToolSpec
+	low       bool
+	offered   bool      // now
+	withdrawn bool      // calls are refused
+	at        time.Time // when it was last offered
 }
 
 const (
 	// keepAgain is the age at which the bucket's entry of an offered tool is
 	// refreshed.
 	keepAgain = time.Hour
-	// maxKnown bounds the tools that are known while no worker offers them.
+	// maxKnown bounds the tools that are known. The calls of a tool beyond it have
+	// the class once: nothing would prevent another worker from making it milder.
 	maxKnown = 10_000
 )
 
-func newOfferings(b *bus.Bus, r *bus.Roster) *offerings {
-	return &offerings{bus: b, roster: r, ready: make(chan struct{}), gone: map[string]absent{}, kept: map[string]kept{}}
+func newOfferings(b *bus.Bus, r *bus.Roster, log *slog.Logger, floor func(string) events.Effect) *offerings {
+	return &offerings{bus: b, roster: r, log: log, floor: floor, ready: make(chan struct{}),
+		memory: map[string]*remembered{}, kept: map[string]kept{}, logged: map[offer.Conflict]bool{}, next: 1}
 }
 
 // look returns the current view. It is rebuilt only after a change.
@@ -82,45 +87,134 @@ func (o *offerings) look(now time.Time) view {
 // renew rebuilds the view from a snapshot; before is when the roster was
 // last read. o.mu is held.
 func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
-	v := view{route: o.view.route, tools: map[string]events.ToolSpec{}, low: map[string]bool{}}
-	first := true
-	for _, offer := range current.Offers {
-		switch {
-		case offer.Kind == "llm" && (first || offer.Default || strings.HasSuffix(v.route, "/")): // prefer one that names a model
-			v.route, first = offer.Model, false
-		case offer.Kind == "tool" && offer.Tool != nil:
-			low, there := v.low[offer.Name]
-			v.low[offer.Name] = offer.Low && (low || !there)
-			v.tools[offer.Name] = *offer.Tool
-			delete(o.gone, offer.Name)
+	v := view{route: defaultRoute(o.view.route, current.Announced), tools: map[string]events.ToolSpec{}, low: map[string]bool{}}
+	for _, m := range o.memory {
+		if m.offered {
+			m.offered, m.at = false, before
 		}
 	}
-	if o.seen != nil {
-		for _, offer := range o.seen.Offers {
-			if _, there := v.tools[offer.Name]; !there && offer.Kind == "tool" && offer.Tool != nil && len(o.gone) < maxKnown {
-				o.gone[offer.Name] = absent{*offer.Tool, o.view.low[offer.Name], before}
+	strict := map[string]events.Effect{}
+	var conflicts []offer.Conflict
+	for all := current.Announced; len(all) > 0; {
+		n := 1
+		for n < len(all) && all[n].Kind == all[0].Kind && all[n].Name == all[0].Name {
+			n++
+		}
+		if all[0].Kind == offer.Tool {
+			r := o.resolve(all[0].Name, all[:n], now)
+			conflicts = append(conflicts, r.Conflicts...)
+			strict[all[0].Name] = r.Spec.Effect
+			if len(r.Workers) > 0 {
+				v.tools[all[0].Name], v.low[all[0].Name] = r.Spec, r.Low
 			}
 		}
+		all = all[n:]
 	}
 	v.known, o.until = maps.Clone(v.tools), time.Time{}
-	for name, t := range o.gone {
-		// A tool that another worker offered after it was withdrawn is not.
-		if withdrawn, is := current.Withdrawn[name]; is && withdrawn.After(t.at) || now.Sub(t.at) > topology.ToolsTTL {
-			delete(o.gone, name)
-			continue
-		}
-		v.known[name], v.low[name] = t.spec, t.low
-		end := t.at.Add(topology.PresenceTTL)
-		if now.After(end) {
-			end = t.at.Add(topology.ToolsTTL)
-		} else {
-			v.tools[name] = t.spec
-		}
-		if o.until.IsZero() || end.Before(o.until) {
-			o.until = end
+	for name, m := range o.memory {
+		if !m.offered {
+			o.absent(&v, name, m, strict[name], current, now)
 		}
 	}
 	o.seen, o.view = current, v
+	o.report(conflicts)
+}
+
+// resolve decides what counts of a tool's announcements, and remembers it.
+func (o *offerings) resolve(name string, all []offer.Dated, now time.Time) offer.Resolved {
+	m, is := o.memory[name]
+	var known *offer.Known
+	if is {
+		known = &offer.Known{Tool: m.spec}
+	}
+	r := offer.Resolve(known, all, o.floor(name))
+	switch {
+	case is:
+		m.spec = r.Keep
+	case len(r.Workers) == 0:
+		return r
+	case len(o.memory) >= maxKnown:
+		r.Spec.Effect = events.EffectOnce
+		return r
+	default:
+		m = &remembered{spec: r.Keep}
+		o.memory[name] = m
+	}
+	if len(r.Workers) > 0 {
+		m.low, m.offered, m.withdrawn, m.at = r.Low, true, false, now
+	}
+	return r
+}
+
+// absent adds a tool to a view that no worker serves, with an effect class at
+// least as strict as what is announced of it.
+func (o *offerings) absent(v *view, name string, m *remembered, strict events.Effect, current *bus.Snapshot, now time.Time) {
+	if now.Sub(m.at) > topology.ToolsTTL {
+		delete(o.memory, name)
+		return
+	}
+	// A tool that another worker offered after it was withdrawn is not.
+	if at, is := current.Withdrawn[name]; is && at.After(m.at) {
+		m.withdrawn = true
+	}
+	end := m.at.Add(topology.ToolsTTL)
+	if !m.withdrawn {
+		spec := m.spec
+		if strict != "" {
+			spec.Effect = events.Stricter(spec.Effect, strict)
+		}
+		v.known[name], v.low[name] = spec, m.low
+		if soon := m.at.Add(topology.PresenceTTL); !now.After(soon) {
+			v.tools[name], end = spec, soon
+		}
+	}
+	if o.until.IsZero() || end.Before(o.until) {
+		o.until = end
+	}
+}
+
+// report logs conflicts that are new.
+func (o *offerings) report(conflicts []offer.Conflict) {
+	logged := make(map[offer.Conflict]bool, len(conflicts))
+	for _, c := range conflicts {
+		if logged[c] = true; !o.logged[c] {
+			o.log.Warn("an announcement is rejected", "tool", c.Tool, "worker", c.Worker, "error", c)
+		}
+	}
+	o.logged = logged
+}
+
+// defaultRoute returns the route to ask when nothing names one: of a model that a
+// worker offers as the default, or of any. It stays as long as it is offered, so
+// that a worker that is started later does not take over the conversations.
+func defaultRoute(before string, all []offer.Dated) string {
+	var best *offer.Dated
+	rank := func(d *offer.Dated) int {
+		n := 0
+		if d.Default {
+			n += 4
+		}
+		if !strings.HasSuffix(d.Model, "/") {
+			n += 2 // it names a model
+		}
+		if d.Model == before {
+			n++
+		}
+		return n
+	}
+	for i := range all {
+		d := &all[i]
+		if d.Kind != offer.LLM || d.Model == "" {
+			continue
+		}
+		if best == nil || rank(d) > rank(best) || rank(d) == rank(best) && d.Since < best.Since {
+			best = d
+		}
+	}
+	if best == nil {
+		return before
+	}
+	return best.Model
 }
 
 // env returns the tools and the route of a decision.
@@ -134,101 +228,4 @@ func (o *offerings) low(tool string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.view.low[tool]
-}
-
-// run loads the bucket, which must precede the first decision, and keeps it
-// up to date until ctx ends. It may run again after an error.
-func (o *offerings) run(ctx context.Context) error {
-	select {
-	case <-o.ready:
-	default:
-		if err := o.load(ctx); err != nil {
-			return err
-		}
-		close(o.ready)
-	}
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for {
-		o.look(time.Now())
-		if err := o.save(ctx, time.Now()); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
-}
-
-func (o *offerings) load(ctx context.Context) error {
-	known, err := o.bus.Presence().KnownTools(ctx)
-	if err != nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for name, t := range known {
-		at := time.UnixMilli(t.SeenMS)
-		o.kept[name] = kept{t.Tool, at}
-		o.gone[name] = absent{spec: t.Tool, at: at}
-	}
-	o.seen = nil
-	return nil
-}
-
-// save updates the bucket: it writes tools that are new, have changed or
-// were last seen long ago, and deletes those that are no longer known.
-func (o *offerings) save(ctx context.Context, now time.Time) error {
-	o.mu.Lock()
-	seen := o.seen
-	if seen == o.saved && now.Before(o.again) {
-		o.mu.Unlock()
-		return nil
-	}
-	put, dropped := o.unsaved(now)
-	o.mu.Unlock()
-	for name, spec := range put {
-		if err := o.bus.Presence().KeepTool(ctx, spec, now); err != nil {
-			return err
-		}
-		o.mu.Lock()
-		o.kept[name] = kept{spec, now}
-		o.mu.Unlock()
-	}
-	for _, name := range dropped {
-		if err := o.bus.Presence().DropTool(ctx, name); err != nil {
-			return err
-		}
-		o.mu.Lock()
-		delete(o.kept, name)
-		o.mu.Unlock()
-	}
-	o.mu.Lock()
-	o.saved, o.again = seen, now.Add(keepAgain/4)
-	o.mu.Unlock()
-	return nil
-}
-
-// unsaved returns what the bucket lacks, and what it holds that is no longer
-// known; o.mu is held.
-func (o *offerings) unsaved(now time.Time) (put map[string]events.ToolSpec, dropped []string) {
-	put = map[string]events.ToolSpec{}
-	for name, spec := range o.view.tools {
-		if _, gone := o.gone[name]; gone || topology.CheckToken("tool", name) != nil {
-			continue
-		}
-		k, is := o.kept[name]
-		if is && now.Sub(k.at) < keepAgain && reflect.DeepEqual(k.spec, spec) || !is && len(o.kept)+len(put) >= maxKnown {
-			continue
-		}
-		put[name] = spec
-	}
-	for name := range o.kept {
-		if _, known := o.view.known[name]; !known {
-			dropped = append(dropped, name)
-		}
-	}
-	return put, dropped
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"testing"
 	"time"
@@ -37,7 +38,11 @@ func known(t *testing.T) (*bus.Bus, *offerings) {
 		}
 	})
 	<-roster.Ready()
-	return b, newOfferings(b, roster)
+	return b, offeringsOf(t, b, roster)
+}
+
+func offeringsOf(t *testing.T, b *bus.Bus, r *bus.Roster) *offerings {
+	return newOfferings(b, r, slog.New(slog.NewTextHandler(t.Output(), nil)), func(string) events.Effect { return "" })
 }
 
 func tools(worker string, names ...string) (all []bus.Offer) {
@@ -120,7 +125,7 @@ func TestAToolIsKnownUntilItIsWithdrawn(t *testing.T) {
 			t.Fatal(err)
 		}
 		roster := b.Presence().NewRoster() // not the one in which the clock's withdrawal has not expired
-		after := newOfferings(b, roster)
+		after := offeringsOf(t, b, roster)
 		if err := after.load(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func (d *decision) due() bool {
 		switch {
 		case !call.Waiting():
 		case call.Waits == events.WaitTime && now >= call.DueMS:
-			d.release(call, nil, "")
+			d.releaseDue(call)
 		case call.DeadlineMS > 0 && now >= call.DeadlineMS && call.Waits == events.WaitAnswer:
 			d.decline(call, "")
 		case call.DeadlineMS > 0 && now >= call.DeadlineMS:
@@ -111,9 +111,38 @@ func (d *decision) resume() bool {
 	return true
 }
 
+// releaseDue requests a deferred call whose time has come. If its tool has become
+// stricter since it was deferred, the policy judges the call again.
+func (d *decision) releaseDue(call events.CallState) {
+	before := call.Effect
+	if call.Effect = d.effect(call); !before.Weaker(call.Effect) {
+		d.release(call, nil, "")
+		return
+	}
+	arguments := d.arguments(call.Call)
+	switch r := d.judge(call, arguments); r.Action {
+	case events.ActionDeny:
+		d.deny(call.Call, call.Tool, r)
+	case events.ActionApprove:
+		d.pause([]events.Awaited{*d.awaited(call, arguments, r)}, 0)
+	default:
+		d.release(call, nil, r.Granted)
+	}
+}
+
+// effect returns the effect class of a call that waited: its tool may have become
+// stricter meanwhile.
+func (d *decision) effect(call events.CallState) events.Effect {
+	if spec, known := d.tool(call.Tool); known {
+		return events.Stricter(call.Effect, spec.Effect)
+	}
+	return call.Effect
+}
+
 // release requests a call that waited, with a person's arguments or, when
 // they are nil, the model's.
 func (d *decision) release(call events.CallState, arguments []byte, by string) {
+	call.Effect = d.effect(call)
 	d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Tool, Effect: call.Effect, Arguments: arguments, By: by})
 }
 

@@ -42,6 +42,9 @@ func (j *Judge) check(p *events.Policy) (at string, err error) {
 	if err := cmp.Or(duration("deadline_ms", p.DeadlineMS), duration("reminder_ms", p.ReminderMS)); err != nil {
 		return "", err
 	}
+	if err := checkEffects(p); err != nil {
+		return ".effects", err
+	}
 	for i := range p.Rules {
 		if field, err := j.checkRule(&p.Rules[i]); err != nil {
 			return fmt.Sprintf(".rules[%d]%s", i, field), fmt.Errorf("rule %d: %w", i+1, err)

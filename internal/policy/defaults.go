@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"strings"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/identity"
@@ -19,6 +21,9 @@ type Defaults struct {
 	Limits events.Limits  `yaml:"limits"`
 	Prices Prices         `yaml:"prices"`
 	Hooks  []events.Hook  `yaml:"hooks"`
+	// Route is asked when neither Settings nor the turn name one; without it, what
+	// workers announce decides.
+	Route string `yaml:"route"`
 	// Identities are the people and apps that sign their inputs, Inputs what is
 	// required of inputs. Book has both.
 	Identities []identity.Identity `yaml:"identities"`
@@ -27,7 +32,7 @@ type Defaults struct {
 }
 
 // Load reads a file of defaults: YAML with the keys policy, limits, prices, hooks,
-// identities and inputs, and under them the names of the events' JSON. Errors name the file and,
+// route, identities and inputs, and under them the names of the events' JSON. Errors name the file and,
 // where it is known, the line.
 func Load(file string) (Defaults, error) {
 	f, err := os.Open(file)
@@ -80,6 +85,9 @@ func (d *Defaults) check() (at string, err error) {
 	}
 	if err := d.Prices.Check(); err != nil {
 		return "$.prices", err
+	}
+	if token, _, _ := strings.Cut(d.Route, "/"); d.Route != "" && !regexp.MustCompile(hookName).MatchString(token) {
+		return "$.route", fmt.Errorf("route %q is none: give a provider, or provider/model", d.Route)
 	}
 	if at, err := checkHooks(d.Hooks); err != nil {
 		return "$.hooks" + at, err

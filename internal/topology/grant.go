@@ -143,7 +143,7 @@ func (g *grants) app() {
 	for _, stream := range g.plan.logs() {
 		g.request(API + "STREAM.MSG.GET." + stream)
 	}
-	for _, bucket := range []string{BucketPresence, BucketLeases, BucketCheckpoints} {
+	for _, bucket := range []string{BucketPresence, BucketLeases, BucketCheckpoints, BucketTools} {
 		g.request(API + "STREAM.MSG.GET." + BucketStream(bucket))
 	}
 }
@@ -185,6 +185,9 @@ func (g *grants) work(kind string) {
 	g.all = append(g.all, Grant{Kind: Subscribe, Subject: LiveOfChannel(events.ChannelIn)}, Grant{Kind: Subscribe, Subject: LiveOfChannel(events.ChannelTurn)})
 	g.store()
 	presence := BucketStream(BucketPresence)
+	if kind == "tool" {
+		g.request(API + "STREAM.MSG.GET." + BucketStream(BucketTools)) // what is known of its tools
+	}
 	g.request(API+"STREAM.INFO."+presence, API+"STREAM.MSG.GET."+presence, EntrySubject(BucketPresence, ProbeKey))
 	for _, stream := range g.plan.logs() {
 		g.request(API+"STREAM.INFO."+stream, API+"STREAM.MSG.GET."+stream)

@@ -177,6 +177,12 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 		result.Content = "a worker died while it ran this call; it is not known whether it took effect, and it must not be run again on its own"
 		return w.write(writing, try, result)
 	}
+	if own := t.Spec().Effect; job.Effect.Weaker(own) {
+		result.Status, result.Content = weak(job, own, len(past) > 0)
+		w.Log.Error("a call is refused: another worker announces this tool with a weaker effect class, or the call is from before a change; see `parley tools` and `parley doctor`",
+			"tool", job.Tool, "call", job.Call, "effect", job.Effect, "own", own)
+		return w.write(writing, try, result)
+	}
 	if tried >= topology.JobAttempts {
 		result.Status = events.StatusFailed
 		result.Content = fmt.Sprintf("the call was started %d times and never came to an end", tried)
@@ -210,6 +216,15 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 		}
 	}
 	return w.write(writing, try, result)
+}
+
+// weak returns the result of a call whose effect class is weaker than the
+// tool's: it is not run, as nobody may have approved it.
+func weak(job *events.ToolJob, own events.Effect, started bool) (events.Status, string) {
+	if started {
+		return events.StatusUnknown, fmt.Sprintf("a worker died while it ran this call as %q; the tool is %q, so it must not be run again on its own, and it is not known whether it took effect", job.Effect, own)
+	}
+	return events.StatusWeakEffect, fmt.Sprintf("the call was not run: it was requested with the effect class %q, and the tool has %q. Make the call again if it is still needed: it is then judged as %q, and a person may be asked", job.Effect, own, events.EffectOnce)
 }
 
 // release hands back a call that was started, so that it runs again after a delay.

@@ -28,7 +28,7 @@ func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atom
 		}
 		var v tool.Validator
 		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: owned, Held: held,
-			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Hooks: hooks, Identities: rules.Book}
+			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Route: rules.Route, Hooks: hooks, Identities: rules.Book}
 		for _, h := range rules.Hooks {
 			o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
 		}

@@ -1,0 +1,125 @@
+// Package offer decides what counts of what workers announce: which of several
+// announcements of a name is served, and which effect class its calls have. What
+// a worker announces can make calls stricter, never milder. Nothing here does
+// I/O, reads the clock or panics, and every function is linear in its input.
+package offer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// The kinds of offers.
+const (
+	LLM  = "llm"
+	Tool = "tool"
+)
+
+// MaxBytes bounds a record of presence: a longer one is ignored.
+const MaxBytes = 256 << 10
+
+// The errors of a record that does not count.
+var (
+	ErrTooLong = fmt.Errorf("the announcement has more than %d bytes: shorten the tool's description or schema", MaxBytes)
+	ErrInvalid = errors.New("the announcement does not count")
+)
+
+// Offer is what a worker serves: a route of models or a tool. It is a record of
+// presence.
+type Offer struct {
+	Kind    string           `json:"kind"` // "llm" or "tool"
+	Name    string           `json:"name"` // route or tool
+	Worker  string           `json:"worker"`
+	Model   string           `json:"model,omitempty"`   // llm: full name of the route's default model
+	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
+	Tool    *events.ToolSpec `json:"tool,omitempty"`
+	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
+	// Withdrawn reports that the worker keeps running and offers this no more.
+	Withdrawn bool `json:"withdrawn,omitempty"`
+	// Rejected is the tool that the worker does not serve, because another tool of
+	// the name is served or known. It is announced so that people are told.
+	Rejected *events.ToolSpec `json:"rejected,omitempty"`
+}
+
+// Key returns the offer's key in the bucket of presence.
+func (o Offer) Key() string { return topology.PresenceKey(o.Kind, o.Name, o.Worker) }
+
+// Serves reports whether the worker announces that it serves what it names.
+func (o Offer) Serves() bool { return !o.Withdrawn && o.Rejected == nil }
+
+// spec returns the tool that the worker serves, or would serve.
+func (o Offer) spec() *events.ToolSpec {
+	if o.Rejected != nil {
+		return o.Rejected
+	}
+	return o.Tool
+}
+
+// Decode reads a record of presence. It counts only under its own key: users
+// have permissions for keys, not for what records contain.
+func Decode(key string, record []byte) (Offer, error) {
+	if len(record) > MaxBytes {
+		return Offer{}, ErrTooLong
+	}
+	var o Offer
+	if err := json.Unmarshal(record, &o); err != nil {
+		return Offer{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if o.Key() != key {
+		return Offer{}, fmt.Errorf("%w: it names %q and is stored under %q", ErrInvalid, o.Key(), key)
+	}
+	return o, o.check()
+}
+
+func (o *Offer) check() error {
+	if err := errors.Join(topology.CheckToken("kind", o.Kind), topology.CheckToken("tool or route", o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if o.Kind != LLM && o.Kind != Tool {
+		return fmt.Errorf("%w: its kind is neither %s nor %s", ErrInvalid, LLM, Tool)
+	}
+	if o.Kind == LLM {
+		o.Tool, o.Rejected = nil, nil
+		if o.Model != "" && !strings.HasPrefix(o.Model, o.Name+"/") {
+			return fmt.Errorf("%w: model %q is not of the route %q", ErrInvalid, o.Model, o.Name)
+		}
+		return nil
+	}
+	if o.Withdrawn {
+		o.Tool, o.Rejected = nil, nil
+		return nil
+	}
+	spec := o.spec()
+	if spec == nil || spec.Name != o.Name {
+		return fmt.Errorf("%w: it describes no tool %q", ErrInvalid, o.Name)
+	}
+	if o.Rejected != nil {
+		o.Tool = nil
+	}
+	spec.Schema, spec.Output, spec.Effect = compact(spec.Schema), compact(spec.Output), Class(spec.Effect)
+	return nil
+}
+
+// Encode returns an offer's record.
+func (o Offer) Encode() ([]byte, error) {
+	raw, err := json.Marshal(o)
+	if err == nil && len(raw) > MaxBytes {
+		err = ErrTooLong
+	}
+	return raw, err
+}
+
+// compact returns JSON without white space; schemas are compared byte for byte.
+func compact(raw json.RawMessage) json.RawMessage {
+	var out bytes.Buffer
+	if len(raw) == 0 || json.Compact(&out, raw) != nil {
+		return raw
+	}
+	return out.Bytes()
+}
