@@ -19,6 +19,13 @@ import (
 // that name is served or known. Calls of the one must not go to the other.
 type TakenError struct{ offer.Conflict }
 
+// Unserved reports whether an error of [Announcement.Set] is about single tools
+// that must not be served: the others are.
+func Unserved(err error) bool {
+	_, taken := errors.AsType[*TakenError](err)
+	return taken || errors.Is(err, offer.ErrTooLong) || Denied(err)
+}
+
 // Announcement says what a worker offers, for as long as it is there. It is
 // used by one goroutine.
 type Announcement struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -50,6 +51,59 @@ func TestToolsOfOneNameMustBeOneTool(t *testing.T) {
 	third.Leave(t.Context())
 	if announced, err := second.Set(t.Context(), []bus.Offer{toolOffer("two", `{"type":"object","required":["x"]}`, "pure")}); err != nil || len(announced) != 1 {
 		t.Errorf("the name is free and refused still: %+v %v", announced, err)
+	}
+}
+
+func TestAToolThatIsTooLongIsNotServedAndTheOthersAre(t *testing.T) {
+	b := inProcess(t)
+	long := toolOffer("w", `{"type":"object"}`, "pure")
+	long.Tool.Description = strings.Repeat("x", offer.MaxBytes)
+	announced, err := b.Presence().NewAnnouncement().Set(t.Context(), append(named("w", "saw"), long))
+	if len(announced) != 1 || announced[0].Name != "saw" || !errors.Is(err, offer.ErrTooLong) || !bus.Unserved(err) {
+		t.Errorf("%+v, %v", announced, err)
+	}
+}
+
+func TestAWorkerThatIsRejectedSaysSo(t *testing.T) {
+	b := inProcess(t)
+	roster := filled(t, b)
+	if _, err := b.Presence().KeepTool(t.Context(), offer.Known{Tool: *toolOffer("one", "", "once").Tool}, 0); err != nil {
+		t.Fatal(err)
+	}
+	p := b.Presence().NewAnnouncement()
+	for range 2 {
+		announced, err := p.Set(t.Context(), []bus.Offer{toolOffer("two", "", "pure")})
+		taken, is := errors.AsType[*bus.TakenError](err)
+		if !is || taken.Effect != "pure" || taken.Counts != "once" || taken.Other != "" || len(announced) != 0 {
+			t.Fatalf("%+v, %v", announced, err)
+		}
+	}
+	offers, conflicts, err := b.Presence().OffersAndConflicts(t.Context())
+	if err != nil || len(offers) != 0 || len(conflicts) != 1 || conflicts[0].Worker != "two" {
+		t.Errorf("%+v, %+v, %v", offers, conflicts, err)
+	}
+	until(t, func() bool { return len(roster.Snapshot().Announced) == 1 }, "the roster does not show what was rejected")
+	if n := len(roster.Offers("")); n != 0 {
+		t.Errorf("%d offers", n)
+	}
+	if was, err := b.Presence().ForgetTool(t.Context(), "clock"); err != nil || was == nil {
+		t.Fatal(was, err)
+	}
+	if announced, err := p.Set(t.Context(), []bus.Offer{toolOffer("two", "", "pure")}); err != nil || len(announced) != 1 {
+		t.Errorf("%+v, %v", announced, err)
+	}
+	if _, err := b.Presence().KeepTool(t.Context(), offer.Known{Tool: *toolOffer("one", "", "once").Tool}, 0); err != nil {
+		t.Fatal(err)
+	}
+	other := b.Presence().NewAnnouncement()
+	if _, err := other.Set(t.Context(), []bus.Offer{toolOffer("three", "", "pure")}); err == nil {
+		t.Error("a second milder worker is accepted")
+	}
+	for _, leave := range []func(){func() { p.Leave(t.Context()) }, func() { other.Leave(t.Context()) }} {
+		leave()
+	}
+	if offers, conflicts, err := b.Presence().OffersAndConflicts(t.Context()); err != nil || len(offers)+len(conflicts) != 0 {
+		t.Errorf("after all have left: %+v, %+v, %v", offers, conflicts, err)
 	}
 }
 

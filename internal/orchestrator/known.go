@@ -39,6 +39,7 @@ func (o *offerings) run(ctx context.Context) error {
 			return err
 		}
 		o.look(time.Now())
+		o.report()
 		if err := o.save(ctx, time.Now()); err != nil {
 			return err
 		}

@@ -29,16 +29,16 @@ type offerings struct {
 	ready chan struct{} // closed when the bucket has been read
 
 	mu     sync.Mutex
-	looked time.Time              // when the roster was last read
-	seen   *bus.Snapshot          // that view was built from
-	view   view                   // what decisions get
-	until  time.Time              // when view expires; zero when it does not
-	memory map[string]*remembered // the known tools
-	kept   map[string]kept        // what the bucket holds
-	saved  *bus.Snapshot          // the snapshot that the bucket was last updated to
-	again  time.Time              // when the bucket is checked again
-	next   uint64                 // revision of the bucket to read next
-	logged map[offer.Conflict]bool
+	looked time.Time               // when the roster was last read
+	seen   *bus.Snapshot           // that view was built from
+	view   view                    // what decisions get
+	until  time.Time               // when view expires; zero when it does not
+	memory map[string]*remembered  // the known tools
+	kept   map[string]kept         // what the bucket holds
+	saved  *bus.Snapshot           // the snapshot that the bucket was last updated to
+	again  time.Time               // when the bucket is checked again
+	next   uint64                  // revision of the bucket to read next
+	logged map[offer.Conflict]bool // used by run only
 }
 
 // view is what decisions use of the offers. It is shared and never changes.
@@ -46,6 +46,7 @@ type view struct {
 	route        string // of the default model
 	tools, known map[string]events.ToolSpec
 	low          map[string]bool // tools whose workers all take low-priority calls
+	conflicts    []offer.Conflict
 }
 
 // remembered is a tool that a worker offers or offered.
@@ -64,6 +65,8 @@ const (
 	// maxKnown bounds the tools that are known. The calls of a tool beyond it have
 	// the class once: nothing would prevent another worker from making it milder.
 	maxKnown = 10_000
+	// maxReported is how many conflicts are logged at a time.
+	maxReported = 10
 )
 
 func newOfferings(b *bus.Bus, r *bus.Roster, log *slog.Logger, floor func(string) events.Effect) *offerings {
@@ -94,7 +97,6 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 		}
 	}
 	strict := map[string]events.Effect{}
-	var conflicts []offer.Conflict
 	for all := current.Announced; len(all) > 0; {
 		n := 1
 		for n < len(all) && all[n].Kind == all[0].Kind && all[n].Name == all[0].Name {
@@ -102,7 +104,7 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 		}
 		if all[0].Kind == offer.Tool {
 			r := o.resolve(all[0].Name, all[:n], now)
-			conflicts = append(conflicts, r.Conflicts...)
+			v.conflicts = append(v.conflicts, r.Conflicts...)
 			strict[all[0].Name] = r.Spec.Effect
 			if len(r.Workers) > 0 {
 				v.tools[all[0].Name], v.low[all[0].Name] = r.Spec, r.Low
@@ -117,7 +119,6 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 		}
 	}
 	o.seen, o.view = current, v
-	o.report(conflicts)
 }
 
 // resolve decides what counts of a tool's announcements, and remembers it.
@@ -173,13 +174,20 @@ func (o *offerings) absent(v *view, name string, m *remembered, strict events.Ef
 	}
 }
 
-// report logs conflicts that are new.
-func (o *offerings) report(conflicts []offer.Conflict) {
-	logged := make(map[offer.Conflict]bool, len(conflicts))
+// report logs conflicts that are new, a few at a time: anybody can make many.
+func (o *offerings) report() {
+	o.mu.Lock()
+	conflicts := o.view.conflicts
+	o.mu.Unlock()
+	logged, n := make(map[offer.Conflict]bool, len(conflicts)), 0
 	for _, c := range conflicts {
-		if logged[c] = true; !o.logged[c] {
+		if !o.logged[c] {
+			if n++; n > maxReported {
+				continue // with the next tick
+			}
 			o.log.Warn("an announcement is rejected", "tool", c.Tool, "worker", c.Worker, "error", c)
 		}
+		logged[c] = true
 	}
 	o.logged = logged
 }

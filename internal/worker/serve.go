@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -73,7 +72,7 @@ func (s *serving) run(ctx context.Context) error {
 		// A tool that could not be announced again is still served: the server is away
 		// for a moment, and running calls must not end. When nothing could be announced
 		// at all, nothing changes.
-		if err == nil || len(announced) > 0 || taken(err) || bus.Denied(err) {
+		if err == nil || len(announced) > 0 || bus.Unserved(err) {
 			if err := s.serve(ctx, announced); err != nil {
 				return err
 			}
@@ -86,11 +85,6 @@ func (s *serving) run(ctx context.Context) error {
 		case <-beat.C:
 		}
 	}
-}
-
-func taken(err error) bool {
-	_, ok := errors.AsType[*bus.TakenError](err)
-	return ok
 }
 
 // report logs what is wrong with the announcement, once.

@@ -32,7 +32,7 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		ctx, stop := context.WithCancel(ctx)
 		wait := serveMCP(ctx, tools, servers)
 		err := b.Presence().Announce(ctx, w.Offers())
-		if _, taken := errors.AsType[*bus.TakenError](err); err != nil && !taken && !bus.Denied(err) {
+		if err != nil && !bus.Unserved(err) {
 			stop()
 			return nil, errors.Join(err, wait())
 		}
