@@ -32,11 +32,15 @@ type Announcement struct {
 	bus       *Bus
 	announced map[string]Offer // by key
 	rejected  map[string]bool  // keys of tools that this worker does not serve, and says so
+	// refused are the errors of the keys that this user may not write. They are
+	// tried again after a reconnect: the server would report each try.
+	refused     map[string]error
+	reconnected <-chan struct{}
 }
 
 // NewAnnouncement returns the announcement of a worker that offers nothing yet.
 func (p Presence) NewAnnouncement() *Announcement {
-	return &Announcement{bus: p.bus, announced: map[string]Offer{}, rejected: map[string]bool{}}
+	return &Announcement{bus: p.bus, announced: map[string]Offer{}, rejected: map[string]bool{}, refused: map[string]error{}, reconnected: p.bus.Reconnected()}
 }
 
 // Set says what is offered from now on, also to say it again before it runs out
@@ -47,6 +51,11 @@ func (p Presence) NewAnnouncement() *Announcement {
 // unless another worker serves it. A worker that ends calls [Announcement.Leave]
 // instead: calls of its tools wait for the next one that serves them.
 func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error) {
+	select {
+	case <-p.reconnected: // the server may have other permissions now
+		p.reconnected, p.refused = p.bus.Reconnected(), map[string]error{}
+	default:
+	}
 	var announced []Offer
 	var problems []error
 	now, rejected := map[string]Offer{}, map[string]bool{}
@@ -62,9 +71,16 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 		return 1
 	})
 	for _, o := range offers {
+		if err := p.refused[o.Key()]; err != nil {
+			problems = append(problems, err)
+			continue
+		}
 		_, known := p.announced[o.Key()]
 		if err := p.bus.announce(ctx, o, !known); err != nil {
 			problems = append(problems, err)
+			if Denied(err) {
+				p.refused[o.Key()] = err
+			}
 			_, taken := errors.AsType[*TakenError](err)
 			if taken || p.rejected[o.Key()] {
 				rejected[o.Key()] = true
@@ -171,9 +187,12 @@ func (b *Bus) putOffer(ctx context.Context, o Offer) (uint64, error) {
 	}
 	rev, err := b.putEntry(ctx, topology.BucketPresence, o.Key(), raw)
 	b.writes.wrote(topology.BucketStream(topology.BucketPresence), err)
-	if err != nil {
+	switch {
+	case Denied(err):
+		return 0, fmt.Errorf("announce %s: this user may not offer %s %q: add it to the user's scope, see `parley permissions`: %w", o.Key(), o.Kind, o.Name, err)
+	case err != nil:
 		b.link.broken() // others cannot announce themselves either: see UntilGone
-		return 0, fmt.Errorf("announce %s: %w", o.Key(), explainJetStream(err))
+		return 0, fmt.Errorf("announce %s: %w", o.Key(), err)
 	}
 	return rev, nil
 }

@@ -82,7 +82,7 @@ func TestAWorkerThatIsRejectedSaysSo(t *testing.T) {
 	if err != nil || len(offers) != 0 || len(conflicts) != 1 || conflicts[0].Worker != "two" {
 		t.Errorf("%+v, %+v, %v", offers, conflicts, err)
 	}
-	until(t, func() bool { return len(roster.Snapshot().Announced) == 1 }, "the roster does not show what was rejected")
+	eventually(t, func() bool { return len(roster.Snapshot().Announced) == 1 }, "the roster does not show what was rejected")
 	if n := len(roster.Offers("")); n != 0 {
 		t.Errorf("%d offers", n)
 	}

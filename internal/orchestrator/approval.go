@@ -109,6 +109,6 @@ func (d *decision) approve(v *verdict, call *events.CallState, n needs, edited [
 		v.missing = missing
 		return events.AnswerAccepted, fmt.Sprintf("%d of %d approvals: the call waits for another, of %s", len(signers), n.count(), n.who())
 	}
-	d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Tool, Effect: call.Effect, Arguments: edited, By: v.input, Signers: signers})
+	d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Tool, Effect: d.effect(*call), Arguments: edited, By: v.input, Signers: signers})
 	return events.AnswerAccepted, ""
 }
