@@ -34,6 +34,9 @@ func commandLines(page string) []string {
 // unknownIn returns the first word of a call that is no command or flag.
 func unknownIn(root *cobra.Command, line string) string {
 	_, call, _ := strings.Cut(line, "parley ")
+	if strings.HasPrefix(call, "input 1") {
+		return "" // the beginning of what a signature covers
+	}
 	call, _, _ = strings.Cut(call, " #")
 	call = regexp.MustCompile(`"[^"]*"|'[^']*'`).ReplaceAllString(call, "TEXT")
 	call, _, _ = strings.Cut(call, " | ")

@@ -101,9 +101,10 @@ func (r *Renderer) authors(d *events.Decision) {
 			continue
 		}
 		if a.Signer != "" {
-			r.people[a.Input] = Author{Signer: a.Signer}
+			r.people[a.Input], r.signed = Author{Signer: a.Signer}, true
 		}
-		if who, known := r.people[a.Input]; known && r.o.ShowUser && !r.o.TextOnly {
+		// Where nobody signs, a name says no more than what the person reads anyway.
+		if who, known := r.people[a.Input]; known && r.signed && r.o.ShowUser && !r.o.TextOnly {
 			r.note(dim, r.m.dot+" by "+who.text(r.p))
 		}
 	}

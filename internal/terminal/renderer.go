@@ -44,6 +44,7 @@ type Renderer struct {
 	names map[string]int // number of calls in the step, by tool
 	// people gave the turn's inputs, by the inputs' ids.
 	people map[string]Author
+	signed bool // an input of this conversation was signed
 	// running is the number of calls of the step that have not ended.
 	running int
 	sum     tally

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,9 @@ func textTranscript(w io.Writer, p Profile, conversation string, entries []Trans
 	if conversation != "" {
 		r.note(dim, "conversation "+p.line(conversation))
 	}
+	r.signed = slices.ContainsFunc(entries, func(e TranscriptEntry) bool {
+		return slices.ContainsFunc(e.Authors, func(a Author) bool { return a.Signer != "" })
+	})
 	for _, e := range entries {
 		r.entry(e)
 		if err := r.out.flush(); err != nil {
@@ -92,7 +96,7 @@ func (r *Renderer) entry(e TranscriptEntry) {
 		case events.PartText, events.PartRefusal:
 			if e.Message.Role == events.RoleUser {
 				r.out.quote(part.Text)
-				if i < len(e.Authors) && e.Authors[i] != (Author{}) {
+				if i < len(e.Authors) && e.Authors[i] != (Author{}) && r.signed {
 					r.note(dim, r.m.dot+" by "+e.Authors[i].text(r.p))
 				}
 			} else {

@@ -120,5 +120,6 @@ func redactSpec(s *secret.Set, spec events.ToolSpec) events.ToolSpec {
 
 // redactQuestion redacts what a tool asks a person.
 func redactQuestion(s *secret.Set, q tool.Question) tool.Question {
-	return tool.Question{Message: s.Redact(q.Message), Schema: json.RawMessage(s.RedactBytes(q.Schema))}
+	q.Message, q.URL, q.Schema = s.Redact(q.Message), s.Redact(q.URL), json.RawMessage(s.RedactBytes(q.Schema))
+	return q
 }
