@@ -78,6 +78,10 @@ func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
 	return nil
 }
 
+// Found records that a queue exists. The keeper of this process then notices when
+// the queue, or JOBS itself, is deleted.
+func (j Jobs) Found(q topology.Queue) { j.bus.queues.Store(q, true) }
+
 // requestQueue asks an orchestrator to create a queue.
 func (b *Bus) requestQueue(ctx context.Context, q topology.Queue) error {
 	subject := topology.QueueRequest(q.Consumer)

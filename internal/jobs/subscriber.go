@@ -152,6 +152,7 @@ func (s *subscription) take(ctx context.Context, running *sync.WaitGroup) error 
 	if err != nil {
 		return err
 	}
+	s.bus.Jobs().Found(s.queue)
 	// The queue's own limits: an administrator may have changed them.
 	limits := cons.CachedInfo().Config
 	for ctx.Err() == nil {
