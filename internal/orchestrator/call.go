@@ -140,6 +140,7 @@ func (d *decision) unreadable() {
 // judge applies the policy to a call. A once-call is never run on its own
 // after one with the same arguments whose outcome is unknown.
 func (d *decision) judge(call events.CallState, arguments string) policy.Ruling {
+	call.Effect = d.effect(call) // the tool may have become stricter while the call waited
 	asked := policy.Call{Tool: call.Tool, Effect: call.Effect, Arguments: arguments}
 	// A conversation's own policy cannot allow what the deployment's policy
 	// denies.

@@ -59,6 +59,16 @@ func TestAnApprovedCallRunsWithTheEffectThatItsToolHasNow(t *testing.T) {
 	}
 }
 
+func TestAnApprovalIsJudgedByTheEffectThatItsToolHasNow(t *testing.T) {
+	s := newScene(t)
+	call := s.callTool("ask")
+	s.env.Policy.Rules = append(s.env.Policy.Rules, events.Rule{Effect: events.EffectOnce, Action: events.ActionDeny, Reason: "nothing that runs once"})
+	s.stricter("ask")
+	if r := requested(s.in(s.ruling(events.RulingApprove, call))); r != nil {
+		t.Errorf("a call of a tool that is denied by now was requested: %+v", r)
+	}
+}
+
 // The announcement says that f is pure, and its worker refuses that.
 func TestAfterAWorkerHasRefusedACallTheToolIsOnce(t *testing.T) {
 	s := newScene(t)
