@@ -67,6 +67,7 @@ const (
 	FailureUnsupported    = events.ErrUnsupported
 	FailureCancelled      = events.ErrCancelled
 	FailureInternal       = events.ErrInternal
+	FailureCeiling        = events.ErrCeiling
 )
 
 // ToolStarted starts an attempt of a worker at a call.

@@ -22,6 +22,7 @@ type Generation struct {
 	attempt string
 	next    int
 	count   int             // events of the attempt so far
+	size    int64           // bytes held, see Size
 	old     map[string]bool // attempts that were superseded
 	parts   []part
 	blocks  map[block]int // index of parts, when there are many
@@ -66,6 +67,7 @@ func (g *Generation) Apply(e events.Event) bool {
 		}
 		g.next, g.count = index+1, g.count+1
 	}
+	g.size += events.AnswerSize(e)
 	switch e := e.(type) {
 	case *events.TextChunk:
 		kind := events.PartText
@@ -138,6 +140,7 @@ func (g *Generation) part(kind events.PartKind, number int) *part {
 		return p
 	}
 	g.parts = append(g.parts, part{kind: kind, block: number})
+	g.size += events.BlockSize
 	if g.blocks != nil {
 		g.blocks[block{kind, number}] = len(g.parts) - 1
 	}
@@ -174,6 +177,32 @@ func (g *Generation) lookUp(kind events.PartKind, number int) *part {
 		return &g.parts[i]
 	}
 	return nil
+}
+
+// Size returns how much the answer has so far, in bytes: its content, and
+// [events.BlockSize] for each part.
+func (g *Generation) Size() int64 { return g.size }
+
+// CallCount returns the number of calls so far.
+func (g *Generation) CallCount() int64 {
+	var n int64
+	for i := range g.parts {
+		if g.parts[i].kind == events.PartCall {
+			n++
+		}
+	}
+	return n
+}
+
+// LongestArguments returns the bytes of the longest arguments of a call so far.
+func (g *Generation) LongestArguments() int64 {
+	most := 0
+	for i := range g.parts {
+		if g.parts[i].kind == events.PartCall {
+			most = max(most, len(g.parts[i].text))
+		}
+	}
+	return int64(most)
 }
 
 // Empty reports whether the answer has no content yet.

@@ -19,6 +19,16 @@ type GenerationJob struct {
 	Messages     []Message  `json:"messages" jsonschema:"the transcript"`
 	Tools        []ToolSpec `json:"tools,omitempty" jsonschema:"tools offered"`
 	Parameters   Parameters `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
+	// Ceilings let a worker stop an answer before the orchestrator ends its turn.
+	Ceilings AnswerCeilings `json:"ceilings,omitzero" jsonschema:"bounds of the answer: a worker ends one that exceeds them with an error of class ceiling"`
+}
+
+// AnswerCeilings bound one answer of a model. A field that is 0 has Parley's
+// default.
+type AnswerCeilings struct {
+	AnswerBytes   int64 `json:"answer_bytes,omitempty" jsonschema:"bytes of text, reasoning and arguments"`
+	AnswerCalls   int64 `json:"answer_calls,omitempty" jsonschema:"tool calls"`
+	ArgumentBytes int64 `json:"argument_bytes,omitempty" jsonschema:"bytes of the arguments of one call"`
 }
 
 // ToolJob is all a worker needs to run one call.

@@ -134,13 +134,16 @@ const (
 	ErrUnsupported    ErrorClass = "unsupported"
 	ErrCancelled      ErrorClass = "cancelled"
 	ErrInternal       ErrorClass = "internal"
+	// ErrCeiling is the class of what exceeds a ceiling of the deployment; Code names
+	// the ceiling.
+	ErrCeiling ErrorClass = "ceiling"
 )
 
 // Known reports whether the class exists; an empty one does not.
 func (c ErrorClass) Known() bool {
 	switch c {
 	case ErrRateLimited, ErrOverloaded, ErrAuth, ErrInvalidRequest, ErrContextLength, ErrContentFilter, ErrNetwork, ErrCut,
-		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal:
+		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal, ErrCeiling:
 		return true
 	}
 	return false
@@ -150,7 +153,7 @@ func (c ErrorClass) Known() bool {
 type Error struct {
 	Class        ErrorClass `json:"class" jsonschema:"class of the failure"`
 	Message      string     `json:"message" jsonschema:"what happened, to what, and what to do next"`
-	Code         string     `json:"code,omitempty" jsonschema:"the provider's own code or type"`
+	Code         string     `json:"code,omitempty" jsonschema:"the provider's own code or type; for class ceiling the code of the ceiling"`
 	HTTPStatus   int        `json:"http_status,omitempty" jsonschema:"status of the HTTP answer"`
 	RetryAfterMS int64      `json:"retry_after_ms,omitempty" jsonschema:"the provider's requested delay, in milliseconds"`
 	Object       *Object    `json:"object,omitempty" jsonschema:"reference to the whole text when message is a preview"`

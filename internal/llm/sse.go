@@ -7,11 +7,22 @@ import (
 	"fmt"
 	"io"
 	"iter"
+
+	"github.com/parleybus/parley/internal/ceilings"
+	"github.com/parleybus/parley/internal/events"
 )
 
-// MaxLine bounds one line of a provider's stream, and one event, in bytes. A
-// longer one ends the stream with an error; nothing is silently truncated.
-const MaxLine = 64 << 20
+// MaxLine bounds one line of a provider's stream, one event, and an answer that is
+// not streamed, in bytes. A longer one ends the answer with [TooLong]; nothing is
+// silently truncated. Workers hold one line of each answer in memory.
+const MaxLine = 16 << 20
+
+// TooLong returns the error of an answer with more than [MaxLine] bytes in one
+// piece. A retry would get the same.
+func TooLong() *events.Error {
+	return &events.Error{Class: events.ErrCeiling, Code: ceilings.CodeAnswerBytes,
+		Message: fmt.Sprintf("the provider sent more than %d bytes in one piece and was stopped: it may send without end", MaxLine)}
+}
 
 // SSEEvent is one event of a text/event-stream body. Its fields are valid until
 // the next iteration.
@@ -71,7 +82,7 @@ func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 				ev.Event = string(value)
 			case "data":
 				if len(data)+len(value) > MaxLine {
-					yield(SSEEvent{}, fmt.Errorf("an event of the stream is longer than %d bytes", MaxLine))
+					yield(SSEEvent{}, TooLong())
 					return
 				}
 				if len(data) > 0 {
@@ -101,7 +112,7 @@ func ReadLines(r io.Reader) iter.Seq2[[]byte, error] {
 			switch {
 			case errors.Is(err, bufio.ErrBufferFull):
 				if long = append(long, part...); len(long) > MaxLine {
-					yield(nil, fmt.Errorf("a line of the stream is longer than %d bytes", MaxLine))
+					yield(nil, TooLong())
 					return
 				}
 				continue

@@ -1,9 +1,10 @@
 package orchestrator
 
 import (
-	"fmt"
+	"strings"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -13,36 +14,74 @@ const (
 	maxInputs  = 64  // inputs in one message
 	maxBatch   = 256 // inputs that one Decision answers, plus the rest of the last message
 	maxQueued  = 100 // messages that wait for the next turn
-	maxCalls   = 512 // calls of one answer
 	maxRulings = 512 // calls that one Verdict decides
 	maxGrants  = 256 // standing approvals of a conversation
 	maxHooks   = 100 // hooks that have not answered
 )
 
-const reasonTooManyCalls = "too_many_calls"
+// previewBytes is how much of the text of an answer that exceeds a ceiling is
+// kept: the conversation's next turns send it to the model again.
+const previewBytes = 16 << 10
 
-// tooManyCalls returns the error of an answer with too many calls.
-func tooManyCalls(n int) *events.Error {
-	return &events.Error{Class: events.ErrUnsupported,
-		Message: fmt.Sprintf("the answer makes %d calls, at most %d are run: ask the model to make fewer at once", n, maxCalls)}
+// tooLarge returns the error of an answer that exceeds a ceiling; nil when it
+// exceeds none. Parley's own llm-workers stop before that.
+func tooLarge(g *accumulator.Generation, most ceilings.Ceilings) *events.Error {
+	a := ceilings.Answer{Bytes: g.Size()}
+	if g.Ended != nil { // counted once, not with each decision while it streams
+		a.Calls, a.ArgumentBytes = g.CallCount(), g.LongestArguments()
+	}
+	return ceilingError(most.Exceeded(a))
 }
 
-// boundedMessage returns an answer with the first maxCalls calls; cut
-// reports whether there were more.
-func boundedMessage(g *accumulator.Generation) (m events.Message, cut bool) {
+func ceilingError(e *ceilings.Error) *events.Error {
+	if e == nil {
+		return nil
+	}
+	return &events.Error{Class: events.ErrCeiling, Code: e.Code, Message: e.Text}
+}
+
+// fail ends the turn because an answer or its request failed.
+func (d *decision) fail(err *events.Error) {
+	d.stop(outcomeOf(err), reasonOf(err), events.StatusCancelled, "the answer failed before the call could run", err)
+}
+
+// reasonOf returns the reason of a turn that an error ends: the ceiling's code, or
+// the error's class.
+func reasonOf(err *events.Error) string {
+	if err.Class == events.ErrCeiling && err.Code != "" {
+		return err.Code
+	}
+	return string(err.Class)
+}
+
+// boundedMessage returns an answer as it is kept when the turn is stopped: with the
+// first of its calls, or, when it exceeds a ceiling, the beginning of its text.
+// cut reports whether a part of it is missing.
+func (d *decision) boundedMessage(g *accumulator.Generation, why *events.Error) (m events.Message, cut bool) {
 	m = g.Message()
-	calls := 0
+	exceeds := why != nil && why.Class == events.ErrCeiling
+	left, calls := previewBytes, int64(0)
 	kept := m.Parts[:0]
 	for _, p := range m.Parts {
-		if p.Kind == events.PartCall {
-			if calls++; calls > maxCalls {
+		switch {
+		case p.Kind == events.PartCall:
+			if calls++; exceeds || calls > d.env.Ceilings.AnswerCalls {
+				cut = true
 				continue
 			}
+		case exceeds && (p.Kind == events.PartReasoning || left <= 0):
+			cut = true
+			continue
+		case exceeds:
+			if len(p.Text) > left {
+				p.Text, cut = strings.ToValidUTF8(p.Text[:left], ""), true
+			}
+			left -= len(p.Text) + events.BlockSize
 		}
 		kept = append(kept, p)
 	}
 	m.Parts = kept
-	return m, calls > maxCalls
+	return m, cut
 }
 
 // batch returns the inputs that the next Decision answers: the first

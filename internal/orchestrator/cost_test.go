@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
 )
@@ -72,6 +73,7 @@ func TestTheQueueOfMessagesHasACeiling(t *testing.T) {
 }
 
 func TestAnAnswerWithTooManyCallsFailsItsTurn(t *testing.T) {
+	maxCalls := int(ceilings.Defaults().AnswerCalls)
 	for calls, outcome := range map[int]events.Outcome{maxCalls: "", maxCalls + 1: events.OutcomeFailed} {
 		s := newScene(t)
 		s.say("go")
@@ -84,10 +86,10 @@ func TestAnAnswerWithTooManyCallsFailsItsTurn(t *testing.T) {
 		switch {
 		case outcome == "" && (len(ended) > 0 || len(only[*events.ToolCallRequested](es)) == 0):
 			t.Errorf("%d calls: %v", calls, ended)
-		case outcome != "" && (len(ended) != 1 || ended[0].Outcome != outcome || ended[0].Reason != reasonTooManyCalls || len(only[*events.ToolCallRequested](es)) > 0):
+		case outcome != "" && (len(ended) != 1 || ended[0].Outcome != outcome || ended[0].Reason != ceilings.CodeAnswerCalls || len(only[*events.ToolCallRequested](es)) > 0):
 			t.Errorf("%d calls: %v", calls, ended)
-		case outcome != "" && len(only[*events.ToolCallRefused](es)) != maxCalls:
-			t.Errorf("%d calls have a result", len(only[*events.ToolCallRefused](es)))
+		case outcome != "" && (ended[0].Error.Class != events.ErrCeiling || ended[0].Error.Code != ceilings.CodeAnswerCalls):
+			t.Errorf("%d calls: %+v", calls, ended[0].Error)
 		}
 	}
 }
@@ -96,6 +98,7 @@ func TestACancelledAnswerKeepsAsManyCallsAsOneMayMake(t *testing.T) {
 	s := newScene(t)
 	s.say("go")
 	var parts []events.Part
+	maxCalls := int(ceilings.Defaults().AnswerCalls)
 	for range 3 * maxCalls {
 		parts = append(parts, s.part("g", "{}"))
 	}

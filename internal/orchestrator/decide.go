@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/policy"
@@ -42,6 +43,8 @@ type Env struct {
 	Policy *events.Policy
 	Prices policy.Prices
 	Hooks  []events.Hook
+	// Ceilings are the deployment's; those that are 0 have their default.
+	Ceilings ceilings.Ceilings
 	// HookAnswers are the answers of hooks that are not in the log yet.
 	HookAnswers []*events.HookAnswered
 	// Fault is the reason why the turn cannot continue; nil when it can.
@@ -59,6 +62,7 @@ type Env struct {
 // when there is nothing to decide. It reads nothing but its arguments and
 // changes none of them. The caller sets the Decision's Owner.
 func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decision, *accumulator.Conversation) {
+	env.Ceilings = env.Ceilings.WithDefaults()
 	batch := batch(c)
 	d := &decision{c: c.Draft(len(batch)), batch: batch, transcript: c.Transcript, env: env, now: now, seed: seedOf(c, batch), budget: policy.NewBudget()}
 	if d.transcript != nil {
@@ -132,6 +136,9 @@ func (d *decision) turn() bool {
 		return false
 	case c.Phase == events.PhaseGenerating && c.Open != nil && c.Open.Ended != nil:
 		return d.generated(c.Open, c.Open.Ended)
+	case c.Phase == events.PhaseGenerating && c.Open != nil && tooLarge(c.Open, d.env.Ceilings) != nil:
+		d.fail(tooLarge(c.Open, d.env.Ceilings))
+		return true
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.fillSlots():
 		return true
 	case (c.Phase == events.PhasePaused || c.Phase == events.PhaseCalling) && d.pauseForQuestions():
@@ -192,7 +199,7 @@ func (d *decision) step() bool {
 func (d *decision) stop(outcome events.Outcome, reason string, status events.Status, why string, err *events.Error) {
 	c := d.c
 	if g := c.Open; g != nil && c.Phase == events.PhaseGenerating && !g.Empty() {
-		message, cut := boundedMessage(g)
+		message, cut := d.boundedMessage(g, err)
 		m := &events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: message, Finish: events.FinishCancelled, Partial: true}
 		if g.Ended != nil {
 			m.Finish, m.Usage, m.Partial = g.Ended.Finish, g.Ended.Usage, cut || failure(g.Ended) != nil

@@ -47,14 +47,14 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 		if d.retries(err) {
 			return d.retry(err)
 		}
-		d.stop(outcomeOf(err), string(err.Class), events.StatusCancelled, "the answer failed before the call could run", err)
+		d.fail(err)
+		return true
+	}
+	if err := tooLarge(g, d.env.Ceilings); err != nil {
+		d.fail(err)
 		return true
 	}
 	calls := g.Calls()
-	if n := len(calls); n > maxCalls {
-		d.stop(events.OutcomeFailed, reasonTooManyCalls, events.StatusRefused, "the answer made too many calls: none of them was run", tooManyCalls(n))
-		return true
-	}
 	more := len(calls) > 0 || end.Finish == events.FinishPause // the provider runs its own tools
 	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: end.Usage})
 	if !more {

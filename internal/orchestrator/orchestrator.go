@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/policy"
@@ -40,6 +41,9 @@ type Orchestrator struct {
 	Hooks []Hook
 	// Identities are those who sign inputs; nil when the deployment has none.
 	Identities *identity.Book
+	// Ceilings bound what others may make large; those that are 0 have their
+	// default.
+	Ceilings ceilings.Ceilings
 	// Check returns why arguments do not fit a tool's schema. It is called
 	// from several goroutines.
 	Check func(spec events.ToolSpec, arguments string) error
@@ -68,6 +72,7 @@ const readsPerSecond, readsAtOnce = 500, 2000
 // until ctx ends.
 func (o *Orchestrator) Run(ctx context.Context) error {
 	o.judge = new(policy.Judge)
+	o.Ceilings = o.Ceilings.WithDefaults()
 	o.claims = semaphore.NewWeighted(claimBytes)
 	if o.Held == nil {
 		o.Held = new(atomic.Int64)
@@ -181,7 +186,7 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 func (s *shard) env(settings events.Settings) Env {
 	e := s.offers.env(time.Now())
 	e.Settings, e.Check, e.Judge = settings, s.o.Check, s.o.judge
-	e.Limits, e.Policy, e.Prices, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Identities
+	e.Limits, e.Policy, e.Prices, e.Ceilings, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Ceilings, s.o.Identities
 	e.Route = cmp.Or(s.o.Route, e.Route)
 	for _, h := range s.o.Hooks {
 		e.Hooks = append(e.Hooks, h.Hook)

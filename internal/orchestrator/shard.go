@@ -105,7 +105,7 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 		c = s.track(m.Conversation, m.Sequence)
 	case !c.busy && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
 		c.apply(m)
-		if g := c.state.Open; g == nil || g.Ended == nil {
+		if g := c.state.Open; g == nil || g.Ended == nil && g.Size() <= s.o.Ceilings.AnswerBytes {
 			s.evictIfIdle(c)
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/yamlfile"
@@ -29,12 +30,18 @@ type Defaults struct {
 	Identities []identity.Identity `yaml:"identities"`
 	Inputs     identity.Inputs     `yaml:"inputs"`
 	Book       *identity.Book      `yaml:"-"`
+	// Ceilings apply to the whole deployment; Settings cannot change them.
+	Ceilings ceilings.Ceilings `yaml:"ceilings"`
 }
 
 // Load reads a file of defaults: YAML with the keys policy, limits, prices, hooks,
-// route, identities and inputs, and under them the names of the events' JSON. Errors name the file and,
+// route, identities, inputs and ceilings, and under them the names of the events' JSON;
+// without a file name it returns the defaults of a deployment without one. Errors name the file and,
 // where it is known, the line.
 func Load(file string) (Defaults, error) {
+	if file == "" {
+		return Defaults{Ceilings: ceilings.Defaults()}, nil
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return Defaults{}, fmt.Errorf("read the defaults: %w", err)
@@ -55,10 +62,13 @@ func parse(raw []byte) (Defaults, error) {
 	if len(raw) > maxFile {
 		return Defaults{}, fmt.Errorf("the file has more than %d bytes", maxFile)
 	}
-	var d Defaults
+	d := Defaults{Ceilings: ceilings.Defaults()}
 	file, err := yamlfile.Decode(raw, &d)
 	if err != nil {
 		return Defaults{}, err
+	}
+	if d.Ceilings.IsZero() { // an empty file, or an empty section, overwrites them
+		d.Ceilings = ceilings.Defaults()
 	}
 	if at, err := d.check(); err != nil {
 		return Defaults{}, file.At(at, err)
@@ -91,6 +101,9 @@ func (d *Defaults) check() (at string, err error) {
 	}
 	if at, err := checkHooks(d.Hooks); err != nil {
 		return "$.hooks" + at, err
+	}
+	if key, err := d.Ceilings.Check(); err != nil {
+		return "$.ceilings." + key, fmt.Errorf("ceilings: %w", err)
 	}
 	return "", nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -67,9 +68,10 @@ func TestAWholeFileIsRead(t *testing.T) {
 			{Effect: "idempotent", Action: "auto"},
 			{Tool: "mail_send", Action: "defer", DelayMS: 60000},
 		}},
-		Limits: events.Limits{Steps: 30, Tokens: 200000, CostUSD: 2.5, TimeMS: 600000, Calls: map[string]int{"web_*": 20}, Repeats: 4, OnLimit: "ask"},
-		Prices: Prices{"openai/gpt-5": {Input: 1.25, Output: 10, CacheRead: 0.125}, "anthropic/claude-*": {Input: 3, Output: 15, CacheRead: 0.3, CacheWrite: 3.75}},
-		Hooks:  []events.Hook{{Name: "guard", When: "before", DeadlineMS: 2000}, {Name: "audit", When: "after", Optional: true}},
+		Limits:   events.Limits{Steps: 30, Tokens: 200000, CostUSD: 2.5, TimeMS: 600000, Calls: map[string]int{"web_*": 20}, Repeats: 4, OnLimit: "ask"},
+		Prices:   Prices{"openai/gpt-5": {Input: 1.25, Output: 10, CacheRead: 0.125}, "anthropic/claude-*": {Input: 3, Output: 15, CacheRead: 0.3, CacheWrite: 3.75}},
+		Hooks:    []events.Hook{{Name: "guard", When: "before", DeadlineMS: 2000}, {Name: "audit", When: "after", Optional: true}},
+		Ceilings: ceilings.Defaults(),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -79,7 +81,7 @@ func TestAWholeFileIsRead(t *testing.T) {
 func TestAFileThatSaysNothingIsNoMistake(t *testing.T) {
 	for _, text := range []string{"", "\n", "# all of it is commented out\n", "policy:\n", "{}\n", "---\n"} {
 		got, err := load(t, text)
-		if diff := cmp.Diff(Defaults{}, got); err != nil || diff != "" {
+		if diff := cmp.Diff(Defaults{Ceilings: ceilings.Defaults()}, got); err != nil || diff != "" {
 			t.Errorf("%q: %v %s", text, err, diff)
 		}
 	}

@@ -266,6 +266,7 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 		}
 	}()
 	clean := &answer{secrets: g.w.Secrets}
+	tally := newTally(g.job.Ceilings)
 	for e := range p.Stream(ctx, req) {
 		if last, ok := e.(*events.GenerationEnded); ok {
 			end = last
@@ -274,6 +275,13 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 		stamped, ok := e.(events.Stamped)
 		if !ok {
 			continue
+		}
+		if over := tally.add(e); over != nil {
+			// Leaving the loop closes the connection.
+			if err := g.append(clean.end()...); err != nil {
+				return nil, err
+			}
+			return &events.GenerationEnded{Finish: events.FinishError, Error: over}, g.endCalls(tally)
 		}
 		if err := g.name(e); err != nil {
 			return nil, err
@@ -290,6 +298,17 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 		end = &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrCut, Message: "the answer was cut without a word"}}
 	}
 	return end, nil
+}
+
+// endCalls ends the calls of an answer that was stopped.
+func (g *generation) endCalls(t *tally) error {
+	for _, e := range t.ends() {
+		e.Call = g.calls[e.Block]
+		if err := g.append(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // name gives the model's calls ids of ours.

@@ -22,26 +22,18 @@ import (
 // when the role starts.
 func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atomic.Int64, hooks ...orchestrator.Hook) daemon.Role {
 	return daemon.Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
-		rules, err := rules(cfg)
+		rules, err := policy.Load(cfg.Rules)
 		if err != nil {
 			return nil, err
 		}
 		var v tool.Validator
 		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: owned, Held: held,
-			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Route: rules.Route, Hooks: hooks, Identities: rules.Book}
+			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Ceilings: rules.Ceilings, Route: rules.Route, Hooks: hooks, Identities: rules.Book}
 		for _, h := range rules.Hooks {
 			o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
 		}
 		return o.Run, nil
 	}}
-}
-
-// rules reads the rules of the deployment; without a file there are none.
-func rules(cfg daemon.Config) (policy.Defaults, error) {
-	if cfg.Rules == "" {
-		return policy.Defaults{}, nil
-	}
-	return policy.Load(cfg.Rules)
 }
 
 // Service is cmd/orchestrator.

@@ -104,9 +104,13 @@ func (d *decoder) readStream(r io.Reader) bool {
 }
 
 func (d *decoder) readWhole(r io.Reader) bool {
-	raw, err := io.ReadAll(io.LimitReader(r, llm.MaxLine))
+	raw, err := io.ReadAll(io.LimitReader(r, llm.MaxLine+1))
 	if err != nil {
 		d.end.Error = unreadable(err)
+		return true
+	}
+	if len(raw) > llm.MaxLine {
+		d.end.Error = llm.TooLong()
 		return true
 	}
 	var f frame

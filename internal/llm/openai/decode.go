@@ -141,7 +141,7 @@ func (d *decoder) readWhole(r io.Reader) {
 	case err != nil: // the source has it
 		return
 	case len(body) > llm.MaxLine:
-		d.fail(&events.Error{Class: events.ErrInternal, Message: fmt.Sprintf("the answer is longer than %d bytes", llm.MaxLine)})
+		d.fail(llm.TooLong())
 		return
 	}
 	d.payload = true

@@ -3,7 +3,6 @@ package openairesponses
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 
 	"github.com/parleybus/parley/internal/events"
@@ -32,7 +31,7 @@ func whole(body io.Reader, w *llm.Writer) {
 	case len(raw) == 0:
 		a.fail(unreadable(io.EOF))
 	case len(raw) > llm.MaxLine:
-		a.fail(&events.Error{Class: events.ErrInternal, Message: fmt.Sprintf("the provider's answer is longer than %d bytes", llm.MaxLine)})
+		a.fail(llm.TooLong())
 	case unmarshal(raw, &head) != nil || head.Status == "" && len(head.Output) == 0:
 		e := llm.FromPayload(raw)
 		e.Message = "in place of an answer the provider sent: " + e.Message

@@ -1,0 +1,104 @@
+// Package ceilings has one table of the bounds on what people, apps, models,
+// tools and conversations may make large: key in the deployment's rules file,
+// default, unit and error code. It is pure and imports nothing of Parley, so that
+// every process enforces the same table.
+package ceilings
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// Ceilings are the bounds of a deployment. A field that is 0 has its default, see
+// [Ceilings.WithDefaults].
+type Ceilings struct {
+	AnswerBytes   int64 `yaml:"answer_bytes"`
+	AnswerCalls   int64 `yaml:"answer_calls"`
+	ArgumentBytes int64 `yaml:"argument_bytes"`
+}
+
+// The error codes. Each ceiling has its own.
+const (
+	CodeAnswerBytes   = "answer_too_large"
+	CodeAnswerCalls   = "too_many_calls"
+	CodeArgumentBytes = "arguments_too_large"
+)
+
+// Row describes one ceiling.
+type Row struct {
+	Key     string // in the rules file
+	Code    string // of the error
+	Unit    string
+	Default int64
+	Least   int64 // values below, and above Most, are refused
+	Most    int64
+	Bounds  string // what it bounds, for the documentation
+	of      func(*Ceilings) *int64
+}
+
+// Value returns the ceiling's value.
+func (r Row) Value(c Ceilings) int64 { return *r.of(&c) }
+
+// Table returns all ceilings, in the order of the documentation.
+func Table() []Row {
+	return []Row{
+		{"answer_bytes", CodeAnswerBytes, "bytes", 8 << 20, 1 << 10, 64 << 20, "text, reasoning and arguments of one answer of a model",
+			func(c *Ceilings) *int64 { return &c.AnswerBytes }},
+		{"answer_calls", CodeAnswerCalls, "calls", 512, 1, 512, "tool calls in one answer",
+			func(c *Ceilings) *int64 { return &c.AnswerCalls }},
+		{"argument_bytes", CodeArgumentBytes, "bytes", 1 << 20, 64, 16 << 20, "arguments of one tool call",
+			func(c *Ceilings) *int64 { return &c.ArgumentBytes }},
+	}
+}
+
+// Defaults returns the ceilings of a deployment that sets none.
+func Defaults() Ceilings { return Ceilings{}.WithDefaults() }
+
+// WithDefaults returns the ceilings with the default in place of every 0.
+func (c Ceilings) WithDefaults() Ceilings {
+	for _, r := range Table() {
+		if v := r.of(&c); *v == 0 {
+			*v = r.Default
+		}
+	}
+	return c
+}
+
+// IsZero reports whether nothing is set.
+func (c Ceilings) IsZero() bool { return reflect.ValueOf(c).IsZero() }
+
+// Check reports why the ceilings of a rules file cannot be used, and at which key.
+func (c Ceilings) Check() (key string, err error) {
+	for _, r := range Table() {
+		if v := *r.of(&c); v < r.Least || v > r.Most {
+			return r.Key, fmt.Errorf("%s is %d: give %d to %d %s, or leave it out for %d", r.Key, v, r.Least, r.Most, r.Unit, r.Default)
+		}
+	}
+	return "", nil
+}
+
+// Error reports that something exceeds a ceiling.
+type Error struct {
+	Code string
+	Text string // what exceeds it, by how much, and what to do
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Text }
+
+// Errorf returns the error of a ceiling.
+func Errorf(code, format string, args ...any) error {
+	return &Error{Code: code, Text: text(format, args...)}
+}
+
+// CodeOf returns the code of the ceiling that an error reports; empty when it
+// reports none.
+func CodeOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+func text(format string, args ...any) string { return fmt.Sprintf(format, args...) }
