@@ -19,6 +19,7 @@ type Transcript struct {
 
 	entries []entry
 	index   index
+	size    int64 // of entries and results, see Size
 	inputs  map[string]*events.UserMessage // not part of a turn yet
 	results map[string]events.Part
 	turns   map[string]string // turns by the ids of their messages
@@ -75,12 +76,21 @@ func (t *Transcript) input(in Input) {
 // result keeps the first result of a call.
 func (t *Transcript) result(call string, p events.Part) {
 	if _, ok := t.results[call]; !ok {
-		t.results[call] = p
+		t.setResult(call, p)
 		t.endedAs(call, p.Status)
 	}
 }
 
+// setResult sets the result of a call, or replaces it.
+func (t *Transcript) setResult(call string, p events.Part) {
+	t.size += sizeOf(p) - sizeOf(t.results[call])
+	t.results[call] = p
+}
+
 func (t *Transcript) enter(e entry) {
+	for _, p := range e.message.Parts {
+		t.size += sizeOf(p)
+	}
 	t.index.add(e, len(t.entries))
 	t.entries = append(t.entries, e)
 }
@@ -120,10 +130,10 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 	case *events.ToolCallRefused:
 		// Replaces a result that its owner had not read when it decided: the
 		// model must not read it either.
-		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status}
+		t.setResult(e.Call, events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: e.Status})
 		t.endedAs(e.Call, e.Status)
 	case *events.ToolCallAnswered:
-		t.results[e.Call] = events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: events.StatusOK}
+		t.setResult(e.Call, events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: events.StatusOK})
 		t.verdicts[e.Call], t.answers[e.Call] = e.By, true
 	case *events.Paused:
 		for _, a := range e.Awaiting {
@@ -180,6 +190,7 @@ func (t *Transcript) join(id, turn string) {
 			}
 			e.said = append(e.said, id)
 			e.message.Parts = append(e.message.Parts, events.Part{Kind: events.PartText, Text: in.Text})
+			t.size += int64(len(in.Text))
 			delete(t.inputs, id)
 			return
 		}

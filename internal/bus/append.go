@@ -32,6 +32,9 @@ func (l Lane) Append(ctx context.Context, after uint64, frame []byte) (uint64, e
 	if err := l.address.Check(); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
+	if err := fits(l.address.Channel, frame); err != nil {
+		return 0, fmt.Errorf("append to a lane: %w", err)
+	}
 	data, err := l.bus.fit(ctx, l.address.Conversation, frame)
 	if err != nil {
 		return 0, err
@@ -169,6 +172,9 @@ func (c Conversation) Publish(ctx context.Context, id string, e events.Event) (u
 	}
 	frame, err := c.bus.inputFrame(c.id, e)
 	if err != nil {
+		return 0, err
+	}
+	if err := fits(events.ChannelIn, frame); err != nil {
 		return 0, err
 	}
 	a := topology.At(c.bus.Shards(), c.id, events.ChannelIn)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/secret"
@@ -52,6 +53,7 @@ type Bus struct {
 	// toolsDenied is set when this user may not see the known tools.
 	toolsDenied atomic.Bool
 
+	fetching *semaphore.Weighted // bytes of the objects that are fetched at once
 	link     link
 	absences absences
 }
@@ -62,7 +64,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{log: cfg.Log}
+	b := &Bus{log: cfg.Log, fetching: semaphore.NewWeighted(maxFetching)}
 	opts, err := cfg.options(b)
 	if err == nil {
 		b.key, err = cfg.signKey()

@@ -168,12 +168,12 @@ func (s Shard) End(ctx context.Context) (uint64, time.Time, error) {
 // Read passes on a shard's messages after a sequence up to the end of the log,
 // under a filter of subjects (empty: all).
 func (s Shard) Read(ctx context.Context, after uint64, filter string, fn func(Message) error) error {
-	return s.bus.readShard(ctx, s.number, after, filter, false, fn)
+	return s.bus.readShard(ctx, s.number, after, filter, false, MaxInput, fn)
 }
 
-func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filter string, bounded bool, fn func(Message) error) error {
+func (b *Bus) readShard(ctx context.Context, shard int, after uint64, filter string, bounded bool, input int64, fn func(Message) error) error {
 	return b.read(ctx, topology.ConvStream(shard), filter, after+1, bounded, func(r raw) error {
-		m, err := b.message(ctx, r, false)
+		m, err := b.messageWithin(ctx, r, false, input)
 		if err != nil {
 			return err
 		}

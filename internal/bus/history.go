@@ -15,6 +15,12 @@ import (
 // the copy has not reached yet. Sequences are those of CONV, which each copy
 // carries.
 func (c Conversation) Facts(ctx context.Context, upTo uint64, fn func(Message) error) error {
+	return c.FactsWithin(ctx, upTo, MaxInput, fn)
+}
+
+// FactsWithin is [Conversation.Facts] with a bound on what a message of the in
+// channel may claim: what exceeds it is passed on with Bad set.
+func (c Conversation) FactsWithin(ctx context.Context, upTo uint64, input int64, fn func(Message) error) error {
 	if err := topology.CheckID("conversation", c.id); err != nil {
 		return err
 	}
@@ -25,7 +31,7 @@ func (c Conversation) Facts(ctx context.Context, upTo uint64, fn func(Message) e
 			return err
 		}
 		high = r.seq
-		m, err := c.bus.message(ctx, r, false)
+		m, err := c.bus.messageWithin(ctx, r, false, input)
 		if err != nil {
 			return err
 		}
@@ -37,7 +43,7 @@ func (c Conversation) Facts(ctx context.Context, upTo uint64, fn func(Message) e
 	// One filter, and what is no fact is skipped here: with several the server
 	// looks at every message after high, of any conversation.
 	everything := topology.Everything(topology.Conv, c.bus.Shards(), c.id)
-	return ended(c.bus.readShard(ctx, topology.ShardOf(c.id, c.bus.Shards()), high, everything, upTo > 0, func(m Message) error {
+	return ended(c.bus.readShard(ctx, topology.ShardOf(c.id, c.bus.Shards()), high, everything, upTo > 0, input, func(m Message) error {
 		switch m.Channel {
 		case events.ChannelIn, events.ChannelTurn, events.ChannelCall:
 			return bounded(m, upTo, fn)
@@ -74,13 +80,22 @@ func (l Lane) Read(ctx context.Context, after uint64, fn func(Message) error) er
 // Read passes on what the log of a conversation holds after a sequence:
 // everything from CONV, and the facts that CONV no longer holds from HISTORY.
 func (c Conversation) Read(ctx context.Context, after uint64, fn func(Message) error) error {
+	return c.read(ctx, after, MaxInput, fn)
+}
+
+// ReadUnfetched is [Conversation.Read] without fetching what messages claim.
+func (c Conversation) ReadUnfetched(ctx context.Context, after uint64, fn func(Message) error) error {
+	return c.read(ctx, after, -1, fn)
+}
+
+func (c Conversation) read(ctx context.Context, after uint64, input int64, fn func(Message) error) error {
 	shard := topology.ShardOf(c.id, c.bus.Shards())
 	info, err := c.bus.infoOf(ctx, topology.ConvStream(shard))
 	if err != nil {
 		return err
 	}
 	if first := max(info.State.FirstSeq, c.bus.gapEnd(shard)+1); after+1 < first {
-		err := c.Facts(ctx, first-1, func(m Message) error {
+		err := c.FactsWithin(ctx, first-1, input, func(m Message) error {
 			if m.Sequence <= after {
 				return nil
 			}
@@ -91,7 +106,7 @@ func (c Conversation) Read(ctx context.Context, after uint64, fn func(Message) e
 		}
 		after = first - 1
 	}
-	return c.bus.Shard(shard).Read(ctx, after, topology.Everything(topology.Conv, c.bus.Shards(), c.id), fn)
+	return c.bus.readShard(ctx, shard, after, topology.Everything(topology.Conv, c.bus.Shards(), c.id), false, input, fn)
 }
 
 // errEnd ends a read at its bound.

@@ -31,11 +31,15 @@ func (c Conversation) Listen(fn func(Message)) (stop func(), err error) {
 			if !ok {
 				return
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
-			defer cancel()
-			m, err := c.bus.message(ctx, r, true)
-			if err != nil {
-				m.Bad = err
+			m := c.bus.unfetched(r, true)
+			// An input in an object is none that stops anything, and to fetch it would
+			// hold up the next message: anybody may claim an object.
+			if m.Channel == events.ChannelTurn {
+				ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
+				defer cancel()
+				if err := c.bus.Objects().Fetch(ctx, &m); err != nil {
+					m.Bad = err
+				}
 			}
 			fn(m)
 		})

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
@@ -33,8 +32,17 @@ func (m Message) Cursor(index int) Cursor {
 // that cannot be read is not an error here: the reader gets it with Bad set and
 // decides. An object that cannot be fetched now is an error: a retry may succeed.
 func (b *Bus) message(ctx context.Context, r raw, live bool) (Message, error) {
+	return b.messageWithin(ctx, r, live, MaxInput)
+}
+
+// messageWithin is [Bus.message] with a bound on what a message of the in channel
+// may claim; below 0 nothing is fetched.
+func (b *Bus) messageWithin(ctx context.Context, r raw, live bool, input int64) (Message, error) {
 	m := b.unfetched(r, live)
-	err := b.Objects().Fetch(ctx, &m)
+	if input < 0 {
+		return m, nil
+	}
+	err := b.Objects().FetchWithin(ctx, &m, input)
 	return m, err
 }
 
@@ -55,27 +63,4 @@ func (m *Message) Claim() *events.Claim {
 	}
 	c, _ := m.Lines[0].Event.(*events.Claim)
 	return c
-}
-
-// Fetch replaces a claim by the events that it refers to. An object that is missing
-// or differs from what was stored sets Bad; an error means that a retry may
-// succeed.
-func (o Objects) Fetch(ctx context.Context, m *Message) error {
-	claim := m.Claim()
-	if claim == nil {
-		return nil
-	}
-	data, err := o.Get(ctx, &claim.Object)
-	switch {
-	case err == nil:
-		m.Lines, m.Bad = events.DecodeFrame(data)
-		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
-	if _, later := errors.AsType[*fetchError](err); later {
-		return err
-	}
-	m.Lines, m.Bad = nil, err
-	return nil
 }

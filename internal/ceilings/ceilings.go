@@ -16,13 +16,30 @@ type Ceilings struct {
 	AnswerBytes   int64 `yaml:"answer_bytes"`
 	AnswerCalls   int64 `yaml:"answer_calls"`
 	ArgumentBytes int64 `yaml:"argument_bytes"`
+
+	InputBytes        int64 `yaml:"input_bytes"`
+	ClaimBytes        int64 `yaml:"claim_bytes"`
+	QueueBytes        int64 `yaml:"queue_bytes"`
+	ConversationBytes int64 `yaml:"conversation_bytes"`
 }
+
+// Bounds that every reader of the bus has, also one that does not know the
+// deployment's table.
+const (
+	MostInputBytes = 16 << 20
+	MostClaimBytes = 64 << 20
+)
 
 // The error codes. Each ceiling has its own.
 const (
 	CodeAnswerBytes   = "answer_too_large"
 	CodeAnswerCalls   = "too_many_calls"
 	CodeArgumentBytes = "arguments_too_large"
+
+	CodeInputBytes        = "input_too_large"
+	CodeClaimBytes        = "claim_too_large"
+	CodeQueueBytes        = "queue_too_large"
+	CodeConversationBytes = "conversation_too_large"
 )
 
 // Row describes one ceiling.
@@ -49,6 +66,14 @@ func Table() []Row {
 			func(c *Ceilings) *int64 { return &c.AnswerCalls }},
 		{"argument_bytes", CodeArgumentBytes, "bytes", 1 << 20, 64, 16 << 20, "arguments of one tool call",
 			func(c *Ceilings) *int64 { return &c.ArgumentBytes }},
+		{"input_bytes", CodeInputBytes, "bytes", 4 << 20, 1 << 10, MostInputBytes, "one input, as it is published",
+			func(c *Ceilings) *int64 { return &c.InputBytes }},
+		{"claim_bytes", CodeClaimBytes, "bytes", MostClaimBytes, 8 << 20, MostClaimBytes, "what any other message may refer to in the object store",
+			func(c *Ceilings) *int64 { return &c.ClaimBytes }},
+		{"queue_bytes", CodeQueueBytes, "bytes", 16 << 20, 1 << 10, 256 << 20, "messages of a conversation that wait for its next turn",
+			func(c *Ceilings) *int64 { return &c.QueueBytes }},
+		{"conversation_bytes", CodeConversationBytes, "bytes", 32 << 20, 64 << 10, 48 << 20, "transcript of a conversation, as it is sent to a model",
+			func(c *Ceilings) *int64 { return &c.ConversationBytes }},
 	}
 }
 

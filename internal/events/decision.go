@@ -187,6 +187,7 @@ type InputAnswered struct {
 	Calls  []CallAnswer `json:"calls,omitempty" jsonschema:"Verdict: the answer for each call"`
 	// Supersedes names the turn whose waiting calls the message ended.
 	Supersedes string   `json:"supersedes,omitempty" jsonschema:"UserMessage: the turn it supersedes"`
+	Code       string   `json:"code,omitempty" jsonschema:"the ceiling that the input exceeds, for a program"`
 	Dropped    []string `json:"dropped,omitempty" jsonschema:"Cancel: ids of the queued messages it dropped"`
 	Granted    []Grant  `json:"granted,omitempty" jsonschema:"Verdict: new standing approvals"`
 	Revoked    []string `json:"revoked,omitempty" jsonschema:"Verdict: ids of revoked standing approvals"`

@@ -24,7 +24,7 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 		}
 		c.failures, c.fault = 0, nil
 		s.mu.Lock()
-		if len(c.inbox) > 0 || len(c.dues) > 0 || len(c.hookAnswers) > 0 || c.resume {
+		if len(c.inbox) > 0 && s.live || len(c.dues) > 0 || len(c.hookAnswers) > 0 || c.resume {
 			s.mu.Unlock()
 			continue
 		}
@@ -128,6 +128,15 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 			s.mu.Unlock()
 			return err
 		}
+		if len(rest) > 0 {
+			s.mu.Lock()
+			c.inbox = append(rest, c.inbox...)
+			s.mu.Unlock()
+			if !t.live {
+				return nil // the rest when the log is read to its end
+			}
+			continue
+		}
 		if !decided {
 			if t.live {
 				s.purge(ctx, c)
@@ -150,50 +159,25 @@ type pendingWork struct {
 // step applies pending work and decides once. It returns the messages that
 // it has not applied, and whether there may be more to decide.
 func (s *shard) step(ctx context.Context, c *conversation, t pendingWork) (rest []bus.Message, decided bool, err error) {
-	for i, m := range t.inbox {
-		// Fetched here, not by the goroutine that follows the log: a large object
-		// delays its own conversation only.
-		if err := s.fetch(ctx, &m); err != nil {
-			return t.inbox[i:], false, err
-		}
-		if m.Bad != nil {
-			s.strays.deadLetter(ctx, m)
-		}
-		c.apply(m)
-	}
-	if !t.live {
-		return nil, false, nil
+	rest, err = s.applyInbox(ctx, c, t)
+	if err != nil || !t.live {
+		return rest, false, err
 	}
 	faulty := c.fault != nil // do not retry what failed before the turn has ended
 	if t.resume && !faulty {
 		if err := s.resume(ctx, c); err != nil {
-			return nil, false, err
+			return rest, false, err
 		}
 	}
 	if decided, err = s.decide(ctx, c, latest(t.dues), t.hookAnswers); err != nil {
-		return nil, false, err
+		return rest, false, err
 	}
 	if faulty && decided {
 		s.mu.Lock()
 		c.resume = c.resume || t.resume
 		s.mu.Unlock()
 	}
-	return nil, decided, s.dropDues(ctx, c, t.dues)
-}
-
-// fetch fetches the object of a claim. [claimBytes] bounds the objects of
-// all conversations that are fetched at once.
-func (s *shard) fetch(ctx context.Context, m *bus.Message) error {
-	claim := m.Claim()
-	if claim == nil {
-		return nil
-	}
-	n := min(max(claim.Object.Size, 0), claimBytes)
-	if err := s.o.claims.Acquire(ctx, n); err != nil {
-		return err
-	}
-	defer s.o.claims.Release(n)
-	return s.o.Bus.Objects().Fetch(ctx, m)
+	return rest, decided, s.dropDues(ctx, c, t.dues)
 }
 
 // decide decides once and stores the Decision. It reports whether there was

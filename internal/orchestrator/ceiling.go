@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/parleybus/parley/internal/accumulator"
@@ -38,6 +39,16 @@ func ceilingError(e *ceilings.Error) *events.Error {
 		return nil
 	}
 	return &events.Error{Class: events.ErrCeiling, Code: e.Code, Message: e.Text}
+}
+
+func conversationTooLarge(size, most int64) *events.Error {
+	return &events.Error{Class: events.ErrCeiling, Code: ceilings.CodeConversationBytes,
+		Message: fmt.Sprintf("the conversation has %d bytes, at most %d are sent to a model: begin another one, or raise conversation_bytes", size, most)}
+}
+
+// exceeds answers an input that exceeds a ceiling; code is empty when it does not.
+func (d *decision) exceeds(input string, a events.Answer, code, reason string) {
+	d.emit(&events.InputAnswered{Input: input, Answer: a, Code: code, Reason: reason})
 }
 
 // fail ends the turn because an answer or its request failed.

@@ -67,6 +67,7 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decisi
 	d := &decision{c: c.Draft(len(batch)), batch: batch, transcript: c.Transcript, env: env, now: now, seed: seedOf(c, batch), budget: policy.NewBudget()}
 	if d.transcript != nil {
 		d.document = d.transcript.Document
+		d.queued = d.transcript.TextSize(d.c.Queue)
 	}
 	d.recordHookAnswers(events.HookAfter)
 	d.inputs()
@@ -103,6 +104,9 @@ type decision struct {
 	names   string // of the offered tools, for the model
 	// waiting are ids of UserMessages that the next turn answers.
 	waiting []string
+	// queued is the size of the messages that wait for the next turn, with those of
+	// this decision.
+	queued int64
 	// document is env.Settings as a JSON document.
 	document accumulator.Document
 	joined   bool // a message joined the turn: request the generation again
@@ -190,6 +194,11 @@ func (d *decision) step() bool {
 	}
 	if limit := d.limit(); limit != "" {
 		return d.atLimit(limit)
+	}
+	if size := d.transcript.Size(); size > d.env.Ceilings.ConversationBytes {
+		err := conversationTooLarge(size, d.env.Ceilings.ConversationBytes)
+		d.end(events.OutcomeFailed, reasonOf(err), err)
+		return true
 	}
 	return d.requestGeneration(d.c.Step+1, 1, 0)
 }

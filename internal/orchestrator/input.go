@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
 )
@@ -31,12 +32,15 @@ func (d *decision) inputs() {
 			d.answer(in.ID, events.AnswerRefused, "", fmt.Sprintf("a message holds at most %d inputs: send this one in another message, under another id", maxInputs))
 			continue
 		}
+		if size := int64(len(in.Raw)); in.Event != nil && size > d.env.Ceilings.InputBytes {
+			in.Event, in.Bad = nil, inputTooLarge(size, d.env.Ceilings.InputBytes)
+		}
 		if !d.admit(in) {
 			continue
 		}
 		switch e := in.Event.(type) {
 		case nil:
-			d.answer(in.ID, events.AnswerInvalid, "", "this input cannot be read: "+in.Bad.Error())
+			d.exceeds(in.ID, events.AnswerInvalid, ceilings.CodeOf(in.Bad), "this input cannot be read: "+in.Bad.Error())
 		case *events.Settings:
 			d.settings(in)
 		case *events.UserMessage:
@@ -141,9 +145,16 @@ func (d *decision) message(input string, e *events.UserMessage) {
 		d.answer(input, events.AnswerAlreadyEnded, turn, "this message was already answered; use a new id for another message")
 	case strings.TrimSpace(e.Text) == "":
 		d.answer(input, events.AnswerInvalid, "", "the message has no text")
+	case d.transcript.Size() > d.env.Ceilings.ConversationBytes:
+		d.exceeds(input, events.AnswerRefused, ceilings.CodeConversationBytes, conversationTooLarge(d.transcript.Size(), d.env.Ceilings.ConversationBytes).Message)
+	case d.queued+int64(len(e.Text)) > d.env.Ceilings.QueueBytes:
+		d.exceeds(input, events.AnswerRefused, ceilings.CodeQueueBytes, fmt.Sprintf(
+			"the messages that wait have %d bytes, with this one more than %d: send it again when the turn has ended, or raise queue_bytes", d.queued, d.env.Ceilings.QueueBytes))
 	case d.c.Turn == "":
 		d.waiting = append(d.waiting, input)
+		d.queued += int64(len(e.Text))
 	default:
+		d.queued += int64(len(e.Text))
 		d.arrive(input, e)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -57,12 +56,8 @@ type Orchestrator struct {
 	// One that waits for a person is not in memory. May be nil.
 	Held *atomic.Int64
 
-	judge  *policy.Judge
-	claims *semaphore.Weighted // bounds the bytes of objects that are fetched at once
+	judge *policy.Judge
 }
-
-// claimBytes bounds the objects that an orchestrator fetches at once, in bytes.
-const claimBytes = 256 << 20
 
 // readsPerSecond bounds the consumers that an orchestrator creates for users, and
 // readsAtOnce those at a moment.
@@ -73,7 +68,6 @@ const readsPerSecond, readsAtOnce = 500, 2000
 func (o *Orchestrator) Run(ctx context.Context) error {
 	o.judge = new(policy.Judge)
 	o.Ceilings = o.Ceilings.WithDefaults()
-	o.claims = semaphore.NewWeighted(claimBytes)
 	if o.Held == nil {
 		o.Held = new(atomic.Int64)
 	}

@@ -103,7 +103,7 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 		return
 	case c == nil:
 		c = s.track(m.Conversation, m.Sequence)
-	case !c.busy && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
+	case !c.busy && len(c.inbox) == 0 && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
 		c.apply(m)
 		if g := c.state.Open; g == nil || g.Ended == nil && g.Size() <= s.o.Ceilings.AnswerBytes {
 			s.evictIfIdle(c)
@@ -157,7 +157,7 @@ func (s *shard) track(id string, since uint64) *conversation {
 // message. One that waits for a person is kept until its timer has been set
 // again: the previous owner may have died before it set it. s.mu is held.
 func (s *shard) evictIfIdle(c *conversation) {
-	if s.holds(c) && c.state.Quiet() && !c.unpurged() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
+	if s.holds(c) && len(c.inbox) == 0 && c.state.Quiet() && !c.unpurged() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
 		s.evict(c)
 		s.keepIdle(c)
 	}
@@ -174,15 +174,20 @@ func (s *shard) evict(c *conversation) {
 func (s *shard) holds(c *conversation) bool { return s.conversations[c.id] == c }
 
 // load loads the state of a conversation before its first message here and,
-// after an error, applies what has come since.
+// after an error, puts what has come since into its inbox.
 func (s *shard) load(ctx context.Context, c *conversation) error {
 	if err := s.loadState(ctx, c); err != nil || c.failures == 0 {
 		return err
 	}
-	return s.o.Bus.Conversation(c.id).Read(ctx, c.since-1, func(m bus.Message) error {
-		c.apply(m)
+	var since []bus.Message
+	err := s.o.Bus.Conversation(c.id).ReadUnfetched(ctx, c.since-1, func(m bus.Message) error {
+		since = append(since, m)
 		return nil
 	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.inbox = append(since, c.inbox...) // one that is there twice counts once
+	return err
 }
 
 // loadState is load without the messages that have come since.
@@ -199,17 +204,12 @@ func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	}
 	c.state = accumulator.Resume(c.id, last.State, seq)
 	c.requestedAt = c.state.GenLane
-	said := &accumulator.Conversation{ID: c.id, Transcript: accumulator.NewTranscript()}
-	c.state.Transcript = said.Transcript
 	upTo := seq
 	if mayHaveResults(last.State) {
 		upTo = c.since - 1
 	}
-	err = s.o.Bus.Conversation(c.id).Facts(ctx, upTo, func(m bus.Message) error {
-		said.Apply(m.Folded())
-		return nil
-	})
-	said.Drain()
+	said, err := s.readFacts(ctx, c.id, upTo)
+	c.state.Transcript = said.Transcript
 	c.state.TakeResults(said)
 	return err
 }
