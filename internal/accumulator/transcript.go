@@ -19,7 +19,7 @@ type Transcript struct {
 
 	entries []entry
 	index   index
-	size    int64 // of entries and results, see Size
+	size    int64                          // of entries and results, see Size
 	inputs  map[string]*events.UserMessage // not part of a turn yet
 	results map[string]events.Part
 	turns   map[string]string // turns by the ids of their messages

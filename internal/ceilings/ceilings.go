@@ -21,6 +21,10 @@ type Ceilings struct {
 	ClaimBytes        int64 `yaml:"claim_bytes"`
 	QueueBytes        int64 `yaml:"queue_bytes"`
 	ConversationBytes int64 `yaml:"conversation_bytes"`
+
+	SchemaBytes    int64 `yaml:"schema_bytes"`
+	SchemaParts    int64 `yaml:"schema_parts"`
+	ValidationCost int64 `yaml:"validation_cost"`
 }
 
 // Bounds that every reader of the bus has, also one that does not know the
@@ -40,6 +44,10 @@ const (
 	CodeClaimBytes        = "claim_too_large"
 	CodeQueueBytes        = "queue_too_large"
 	CodeConversationBytes = "conversation_too_large"
+
+	CodeSchemaBytes    = "schema_too_large"
+	CodeSchemaParts    = "schema_too_complex"
+	CodeValidationCost = "arguments_too_complex"
 )
 
 // Row describes one ceiling.
@@ -74,6 +82,12 @@ func Table() []Row {
 			func(c *Ceilings) *int64 { return &c.QueueBytes }},
 		{"conversation_bytes", CodeConversationBytes, "bytes", 32 << 20, 64 << 10, 48 << 20, "transcript of a conversation, as it is sent to a model",
 			func(c *Ceilings) *int64 { return &c.ConversationBytes }},
+		{"schema_bytes", CodeSchemaBytes, "bytes", 256 << 10, 256, 256 << 10, "JSON Schema of a tool's arguments, of its result, or of a question",
+			func(c *Ceilings) *int64 { return &c.SchemaBytes }},
+		{"schema_parts", CodeSchemaParts, "parts", 10_000, 10, 10_000, "objects in a schema, and subschemas that apply to one value when its references are expanded",
+			func(c *Ceilings) *int64 { return &c.SchemaParts }},
+		{"validation_cost", CodeValidationCost, "units", 50_000, 1_000, 200_000, "validation of the arguments of one call, 2 to 8 µs a unit at worst; all calls of one decision share four times this",
+			func(c *Ceilings) *int64 { return &c.ValidationCost }},
 	}
 }
 
@@ -86,6 +100,16 @@ func (c Ceilings) WithDefaults() Ceilings {
 		if v := r.of(&c); *v == 0 {
 			*v = r.Default
 		}
+	}
+	return c
+}
+
+// Widest returns the largest value of each ceiling, for processes that do not know the
+// deployment's table: they never refuse what its orchestrators take.
+func Widest() Ceilings {
+	var c Ceilings
+	for _, r := range Table() {
+		*r.of(&c) = r.Most
 	}
 	return c
 }

@@ -42,7 +42,9 @@ rules:
 	var mu sync.Mutex
 	owned := 0
 	o := &orchestrator.Orchestrator{Bus: d.Bus, Name: "o", Log: d.log,
-		Check: func(events.ToolSpec, string) error { panic("an unexpected schema") },
+		Check: func() func(events.ToolSpec, string) error {
+			return func(events.ToolSpec, string) error { panic("an unexpected schema") }
+		},
 		Owned: func(int) { mu.Lock(); owned++; mu.Unlock() }}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

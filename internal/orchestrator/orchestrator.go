@@ -43,9 +43,11 @@ type Orchestrator struct {
 	// Ceilings bound what others may make large; those that are 0 have their
 	// default.
 	Ceilings ceilings.Ceilings
-	// Check returns why arguments do not fit a tool's schema. It is called
-	// from several goroutines.
-	Check func(spec events.ToolSpec, arguments string) error
+	// Check returns the check of one decision: why arguments do not fit a tool's
+	// schema. CheckTool returns why a tool cannot be offered; nil means that all can.
+	// Both are called from several goroutines.
+	Check     func() func(spec events.ToolSpec, arguments string) error
+	CheckTool func(spec events.ToolSpec) error
 	// Sweep configures how leftovers are removed.
 	Sweep Sweep
 	// Owned is called when a shard is owned and its log was read to the end;
@@ -87,6 +89,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		return g.Wait()
 	}
 	offers := newOfferings(o.Bus, roster, o.Log, func(tool string) events.Effect { return policy.Effect(o.Policy, tool) })
+	offers.refuse = o.refuseTool
 	g.Go(func() error {
 		return o.retryForever(ctx, "the known tools cannot be read, retrying", func() error { return offers.run(ctx) })
 	})
@@ -179,7 +182,7 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 // env returns the input of a decision in a conversation besides its state.
 func (s *shard) env(settings events.Settings) Env {
 	e := s.offers.env(time.Now())
-	e.Settings, e.Check, e.Judge = settings, s.o.Check, s.o.judge
+	e.Settings, e.Check, e.Judge = settings, s.o.Check(), s.o.judge
 	e.Limits, e.Policy, e.Prices, e.Ceilings, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Ceilings, s.o.Identities
 	e.Route = cmp.Or(s.o.Route, e.Route)
 	for _, h := range s.o.Hooks {

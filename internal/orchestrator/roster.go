@@ -27,6 +27,8 @@ type offerings struct {
 	// when it sets none.
 	floor func(tool string) events.Effect
 	ready chan struct{} // closed when the bucket has been read
+	// refuse returns why a tool is not offered to models; nil when it may be.
+	refuse func(events.ToolSpec) error
 
 	mu     sync.Mutex
 	looked time.Time               // when the roster was last read
@@ -35,6 +37,7 @@ type offerings struct {
 	until  time.Time               // when view expires; zero when it does not
 	memory map[string]*remembered  // the known tools
 	kept   map[string]kept         // what the bucket holds
+	judged map[string]judged       // by tool
 	saved  *bus.Snapshot           // the snapshot that the bucket was last updated to
 	again  time.Time               // when the bucket is checked again
 	next   uint64                  // revision of the bucket to read next
@@ -71,7 +74,7 @@ const (
 
 func newOfferings(b *bus.Bus, r *bus.Roster, log *slog.Logger, floor func(string) events.Effect) *offerings {
 	return &offerings{bus: b, roster: r, log: log, floor: floor, ready: make(chan struct{}),
-		memory: map[string]*remembered{}, kept: map[string]kept{}, logged: map[offer.Conflict]bool{}, next: 1}
+		memory: map[string]*remembered{}, kept: map[string]kept{}, judged: map[string]judged{}, logged: map[offer.Conflict]bool{}, next: 1}
 }
 
 // look returns the current view. It is rebuilt only after a change.
@@ -118,6 +121,9 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 			o.absent(&v, name, m, strict[name], current, now)
 		}
 	}
+	refused := func(_ string, spec events.ToolSpec) bool { return !o.usable(spec) }
+	maps.DeleteFunc(v.tools, refused)
+	maps.DeleteFunc(v.known, refused)
 	o.seen, o.view = current, v
 }
 

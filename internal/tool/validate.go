@@ -14,13 +14,14 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 )
 
 const (
-	maxSchemas  = 1000 // compiled schemas that a Validator keeps
-	maxProblems = 4    // problems listed in one error
-	maxProblem  = 300  // bytes of one problem
+	maxSchemas  = 2 << 20 // bytes of the schemas that a Validator keeps compiled
+	maxProblems = 4       // problems listed in one error
+	maxProblem  = 300     // bytes of one problem
 	// maxNumber bounds the digits and the exponent of a number. The schema
 	// library computes with exact fractions: 1e999999 would cost it seconds,
 	// and a larger exponent a panic.
@@ -33,9 +34,23 @@ var ErrSchema = errors.New("the tool's schema cannot be used")
 
 // Validator checks arguments against the schemas of tools and keeps the
 // compiled schemas. The zero value is ready; it is safe for concurrent use.
+//
+// Schemas and arguments are untrusted: their size, and what it costs to use them, is
+// compared with Ceilings before. Costs are counted, not timed, so that everyone
+// decides the same.
 type Validator struct {
+	// Ceilings are those of the deployment; nil means the widest that one may have.
+	Ceilings *ceilings.Ceilings
+
 	mu       sync.Mutex
-	compiled map[string]*jsonschema.Schema // by the schema's text
+	compiled map[string]compiled // by the schema's text
+	kept     int                 // bytes of these texts
+}
+
+// compiled is a schema, or why it cannot be used.
+type compiled struct {
+	schema *jsonschema.Schema
+	err    error
 }
 
 // Validate returns an error if the raw arguments of a call are not one complete
@@ -43,6 +58,25 @@ type Validator struct {
 // the position and the expected value, so that a model can correct its call.
 // The error wraps [ErrSchema] if the schema itself is wrong.
 func (v *Validator) Validate(spec events.ToolSpec, raw string) error {
+	left := v.most().ValidationCost
+	return v.validate(spec, raw, &left)
+}
+
+// decisionShare is how many times the cost of one validation all calls of one
+// decision may cost.
+const decisionShare = 4
+
+// Decision returns Validate for the calls of one decision, which share a budget: an
+// answer may have hundreds of calls that each cost almost what one may.
+func (v *Validator) Decision() func(spec events.ToolSpec, raw string) error {
+	left := decisionShare * v.most().ValidationCost
+	return func(spec events.ToolSpec, raw string) error { return v.validate(spec, raw, &left) }
+}
+
+var errShared = ceilings.Errorf(ceilings.CodeValidationCost, "arguments are not validated: the calls before it used up what the calls of one answer may cost together: make fewer calls at once")
+
+// validate is Validate with the cost that is left, which it reduces.
+func (v *Validator) validate(spec events.ToolSpec, raw string, left *int64) error {
 	if err := events.CheckArguments(raw); err != nil {
 		return err
 	}
@@ -50,9 +84,15 @@ func (v *Validator) Validate(spec events.ToolSpec, raw string) error {
 	if err != nil || schema == nil {
 		return err
 	}
+	if *left <= 0 {
+		return errShared
+	}
 	doc, err := decode(events.Arguments(raw))
 	if err != nil {
 		return fmt.Errorf("arguments %w", err)
+	}
+	if err := v.affordable(schema, doc, left); err != nil {
+		return err
 	}
 	if err := schema.Validate(doc); err != nil {
 		invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
@@ -62,6 +102,13 @@ func (v *Validator) Validate(spec events.ToolSpec, raw string) error {
 		return errors.New(describe(invalid))
 	}
 	return nil
+}
+
+func (v *Validator) most() ceilings.Ceilings {
+	if v.Ceilings == nil {
+		return ceilings.Widest()
+	}
+	return v.Ceilings.WithDefaults()
 }
 
 // Check returns an error, which wraps [ErrSchema], if a schema of a tool cannot
@@ -92,6 +139,10 @@ func (v *Validator) Result(spec events.ToolSpec, structured json.RawMessage) err
 	if err != nil || schema == nil {
 		return err
 	}
+	left := v.most().ValidationCost
+	if err := v.affordable(schema, doc, &left); err != nil {
+		return err
+	}
 	if err := schema.Validate(doc); err != nil {
 		invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
 		if !ok {
@@ -108,37 +159,62 @@ func (v *Validator) schema(spec events.ToolSpec) (*jsonschema.Schema, error) {
 		return nil, nil
 	}
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if s := v.compiled[text]; s != nil {
-		return s, nil
+	c, known := v.compiled[text]
+	v.mu.Unlock()
+	if !known {
+		// Not under the lock: nobody waits for another's schema.
+		c.schema, c.err = compile(text, v.most())
+		v.keep(text, c)
 	}
-	s, err := compile(text)
-	if err != nil {
-		return nil, fmt.Errorf("tool %q: %w: %w", spec.Name, ErrSchema, err)
+	if c.err != nil {
+		return nil, fmt.Errorf("tool %q: %w: %w", spec.Name, ErrSchema, c.err)
 	}
-	if v.compiled == nil || len(v.compiled) >= maxSchemas {
-		v.compiled = map[string]*jsonschema.Schema{}
-	}
-	v.compiled[text] = s
-	return s, nil
+	return c.schema, nil
 }
 
-func compile(text string) (*jsonschema.Schema, error) {
+// keep keeps a schema, or why it cannot be used: it is asked for with every call.
+func (v *Validator) keep(text string, c compiled) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.compiled == nil || v.kept > maxSchemas {
+		v.compiled, v.kept = map[string]compiled{}, 0
+	}
+	if c.schema == nil && ceilings.CodeOf(c.err) == ceilings.CodeSchemaBytes {
+		return // it is refused at once, and its text is long
+	}
+	v.compiled[text] = c
+	v.kept += len(text)
+}
+
+func compile(text string, most ceilings.Ceilings) (*jsonschema.Schema, error) {
+	if size := int64(len(text)); size > most.SchemaBytes {
+		return nil, ceilings.Errorf(ceilings.CodeSchemaBytes, "it has %d bytes, at most %d are allowed: simplify it, or raise schema_bytes", size, most.SchemaBytes)
+	}
 	doc, err := decode([]byte(text))
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := doc.(map[string]any); !ok {
-		return nil, errors.New("it is not a JSON object")
+	if err := checkDocument(doc, most); err != nil {
+		return nil, err
 	}
 	const here = "tool:///arguments"
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(closed{})
+	patterns := patterns{left: maxPatterns}
+	c.UseRegexpEngine(patterns.compile)
+	c.RegisterFormat(&jsonschema.Format{Name: "regex", Validate: boundedRegex})
 	if err := c.AddResource(here, doc); err != nil {
 		return nil, err
 	}
-	return c.Compile(here)
+	s, err := c.Compile(here)
+	if err != nil {
+		if patterns.over != nil {
+			return nil, patterns.over
+		}
+		return nil, err
+	}
+	return s, checkExpansion(s, most.SchemaParts)
 }
 
 // closed is a loader that loads nothing: a schema must not cause file or

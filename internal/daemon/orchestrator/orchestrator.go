@@ -26,8 +26,8 @@ func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atom
 		if err != nil {
 			return nil, err
 		}
-		var v tool.Validator
-		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Validate, Owned: owned, Held: held,
+		v := tool.Validator{Ceilings: &rules.Ceilings}
+		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Decision, CheckTool: v.Check, Owned: owned, Held: held,
 			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Ceilings: rules.Ceilings, Route: rules.Route, Hooks: hooks, Identities: rules.Book}
 		for _, h := range rules.Hooks {
 			o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
