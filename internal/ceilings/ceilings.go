@@ -25,6 +25,11 @@ type Ceilings struct {
 	SchemaBytes    int64 `yaml:"schema_bytes"`
 	SchemaParts    int64 `yaml:"schema_parts"`
 	ValidationCost int64 `yaml:"validation_cost"`
+
+	Rules          int64 `yaml:"rules"`
+	RuleBytes      int64 `yaml:"rule_bytes"`
+	ConditionBytes int64 `yaml:"condition_bytes"`
+	ReminderMS     int64 `yaml:"reminder_ms"`
 }
 
 // Bounds that every reader of the bus has, also one that does not know the
@@ -48,6 +53,11 @@ const (
 	CodeSchemaBytes    = "schema_too_large"
 	CodeSchemaParts    = "schema_too_complex"
 	CodeValidationCost = "arguments_too_complex"
+
+	CodeRules          = "too_many_rules"
+	CodeRuleBytes      = "rules_too_large"
+	CodeConditionBytes = "rules_too_costly"
+	CodeReminderMS     = "reminder_too_often"
 )
 
 // Row describes one ceiling.
@@ -68,7 +78,7 @@ func (r Row) Value(c Ceilings) int64 { return *r.of(&c) }
 // Table returns all ceilings, in the order of the documentation.
 func Table() []Row {
 	return []Row{
-		{"answer_bytes", CodeAnswerBytes, "bytes", 8 << 20, 1 << 10, 64 << 20, "text, reasoning and arguments of one answer of a model",
+		{"answer_bytes", CodeAnswerBytes, "bytes", 8 << 20, 1 << 10, 10 << 20, "text, reasoning and arguments of one answer of a model",
 			func(c *Ceilings) *int64 { return &c.AnswerBytes }},
 		{"answer_calls", CodeAnswerCalls, "calls", 512, 1, 512, "tool calls in one answer",
 			func(c *Ceilings) *int64 { return &c.AnswerCalls }},
@@ -88,6 +98,14 @@ func Table() []Row {
 			func(c *Ceilings) *int64 { return &c.SchemaParts }},
 		{"validation_cost", CodeValidationCost, "units", 50_000, 1_000, 200_000, "validation of the arguments of one call, 2 to 8 µs a unit at worst; all calls of one decision share four times this",
 			func(c *Ceilings) *int64 { return &c.ValidationCost }},
+		{"rules", CodeRules, "rules", 200, 1, 1_000, "rules of a policy",
+			func(c *Ceilings) *int64 { return &c.Rules }},
+		{"rule_bytes", CodeRuleBytes, "bytes", 128 << 10, 1 << 10, 1 << 20, "texts of all rules of a policy",
+			func(c *Ceilings) *int64 { return &c.RuleBytes }},
+		{"condition_bytes", CodeConditionBytes, "bytes", 32 << 10, 256, 256 << 10, "conditions of a policy: 15 µs a byte to compile at worst. All Settings that one decision answers share twice this for new conditions",
+			func(c *Ceilings) *int64 { return &c.ConditionBytes }},
+		{"reminder_ms", CodeReminderMS, "ms", 60_000, 1, 86_400_000, "the shortest interval between reminders",
+			func(c *Ceilings) *int64 { return &c.ReminderMS }},
 	}
 }
 
@@ -104,12 +122,15 @@ func (c Ceilings) WithDefaults() Ceilings {
 	return c
 }
 
-// Widest returns the largest value of each ceiling, for processes that do not know the
+// Widest returns the largest value of each ceiling, or the smallest interval, for processes that do not know the
 // deployment's table: they never refuse what its orchestrators take.
 func Widest() Ceilings {
 	var c Ceilings
 	for _, r := range Table() {
 		*r.of(&c) = r.Most
+		if r.Code == CodeReminderMS { // the only one that bounds from below
+			*r.of(&c) = r.Least
+		}
 	}
 	return c
 }

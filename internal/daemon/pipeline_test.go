@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -79,7 +81,8 @@ func start(t *testing.T, script string, tools *tool.Registry) *deployment {
 }
 
 func (d *deployment) orchestrator(name string) daemon.Role {
-	return orchestrator.Role(daemon.Config{Name: name}, d.log, nil, nil)
+	// The tests of reminders do not wait for minutes.
+	return orchestrator.Role(daemon.Config{Name: name, Rules: rulesFile(d.t, "ceilings: {reminder_ms: 1}\n")}, d.log, nil, nil)
 }
 
 func (d *deployment) tools(name string, tools *tool.Registry) daemon.Role {
@@ -198,4 +201,14 @@ func TestDemoQuestionIsAnsweredWithTools(t *testing.T) {
 	if calls < 2 || !strings.Contains(text.String(), "397.8") {
 		t.Errorf("%d calls, text %q", calls, text.String())
 	}
+}
+
+// rulesFile writes a rules file.
+func rulesFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

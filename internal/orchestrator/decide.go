@@ -109,7 +109,8 @@ type decision struct {
 	queued int64
 	// document is env.Settings as a JSON document.
 	document accumulator.Document
-	joined   bool // a message joined the turn: request the generation again
+	compiled int64 // bytes of the conditions that Settings of this decision added
+	joined   bool  // a message joined the turn: request the generation again
 	// signers are the verified authors of the batch's inputs, by id; "" of those
 	// that are not signed.
 	signers map[string]string

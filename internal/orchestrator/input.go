@@ -108,7 +108,7 @@ func (d *decision) settings(in accumulator.Input) {
 		err = d.checkSettings(&merged)
 	}
 	if err != nil {
-		d.answer(in.ID, events.AnswerInvalid, "", "the settings are unchanged: "+err.Error())
+		d.exceeds(in.ID, events.AnswerInvalid, ceilings.CodeOf(err), "the settings are unchanged: "+err.Error())
 		return
 	}
 	d.answer(in.ID, events.AnswerAccepted, "", "")
@@ -130,6 +130,9 @@ func (d *decision) checkSettings(e *events.Settings) error {
 	case "", events.PriorityNormal, events.PriorityLow:
 	default:
 		return fmt.Errorf("priority %q is neither normal nor low", e.Priority)
+	}
+	if d.compiled += policy.NewConditions(e.Policy, d.env.Settings.Policy); d.compiled > 2*d.env.Ceilings.ConditionBytes {
+		return ceilings.Errorf(ceilings.CodeConditionBytes, "too many new conditions were published at the same time: send these settings again under another id")
 	}
 	_, unknown := d.env.Identities.CheckPolicy(e.Policy)
 	return cmp.Or(d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), policy.CheckTools(e.Tools),

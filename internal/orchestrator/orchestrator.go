@@ -68,8 +68,8 @@ const readsPerSecond, readsAtOnce = 500, 2000
 // Run owns every shard that is free, and takes over those that become free,
 // until ctx ends.
 func (o *Orchestrator) Run(ctx context.Context) error {
-	o.judge = new(policy.Judge)
 	o.Ceilings = o.Ceilings.WithDefaults()
+	o.judge = &policy.Judge{Ceilings: o.Ceilings}
 	if o.Held == nil {
 		o.Held = new(atomic.Int64)
 	}

@@ -18,7 +18,11 @@ func (d *decision) pause(awaiting []events.Awaited, reminder int) {
 	}
 	asks := slices.ContainsFunc(awaiting, func(a events.Awaited) bool { return a.For != events.WaitTime })
 	if p := d.policy(); p != nil && p.ReminderMS > 0 && asks {
-		e.RemindMS = now + p.ReminderMS
+		interval := p.ReminderMS
+		if p == d.env.Settings.Policy { // accepted when the ceiling was lower
+			interval = max(interval, d.env.Ceilings.ReminderMS)
+		}
+		e.RemindMS = now + interval
 	}
 	d.emit(e)
 }

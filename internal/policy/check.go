@@ -10,13 +10,13 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 )
 
 // The bounds of a policy. A time is always added to another one, so it must stay
 // far from the end of int64.
 const (
-	maxRules    = 200
 	maxHooks    = 20
 	maxPatterns = 100                         // of limits by tool
 	maxTools    = 1_000                       // names and patterns of a conversation's tools
@@ -36,8 +36,9 @@ func (j *Judge) check(p *events.Policy) (at string, err error) {
 	if p == nil {
 		return "", nil
 	}
-	if len(p.Rules) > maxRules {
-		return ".rules", fmt.Errorf("the policy has %d rules, at most %d are allowed", len(p.Rules), maxRules)
+	most := j.Ceilings.WithDefaults()
+	if at, err := size(p, most); err != nil {
+		return at, err
 	}
 	if err := cmp.Or(duration("deadline_ms", p.DeadlineMS), duration("reminder_ms", p.ReminderMS)); err != nil {
 		return "", err
@@ -45,12 +46,55 @@ func (j *Judge) check(p *events.Policy) (at string, err error) {
 	if err := checkEffects(p); err != nil {
 		return ".effects", err
 	}
+	if p.ReminderMS > 0 && p.ReminderMS < most.ReminderMS {
+		return ".reminder_ms", ceilings.Errorf(ceilings.CodeReminderMS, "reminder_ms is %d: give at least %d, or 0 for no reminders", p.ReminderMS, most.ReminderMS)
+	}
 	for i := range p.Rules {
 		if field, err := j.checkRule(&p.Rules[i]); err != nil {
 			return fmt.Sprintf(".rules[%d]%s", i, field), fmt.Errorf("rule %d: %w", i+1, err)
 		}
 	}
 	return "", nil
+}
+
+// size reports which ceiling the rules of a policy exceed. It compiles nothing.
+func size(p *events.Policy, most ceilings.Ceilings) (at string, err error) {
+	if n := int64(len(p.Rules)); n > most.Rules {
+		return ".rules", ceilings.Errorf(ceilings.CodeRules, "the policy has %d rules, at most %d are allowed", n, most.Rules)
+	}
+	var texts, conditions int64
+	for _, r := range p.Rules {
+		texts += int64(len(r.Tool) + len(r.Effect) + len(r.When) + len(r.Reason))
+		conditions += int64(len(r.When))
+	}
+	switch {
+	case texts > most.RuleBytes:
+		return ".rules", ceilings.Errorf(ceilings.CodeRuleBytes, "the rules have %d bytes, at most %d are allowed: shorten conditions and reasons", texts, most.RuleBytes)
+	case conditions > most.ConditionBytes:
+		return ".rules", ceilings.Errorf(ceilings.CodeConditionBytes, "the conditions have %d bytes, at most %d are allowed: use patterns of tools, or fewer conditions", conditions, most.ConditionBytes)
+	}
+	return "", nil
+}
+
+// NewConditions returns the bytes of the conditions of a policy that another one does
+// not have: they have to be compiled. Either may be nil.
+func NewConditions(p, before *events.Policy) int64 {
+	had := map[string]bool{}
+	if before != nil {
+		for _, r := range before.Rules {
+			had[r.When] = true
+		}
+	}
+	var n int64
+	if p != nil {
+		for _, r := range p.Rules {
+			if !had[r.When] {
+				had[r.When] = true
+				n += int64(len(r.When))
+			}
+		}
+	}
+	return n
 }
 
 func (j *Judge) checkRule(r *events.Rule) (field string, err error) {

@@ -83,7 +83,10 @@ func (d *Defaults) check() (at string, err error) {
 		return at, err
 	}
 	d.Book = book
-	var judge Judge
+	if key, err := d.Ceilings.Check(); err != nil {
+		return "$.ceilings." + key, fmt.Errorf("ceilings: %w", err)
+	}
+	judge := Judge{Ceilings: d.Ceilings}
 	if at, err := judge.check(d.Policy); err != nil {
 		return "$.policy" + at, fmt.Errorf("policy: %w", err)
 	}
@@ -101,9 +104,6 @@ func (d *Defaults) check() (at string, err error) {
 	}
 	if at, err := checkHooks(d.Hooks); err != nil {
 		return "$.hooks" + at, err
-	}
-	if key, err := d.Ceilings.Check(); err != nil {
-		return "$.ceilings." + key, fmt.Errorf("ceilings: %w", err)
 	}
 	return "", nil
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"path"
 
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -34,6 +35,9 @@ type Ruling struct {
 // Judge judges calls and keeps compiled conditions. The zero value is ready; it
 // is safe for concurrent use.
 type Judge struct {
+	// Ceilings are those of the deployment; those that are 0 have their default.
+	Ceilings ceilings.Ceilings
+
 	conditions conditions
 }
 

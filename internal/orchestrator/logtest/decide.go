@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/orchestrator"
 	"github.com/parleybus/parley/internal/policy"
@@ -120,8 +121,9 @@ func (l *Log) FindKnown(i int) error {
 
 func (l *Log) env(made *events.Decision) orchestrator.Env {
 	var v tool.Validator
-	env := orchestrator.Env{Check: v.Validate, Judge: new(policy.Judge), Route: l.Route, Limits: l.Limits, Policy: l.Policy, Prices: l.Prices, Hooks: l.Hooks,
-		Tools: map[string]events.ToolSpec{}}
+	recorded := ceilings.Ceilings{ReminderMS: 1} // the logs have short reminders
+	env := orchestrator.Env{Check: v.Validate, Judge: &policy.Judge{Ceilings: recorded}, Route: l.Route, Limits: l.Limits, Policy: l.Policy, Prices: l.Prices, Hooks: l.Hooks,
+		Tools: map[string]events.ToolSpec{}, Ceilings: recorded}
 	for _, spec := range l.Tools {
 		env.Tools[spec.Name] = spec
 	}
