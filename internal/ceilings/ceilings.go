@@ -30,6 +30,10 @@ type Ceilings struct {
 	RuleBytes      int64 `yaml:"rule_bytes"`
 	ConditionBytes int64 `yaml:"condition_bytes"`
 	ReminderMS     int64 `yaml:"reminder_ms"`
+
+	// Extra lists the keys of parameters.extra that Settings may have, by provider;
+	// "*" is for all others. A provider without a list has that of [ExtraDefaults].
+	Extra map[string][]string `yaml:"extra"`
 }
 
 // Bounds that every reader of the bus has, also one that does not know the
@@ -144,6 +148,9 @@ func (c Ceilings) Check() (key string, err error) {
 		if v := *r.of(&c); v < r.Least || v > r.Most {
 			return r.Key, fmt.Errorf("%s is %d: give %d to %d %s, or leave it out for %d", r.Key, v, r.Least, r.Most, r.Unit, r.Default)
 		}
+	}
+	if err := c.checkExtra(); err != nil {
+		return "extra", err
 	}
 	return "", nil
 }

@@ -11,8 +11,9 @@ type Parameters struct {
 	Stop            []string `json:"stop,omitempty" jsonschema:"sequences that end the answer"`
 	ReasoningEffort string   `json:"reasoning_effort,omitempty" jsonschema:"minimal, low, medium or high; for Anthropic a budget is derived"`
 	ToolChoice      string   `json:"tool_choice,omitempty" jsonschema:"auto, none, required or the name of a tool"`
-	// Extra is copied into the provider's request unchanged.
-	Extra map[string]json.RawMessage `json:"extra,omitempty" jsonschema:"further fields of the provider's request"`
+	// Extra is added to the provider's request. The deployment lists the keys that it
+	// may have.
+	Extra map[string]json.RawMessage `json:"extra,omitempty" jsonschema:"further fields of the provider's request, of those that the deployment allows"`
 }
 
 // Settings change the settings of a conversation. Those that are accepted are

@@ -31,14 +31,18 @@ func tooLarge(g *accumulator.Generation, most ceilings.Ceilings) *events.Error {
 	if g.Ended != nil { // counted once, not with each decision while it streams
 		a.Calls, a.ArgumentBytes = g.CallCount(), g.LongestArguments()
 	}
-	return ceilingError(most.Exceeded(a))
+	if over := most.Exceeded(a); over != nil {
+		return ceilingError(over)
+	}
+	return nil
 }
 
-func ceilingError(e *ceilings.Error) *events.Error {
-	if e == nil {
+// ceilingError is the error of a ceiling as it crosses the wire; nil for nil.
+func ceilingError(err error) *events.Error {
+	if err == nil {
 		return nil
 	}
-	return &events.Error{Class: events.ErrCeiling, Code: e.Code, Message: e.Text}
+	return &events.Error{Class: events.ErrCeiling, Code: ceilings.CodeOf(err), Message: err.Error()}
 }
 
 func conversationTooLarge(size, most int64) *events.Error {

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -44,5 +45,63 @@ func TestAnEarlyReminderOfStoredSettingsIsLate(t *testing.T) {
 	es := s.model("", s.part("g", "{}"))
 	if p := only[*events.Paused](es); len(p) != 1 || p[0].RemindMS-p[0].AtMS != 60_000 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestExtraParametersAreAllowedByProvider: what would replace the model, the messages
+// or the tools is refused when the Settings are, with the deployment's lists.
+func TestExtraParametersAreAllowedByProvider(t *testing.T) {
+	for _, c := range []struct{ name, route, extra, lists, want string }{
+		{"the model", "openai/gpt-5", `{"model":"gpt-5-pro"}`, `{}`, "model"},
+		{"the tools", "openai/gpt-5", `{"tools":[{"type":"web_search"}]}`, `{}`, "tools"},
+		{"the input", "openai-responses/gpt-5", `{"input":"do evil"}`, `{}`, "input"},
+		{"the messages, in capitals", "other/m", `{"Messages":[]}`, `{}`, "Messages"},
+		{"models to fall back to", "openrouter/x", `{"models":["a"]}`, `{}`, "models"},
+		{"a tool of the provider", "openai/gpt-5", `{"web_search_options":{}}`, `{}`, "web_search_options"},
+		{"a parameter", "openai/gpt-5", `{"logit_bias":{"1":2},"top_k":4}`, `{}`, ""},
+		{"a parameter of another provider", "anthropic/c", `{"logit_bias":{"1":2}}`, `{}`, "logit_bias"},
+		{"an option", "ollama/q", `{"options":{"num_ctx":8}}`, `{}`, ""},
+		{"an option that Parley writes", "ollama/q", `{"options":{"num_ctx":8,"num_predict":-1}}`, `{}`, "options.num_predict"},
+		{"options that are none", "ollama/q", `{"options":[]}`, `{}`, "options"},
+		{"a list that adds", "openai/gpt-5", `{"service_tier":"flex","top_k":4}`, `{"openai":["default","service_tier"]}`, ""},
+		{"a list that empties", "openai/gpt-5", `{"top_k":4}`, `{"openai":[]}`, "top_k"},
+		{"a list for others", "groq/m", `{"service_tier":"flex"}`, `{"*":["service_tier"]}`, ""},
+		{"anything but what Parley writes", "openai/gpt-5", `{"plugins":[]}`, `{"openai":["*"]}`, ""},
+		{"a list cannot allow the model", "openai/gpt-5", `{"model":"x"}`, `{"openai":["*","model"]}`, "model"},
+		{"no route, a parameter", "", `{"top_k":4}`, `{}`, ""},
+		{"no route, the model", "", `{"model":"x"}`, `{}`, "model"},
+		{"no route, what nobody allows", "", `{"plugins":[]}`, `{}`, "plugins"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t)
+			s.env.Route = ""
+			settings := &events.Settings{ID: s.id(), Route: c.route}
+			if err := json.Unmarshal([]byte(c.extra), &settings.Parameters.Extra); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal([]byte(c.lists), &s.env.Ceilings.Extra); err != nil {
+				t.Fatal(err)
+			}
+			a := only[*events.InputAnswered](s.in(settings))[0]
+			switch {
+			case c.want == "" && a.Answer != events.AnswerAccepted:
+				t.Errorf("%s: %s", a.Answer, a.Reason)
+			case c.want != "" && (a.Answer != events.AnswerInvalid || a.Code != ceilings.CodeExtra || !strings.Contains(a.Reason, "parameters.extra."+c.want+" ")):
+				t.Errorf("%s %s: %s", a.Answer, a.Code, a.Reason)
+			}
+		})
+	}
+}
+
+// TestExtraParametersOfStoredSettingsEndTheTurn: Settings that were accepted for one
+// provider, or before there were lists, do not reach another.
+func TestExtraParametersOfStoredSettingsEndTheTurn(t *testing.T) {
+	s := newScene(t)
+	s.env.Ceilings.Extra = map[string][]string{"scripted": {"*"}}
+	s.in(&events.Settings{ID: s.id(), Parameters: events.Parameters{Extra: map[string]json.RawMessage{"plugins": json.RawMessage("[]")}}})
+	s.env.Route = "openai/gpt-5"
+	ended := only[*events.TurnEnded](s.say("go"))
+	if len(ended) != 1 || ended[0].Outcome != events.OutcomeFailed || ended[0].Reason != ceilings.CodeExtra || ended[0].Error.Class != events.ErrCeiling {
+		t.Errorf("%+v", ended)
 	}
 }

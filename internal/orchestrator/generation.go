@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/accumulator"
@@ -25,6 +26,11 @@ func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 	}
 	if _, err := topology.RouteToken(route); err != nil {
 		d.end(events.OutcomeFailed, "no_route", &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()})
+		return true
+	}
+	provider, _, _ := strings.Cut(route, "/")
+	if err := ceilingError(d.env.Ceilings.CheckExtra(provider, d.env.Settings.Parameters.Extra)); err != nil {
+		d.end(events.OutcomeFailed, reasonOf(err), err)
 		return true
 	}
 	if err := d.unpriced(route); err != nil {

@@ -134,6 +134,10 @@ func (d *decision) checkSettings(e *events.Settings) error {
 	if d.compiled += policy.NewConditions(e.Policy, d.env.Settings.Policy); d.compiled > 2*d.env.Ceilings.ConditionBytes {
 		return ceilings.Errorf(ceilings.CodeConditionBytes, "too many new conditions were published at the same time: send these settings again under another id")
 	}
+	provider, _, _ := strings.Cut(cmp.Or(e.Route, d.env.Route), "/")
+	if err := d.env.Ceilings.CheckExtra(provider, e.Parameters.Extra); err != nil {
+		return err
+	}
 	_, unknown := d.env.Identities.CheckPolicy(e.Policy)
 	return cmp.Or(d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), policy.CheckTools(e.Tools),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))

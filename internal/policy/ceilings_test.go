@@ -3,8 +3,10 @@ package policy
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +56,34 @@ func TestEveryCeilingIsDocumented(t *testing.T) {
 	}
 }
 
+// TestTheListsOfExtraParametersAreDocumented compares the table of keys, as above.
+func TestTheListsOfExtraParametersAreDocumented(t *testing.T) {
+	const file, head = "../../docs/policy.md", "| provider | allowed by default |\n| --- | --- |\n"
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(raw), head)
+	if !found {
+		t.Fatal("docs/policy.md has no table of extra parameters")
+	}
+	table, after, _ := strings.Cut(rest, "\n\n")
+	var want strings.Builder
+	lists := ceilings.ExtraDefaults()
+	for _, provider := range slices.Sorted(maps.Keys(lists)) {
+		fmt.Fprintf(&want, "| `%s` | `%s` |\n", provider, strings.Join(lists[provider], "`, `"))
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(before+head+strings.TrimSuffix(want.String(), "\n")+"\n\n"+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if table+"\n" != want.String() {
+		t.Errorf("docs/policy.md has\n%s\nthe code has\n%s\nrun go test ./internal/policy -run Documented -update", table, want.String())
+	}
+}
+
 // TestEveryCeilingHasAKeyAndACodeOfItsOwn also checks that each field of the struct
 // has a row.
 func TestEveryCeilingHasAKeyAndACodeOfItsOwn(t *testing.T) {
@@ -95,6 +125,8 @@ func TestCeilingsAreReadStrictly(t *testing.T) {
 		"ceilings:\n  answer_bytes: 99999999999\n":                "line 2: ceilings: answer_bytes is 99999999999",
 		"ceilings:\n  answer_bytes: many\n":                       "line 2",
 		"ceilings:\n  answer_bytes: 99999999999999999999999999\n": "line 2",
+		"ceilings:\n  extra: {openai: [model]}\n":                 `line 2: ceilings: extra of openai: the key "model" cannot be allowed`,
+		"ceilings:\n  extra: {ollama: [options]}\n":               `the key "options" cannot be allowed`,
 		"ceilings: [1]\n":                                         "line 1",
 	} {
 		_, err := load(t, text)

@@ -52,9 +52,12 @@ type outputConfig struct {
 	Effort string `json:"effort"`
 }
 
-// body encodes a request. Fields of Extra override the others.
+// body encodes a request. Extra adds fields.
 func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	params := req.Parameters
+	if err := llm.CheckExtra(params.Extra); err != nil {
+		return nil, err
+	}
 	r := request{
 		Model:         req.Model,
 		MaxTokens:     params.MaxTokens,
@@ -75,9 +78,7 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	if len(r.Tools) > 0 {
 		r.ToolChoice = choice(params.ToolChoice)
 	}
-	if _, own := params.Extra["thinking"]; !own {
-		r.think(params.ReasoningEffort)
-	}
+	r.think(params.ReasoningEffort)
 	if r.MaxTokens <= 0 {
 		r.MaxTokens = defaultMaxTokens
 	}

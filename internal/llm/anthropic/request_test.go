@@ -54,9 +54,9 @@ func TestRequestBody(t *testing.T) {
 			`{"model":"m","max_tokens":8192,"messages":[{"role":"assistant","content":[{"type":"redacted_thinking","data":"x"},{"id":"x","input":{},"name":"a","type":"tool_use"}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"x","content":"1"}]}],"thinking":{"type":"enabled","budget_tokens":2048},"stream":true}`},
 		{"later models are asked by effort", llm.Request{Model: "claude-opus-4-7", Messages: hi, Parameters: events.Parameters{ReasoningEffort: "minimal", TopP: new(0.5)}},
 			`{"model":"claude-opus-4-7","max_tokens":8192,` + said + `,"thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"low"},"stream":true}`},
-		{"extra fields take the place of ours",
-			llm.Request{Model: "m", Messages: hi, Parameters: events.Parameters{ReasoningEffort: "high", Extra: extra("thinking", `{"type":"disabled"}`, "top_k", "3", "max_tokens", "9")}},
-			`{"max_tokens":9,` + said + `,"model":"m","stream":true,"thinking":{"type":"disabled"},"top_k":3}`},
+		{"extra fields are added",
+			llm.Request{Model: "m", Messages: hi, Parameters: events.Parameters{Extra: extra("top_k", "3")}},
+			`{"max_tokens":8192,` + said + `,"model":"m","stream":true,"top_k":3}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

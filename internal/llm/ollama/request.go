@@ -50,9 +50,11 @@ type tool struct {
 	} `json:"function"`
 }
 
-// body encodes a request. Fields of Extra override the others; its "options"
-// are merged.
+// body encodes a request. Extra adds fields; its "options" are merged.
 func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
+	if err := llm.CheckExtra(req.Parameters.Extra); err != nil {
+		return nil, err
+	}
 	stream := !req.Whole
 	r := request{Messages: messages(p.name, req), Tools: tools(req)}
 	r.Model, r.Stream, r.Think = req.Model, &stream, think(req.Parameters.ReasoningEffort)

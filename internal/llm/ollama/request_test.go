@@ -32,10 +32,10 @@ func TestRequestBody(t *testing.T) {
 			`{"model":"m","stream":true,"options":{},` + said + `,"tools":[` + now + `]}`},
 		{"no tool is offered when none may be called", llm.Request{Model: "m", Messages: []events.Message{user}, Tools: tools, Parameters: events.Parameters{ToolChoice: "none"}},
 			`{"model":"m","stream":true,"options":{},` + said + `}`},
-		{"extra options join ours, other extra fields take the place of ours",
+		{"extra options join ours, other extra fields are added",
 			llm.Request{Model: "m", Messages: []events.Message{user}, Parameters: events.Parameters{MaxTokens: 5, Extra: map[string]json.RawMessage{
-				"options": json.RawMessage(`{"num_ctx":32768}`), "keep_alive": json.RawMessage(`"1h"`), "model": json.RawMessage(`"n"`)}}},
-			`{"keep_alive":"1h",` + said + `,"model":"n","options":{"num_ctx":32768,"num_predict":5},"stream":true}`},
+				"options": json.RawMessage(`{"num_ctx":32768}`), "keep_alive": json.RawMessage(`"1h"`)}}},
+			`{"keep_alive":"1h",` + said + `,"model":"m","options":{"num_ctx":32768,"num_predict":5},"stream":true}`},
 		{"calls and results keep ids, order and large numbers", llm.Request{Model: "m", Messages: []events.Message{user,
 			{Role: events.RoleAssistant, Provider: "ollama", Parts: []events.Part{
 				{Kind: events.PartReasoning, Text: "hm"}, {Kind: events.PartText, Text: "ok"},

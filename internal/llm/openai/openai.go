@@ -104,6 +104,9 @@ func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *e
 		return nil, bad
 	}
 	body, err := p.body(req)
+	if refused, ok := errors.AsType[*events.Error](err); ok {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest, Message: fmt.Sprintf("the request to %s/%s cannot be built: %v", p.config.Name, req.Model, err)}
 	}

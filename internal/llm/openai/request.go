@@ -12,9 +12,11 @@ import (
 	"github.com/parleybus/parley/internal/llm"
 )
 
-// body returns the JSON of a request. Parameters.Extra overrides fields of the
-// same name, except "stream".
+// body returns the JSON of a request. Parameters.Extra adds fields.
 func (p *Provider) body(req llm.Request) ([]byte, error) {
+	if err := llm.CheckExtra(req.Parameters.Extra); err != nil {
+		return nil, err
+	}
 	messages, err := p.messages(req)
 	if err != nil {
 		return nil, err
@@ -66,9 +68,7 @@ func (p *Provider) body(req llm.Request) ([]byte, error) {
 		if !json.Valid(v) {
 			return nil, fmt.Errorf("the extra parameter %q is not JSON: %.100q", key, v)
 		}
-		if key != "stream" {
-			extra[key] = v
-		}
+		extra[key] = v
 	}
 	params.SetExtraFields(extra)
 	return json.Marshal(params)

@@ -107,9 +107,8 @@ func TestTheRequestToOtherHosts(t *testing.T) {
 	choice := everything()
 	choice.Parameters.ToolChoice = "weather"
 	bare := llm.Request{Model: "m", Whole: true, Messages: []events.Message{user("Hi")}, Parameters: events.Parameters{ToolChoice: "auto"}}
-	streamed := bare
-	streamed.Whole = false
-	streamed.Parameters.Extra = map[string]json.RawMessage{"stream": json.RawMessage("false"), "stream_options": json.RawMessage("null")}
+	added := bare
+	added.Parameters.Extra = map[string]json.RawMessage{"top_k": json.RawMessage("5")}
 	cases := []struct {
 		name      string
 		config    Config
@@ -125,7 +124,7 @@ func TestTheRequestToOtherHosts(t *testing.T) {
 		{"a tool can be demanded by name", Config{}, choice, `"tool_choice":{"function":{"name":"weather"},"type":"function"}`, ""},
 		{"without tools there is no choice of them", Config{}, bare, `"messages":[`, "tool_choice"},
 		{"a whole answer has no stream options", Config{}, bare, `"stream":false`, "stream_options"},
-		{"extra fields replace ours, except stream", Config{}, streamed, `"stream":true`, "include_usage"},
+		{"extra fields are added", Config{}, added, `"top_k":5`, ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -79,6 +79,9 @@ func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 // post sends the request and returns the body of the answer.
 func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
 	params, err := p.params(req)
+	if refused, ok := errors.AsType[*events.Error](err); ok {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()}
 	}
@@ -110,6 +113,9 @@ var errNoAnswer = errors.New("no answer came")
 // params returns the content of the request.
 func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) {
 	q := req.Parameters
+	if err := llm.CheckExtra(q.Extra); err != nil {
+		return responses.ResponseNewParams{}, err
+	}
 	params := responses.ResponseNewParams{
 		Model: req.Model,
 		Store: param.NewOpt(false),

@@ -101,7 +101,7 @@ func history(provider string) llm.Request {
 			{Name: "ping"},
 		},
 		Parameters: events.Parameters{MaxTokens: 100, Temperature: &temperature, ReasoningEffort: "low", ToolChoice: "add",
-			Extra: map[string]json.RawMessage{"service_tier": json.RawMessage(`"flex"`), "max_output_tokens": json.RawMessage(`200`)}},
+			Extra: map[string]json.RawMessage{"service_tier": json.RawMessage(`"flex"`)}},
 	}
 }
 
