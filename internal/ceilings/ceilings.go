@@ -31,6 +31,10 @@ type Ceilings struct {
 	ConditionBytes int64 `yaml:"condition_bytes"`
 	ReminderMS     int64 `yaml:"reminder_ms"`
 
+	TurnSteps    int64 `yaml:"turn_steps"`
+	TurnMS       int64 `yaml:"turn_ms"`
+	TurnParallel int64 `yaml:"turn_parallel"`
+
 	// Extra lists the keys of parameters.extra that Settings may have, by provider;
 	// "*" is for all others. A provider without a list has that of [ExtraDefaults].
 	Extra map[string][]string `yaml:"extra"`
@@ -62,6 +66,20 @@ const (
 	CodeRuleBytes      = "rules_too_large"
 	CodeConditionBytes = "rules_too_costly"
 	CodeReminderMS     = "reminder_too_often"
+
+	CodeTurnSteps    = "steps_too_high"
+	CodeTurnMS       = "time_too_high"
+	CodeTurnParallel = "parallel_too_high"
+)
+
+// The error codes of limits in Settings that exceed the deployment's own limits, in
+// addition to those of the ceilings above.
+const (
+	CodeLimitTokens  = "tokens_too_high"
+	CodeLimitCost    = "cost_too_high"
+	CodeLimitCalls   = "calls_too_high"
+	CodeLimitRepeats = "repeats_too_high"
+	CodeOnLimit      = "on_limit_not_allowed"
 )
 
 // Row describes one ceiling.
@@ -110,6 +128,12 @@ func Table() []Row {
 			func(c *Ceilings) *int64 { return &c.ConditionBytes }},
 		{"reminder_ms", CodeReminderMS, "ms", 60_000, 1, 86_400_000, "the shortest interval between reminders",
 			func(c *Ceilings) *int64 { return &c.ReminderMS }},
+		{"turn_steps", CodeTurnSteps, "steps", 1_000, 1, 100_000, "`limits.steps` of a conversation",
+			func(c *Ceilings) *int64 { return &c.TurnSteps }},
+		{"turn_ms", CodeTurnMS, "ms", 86_400_000, 1_000, 31_536_000_000, "`limits.time_ms` of a conversation",
+			func(c *Ceilings) *int64 { return &c.TurnMS }},
+		{"turn_parallel", CodeTurnParallel, "calls", 128, 1, 512, "`limits.parallel` of a conversation",
+			func(c *Ceilings) *int64 { return &c.TurnParallel }},
 	}
 }
 

@@ -98,8 +98,16 @@ func OwnExtra(extra map[string]json.RawMessage) string {
 	return ""
 }
 
+// providers returns the providers with a list, but not those with a default list of
+// every key, which would make the others useless.
 func (c Ceilings) providers() []string {
-	return append(slices.Collect(maps.Keys(ExtraDefaults())), slices.Collect(maps.Keys(c.Extra))...)
+	var all []string
+	for p, list := range ExtraDefaults() {
+		if !slices.Contains(list, anyKey) {
+			all = append(all, p)
+		}
+	}
+	return append(all, slices.Collect(maps.Keys(c.Extra))...)
 }
 
 // allows reports whether a provider's list has a key.

@@ -105,3 +105,45 @@ func TestExtraParametersOfStoredSettingsEndTheTurn(t *testing.T) {
 		t.Errorf("%+v", ended)
 	}
 }
+
+// TestAConversationsLimitsNeverExceedTheDeployments: Settings that exceed one are
+// refused, and those that were accepted before do not take effect.
+func TestAConversationsLimitsNeverExceedTheDeployments(t *testing.T) {
+	most := events.Limits{Steps: 10, Tokens: 100, CostUSD: 0.5, TimeMS: 60_000, Repeats: 3, Parallel: 2, OnLimit: events.LimitEnd, Calls: map[string]int{"web_*": 5, "pay": 1}}
+	for code, c := range map[string]struct{ over, at events.Limits }{
+		ceilings.CodeTurnSteps:    {events.Limits{Steps: 11}, events.Limits{Steps: 10}},
+		ceilings.CodeLimitTokens:  {events.Limits{Tokens: 101}, events.Limits{Tokens: 100}},
+		ceilings.CodeLimitCost:    {events.Limits{CostUSD: 0.51}, events.Limits{CostUSD: 0.5}},
+		ceilings.CodeTurnMS:       {events.Limits{TimeMS: 60_001}, events.Limits{TimeMS: 60_000}},
+		ceilings.CodeLimitRepeats: {events.Limits{Repeats: 4}, events.Limits{Repeats: 3}},
+		ceilings.CodeTurnParallel: {events.Limits{Parallel: 3}, events.Limits{Parallel: 2}},
+		ceilings.CodeOnLimit:      {events.Limits{OnLimit: events.LimitAsk}, events.Limits{OnLimit: events.LimitEnd}},
+		ceilings.CodeLimitCalls:   {events.Limits{Calls: map[string]int{"web_*": 6}}, events.Limits{Calls: map[string]int{"web_*": 4, "x": 9}}},
+	} {
+		t.Run(code, func(t *testing.T) {
+			s := newScene(t)
+			s.env.MaxLimits = most
+			if a := only[*events.InputAnswered](s.in(&events.Settings{ID: s.id(), Limits: c.over}))[0]; a.Answer != events.AnswerInvalid || a.Code != code {
+				t.Errorf("%+v", a)
+			}
+			if a := only[*events.InputAnswered](s.in(&events.Settings{ID: s.id(), Limits: c.at}))[0]; a.Answer != events.AnswerAccepted {
+				t.Errorf("%+v", a)
+			}
+			got := Env{Settings: events.Settings{Limits: c.over}, Limits: DefaultLimits(), MaxLimits: most}.limits()
+			if got.Steps > most.Steps || got.Tokens > most.Tokens || got.CostUSD > most.CostUSD || got.TimeMS > most.TimeMS || got.Repeats > most.Repeats ||
+				got.Parallel > most.Parallel || got.OnLimit != events.LimitEnd || got.Calls["web_*"] > 5 || got.Calls["pay"] != 1 || got.CostUSD <= 0 || got.Tokens <= 0 {
+				t.Errorf("in effect: %+v", got)
+			}
+		})
+	}
+	// Without limits of the deployment the ceilings apply.
+	s := newScene(t)
+	for code, l := range map[string]events.Limits{ceilings.CodeTurnSteps: {Steps: 1_001}, ceilings.CodeTurnMS: {TimeMS: 86_400_001}, ceilings.CodeTurnParallel: {Parallel: 129}} {
+		if a := only[*events.InputAnswered](s.in(&events.Settings{ID: s.id(), Limits: l}))[0]; a.Answer != events.AnswerInvalid || a.Code != code {
+			t.Errorf("%+v", a)
+		}
+	}
+	if a := only[*events.InputAnswered](s.in(&events.Settings{ID: s.id(), Limits: events.Limits{Steps: 900, Parallel: 120}}))[0]; a.Answer != events.AnswerAccepted {
+		t.Errorf("%+v", a)
+	}
+}

@@ -43,6 +43,9 @@ type Env struct {
 	Policy *events.Policy
 	Prices policy.Prices
 	Hooks  []events.Hook
+	// MaxLimits are the limits that the deployment sets: no conversation exceeds
+	// them. One that is 0, or unset, is no bound.
+	MaxLimits events.Limits
 	// Ceilings are the deployment's; those that are 0 have their default.
 	Ceilings ceilings.Ceilings
 	// HookAnswers are the answers of hooks that are not in the log yet.

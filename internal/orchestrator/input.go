@@ -139,7 +139,7 @@ func (d *decision) checkSettings(e *events.Settings) error {
 		return err
 	}
 	_, unknown := d.env.Identities.CheckPolicy(e.Policy)
-	return cmp.Or(d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), policy.CheckTools(e.Tools),
+	return cmp.Or(d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), d.env.checkLimits(e.Limits), policy.CheckTools(e.Tools),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
 }
 

@@ -1,7 +1,6 @@
 package orchestrator
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -28,33 +27,6 @@ const (
 // set a limit.
 func DefaultLimits() events.Limits {
 	return events.Limits{Steps: 25, TimeMS: (15 * time.Minute).Milliseconds(), Repeats: 5, Parallel: 8}
-}
-
-// limits returns the limits in effect, without extensions by a person.
-func (e Env) limits() events.Limits {
-	l, d := e.Settings.Limits, e.Limits
-	for _, f := range []struct{ own, usual *int64 }{{&l.Tokens, &d.Tokens}, {&l.TimeMS, &d.TimeMS}} {
-		if *f.own <= 0 {
-			*f.own = *f.usual
-		}
-	}
-	if l.Steps <= 0 {
-		l.Steps = d.Steps
-	}
-	if l.Repeats <= 0 {
-		l.Repeats = d.Repeats
-	}
-	if l.Parallel <= 0 {
-		l.Parallel = max(d.Parallel, 1)
-	}
-	if l.CostUSD <= 0 {
-		l.CostUSD = d.CostUSD
-	}
-	if len(l.Calls) == 0 {
-		l.Calls = d.Calls
-	}
-	l.OnLimit = cmp.Or(l.OnLimit, d.OnLimit, events.LimitEnd)
-	return l
 }
 
 // portion returns how many times a limit counts: once, plus once for each

@@ -25,8 +25,8 @@ type Orchestrator struct {
 	Bus  *bus.Bus
 	Name string // names the owner in leases and Decisions
 	Log  *slog.Logger
-	// Limits apply to turns whose Settings have none; [DefaultLimits] fill
-	// in what is zero.
+	// Limits apply to turns whose Settings have none, and no Settings exceed them;
+	// [DefaultLimits] fill in what is zero, which Settings may exceed.
 	Limits events.Limits
 	// Policy applies where Settings have none. Prices are the prices of
 	// models.
@@ -58,7 +58,8 @@ type Orchestrator struct {
 	// One that waits for a person is not in memory. May be nil.
 	Held *atomic.Int64
 
-	judge *policy.Judge
+	judge     *policy.Judge
+	maxLimits events.Limits
 }
 
 // readsPerSecond bounds the consumers that an orchestrator creates for users, and
@@ -73,7 +74,8 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	if o.Held == nil {
 		o.Held = new(atomic.Int64)
 	}
-	o.Limits = Env{Settings: events.Settings{Limits: o.Limits}, Limits: DefaultLimits()}.limits()
+	o.maxLimits = o.Limits
+	o.Limits = Env{Settings: events.Settings{Limits: o.Limits}, Limits: DefaultLimits(), MaxLimits: o.maxLimits, Ceilings: o.Ceilings}.limits()
 	roster := o.Bus.Presence().NewRoster()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -185,6 +187,7 @@ func (s *shard) env(settings events.Settings) Env {
 	e.Settings, e.Check, e.Judge = settings, s.o.Check(), s.o.judge
 	e.Limits, e.Policy, e.Prices, e.Ceilings, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Ceilings, s.o.Identities
 	e.Route = cmp.Or(s.o.Route, e.Route)
+	e.MaxLimits = s.o.maxLimits
 	for _, h := range s.o.Hooks {
 		e.Hooks = append(e.Hooks, h.Hook)
 	}
@@ -194,5 +197,5 @@ func (s *shard) env(settings events.Settings) Env {
 // stop returns when a conversation's turn is stopped in the middle of a
 // step, as [hardStop] does.
 func (s *shard) stop(c *conversation) int64 {
-	return hardStop(&c.state.State, Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits}.limits())
+	return hardStop(&c.state.State, Env{Settings: c.state.Transcript.Settings, Limits: s.o.Limits, MaxLimits: s.o.maxLimits, Ceilings: s.o.Ceilings}.limits())
 }
