@@ -35,6 +35,12 @@ type Ceilings struct {
 	TurnMS       int64 `yaml:"turn_ms"`
 	TurnParallel int64 `yaml:"turn_parallel"`
 
+	MessagesPerMinute    int64 `yaml:"messages_per_minute"`
+	BytesPerMinute       int64 `yaml:"bytes_per_minute"`
+	AppMessagesPerMinute int64 `yaml:"app_messages_per_minute"`
+	AppBytesPerMinute    int64 `yaml:"app_bytes_per_minute"`
+	AppConversations     int64 `yaml:"app_conversations"`
+
 	// Extra lists the keys of parameters.extra that Settings may have, by provider;
 	// "*" is for all others. A provider without a list has that of [ExtraDefaults].
 	Extra map[string][]string `yaml:"extra"`
@@ -70,6 +76,12 @@ const (
 	CodeTurnSteps    = "steps_too_high"
 	CodeTurnMS       = "time_too_high"
 	CodeTurnParallel = "parallel_too_high"
+
+	CodeMessagesPerMinute    = "too_many_messages"
+	CodeBytesPerMinute       = "too_many_bytes"
+	CodeAppMessagesPerMinute = "app_too_many_messages"
+	CodeAppBytesPerMinute    = "app_too_many_bytes"
+	CodeAppConversations     = "too_many_conversations"
 )
 
 // The error codes of limits in Settings that exceed the deployment's own limits, in
@@ -134,6 +146,16 @@ func Table() []Row {
 			func(c *Ceilings) *int64 { return &c.TurnMS }},
 		{"turn_parallel", CodeTurnParallel, "calls", 128, 1, 512, "`limits.parallel` of a conversation",
 			func(c *Ceilings) *int64 { return &c.TurnParallel }},
+		{"messages_per_minute", CodeMessagesPerMinute, "inputs", 6_000, 1, 1_000_000, "inputs of a conversation in a minute",
+			func(c *Ceilings) *int64 { return &c.MessagesPerMinute }},
+		{"bytes_per_minute", CodeBytesPerMinute, "bytes", 64 << 20, 1 << 10, 16 << 30, "inputs of a conversation in a minute",
+			func(c *Ceilings) *int64 { return &c.BytesPerMinute }},
+		{"app_messages_per_minute", CodeAppMessagesPerMinute, "inputs", 600_000, 1, 100_000_000, "inputs of an app in a minute, to one orchestrator",
+			func(c *Ceilings) *int64 { return &c.AppMessagesPerMinute }},
+		{"app_bytes_per_minute", CodeAppBytesPerMinute, "bytes", 4 << 30, 1 << 10, 1 << 40, "inputs of an app in a minute, to one orchestrator",
+			func(c *Ceilings) *int64 { return &c.AppBytesPerMinute }},
+		{"app_conversations", CodeAppConversations, "conversations", 20_000, 1, 10_000_000, "conversations of an app in which a turn runs, of one orchestrator",
+			func(c *Ceilings) *int64 { return &c.AppConversations }},
 	}
 }
 

@@ -190,6 +190,8 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	}
 	env := s.env(c.state.Transcript.Settings)
 	env.HookAnswers, env.Fault, env.Purged = hooked, c.fault, s.receiptOf(c)
+	inputs := trafficOf(batch(c.state))
+	env.Conversation, env.App, env.Open = s.o.meter.read(now, keyOfConversation(c.id)), s.o.meter.read(now, keyOfApp(env.Who)), s.o.Held.Load()
 	d, draft := Decide(c.state, env, now)
 	if d == nil {
 		return false, nil
@@ -204,6 +206,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 		return false, err
 	}
 	c.fault = nil // the Decision has ended the turn
+	s.o.meter.add(now, inputs, keyOfConversation(c.id), keyOfApp(env.Who))
 	timer, open := c.state.NextMS(), c.unstarted()
 	c.adopt(draft, d, seq)
 	if err := s.publish(ctx, c, d.Events); err != nil {

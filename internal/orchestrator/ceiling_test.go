@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
@@ -145,5 +146,72 @@ func TestAConversationsLimitsNeverExceedTheDeployments(t *testing.T) {
 	}
 	if a := only[*events.InputAnswered](s.in(&events.Settings{ID: s.id(), Limits: events.Limits{Steps: 900, Parallel: 120}}))[0]; a.Answer != events.AnswerAccepted {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestTrafficIsRefusedNotCancels: beyond the ceiling of a minute messages and Settings
+// are refused with the code, and what stops work is not.
+func TestTrafficIsRefusedNotCancels(t *testing.T) {
+	for code, set := range map[string]func(*Env){
+		ceilings.CodeMessagesPerMinute:    func(e *Env) { e.Ceilings.MessagesPerMinute = 3 },
+		ceilings.CodeBytesPerMinute:       func(e *Env) { e.Ceilings.BytesPerMinute = 400 },
+		ceilings.CodeAppMessagesPerMinute: func(e *Env) { e.Ceilings.AppMessagesPerMinute, e.App.Messages = 1_000, 997 },
+		ceilings.CodeAppBytesPerMinute:    func(e *Env) { e.Ceilings.AppBytesPerMinute, e.App.Bytes = 1_000, 700 },
+	} {
+		t.Run(code, func(t *testing.T) {
+			s := newScene(t)
+			set(&s.env)
+			var inputs []events.Event
+			for range 10 {
+				inputs = append(inputs, &events.UserMessage{ID: s.id(), Text: "hi there"})
+			}
+			inputs = append(inputs, &events.Settings{ID: s.id()}, &events.Cancel{ID: s.id(), Scope: events.ScopeAll})
+			refused, accepted, stopped := 0, 0, false
+			for _, a := range only[*events.InputAnswered](s.in(inputs...)) {
+				switch {
+				case a.Code == code && a.Answer == events.AnswerRefused:
+					refused++
+				case a.Input == inputs[11].(*events.Cancel).ID:
+					stopped = a.Answer == events.AnswerAccepted || a.Answer == events.AnswerAlreadyEnded
+				case a.Code == "":
+					accepted++
+				default:
+					t.Errorf("%+v", a)
+				}
+			}
+			if refused < 7 || accepted < 1 || !stopped {
+				t.Errorf("%d refused, %d taken, the cancel was answered: %v", refused, accepted, stopped)
+			}
+		})
+	}
+}
+
+func TestTurnsOfAnAppHaveACeiling(t *testing.T) {
+	s := newScene(t)
+	s.env.Ceilings.AppConversations, s.env.Open = 5, 6
+	if a := only[*events.InputAnswered](s.say("go"))[0]; a.Answer != events.AnswerRefused || a.Code != ceilings.CodeAppConversations {
+		t.Errorf("%+v", a)
+	}
+	s.env.Open = 5
+	if a := only[*events.InputAnswered](s.say("go"))[0]; a.Answer != events.AnswerAccepted {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestTheMeterCountsByMinute(t *testing.T) {
+	var m meter
+	at := time.Date(2026, 11, 28, 12, 0, 59, 0, time.UTC)
+	m.add(at, Traffic{2, 20}, "a", "b")
+	m.add(at, Traffic{1, 5}, "a")
+	for key, want := range map[string]Traffic{"a": {3, 25}, "b": {2, 20}, "c": {}} {
+		if got := m.read(at, key); got != want {
+			t.Errorf("%s: %v, want %v", key, got, want)
+		}
+	}
+	if got := m.read(at.Add(-time.Hour), "a"); got != (Traffic{3, 25}) {
+		t.Errorf("with a clock that was set back: %v", got)
+	}
+	if got := m.read(at.Add(time.Second), "a"); got != (Traffic{}) {
+		t.Errorf("in the next minute: %v", got)
 	}
 }

@@ -46,6 +46,14 @@ type Env struct {
 	// MaxLimits are the limits that the deployment sets: no conversation exceeds
 	// them. One that is 0, or unset, is no bound.
 	MaxLimits events.Limits
+	// Who published the inputs: the key of what an app may use. It is empty: the
+	// identity of publishers is not known yet.
+	Who string
+	// Conversation and App are the inputs that were decided on in the minute of the
+	// decision, of the conversation and of the app. Open is the number of the app's
+	// conversations with work in progress, this one included.
+	Conversation, App Traffic
+	Open              int64
 	// Ceilings are the deployment's; those that are 0 have their default.
 	Ceilings ceilings.Ceilings
 	// HookAnswers are the answers of hooks that are not in the log yet.

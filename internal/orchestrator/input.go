@@ -21,6 +21,7 @@ func (d *decision) inputs() {
 			message, lines = in.Sequence, 0
 		}
 		lines++
+		over := d.tooMuch(in)
 		if d.c.Gone() {
 			d.gone(in)
 			continue
@@ -30,6 +31,10 @@ func (d *decision) inputs() {
 		}
 		if lines > maxInputs {
 			d.answer(in.ID, events.AnswerRefused, "", fmt.Sprintf("a message holds at most %d inputs: send this one in another message, under another id", maxInputs))
+			continue
+		}
+		if over != nil {
+			d.exceeds(in.ID, events.AnswerRefused, ceilings.CodeOf(over), over.Error())
 			continue
 		}
 		if size := int64(len(in.Raw)); in.Event != nil && size > d.env.Ceilings.InputBytes {
@@ -157,6 +162,9 @@ func (d *decision) message(input string, e *events.UserMessage) {
 	case d.queued+int64(len(e.Text)) > d.env.Ceilings.QueueBytes:
 		d.exceeds(input, events.AnswerRefused, ceilings.CodeQueueBytes, fmt.Sprintf(
 			"the messages that wait have %d bytes, with this one more than %d: send it again when the turn has ended, or raise queue_bytes", d.queued, d.env.Ceilings.QueueBytes))
+	case d.c.Turn == "" && d.env.Open > d.env.Ceilings.AppConversations:
+		d.exceeds(input, events.AnswerRefused, ceilings.CodeAppConversations, fmt.Sprintf(
+			"turns of more than %d conversations run: publish this again when some have ended, or raise app_conversations", d.env.Ceilings.AppConversations))
 	case d.c.Turn == "":
 		d.waiting = append(d.waiting, input)
 		d.queued += int64(len(e.Text))

@@ -60,6 +60,7 @@ type Orchestrator struct {
 
 	judge     *policy.Judge
 	maxLimits events.Limits
+	meter     meter
 }
 
 // readsPerSecond bounds the consumers that an orchestrator creates for users, and
