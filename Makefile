@@ -1,10 +1,11 @@
 # One target per task; .ci/run calls those that need nothing but a fresh machine.
 FUZZTIME ?= 30s
 COUNT    ?= 5
+FLOOD    ?= 60s
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build sizes test check lint fuzz recordings bench e2e chaos ci
+.PHONY: help build sizes test check lint fuzz recordings bench e2e flood chaos ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ bench: ## events per second, latency and CPU on this machine, compared with raw 
 
 e2e: ## the real commands, by scripts, and workers of three languages
 	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded' . ./cmd/... ./examples/...
+
+flood: ## each hostile input for FLOOD (60s) beside an honest conversation: latency, memory, answers
+	PARLEY_FLOOD=$(FLOOD) go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley
 
 chaos: ## run COUNT (5) times the tests that cut connections and stop processes, and those with 10,000 waiting conversations
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew|AtAnyMoment|FourWorkers|Stranger' ./internal/bus ./internal/daemon

@@ -45,6 +45,9 @@ type Route struct {
 // an answer was published.
 const maxModelCalls = 3
 
+// minPause is the shortest pause in reading an answer that is too fast.
+const minPause = 20 * time.Millisecond
+
 const (
 	// modelBackoff is the wait before the second call; it doubles each time.
 	modelBackoff = 500 * time.Millisecond
@@ -266,7 +269,7 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 		}
 	}()
 	clean := &answer{secrets: g.w.Secrets}
-	tally := newTally(g.job.Ceilings)
+	tally, began := newTally(g.job.Ceilings), time.Now()
 	for e := range p.Stream(ctx, req) {
 		if last, ok := e.(*events.GenerationEnded); ok {
 			end = last
@@ -282,6 +285,9 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 				return nil, err
 			}
 			return &events.GenerationEnded{Finish: events.FinishError, Error: over}, g.endCalls(tally)
+		}
+		if ahead := tally.pause(time.Since(began)); ahead > minPause {
+			_ = sleep(ctx, ahead) // when ctx ends the stream does, too
 		}
 		if err := g.name(e); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
@@ -16,6 +17,21 @@ type tally struct {
 	blocks    map[tallied]bool
 	arguments map[int]int64 // bytes by block
 	open      map[int]bool  // calls without an end
+}
+
+// answerRate is how many bytes of an answer a worker takes in a second, in addition to
+// answerBurst at its beginning: far more than any model writes. A provider that sends
+// faster must not take the processors from other conversations.
+const (
+	answerRate  = 2 << 20
+	answerBurst = 512 << 10
+)
+
+// pause returns how long the worker does not read on, so that the answer keeps to
+// answerRate.
+func (t *tally) pause(elapsed time.Duration) time.Duration {
+	ahead := t.answer.Bytes - answerBurst - int64(elapsed.Seconds()*answerRate)
+	return time.Duration(float64(ahead) / answerRate * float64(time.Second))
 }
 
 // tallied identifies a content block: there is one of each kind and number.
