@@ -121,10 +121,13 @@ var tables = map[string]string{
 var large = map[string]string{
 	".":                     "the whole client under one import path, one file for a type or a question",
 	"cmd/parley":            "one file for a command or two, and what they print",
-	"internal/bus":          "internal/ceilings one connection with one receiver for lanes, jobs, timers, presence and objects; each is to get a handle of its own",
+	"internal/bus":          "one connection with one receiver for lanes, jobs, timers, presence and objects; each is to get a handle of its own",
 	"internal/events":       "the whole vocabulary is one package: a file for the events of a channel, and the codec",
+	"internal/accumulator":  "one file for what a fold keeps of turns, calls, settings, speakers and limits",
+	"internal/tool":         "the tools that come with Parley, one file each, and the bounds of schemas",
+	"internal/worker":       "both workers, and what they share: prompts, secrets, ceilings, presence",
 	"internal/mcp":          "client, server and transports of one protocol, three files of them for processes by platform",
-	"internal/orchestrator": "internal/ceilings one file for a rule of Decide, which share its state, and the owner of a shard around it",
+	"internal/orchestrator": "one file for a rule of Decide, which share its state, and the owner of a shard around it",
 	"internal/terminal":     "one file for a kind of block; table.go, markdown.go, text.go and fill.go are to go to a library",
 }
 

@@ -34,8 +34,12 @@ func (s Shard) SetCheckpoint(ctx context.Context, seq uint64) error {
 
 // StaleCheckpoint reports whether a shard's checkpoint is past the end of its log;
 // with repair the log is repaired as its next owner would do, see [Shard.Restore].
-func (s Shard) StaleCheckpoint(ctx context.Context, end uint64, repair bool) (bool, error) {
+func (s Shard) StaleCheckpoint(ctx context.Context, repair bool) (bool, error) {
 	at, err := s.Checkpoint(ctx)
+	if err != nil {
+		return false, err
+	}
+	end, err := s.bus.endOf(ctx, topology.ConvStream(s.number)) // afterwards: it grows
 	if err != nil || at <= end {
 		return false, err
 	}

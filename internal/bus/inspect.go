@@ -139,11 +139,14 @@ type Behind struct {
 func (d Deployment) HistoryBehind(ctx context.Context) ([]Behind, error) {
 	var all []Behind
 	for shard := range d.bus.Shards() {
-		conv, err := d.bus.info(ctx, topology.ConvStream(shard))
-		if err != nil || conv == nil {
-			return nil, err
+		at := Behind{Shard: shard}
+		copied, err := d.bus.lastCopy(ctx, topology.HistoryOf(shard))
+		if err != nil {
+			return nil, fmt.Errorf("last copy of shard %d: %w", shard, d.bus.explainDenied(err))
 		}
-		at := Behind{Shard: shard, End: conv.State.LastSeq}
+		if copied != nil {
+			at.Copied = copied.seq
+		}
 		for _, channel := range topology.FactChannels() {
 			m, err := d.bus.lastFromLeader(ctx, topology.ConvStream(shard), topology.OfShard(shard, channel))
 			if err != nil {
@@ -153,13 +156,12 @@ func (d Deployment) HistoryBehind(ctx context.Context) ([]Behind, error) {
 				at.Fact, at.FactAt = m.seq, m.at
 			}
 		}
-		copied, err := d.bus.lastCopy(ctx, topology.HistoryOf(shard))
-		if err != nil {
-			return nil, fmt.Errorf("last copy of shard %d: %w", shard, d.bus.explainDenied(err))
+		// Last: it grows meanwhile, and the copy must not seem to be past it.
+		conv, err := d.bus.info(ctx, topology.ConvStream(shard))
+		if err != nil || conv == nil {
+			return nil, err
 		}
-		if copied != nil {
-			at.Copied = copied.seq
-		}
+		at.End = conv.State.LastSeq
 		at.Diverging = at.Copied > at.End
 		all = append(all, at)
 	}

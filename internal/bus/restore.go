@@ -38,11 +38,13 @@ func (s Shard) Restore(ctx context.Context) (after uint64, err error) {
 	if after, err = s.Checkpoint(ctx); err != nil {
 		return 0, err
 	}
-	info, err := s.bus.infoOf(ctx, topology.ConvStream(s.number))
+	copied, err := s.bus.lastCopy(ctx, topology.HistoryOf(s.number))
 	if err != nil {
 		return 0, err
 	}
-	copied, err := s.bus.lastCopy(ctx, topology.HistoryOf(s.number))
+	// CONV after HISTORY: others write and the server copies meanwhile, so in the
+	// other order HISTORY would seem to know more than CONV.
+	info, err := s.bus.infoOf(ctx, topology.ConvStream(s.number))
 	if err != nil {
 		return 0, err
 	}

@@ -120,7 +120,7 @@ func (x *Examination) history(ctx context.Context) (says, fixed string, err erro
 		} else if s.Fact > s.Copied && time.Since(s.FactAt) > x.Tolerance.HistoryLag {
 			bad = append(bad, fmt.Sprintf("HISTORY is behind CONV_%d: it has facts up to %d of %d", s.Shard, s.Copied, s.Fact))
 		}
-		reset, err := x.Bus.Shard(s.Shard).StaleCheckpoint(ctx, s.End, x.Fix)
+		reset, err := x.Bus.Shard(s.Shard).StaleCheckpoint(ctx, x.Fix)
 		if err != nil {
 			return "", "", err
 		}
