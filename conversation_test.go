@@ -361,3 +361,34 @@ func TestAnotherProgramCannotUseTheDirectoryMeanwhile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAMessageThatIsSentAgainIsItsTurn: also later than the server itself would
+// notice.
+func TestAMessageThatIsSentAgainIsItsTurn(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	p := deployment(ctx, echo)
+	defer p.Close()
+	conv, id := p.Conversation(parley.NewID()), parley.NewID()
+	first, err := conv.Send(ctx, "once", parley.WithInputID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := first.Wait(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for again := first; again.Start() == first.Start(); { // until the server stores it anew
+		if again, err = conv.Send(ctx, "once", parley.WithInputID(id)); err != nil {
+			t.Fatal(err)
+		}
+		stored := again.Start()
+		got, err := again.Wait(ctx)
+		if err != nil || got.Text != want.Text || got.Turn != want.Turn || again.ID() != first.ID() {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if stored != first.Start() {
+			break
+		}
+	}
+}

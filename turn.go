@@ -3,6 +3,7 @@ package parley
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"strings"
@@ -29,8 +30,11 @@ func (v *Conversation) Turn(id string) *Turn { return &Turn{conversation: v, id:
 func (t *Turn) Input() string { return t.input }
 
 // Start is the position before the message, and before the settings sent with it;
-// the zero value for a turn of [Conversation.Turn].
+// the zero value for a turn of [Conversation.Turn], and of a message that was sent
+// before ([WithInputID]).
 func (t *Turn) Start() Cursor {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.first <= 1 {
 		return Cursor{}
 	}
@@ -92,6 +96,9 @@ func (t *Turn) follow(ctx context.Context, from From, all bool) iter.Seq2[Event,
 				return
 			}
 			switch end := !all || !e.Decided; {
+			case end && !all && t.earlier(refused):
+				t.follow(ctx, From{}, all)(yield)
+				return
 			case end && refused != nil:
 				yield(Event{}, refused)
 				return
@@ -100,6 +107,20 @@ func (t *Turn) follow(ctx context.Context, from From, all bool) iter.Seq2[Event,
 			}
 		}
 	}
+}
+
+// earlier reports whether an error means that the message was sent again after its
+// turn had ended. Then it is that turn, from the beginning of the conversation.
+func (t *Turn) earlier(err error) bool {
+	refused, ok := errors.AsType[*AnswerError](err)
+	if !ok || refused.Answer.Answer != AnswerAlreadyEnded || refused.Answer.Input != t.input || refused.Answer.Turn == "" {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	again := t.first > 1
+	t.id, t.first = refused.Answer.Turn, 0
+	return again
 }
 
 // Result is how a turn ended.
