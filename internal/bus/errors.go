@@ -15,6 +15,7 @@ import (
 
 // Codes of JetStream's errors that nats.go does not export, by the server's names.
 const (
+	codeAccountLimit          jetstream.ErrorCode = 10002 // the account's max_file, or max_mem
 	codeInsufficientResources jetstream.ErrorCode = 10023
 	codeMaximumStreams        jetstream.ErrorCode = 10027
 	codeStorageExceeded       jetstream.ErrorCode = 10047
@@ -49,7 +50,7 @@ func lasting(err error) bool {
 		return true
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.Code == 400
+	return ok && api.Code == 400 && !isFull(err)
 }
 
 // Lasting reports whether an error comes from the payload itself, so that a retry
@@ -78,11 +79,11 @@ func isWrongLast(api *jetstream.APIError) bool {
 func Denied(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
 
 // isFull reports whether the server has no space left: insufficient resources,
-// storage resources exceeded, or a message that could not be stored, such as in a
+// storage resources exceeded, the account's limit reached, or a message that could not be stored, such as in a
 // stream at its limit.
 func isFull(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == codeInsufficientResources || api.ErrorCode == codeStorageExceeded || api.ErrorCode == codeStreamStoreFailed)
+	return ok && (api.ErrorCode == codeAccountLimit || api.ErrorCode == codeInsufficientResources || api.ErrorCode == codeStorageExceeded || api.ErrorCode == codeStreamStoreFailed)
 }
 
 func explainJetStream(err error) error {
@@ -90,7 +91,7 @@ func explainJetStream(err error) error {
 		return fmt.Errorf("the NATS server has no JetStream: start it with `nats-server -js` and allow the account to use it: %w", err)
 	}
 	if isFull(err) {
-		return fmt.Errorf("the NATS server has no space left for JetStream: free the disk or raise max_file_store: %w", err)
+		return fmt.Errorf("the NATS server has no space left for JetStream: free the disk, or raise max_file_store or the account's max_file: %w", err)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) {
 		return fmt.Errorf("it is missing on the server; an orchestrator or `parley up` makes it again within seconds: %w", err)

@@ -12,6 +12,7 @@ import (
 func TestErrorCodes(t *testing.T) {
 	t.Parallel()
 	for ours, theirs := range map[jetstream.ErrorCode]server.ErrorIdentifier{
+		codeAccountLimit:          server.JSAccountResourcesExceededErr,
 		codeInsufficientResources: server.JSInsufficientResourcesErr,
 		codeMaximumStreams:        server.JSMaximumStreamsLimitErr,
 		codeStorageExceeded:       server.JSStorageResourcesExceededErr,
