@@ -50,7 +50,7 @@ var mayImport = map[string]string{
 	"internal/jobs/metrics":        "internal/jobs",
 	"internal/worker":              "internal/ceilings internal/jobs internal/bus internal/llm internal/tool internal/topology internal/sealed internal/events internal/secret",
 	"internal/broker":              "",
-	"internal/broker/brokertest":   "internal/topology",
+	"internal/broker/brokertest":   "internal/credential internal/topology",
 	"internal/credential":          "internal/topology",
 	"internal/terminal":            "internal/visible internal/events",
 	"internal/visible":             "",

@@ -42,15 +42,18 @@ A user is ROLE[:NAME][=SCOPE,...]. The scope of an llm-worker names its routes,
 that of a tool-worker its tools, that of an app its hooks; "*" lets a worker take
 the jobs of every queue. Roles: viewer, app, caller, llm-worker, tool-worker,
 orchestrator, admin. By default there is one user for each role, and the workers
-have the providers and the tools that Parley brings.`,
+have the providers and the tools that Parley brings.
+
+--tenant and --accounts print the accounts of one of several deployments that
+share a server; see docs/tenants.md.`,
 		Example: `  parley permissions --config --dir keys --store /data > nats.conf
   parley permissions --config --dir keys --user admin --user orchestrator --user llm-worker=openai \
     --user tool-worker:payments=charge,refund --user app:shop --user viewer > nats.conf
   parley permissions --role viewer --conversation 0198c0de-0000-7000-8000-000000000000`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if c.server.Accounts && !c.config {
-				return usagef("--accounts goes with --config")
+			if c.server.Accounts && (!c.config || c.server.Tenant == "") {
+				return usagef("--accounts goes with --config and --tenant")
 			}
 			if c.config == (c.role != "") {
 				return usagef("give --config or --role")
@@ -75,7 +78,8 @@ have the providers and the tools that Parley brings.`,
 	f.StringVar(&c.server.Name, "server-name", "", "name of the server, one of its own in a cluster")
 	f.StringVar(&c.server.Listen, "listen", "127.0.0.1:4222", "address for clients")
 	f.StringVar(&c.server.Store, "store", "data", "directory of the streams")
-	f.Int64Var(&c.server.MaxStore, "max-store", 0, "bytes that the streams may use; the server's default when 0")
+	f.Int64Var(&c.server.MaxStore, "max-store", 0, "bytes that the streams of the server, or of the tenant, may use; the server's default when 0")
+	f.IntVar(&c.server.MaxConnections, "max-connections", 0, "connections that each account may have at once; no limit when 0")
 	f.StringVar(&c.server.Cluster, "cluster", "", "address for the other servers of a cluster")
 	f.StringArrayVar(&c.server.Routes, "route", nil, "address of another server of the cluster, repeatable: nats://n2:6222")
 	f.StringVar(&c.server.Cert, "tls-cert", "", "certificate of the server, a PEM file")
@@ -127,9 +131,11 @@ func (c *permitting) printConfig() error {
 		users[i].NKey = key
 	}
 	c.server.Users = users
-	var err error
-	if c.server.System, err = keys.Key("sys"); err != nil {
-		return err
+	if !c.server.Accounts { // the system account of a shared server is its operator's
+		var err error
+		if c.server.System, err = keys.Key("sys"); err != nil {
+			return err
+		}
 	}
 	if err := c.server.Write(stdout()); err != nil {
 		return outputError(usage(err))
@@ -151,7 +157,10 @@ func (c *permitting) printRole() error {
 	if err != nil {
 		return usage(err)
 	}
-	u.Scope.Conversation = c.conversation
+	u.Scope.Conversation, u.Tenant = c.conversation, c.server.Tenant
+	if err := topology.CheckTenant(u.Tenant); err != nil {
+		return usage(err)
+	}
 	if err := u.Scope.Check(); err != nil {
 		return usage(err)
 	}

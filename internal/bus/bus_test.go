@@ -17,8 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// nats-server waits some seconds for a source that was shut down with it.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
+	// nats-server waits some seconds for a source or a mirror that was shut down with it.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).setupMirrorConsumer.func3"))
 }
 
 // start starts a server that listens on the loopback interface.

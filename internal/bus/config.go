@@ -175,7 +175,7 @@ func explainConnect(at string, err error) error {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("no NATS server answers at %s: start one (`parley up`, or `nats-server -js`) or correct NATS_URL: %w", at, err)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN; the server of a `parley up` has a new token after each start, see `parley env`: %w", at, err)
+		return fmt.Errorf("the NATS server at %s refuses these credentials: check NATS_NKEY, NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN; the server of a `parley up` has a new token after each start, see `parley env`: %w", at, err)
 	}
 	return fmt.Errorf("connect to NATS at %s: %w", at, err)
 }

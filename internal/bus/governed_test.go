@@ -21,7 +21,13 @@ type governed struct {
 // orchestrator answers the requests of the others.
 func newGoverned(t *testing.T) *governed {
 	t.Helper()
-	g := &governed{t, brokertest.StartAccounts(t, topology.Plan{Shards: 2}, brokertest.RoleUsers([]string{"scripted"}, []string{"clock"})), topology.Plan{Shards: 2}}
+	return govern(t, brokertest.StartAccounts(t, topology.Plan{Shards: 2}, brokertest.RoleUsers([]string{"scripted"}, []string{"clock"})))
+}
+
+// govern sets a deployment of two shards up.
+func govern(t *testing.T, accounts brokertest.Accounts) *governed {
+	t.Helper()
+	g := &governed{t, accounts, topology.Plan{Shards: 2}}
 	g.connect("admin", &g.plan).Close()
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
@@ -38,7 +44,11 @@ func newGoverned(t *testing.T) *governed {
 
 // config is the configuration of a user.
 func (g *governed) config(user string) bus.Config {
-	return bus.Config{URL: g.URL, User: user, Password: brokertest.Password, InboxPrefix: g.Inbox(user), APIPrefix: g.APIPrefix(user)}
+	cfg := bus.Config{URL: g.URL, NKey: g.Seed(user), InboxPrefix: g.Inbox(user), APIPrefix: g.APIPrefix(user)}
+	if cfg.NKey == "" {
+		cfg.User, cfg.Password = user, brokertest.Password
+	}
+	return cfg
 }
 
 func (g *governed) connect(user string, setup *topology.Plan) *bus.Bus {

@@ -37,11 +37,16 @@ func (g *governedTurn) done(err error) {
 
 func TestRolesCanDoTheirWork(t *testing.T) {
 	t.Parallel()
-	server := newGoverned(t)
+	rolesWork(t, newGoverned(t), id())
+}
+
+// rolesWork does a turn of a conversation, each part as the user of its role.
+func rolesWork(t *testing.T, server *governed, conversation string) {
+	t.Helper()
 	as := server.as
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	defer stop()
-	g := &governedTurn{T: t, ctx: ctx, as: as, conversation: id(), call: id(), large: strings.Repeat("a large text ", 100_000),
+	g := &governedTurn{T: t, ctx: ctx, as: as, conversation: conversation, call: id(), large: strings.Repeat("a large text ", 100_000),
 		app: as("app"), orchestrator: as("orchestrator"), llm: as("llm-worker"), tools: as("tool-worker"),
 		heard: make(chan events.Channel, 99)}
 	watch, _ := server.Connect(t, "viewer")

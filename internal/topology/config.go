@@ -18,11 +18,15 @@ type ServerConfig struct {
 	// in the configuration of such a server.
 	Tenant   string
 	Accounts bool
+	// MaxConnections is how many connections each account may have at once; 0 for no
+	// limit.
+	MaxConnections int
 	// System is the public key of the user who reads the server's statistics; empty
 	// for none.
 	System string
 	// Name is the server's name, Listen its address, Store the directory of the
-	// streams, MaxStore the bytes that they may use (0: the server's default).
+	// streams, MaxStore the bytes that they may use (0: the server's default): those
+	// of the server, or of the tenant.
 	Name, Listen, Store string
 	MaxStore            int64
 	// Cluster is the address for other servers of the cluster, and Routes are
@@ -45,10 +49,14 @@ func (c ServerConfig) URL() string {
 
 // Write writes a configuration for nats-server 2.15.3 or later.
 func (c ServerConfig) Write(w io.Writer) error {
-	if c.Tenant != "" {
-		if err := CheckToken("tenant", c.Tenant); err != nil {
-			return err
-		}
+	if err := CheckTenant(c.Tenant); err != nil {
+		return err
+	}
+	if c.Accounts && c.Tenant == "" {
+		return fmt.Errorf("accounts for a shared server need the name of a tenant")
+	}
+	if c.MaxStore < 0 || c.MaxConnections < 0 {
+		return fmt.Errorf("a limit must not be negative; 0 is for none")
 	}
 	c.Users = slices.Clone(c.Users)
 	for i := range c.Users {
@@ -81,7 +89,8 @@ func (c ServerConfig) Write(w io.Writer) error {
 	return err
 }
 
-// accounts writes the accounts of the deployment.
+// accounts writes the accounts of the deployment. Their names are quoted: 3M_APP
+// would be a number, TRUE a boolean.
 func (c ServerConfig) accounts(p *printer) {
 	c.streams(p)
 	for _, u := range c.Users {
@@ -150,7 +159,7 @@ func (c ServerConfig) streams(p *printer) {
 			e := export{"service", g.Subject, g.Many}
 			switch g.Kind {
 			case Answer:
-				imports = append(imports, fmt.Sprintf("{ service: { account: %s, subject: %q } }", u.Account(), g.Subject))
+				imports = append(imports, fmt.Sprintf("{ service: { account: %q, subject: %q } }", u.Account(), g.Subject))
 				continue
 			case Subscribe:
 				e.kind = "stream"
@@ -166,15 +175,17 @@ func (c ServerConfig) streams(p *printer) {
 		if e.many {
 			many = ", response_type: stream"
 		}
-		exports = append(exports, fmt.Sprintf("{ %s: %q%s, accounts: [%s] }", e.kind, e.subject, many, strings.Join(accounts, ", ")))
+		exports = append(exports, fmt.Sprintf("{ %s: %q%s, accounts: [%s] }", e.kind, e.subject, many, strings.Join(quoted(accounts), ", ")))
 	}
 	slices.Sort(exports)
-	p.open("%s {", streamsAccount(c.Tenant))
+	p.open("%q {", streamsAccount(c.Tenant))
 	if c.Tenant != "" && c.MaxStore > 0 {
-		p.line("jetstream: { max_file: %d }", c.MaxStore)
+		p.line("# No stream is kept in memory, whoever makes one.")
+		p.line("jetstream: { max_file: %d, max_mem: 0 }", c.MaxStore)
 	} else {
 		p.line("jetstream: enabled")
 	}
+	c.limits(p)
 	p.open("users: [")
 	for _, u := range c.Users {
 		if u.HasStreams() {
@@ -187,9 +198,17 @@ func (c ServerConfig) streams(p *printer) {
 	p.close("}")
 }
 
+// limits writes the limits of an account.
+func (c ServerConfig) limits(p *printer) {
+	if c.MaxConnections > 0 {
+		p.line("limits: { max_connections: %d }", c.MaxConnections)
+	}
+}
+
 // account writes the account of a user.
 func (c ServerConfig) account(p *printer, u User) {
-	p.open("%s {", u.Account())
+	p.open("%q {", u.Account())
+	c.limits(p)
 	p.open("users: [")
 	c.user(p, u)
 	p.close("]")
@@ -198,13 +217,13 @@ func (c ServerConfig) account(p *printer, u User) {
 	for _, g := range Grants(u.Role, c.Plan, u.Scope) {
 		switch local := g.Local(); {
 		case g.Kind == Answer:
-			exports = append(exports, fmt.Sprintf("{ service: %q, accounts: [%s] }", g.Subject, streams))
+			exports = append(exports, fmt.Sprintf("{ service: %q, accounts: [%q] }", g.Subject, streams))
 		case g.Kind == Subscribe:
-			imports = append(imports, fmt.Sprintf("{ stream: { account: %s, subject: %q } }", streams, g.Subject))
+			imports = append(imports, fmt.Sprintf("{ stream: { account: %q, subject: %q } }", streams, g.Subject))
 		case local == g.Subject:
-			imports = append(imports, fmt.Sprintf("{ service: { account: %s, subject: %q } }", streams, g.Subject))
+			imports = append(imports, fmt.Sprintf("{ service: { account: %q, subject: %q } }", streams, g.Subject))
 		default:
-			imports = append(imports, fmt.Sprintf("{ service: { account: %s, subject: %q }, to: %q }", streams, g.Subject, local))
+			imports = append(imports, fmt.Sprintf("{ service: { account: %q, subject: %q }, to: %q }", streams, g.Subject, local))
 		}
 	}
 	p.list("exports", exports)

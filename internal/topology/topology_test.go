@@ -2,6 +2,7 @@ package topology_test
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -343,5 +344,33 @@ func TestUsersOfAServerAreChecked(t *testing.T) {
 				t.Errorf("%v, want %q", err, c.says)
 			}
 		})
+	}
+}
+
+// TestTenantsHaveAccountsOfTheirOwn: nats-server merges accounts of the same name
+// without an error, so no two tenants may have one.
+func TestTenantsHaveAccountsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a_b", "Acme", "a.b", "a b", "ä", strings.Repeat("a", 65)} {
+		cfg := topology.ServerConfig{Tenant: name, Accounts: true, Users: []topology.User{{Name: "app", Role: topology.App, NKey: "U"}}}
+		if err := cfg.Write(io.Discard); err == nil {
+			t.Errorf("tenant %q is accepted", name)
+		}
+	}
+	if topology.CheckTenant("acme-2") != nil {
+		t.Error("acme-2 is refused")
+	}
+	if (topology.ServerConfig{Accounts: true}).Write(io.Discard) == nil {
+		t.Error("accounts without a tenant are accepted: they would be those of every tenant")
+	}
+	accounts := map[string]string{}
+	for _, tenant := range []string{"a", "a-b", "ab", "parley", "sys"} {
+		for _, user := range []string{"app", "b_app", "b-app", "parley_app", "x"} {
+			u := topology.User{Name: user, Role: topology.App, Tenant: tenant}
+			if other, taken := accounts[u.Account()]; taken {
+				t.Errorf("account %s is that of %s/%s and of %s", u.Account(), tenant, user, other)
+			}
+			accounts[u.Account()] = tenant + "/" + user
+		}
 	}
 }

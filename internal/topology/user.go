@@ -82,6 +82,23 @@ func (u User) Permissions(plan Plan) (publish, subscribe []string) {
 	return slices.Compact(publish), slices.Compact(subscribe)
 }
 
+// CheckTenant returns an error when a tenant's name is not of lower-case letters,
+// digits and -. Account names are in upper case and have the tenant before the
+// first _, so the accounts of two tenants never have the same name: nats-server
+// merges two accounts of one name without an error. The empty name is that of the
+// deployment of a server that is not shared.
+func CheckTenant(name string) error {
+	if len(name) > 64 {
+		return fmt.Errorf("tenant %q: the name of a tenant has at most 64 characters", clip(name))
+	}
+	for _, r := range name {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return fmt.Errorf("tenant %q: the name of a tenant has lower-case letters, digits and -", clip(name))
+		}
+	}
+	return nil
+}
+
 // Roles returns all roles.
 func Roles() []Role {
 	return []Role{Viewer, App, Caller, LLMWorker, ToolWorker, Orchestrator, Admin}

@@ -9,6 +9,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/parleybus/parley/internal/credential"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -17,6 +18,8 @@ import (
 type Accounts struct {
 	URL   string
 	Users map[string]topology.User // by name
+	// Keys holds the users' keys; empty when they have the same [Password].
+	Keys credential.Dir
 
 	refused *refusals
 }
@@ -42,18 +45,31 @@ func StartAccounts(t testing.TB, plan topology.Plan, users []topology.User, chan
 	for _, u := range users {
 		a.Users[u.Name] = u
 	}
+	path := filepath.Join(t.TempDir(), "nats.conf")
+	write(t, path, topology.ServerConfig{Plan: plan, Users: users, Listen: "127.0.0.1:-1", Store: t.TempDir()})
+	a.URL = startConfigured(t, path, a.refused, change...).ClientURL()
+	return a
+}
+
+// write writes a configuration to a file.
+func write(t testing.TB, path string, cfg topology.ServerConfig) {
+	t.Helper()
 	var text strings.Builder
-	cfg := topology.ServerConfig{Plan: plan, Users: users, Listen: "127.0.0.1:-1", Store: t.TempDir()}
 	if err := cfg.Write(&text); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "nats.conf")
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// startConfigured starts a server in this process until the end of the test. It
+// reports denied requests to refused.
+func startConfigured(t testing.TB, path string, refused *refusals, change ...func(*natsserver.Options)) *natsserver.Server {
+	t.Helper()
 	opts, err := natsserver.ProcessConfigFile(path)
 	if err != nil {
-		t.Fatalf("%v in\n%s", err, text.String())
+		t.Fatal(err)
 	}
 	opts.NoLog, opts.NoSigs = true, true
 	for _, fn := range change {
@@ -63,14 +79,13 @@ func StartAccounts(t testing.TB, plan topology.Plan, users []topology.User, chan
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetLoggerV2(a.refused, false, false, false)
+	s.SetLoggerV2(refused, false, false, false)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(startMost) {
 		t.Fatal("the server does not get ready")
 	}
-	a.URL = s.ClientURL()
-	return a
+	return s
 }
 
 // APIPrefix returns the prefix of a user's requests to JetStream; empty for the
@@ -85,11 +100,26 @@ func (a Accounts) APIPrefix(user string) string {
 // Inbox returns the prefix of a user's reply subjects.
 func (a Accounts) Inbox(user string) string { return a.Users[user].Inbox() }
 
+// Seed returns the file of a user's key; empty for a user with a password.
+func (a Accounts) Seed(user string) string {
+	if a.Keys == "" {
+		return ""
+	}
+	return filepath.Join(string(a.Keys), user+".nk")
+}
+
 // Connect connects as a user; what the server reports comes on the channel.
 func (a Accounts) Connect(t *testing.T, user string) (*nats.Conn, <-chan error) {
 	t.Helper()
 	reports := make(chan error, 1024)
-	nc, err := nats.Connect(a.URL, nats.UserInfo(user, Password), nats.CustomInboxPrefix(a.Inbox(user)), nats.Timeout(startMost/2),
+	login := nats.UserInfo(user, Password)
+	if seed := a.Seed(user); seed != "" {
+		var err error
+		if login, err = nats.NkeyOptionFromSeed(seed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nc, err := nats.Connect(a.URL, login, nats.CustomInboxPrefix(a.Inbox(user)), nats.Timeout(startMost/2),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { reports <- err }))
 	if err != nil {
 		t.Fatal(err)
