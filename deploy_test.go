@@ -2,6 +2,7 @@ package parley_test
 
 import (
 	"os"
+	"os/exec"
 	"path"
 	"regexp"
 	"slices"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/parleybus/parley/internal/credential"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // loadCompose loads docker-compose.yml as docker compose would, all profiles
@@ -83,7 +87,7 @@ func TestTheImageIsBuiltWithTheModulesGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(mod)
-	if version == nil || !strings.Contains(string(docker), "golang:"+string(version[1])+"-") {
+	if version == nil || !strings.Contains(string(docker), "golang:"+string(version[1])+".") {
 		t.Errorf("the Dockerfile does not build with go %s of go.mod", version)
 	}
 }
@@ -102,6 +106,9 @@ func TestComposeRunsEveryRole(t *testing.T) {
 			}
 			if d, ok := s.DependsOn["nats"]; !ok || d.Condition != types.ServiceConditionHealthy {
 				t.Error("it does not wait for a healthy nats")
+			}
+			if d, ok := s.DependsOn["setup"]; !ok || d.Condition != types.ServiceConditionCompletedSuccessfully {
+				t.Error("it does not wait for the streams")
 			}
 			if url := s.Environment["NATS_URL"]; url == nil || *url != "nats://nats:4222" {
 				t.Error("NATS_URL does not name the nats service")
@@ -150,18 +157,164 @@ func TestComposePassesKeysOnFromTheShell(t *testing.T) {
 }
 
 func TestComposeKeepsWhatNATSStores(t *testing.T) {
-	s, err := loadCompose(t).GetService("nats")
+	p := loadCompose(t)
+	s, err := p.GetService("nats")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := slices.Index(s.Command, "-sd") + 1
-	if !slices.Contains(s.Command, "-js") || dir == 0 {
-		t.Fatalf("nats runs without JetStream or a directory for it: %v", s.Command)
+	keys, err := p.GetService("keys")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Type == "volume" && v.Target == s.Command[dir] }) {
-		t.Errorf("%s is no volume: the data would go with the container", s.Command[dir])
+	if !slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool {
+		return v.Type == "volume" && slices.Contains(keys.Command, "--store="+v.Target)
+	}) {
+		t.Error("the directory of the streams is no volume: the data would go with the container")
 	}
-	if s.HealthCheck == nil || !strings.Contains(strings.Join(s.HealthCheck.Test, " "), "healthz") {
-		t.Error("nothing says when nats is healthy")
+	if s.HealthCheck == nil || !strings.Contains(strings.Join(s.HealthCheck.Test, " "), "healthz") || !slices.Contains(keys.Command, "--monitor=127.0.0.1:8222") {
+		t.Error("nothing says when nats is healthy, or the monitoring endpoint is open to the network")
+	}
+}
+
+// composeUsers are the users that the service keys makes.
+func composeUsers(t *testing.T, p *types.Project) map[string]topology.User {
+	t.Helper()
+	keys, err := p.GetService("keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]topology.User{}
+	for _, arg := range keys.Command {
+		if text, ok := strings.CutPrefix(arg, "--user="); ok {
+			u, err := topology.ParseUser(text, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[u.Name] = u
+		}
+	}
+	return all
+}
+
+func TestComposeAdmitsNobodyWithoutAKey(t *testing.T) {
+	p := loadCompose(t)
+	s, err := p.GetService("nats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.Command, []string{"-c", "/config/nats.conf"}) {
+		t.Errorf("the server runs with %v, not with the generated configuration alone", s.Command)
+	}
+	if d, ok := s.DependsOn["keys"]; !ok || d.Condition != types.ServiceConditionCompletedSuccessfully {
+		t.Error("the server does not wait for its configuration")
+	}
+	if !slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == "/config" && v.ReadOnly }) {
+		t.Error("the server can change its configuration, or does not have it")
+	}
+	for _, port := range s.Ports {
+		if port.HostIP != "127.0.0.1" {
+			t.Errorf("port %s is open to the network of the host", port.Published)
+		}
+	}
+}
+
+// TestComposeGivesEachServiceItsOwnKey: and what it needs to connect with it, as in
+// the environment that parley permissions writes.
+func TestComposeGivesEachServiceItsOwnKey(t *testing.T) {
+	p := loadCompose(t)
+	users := composeUsers(t, p)
+	as := map[string]string{"setup": "admin", "parley": "app", "orchestrator": "orchestrator", "llm-worker": "llm-worker", "tool-worker": "tool-worker"}
+	for name, s := range p.Services {
+		var mounted []string
+		for _, v := range s.Volumes {
+			if strings.HasPrefix(v.Source, "key-") {
+				mounted = append(mounted, v.Source+":"+v.Target)
+				if name != "keys" && !v.ReadOnly {
+					t.Errorf("%s can change its key", name)
+				}
+			}
+		}
+		user, ok := as[name]
+		switch {
+		case name == "keys":
+			for user := range users {
+				if !slices.Contains(mounted, "key-"+user+":/keys/"+user) {
+					t.Errorf("the key of %s has no volume", user)
+				}
+			}
+			continue
+		case !ok:
+			if len(mounted) > 0 {
+				t.Errorf("%s has keys: %v", name, mounted)
+			}
+			continue
+		}
+		if !slices.Equal(mounted, []string{"key-" + user + ":/key"}) {
+			t.Errorf("%s has the keys %v, want that of %s", name, mounted, user)
+		}
+		want := credential.Environment(users[user], "nats://nats:4222", "/key/"+user+".nk", "")
+		var got []string
+		for _, v := range []string{"NATS_URL", "NATS_NKEY", "NATS_INBOX_PREFIX", "NATS_JS_API_PREFIX"} {
+			if value := s.Environment[v]; value != nil {
+				got = append(got, v+"="+*value)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s connects with %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestImagesAreExact: a tag of a moving version would be another program tomorrow.
+func TestImagesAreExact(t *testing.T) {
+	docker, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nats, err := loadCompose(t).GetService("nats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := regexp.MustCompile(`nats-server/v2 v(\S+)`).FindSubmatch(mod)
+	if server == nil || !strings.HasPrefix(nats.Image, "nats:"+string(server[1])+"-alpine3.") {
+		t.Errorf("image %s is not the version %s of the tests", nats.Image, server)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^FROM (?:--\S+ )?(\S+)`).FindAllStringSubmatch(string(docker), -1) {
+		exact := regexp.MustCompile(`@sha256:[0-9a-f]{64}$|:\d+\.\d+\.\d+-|^gcr\.io/distroless/static-debian12:nonroot$`) // distroless has no versions
+		if !exact.MatchString(m[1]) {
+			t.Errorf("image %s is not exact", m[1])
+		}
+	}
+}
+
+// TestTheBuildContextHoldsWhatTheBinariesNeed: .dockerignore names what go build
+// gets.
+func TestTheBuildContextHoldsWhatTheBinariesNeed(t *testing.T) {
+	raw, err := os.ReadFile(".dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []string
+	for line := range strings.Lines(string(raw)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "!"); ok {
+			kept = append(kept, name)
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.ImportPath}}{{end}}{{end}}", "./cmd/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range strings.FieldsSeq(string(out)) {
+		dir, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(pkg, strings.TrimSuffix(module, "/")), "/"), "/")
+		if dir == "" {
+			dir = "*.go"
+		}
+		if !slices.Contains(kept, dir) {
+			t.Errorf("%s is needed and not in the build context", pkg)
+		}
 	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -20,6 +22,7 @@ type permitting struct {
 	role         string
 	conversation string
 	dir, at, url string
+	file         string
 	sync         string
 	users        []string
 	server       topology.ServerConfig
@@ -71,7 +74,8 @@ share a server; see docs/tenants.md.`,
 	f.StringVar(&c.role, "role", "", "print what a user may do: ROLE[:NAME][=SCOPE,...]")
 	f.StringVar(&c.conversation, "conversation", "", "the only conversation that a viewer or an app may use")
 	f.StringArrayVar(&c.users, "user", nil, "user of the server, repeatable: ROLE[:NAME][=SCOPE,...]")
-	f.StringVar(&c.dir, "dir", "keys", "directory for the keys and environments of the users")
+	f.StringVar(&c.dir, "dir", "keys", "directory for the keys and environments of the users; {user} in it stands for a user's name")
+	f.StringVar(&c.file, "file", "", "write the configuration to this file instead of standard output")
 	f.StringVar(&c.at, "at", "", "that directory as the processes of the users see it; --dir by default")
 	f.StringVar(&c.url, "url", "", "URL of the server for the users; made from --listen by default")
 	f.IntVar(&c.server.Plan.Shards, "shards", max(a.cfg.Plan.Shards, 1), "shards of the deployment (PARLEY_SHARDS)")
@@ -80,6 +84,7 @@ share a server; see docs/tenants.md.`,
 	f.StringVar(&c.server.Store, "store", "data", "directory of the streams")
 	f.Int64Var(&c.server.MaxStore, "max-store", 0, "bytes that the streams of the server, or of the tenant, may use; the server's default when 0")
 	f.IntVar(&c.server.MaxConnections, "max-connections", 0, "connections that each account may have at once; no limit when 0")
+	f.StringVar(&c.server.Monitor, "monitor", "", "address of the monitoring endpoint, which needs no login; none when empty")
 	f.StringVar(&c.server.Cluster, "cluster", "", "address for the other servers of a cluster")
 	f.StringArrayVar(&c.server.Routes, "route", nil, "address of another server of the cluster, repeatable: nats://n2:6222")
 	f.StringVar(&c.server.Cert, "tls-cert", "", "certificate of the server, a PEM file")
@@ -137,8 +142,24 @@ func (c *permitting) printConfig() error {
 			return err
 		}
 	}
-	if err := c.server.Write(stdout()); err != nil {
-		return outputError(usage(err))
+	return c.write()
+}
+
+// write writes the configuration. Anybody may read the file: it holds public keys
+// only, and the server may run as another user.
+func (c *permitting) write() error {
+	if c.file == "" {
+		if err := c.server.Write(stdout()); err != nil {
+			return outputError(usage(err))
+		}
+		return nil
+	}
+	var text bytes.Buffer
+	if err := c.server.Write(&text); err != nil {
+		return usage(err)
+	}
+	if err := os.WriteFile(c.file, text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("configuration of the server: %w", err)
 	}
 	return nil
 }

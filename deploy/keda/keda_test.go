@@ -17,6 +17,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/parleybus/parley/internal/credential"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -71,6 +72,12 @@ type deployment struct {
 			Spec     struct {
 				Grace      int `yaml:"terminationGracePeriodSeconds"`
 				Containers []container
+				Volumes    []struct {
+					Name   string
+					Secret struct {
+						SecretName string `yaml:"secretName"`
+					}
+				}
 			}
 		}
 	}
@@ -87,6 +94,11 @@ type container struct {
 		Name string
 		Port int `yaml:"containerPort"`
 	}
+	Mounts []struct {
+		Name      string
+		MountPath string `yaml:"mountPath"`
+		ReadOnly  bool   `yaml:"readOnly"`
+	} `yaml:"volumeMounts"`
 	Liveness  probe `yaml:"livenessProbe"`
 	Readiness probe `yaml:"readinessProbe"`
 }
@@ -255,6 +267,34 @@ func TestContainersAreAsTheProgramsWantThem(t *testing.T) {
 			for _, trigger := range m.scaled.Spec.Triggers {
 				if n, _ := strconv.Atoi(trigger.Metadata["lagThreshold"].(string)); n > slots {
 					t.Errorf("with %d jobs for each replica of %d slots some wait for ever and nothing grows", n, slots)
+				}
+			}
+		})
+	}
+}
+
+// TestWorkersHaveTheKeyOfTheirRole: the variables that parley permissions writes, and
+// a secret with the key of that user alone.
+func TestWorkersHaveTheKeyOfTheirRole(t *testing.T) {
+	for name, m := range manifests(t) {
+		t.Run(name, func(t *testing.T) {
+			pod := m.deployment.Spec.Template.Spec
+			c := pod.Containers[0]
+			u, err := topology.ParseUser(name, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range credential.Environment(u, c.env("NATS_URL"), "/key/"+name+".nk", "") {
+				if key, value, _ := strings.Cut(v, "="); c.env(key) != value {
+					t.Errorf("%s is %q, want %q", key, c.env(key), value)
+				}
+			}
+			if len(c.Mounts) != 1 || c.Mounts[0].MountPath != "/key" || !c.Mounts[0].ReadOnly || len(pod.Volumes) != 1 || pod.Volumes[0].Name != c.Mounts[0].Name || pod.Volumes[0].Secret.SecretName != "key-"+name {
+				t.Errorf("it mounts %+v from %+v", c.Mounts, pod.Volumes)
+			}
+			for _, trigger := range m.scaled.Spec.Triggers {
+				if trigger.Metadata["account"] != topology.AccountStreams {
+					t.Errorf("KEDA reads account %v", trigger.Metadata["account"])
 				}
 			}
 		})

@@ -11,30 +11,25 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// monitored starts a server with the endpoint that KEDA reads.
+// monitored starts a server with the generated configuration and the endpoint that
+// KEDA reads.
 func monitored(t *testing.T) (*bus.Bus, *server.Server) {
 	t.Helper()
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
-		NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	b, err := bus.Connect(t.Context(), bus.Config{URL: ns.ClientURL()}, &topology.Plan{})
+	a := brokertest.StartAccounts(t, topology.Plan{}, brokertest.RoleUsers([]string{"openai"}, []string{"now", "calculate"}), func(opts *server.Options) {
+		opts.HTTPHost, opts.HTTPPort = "127.0.0.1", server.RANDOM_PORT
+	})
+	b, err := bus.Connect(t.Context(), bus.Config{URL: a.URL, User: "admin", Password: brokertest.Password, InboxPrefix: a.Inbox("admin")}, &topology.Plan{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	return b, ns
+	return b, a.Server
 }
 
 // lag sends the request of KEDA's nats-jetstream scaler and counts as it does:

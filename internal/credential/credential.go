@@ -15,8 +15,15 @@ import (
 )
 
 // Dir is a directory with the seed of each user, NAME.nk, and the environment of a
-// process that connects as that user, NAME.env. Only the owner can read them.
+// process that connects as that user, NAME.env. Only the owner can read them. The
+// name of the directory may hold [User], so that each user has its own.
 type Dir string
+
+// User stands for the name of a user in the name of a [Dir].
+const User = "{user}"
+
+// of returns the directory of a user's files.
+func (d Dir) of(user string) string { return strings.ReplaceAll(string(d), User, user) }
 
 // Key returns the public key of a user. It makes the seed when there is none.
 func (d Dir) Key(user string) (public string, err error) {
@@ -26,7 +33,7 @@ func (d Dir) Key(user string) (public string, err error) {
 	path := d.seed(user)
 	seed, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		seed, err = d.create(path)
+		seed, err = create(path)
 	}
 	if err != nil {
 		return "", fmt.Errorf("key of user %s: %w", user, err)
@@ -42,7 +49,7 @@ func (d Dir) Key(user string) (public string, err error) {
 	return public, nil
 }
 
-func (d Dir) create(path string) ([]byte, error) {
+func create(path string) ([]byte, error) {
 	pair, err := nkeys.CreateUser()
 	if err != nil {
 		return nil, err
@@ -51,7 +58,7 @@ func (d Dir) create(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(string(d), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	// Exclusive: another process may have made it meanwhile, and its key is in use.
@@ -66,17 +73,17 @@ func (d Dir) create(path string) ([]byte, error) {
 	return seed, errors.Join(err, f.Close())
 }
 
-func (d Dir) seed(user string) string { return filepath.Join(string(d), user+".nk") }
+func (d Dir) seed(user string) string { return filepath.Join(d.of(user), user+".nk") }
 
 // WriteEnvironment writes the variables with which a process connects as a user.
-// at is the directory of the seeds as that process sees it; ca is the file of the
+// at is the directory of the seed as that process sees it; ca is the file of the
 // certificate authority, empty without TLS.
 func (d Dir) WriteEnvironment(u topology.User, url, at, ca string) error {
 	var text strings.Builder
-	for _, v := range Environment(u, url, filepath.Join(at, u.Name+".nk"), ca) {
+	for _, v := range Environment(u, url, filepath.Join(Dir(at).of(u.Name), u.Name+".nk"), ca) {
 		text.WriteString(v + "\n")
 	}
-	if err := os.WriteFile(filepath.Join(string(d), u.Name+".env"), []byte(text.String()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(d.of(u.Name), u.Name+".env"), []byte(text.String()), 0o600); err != nil {
 		return fmt.Errorf("environment of user %s: %w", u.Name, err)
 	}
 	return nil

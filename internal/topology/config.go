@@ -29,6 +29,9 @@ type ServerConfig struct {
 	// of the server, or of the tenant.
 	Name, Listen, Store string
 	MaxStore            int64
+	// Monitor is the address of the monitoring endpoint, which needs no login; empty
+	// for none.
+	Monitor string
 	// Cluster is the address for other servers of the cluster, and Routes are
 	// theirs; both empty for a single server.
 	Cluster string
@@ -106,6 +109,10 @@ func (c ServerConfig) server(p *printer) {
 		p.line("server_name: %s", strconv.Quote(c.Name))
 	}
 	p.line("listen: %s", strconv.Quote(c.Listen))
+	if c.Monitor != "" {
+		p.line("# Without a login: it exposes accounts, streams and connections.")
+		p.line("http: %s", strconv.Quote(c.Monitor))
+	}
 	p.line("max_payload: 1MB")
 	p.line("max_control_line: 4KB")
 	p.line("# No anonymous user, no WebSocket, MQTT or leaf nodes: what is not here is off.")

@@ -21,6 +21,9 @@ type Accounts struct {
 	// Keys holds the users' keys; empty when they have the same [Password].
 	Keys credential.Dir
 
+	// Server is the server itself.
+	Server *natsserver.Server
+
 	refused *refusals
 }
 
@@ -47,7 +50,8 @@ func StartAccounts(t testing.TB, plan topology.Plan, users []topology.User, chan
 	}
 	path := filepath.Join(t.TempDir(), "nats.conf")
 	write(t, path, topology.ServerConfig{Plan: plan, Users: users, Listen: "127.0.0.1:-1", Store: t.TempDir()})
-	a.URL = startConfigured(t, path, a.refused, change...).ClientURL()
+	a.Server = startConfigured(t, path, a.refused, change...)
+	a.URL = a.Server.ClientURL()
 	return a
 }
 

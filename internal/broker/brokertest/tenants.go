@@ -56,7 +56,7 @@ func (s *Shared) Config(tenant string) string { return s.path(tenant + ".conf") 
 // have keys of their own for each tenant.
 func (s *Shared) Tenant(cfg topology.ServerConfig) Accounts {
 	s.Helper()
-	a := Accounts{URL: s.ClientURL(), Users: map[string]topology.User{}, Keys: credential.Dir(s.path("keys-" + cfg.Tenant)), refused: s.refused}
+	a := Accounts{URL: s.ClientURL(), Server: s.Server, Users: map[string]topology.User{}, Keys: credential.Dir(s.path("keys-" + cfg.Tenant)), refused: s.refused}
 	cfg.Accounts, cfg.Users = true, slices.Clone(cfg.Users)
 	for i, u := range cfg.Users {
 		var err error
