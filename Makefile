@@ -5,13 +5,17 @@ FLOOD    ?= 60s
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build sizes test check lint fuzz recordings bench e2e flood chaos ci
+.PHONY: help build dist sizes test check lint fuzz recordings bench e2e flood chaos ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the four binaries, in bin/; VERSION=1.2.3 sets what --version prints
 	CGO_ENABLED=0 go build -trimpath $(LDFLAGS) -o bin/ ./cmd/...
+
+dist: ## archives for all platforms, a bill of materials for each binary and SHA256SUMS, in dist/; VERSION=1.2.3 or the commit's tag
+	rm -rf dist
+	go run ./internal/release -version "$(or $(VERSION),$(patsubst v%,%,$(shell git describe --tags --always --dirty)))" -out dist
 
 sizes: ## bytes and modules of each stripped binary
 	@.ci/sizes

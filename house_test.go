@@ -50,6 +50,7 @@ var mayImport = map[string]string{
 	"internal/jobs/metrics":        "internal/jobs",
 	"internal/worker":              "internal/ceilings internal/jobs internal/bus internal/llm internal/tool internal/topology internal/sealed internal/events internal/secret",
 	"internal/broker":              "",
+	"internal/release":             "",
 	"internal/broker/brokertest":   "internal/credential internal/topology",
 	"internal/credential":          "internal/topology",
 	"internal/terminal":            "internal/visible internal/events",
@@ -93,6 +94,7 @@ var mayImport = map[string]string{
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
 	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/credential internal/identity internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/CycloneDX/":                 "internal/release",
 	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/yuin/goldmark":              "internal/terminal",
 	"golang.org/x/crypto":                   "internal/sealed",
