@@ -43,6 +43,6 @@ func (a *app) forgetTool(ctx context.Context, name string) (err error) {
 	if was == nil {
 		return &parley.Error{Code: parley.CodeNotFound, Err: fmt.Errorf("no tool %q is known on %s: `parley tools` lists those that are served", name, s.Server())}
 	}
-	fmt.Printf("%s is forgotten; it was known as %s. What a worker announces next counts.\n", name, was.Effect)
+	fmt.Fprintf(stdout(), "%s is forgotten; it was known as %s. What a worker announces next counts.\n", name, was.Effect)
 	return nil
 }

@@ -61,16 +61,23 @@ func create(path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	// Exclusive: another process may have made it meanwhile, and its key is in use.
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return os.ReadFile(path)
-	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".seed-*") // for the owner only
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = os.Remove(f.Name()) }() // it has its name by then
 	_, err = f.Write(append(seed, '\n'))
-	return seed, errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	// Whole and exclusive: another process may have made one meanwhile, and its key
+	// is in use.
+	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
+		return os.ReadFile(path)
+	} else if err != nil {
+		return nil, err
+	}
+	return seed, nil
 }
 
 func (d Dir) seed(user string) string { return filepath.Join(d.of(user), user+".nk") }
