@@ -44,7 +44,7 @@ func TestRolesCanDoTheirWork(t *testing.T) {
 func rolesWork(t *testing.T, server *governed, conversation string) {
 	t.Helper()
 	as := server.as
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	g := &governedTurn{T: t, ctx: ctx, as: as, conversation: conversation, call: id(), large: strings.Repeat("a large text ", 100_000),
 		app: as("app"), orchestrator: as("orchestrator"), llm: as("llm-worker"), tools: as("tool-worker"),
@@ -76,7 +76,7 @@ func rolesWork(t *testing.T, server *governed, conversation string) {
 	}
 	g.read()
 	for n := range 5 {
-		if _, err := live.NextMsg(5 * time.Second); err != nil {
+		if _, err := live.NextMsg(time.Minute); err != nil {
 			t.Fatalf("the viewer saw %d messages: %v", n, err)
 		}
 	}
@@ -174,8 +174,9 @@ func (g *governedTurn) work() {
 			g.Fatal(err)
 		}
 	}
+	admin := g.as("admin")
 	eventually(g.T, func() bool {
-		last, err := g.as("admin").Lane(result).Last(g.ctx)
+		last, err := admin.Lane(result).Last(g.ctx)
 		return err == nil && last.Sequence > 0
 	}, "no result")
 	stopLLM()
@@ -212,7 +213,7 @@ func TestRolesCanWait(t *testing.T) {
 	t.Parallel()
 	as := newGoverned(t).as
 	app, orchestrator := as("app"), as("orchestrator")
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 5*time.Minute)
 	done := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -242,7 +243,7 @@ func TestRolesCanWait(t *testing.T) {
 			return &events.HookAnswered{Context: strings.Repeat(call.Answer, 2)}, nil
 		})
 	}()
-	call := before(10 * time.Second)
+	call := before(2 * time.Minute)
 	call.Answer = strings.Repeat("a large text ", 100_000) // by reference
 	if a, err := orchestrator.Hooks().Call(ctx, call); err != nil || len(a.Context) != 2*len(call.Answer) {
 		t.Errorf("the hook answers %.100v, %v", a, err)

@@ -48,12 +48,12 @@ func newRivals(t *testing.T) *rivals {
 	}
 	copied(t, r.victim.as("admin"), 2)
 	r.admin, _ = r.victim.Connect(t, "admin")
-	if _, err := r.admin.Request("jobs.tool.clock."+id(), []byte(`{"type":"ToolJob"}`), 10*time.Second); err != nil {
+	if _, err := r.admin.Request("jobs.tool.clock."+id(), []byte(`{"type":"ToolJob"}`), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	worker, _ := r.victim.Connect(t, "tool-worker")
 	var err error
-	if r.job, err = worker.Request(topology.RoleAPI+"CONSUMER.MSG.NEXT.JOBS.tool_clock", []byte(`{"batch":1,"expires":9000000000}`), 10*time.Second); err != nil || r.job.Reply == "" {
+	if r.job, err = worker.Request(topology.RoleAPI+"CONSUMER.MSG.NEXT.JOBS.tool_clock", []byte(`{"batch":1,"expires":9000000000}`), time.Minute); err != nil || r.job.Reply == "" {
 		t.Fatalf("%v %v", r.job, err)
 	}
 	return r
@@ -66,7 +66,7 @@ func (r *rivals) holds() string {
 	var streams struct{ Streams []jetstream.StreamInfo }
 	var queue jetstream.ConsumerInfo
 	for subject, into := range map[string]any{"STREAM.LIST": &streams, "CONSUMER.INFO.JOBS.tool_clock": &queue} {
-		m, err := r.admin.Request(topology.API+subject, nil, 10*time.Second)
+		m, err := r.admin.Request(topology.API+subject, nil, time.Minute)
 		if err == nil {
 			err = json.Unmarshal(m.Data, into)
 		}
@@ -107,7 +107,7 @@ func overhears(t *testing.T, g *governed) map[string]listener {
 				all[name+" on "+subject] = listener{nc, sub}
 			}
 		}
-		if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		if err := nc.FlushTimeout(time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +119,7 @@ func overhears(t *testing.T, g *governed) map[string]listener {
 // left out.
 func received(t *testing.T, l listener) []*nats.Msg {
 	t.Helper()
-	if err := l.nc.FlushTimeout(10 * time.Second); err != nil {
+	if err := l.nc.FlushTimeout(time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	var all []*nats.Msg
@@ -131,7 +131,7 @@ func received(t *testing.T, l listener) []*nats.Msg {
 		if n == 0 {
 			return all
 		}
-		m, err := l.sub.NextMsg(10 * time.Second)
+		m, err := l.sub.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,22 +234,22 @@ func (a *attacker) makesStreams(r *rivals) {
 			"a mirror": `{"name":%q,"mirror":{"name":"HISTORY","external":{"api":%q,"deliver":"spy"}}}`,
 		} {
 			name := fmt.Sprintf("SPY_%d_%s", i, how[2:])
-			_, ok := a.answered(topology.API+"STREAM.CREATE."+name, fmt.Sprintf(body, name, api), 10*time.Second)
+			_, ok := a.answered(topology.API+"STREAM.CREATE."+name, fmt.Sprintf(body, name, api), time.Minute)
 			a.settle()
-			info, _ := a.answered(topology.API+"STREAM.INFO."+name, "", 10*time.Second)
+			info, _ := a.answered(topology.API+"STREAM.INFO."+name, "", time.Minute)
 			a.row("make a stream with "+how+" at "+api, "is refused, or holds nothing", !ok || !strings.Contains(info, `"error"`) && !strings.Contains(info, `"messages":0`))
 		}
 	}
-	said, ok := a.answered(topology.API+"STREAM.CREATE.LOUD", fmt.Sprintf(`{"name":"LOUD","subjects":["loud"],"republish":{"src":"loud","dest":%q}}`, live), 10*time.Second)
+	said, ok := a.answered(topology.API+"STREAM.CREATE.LOUD", fmt.Sprintf(`{"name":"LOUD","subjects":["loud"],"republish":{"src":"loud","dest":%q}}`, live), time.Minute)
 	a.row("make a stream that republishes to "+live, "in its own account", !ok || strings.Contains(said, `"error"`))
-	a.answered("loud", "forged", 10*time.Second)
+	a.answered("loud", "forged", time.Minute)
 	push := fmt.Sprintf(`{"stream_name":"LOUD","config":{"name":"push","ack_policy":"none","deliver_policy":"all","deliver_subject":%q}}`, live)
 	if _, err := a.nc.SubscribeSync(live); err != nil {
 		a.Fatal(err)
 	}
-	said, ok = a.answered(topology.API+"CONSUMER.CREATE.LOUD.push", push, 10*time.Second)
+	said, ok = a.answered(topology.API+"CONSUMER.CREATE.LOUD.push", push, time.Minute)
 	a.row("make a consumer that delivers to "+live, "in its own account", !ok || strings.Contains(said, `"error"`))
-	a.answered("loud", "forged", 10*time.Second)
+	a.answered("loud", "forged", time.Minute)
 }
 
 // TestATenantHearsNothingOfAnother: what the other one says, with every subscription
@@ -260,7 +260,7 @@ func TestATenantHearsNothingOfAnother(t *testing.T) {
 	spies := overhears(t, r.from)
 	witness, err := r.admin.SubscribeSync(topology.Everything(topology.Live, 2, r.conversation))
 	if err == nil {
-		err = r.admin.FlushTimeout(10 * time.Second)
+		err = r.admin.FlushTimeout(time.Minute)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +268,7 @@ func TestATenantHearsNothingOfAnother(t *testing.T) {
 	send(t, r.victim.as("app"), r.conversation, "a secret")
 	decide(t, r.victim.as("orchestrator"), r.conversation, 2, "o")
 	for range 2 {
-		if _, err := witness.NextMsg(20 * time.Second); err != nil {
+		if _, err := witness.NextMsg(time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}

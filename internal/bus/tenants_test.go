@@ -121,5 +121,5 @@ func TestATenantAtItsLimitIsAlone(t *testing.T) {
 func publish(t *testing.T, b *bus.Bus, text string) (uint64, error) {
 	t.Helper()
 	input := id()
-	return b.Conversation(id()).Publish(within(t, 30*time.Second), input, &events.UserMessage{ID: input, Text: text})
+	return b.Conversation(id()).Publish(within(t, 2*time.Minute), input, &events.UserMessage{ID: input, Text: text})
 }
