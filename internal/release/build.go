@@ -113,7 +113,8 @@ func (r *release) platform(ctx context.Context, p platform, when time.Time) (err
 	return r.write(archive, data)
 }
 
-// build builds a command.
+// build builds a command. Its settings replace those of the machine: an empty variable
+// would leave what `go env -w` has set.
 func (r *release) build(ctx context.Context, p platform, command, file string) error {
 	out, err := filepath.Abs(file)
 	if err != nil {
@@ -121,7 +122,7 @@ func (r *release) build(ctx context.Context, p platform, command, file string) e
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X "+versionFlag+"="+r.version, "-o", out, "./cmd/"+command)
 	cmd.Dir = r.module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, "GOFLAGS=", "GOAMD64=", "GOARM64=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, "GOFLAGS=-buildvcs=auto", "GOAMD64=v1", "GOARM64=v8.0")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", command, err, said)
 	}
