@@ -51,7 +51,8 @@ func TestFiveMegabytesOfArgumentsPassThroughATurn(t *testing.T) {
 	d.run(d.tools("tools", registry(t, slow{"slow", events.EffectPure, newRuns()})))
 	models := &catalog.Catalog{Default: "wordy/w", Entries: map[string]catalog.Entry{"wordy": {Provider: w, Model: "w"}}}
 	d.run(llmworker.Role(daemon.Config{Name: "models", Slots: 4}, d.log, models, nil))
-	stop := d.run(d.orchestrator("orchestrator"))
+	const rules = "ceilings: {argument_bytes: 8388608}\n" // the default is 1 MiB
+	stop := d.run(d.orchestratorWith("orchestrator", rules))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conversation := newID(t)
@@ -65,7 +66,7 @@ func TestFiveMegabytesOfArgumentsPassThroughATurn(t *testing.T) {
 		t.Fatalf("%d bytes of text are to be approved, %v", len(shown.Text), err)
 	}
 	stop()
-	d.run(d.orchestrator("another"))
+	d.run(d.orchestratorWith("another", rules))
 	d.sendNew(conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: paused.Awaiting[0].Call, Digest: paused.Awaiting[0].Digest}}}
 	})

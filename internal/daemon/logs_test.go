@@ -3,8 +3,6 @@ package daemon_test
 import (
 	"context"
 	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -66,18 +64,13 @@ func (c *recordedLog) record(t *testing.T, name string) *logtest.Log {
 	for _, h := range c.hooks {
 		l.Hooks = append(l.Hooks, h.Hook)
 	}
-	if c.rules != "" {
-		cfg.Rules = filepath.Join(t.TempDir(), "rules.yaml")
-		if err := os.WriteFile(cfg.Rules, []byte(c.rules), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		rules, err := policy.Load(cfg.Rules)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Policy, l.Prices = rules.Policy, rules.Prices
-		l.Hooks = append(l.Hooks, rules.Hooks...)
+	cfg.Rules = rulesFile(t, c.rules+soonReminders)
+	rules, err := policy.Load(cfg.Rules)
+	if err != nil {
+		t.Fatal(err)
 	}
+	l.Policy, l.Prices = rules.Policy, rules.Prices
+	l.Hooks = append(l.Hooks, rules.Hooks...)
 	s.orchestrator = func() daemon.Role { return orchestratorrole.Role(cfg, s.log, nil, nil, c.hooks...) }
 	tools, err := tool.New(s.hold, curious{}, chargeTool{})
 	if err != nil {

@@ -80,9 +80,15 @@ func start(t *testing.T, script string, tools *tool.Registry) *deployment {
 	return d
 }
 
+// soonReminders is for tests of reminders, which do not wait for minutes.
+const soonReminders = "ceilings: {reminder_ms: 1}\n"
+
 func (d *deployment) orchestrator(name string) daemon.Role {
-	// The tests of reminders do not wait for minutes.
-	return orchestrator.Role(daemon.Config{Name: name, Rules: rulesFile(d.t, "ceilings: {reminder_ms: 1}\n")}, d.log, nil, nil)
+	return d.orchestratorWith(name, soonReminders)
+}
+
+func (d *deployment) orchestratorWith(name, rules string) daemon.Role {
+	return orchestrator.Role(daemon.Config{Name: name, Rules: rulesFile(d.t, rules)}, d.log, nil, nil)
 }
 
 func (d *deployment) tools(name string, tools *tool.Registry) daemon.Role {
