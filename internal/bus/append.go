@@ -74,16 +74,10 @@ var errMoved = errors.New("the lane's last message is another one")
 func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data []byte) (uint64, error) {
 	try, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	try, done := b.denied.wait(try, subject)
-	defer done()
-	ack, err := b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data},
-		jetstream.WithExpectLastSequencePerSubject(after), jetstream.WithRetryAttempts(0))
+	ack, err := b.publish(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequencePerSubject(after))
 	b.writes.wrote(topology.StreamOf(subject), err)
 	if err == nil {
 		return ack.Sequence, nil
-	}
-	if denied := b.denial(subject); denied != nil {
-		return 0, denied
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) && isWrongLast(api) {
@@ -216,10 +210,8 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 
 func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (ack *jetstream.PubAck, err error) {
 	var silence silence
-	err = b.retryWrite(ctx, "publish to "+subject, subject, func(try context.Context) error {
-		try, done := b.denied.wait(try, subject)
-		defer done()
-		ack, err = b.js.PublishMsg(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
+	err = b.retryWrite(ctx, "publish to "+subject, func(try context.Context) error {
+		ack, err = b.publish(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id))
 		b.writes.wrote(topology.StreamOf(subject), err)
 		if silence.lasts(ctx, b, subject, err) {
 			return &stopError{explainWrite(err)}

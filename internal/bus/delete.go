@@ -208,22 +208,14 @@ func (p *purge) history(ctx context.Context) error {
 // purgeSubject purges the messages of a subject before a sequence (0: all of
 // them) and adds their number to n.
 func (b *Bus) purgeSubject(ctx context.Context, stream, subject string, before uint64, n *uint64) error {
-	req, err := json.Marshal(struct {
-		Filter string `json:"filter"`
-		Before uint64 `json:"seq,omitempty"`
-	}{subject, before})
-	if err != nil {
-		return err
-	}
-	api := b.api("STREAM.PURGE." + stream)
 	for again := b.newRetry(); ; {
-		purged, err := b.purgeOnce(ctx, api, req)
+		purged, err := b.purgeOnce(ctx, stream, subject, before)
 		if err == nil {
 			*n += purged
 			return nil
 		}
-		if denied := b.denial(api); denied != nil {
-			return fmt.Errorf("purge %s: %w", subject, denied)
+		if Denied(err) {
+			return fmt.Errorf("purge %s: %w", subject, err)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -234,12 +226,19 @@ func (b *Bus) purgeSubject(ctx context.Context, stream, subject string, before u
 	}
 }
 
-func (b *Bus) purgeOnce(ctx context.Context, api string, req []byte) (uint64, error) {
+// purgeOnce purges the messages of a subject before a sequence (0: all of them) in
+// one request, and returns their number. That there are none is no error.
+func (b *Bus) purgeOnce(ctx context.Context, stream, subject string, before uint64) (uint64, error) {
+	req, err := json.Marshal(struct {
+		Filter string `json:"filter"`
+		Before uint64 `json:"seq,omitempty"`
+	}{subject, before})
+	if err != nil {
+		return 0, err
+	}
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	ctx, done := b.denied.wait(ctx, api)
-	defer done()
-	msg, err := b.nc.RequestWithContext(ctx, api, req)
+	msg, err := b.request(ctx, b.api("STREAM.PURGE."+stream), req)
 	if err != nil {
 		return 0, err
 	}

@@ -1,11 +1,15 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -82,6 +86,30 @@ func (d *denials) api(prefix string) error {
 
 // denial returns why a publish to a subject got no answer, if it was denied.
 func (b *Bus) denial(subject string) error { return b.denied.take(subject) }
+
+// request sends a request and waits for the answer. It fails at once, with the reason,
+// when the server denies it.
+func (b *Bus) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	ctx, done := b.denied.wait(ctx, subject)
+	defer done()
+	msg, err := b.nc.RequestWithContext(ctx, subject, body)
+	if err != nil {
+		return nil, cmp.Or(b.denial(subject), err)
+	}
+	return msg, nil
+}
+
+// publish publishes a message once and waits for its acknowledgement. It fails at
+// once, with the reason, when the server denies it.
+func (b *Bus) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ctx, done := b.denied.wait(ctx, m.Subject)
+	defer done()
+	ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithRetryAttempts(0))...)
+	if err != nil {
+		return nil, cmp.Or(b.denial(m.Subject), err)
+	}
+	return ack, nil
+}
 
 // explainDenied replaces the timeout of a request to JetStream that was denied.
 func (b *Bus) explainDenied(err error) error {

@@ -29,16 +29,14 @@ func (b *Bus) deleteEntry(ctx context.Context, bucket, key string) error {
 func (b *Bus) publishEntry(ctx context.Context, m *nats.Msg) (uint64, error) {
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	ctx, done := b.denied.wait(ctx, m.Subject)
-	defer done()
-	ack, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
-	if err == nil {
-		return ack.Sequence, nil
+	ack, err := b.publish(ctx, m)
+	if Denied(err) {
+		return 0, err
 	}
-	if denied := b.denial(m.Subject); denied != nil {
-		return 0, denied
+	if err != nil {
+		return 0, explainJetStream(err)
 	}
-	return 0, explainJetStream(err)
+	return ack.Sequence, nil
 }
 
 // ttlOf returns how long a bucket keeps an entry that is not repeated. The bucket

@@ -50,14 +50,8 @@ func (b *Bus) getFromLeader(ctx context.Context, stream string, get getRequest) 
 	}
 	ctx, cancel := answer(ctx)
 	defer cancel()
-	subject := b.api("STREAM.MSG.GET." + stream)
-	ctx, done := b.denied.wait(ctx, subject)
-	defer done()
-	msg, err := b.nc.RequestWithContext(ctx, subject, body)
+	msg, err := b.request(ctx, b.api("STREAM.MSG.GET."+stream), body)
 	if err != nil {
-		if denied := b.denial(subject); denied != nil {
-			return nil, denied
-		}
 		return nil, err
 	}
 	var got getResponse

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,14 +84,12 @@ func (j Jobs) Found(q topology.Queue) { j.bus.queues.Store(q, true) }
 // requestQueue asks an orchestrator to create a queue.
 func (b *Bus) requestQueue(ctx context.Context, q topology.Queue) error {
 	subject := topology.QueueRequest(q.Consumer)
-	ctx, done := b.denied.wait(ctx, subject)
-	defer done()
-	msg, err := b.nc.RequestWithContext(ctx, subject, nil)
+	msg, err := b.request(ctx, subject, nil)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return errors.New("no orchestrator answers: start one, it creates the queue")
 	}
 	if err != nil {
-		return cmp.Or(b.denial(subject), err)
+		return err
 	}
 	var resp readResponse
 	if err := json.Unmarshal(msg.Data, &resp); err != nil {

@@ -64,16 +64,11 @@ func (b *Bus) askReader(ctx context.Context, stream, filter string, req readRequ
 		return resp, err
 	}
 	subject := topology.ReadRequest(stream, topology.ReadScope(filter))
-	ctx, done := b.denied.wait(ctx, subject)
-	defer done()
-	msg, err := b.nc.RequestWithContext(ctx, subject, body)
+	msg, err := b.request(ctx, subject, body)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return resp, errNoReaders
 	}
 	if err != nil {
-		if denied := b.denial(subject); denied != nil {
-			return resp, denied
-		}
 		return resp, err
 	}
 	if err := json.Unmarshal(msg.Data, &resp); err != nil {

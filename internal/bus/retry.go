@@ -98,18 +98,14 @@ func retryRequest[T any](ctx context.Context, b *Bus, what string, request func(
 }
 
 // retryWrite repeats an idempotent write until it succeeds, cannot succeed, or ctx
-// ends. what names it in errors, subject is what it publishes to. A [stopError] of
-// the write's ends it as well.
-func (b *Bus) retryWrite(ctx context.Context, what, subject string, write func(context.Context) error) error {
+// ends. what names it in errors. A [stopError] of the write's ends it as well.
+func (b *Bus) retryWrite(ctx context.Context, what string, write func(context.Context) error) error {
 	for again := writeBackoff(); ; {
 		try, cancel := context.WithTimeout(ctx, appendTimeout)
 		err := write(try)
 		cancel()
 		if err == nil {
 			return nil
-		}
-		if denied := b.denial(subject); denied != nil {
-			err = denied
 		}
 		if stop, ok := errors.AsType[*stopError](err); ok {
 			return fmt.Errorf("%s: %w", what, stop.err)

@@ -56,8 +56,8 @@ func (t Timers) Set(ctx context.Context, conversation string, at time.Time) erro
 	m.Header.Set(jetstream.ScheduleTargetHeader, topology.Due(t.bus.Shards(), conversation))
 	// A timer that fired twice while nobody followed is delivered once.
 	m.Header.Set(jetstream.ScheduleRollupHeader, jetstream.MsgRollupSubject)
-	return t.bus.retryWrite(ctx, "set the timer of conversation "+conversation, m.Subject, func(ctx context.Context) error {
-		_, err := t.bus.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	return t.bus.retryWrite(ctx, "set the timer of conversation "+conversation, func(ctx context.Context) error {
+		_, err := t.bus.publish(ctx, m)
 		return err
 	})
 }
@@ -68,8 +68,7 @@ func (t Timers) Stop(ctx context.Context, conversation string) error {
 	if err := topology.CheckID("conversation", conversation); err != nil {
 		return fmt.Errorf("stop a timer: %w", err)
 	}
-	return t.bus.purgeTimers(ctx, "stop the timer of conversation "+conversation,
-		jetstream.WithPurgeSubject(topology.Timer(t.bus.Shards(), conversation)))
+	return t.bus.purgeTimers(ctx, "stop the timer of conversation "+conversation, topology.Timer(t.bus.Shards(), conversation), 0)
 }
 
 // DropDue deletes a Due, and those of its conversation before it. A missing one is
@@ -83,17 +82,13 @@ func (t Timers) DropDue(ctx context.Context, d Due) error {
 
 // dropDue purges rather than deletes: then a missing message is no error.
 func (b *Bus) dropDue(ctx context.Context, subject string, seq uint64) error {
-	return b.purgeTimers(ctx, "drop what fired on "+subject,
-		jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(seq+1))
+	return b.purgeTimers(ctx, "drop what fired on "+subject, subject, seq+1)
 }
 
-func (b *Bus) purgeTimers(ctx context.Context, what string, opts ...jetstream.StreamPurgeOpt) error {
-	return b.retryWrite(ctx, what, b.api("STREAM.PURGE."+topology.StreamTimers), func(ctx context.Context) error {
-		s, err := b.stream(ctx, topology.StreamTimers)
-		if err != nil {
-			return err
-		}
-		return s.Purge(ctx, opts...)
+func (b *Bus) purgeTimers(ctx context.Context, what, subject string, before uint64) error {
+	return b.retryWrite(ctx, what, func(ctx context.Context) error {
+		_, err := b.purgeOnce(ctx, topology.StreamTimers, subject, before)
+		return err
 	})
 }
 

@@ -119,11 +119,7 @@ func (u *upload) run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	m := &nats.Msg{Subject: topology.ObjectSubject(u.name), Data: meta}
-	_, err = u.bus.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0)) // once more is harmless
-	if denied := u.bus.denial(m.Subject); err != nil && denied != nil {
-		return denied
-	}
+	_, err = u.bus.publish(ctx, &nats.Msg{Subject: topology.ObjectSubject(u.name), Data: meta}) // once more is harmless
 	return err
 }
 
