@@ -52,7 +52,7 @@ var mayImport = map[string]string{
 	"internal/broker":              "",
 	"internal/release":             "",
 	"internal/broker/brokertest":   "internal/credential internal/topology",
-	"internal/credential":          "internal/topology",
+	"internal/credential":          "internal/identity internal/topology",
 	"internal/terminal":            "internal/visible internal/events",
 	"internal/visible":             "",
 	"internal/sealed":              "",
@@ -93,7 +93,7 @@ var mayImport = map[string]string{
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
-	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/credential internal/identity internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/identity internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/CycloneDX/":                 "internal/release",
 	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/yuin/goldmark":              "internal/terminal",

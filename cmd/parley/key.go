@@ -46,13 +46,9 @@ func (a *app) publicKey(file string) (string, error) {
 	if path == "" {
 		return "", usagef("inputs are not signed: set PARLEY_SIGN_KEY to a file with a seed; `parley key --new FILE` makes one")
 	}
-	contents, err := os.ReadFile(path)
+	key, err := identity.ReadKey(path)
 	if err != nil {
-		return "", fmt.Errorf("read the key: %w", err)
-	}
-	key, err := identity.ParseKey(contents)
-	if err != nil {
-		return "", fmt.Errorf("file %s: %w", path, err)
+		return "", err
 	}
 	return key.Public(), nil
 }

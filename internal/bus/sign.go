@@ -3,7 +3,6 @@ package bus
 import (
 	"cmp"
 	"fmt"
-	"os"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/identity"
@@ -13,7 +12,7 @@ import (
 // the connection; nil when there is none.
 func (cfg Config) signKey() (*identity.Key, error) {
 	if cfg.SignKey != "" {
-		key, err := readKey(cfg.SignKey)
+		key, err := identity.ReadKey(cfg.SignKey)
 		if err != nil {
 			return nil, fmt.Errorf("PARLEY_SIGN_KEY: %w", err)
 		}
@@ -23,22 +22,9 @@ func (cfg Config) signKey() (*identity.Key, error) {
 	if path == "" {
 		return nil, nil
 	}
-	key, err := readKey(path)
+	key, err := identity.ReadKey(path)
 	if err != nil {
 		return nil, nil // connecting fails for the same reason, and is retried
-	}
-	return key, nil
-}
-
-func readKey(path string) (*identity.Key, error) {
-	contents, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the key: %w", err)
-	}
-	defer clear(contents)
-	key, err := identity.ParseKey(contents)
-	if err != nil {
-		return nil, fmt.Errorf("file %s: %w", path, err)
 	}
 	return key, nil
 }

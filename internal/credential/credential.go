@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/nats-io/nkeys"
-
+	"github.com/parleybus/parley/internal/identity"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -31,53 +30,41 @@ func (d Dir) Key(user string) (public string, err error) {
 		return "", err
 	}
 	path := d.seed(user)
-	seed, err := os.ReadFile(path)
+	key, err := identity.ReadKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		seed, err = create(path)
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			key, err = create(path)
+		}
+		if errors.Is(err, fs.ErrExist) { // another process made one meanwhile, and its key is in use
+			key, err = identity.ReadKey(path)
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("key of user %s: %w", user, err)
 	}
-	pair, err := nkeys.FromSeed([]byte(strings.TrimSpace(string(seed))))
-	if err != nil {
-		return "", fmt.Errorf("key of user %s: %s holds no seed of an nkey: %w", user, path, err)
-	}
-	public, err = pair.PublicKey()
-	if err != nil || !nkeys.IsValidPublicUserKey(public) {
-		return "", fmt.Errorf("key of user %s: %s is not the seed of a user", user, path)
-	}
-	return public, nil
+	return key.Public(), nil
 }
 
-func create(path string) ([]byte, error) {
-	pair, err := nkeys.CreateUser()
+// create makes a key and writes its seed to a file, so that another process never reads
+// a part of it. A file that exists is left as it is, and the error is [fs.ErrExist].
+func create(path string) (*identity.Key, error) {
+	key, seed, err := identity.NewKey()
 	if err != nil {
-		return nil, err
-	}
-	seed, err := pair.Seed()
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".seed-*") // for the owner only
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("write the seed: %w", err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // it has its name by then
-	_, err = f.Write(append(seed, '\n'))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
+	_, err = f.Write(seed)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Link(f.Name(), path)
 	}
-	// Whole and exclusive: another process may have made one meanwhile, and its key
-	// is in use.
-	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
-		return os.ReadFile(path)
-	} else if err != nil {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("write the seed: %w", err)
 	}
-	return seed, nil
+	return key, nil
 }
 
 func (d Dir) seed(user string) string { return filepath.Join(d.of(user), user+".nk") }

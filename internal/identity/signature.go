@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/nats-io/nkeys"
@@ -44,7 +45,7 @@ func encoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 // Key signs inputs.
 type Key struct{ pair nkeys.KeyPair }
 
-// ParseKey returns the key of a seed file or a creds file.
+// ParseKey returns the key in the contents of a seed file or a creds file.
 func ParseKey(contents []byte) (*Key, error) {
 	pair, err := nkeys.ParseDecoratedUserNKey(contents)
 	if err != nil {
@@ -54,6 +55,20 @@ func ParseKey(contents []byte) (*Key, error) {
 		return nil, errors.New("its seed is damaged")
 	}
 	return &Key{pair}, nil
+}
+
+// ReadKey returns the key of a seed file or a creds file.
+func ReadKey(path string) (*Key, error) {
+	contents, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the key: %w", err)
+	}
+	defer clear(contents)
+	key, err := ParseKey(contents)
+	if err != nil {
+		return nil, fmt.Errorf("file %s: %w", path, err)
+	}
+	return key, nil
 }
 
 // Public is the public key, as the rules file lists it.
