@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/json"
-	"maps"
 	"slices"
-	"time"
+	"strings"
 
-	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/tool"
@@ -129,84 +127,117 @@ func redactQuestion(s *secret.Set, q tool.Question) tool.Question {
 	return q
 }
 
-// tally counts an answer as it streams and compares it with the job's ceilings.
-type tally struct {
-	most      ceilings.Ceilings
-	answer    ceilings.Answer
-	blocks    map[tallied]bool
-	arguments map[int]int64 // bytes by block
-	open      map[int]bool  // calls without an end
-}
+// redacted stands for a secret answer in what a tool returns.
+const redacted = "[secret]"
 
-// answerRate is how many bytes of an answer a worker takes in a second, in addition to
-// answerBurst at its beginning: far more than any model writes. A provider that sends
-// faster must not take the processors from other conversations.
-const (
-	answerRate  = 2 << 20
-	answerBurst = 512 << 10
-)
+// leastSecret is how long a secret must be to be found in a tool's text, in bytes. A
+// shorter one occurs in any text.
+const leastSecret = 4
 
-// pause returns how long the worker does not read on, so that the answer keeps to
-// answerRate.
-func (t *tally) pause(elapsed time.Duration) time.Duration {
-	ahead := t.answer.Bytes - answerBurst - int64(elapsed.Seconds()*answerRate)
-	return time.Duration(float64(ahead) / answerRate * float64(time.Second))
-}
-
-// tallied identifies a content block: there is one of each kind and number.
-type tallied struct{ kind, number int }
-
-func newTally(c events.AnswerCeilings) *tally {
-	usual := ceilings.Defaults()
-	usual.AnswerBytes = cmp.Or(c.AnswerBytes, usual.AnswerBytes)
-	usual.AnswerCalls = cmp.Or(c.AnswerCalls, usual.AnswerCalls)
-	usual.ArgumentBytes = cmp.Or(c.ArgumentBytes, usual.ArgumentBytes)
-	return &tally{most: usual, blocks: map[tallied]bool{}, arguments: map[int]int64{}, open: map[int]bool{}}
-}
-
-// add counts an event and returns why the answer must not have it; nil when it may.
-func (t *tally) add(e events.Event) *events.Error {
-	t.answer.Bytes += events.AnswerSize(e)
-	switch e := e.(type) {
-	case *events.TextChunk:
-		kind := 0
-		if e.Refusal {
-			kind = 1
+// keep remembers the texts of the secret fields of an answer.
+func (r *run) keep(answer json.RawMessage, fields []string) {
+	var members map[string]any
+	if json.Unmarshal(answer, &members) != nil {
+		return // it was validated as an object, or there is no schema to name a secret
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, value := range members {
+		// A secret that no field of the answer holds may be in any of them.
+		known := slices.ContainsFunc(fields, func(f string) bool { _, ok := members[f]; return ok })
+		if slices.Contains(fields, name) || !known {
+			r.secrets = append(r.secrets, texts(value)...)
 		}
-		t.block(kind, e.Block)
-	case *events.ReasoningChunk:
-		t.block(2, e.Block)
-	case *events.ToolCallStart:
-		t.block(3, e.Block)
-		t.answer.Calls++
-	case *events.ToolCallDelta:
-		t.arguments[e.Block] += int64(len(e.Arguments))
-		t.answer.ArgumentBytes = max(t.answer.ArgumentBytes, t.arguments[e.Block])
 	}
-	if over := t.most.Exceeded(t.answer); over != nil {
-		return &events.Error{Class: events.ErrCeiling, Code: over.Code, Message: over.Text}
-	}
-	switch e := e.(type) {
-	case *events.ToolCallStart:
-		t.open[e.Block] = true
-	case *events.ToolCallEnd:
-		delete(t.open, e.Block)
-	}
-	return nil
+	// A secret may be a part of another one.
+	slices.SortFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
 }
 
-func (t *tally) block(kind, number int) {
-	if b := (tallied{kind, number}); !t.blocks[b] {
-		t.blocks[b] = true
-		t.answer.Bytes += events.BlockSize
-	}
-}
-
-// ends returns the ends of the calls that have none, for an answer that was stopped.
-func (t *tally) ends() []*events.ToolCallEnd {
-	var all []*events.ToolCallEnd
-	for _, block := range slices.Sorted(maps.Keys(t.open)) {
-		all = append(all, &events.ToolCallEnd{Block: block, Invalid: "the answer was stopped at a ceiling before the call was complete"})
+// texts returns the texts and numbers in a value.
+func texts(value any) (all []string) {
+	switch v := value.(type) {
+	case string:
+		if len(v) < leastSecret {
+			return nil
+		}
+		all = append(all, v)
+		for _, html := range []bool{true, false} { // as JSON has it
+			var b bytes.Buffer
+			encoder := json.NewEncoder(&b)
+			encoder.SetEscapeHTML(html)
+			_ = encoder.Encode(v) // a text always encodes
+			if inner := b.String()[1 : b.Len()-2]; !slices.Contains(all, inner) {
+				all = append(all, inner)
+			}
+		}
+	case float64:
+		if raw, err := json.Marshal(v); err == nil && len(raw) >= leastSecret {
+			all = append(all, string(raw))
+		}
+	case []any:
+		for _, one := range v {
+			all = append(all, texts(one)...)
+		}
+	case map[string]any:
+		for _, one := range v {
+			all = append(all, texts(one)...)
+		}
 	}
 	return all
+}
+
+// redact replaces the secrets that people gave during the call. A tool that repeats
+// an answer does not put it into the log; one that encodes it first does.
+func (r *run) redact(text string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, secret := range r.secrets {
+		text = strings.ReplaceAll(text, secret, redacted)
+	}
+	return text
+}
+
+// redactResult replaces secrets in all that a tool returned.
+func (r *run) redactResult(got tool.Result) tool.Result {
+	r.mu.Lock()
+	none := len(r.secrets) == 0
+	r.mu.Unlock()
+	if none {
+		return got
+	}
+	got.Content = r.redact(got.Content)
+	if structured := json.RawMessage(r.redact(string(got.Structured))); json.Valid(structured) {
+		got.Structured = structured
+	} else if len(got.Structured) > 0 {
+		got.Structured = json.RawMessage(`"` + redacted + `"`) // a number was replaced
+	}
+	got.Attachments = slices.Clone(got.Attachments)
+	for i := range got.Attachments {
+		a := &got.Attachments[i]
+		a.Name = r.redact(a.Name)
+		if text := r.redact(string(a.Data)); !bytes.Equal(a.Data, []byte(text)) {
+			a.Data = []byte(text)
+		}
+	}
+	return got
+}
+
+// redactedError is an error whose text held a secret.
+type redactedError struct {
+	error
+	text string
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.error }
+
+// redactError replaces secrets in the text of an error.
+func (r *run) redactError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if text := r.redact(err.Error()); text != err.Error() {
+		return &redactedError{err, text}
+	}
+	return err
 }
