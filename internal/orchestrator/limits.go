@@ -40,12 +40,9 @@ func (e Env) limits() events.Limits {
 // bounded returns limits that exceed none of the deployment's. Settings that were
 // accepted before the deployment had them may.
 func (e Env) bounded(l events.Limits) events.Limits {
-	m, c := e.MaxLimits, e.Ceilings.WithDefaults()
-	l.Steps = int(lower(int64(l.Steps), int64(m.Steps), c.TurnSteps))
-	l.TimeMS = lower(l.TimeMS, m.TimeMS, c.TurnMS)
-	l.Parallel = int(lower(int64(l.Parallel), int64(m.Parallel), c.TurnParallel))
-	l.Tokens = lower(l.Tokens, m.Tokens, 0)
-	l.Repeats = int(lower(int64(l.Repeats), int64(m.Repeats), 0))
+	m := e.most(e.Ceilings.WithDefaults())
+	l.Steps, l.Parallel, l.Repeats = lower(l.Steps, m.Steps), lower(l.Parallel, m.Parallel), lower(l.Repeats, m.Repeats)
+	l.TimeMS, l.Tokens = lower(l.TimeMS, m.TimeMS), lower(l.Tokens, m.Tokens)
 	if m.CostUSD > 0 && (l.CostUSD <= 0 || l.CostUSD > m.CostUSD) {
 		l.CostUSD = m.CostUSD
 	}
@@ -65,27 +62,34 @@ func (e Env) bounded(l events.Limits) events.Limits {
 	return l
 }
 
-// lower returns the lowest of bounds; 0 or less is no bound.
-func lower(all ...int64) int64 {
-	var least int64
-	for _, n := range all {
-		if n > 0 && (least <= 0 || n < least) {
-			least = n
-		}
+// most returns the highest limits that a conversation may have: those that the
+// deployment sets, and its ceilings.
+func (e Env) most(c ceilings.Ceilings) events.Limits {
+	m := e.MaxLimits
+	m.Steps, m.Parallel = lower(m.Steps, int(c.TurnSteps)), lower(m.Parallel, int(c.TurnParallel))
+	m.TimeMS = lower(m.TimeMS, c.TurnMS)
+	return m
+}
+
+// lower returns the lower of two bounds; 0 or less is no bound.
+func lower[N int | int64](a, b N) N {
+	a, b = max(a, 0), max(b, 0)
+	if a == 0 || b == 0 {
+		return a + b
 	}
-	return least
+	return min(a, b)
 }
 
 // checkLimits reports which limit of Settings exceeds the deployment's.
 func (e Env) checkLimits(l events.Limits) error {
-	m, c := e.MaxLimits, e.Ceilings
+	m := e.most(e.Ceilings)
 	for _, x := range []struct {
 		code, name string
 		own, most  int64
 	}{
-		{ceilings.CodeTurnSteps, "steps", int64(l.Steps), lower(int64(m.Steps), c.TurnSteps)},
-		{ceilings.CodeTurnMS, "time_ms", l.TimeMS, lower(m.TimeMS, c.TurnMS)},
-		{ceilings.CodeTurnParallel, "parallel", int64(l.Parallel), lower(int64(m.Parallel), c.TurnParallel)},
+		{ceilings.CodeTurnSteps, "steps", int64(l.Steps), int64(m.Steps)},
+		{ceilings.CodeTurnMS, "time_ms", l.TimeMS, m.TimeMS},
+		{ceilings.CodeTurnParallel, "parallel", int64(l.Parallel), int64(m.Parallel)},
 		{ceilings.CodeLimitTokens, "tokens", l.Tokens, m.Tokens},
 		{ceilings.CodeLimitRepeats, "repeats", int64(l.Repeats), int64(m.Repeats)},
 	} {
