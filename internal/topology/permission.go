@@ -31,8 +31,8 @@ func (p Plan) orchestrating() []string {
 	own := []string{
 		"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
 		"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
-		"$JS.API.CONSUMER.CREATE.JOBS.>", "$JS.API.CONSUMER.INFO.JOBS.*", "$JS.API.CONSUMER.LIST.JOBS", "$JS.API.STREAM.INFO.JOBS",
-		"$JS.API.CONSUMER.DELETE.JOBS.*", "$JS.API.STREAM.MSG.GET.JOBS", // leftovers
+		API + "CONSUMER.CREATE.JOBS.>", API + "CONSUMER.INFO.JOBS.*", API + "CONSUMER.LIST.JOBS", API + "STREAM.INFO.JOBS",
+		API + "CONSUMER.DELETE.JOBS.*", API + "STREAM.MSG.GET.JOBS", // leftovers
 	}
 	var logs []string
 	for _, stream := range p.logs() {
@@ -44,10 +44,9 @@ func (p Plan) orchestrating() []string {
 // making returns the permissions to create missing streams and buckets. The
 // server refuses to create one that exists with another configuration.
 func (p Plan) making() []string {
-	const api = "$JS.API."
-	all := []string{api + "INFO"}
+	all := []string{API + "INFO"}
 	one := func(stream string) {
-		all = append(all, api+"STREAM.INFO."+stream, api+"STREAM.CREATE."+stream)
+		all = append(all, API+"STREAM.INFO."+stream, API+"STREAM.CREATE."+stream)
 	}
 	for _, stream := range p.names() {
 		one(stream)
@@ -56,21 +55,20 @@ func (p Plan) making() []string {
 }
 
 func logOf(stream string) []string {
-	const api = "$JS.API."
 	return []string{
-		api + "STREAM.INFO." + stream,
-		api + "STREAM.MSG.GET." + stream, // from the leader
-		api + "DIRECT.GET." + stream, api + "DIRECT.GET." + stream + ".>",
-		api + "CONSUMER.CREATE." + stream + ".>",
-		api + "CONSUMER.MSG.NEXT." + stream + ".*",
-		api + "CONSUMER.DELETE." + stream + ".*",
+		API + "STREAM.INFO." + stream,
+		API + "STREAM.MSG.GET." + stream, // from the leader
+		API + "DIRECT.GET." + stream, API + "DIRECT.GET." + stream + ".>",
+		API + "CONSUMER.CREATE." + stream + ".>",
+		API + "CONSUMER.MSG.NEXT." + stream + ".*",
+		API + "CONSUMER.DELETE." + stream + ".*",
 	}
 }
 
 // purging returns the permissions to delete conversations. The API's subjects
 // contain the stream only, not the subject to purge.
 func (p Plan) purging() []string {
-	const purge = "$JS.API.STREAM.PURGE."
+	const purge = API + "STREAM.PURGE."
 	all := []string{purge + StreamJobs, purge + ObjectStream}
 	for _, stream := range p.logs() {
 		all = append(all, purge+stream)
@@ -80,14 +78,13 @@ func (p Plan) purging() []string {
 
 // timers returns the permissions to follow fired timers and to remove others.
 func timers() []string {
-	const api = "$JS.API."
 	return []string{
-		api + "STREAM.INFO." + StreamTimers,
-		api + "STREAM.MSG.GET." + StreamTimers,
-		api + "STREAM.PURGE." + StreamTimers,
-		api + "CONSUMER.CREATE." + StreamTimers + ".*.due.>",
-		api + "CONSUMER.MSG.NEXT." + StreamTimers + ".*",
-		api + "CONSUMER.DELETE." + StreamTimers + ".*",
+		API + "STREAM.INFO." + StreamTimers,
+		API + "STREAM.MSG.GET." + StreamTimers,
+		API + "STREAM.PURGE." + StreamTimers,
+		API + "CONSUMER.CREATE." + StreamTimers + ".*.due.>",
+		API + "CONSUMER.MSG.NEXT." + StreamTimers + ".*",
+		API + "CONSUMER.DELETE." + StreamTimers + ".*",
 	}
 }
 
@@ -96,26 +93,25 @@ func timers() []string {
 func objects() []string {
 	const stream = "OBJ_" + BucketObjects
 	return append(watching(stream), "$O."+BucketObjects+".>",
-		"$JS.API.STREAM.MSG.GET."+stream, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*")
+		API+"STREAM.MSG.GET."+stream, API+"CONSUMER.MSG.NEXT."+stream+".*")
 }
 
 // roster returns the permissions to read which workers are present.
 func roster() []string {
 	const stream = "KV_" + BucketPresence
-	return append(watching(stream), "$JS.API.STREAM.MSG.GET."+stream, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*")
+	return append(watching(stream), API+"STREAM.MSG.GET."+stream, API+"CONSUMER.MSG.NEXT."+stream+".*")
 }
 
 func watching(stream string) []string {
 	return []string{
-		"$JS.API.STREAM.INFO." + stream,
-		"$JS.API.DIRECT.GET." + stream + ".>",
-		"$JS.API.CONSUMER.CREATE." + stream + ".>",
-		"$JS.API.CONSUMER.DELETE." + stream + ".*",
+		API + "STREAM.INFO." + stream,
+		API + "DIRECT.GET." + stream + ".>",
+		API + "CONSUMER.CREATE." + stream + ".>",
+		API + "CONSUMER.DELETE." + stream + ".*",
 		"$JS.FC." + stream + ".>",
 	}
 }
 
 func entries(bucket string) []string {
-	const api = "$JS.API."
-	return []string{api + "STREAM.INFO.KV_" + bucket, api + "STREAM.MSG.GET.KV_" + bucket, api + "DIRECT.GET.KV_" + bucket + ".>"}
+	return []string{API + "STREAM.INFO.KV_" + bucket, API + "STREAM.MSG.GET.KV_" + bucket, API + "DIRECT.GET.KV_" + bucket + ".>"}
 }

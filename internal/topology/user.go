@@ -175,10 +175,8 @@ func ParseUser(text string, routes, tools []string) (User, error) {
 	case scope == "*" && (u.Role == LLMWorker || u.Role == ToolWorker):
 	case scoped:
 		u.Scope.Names = strings.Split(scope, ",")
-	case u.Role == LLMWorker:
-		u.Scope.Names = routes
-	case u.Role == ToolWorker:
-		u.Scope.Names = tools
+	default:
+		u.Scope.Names = usual(u.Role, routes, tools)
 	}
 	if scoped && u.Role != LLMWorker && u.Role != ToolWorker && u.Role != App {
 		return u, fmt.Errorf("user %q: role %s takes no routes, tools or hooks", text, u.Role)
@@ -197,14 +195,18 @@ func ParseUser(text string, routes, tools []string) (User, error) {
 func DefaultUsers(routes, tools []string) []User {
 	var all []User
 	for _, role := range Roles() {
-		u := User{Name: string(role), Role: role}
-		switch role {
-		case LLMWorker:
-			u.Scope.Names = routes
-		case ToolWorker:
-			u.Scope.Names = tools
-		}
-		all = append(all, u)
+		all = append(all, User{Name: string(role), Role: role, Scope: Scope{Names: usual(role, routes, tools)}})
 	}
 	return all
+}
+
+// usual returns what a user of a role serves when nothing else is given.
+func usual(role Role, routes, tools []string) []string {
+	switch role {
+	case LLMWorker:
+		return routes
+	case ToolWorker:
+		return tools
+	}
+	return nil
 }
