@@ -13,6 +13,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/parleybus/parley/internal/broker/brokertest"
 )
 
 // composed runs the services of docker-compose.yml as processes: paths in the
@@ -35,7 +37,7 @@ func newComposed(t *testing.T) *composed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addresses := loopback(t, 2)
+	addresses := brokertest.Addresses(t, 2)
 	return &composed{processes: build(t), project: p, nats: addresses[0], monitor: addresses[1]}
 }
 

@@ -116,7 +116,7 @@ func TestE2EFlood(t *testing.T) {
 		rounds := 0
 		go func() {
 			for ctx.Err() == nil {
-				// A round that has begun is waited for: its inputs are answered, too.
+				// A round that has started may finish: its inputs are answered, too.
 				limit, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 				err := h.round(limit, f, parley.NewID())
 				stop()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/hook"
+	"github.com/parleybus/parley/internal/broker/brokertest"
 )
 
 // governedCluster is three nats-server processes with a generated configuration,
@@ -79,7 +79,7 @@ func newGovernedCluster(t *testing.T) *governedCluster {
 			t.Fatal(err)
 		}
 	}
-	clients, routes := loopback(t, 3), loopback(t, 3)
+	clients, routes := brokertest.Addresses(t, 3), brokertest.Addresses(t, 3)
 	for _, at := range clients {
 		c.urls = append(c.urls, "nats://"+at)
 	}
@@ -124,21 +124,6 @@ func (c *governedCluster) as(user string) *processes {
 	p := *c.processes
 	p.env = strings.Fields(string(text))
 	return &p
-}
-
-// loopback returns n addresses with free ports.
-func loopback(t *testing.T, n int) []string {
-	t.Helper()
-	var all []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }() // nothing was sent
-		all = append(all, l.Addr().String())
-	}
-	return all
 }
 
 // violations are the lines in which the servers report what users tried in vain.

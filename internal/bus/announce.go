@@ -153,7 +153,7 @@ func (b *Bus) withdraw(ctx context.Context, o Offer) error {
 
 // announce says that one thing is offered. A tool that is new here is compared
 // with the known one and with those of its name that others announce. One that is
-// not accepted is announced as rejected, so that people are told.
+// not accepted is announced as rejected, so that `parley doctor` can report it.
 func (b *Bus) announce(ctx context.Context, o Offer, compare bool) error {
 	raw, err := o.Encode()
 	if err == nil {

@@ -115,9 +115,9 @@ func (a *attacker) answered(subject, body string, most time.Duration) (string, b
 	return string(m.Data), true
 }
 
-// settle waits until the streams have stored what was published before on this
+// sync waits until the streams have stored what was published before on this
 // connection.
-func (a *attacker) settle() {
+func (a *attacker) sync() {
 	a.Helper()
 	if err := a.nc.FlushTimeout(10 * time.Second); err != nil {
 		a.Fatal(err)
@@ -200,7 +200,7 @@ func (a *attacker) repliesTo() {
 			}
 		}
 		a.answered(subject, "", 100*time.Millisecond)
-		a.settle()
+		a.sync()
 		result := "stays in its account"
 		for what, reply := range all {
 			if a.stored(reply) {
@@ -222,7 +222,7 @@ func (a *attacker) rollsUp() {
 			m.Header.Set(jetstream.MsgRollup, how)
 			before := a.count(all[what])
 			a.denied(m)
-			a.settle()
+			a.sync()
 			after := a.count(all[what])
 			a.row("Nats-Rollup: "+how+" on "+what, fmt.Sprintf("%d of %d messages left", after, before), after < before)
 		}
@@ -353,7 +353,7 @@ func (a *attacker) replacesAnObject() {
 		}
 		a.denied(&nats.Msg{Subject: topology.ObjectSubject(ref.Name), Data: raw})
 	}
-	a.settle()
+	a.sync()
 	data, err := app.Objects().Get(a.Context(), ref)
 	a.row("replace, append to and delete an object", map[bool]string{true: "the object is as it was stored", false: fmt.Sprint("CHANGED ", err)}[string(data) == want+a.user], string(data) != want+a.user)
 }

@@ -158,7 +158,7 @@ func TestATenantCannotReachAnother(t *testing.T) {
 			if user == "admin" {
 				a.makesStreams(r)
 			}
-			a.settle()
+			a.sync()
 		})
 	}
 	for what, sub := range heard {
@@ -235,7 +235,7 @@ func (a *attacker) makesStreams(r *rivals) {
 		} {
 			name := fmt.Sprintf("SPY_%d_%s", i, how[2:])
 			_, ok := a.answered(topology.API+"STREAM.CREATE."+name, fmt.Sprintf(body, name, api), time.Minute)
-			a.settle()
+			a.sync()
 			info, _ := a.answered(topology.API+"STREAM.INFO."+name, "", time.Minute)
 			a.row("make a stream with "+how+" at "+api, "is refused, or holds nothing", !ok || !strings.Contains(info, `"error"`) && !strings.Contains(info, `"messages":0`))
 		}

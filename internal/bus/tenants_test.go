@@ -88,7 +88,7 @@ func TestReloadChangesOneTenant(t *testing.T) {
 	}
 }
 
-// TestATenantAtItsLimitIsAlone: it is told that there is no space, and writes again
+// TestATenantAtItsLimitIsAlone: its writes fail for lack of space, and succeed again
 // when its limit is raised; the other tenant does not notice.
 func TestATenantAtItsLimitIsAlone(t *testing.T) {
 	t.Parallel()

@@ -78,7 +78,7 @@ func (d *deployment) answers(ctx context.Context, conversation string, n int) []
 }
 
 // TestClaimsOfALargeObjectUseNoMemory: twelve messages of 300 bytes refer to one
-// object. They are answered without fetching it, beside a conversation that goes on,
+// object. They are answered without fetching it, while another conversation runs,
 // and again after a restart.
 func TestClaimsOfALargeObjectUseNoMemory(t *testing.T) {
 	d := serve(t)

@@ -74,12 +74,11 @@ func TestAToolElicitsDuringItsCall(t *testing.T) {
 			if c.first == events.RulingApprove {
 				answer(events.RulingAnswer, `{"n":3}`)
 			}
-			var got *events.ToolResult
-			v.until("the result", func(e events.Event) (ok bool) { got, ok = e.(*events.ToolResult); return ok })
+			got := v.result()
 			if got.Status != events.StatusOK || got.Content != c.want {
 				t.Errorf("%s: %s", got.Status, got.Content)
 			}
-			v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+			v.ended()
 		})
 	}
 }
@@ -94,32 +93,21 @@ func TestAnElicitationIsRepeatedAfterItsWorkerDied(t *testing.T) {
 	conversation := newID(t)
 	f.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
 	v := f.view(ctx, conversation)
-	pending := func(what string) (a events.Awaited) {
-		v.until(what, func(e events.Event) bool {
-			p, ok := e.(*events.Paused)
-			if ok {
-				a = p.Awaiting[0]
-			}
-			return ok
-		})
-		return a
-	}
-	first := pending("the first question")
+	first := v.question("the first question")
 	kill()
 	f.worker("second")
-	second := pending("the question of the second worker")
+	second := v.question("the question of the second worker")
 	if second.Question == first.Question {
 		t.Fatal("the second worker did not elicit again")
 	}
 	f.sendNew(conversation, func(id string) events.Event {
 		return &events.Verdict{ID: id, Verdict: events.RulingReject, Calls: []events.CallVerdict{{Call: second.Call, Digest: second.Digest}}}
 	})
-	var got *events.ToolResult
-	v.until("the result", func(e events.Event) (ok bool) { got, ok = e.(*events.ToolResult); return ok })
+	got := v.result()
 	if got.Status != events.StatusOK || got.Content != "then not" {
 		t.Errorf("%s: %s", got.Status, got.Content)
 	}
-	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+	v.ended()
 }
 
 // keeper asks for a password, and repeats it in all that it says.
@@ -190,6 +178,17 @@ func (v *viewer) question(what string) (a events.Awaited) {
 	return a
 }
 
+// result waits for the result of a call.
+func (v *viewer) result() (result *events.ToolResult) {
+	v.until("the result", func(e events.Event) (ok bool) { result, ok = e.(*events.ToolResult); return ok })
+	return result
+}
+
+// ended waits for the end of the turn.
+func (v *viewer) ended() {
+	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+}
+
 // answer gives an answer to what a tool asks, and returns what became of it.
 func (d *deployment) answer(v *viewer, conversation string, call events.CallVerdict) (answer events.CallAnswer) {
 	id := d.sendNew(conversation, func(id string) events.Event {
@@ -240,12 +239,11 @@ func TestASecretAnswerIsNowhereInClearText(t *testing.T) {
 	if got := d.answer(v, conversation, sealedFor(t, a, secretAnswer(t))); got.Answer != events.AnswerAccepted {
 		t.Fatalf("%+v", got)
 	}
-	var result *events.ToolResult
-	v.until("the result", func(e events.Event) (ok bool) { result, ok = e.(*events.ToolResult); return ok })
+	result := v.result()
 	if want := `told {"password":"[secret]","user":"ann"}`; result.Status != events.StatusOK || result.Content != want || len(result.Attachments) != 1 {
 		t.Errorf("%s: %s, want %s; %d files", result.Status, result.Content, want, len(result.Attachments))
 	}
-	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+	v.ended()
 	for _, part := range []string{"correct horse", base64.StdEncoding.EncodeToString([]byte(secretAnswer(t)))} {
 		if all := heard(); strings.Contains(all, part) || !strings.Contains(all, `"sealed":"`) || !strings.Contains(all, "[secret]") {
 			t.Errorf("%q is in clear text on the bus, or the test did not listen:\n%.4000s", part, all)
@@ -291,7 +289,7 @@ func TestASecretInClearTextIsRefused(t *testing.T) {
 	if got := d.answer(v, conversation, sealedFor(t, again, secretAnswer(t))); got.Answer != events.AnswerAccepted {
 		t.Fatalf("%+v", got)
 	}
-	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+	v.ended()
 }
 
 // TestASecretIsAskedForAgainAfterItsWorkerDied: the key died with the worker.
@@ -313,10 +311,9 @@ func TestASecretIsAskedForAgainAfterItsWorkerDied(t *testing.T) {
 	if got := f.answer(v, conversation, sealedFor(t, second, secretAnswer(t))); got.Answer != events.AnswerAccepted {
 		t.Fatalf("%+v", got)
 	}
-	var result *events.ToolResult
-	v.until("the result", func(e events.Event) (ok bool) { result, ok = e.(*events.ToolResult); return ok })
+	result := v.result()
 	if result.Status != events.StatusOK || !strings.Contains(result.Content, "[secret]") {
 		t.Errorf("%s: %s", result.Status, result.Content)
 	}
-	v.until("the end", func(e events.Event) bool { _, ok := e.(*events.TurnEnded); return ok })
+	v.ended()
 }

@@ -72,9 +72,15 @@ func closed(t *testing.T, s *host.Session, err error) *host.Session {
 // answered sends a message and returns how the turn ended.
 func answered(t *testing.T, s *host.Session) parley.Outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	return endOf(t, s.Conversation(parley.NewID()), "What is 6 * 7?").Outcome
+}
+
+// endOf sends a message and returns the end of its turn.
+func endOf(t *testing.T, conv *parley.Conversation, message string) *parley.TurnEnded {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	turn, err := s.Conversation(parley.NewID()).Send(ctx, "What is 6 * 7?")
+	turn, err := conv.Send(ctx, message)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +89,11 @@ func answered(t *testing.T, s *host.Session) parley.Outcome {
 			t.Fatal(err)
 		}
 		if end, ok := e.Body.(*parley.TurnEnded); ok {
-			return end.Outcome
+			return end
 		}
 	}
-	return ""
+	t.Fatal("the turn did not end")
+	return nil
 }
 
 func TestTheSecondProcessJoinsTheFirstAndTakesOver(t *testing.T) {

@@ -2,7 +2,6 @@ package host_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -16,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -163,26 +161,11 @@ func stored(t *testing.T, s *host.Session) map[string]string {
 // asked has a model answer and returns the turn's end.
 func asked(t *testing.T, s *host.Session, route string) *parley.TurnEnded {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
 	conv := s.Conversation(parley.NewID())
-	if _, err := conv.Publish(ctx, &parley.Settings{Route: route}); err != nil {
+	if _, err := conv.Publish(t.Context(), &parley.Settings{Route: route}); err != nil {
 		t.Fatal(err)
 	}
-	turn, err := conv.Send(ctx, "Hello?")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for e, err := range turn.Events(ctx) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if end, ok := e.Body.(*parley.TurnEnded); ok {
-			return end
-		}
-	}
-	t.Fatal("the turn did not end")
-	return nil
+	return endOf(t, conv, "Hello?")
 }
 
 // TestKeysAppearNowhere: a provider repeats its key in refusals, errors, redirects

@@ -43,7 +43,7 @@ type Offer struct {
 	// Withdrawn reports that the worker keeps running and offers this no more.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 	// Rejected is the tool that the worker does not serve, because another tool of
-	// the name is served or known. It is announced so that people are told.
+	// the name is served or known. It is announced so that `parley doctor` can report it.
 	Rejected *events.ToolSpec `json:"rejected,omitempty"`
 }
 

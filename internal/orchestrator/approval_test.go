@@ -65,7 +65,7 @@ func TestWhoApproves(t *testing.T) {
 	}
 }
 
-// TestTwoPeopleApprove: the first approval stands in the state, also after another
+// TestTwoPeopleApprove: the state holds the first approval, also after another
 // process has taken over; the same person does not count twice, with any key.
 func TestTwoPeopleApprove(t *testing.T) {
 	s, call := approval(t, events.Need{Approvers: []string{"group:finance"}, Approvals: 2, NotRequester: true})

@@ -47,7 +47,7 @@ func (f *finder) state(depth int32) {
 }
 
 // link completes the transitions, in the order of the states' depth: where a text
-// does not go on, its longest suffix that begins a text may.
+// has no transition for a byte, its longest suffix that begins a text may have one.
 func (f *finder) link() {
 	suffix := make([]int32, len(f.depth))
 	queue := []int32{0}

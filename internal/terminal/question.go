@@ -57,7 +57,7 @@ func (q *question) answers() []key {
 		switch {
 		case !q.elicitation.known: // without the question only no or later is possible
 		case q.elicitation.url != "":
-			all = append(all, key{"y", "yes", "you open it yourself, and the tool goes on"})
+			all = append(all, key{"y", "yes", "you open it yourself, and the tool continues"})
 		case q.elicitation.sealed: // an editor would write the secret to a file
 			all = append(all, key{"a", "answer", "answer field by field; secrets are not shown"})
 		case q.elicitation.confirms():

@@ -136,8 +136,8 @@ func appendUnits(dst []byte, r rune) []byte {
 	return dst
 }
 
-// unescape decodes an escape \uXXXX, or a surrogate pair of two. size is 0 if s
-// does not start with one.
+// unescape decodes an escape of JSON: \u and four hexadecimal digits, or two of them
+// as a surrogate pair. size is 0 if s does not start with one.
 func unescape(s string) (r rune, size int) {
 	unit := func(s string) (rune, bool) {
 		if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {

@@ -60,7 +60,7 @@ func Start(t *testing.T, cfg Config) *Cluster {
 			t.Fatalf("build nats-server: %v\n%s", err, out)
 		}
 	}
-	ports := freePorts(t, 9)
+	ports := Addresses(t, 9)
 	c.clients, c.routes, c.monitor = ports[:3], ports[3:6], ports[6:]
 	for i := range c.servers {
 		c.begin(i)
@@ -71,8 +71,8 @@ func Start(t *testing.T, cfg Config) *Cluster {
 	return c
 }
 
-// freePorts returns addresses with free ports, chosen by the system.
-func freePorts(t *testing.T, n int) []string {
+// Addresses returns n addresses with free ports, chosen by the system.
+func Addresses(t *testing.T, n int) []string {
 	t.Helper()
 	var all []string
 	for range n {
