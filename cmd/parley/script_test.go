@@ -124,6 +124,13 @@ func begin(ts *testscript.TestScript, args []string) *child {
 	return c
 }
 
+// complaint ends the process, and returns what it wrote to stderr.
+func (c *child) complaint() string {
+	_ = c.cmd.Process.Kill() // it has ended, or never will
+	_ = c.cmd.Wait()         // which also waits for all of stderr
+	return c.stderr.String()
+}
+
 // lookPath finds a command as the script's own PATH has it.
 func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
@@ -179,7 +186,7 @@ func hangup(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	c := begin(ts, args[1:])
 	if !c.lines(n) {
-		ts.Fatalf("the output ended before line %d: %s%s", n, c.read.String(), c.stderr.String())
+		ts.Fatalf("the output ended before line %d: %s%s", n, c.read.String(), c.complaint())
 	}
 	ts.Check(c.pipe.Close())
 	if code := c.end(ts); code != 0 {
@@ -195,7 +202,7 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	c := begin(ts, args[2:])
 	if !c.lines(n) {
-		ts.Fatalf("the output ended before line %d: %s%s", n, c.read.String(), c.stderr.String())
+		ts.Fatalf("the output ended before line %d: %s%s", n, c.read.String(), c.complaint())
 	}
 	ts.Check(c.cmd.Process.Signal(os.Interrupt))
 	c.until(func(string) bool { return false })
@@ -209,7 +216,7 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 func up(ts *testscript.TestScript, _ bool, args []string) {
 	c := begin(ts, append([]string{"parley", "up"}, args[1:]...))
 	if !c.until(func(line string) bool { return strings.HasPrefix(line, "Ctrl-C stops") }) {
-		ts.Fatalf("parley up ended: %s%s", c.read.String(), c.stderr.String())
+		ts.Fatalf("parley up ended: %s%s", c.read.String(), c.complaint())
 	}
 	for line := range strings.Lines(c.read.String()) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == "server" {
@@ -350,7 +357,7 @@ func waits(ts *testscript.TestScript, _ bool, args []string) {
 		return seen == n
 	})
 	if !ok {
-		ts.Fatalf("%d things wait, want %d: %s", seen, n, c.stderr.String())
+		ts.Fatalf("%d things wait, want %d: %s", seen, n, c.complaint())
 	}
 	ts.Check(c.cmd.Process.Signal(os.Interrupt))
 	c.until(func(string) bool { return false })
@@ -366,7 +373,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	c := begin(ts, args[1:])
 	if !c.until(want.MatchString) {
-		ts.Fatalf("the output ended before %q: %s%s", want, c.read.String(), c.stderr.String())
+		ts.Fatalf("the output ended before %q: %s%s", want, c.read.String(), c.complaint())
 	}
 	ts.Check(c.cmd.Process.Signal(os.Interrupt))
 	c.until(func(string) bool { return false })

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,7 +44,9 @@ func (t Timers) List(ctx context.Context) ([]string, error) {
 // resync is called first, when from then on nothing passes unseen, and again
 // whenever messages may have been missed: the connection was lost, or fn was
 // slower than the conversations for longer than the queue lasts. It reads the
-// current state, for instance [Timers.List]. What follows may be older than what it
+// current state, for instance [Timers.List]. Because a timer is set after the
+// decision that needs it, by the next owner if the first one died in between, it is
+// called again a second and two lifetimes of a lease after that. What follows may be older than what it
 // read: compare a Message's Sequence. resync and fn run on one goroutine; an error
 // of theirs ends Decisions.
 func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
@@ -59,9 +62,13 @@ func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resyn
 	defer d.bus.nc.RemoveStatusListener(reconnected)
 	v := viewer{bus: d.bus}
 	lost := v.losses(sub)
-	for err = d.bus.synced(ctx, resync); err == nil; {
+	var again resyncs
+	defer again.stop()
+	for err = again.now(ctx, d.bus, resync); err == nil; {
 		var msg *nats.Msg
 		select {
+		case <-again.due():
+			err = again.next(ctx, d.bus, resync)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-reconnected:
@@ -69,7 +76,7 @@ func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resyn
 		}
 		if now := v.losses(sub); now != lost {
 			lost = now
-			err = d.bus.synced(ctx, resync)
+			err = again.now(ctx, d.bus, resync)
 		}
 		if d.bus.nc.IsClosed() {
 			err = fmt.Errorf("follow decisions: %w", nats.ErrConnectionClosed)
@@ -79,6 +86,42 @@ func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resyn
 		}
 	}
 	return err
+}
+
+// resyncs is when the state is read again after it was read.
+type resyncs struct {
+	timer *time.Timer
+	left  []time.Duration
+}
+
+// now calls resync, and plans the later ones.
+func (r *resyncs) now(ctx context.Context, b *Bus, resync func() error) error {
+	r.left = []time.Duration{time.Second, 2 * topology.LeaseTTL}
+	return r.next(ctx, b, resync)
+}
+
+func (r *resyncs) next(ctx context.Context, b *Bus, resync func() error) error {
+	r.stop()
+	r.timer = nil
+	if err := b.synced(ctx, resync); err != nil || len(r.left) == 0 {
+		return err
+	}
+	r.timer = time.NewTimer(r.left[0])
+	r.left = r.left[1:]
+	return nil
+}
+
+func (r *resyncs) due() <-chan time.Time {
+	if r.timer == nil {
+		return nil
+	}
+	return r.timer.C
+}
+
+func (r *resyncs) stop() {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
 }
 
 // synced calls resync once the server has the subscription.

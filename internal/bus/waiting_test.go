@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -123,4 +124,23 @@ func TestDecisionsThatMayBeMissedCauseAResync(t *testing.T) {
 			t.Error("it ended well")
 		}
 	})
+}
+
+// TestWhatWaitsIsReadAgainForTimersThatAreSetLater: a decision comes before its timer,
+// and a reader that begins between the two sees neither.
+func TestWhatWaitsIsReadAgainForTimersThatAreSetLater(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	b, viewer := join(t, s.URL()), join(t, s.URL())
+	conversation := id()
+	decide(t, b, conversation, 0, "a")
+	d := followDecisions(t, viewer, nothing)
+	take(t, d.resync)
+	if err := b.Timers().Set(t.Context(), conversation, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	take(t, d.resync)
+	if waits, err := viewer.Timers().List(t.Context()); err != nil || len(waits) != 1 || waits[0] != conversation {
+		t.Fatalf("%v waits, %v", waits, err)
+	}
 }
