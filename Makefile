@@ -54,7 +54,7 @@ flood: ## each hostile input for FLOOD (60s) beside an honest conversation: late
 	PARLEY_FLOOD=$(FLOOD) go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley
 
 chaos: ## SEEDS (20) schedules of faults for lanes and viewers, judged by a checker; COUNT (5) times the tests that cut connections and stop processes; 10,000 waiting conversations
-	PARLEY_SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -run 'Linearizable|LaneChecker' ./internal/bus
+	PARLEY_SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -run 'Linearizable|LaneChecker|AttachFuzz' ./internal/bus .
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew|AtAnyMoment|FourWorkers|Stranger' ./internal/bus ./internal/daemon
 	PARLEY_WAITING=10000 go test -count=1 -v -run ConversationsThatWait ./internal/daemon
 	PARLEY_LAG=full go test -count=1 -v -timeout 20m -run ReplicaThatLags ./internal/bus ./internal/daemon

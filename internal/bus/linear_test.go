@@ -179,7 +179,7 @@ func (r *laneRun) writer(n int) *laneTester {
 
 // atOnce are options of a client that reconnects at once.
 func atOnce() []nats.Option {
-	return []nats.Option{nats.ReconnectWait(5 * time.Millisecond), nats.ReconnectJitter(time.Millisecond, time.Millisecond), nats.Timeout(time.Second)}
+	return []nats.Option{nats.ReconnectWait(5 * time.Millisecond), nats.ReconnectJitter(time.Millisecond, time.Millisecond), nats.Timeout(10 * time.Second)}
 }
 
 // phase runs the steps of a phase, then waits until all writers have finished.
