@@ -1,6 +1,7 @@
 # One target per task; .ci/run calls those that need nothing but a fresh machine.
 FUZZTIME ?= 30s
 COUNT    ?= 5
+SEEDS    ?= 20
 FLOOD    ?= 60s
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -52,7 +53,8 @@ e2e: ## the real commands, by scripts, and workers of three languages
 flood: ## each hostile input for FLOOD (60s) beside an honest conversation: latency, memory, answers
 	PARLEY_FLOOD=$(FLOOD) go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley
 
-chaos: ## run COUNT (5) times the tests that cut connections and stop processes, and those with 10,000 waiting conversations
+chaos: ## SEEDS (20) schedules of faults for lanes and viewers, judged by a checker; COUNT (5) times the tests that cut connections and stop processes; 10,000 waiting conversations
+	PARLEY_SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -run 'Linearizable|LaneChecker|AttachFuzz' ./internal/bus .
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew|AtAnyMoment|FourWorkers|Stranger' ./internal/bus ./internal/daemon
 	PARLEY_WAITING=10000 go test -count=1 -v -run ConversationsThatWait ./internal/daemon
 	PARLEY_LAG=full go test -count=1 -v -timeout 20m -run ReplicaThatLags ./internal/bus ./internal/daemon

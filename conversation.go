@@ -68,8 +68,12 @@ func (v *Conversation) Events(ctx context.Context, from From) iter.Seq2[Event, e
 			return
 		}
 		var a attempts
-		before := from.After
+		before, started := from.After, from == From{NoFollow: from.NoFollow}
 		for m, err := range v.client.bus.Conversation(v.id).Attach(ctx, from.bus()) {
+			if err == nil && !started {
+				a, err = v.attemptsBefore(ctx, m.Sequence)
+				started = true
+			}
 			if err != nil {
 				yield(Event{}, err)
 				return

@@ -36,7 +36,9 @@ type Event struct {
 	Decided bool
 	// Superseded reports that the event does not count: another attempt took over
 	// before it was stored. Supersedes, in a [GenerationStarted] or [ToolStarted],
-	// is the attempt that it replaces: what that attempt streamed does not count.
+	// is the attempt that it replaces: what that attempt streamed does not count. Both
+	// are also set behind a cursor, unless the start of the attempt that counted there
+	// has expired.
 	Superseded bool
 	Supersedes string
 }
@@ -89,8 +91,9 @@ func other(current, attempt string) string {
 // does.
 func (a *attempts) eventsOf(m *bus.Message, before Cursor, yield func(Event) bool) bool {
 	for i, l := range m.Lines {
+		give := yield
 		if i < m.Skip {
-			continue
+			give = func(Event) bool { return true } // the viewer had it; it may start an attempt
 		}
 		e := Event{Cursor: m.Cursor(i), Time: m.Time, Conversation: m.Conversation, Channel: m.Channel, Call: m.Call, Live: m.Live}
 		if d, ok := l.Event.(*events.Decision); ok {
@@ -98,14 +101,14 @@ func (a *attempts) eventsOf(m *bus.Message, before Cursor, yield func(Event) boo
 				one := e
 				one.Cursor, one.Decided, one.Body, one.Raw = before, true, inner.Event, inner.Raw
 				a.mark(&one)
-				if !yield(one) {
+				if !give(one) {
 					return false
 				}
 			}
 		}
 		e.Body, e.Raw = l.Event, l.Raw
 		a.mark(&e)
-		if !yield(e) {
+		if !give(e) {
 			return false
 		}
 		before = e.Cursor

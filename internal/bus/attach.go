@@ -160,14 +160,46 @@ func (v *viewer) pattern() string {
 	return topology.Everything(topology.Conv, v.bus.Shards(), v.conversation)
 }
 
+// expiryBatch bounds the messages, and expiryBytes the bytes, that a viewer reads
+// before it checks that none before them has expired.
+const (
+	expiryBatch = 256
+	expiryBytes = 4 << 20
+)
+
+// readLog yields messages in batches. The log may expire between the check at the
+// beginning and the read, or while the consumer of a batch is slow: the check after a
+// batch has arrived is the one that shows that nothing before it was skipped.
 func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error {
-	return v.bus.read(ctx, topology.ConvStream(v.shard), pattern, from, false, func(r raw) error {
-		m, err := v.bus.message(ctx, r, false)
-		if err != nil {
+	var batch []raw
+	var size int
+	flush := func() error { // also of nothing: all that was due may have expired
+		if err := v.whole(ctx); err != nil {
 			return err
 		}
-		return v.give(m)
+		for _, r := range batch {
+			m, err := v.bus.message(ctx, r, false)
+			if err == nil {
+				err = v.give(m)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		batch, size = nil, 0
+		return nil
+	}
+	err := v.bus.read(ctx, topology.ConvStream(v.shard), pattern, from, false, func(r raw) error {
+		batch, size = append(batch, r), size+len(r.data)
+		if len(batch) < expiryBatch && size < expiryBytes {
+			return nil
+		}
+		return flush()
 	})
+	if err != nil {
+		return err
+	}
+	return flush()
 }
 
 // live yields a republished message, or reads the log when one before it is

@@ -65,23 +65,29 @@ func (v *viewer) wholeIn(ctx context.Context, info *jetstream.StreamInfo) error 
 	return &ExpiredError{Conversation: v.conversation, After: at, Resume: resume}
 }
 
-// gone reports whether the conversation had something after a position that has
-// expired. HISTORY knows its facts only: after a position that is not its last
-// fact, an answer may have been on its way.
+// gone reports whether the conversation may have had something in a range that has
+// expired, between what a viewer was given and the log's beginning. HISTORY knows its
+// facts only. Without a fact in the range, events were streamed there if a generation
+// was open or a call ran at its start.
 func (v *viewer) gone(ctx context.Context, at, next, first uint64, given bool) (bool, error) {
-	if at > 0 {
-		last, err := v.bus.lastCopy(ctx, topology.Everything(topology.History, v.bus.Shards(), v.conversation))
-		if err != nil {
-			return false, err
-		}
-		if last == nil {
-			return true, nil
-		}
-		if last.seq <= at || !given {
-			return last.seq != at, nil
-		}
+	if at == 0 {
+		return v.bus.factBetween(ctx, v.conversation, next, first, v.from.Since)
 	}
-	return v.bus.factBetween(ctx, v.conversation, next, first, v.from.Since)
+	last, err := v.bus.lastCopy(ctx, topology.Everything(topology.History, v.bus.Shards(), v.conversation))
+	if err != nil {
+		return false, err
+	}
+	if last == nil || last.seq < at || !given && last.seq != at {
+		return true, nil
+	}
+	if !given {
+		next = at + 1 // its own message is the last fact
+	}
+	if gone, err := v.bus.factBetween(ctx, v.conversation, next, first, v.from.Since); err != nil || gone {
+		return gone, err
+	}
+	d, _, err := v.bus.Conversation(v.conversation).LastDecision(ctx, at)
+	return d != nil && d.State.Busy(), err
 }
 
 // factBetween reports whether a conversation has a fact with a sequence from

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -184,4 +186,94 @@ func TestADeletedMessageFencesAnAttempt(t *testing.T) {
 	if _, err := b.Lane(lane).Append(within(t, 20*time.Second), last, []byte(`{"type":"Nonsense"}`)); !errors.Is(err, bus.ErrFenced) {
 		t.Errorf("its writer got %v", err)
 	}
+}
+
+// begun writes an input and a Decision in a state, and returns the Decision's
+// sequence.
+func begun(t *testing.T, b *bus.Bus, conversation string, state events.State) uint64 {
+	t.Helper()
+	send(t, b, conversation, "hello")
+	frame, err := events.AppendFrame(nil, &events.Decision{Events: []events.Line{}, State: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq, err := b.Lane(topology.At(b.Shards(), conversation, events.ChannelTurn)).Append(t.Context(), 0, frame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seq
+}
+
+// TestAttachNamesTokensThatHaveExpired: HISTORY has no copies of tokens. They may have
+// been streamed behind a fact while a generation is open, before it or after.
+func TestAttachNamesTokensThatHaveExpired(t *testing.T) {
+	for name, c := range map[string]struct {
+		state events.State
+		index int
+		gone  bool
+	}{
+		"behind the last fact, a generation is open":          {events.State{Phase: events.PhaseGenerating, Turn: id(), Generation: id()}, bus.Whole, true},
+		"behind an event of the last fact, the same":          {events.State{Phase: events.PhaseGenerating, Turn: id(), Generation: id()}, 0, true},
+		"behind the last fact of a conversation that is idle": {events.State{Phase: events.PhaseIdle}, bus.Whole, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := inProcess(t)
+			conversation := id()
+			at := begun(t, b, conversation, c.state)
+			if c.gone {
+				write(t, b, conversation, 0, []int{0}, []int{1})
+			} else {
+				write(t, b, id(), 0, []int{0}, []int{1})
+			}
+			expire(t, b)
+			after := bus.Cursor{Sequence: at, Index: c.index}
+			for _, then := range []string{"nothing", "another fact"} {
+				if seen, err := attached(t, b, conversation, bus.From{After: after}); errors.Is(err, bus.ErrCursorExpired) != c.gone || err != nil && !c.gone {
+					t.Errorf("then %s: %d messages, %v", then, len(seen), err)
+				}
+				if !c.gone {
+					break // with a later fact the error is allowed: somebody may have written in between
+				}
+				send(t, b, conversation, "later")
+			}
+		})
+	}
+}
+
+// TestAttachNamesWhatExpiresUnderASlowReader: the log expires while the consumer
+// handles the first of several batches.
+func TestAttachNamesWhatExpiresUnderASlowReader(t *testing.T) {
+	b := inProcess(t)
+	conversation := id()
+	begun(t, b, conversation, events.State{Phase: events.PhaseGenerating, Turn: id(), Generation: id()})
+	const tokens = 1500
+	frames := make([][]int, tokens)
+	for i := range frames {
+		frames[i] = []int{i}
+	}
+	at := write(t, b, conversation, 0, frames...)
+	_, js := b.Raw()
+	s, err := js.Stream(t.Context(), topology.ConvStream(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	for m, err := range b.Conversation(conversation).Attach(within(t, 20*time.Second), bus.From{Ended: true}) {
+		if err != nil {
+			var gone *bus.ExpiredError
+			if !errors.As(err, &gone) || gone.After.Sequence != last || gone.Resume.Sequence != at[tokens-2] {
+				t.Errorf("after %d: %v", last, err)
+			}
+			return
+		}
+		if m.Sequence != last+1 {
+			t.Fatalf("message %d follows %d", m.Sequence, last)
+		}
+		if last = m.Sequence; last == 1 {
+			if err := s.Purge(t.Context(), jetstream.WithPurgeSequence(at[tokens-1])); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Errorf("it ended at %d", last)
 }

@@ -161,6 +161,9 @@ func TestProxy(t *testing.T) {
 		p.Heal()
 		hear(t, c, "one")
 	})
+}
+
+func TestProxyDelaysAndRefuses(t *testing.T) {
 	t.Run("delays bytes and keeps their order", func(t *testing.T) {
 		p, c, _ := proxied(t)
 		const delay = 60 * time.Millisecond
