@@ -9,6 +9,7 @@ import (
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -53,6 +54,7 @@ type conversation struct {
 	hookAnswers []*events.HookAnswered // what hooks answered
 
 	state       *accumulator.Conversation
+	replayed    bool   // its first message here was read before the log's end was reached
 	requestedAt uint64 // position of the gen lane when the open generation was requested
 	fault       error  // why the turn cannot continue
 	failures    int    // in a row
@@ -146,7 +148,7 @@ func (s *shard) wake(ctx context.Context, c *conversation) {
 // message; s.mu is held.
 func (s *shard) track(id string, since uint64) *conversation {
 	c := s.takeIdle(id)
-	c.since = since
+	c.since, c.replayed = since, !s.live
 	s.conversations[id] = c
 	s.o.Held.Add(1)
 	return c
@@ -190,7 +192,9 @@ func (s *shard) load(ctx context.Context, c *conversation) error {
 	return err
 }
 
-// loadState is load without the messages that have come since.
+// loadState is load without the messages that have come since. A checkpoint passes a
+// turn that has ended wherever its messages are, so that the first that a new owner
+// reads may be in the middle of one: what was not answered before it counts, too.
 func (s *shard) loadState(ctx context.Context, c *conversation) error {
 	c.state = &accumulator.Conversation{ID: c.id}
 	c.state.Transcript = accumulator.NewTranscript()
@@ -198,18 +202,23 @@ func (s *shard) loadState(ctx context.Context, c *conversation) error {
 		return nil // the log has nothing before its first message
 	}
 	last, seq, err := s.o.Bus.Conversation(c.id).LastDecision(ctx, c.since-1)
-	if err != nil || last == nil {
-		c.state.TurnLane = seq
-		return err // without a Decision the conversation has no state
+	switch {
+	case err != nil:
+		return err
+	case last != nil:
+		c.state = accumulator.Resume(c.id, last.State, seq)
+		c.requestedAt = c.state.GenLane
+	default:
+		if c.state.TurnLane = seq; !c.replayed {
+			return nil // without a Decision the conversation has no state
+		}
 	}
-	c.state = accumulator.Resume(c.id, last.State, seq)
-	c.requestedAt = c.state.GenLane
 	upTo := seq
-	if mayHaveResults(last.State) {
+	if c.replayed || mayHaveResults(last.State) {
 		upTo = c.since - 1
 	}
 	said, err := s.readFacts(ctx, c.id, upTo)
-	c.state.Transcript = said.Transcript
+	c.state.Transcript, c.state.Inputs = said.Transcript, said.Inputs
 	c.state.TakeResults(said)
 	return err
 }
@@ -255,6 +264,7 @@ func (s *shard) tend(ctx context.Context) {
 		if !moved {
 			continue
 		}
+		fault.Point(fault.CheckpointBefore)
 		if err := s.o.Bus.Shard(s.n).SetCheckpoint(ctx, to); err != nil {
 			if ctx.Err() == nil {
 				s.o.Log.Warn("the checkpoint cannot be moved, retrying", "shard", s.n, "error", err)
@@ -262,6 +272,7 @@ func (s *shard) tend(ctx context.Context) {
 			continue
 		}
 		s.checkpoint = to
+		fault.Point(fault.CheckpointAfter)
 	}
 }
 
