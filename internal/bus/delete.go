@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -32,7 +33,7 @@ func (c Conversation) Purge(ctx context.Context, keep uint64) (*events.Conversat
 	p := purge{bus: c.bus, id: c.id, shard: topology.ShardOf(c.id, c.bus.Shards())}
 	for _, step := range []func(context.Context) error{
 		p.awaitCopies, p.jobs, p.timers, p.objects, p.otherShards,
-		func(ctx context.Context) error { return p.log(ctx, keep) }, p.history,
+		func(ctx context.Context) error { fault.Point(fault.PurgeHalf); return p.log(ctx, keep) }, p.history,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("purge conversation %s: %w", c.id, err)

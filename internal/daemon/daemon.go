@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 	"github.com/parleybus/parley/internal/visible"
 )
@@ -158,7 +159,7 @@ func (s Service) serve(ctx context.Context, cfg Config, log *slog.Logger, health
 		})
 		log.Info("ready", "role", s.Name, "name", cfg.Name, "nats", b.URL())
 	}
-	stopping := context.AfterFunc(ctx, func() { health.Draining(); log.Info("stopping", "role", s.Name) })
+	stopping := context.AfterFunc(ctx, func() { fault.Point(fault.Draining); health.Draining(); log.Info("stopping", "role", s.Name) })
 	defer stopping()
 	role, err := s.Role(ctx, cfg, log, health, ready)
 	if err != nil {

@@ -92,6 +92,32 @@ func (l *lagging) each(n int, fn func(ctx context.Context, i int) error) {
 	}
 }
 
+// print logs the inputs of a conversation and their answers.
+func (l *lagging) print(d *deployment, ids []string, number string) {
+	var i int
+	if _, err := fmt.Sscan(number, &i); err != nil || i >= len(ids) {
+		return
+	}
+	err := d.Conversation(ids[i]).Facts(l.t.Context(), 0, func(m bus.Message) error {
+		for _, line := range m.Lines {
+			switch e := line.Event.(type) {
+			case *events.Settings:
+				l.t.Logf("%d: settings %s", m.Sequence, e.ID)
+			case *events.UserMessage:
+				l.t.Logf("%d: message %s %q", m.Sequence, e.ID, e.Text)
+			case *events.Decision:
+				for _, line := range e.Events {
+					if a, is := line.Event.(*events.InputAnswered); is {
+						l.t.Logf("%d: answered %s %s %s, owner %s", m.Sequence, a.Input, a.Answer, a.Reason, e.Owner)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	l.t.Log(err)
+}
+
 func systemOf(i int) string { return fmt.Sprintf("You serve customer %d.", i) }
 
 // TestTurnsThroughAReplicaThatLagsHaveTheirTranscript runs the second turn of
@@ -144,6 +170,7 @@ func TestTurnsThroughAReplicaThatLagsHaveTheirTranscript(t *testing.T) {
 		if fault := faultOf(req, i, steps[i]); fault != "" {
 			if !faults[i] {
 				t.Errorf("conversation %s, step %d: %s: %q %+v", i, steps[i], fault, req.System, req.Messages)
+				l.print(d, ids, i)
 			}
 			faults[i] = true
 		}

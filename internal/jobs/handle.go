@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -47,6 +48,7 @@ func (s *subscription) handle(ctx context.Context, msg jetstream.Msg, limits jet
 	msg = d.end()
 	select {
 	case <-m.Acked():
+		fault.Point(fault.JobDone)
 		s.resolved(msg, ack(msg, m.Metadata))
 	case <-m.Nacked():
 		s.resolved(msg, nack(msg, m.Metadata))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -209,13 +210,32 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	s.o.meter.add(now, inputs, keyOfConversation(c.id), keyOfApp(env.Who))
 	timer, open := c.state.NextMS(), c.unstarted()
 	c.adopt(draft, d, seq)
+	reached(d)
 	if err := s.publish(ctx, c, d.Events); err != nil {
 		return false, err
 	}
+	fault.Point(fault.JobsPublished)
 	s.dropJobs(ctx, c, open)
 	s.callHooks(ctx, c)
 	if next := c.state.NextMS(); next != timer {
 		return true, s.setTimer(ctx, c, next)
 	}
 	return true, nil
+}
+
+// reached names the moment after a decision for tests that kill the process there.
+func reached(d *events.Decision) {
+	fault.Point(fault.DecisionAppended)
+	for _, l := range d.Events {
+		switch e := l.Event.(type) {
+		case *events.ToolCallRequested:
+			if e.By != "" {
+				fault.Point(fault.VerdictDecided)
+			}
+		case *events.TurnEnded:
+			if e.Outcome == events.OutcomeCancelled {
+				fault.Point(fault.CancelDecided)
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/fault"
 )
 
 // setTimer makes the conversation's one timer fire when something happens in it
@@ -25,6 +26,11 @@ func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
 		}
 		if err != nil {
 			return err
+		}
+		if ms == 0 {
+			fault.Point(fault.TimerCleared)
+		} else {
+			fault.Point(fault.TimerSet)
 		}
 		last, at, err := s.o.Bus.Conversation(c.id).LastDecision(ctx, 0)
 		if err != nil || last == nil || at <= lane {

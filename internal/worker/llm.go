@@ -14,6 +14,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/secret"
@@ -240,6 +241,7 @@ func (g *generation) run(ctx context.Context) error {
 		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInvalidRequest,
 			Message: fmt.Sprintf("route %q names no model that this worker can ask: write provider/model, with a provider that is configured", g.job.Route)}})
 	}
+	fault.Point(fault.AnswerStarted)
 	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters}
 	backoff := modelBackoff
 	for call := 1; ; call++ {
@@ -359,5 +361,6 @@ func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error
 	}
 	end.Generation, end.Events = g.job.Generation, g.index+1
 	g.w.Stats.generation(end, g.index)
+	fault.Point(fault.AnswerStreamed)
 	return g.append(end)
 }

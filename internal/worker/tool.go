@@ -13,6 +13,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/tool"
@@ -194,7 +195,9 @@ func (w *Tool) call(ctx, watched, writing context.Context, t tool.Tool, try *run
 		return w.write(writing, try, result)
 	}
 	started := time.Now()
+	fault.Point(fault.ToolStarted)
 	got, err := w.run(watched, t, try)
+	fault.Point(fault.ToolRan)
 	got, err = try.redactResult(redactResult(w.Secrets, got)), try.redactError(w.Secrets.Error(err))
 	result.TookMS = time.Since(started).Milliseconds()
 	result.Status, result.Content = events.StatusOK, got.Content

@@ -1,0 +1,203 @@
+package chaos_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// number reads a variable of the environment, or returns what is usual.
+func number(t *testing.T, name string, usual uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// build builds the binaries with the moments at which they are struck.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	for _, args := range [][]string{
+		{"build", "-tags", "faultpoints", "-o", bin + string(filepath.Separator), "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"},
+		{"build", "-o", bin + string(filepath.Separator), "github.com/nats-io/nats-server/v2"},
+	} {
+		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return bin
+}
+
+// TestSeeds runs PARLEY_SEEDS seeds (3), from PARLEY_FIRST_SEED (0), on one server and,
+// with PARLEY_NODES=3, on three.
+func TestSeeds(t *testing.T) {
+	seeds, first, nodes := number(t, "PARLEY_SEEDS", 3), number(t, "PARLEY_FIRST_SEED", 0), int(number(t, "PARLEY_NODES", 1))
+	bin := build(t)
+	m := matrix{}
+	for seed := first; seed < first+seeds; seed++ {
+		ok := t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { run(t, bin, planOf(seed), nodes, m) })
+		if !ok && os.Getenv("PARLEY_SEEDS") == "" {
+			break
+		}
+	}
+	t.Logf("%d seeds from %d on %d server(s)\n%s", seeds, first, nodes, m)
+}
+
+// run plays a plan and checks what it left.
+func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
+	dir := t.TempDir()
+	write(t, dir)
+	d := deploy(t, bin, dir, p, nodes)
+	defer func() {
+		if t.Failed() {
+			keep(t, p, dir)
+		}
+	}()
+	defer d.end()
+	// A run takes 5 to 20 s; whatever has not ended after a minute never will.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := connect(ctx, t, d)
+	defer c.Close()
+	ready(ctx, t, c)
+	viewing, stop := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer stop()
+	others.Go(func() { approve(viewing, c) })
+	talks, errs := make([]*talk, len(p.Begin)), make([]error, len(p.Begin))
+	start := time.Now()
+	d.disturb(start)
+	var sending sync.WaitGroup
+	for i, s := range scenarios() {
+		id := parley.NewID()
+		k := &talk{scenario: s, id: id, conv: c.Conversation(id)}
+		talks[i] = k
+		others.Go(func() { k.view(viewing) })
+		sending.Go(func() {
+			if d.sleep(time.Until(start.Add(p.Begin[i]))) {
+				errs[i] = k.run(ctx, p.Cancel)
+			}
+		})
+	}
+	sending.Wait()
+	took := time.Since(start)
+	ctx = t.Context() // the checks have bounds of their own
+	var v violations
+	for i, k := range talks {
+		if errs[i] != nil {
+			v.add("%s %s: %v", k.name, k.id, errs[i])
+			continue
+		}
+		v.check(ctx, c, k)
+	}
+	v.checkLedger(ledger(t, dir))
+	v.checkNothingIsLeft(ctx, directly(ctx, t, d))
+	m.add(p, dir)
+	for _, one := range v {
+		t.Error(one)
+	}
+	t.Logf("%s: %s", took.Round(time.Millisecond), p)
+}
+
+// connect connects to the servers, which may not run yet.
+func connect(ctx context.Context, t *testing.T, d *deployment) (c *parley.Client) {
+	t.Helper()
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		c, err = parley.Connect(ctx, parley.Config{URL: d.servers.url(0)})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// ready waits until the model and all tools are offered: what is asked before has
+// another answer.
+func ready(ctx context.Context, t *testing.T, c *parley.Client) {
+	t.Helper()
+	err := patiently(ctx, func(ctx context.Context) error {
+		offers, err := c.Offers(ctx)
+		if err == nil && (len(parley.ToolsIn(offers)) < 4 || len(parley.Models(offers)) == 0) {
+			err = errors.New("not all is offered yet")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func directly(ctx context.Context, t *testing.T, d *deployment) *bus.Bus {
+	t.Helper()
+	b, err := bus.Connect(ctx, bus.Config{URL: d.servers.url(0)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// keep copies the logs of a run that failed, and says how to run it again.
+func keep(t *testing.T, p plan, dir string) {
+	to := filepath.Join(os.TempDir(), fmt.Sprintf("parley-chaos-%d", p.Seed))
+	_ = os.RemoveAll(to) // of the run before
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Log(err)
+	}
+	t.Logf("the logs are in %s; run it again: PARLEY_SEEDS=1 PARLEY_FIRST_SEED=%d go test -v -run TestSeeds ./internal/chaos\n%s", to, p.Seed, p)
+}
+
+// matrix counts the faults that took place.
+type matrix map[string]int
+
+func (m matrix) add(p plan, dir string) {
+	raw, err := os.ReadFile(filepath.Join(dir, "struck"))
+	if err == nil {
+		m[strings.TrimSpace(string(raw))]++
+	}
+	for _, e := range p.Events {
+		m[e.Kind]++
+	}
+}
+
+func (m matrix) String() string {
+	var s strings.Builder
+	for _, n := range fault.Names() {
+		_, _ = fmt.Fprintf(&s, "%-34s killed %d, suspended %d\n", n, m[string(n)+"=kill"], m[string(n)+"=suspend"])
+		delete(m, string(n)+"=kill")
+		delete(m, string(n)+"=suspend")
+	}
+	var rest []string
+	for k, n := range m {
+		rest = append(rest, fmt.Sprintf("%s %d", k, n))
+	}
+	slices.Sort(rest)
+	s.WriteString(strings.Join(rest, ", "))
+	return s.String()
+}

@@ -1,0 +1,209 @@
+package chaos_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
+)
+
+// violations are what a run broke.
+type violations []string
+
+func (v *violations) add(format string, args ...any) { *v = append(*v, fmt.Sprintf(format, args...)) }
+
+// read reads a conversation's log over a connection without faults.
+func read(ctx context.Context, c *parley.Client, id string) (all []parley.Event, err error) {
+	for e, err := range c.Conversation(id).Events(ctx, parley.From{NoFollow: true}) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// facts are what a log says, counted.
+type facts struct {
+	began, ended map[string]int
+	outcomes     []parley.Outcome
+	results      map[string]int // of each call, in Decisions and from workers
+	started      map[string]int
+	unknown      []string // calls whose result is unknown
+}
+
+func factsOf(log []parley.Event) facts {
+	f := facts{began: map[string]int{}, ended: map[string]int{}, results: map[string]int{}, started: map[string]int{}}
+	for _, e := range log {
+		switch b := e.Body.(type) {
+		case *parley.TurnStarted:
+			f.began[b.Turn]++
+		case *parley.TurnEnded:
+			f.ended[b.Turn]++
+			f.outcomes = append(f.outcomes, b.Outcome)
+		case *parley.ToolStarted:
+			f.started[b.Call]++
+		case *parley.ToolResult:
+			f.results[b.Call]++
+			if b.Status == events.StatusUnknown {
+				f.unknown = append(f.unknown, b.Call)
+			}
+		}
+	}
+	return f
+}
+
+// check compares a conversation's log, its transcript and what its viewer saw.
+func (v *violations) check(ctx context.Context, c *parley.Client, k *talk) {
+	name := k.name + " " + k.id
+	if k.deleted {
+		if err := c.Conversation(k.id).Exists(ctx); parley.CodeOf(err) != parley.CodeDeleted {
+			v.add("%s: it is deleted, and reading it returns %v", name, err)
+		}
+		return
+	}
+	log, err := read(ctx, c, k.id)
+	if err != nil {
+		v.add("%s: its log cannot be read: %v", name, err)
+		return
+	}
+	f := factsOf(log)
+	if len(f.began) != k.turns {
+		v.add("%s: %d turns began, want %d", name, len(f.began), k.turns)
+	}
+	for turn, n := range f.began {
+		if n != 1 || f.ended[turn] != 1 {
+			v.add("%s: turn %s began %d times and ended %d times", name, turn, n, f.ended[turn])
+		}
+	}
+	for call, n := range f.results {
+		if n != 1 {
+			v.add("%s: call %s has %d results", name, call, n)
+		}
+	}
+	for _, call := range f.unknown {
+		if f.started[call] == 0 {
+			v.add("%s: call %s is unknown and was never started", name, call)
+		}
+	}
+	v.checkAnswer(ctx, c, k, f)
+	v.checkViewer(ctx, k, log)
+}
+
+// checkAnswer compares the last answer with that of a run without faults, unless a
+// call was cut in the middle of its one effect.
+func (v *violations) checkAnswer(ctx context.Context, c *parley.Client, k *talk, f facts) {
+	want := parley.OutcomeCompleted
+	if k.cancelled {
+		want = parley.OutcomeCancelled
+	}
+	for _, outcome := range f.outcomes {
+		if outcome != want && !(k.cancelled && outcome == parley.OutcomeCompleted) { // the cancel may come too late
+			v.add("%s %s: its turn ended as %s", k.name, k.id, outcome)
+		}
+	}
+	if k.cancelled || len(f.unknown) > 0 {
+		return
+	}
+	view, err := c.Conversation(k.id).View(ctx)
+	if err != nil {
+		v.add("%s %s: its transcript: %v", k.name, k.id, err)
+		return
+	}
+	answers := 0
+	for _, m := range view.Messages {
+		if m.Role == parley.RoleAssistant && parley.TextOf(m) == k.answer {
+			answers++
+		}
+	}
+	if answers != k.turns {
+		v.add("%s %s: %d answers %q, want %d: %+v", k.name, k.id, answers, k.answer, k.turns, view.Messages)
+	}
+}
+
+// checkViewer compares what a viewer saw, over all its reconnects, with the log.
+func (v *violations) checkViewer(ctx context.Context, k *talk, log []parley.Event) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	_ = k.until(ctx, func() bool { return len(k.seen) >= len(log) }) // what is missing is reported below
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, e := range log {
+		if i >= len(k.seen) {
+			v.add("%s %s: the viewer saw %d of %d events", k.name, k.id, len(k.seen), len(log))
+			return
+		}
+		if s := k.seen[i]; s.Cursor != e.Cursor || fmt.Sprintf("%T", s.Body) != fmt.Sprintf("%T", e.Body) {
+			v.add("%s %s: event %d of the viewer is %T at %s, and of the log %T at %s", k.name, k.id, i, s.Body, s.Cursor, e.Body, e.Cursor)
+			return
+		}
+	}
+	if len(k.seen) > len(log) {
+		v.add("%s %s: the viewer saw %d events, the log has %d", k.name, k.id, len(k.seen), len(log))
+	}
+}
+
+// checkLedger compares the effects that took place with what may take place.
+func (v *violations) checkLedger(effects map[string]int) {
+	for effect, n := range effects {
+		if strings.HasPrefix(effect, "charge ") && n > 1 {
+			v.add("the once call %q took effect %d times", effect, n)
+		}
+	}
+}
+
+// checkNothingIsLeft waits until the queues and timers are empty and HISTORY holds
+// every fact.
+func (v *violations) checkNothingIsLeft(ctx context.Context, b *bus.Bus) {
+	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
+	defer cancel()
+	for {
+		left, err := leftovers(ctx, b)
+		if err == nil && left == "" {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			v.add("left behind: %s, %v", left, err)
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func leftovers(ctx context.Context, b *bus.Bus) (string, error) {
+	var left []string
+	_, js := b.Raw()
+	for _, name := range []string{topology.StreamJobs, topology.StreamTimers} {
+		stream, err := js.Stream(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		if n := stream.CachedInfo().State.Msgs; n > 0 {
+			left = append(left, fmt.Sprintf("%d messages in %s", n, name))
+		}
+	}
+	behind, err := b.Deployment().HistoryBehind(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, h := range behind {
+		if h.Copied >= h.Fact && !h.Diverging {
+			continue
+		}
+		left = append(left, fmt.Sprintf("HISTORY is behind: %+v", h))
+	}
+	stuck, err := b.Deployment().Stuck(ctx, 0, 0)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range stuck {
+		left = append(left, s.Conversation+" "+s.Why)
+	}
+	return strings.Join(left, ", "), nil
+}

@@ -1,0 +1,259 @@
+package chaos_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parleybus/parley/internal/broker/brokertest"
+)
+
+// servers are one nats-server, or a cluster of three.
+type servers struct {
+	t       *testing.T
+	one     *process
+	cluster *brokertest.Cluster
+	bin     string
+	dir     string
+	address string
+}
+
+func startServers(t *testing.T, bin, dir string, nodes int) *servers {
+	t.Helper()
+	s := &servers{t: t, bin: bin, dir: dir}
+	if nodes == 3 {
+		s.cluster = brokertest.Start(t, brokertest.Config{Binary: filepath.Join(bin, "nats-server")})
+		return s
+	}
+	s.address = brokertest.Addresses(t, 1)[0]
+	s.start()
+	return s
+}
+
+func (s *servers) start() {
+	_, port, _ := strings.Cut(s.address, ":")
+	s.one = begin(s.t, s.dir, "nats-server", nil, filepath.Join(s.bin, "nats-server"), "-js", "-sd", filepath.Join(s.dir, "store"), "-a", "127.0.0.1", "-p", port)
+}
+
+// urls returns the server of the n-th client first.
+func (s *servers) url(n int) string {
+	if s.cluster != nil {
+		return s.cluster.Node(n % 3)
+	}
+	return "nats://" + s.address
+}
+
+// strike kills a server and starts it again later.
+func (s *servers) strike(n int, later time.Duration) {
+	if s.cluster != nil {
+		s.cluster.Kill(n % 3)
+		time.Sleep(later) // a fault lasts for a time, nothing is awaited
+		s.cluster.Serve(n % 3)
+		return
+	}
+	s.one.signal(syscall.SIGKILL)
+	<-s.one.ended
+	time.Sleep(later)
+	s.start()
+}
+
+// process is a running program; its log is in a file.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+func begin(t *testing.T, dir, name string, env []string, path string, args ...string) *process {
+	log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Errorf("start %s: %v", name, err)
+		return &process{ended: closed()}
+	}
+	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, log, log
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "OLLAMA_HOST=http://127.0.0.1:1"}, env...)
+	err = p.cmd.Start()
+	_ = log.Close() // the process has its own
+	if err != nil {
+		t.Errorf("start %s: %v", name, err)
+		p.cmd = nil
+		close(p.ended)
+		return p
+	}
+	go func() {
+		_ = p.cmd.Wait() // killed, as a rule
+		close(p.ended)
+	}()
+	return p
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+func (p *process) signal(s syscall.Signal) {
+	if p.cmd != nil {
+		_ = p.cmd.Process.Signal(s) // it may have ended
+	}
+}
+
+// deployment is the processes of one seed. A role that ends is started again.
+type deployment struct {
+	t       *testing.T
+	dir     string
+	bin     string
+	plan    plan
+	servers *servers
+	proxies []*brokertest.Proxy
+	running sync.WaitGroup
+	over    chan struct{}
+
+	mu    sync.Mutex
+	roles []*process
+	done  bool
+}
+
+func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
+	t.Helper()
+	d := &deployment{t: t, dir: dir, bin: bin, plan: p, over: make(chan struct{})}
+	d.servers = startServers(t, bin, dir, nodes)
+	t.Cleanup(func() {
+		if d.servers.one != nil {
+			d.servers.one.signal(syscall.SIGKILL)
+			<-d.servers.one.ended
+		}
+	})
+	d.roles = make([]*process, len(roles()))
+	for n := range roles() {
+		proxy, err := brokertest.StartProxy(d.servers.url(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(proxy.Close)
+		d.proxies = append(d.proxies, proxy)
+		d.running.Go(func() { d.keep(n, nodes) })
+	}
+	return d
+}
+
+// keep runs a role until the deployment ends, the first time with the moment at which
+// it is struck.
+func (d *deployment) keep(n, nodes int) {
+	role := roles()[n]
+	env := []string{"NATS_URL=" + d.proxies[n].URL(), "PARLEY_FAULT_LOG=" + filepath.Join(d.dir, "struck")}
+	if d.plan.strikes(n) {
+		env = append(env, fmt.Sprintf("PARLEY_FAULT=%s#%d=%s", d.plan.Point, d.plan.Times, d.plan.Strike))
+	}
+	args := []string{"--name", fmt.Sprintf("%s-%d", role, n), "--drain-timeout", "2s"}
+	switch role {
+	case "orchestrator":
+		args = append(args, "--rules", filepath.Join(d.dir, "rules.yaml"), "--stream-replicas", fmt.Sprint(nodes))
+	case "llm-worker":
+		args = append(args, "--script", filepath.Join(d.dir, "script.yaml"))
+	case "tool-worker":
+		args = append(args, "--tools-file", filepath.Join(d.dir, "tools.yaml"))
+	}
+	for {
+		d.mu.Lock()
+		if d.done {
+			d.mu.Unlock()
+			return
+		}
+		p := begin(d.t, d.dir, fmt.Sprintf("%s-%d", role, n), env, filepath.Join(d.bin, role), args...)
+		d.roles[n] = p
+		d.mu.Unlock()
+		<-p.ended
+		env = env[:2]
+		select {
+		case <-d.over:
+		case <-time.After(100 * time.Millisecond): // as whoever supervises processes does
+		}
+	}
+}
+
+func (d *deployment) role(n int) *process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.roles[n]
+}
+
+// disturb carries out the plan's events, and wakes what a moment has suspended.
+func (d *deployment) disturb(start time.Time) {
+	for _, e := range d.plan.Events {
+		d.running.Go(func() {
+			if d.sleep(time.Until(start.Add(e.At))) {
+				d.do(e)
+			}
+		})
+	}
+	if d.plan.Strike == "suspend" {
+		d.running.Go(func() {
+			for d.sleep(100 * time.Millisecond) {
+				if _, err := os.Stat(filepath.Join(d.dir, "struck")); err == nil {
+					d.sleep(longerThanALease)
+					for n := range roles() {
+						d.role(n).signal(syscall.SIGCONT)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// sleep reports whether the deployment still runs after a time.
+func (d *deployment) sleep(t time.Duration) bool {
+	select {
+	case <-d.over:
+		return false
+	case <-time.After(t):
+		return true
+	}
+}
+
+func (d *deployment) do(e event) {
+	switch e.Kind {
+	case "kill":
+		d.role(e.Role).signal(syscall.SIGKILL)
+	case "stop":
+		d.role(e.Role).signal(syscall.SIGTERM)
+	case "suspend":
+		p := d.role(e.Role)
+		p.signal(syscall.SIGSTOP)
+		d.sleep(longerThanALease)
+		p.signal(syscall.SIGCONT)
+	case "cut":
+		d.proxies[e.Role].Cut()
+	case "delay":
+		d.proxies[e.Role].Delay(e.For / 10)
+		d.sleep(e.For)
+		d.proxies[e.Role].Heal()
+	case "hang":
+		d.proxies[e.Role].Hang(brokertest.ToClient)
+		d.sleep(e.For)
+		d.proxies[e.Role].Heal()
+	case "server":
+		d.servers.strike(e.Role, e.For)
+	}
+}
+
+// end stops all roles.
+func (d *deployment) end() {
+	d.mu.Lock()
+	d.done = true
+	all := append([]*process(nil), d.roles...)
+	d.mu.Unlock()
+	close(d.over)
+	for _, p := range all {
+		p.signal(syscall.SIGKILL)
+	}
+	d.running.Wait()
+}

@@ -1,0 +1,163 @@
+package chaos_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/parleybus/parley"
+)
+
+// talk is one conversation: who sends in it, and a viewer of it.
+type talk struct {
+	scenario
+	id    string
+	conv  *parley.Conversation
+	turns int
+
+	mu    sync.Mutex
+	seen  []parley.Event // by the viewer, over all its connections
+	words int
+}
+
+// patiently repeats an idempotent request until it succeeds or ctx ends.
+func patiently(ctx context.Context, do func(ctx context.Context) error) error {
+	for {
+		one, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := do(one)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if answer, ok := errors.AsType[*parley.AnswerError](err); ok {
+			return answer
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// run sends the scenario's messages and waits for the end of all turns.
+func (k *talk) run(ctx context.Context, cancelAfter int) error {
+	k.turns = 1
+	turn, err := k.send(ctx)
+	if err != nil {
+		return err
+	}
+	if k.twice {
+		k.turns = 2
+		// Messages that come at once are answered by one turn.
+		if err := k.until(ctx, func() bool { return k.words > 0 }); err != nil {
+			return err
+		}
+		if _, err := k.send(ctx); err != nil {
+			return err
+		}
+	}
+	if k.cancelled {
+		if err := k.until(ctx, func() bool { return k.words >= cancelAfter }); err != nil {
+			return err
+		}
+		var refused *parley.AnswerError
+		if err := patiently(ctx, turn.Cancel); err != nil && !errors.As(err, &refused) {
+			return err
+		}
+	}
+	ended := func() bool {
+		n := 0
+		for _, e := range k.seen {
+			if _, is := e.Body.(*parley.TurnEnded); is {
+				n++
+			}
+		}
+		return n >= k.turns
+	}
+	if err := k.until(ctx, ended); err != nil {
+		return err
+	}
+	if k.deleted {
+		err := patiently(ctx, func(ctx context.Context) error {
+			_, err := k.conv.Delete(ctx, parley.Delete{})
+			if parley.CodeOf(err) == parley.CodeDeleted {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *talk) send(ctx context.Context) (turn *parley.Turn, err error) {
+	id := parley.NewID()
+	err = patiently(ctx, func(ctx context.Context) error {
+		turn, err = k.conv.Send(ctx, k.text, parley.WithInputID(id))
+		return err
+	})
+	return turn, err
+}
+
+// until waits until what the viewer has seen fulfils a condition.
+func (k *talk) until(ctx context.Context, enough func() bool) error {
+	for {
+		k.mu.Lock()
+		ok := enough()
+		k.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// view follows the conversation until ctx ends, and continues after its cursor when
+// the connection ends.
+func (k *talk) view(ctx context.Context) {
+	var after parley.Cursor
+	for ctx.Err() == nil {
+		for e, err := range k.conv.Events(ctx, parley.From{After: after}) {
+			if err != nil {
+				break
+			}
+			after = e.Cursor
+			k.mu.Lock()
+			k.seen = append(k.seen, e)
+			if _, is := e.Body.(*parley.TextChunk); is {
+				k.words++
+			}
+			k.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// approve approves every call that waits for a person, until ctx ends.
+func approve(ctx context.Context, c *parley.Client) {
+	for ctx.Err() == nil {
+		for change, err := range c.FollowWaiting(ctx, nil) {
+			if err != nil {
+				break
+			}
+			if change.Change == "waits" && change.For == parley.WaitApproval {
+				// A refusal says that it does not wait any more.
+				_ = patiently(ctx, func(ctx context.Context) error { return change.Approve(ctx) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
