@@ -193,12 +193,13 @@ func (*ToolResult) Type() string { return "ToolResult" }
 func (*ToolOutput) Type() string { return "ToolOutput" }
 
 // Arguments returns what a call's raw arguments mean: nothing and null mean the
-// empty object, as models write both for tools without parameters.
+// empty object, as models write both for tools without parameters. Escapes of half
+// surrogate pairs are replaced, see [WellFormed].
 func Arguments(raw string) json.RawMessage {
 	if s := strings.TrimSpace(raw); s == "" || s == "null" {
 		return json.RawMessage("{}")
 	}
-	return json.RawMessage(raw)
+	return json.RawMessage(WellFormed(raw))
 }
 
 // CheckArguments reports why raw arguments are not one whole JSON object.

@@ -16,6 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/transcript"
 	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -226,6 +227,7 @@ type generation struct {
 	calls   map[int]string // our ids of the calls, by block
 	tried   int            // attempts before this one that failed
 	content bool           // part of an answer was published
+	reduced int            // how often the request was changed after a refusal
 }
 
 func (g *generation) run(ctx context.Context) error {
@@ -246,6 +248,17 @@ func (g *generation) run(ctx context.Context) error {
 		end, err := g.callModel(ctx, route.Provider, req)
 		if err != nil {
 			return err
+		}
+		if end.Error != nil && ctx.Err() == nil {
+			next, again, err := g.reduce(route.Provider.Name(), req, end.Error)
+			if err != nil {
+				return err
+			}
+			if again {
+				req = next
+				continue
+			}
+			end.Error = transcript.Exhausted(end.Error, req.Omit)
 		}
 		if e := end.Error; e != nil && e.Retryable() && !g.content && call < maxModelCalls && e.RetryAfter() <= maxRetryAfter && ctx.Err() == nil {
 			g.w.Log.Info("provider failed before its answer began, calling it again", "provider", token, "model", model, "error", e)
