@@ -55,6 +55,19 @@ const (
 // includes carries only.
 func (o Omission) Includes(other Omission) bool { return o.rank() >= other.rank() }
 
+// Words names what is left out, for people.
+func (o Omission) Words() string {
+	switch o {
+	case OmitNothing:
+		return "nothing"
+	case OmitCalls:
+		return "the calls of earlier turns, and the reasoning and ids of all answers"
+	case OmitTurns:
+		return "earlier turns, and the reasoning and ids of all answers"
+	}
+	return "the reasoning and ids of earlier answers"
+}
+
 func (o Omission) rank() int {
 	switch o {
 	case OmitNothing:

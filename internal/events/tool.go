@@ -193,13 +193,12 @@ func (*ToolResult) Type() string { return "ToolResult" }
 func (*ToolOutput) Type() string { return "ToolOutput" }
 
 // Arguments returns what a call's raw arguments mean: nothing and null mean the
-// empty object, as models write both for tools without parameters. Escapes of half
-// surrogate pairs are replaced, see [WellFormed].
+// empty object, as models write both for tools without parameters.
 func Arguments(raw string) json.RawMessage {
 	if s := strings.TrimSpace(raw); s == "" || s == "null" {
 		return json.RawMessage("{}")
 	}
-	return json.RawMessage(WellFormed(raw))
+	return json.RawMessage(raw)
 }
 
 // CheckArguments reports why raw arguments are not one whole JSON object.

@@ -258,7 +258,7 @@ func (g *generation) run(ctx context.Context) error {
 				req = next
 				continue
 			}
-			end.Error = transcript.Exhausted(end.Error, req.Omit)
+			end.Error = transcript.Advise(end.Error, req.Omit)
 		}
 		if e := end.Error; e != nil && e.Retryable() && !g.content && call < maxModelCalls && e.RetryAfter() <= maxRetryAfter && ctx.Err() == nil {
 			g.w.Log.Info("provider failed before its answer began, calling it again", "provider", token, "model", model, "error", e)

@@ -103,6 +103,9 @@ func fitted(m events.Message, req llm.Request, own, textOnly bool) events.Messag
 			if textOnly {
 				continue
 			}
+			if !p.Custom { // free text may have such escapes in its own right
+				p.Arguments = events.WellFormed(p.Arguments)
+			}
 		}
 		switch {
 		case !own:

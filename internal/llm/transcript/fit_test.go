@@ -137,12 +137,21 @@ func TestFit(t *testing.T) {
 	}
 }
 
-func TestHalfSurrogatePairsOfCarriesStayHere(t *testing.T) {
+func TestHalfSurrogatePairsStayHere(t *testing.T) {
 	m := by("p/m", text("A"))
 	m.Parts[0].Carry = json.RawMessage(`{"a":"\ud83d"}`)
 	got := Fit("p", llm.Request{Model: "m", Messages: []events.Message{m}}, Rules{})
 	if string(got[0].Parts[0].Carry) != `{"a":"\ufffd"}` {
 		t.Errorf("the carry is %s", got[0].Parts[0].Carry)
+	}
+	c, custom := call("x"), call("y")
+	c.Arguments, custom.Arguments, custom.Custom = `{"a":"\ud83d"}`, `/[\ud83d]/`, true
+	got = Fit("p", llm.Request{Model: "m", Messages: []events.Message{by("q/m", c, custom)}}, Rules{})
+	if a := got[0].Parts[0].Arguments; a != `{"a":"\ufffd"}` {
+		t.Errorf("the arguments are %s", a)
+	}
+	if a := got[0].Parts[1].Arguments; a != custom.Arguments {
+		t.Errorf("the free text is %s", a)
 	}
 }
 

@@ -97,26 +97,17 @@ func shape(name string, req llm.Request) (c counts) {
 	return c
 }
 
-// Exhausted returns a refusal with what was tried and what to do next.
-func Exhausted(refusal *events.Error, omitted events.Omission) *events.Error {
-	if omitted == events.OmitNothing {
-		return refusal
-	}
-	if !refusesHistory(refusal) {
-		return refusal
-	}
+// Advise returns the error of a request that is not made again, with what was left
+// out and what to do next.
+func Advise(refusal *events.Error, omitted events.Omission) *events.Error {
 	e := *refusal
-	e.Message = fmt.Sprintf("%s (also refused without %s: start a new conversation, or choose another model)", e.Message, Words(omitted))
-	return &e
-}
-
-// Words names what is left out, for people.
-func Words(o events.Omission) string {
-	switch o {
-	case events.OmitCalls:
-		return "the reasoning, and the calls of earlier turns"
-	case events.OmitTurns:
-		return "earlier turns"
+	switch {
+	case refusal.Class == events.ErrContextLength:
+		e.Message += ": the conversation is longer than the model's window; start a new one (parley ask without -c), or choose a model with a larger window (parley ask --model PROVIDER/MODEL)"
+	case omitted != events.OmitNothing && refusesHistory(refusal):
+		e.Message += fmt.Sprintf(" (also refused without %s: start a new conversation, or choose another model)", omitted.Words())
+	default:
+		return refusal
 	}
-	return "the reasoning and ids of earlier answers"
+	return &e
 }
