@@ -43,6 +43,9 @@ func Fit(name string, req llm.Request, rules Rules) []events.Message {
 		if m.Role == events.RoleUser && len(m.Parts) == 0 && i == len(req.Messages)-1 {
 			m.Parts = []events.Part{{Kind: events.PartText, Text: "(empty message)"}} // a request must end with a question
 		}
+		if rules.Join && m.Role == events.RoleAssistant && !slices.ContainsFunc(m.Parts, said) {
+			continue
+		}
 		if len(m.Parts) == 0 && (m.Role == events.RoleUser || m.Role == events.RoleAssistant || m.Role == events.RoleTool) {
 			continue // the adapter refuses an unknown role
 		}
@@ -76,6 +79,10 @@ func (r Rules) add(out []events.Message, m events.Message) []events.Message {
 	}
 	return append(out, m)
 }
+
+// said reports whether a part makes an answer: hosts that want alternation have no
+// message of reasoning alone.
+func said(p events.Part) bool { return p.Kind != events.PartReasoning }
 
 // plain reports whether a message has only text, and nothing that belongs to the
 // message as a whole.

@@ -91,6 +91,8 @@ func TestFit(t *testing.T) {
 			want: "user(1, 2)"},
 		{name: "an answer of reasoning alone of another leaves nothing behind", rules: strict, messages: []events.Message{user("1"), by("q/m", thought("a")), user("2")},
 			want: "user(1, 2)"},
+		{name: "an answer of own reasoning alone does, too", rules: strict, messages: []events.Message{user("1"), by("p/m", thought("a"), text(" ")), user("2")},
+			want: "user(1, 2)"},
 		{name: "failed turns are joined", rules: strict, messages: []events.Message{user("1"), user("2"), user("3")}, want: "user(1, 2, 3)"},
 		{name: "a host without such demands gets them as they are", messages: []events.Message{user("1"), user("2")}, want: "user(1) user(2)"},
 		{name: "a turn that ended after a call gets an answer", rules: strict, messages: []events.Message{user("1"), by("p/m", call("x")), result("x"), user("2")},
