@@ -88,6 +88,15 @@ func (h *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.write(w, a)
 }
 
+// refusals returns why requests were refused since the last call.
+func (h *strict) refusals() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := h.refused
+	h.refused = nil
+	return all
+}
+
 func (h *strict) refuse(w http.ResponseWriter, status int, why string) {
 	h.refused = append(h.refused, why)
 	raw, _ := json.Marshal(map[string]any{"type": "error", "error": map[string]any{"type": "invalid_request_error", "message": why}})

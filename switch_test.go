@@ -43,6 +43,16 @@ func wires(t *testing.T) map[string]*wire {
 	}
 }
 
+// lookup is a tool that finds everything.
+func lookup() tool.Tool {
+	type query struct {
+		Q string `json:"q"`
+	}
+	return tool.Func("lookup", "Looks it up", func(_ context.Context, in query) (string, error) {
+		return "found " + in.Q, nil
+	}, tool.Pure())
+}
+
 // exchange is a turn of the conversation: what is said, and how the turn ends.
 type exchange struct {
 	said   string
@@ -63,12 +73,7 @@ func exchanges() []exchange {
 // a hook that changes the system prompt each time.
 func TestAConversationGoesOnWithEveryOtherModel(t *testing.T) {
 	all := wires(t)
-	o := embedded.Options{Dir: t.TempDir(), Port: -1, NoBuiltins: true, Tools: []tool.Tool{
-		tool.Func("lookup", "Looks it up", func(_ context.Context, in struct {
-			Q string `json:"q"`
-		}) (string, error) {
-			return "found " + in.Q, nil
-		}, tool.Pure())}}
+	o := embedded.Options{Dir: t.TempDir(), Port: -1, NoBuiltins: true, Tools: []tool.Tool{lookup()}}
 	for _, w := range all {
 		o.Models = append(o.Models, w.served)
 	}
@@ -104,7 +109,7 @@ func TestAConversationGoesOnWithEveryOtherModel(t *testing.T) {
 
 func talk(t *testing.T, p *embedded.Parley, models [2]string, hosts [2]*wire) {
 	for _, h := range hosts {
-		h.host.refused = nil
+		h.host.refusals()
 	}
 	conv := p.Conversation(parley.NewID())
 	settings := parley.WithSettings(parley.Settings{System: "Be brief.", Hooks: []parley.Hook{{Name: "clock", When: parley.HookBefore}}})
@@ -136,15 +141,12 @@ func talk(t *testing.T, p *embedded.Parley, models [2]string, hosts [2]*wire) {
 	}
 	demanded := 0
 	for _, h := range hosts {
-		for _, why := range h.host.refused {
+		for _, why := range h.host.refusals() {
 			if strings.Contains(why, "must be passed back") {
 				demanded++
 				continue
 			}
 			t.Errorf("refused: %s", why)
-		}
-		if hosts[0] == hosts[1] {
-			break
 		}
 	}
 	if demanded > 2 {
