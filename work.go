@@ -28,6 +28,21 @@ type ToolCallEnd = events.ToolCallEnd
 // GenerationEnded ends an attempt and its generation.
 type GenerationEnded = events.GenerationEnded
 
+// HistoryReduced records that a provider refused the history of a conversation, and
+// what the worker then left out of the request.
+type HistoryReduced = events.HistoryReduced
+
+// Omission is a part of the history that a request leaves out.
+type Omission = events.Omission
+
+// The omissions; each includes the ones before it.
+const (
+	OmitNothing = events.OmitNothing
+	OmitCarries = events.OmitCarries
+	OmitCalls   = events.OmitCalls
+	OmitTurns   = events.OmitTurns
+)
+
 // GenerationReleased hands a generation back for another worker.
 type GenerationReleased = events.GenerationReleased
 

@@ -23,6 +23,7 @@ type Generation struct {
 	next    int
 	count   int             // events of the attempt so far
 	size    int64           // bytes held, see Size
+	omitted events.Omission // what the answered request left out
 	old     map[string]bool // attempts that were superseded
 	parts   []part
 	blocks  map[block]int // index of parts, when there are many
@@ -69,6 +70,8 @@ func (g *Generation) Apply(e events.Event) bool {
 	}
 	g.size += events.AnswerSize(e)
 	switch e := e.(type) {
+	case *events.HistoryReduced:
+		g.omitted = e.Omitted
 	case *events.TextChunk:
 		kind := events.PartText
 		if e.Refusal {
@@ -241,7 +244,7 @@ func (g *Generation) Calls() []events.Part {
 
 // Message returns the answer so far as an entry of the transcript.
 func (g *Generation) Message() events.Message {
-	m := events.Message{Role: events.RoleAssistant, Parts: make([]events.Part, 0, len(g.parts))}
+	m := events.Message{Role: events.RoleAssistant, Omitted: g.omitted, Parts: make([]events.Part, 0, len(g.parts))}
 	if g.Started != nil {
 		m.Provider, m.Model = g.Started.Provider, g.Started.Model
 	}

@@ -37,6 +37,9 @@ type Config struct {
 	// NoTools and NoToolStream are patterns of full names: models that cannot call
 	// tools, and models that can call tools only without streaming.
 	NoTools, NoToolStream []string
+	// TellReasoning sends the reasoning of other models as text after a change of the
+	// model.
+	TellReasoning bool
 	// Idle is how long a model may send nothing before its answer counts as
 	// stalled.
 	Idle time.Duration
@@ -83,6 +86,11 @@ func Defaults(getenv func(string) string) (Config, error) {
 			if *into, err = strconv.Atoi(v); err != nil {
 				problems = append(problems, fmt.Sprintf("%s=%q is not a number", name, v))
 			}
+		}
+	}
+	if v := getenv("PARLEY_TELL_REASONING"); v != "" {
+		if cfg.TellReasoning, err = strconv.ParseBool(v); err != nil {
+			problems = append(problems, fmt.Sprintf("PARLEY_TELL_REASONING=%q is not true or false", v))
 		}
 	}
 	duration := func(name string, into *time.Duration, def time.Duration) {
@@ -173,6 +181,7 @@ func (cfg *Config) Generating(f *pflag.FlagSet) {
 	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
 	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that cannot call tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")
 	f.StringSliceVar(&cfg.NoToolStream, "no-tool-stream", cfg.NoToolStream, "patterns of models to call without streaming when tools are offered (PARLEY_NO_TOOL_STREAM)")
+	f.BoolVar(&cfg.TellReasoning, "tell-reasoning", cfg.TellReasoning, "send reasoning of other models as text instead of leaving it out (PARLEY_TELL_REASONING)")
 	f.DurationVar(&cfg.Idle, "idle-timeout", cfg.Idle, "how long a model may send nothing (PARLEY_IDLE)")
 }
 

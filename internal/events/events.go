@@ -53,7 +53,7 @@ func Prototypes() []Event {
 		new(TurnStarted), new(GenerationRequested), new(AssistantMessage), new(ToolCallRequested),
 		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(QuestionAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
 		new(HooksRequested), new(HookAnswered), new(DeletionStarted), new(ConversationDeleted),
-		new(GenerationStarted), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
+		new(GenerationStarted), new(HistoryReduced), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
 		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded), new(GenerationReleased),
 		new(ToolStarted), new(ToolReleased), new(QuestionAsked), new(ToolResult), new(ToolOutput),
 		new(GenerationJob), new(ToolJob), new(HookCall), new(Claim),
@@ -78,6 +78,8 @@ func New(name string) Event {
 		return new(Decision)
 	case "GenerationStarted":
 		return new(GenerationStarted)
+	case "HistoryReduced":
+		return new(HistoryReduced)
 	case "TextChunk":
 		return new(TextChunk)
 	case "ReasoningChunk":

@@ -39,6 +39,57 @@ type GenerationStarted struct {
 	Worker     string `json:"worker,omitempty" jsonschema:"name of the worker"`
 }
 
+// Omission is a part of the history that a request leaves out. Each includes the ones
+// before it.
+type Omission string
+
+// The omissions, in the order in which a worker tries them.
+const (
+	OmitNothing Omission = ""
+	OmitCarries Omission = "carries" // signatures, encrypted reasoning, providers' own ids
+	OmitCalls   Omission = "calls"   // calls and results of earlier turns
+	OmitTurns   Omission = "turns"   // earlier turns
+)
+
+// Includes reports whether o leaves out all that other does. An unknown omission
+// includes carries only.
+func (o Omission) Includes(other Omission) bool { return o.rank() >= other.rank() }
+
+// Words names what is left out, for people.
+func (o Omission) Words() string {
+	switch o {
+	case OmitNothing:
+		return "nothing"
+	case OmitCalls:
+		return "the calls of earlier turns, and the reasoning and ids of all answers"
+	case OmitTurns:
+		return "earlier turns, and the reasoning and ids of all answers"
+	}
+	return "the reasoning and ids of earlier answers"
+}
+
+func (o Omission) rank() int {
+	switch o {
+	case OmitNothing:
+		return 0
+	case OmitCalls:
+		return 2
+	case OmitTurns:
+		return 3
+	}
+	return 1
+}
+
+// HistoryReduced records that a provider refused the history before it answered, and
+// that the worker asks again, in the same attempt, with a part of it left out. The
+// last one of an attempt counts. The transcript itself keeps everything.
+type HistoryReduced struct {
+	Origin
+	Generation string   `json:"generation" jsonschema:"id of the generation"`
+	Omitted    Omission `json:"omitted" jsonschema:"what the next request leaves out: carries (signatures, encrypted reasoning, providers' ids), calls (also calls and results of earlier turns) or turns (also earlier turns)"`
+	Error      *Error   `json:"error" jsonschema:"the provider's refusal"`
+}
+
 // TextChunk is a piece of the answer's text.
 type TextChunk struct {
 	Origin
@@ -137,6 +188,9 @@ type GenerationReleased struct {
 
 // Type implements [Event].
 func (*GenerationStarted) Type() string { return "GenerationStarted" }
+
+// Type implements [Event].
+func (*HistoryReduced) Type() string { return "HistoryReduced" }
 
 // Type implements [Event].
 func (*TextChunk) Type() string { return "TextChunk" }

@@ -24,9 +24,12 @@ type Message struct {
 	Role  Role   `json:"role" jsonschema:"user, assistant or tool"`
 	Parts []Part `json:"parts" jsonschema:"in log order"`
 	// Provider and Model wrote an assistant message. A part's Carry is
-	// returned only to the provider that wrote it.
+	// returned only to the model that wrote it, at the provider that served it.
 	Provider string `json:"provider,omitempty" jsonschema:"provider that wrote an assistant message"`
 	Model    string `json:"model,omitempty" jsonschema:"model that wrote an assistant message"`
+	// Omitted is part of the prefix to which the carries of this message belong:
+	// requests to the same model leave the same out again.
+	Omitted Omission `json:"omitted,omitempty" jsonschema:"what the answered request left out of the history before this message, after the provider refused it whole: carries, calls or turns"`
 }
 
 // PartKind is the kind of a [Part].
@@ -56,7 +59,7 @@ type Part struct {
 	Object     *Object  `json:"object,omitempty" jsonschema:"result: reference to the whole content when text is a preview"`
 	// Attachments are for people and apps; providers get the text.
 	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"result: images, files and other bytes that the tool gave"`
-	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider that wrote it"`
+	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider and model that wrote it"`
 }
 
 // Usage is a provider's count for one generation, or the sum over several.

@@ -54,6 +54,14 @@ type Request struct {
 	Messages   []events.Message
 	Tools      []events.ToolSpec
 	Parameters events.Parameters
+	// Omit is what to leave out of Messages: the provider has refused the whole.
+	Omit events.Omission
+	// Demand is a field that the provider's refusal demands; empty for none. See
+	// package transcript.
+	Demand string
+	// TellReasoning sends the reasoning of other models as text. Otherwise it is
+	// left out.
+	TellReasoning bool
 	// Whole requests the answer without streaming. It yields the same events.
 	Whole bool
 }

@@ -102,7 +102,8 @@ func ReadSSE(r io.Reader) iter.Seq2[SSEEvent, error] {
 // ReadLines yields the lines of r without their line breaks; a line is valid
 // until the next iteration. A last line without a line break is yielded with
 // [io.ErrUnexpectedEOF]. A read error is yielded alone, with a nil line; the
-// incomplete line is dropped.
+// incomplete line is dropped. Escapes of half surrogate pairs are marked for the
+// [Writer].
 func ReadLines(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		br := bufio.NewReaderSize(r, 32<<10)
@@ -118,6 +119,7 @@ func ReadLines(r io.Reader) iter.Seq2[[]byte, error] {
 				continue
 			case err == io.EOF:
 				if long = append(long, part...); len(long) > 0 {
+					markHalves(long)
 					yield(bytes.TrimRight(long, "\r"), io.ErrUnexpectedEOF)
 				}
 				return
@@ -131,6 +133,7 @@ func ReadLines(r io.Reader) iter.Seq2[[]byte, error] {
 				line = long
 			}
 			line = bytes.TrimRight(line, "\r\n")
+			markHalves(line)
 			if !yield(line, nil) {
 				return
 			}

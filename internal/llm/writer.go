@@ -1,8 +1,11 @@
 package llm
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/parleybus/parley/internal/events"
@@ -20,6 +23,7 @@ type Writer struct {
 	blocks  map[string]int
 	calls   map[string]*openCall
 	order   []*openCall
+	halves  map[string]waiting // first halves of surrogate pairs, by block
 	stopped bool
 	wrote   bool
 }
@@ -30,6 +34,51 @@ type openCall struct {
 	args   strings.Builder
 	carry  json.RawMessage
 	ended  bool
+}
+
+// waiting is the first half of a surrogate pair at the end of a piece.
+type waiting struct {
+	mark             string
+	kind             events.PartKind
+	refusal, summary bool
+}
+
+// join returns a piece of a block with the halves of its surrogate pairs joined. A
+// first half at its end waits for the next piece.
+func (w *Writer) join(key, piece string, of waiting) string {
+	if had, ok := w.halves[key]; ok {
+		piece = had.mark + piece
+		delete(w.halves, key)
+	}
+	joined, rest := joinHalves(piece)
+	if rest != "" {
+		if w.halves == nil {
+			w.halves = map[string]waiting{}
+		}
+		of.mark = rest
+		w.halves[key] = of
+	}
+	return joined
+}
+
+// flush sends the half of a block that waits in vain.
+func (w *Writer) flush(key string) bool {
+	had, ok := w.halves[key]
+	if !ok {
+		return !w.stopped
+	}
+	delete(w.halves, key)
+	const lost = "\uFFFD"
+	switch had.kind {
+	case events.PartCall:
+		return w.CallDelta(key, lost)
+	case events.PartReasoning:
+		return w.Reasoning(key, lost, had.summary, nil)
+	}
+	if had.refusal {
+		return w.Refusal(key, lost)
+	}
+	return w.Text(key, lost)
 }
 
 // cutOff returns ErrCut for an answer without terminal event, finish reason or
@@ -72,7 +121,7 @@ func (w *Writer) block(key string) int {
 
 // Text yields a piece of text; an empty piece is skipped.
 func (w *Writer) Text(key, text string) bool {
-	if text == "" {
+	if text = w.join(key, text, waiting{kind: events.PartText}); text == "" {
 		return !w.stopped
 	}
 	return w.send(&events.TextChunk{Block: w.block(key), Text: text}, nil)
@@ -80,7 +129,7 @@ func (w *Writer) Text(key, text string) bool {
 
 // Refusal yields a piece of a refusal.
 func (w *Writer) Refusal(key, text string) bool {
-	if text == "" {
+	if text = w.join(key, text, waiting{kind: events.PartText, refusal: true}); text == "" {
 		return !w.stopped
 	}
 	return w.send(&events.TextChunk{Block: w.block(key), Text: text, Refusal: true}, nil)
@@ -89,7 +138,8 @@ func (w *Writer) Refusal(key, text string) bool {
 // Reasoning yields a piece of reasoning, opaque data to send back with its
 // block, or both; nothing if both are empty.
 func (w *Writer) Reasoning(key, text string, summary bool, carry json.RawMessage) bool {
-	if text == "" && len(carry) == 0 {
+	carry = unmarked(carry)
+	if text = w.join(key, text, waiting{kind: events.PartReasoning, summary: summary}); text == "" && len(carry) == 0 {
 		return !w.stopped
 	}
 	return w.send(&events.ReasoningChunk{Block: w.block(key), Text: text, Summary: summary, Carry: carry}, nil)
@@ -103,14 +153,17 @@ func (w *Writer) CallStart(key, providerID, name string, custom bool) bool {
 	c := &openCall{block: w.block(key), custom: custom}
 	w.calls[key] = c
 	w.order = append(w.order, c)
-	return w.send(&events.ToolCallStart{Block: c.block, ProviderID: providerID, Name: name, Custom: custom}, nil)
+	return w.send(&events.ToolCallStart{Block: c.block, ProviderID: Unmark(providerID), Name: Unmark(name), Custom: custom}, nil)
 }
 
 // CallDelta yields a piece of the arguments of an open call. A piece for a call
 // that is not open is dropped.
 func (w *Writer) CallDelta(key, args string) bool {
 	c := w.calls[key]
-	if c == nil || c.ended || args == "" {
+	if c == nil || c.ended {
+		return !w.stopped
+	}
+	if args = w.join(key, args, waiting{kind: events.PartCall}); args == "" {
 		return !w.stopped
 	}
 	c.args.WriteString(args)
@@ -129,7 +182,7 @@ func (w *Writer) CallArguments(key string) string {
 // it.
 func (w *Writer) CallCarry(key string, carry json.RawMessage) {
 	if c := w.calls[key]; c != nil {
-		c.carry = carry
+		c.carry = unmarked(carry)
 	}
 }
 
@@ -139,7 +192,7 @@ func (w *Writer) CallEnd(key string) bool {
 	if c == nil {
 		return !w.stopped
 	}
-	return w.endCall(c, "")
+	return w.flush(key) && w.endCall(c, "")
 }
 
 func (w *Writer) endCall(c *openCall, cut string) bool {
@@ -185,6 +238,17 @@ func (w *Writer) End(end events.GenerationEnded) {
 	case end.Finish == events.FinishContentFilter:
 		cut = "the provider's content filter stopped the answer before the arguments were complete"
 	}
+	for _, key := range slices.Sorted(maps.Keys(w.halves)) {
+		if !w.flush(key) {
+			return
+		}
+	}
+	end.FinishWord, end.Model, end.ResponseID = Unmark(end.FinishWord), Unmark(end.Model), Unmark(end.ResponseID)
+	if end.Error != nil && strings.ContainsRune(end.Error.Message+end.Error.Code, mark) {
+		said := *end.Error
+		said.Message, said.Code = Unmark(said.Message), Unmark(said.Code)
+		end.Error = &said
+	}
 	for _, c := range w.order {
 		if !w.endCall(c, cut) {
 			return
@@ -202,6 +266,14 @@ func (w *Writer) End(end events.GenerationEnded) {
 		w.send(&end, nil)
 	}
 	w.stopped = true
+}
+
+// unmarked is [Unmark] for JSON.
+func unmarked(raw json.RawMessage) json.RawMessage {
+	if !bytes.ContainsRune(raw, mark) {
+		return raw
+	}
+	return json.RawMessage(Unmark(string(raw)))
 }
 
 func finishOf(e *events.Error) events.Finish {

@@ -90,9 +90,10 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 	shards := s.o.Bus.Shards()
 	job := &events.ToolJob{
 		Conversation: c.id, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Effect: e.Effect, Decision: c.state.TurnLane,
-		Subject:   topology.OfCall(shards, c.id, events.ChannelCall, e.Call).Subject(topology.Conv),
-		Output:    topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
-		Arguments: events.Arguments(c.state.Transcript.Arguments(e.Call)),
+		Subject: topology.OfCall(shards, c.id, events.ChannelCall, e.Call).Subject(topology.Conv),
+		Output:  topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
+		// A tool's parser may refuse what Go's reads as a replacement character.
+		Arguments: events.Arguments(events.WellFormed(c.state.Transcript.Arguments(e.Call))),
 	}
 	var left int64
 	if stop := s.stop(c); stop > 0 {

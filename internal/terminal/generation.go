@@ -48,6 +48,8 @@ func (r *Renderer) generation(e events.Stamped) {
 	switch e := e.(type) {
 	case *events.GenerationStarted:
 		r.started(e)
+	case *events.HistoryReduced:
+		r.historyReduced(e)
 	case *events.TextChunk:
 		r.text(e.Text, e.Refusal)
 	case *events.ReasoningChunk:
@@ -100,6 +102,14 @@ func (r *Renderer) startAgain(why string) {
 	r.gen.visible = false
 	r.running = 0
 	clear(r.names)
+}
+
+func (r *Renderer) historyReduced(e *events.HistoryReduced) {
+	why := ""
+	if e.Error != nil {
+		why = " (" + r.p.line(e.Error.Message) + ")"
+	}
+	r.remark(dim, fmt.Sprintf("the provider refused the history%s, asking again without %s", why, e.Omitted.Words()))
 }
 
 func (r *Renderer) text(piece string, refusal bool) {

@@ -17,6 +17,7 @@ import (
 	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/jobs"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/transcript"
 	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -227,6 +228,7 @@ type generation struct {
 	calls   map[int]string // our ids of the calls, by block
 	tried   int            // attempts before this one that failed
 	content bool           // part of an answer was published
+	reduced int            // how often the request was changed after a refusal
 }
 
 func (g *generation) run(ctx context.Context) error {
@@ -248,6 +250,17 @@ func (g *generation) run(ctx context.Context) error {
 		end, err := g.callModel(ctx, route.Provider, req)
 		if err != nil {
 			return err
+		}
+		if end.Error != nil && ctx.Err() == nil {
+			next, again, err := g.reduce(route.Provider.Name(), req, end.Error)
+			if err != nil {
+				return err
+			}
+			if again {
+				req = next
+				continue
+			}
+			end.Error = transcript.Advise(end.Error, req.Omit)
 		}
 		if e := end.Error; e != nil && e.Retryable() && !g.content && call < maxModelCalls && e.RetryAfter() <= maxRetryAfter && ctx.Err() == nil {
 			g.w.Log.Info("provider failed before its answer began, calling it again", "provider", token, "model", model, "error", e)
@@ -363,4 +376,25 @@ func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error
 	g.w.Stats.generation(end, g.index)
 	fault.Point(fault.AnswerStreamed)
 	return g.append(end)
+}
+
+// reduce returns the request with which to call the model again after it refused the
+// history, and reports whether there is one. It stays the same attempt, as nothing of
+// an answer was published; the log says what is left out.
+func (g *generation) reduce(provider string, req llm.Request, refusal *events.Error) (llm.Request, bool, error) {
+	if g.content {
+		return req, false, nil
+	}
+	next, ok := transcript.Reduce(provider, req, refusal, g.reduced)
+	if !ok {
+		return req, false, nil
+	}
+	g.reduced++
+	g.w.Log.Info("provider refused the history, asking again", "provider", provider, "model", req.Model, "generation", g.job.Generation,
+		"omit", next.Omit, "demand", next.Demand, "error", refusal)
+	if next.Omit == req.Omit {
+		return next, true, nil
+	}
+	e := &events.HistoryReduced{Generation: g.job.Generation, Omitted: next.Omit, Error: redactFailure(g.w.Secrets, refusal)}
+	return next, true, g.append(e)
 }

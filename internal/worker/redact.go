@@ -99,10 +99,15 @@ func (a *answer) redact(e events.Stamped) {
 func redactEnd(s *secret.Set, end *events.GenerationEnded) {
 	end.FinishWord, end.ResponseID, end.Model = s.Redact(end.FinishWord), s.Redact(end.ResponseID), s.Redact(end.Model)
 	if end.Error != nil {
-		clean := *end.Error // another try may have it too
-		clean.Message, clean.Code = s.Message(clean.Message), s.Message(clean.Code)
-		end.Error = &clean
+		end.Error = redactFailure(s, end.Error)
 	}
+}
+
+// redactFailure redacts an error of a provider.
+func redactFailure(s *secret.Set, e *events.Error) *events.Error {
+	clean := *e // another try may have it too
+	clean.Message, clean.Code = s.Message(clean.Message), s.Message(clean.Code)
+	return &clean
 }
 
 // redactResult redacts what a tool returned.

@@ -43,7 +43,7 @@ func channels() []channel {
 			[]string{"Decision", "Claim"}, ""},
 		events.ChannelGen: {"gen", "", "A model's answer, as it streams." + lane,
 			[]string{llmWorker}, []string{orchestrator, viewer},
-			[]string{"GenerationStarted", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "GenerationReleased", "Claim"}, ""},
+			[]string{"GenerationStarted", "HistoryReduced", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "GenerationReleased", "Claim"}, ""},
 		events.ChannelCall: {"call", "", "The run of a tool call, or an app's result of a deferred call." + lane,
 			[]string{toolWorker, app}, []string{orchestrator, viewer},
 			[]string{"ToolStarted", "ToolReleased", "QuestionAsked", "ToolResult", "Claim"}, ""},

@@ -18,7 +18,7 @@ import (
 // Catalog opens the configured providers.
 func Catalog(ctx context.Context, cfg daemon.Config) (*catalog.Catalog, error) {
 	return catalog.Open(ctx, catalog.Options{Getenv: cfg.Lookup(), Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
-		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream})
+		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream, TellReasoning: cfg.TellReasoning})
 }
 
 // Role returns the role that calls the models of c. It counts in stats, which

@@ -4,8 +4,7 @@
 // A request holds the complete history; the provider keeps no state between
 // requests. Data that Anthropic must get back unchanged (signatures of
 // thinking, redacted thinking, blocks of tools that it runs itself) is stored
-// as Carry in the events and is sent back only if the message's Provider is
-// this provider's name.
+// as Carry in the events and is sent back only to the model that wrote it.
 //
 // Sources: https://docs.claude.com/en/api/messages and
 // https://docs.claude.com/en/docs/build-with-claude/streaming. See
@@ -76,11 +75,14 @@ func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 }
 
 func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
-	body, failed := p.body(req)
+	body, beta, failed := p.body(req)
 	if failed != nil {
 		return nil, failed
 	}
 	header := http.Header{"Accept": {"text/event-stream, application/json"}, "Anthropic-Version": {apiVersion}}
+	if beta != "" {
+		header.Set("Anthropic-Beta", beta)
+	}
 	if p.apiKey != "" {
 		header.Set("X-Api-Key", p.apiKey)
 	}

@@ -3,13 +3,10 @@ package anthropic
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/transcript"
 )
-
-// maxName bounds ids and names of calls in a request, in bytes.
-const maxName = 64
 
 // opaqueBlock is a block that is sent back unchanged.
 type opaqueBlock struct {
@@ -76,7 +73,7 @@ func (h *history) call(part events.Part, own bool) any {
 	}
 	fields["type"] = encode(kindCall)
 	fields["id"] = encode(id)
-	fields["name"] = encode(word(part.Name, "unnamed"))
+	fields["name"] = encode(transcript.Name(part.Name))
 	fields["input"] = json.RawMessage("{}")
 	if !part.Custom && events.CheckArguments(part.Arguments) == nil {
 		fields["input"] = events.Arguments(part.Arguments)
@@ -96,24 +93,9 @@ func (h *history) id(part events.Part, own bool) string {
 		case n <= 1:
 			id = part.Call
 		}
-		if id != "" && id == word(id, "") && !h.used[id] {
+		if transcript.ValidID(id) && !h.used[id] {
 			h.used[id] = true
 			return id
 		}
 	}
-}
-
-// word converts a name to one that the API accepts (letters, digits, _ and -):
-// models invent tools, and other providers accept more characters.
-func word(s, empty string) string {
-	s = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
-			return r
-		}
-		return '_'
-	}, s)
-	if s == "" {
-		return empty
-	}
-	return s[:min(len(s), maxName)]
 }

@@ -84,6 +84,9 @@ func (h *history) add(role string, content ...any) {
 		last := &h.turns[n-1]
 		if role == "user" {
 			last.Content = slices.DeleteFunc(last.Content, unanswered(last.Content))
+			for len(last.Content) > 0 && isThinking(last.Content[len(last.Content)-1]) {
+				last.Content = last.Content[:len(last.Content)-1] // the API refuses thinking at the end of a message
+			}
 		}
 		if len(last.Content) == 0 {
 			h.turns = h.turns[:n-1]

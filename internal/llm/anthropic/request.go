@@ -9,6 +9,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/transcript"
 )
 
 // defaultMaxTokens bounds an answer without a configured bound: the API
@@ -46,23 +47,26 @@ type thinking struct {
 	Type         string `json:"type"`
 	BudgetTokens int64  `json:"budget_tokens,omitempty"`
 	Display      string `json:"display,omitempty"`
+
+	BlockBinding *blockBinding `json:"block_binding,omitempty"`
 }
 
 type outputConfig struct {
 	Effort string `json:"effort"`
 }
 
-// body encodes a request. Extra adds fields.
-func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
+// body encodes a request, and returns the beta that it uses, if any. Extra adds
+// fields.
+func (p *Provider) body(req llm.Request) (body []byte, beta string, failed *events.Error) {
 	params := req.Parameters
 	if err := llm.CheckExtra(params.Extra); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	r := request{
 		Model:         req.Model,
 		MaxTokens:     params.MaxTokens,
 		System:        req.System,
-		Messages:      turns(p.name, req.Messages),
+		Messages:      turns(p.name, transcript.Fit(p.name, req, transcript.Rules{})),
 		Temperature:   params.Temperature,
 		TopP:          params.TopP,
 		StopSequences: params.Stop,
@@ -82,15 +86,19 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	if r.MaxTokens <= 0 {
 		r.MaxTokens = defaultMaxTokens
 	}
+	extra := maps.Clone(params.Extra)
+	if r.lenient(req, extra) {
+		beta = bindingBeta
+	}
 	body, err := json.Marshal(r)
-	if err == nil && len(params.Extra) > 0 {
-		body, err = merge(body, params.Extra)
+	if err == nil && len(extra) > 0 {
+		body, err = merge(body, extra)
 	}
 	if err != nil {
-		return nil, &events.Error{Class: events.ErrInvalidRequest,
+		return nil, "", &events.Error{Class: events.ErrInvalidRequest,
 			Message: fmt.Sprintf("the request to provider %s is not valid JSON: %v: check tool schemas and extra parameters", p.name, err)}
 	}
-	return body, nil
+	return body, beta, nil
 }
 
 func choice(word string) *toolChoice {
@@ -172,27 +180,33 @@ func startedWithThinking(turns []turn) bool {
 	return false
 }
 
-// adaptive reports whether a model is Claude 4.6 or later, by its name:
-// "claude-3-7-sonnet-20250219", "claude-opus-4-20250514", "claude-opus-4.7".
+// adaptive reports whether a model is Claude 4.6 or later.
 func adaptive(model string) bool {
+	major, minor := version(model)
+	return major > 4 || major == 4 && minor >= 6
+}
+
+// version returns the version of a Claude model by its name, 0.0 for other names:
+// "claude-3-7-sonnet-20250219", "claude-opus-4-20250514", "claude-opus-4.7".
+func version(model string) (major, minor int) {
 	_, name, ok := strings.Cut(model, "claude-")
 	if !ok {
-		return false
+		return 0, 0
 	}
-	var version []int
+	var numbers []int
 	for _, word := range strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '.' }) {
 		n, err := strconv.Atoi(word)
 		switch {
 		case err == nil && len(word) <= 2:
-			version = append(version, n)
+			numbers = append(numbers, n)
 			continue
-		case len(version) == 0:
+		case len(numbers) == 0:
 			continue
 		}
 		break
 	}
-	version = append(version, 0, 0)
-	return version[0] > 4 || version[0] == 4 && version[1] >= 6
+	numbers = append(numbers, 0, 0)
+	return numbers[0], numbers[1]
 }
 
 func merge(body []byte, extra map[string]json.RawMessage) ([]byte, error) {

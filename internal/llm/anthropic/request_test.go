@@ -60,7 +60,7 @@ func TestRequestBody(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := New(Config{}).body(tt.req)
+			got, _, err := New(Config{}).body(tt.req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +72,7 @@ func TestRequestBody(t *testing.T) {
 }
 
 func TestRequestBodyNamesWhatIsNoJSON(t *testing.T) {
-	_, err := New(Config{}).body(llm.Request{Tools: []events.ToolSpec{{Name: "x", Schema: json.RawMessage("{")}}})
+	_, _, err := New(Config{}).body(llm.Request{Tools: []events.ToolSpec{{Name: "x", Schema: json.RawMessage("{")}}})
 	var e *events.Error
 	if !errors.As(err, &e) || e.Class != events.ErrInvalidRequest || !strings.Contains(e.Message, "schemas") {
 		t.Errorf("error is %v", err)

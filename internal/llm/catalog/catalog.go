@@ -66,6 +66,9 @@ type Options struct {
 	// NoTools and NoToolStream are patterns (path.Match) of full names: models
 	// that cannot call tools, and models that can only without streaming.
 	NoTools, NoToolStream []string
+	// TellReasoning sends the reasoning of other models as text; otherwise it is left
+	// out of the history.
+	TellReasoning bool
 }
 
 // Open opens the configured providers: OPENAI_API_KEY or OPENAI_BASE_URL,
@@ -79,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		}
 	}
 	add := func(p llm.Provider, model, why string) {
-		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream}), o.Idle), model, why}
+		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream, o.TellReasoning}), o.Idle), model, why}
 		if c.Default == "" {
 			c.Default, c.Why = p.Name()+"/"+model, why
 		}
@@ -132,11 +135,18 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	return c, c.choose(o.Models)
 }
 
-// overridden overrides the capabilities of a provider's models with the user's
-// settings.
+// overridden overrides the capabilities of a provider's models, and what they are
+// sent, with the user's settings.
 type overridden struct {
 	llm.Provider
 	noTools, noToolStream []string
+	tellReasoning         bool
+}
+
+// Stream implements [llm.Provider].
+func (t *overridden) Stream(ctx context.Context, req llm.Request) llm.Stream {
+	req.TellReasoning = t.tellReasoning
+	return t.Provider.Stream(ctx, req)
 }
 
 // Capabilities implements [llm.Provider].

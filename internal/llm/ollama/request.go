@@ -10,6 +10,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/transcript"
 )
 
 // request is the body of POST /api/chat. Messages and Tools replace the
@@ -143,7 +144,7 @@ func messages(name string, req llm.Request) []message {
 	if req.System != "" {
 		out = append(out, message{Role: "system", Content: req.System})
 	}
-	for _, m := range req.Messages {
+	for _, m := range transcript.Fit(name, req, transcript.Rules{Join: true, Bridge: true}) {
 		switch m.Role {
 		case events.RoleAssistant:
 			if a := assistant(m, m.Provider == name); a.Content != "" || len(a.ToolCalls) > 0 {
@@ -154,11 +155,11 @@ func messages(name string, req llm.Request) []message {
 				out = append(out, message{Role: "tool", Content: llm.ResultText(part), ToolName: part.Name, ToolCallID: callID(part)})
 			}
 		default:
-			var text strings.Builder
+			var text []string
 			for _, part := range m.Parts {
-				text.WriteString(part.Text)
+				text = append(text, part.Text)
 			}
-			out = append(out, message{Role: "user", Content: text.String()})
+			out = append(out, message{Role: "user", Content: strings.Join(text, "\n\n")})
 		}
 	}
 	return out

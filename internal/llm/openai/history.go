@@ -12,6 +12,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/transcript"
 )
 
 // messages returns the transcript in OpenAI's format.
@@ -21,7 +22,9 @@ func (p *Provider) messages(req llm.Request) ([]sdk.ChatCompletionMessageParamUn
 		out = append(out, sdk.SystemMessage(req.System))
 	}
 	ids := callIDs{used: map[string]bool{}, waiting: map[string][]string{}}
-	for n, m := range req.Messages {
+	messages := transcript.Fit(p.config.Name, req, transcript.Rules{Join: true, Bridge: !p.isOpenAI()})
+	demand := p.demands(req, messages)
+	for n, m := range messages {
 		switch m.Role {
 		case events.RoleUser:
 			var said []string
@@ -31,6 +34,7 @@ func (p *Provider) messages(req llm.Request) ([]sdk.ChatCompletionMessageParamUn
 			out = append(out, sdk.UserMessage(strings.Join(said, "\n\n")))
 		case events.RoleAssistant:
 			if a := p.assistant(m, &ids); a != nil {
+				demand.meet(a, m.Provider == p.config.Name)
 				out = append(out, sdk.ChatCompletionMessageParamUnion{OfAssistant: a})
 			}
 		case events.RoleTool:
@@ -108,7 +112,7 @@ func madeCall(p events.Part, id string, own bool) *sdk.ChatCompletionMessageFunc
 	}
 	c := &sdk.ChatCompletionMessageFunctionToolCallParam{
 		ID:       id,
-		Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: allowedName(p.Name), Arguments: args},
+		Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: transcript.Name(p.Name), Arguments: args},
 	}
 	if !own {
 		return c
@@ -130,19 +134,6 @@ func madeCall(p events.Part, id string, own bool) *sdk.ChatCompletionMessageFunc
 		c.SetExtraFields(extra)
 	}
 	return c
-}
-
-func allowedName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
-			return r
-		}
-		return '_'
-	}, name)
-	if name == "" {
-		return "unnamed"
-	}
-	return name[:min(len(name), 64)]
 }
 
 // returned collects the data to send back with an assistant message.

@@ -171,7 +171,7 @@ func (a *answer) arguments(it *item, piece string) bool {
 // allArguments compares the streamed arguments with those of a done event and
 // yields the rest. If they differ, the streamed arguments count.
 func (a *answer) allArguments(it *item, all string) bool {
-	had := it.waiting.String()
+	had, all := llm.Unmark(it.waiting.String()), llm.Unmark(all)
 	if it.started {
 		had = a.w.CallArguments(it.key)
 	}
@@ -202,7 +202,7 @@ func (a *answer) reconcile(it *item, k partKind, index int, all string) bool {
 		return true
 	}
 	p := it.part(k, index)
-	if rest, ok := strings.CutPrefix(all, p.yielded.String()); ok {
+	if rest, ok := strings.CutPrefix(llm.Unmark(all), llm.Unmark(p.yielded.String())); ok {
 		return a.yieldText(p, rest)
 	}
 	return true

@@ -11,10 +11,12 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/transcript"
 )
 
 // input converts a transcript to the request's items.
-func (p *Provider) input(messages []events.Message) responses.ResponseInputParam {
+func (p *Provider) input(req llm.Request) responses.ResponseInputParam {
+	messages := transcript.Fit(p.name, req, transcript.Rules{Join: true, Bridge: !p.isOpenAI()})
 	var items responses.ResponseInputParam
 	ids := callIDs{byCall: map[string]string{}, byText: map[string]string{}, used: map[string]bool{}, custom: map[string]bool{}}
 	for i := range messages {
@@ -63,7 +65,7 @@ func (p *Provider) assistantItems(m *events.Message, ids *callIDs) responses.Res
 				responses.ResponseInputItemParamOfMessage(part.Text, responses.EasyInputMessageRoleAssistant))
 			reasoning = nil
 		case events.PartCall:
-			items = append(append(items, reasoning...), call(part, ids))
+			items = append(append(items, reasoning...), call(part, ids, m.Provider == p.name))
 			reasoning = nil
 		case events.PartReasoning:
 			if m.Provider != p.name || len(part.Carry) == 0 {
@@ -98,16 +100,16 @@ func setPhase(items responses.ResponseInputParam, phase string) {
 
 // call returns the item of a call. Arguments that are not a JSON object are
 // wrapped in one: servers that parse them would refuse the whole history.
-func call(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionParam {
-	id := ids.begin(part)
+func call(part *events.Part, ids *callIDs, own bool) responses.ResponseInputItemUnionParam {
+	id := ids.begin(part, own)
 	if part.Custom {
-		return responses.ResponseInputItemParamOfCustomToolCall(id, part.Arguments, part.Name)
+		return responses.ResponseInputItemParamOfCustomToolCall(id, part.Arguments, transcript.Name(part.Name))
 	}
 	arguments := string(events.Arguments(part.Arguments))
 	if events.CheckArguments(arguments) != nil {
 		arguments = fmt.Sprintf(`{"invalid_arguments":%s}`, quote(part.Arguments))
 	}
-	return responses.ResponseInputItemParamOfFunctionCall(arguments, id, cmp.Or(part.Name, "unnamed"))
+	return responses.ResponseInputItemParamOfFunctionCall(arguments, id, transcript.Name(part.Name))
 }
 
 func quote(text string) string {
@@ -129,8 +131,8 @@ func result(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionPar
 }
 
 // callIDs assigns unique ids to the calls of a request. Providers reuse an id
-// in the next turn (Bedrock's call_0), and calls of another provider may have
-// none: then the id is derived from Parley's id, the same in every request.
+// in the next turn (Bedrock's call_0), and refuse ids of others: then the id is
+// derived from Parley's id, the same in every request.
 type callIDs struct {
 	byCall map[string]string // Parley's id to the one in the request
 	byText map[string]string // the provider's id to the one it has now, for results without our id
@@ -141,9 +143,9 @@ type callIDs struct {
 // maxID bounds call_id at OpenAI, in bytes.
 const maxID = 64
 
-func (c *callIDs) begin(part *events.Part) string {
+func (c *callIDs) begin(part *events.Part, own bool) string {
 	id := part.ProviderID
-	if len(id) > maxID || id == "" || c.used[id] {
+	if !own || len(id) > maxID || id == "" || c.used[id] {
 		id = "call_" + strings.ReplaceAll(part.Call, "-", "")
 		for n := len(c.used); part.Call == "" || len(id) > maxID || c.used[id]; n++ {
 			if id = fmt.Sprintf("call_n%d", n); !c.used[id] {

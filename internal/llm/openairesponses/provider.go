@@ -11,6 +11,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/param"
@@ -56,6 +58,17 @@ func New(c Config) *Provider {
 			option.WithMiddleware(llm.BoundRefusals),
 		),
 	}
+}
+
+// isOpenAI reports whether the server is OpenAI itself, or Azure's copy of it. Others
+// convert the items to a chat template.
+func (p *Provider) isOpenAI() bool {
+	u, err := url.Parse(p.baseURL)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
 }
 
 // Name implements [llm.Provider].
@@ -119,7 +132,7 @@ func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) 
 	params := responses.ResponseNewParams{
 		Model: req.Model,
 		Store: param.NewOpt(false),
-		Input: responses.ResponseNewParamsInputUnion{OfInputItemList: p.input(req.Messages)},
+		Input: responses.ResponseNewParamsInputUnion{OfInputItemList: p.input(req)},
 	}
 	if reasons(req.Model) {
 		params.Include = []responses.ResponseIncludable{responses.ResponseIncludableReasoningEncryptedContent}

@@ -53,7 +53,7 @@ func TestStreamSendsTheWholeHistory(t *testing.T) {
 		header, path = r.Header, r.Method+" "+r.URL.Path
 		answerWith(200, "text/event-stream", sse(textHi, completed))(w, r)
 	})
-	check(t, recording.Collect(p.Stream(t.Context(), history(p.Name()))), answered{text: "Hi", finish: events.FinishStop, word: "completed"})
+	check(t, recording.Collect(p.Stream(t.Context(), everything(p.Name()))), answered{text: "Hi", finish: events.FinishStop, word: "completed"})
 	var got bytes.Buffer
 	if err := json.Indent(&got, body, "", "\t"); err != nil {
 		t.Fatal(err)
@@ -66,8 +66,8 @@ func TestStreamSendsTheWholeHistory(t *testing.T) {
 	}
 }
 
-// history has all that a transcript may hold; two calls have the same id.
-func history(provider string) llm.Request {
+// everything has all that a transcript may hold; two calls have the same id.
+func everything(provider string) llm.Request {
 	text := func(s string) events.Part { return events.Part{Kind: events.PartText, Text: s} }
 	callOf := func(id, provider, name, args string) events.Part {
 		return events.Part{Kind: events.PartCall, Call: id, ProviderID: provider, Name: name, Arguments: args}
@@ -108,10 +108,10 @@ func history(provider string) llm.Request {
 func TestCallsWithoutIDsOfTheirOwnGetDifferentOnes(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	p := New(Config{})
-	items := p.input([]events.Message{{Role: events.RoleAssistant, Parts: []events.Part{
+	items := p.input(llm.Request{Messages: []events.Message{{Role: events.RoleAssistant, Provider: p.name, Parts: []events.Part{
 		{Kind: events.PartCall, Name: "a"}, {Kind: events.PartCall, Name: "b"},
 		{Kind: events.PartCall, Name: "c", ProviderID: long, Call: long}, {Kind: events.PartCall, Name: "d", ProviderID: "call_n0"},
-	}}})
+	}}}})
 	seen := map[string]bool{}
 	for _, item := range items {
 		id := item.OfFunctionCall.CallID
@@ -140,7 +140,7 @@ func TestWhatIsCarriedComesBackAsItWas(t *testing.T) {
 			m.Parts = append(m.Parts, events.Part{Kind: events.PartReasoning, Text: e.Text, Summary: e.Summary, Carry: e.Carry})
 		}
 	}
-	raw, err := json.Marshal(New(Config{}).input([]events.Message{m}))
+	raw, err := json.Marshal(New(Config{}).input(llm.Request{Messages: []events.Message{m}}))
 	const want = `[{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"A"},{"type":"summary_text","text":"B"}],"encrypted_content":"xyz"},{"content":"Hi","role":"assistant","phase":"final_answer"}]`
 	if err != nil || string(raw) != want {
 		t.Errorf("the items are\n%s with error %v, want\n%s", raw, err, want)

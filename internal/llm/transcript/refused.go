@@ -1,0 +1,113 @@
+package transcript
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// Values of [llm.Request.Demand].
+const (
+	DemandReasoning = "reasoning_content" // in each assistant message
+	DemandSignature = "thought_signature" // in calls
+	DemandLeniency  = "block_binding"     // Anthropic's: drop thinking that does not fit instead of refusing it
+)
+
+// MaxReduced bounds how often [Reduce] changes a request.
+const MaxReduced = 3
+
+// Reduce returns the request with which to ask again after the provider refused the
+// history before it answered, and reports whether there is one: first with the field
+// that the refusal demands, then with more and more of the history left out. The
+// current turn stays whole, apart from its carries. tried is how often Reduce has
+// changed the request.
+func Reduce(name string, req llm.Request, refusal *events.Error, tried int) (llm.Request, bool) {
+	if tried >= MaxReduced || !refusesHistory(refusal) {
+		return req, false
+	}
+	if req.Demand == "" {
+		if demand := demandOf(refusal); demand != "" {
+			req.Demand = demand
+			return req, true
+		}
+	}
+	was := shape(name, req)
+	for _, o := range []events.Omission{events.OmitCarries, events.OmitCalls, events.OmitTurns} {
+		if req.Omit.Includes(o) || o == events.OmitCalls && tried == MaxReduced-1 {
+			continue // the last request is the one that leaves out most
+		}
+		next := req
+		next.Omit = o
+		if shape(name, next) != was {
+			next.Messages = Fit(name, next, Rules{}) // for providers that do not fit it themselves
+			return next, true
+		}
+	}
+	return req, false
+}
+
+// demandOf returns the field that a refusal demands.
+func demandOf(refusal *events.Error) string {
+	for _, demand := range []string{DemandReasoning, DemandSignature, DemandLeniency} {
+		if strings.Contains(refusal.Message, demand) {
+			return demand
+		}
+	}
+	return ""
+}
+
+// refusesHistory reports whether a refusal may be about the history: not if it is
+// clearly about something else. Asking once more costs nothing, and a history that is
+// refused is refused in every later turn.
+func refusesHistory(refusal *events.Error) bool {
+	text := strings.ToLower(refusal.Code + " " + refusal.Message)
+	switch refusal.HTTPStatus {
+	case 0, http.StatusBadRequest, http.StatusUnprocessableEntity:
+	default: // servers of chat templates report a template's error as their own
+		return containsAny(text, "must alternate", "jinja", "chat template", "chat_template")
+	}
+	return refusal.Class == events.ErrInvalidRequest && !containsAny(text,
+		"unsupported_parameter", "unsupported parameter", "unknown_parameter", "unknown parameter", "unsupported_value", "unsupported value",
+		"invalid_function_parameters", "schema for function", "input_schema", "'tools", "tools.", "tools[", "tool_use_failed",
+		"model_not_found", "model not found", "max_tokens", "max_completion_tokens", "temperature", "web page", "base url")
+}
+
+func containsAny(text string, words ...string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
+}
+
+// counts is what a request has of a history.
+type counts struct{ messages, parts, own int }
+
+// shape returns what changes when something is left out.
+func shape(name string, req llm.Request) (c counts) {
+	for _, m := range Fit(name, req, Rules{}) {
+		c.messages++
+		for _, p := range m.Parts {
+			c.parts++
+			if m.Provider != "" && (len(p.Carry) > 0 || p.Kind == events.PartReasoning || p.Kind == events.PartCall && p.ProviderID != "") {
+				c.own++
+			}
+		}
+	}
+	return c
+}
+
+// Advise returns the error of a request that is not made again, with what was left
+// out and what to do next.
+func Advise(refusal *events.Error, omitted events.Omission) *events.Error {
+	e := *refusal
+	switch {
+	case refusal.Class == events.ErrContextLength:
+		e.Message = strings.TrimRight(e.Message, ". ") + ": the conversation is longer than the model's window; start a new one (parley ask without -c), or choose a model with a larger window (parley ask --model PROVIDER/MODEL)"
+	case omitted != events.OmitNothing && refusesHistory(refusal):
+		e.Message += fmt.Sprintf(" (also refused without %s: start a new conversation, or choose another model)", omitted.Words())
+	default:
+		return refusal
+	}
+	return &e
+}
