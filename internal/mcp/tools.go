@@ -61,7 +61,7 @@ func inOrder(list []*sdk.Tool, prefix string) []*sdk.Tool {
 
 // spec converts a server's description of a tool to a specification.
 func (l *link) spec(t *sdk.Tool) (events.ToolSpec, error) {
-	spec := events.ToolSpec{Name: localName(l.server.Prefix, t.Name), Effect: effect(t.Annotations), TimeoutMS: l.server.Timeout.Milliseconds()}
+	spec := events.ToolSpec{Name: localName(l.server.Prefix, t.Name), Effect: effect(t.Annotations), TimeoutMS: l.server.Timeout.Milliseconds(), Server: l.server.Name}
 	if t.Name == "" {
 		return spec, fmt.Errorf("it has no name")
 	}

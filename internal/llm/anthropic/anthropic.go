@@ -22,6 +22,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 )
 
 const (
@@ -47,6 +48,7 @@ type Provider struct {
 	apiKey    string
 	authToken string
 	client    *http.Client
+	offering  *llm.Offering
 }
 
 // New returns a provider without connecting.
@@ -58,6 +60,7 @@ func New(c Config) *Provider {
 		apiKey:    c.APIKey,
 		authToken: c.AuthToken,
 		client:    llm.Client(c.HTTPClient),
+		offering:  llm.NewOffering(dialect.Anthropic()),
 	}
 }
 
@@ -72,7 +75,7 @@ func (p *Provider) Capabilities(string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
+	return p.offering.Stream(req, func(req llm.Request) (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
 func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {
