@@ -1,6 +1,10 @@
 package terminal
 
-import "github.com/parleybus/parley/internal/events"
+import (
+	"fmt"
+
+	"github.com/parleybus/parley/internal/events"
+)
 
 // omitted names the tools that were left out of a request, each reason once:
 // every step of a conversation leaves out the same.
@@ -20,3 +24,11 @@ func (r *Renderer) omitted(all []events.OmittedTool) {
 
 // mostOmitted bounds the tools that are named.
 const mostOmitted = 20
+
+// searchable says once that there are more tools than a request offers.
+func (r *Renderer) searchable(n int) {
+	if n > 0 && !r.counted {
+		r.counted = true
+		r.note(yellow, r.p.wrap(fmt.Sprintf("%s %d tools are too many for one request: the model finds them with find_tools", r.m.dash, n)))
+	}
+}

@@ -47,6 +47,7 @@ type Renderer struct {
 	signed bool // an input of this conversation was signed
 	// running is the number of calls of the step that have not ended.
 	running int
+	counted bool                        // said how many tools a search finds
 	without map[events.OmittedTool]bool // tools left out, as named so far
 	sum     tally
 }
