@@ -68,6 +68,9 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 		fmt.Fprintf(stderr(), "the queues are not shown: %v\n", err)
 	}
 	if name == "" {
+		for _, line := range missingTools(offers) {
+			fmt.Fprintln(stderr(), line)
+		}
 		return printTools(all, asJSON)
 	}
 	i := slices.IndexFunc(all, func(t parley.Tool) bool { return t.Name == name })
@@ -211,4 +214,19 @@ func printText(text string) error {
 	}
 	_, err := io.WriteString(stdout(), text)
 	return outputError(err)
+}
+
+// missingTools says which MCP servers' tools are missing, and why.
+func missingTools(offers []parley.Offer) []string {
+	var all []string
+	for _, o := range offers {
+		for _, s := range o.Servers {
+			for _, line := range s.Lines() {
+				if line = visible.String(line); !slices.Contains(all, line) { // several workers may read one file
+					all = append(all, line)
+				}
+			}
+		}
+	}
+	return all
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
 )
@@ -21,7 +22,10 @@ func (x *Examination) mcp(ctx context.Context) (says, fixed string, err error) {
 	var bad []string
 	tools := 0
 	for _, s := range x.Servers {
-		n, err := listTools(ctx, *s)
+		n, omitted, err := listTools(ctx, *s)
+		for _, o := range omitted {
+			bad = append(bad, fmt.Sprintf("tool %q of MCP server %q is left out: %s: correct it on the server", o.Tool, s.Name, o.Reason))
+		}
 		if err != nil {
 			bad = append(bad, fmt.Sprintf("MCP server %q does not list its tools: %v: correct its entry in the file of tools, or start it", s.Name, err))
 		}
@@ -33,12 +37,17 @@ func (x *Examination) mcp(ctx context.Context) (says, fixed string, err error) {
 	return fmt.Sprintf("%d servers list %d tools", len(x.Servers), tools), "", nil
 }
 
-func listTools(ctx context.Context, s mcp.Server) (n int, err error) {
+func listTools(ctx context.Context, s mcp.Server) (n int, omitted []events.OmittedTool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mcpTimeout)
 	defer cancel()
 	last := &lastError{Handler: slog.DiscardHandler}
 	s.Log = slog.New(last)
 	listed := false
+	s.Report = func(state mcp.State) {
+		if listed {
+			omitted = state.Omitted
+		}
+	}
 	err = s.Run(ctx, func(tools ...tool.Tool) error {
 		n, listed = len(tools), true
 		cancel()
@@ -46,16 +55,16 @@ func listTools(ctx context.Context, s mcp.Server) (n int, err error) {
 	})
 	switch {
 	case err != nil:
-		return 0, err
+		return 0, nil, err
 	case listed:
-		return n, nil
+		return n, omitted, nil
 	}
 	last.mu.Lock()
 	defer last.mu.Unlock()
 	if last.err != "" {
-		return 0, errors.New(last.err)
+		return 0, nil, errors.New(last.err)
 	}
-	return 0, fmt.Errorf("no answer within %s", mcpTimeout)
+	return 0, nil, fmt.Errorf("no answer within %s", mcpTimeout)
 }
 
 // lastError keeps the error of the last log record: the server is retried if it

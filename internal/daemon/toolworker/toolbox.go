@@ -28,7 +28,8 @@ func Toolbox(cfg daemon.Config, log *slog.Logger) (*tool.Registry, []*mcp.Server
 	}
 	var servers []*mcp.Server
 	for _, s := range m.MCP {
-		servers = append(servers, &mcp.Server{Name: s.Name, Command: s.Command, Dir: s.Dir, Env: s.Env, URL: s.URL, Header: s.Headers, Prefix: s.Prefix, Log: log})
+		servers = append(servers, &mcp.Server{Name: s.Name, Command: s.Command, Dir: s.Dir, Env: s.Env, URL: s.URL, Header: s.Headers, Prefix: s.Prefix,
+			Startup: s.StartTimeout, Timeout: s.Timeout, Log: log})
 	}
 	return tools, servers, nil
 }
