@@ -54,6 +54,8 @@ type Config struct {
 	Root       string
 	// ToolsFile is a tools.yaml: commands, HTTP endpoints and MCP servers.
 	ToolsFile string
+	// ToolsOptional says that ToolsFile need not exist.
+	ToolsOptional bool
 	// Rules is a file with the policy, limits, prices and hooks that apply unless a
 	// conversation's Settings override them.
 	Rules string

@@ -2,8 +2,10 @@ package toolworker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -30,13 +32,16 @@ const (
 // servers runs MCP servers and puts their tools into the registry, each under a
 // name of its own.
 type servers struct {
-	bus     *bus.Bus
-	tools   *tool.Registry
-	all     []*mcp.Server
-	log     *slog.Logger
-	started time.Time
+	bus   *bus.Bus
+	tools *tool.Registry
+	log   *slog.Logger
+	// follow reads the file again when it changes, until ctx ends; may be nil.
+	follow func(ctx context.Context, g *errgroup.Group)
 
 	mu      sync.Mutex
+	all     []*mcp.Server       // in the order of the file
+	running map[string]*running // by name
+	file    map[string]bool     // names of the file's own tools
 	listed  map[string][]tool.Tool
 	states  map[string]bus.ServerState
 	known   map[string]string // servers of the tools known before, by name
@@ -44,12 +49,17 @@ type servers struct {
 	settled chan struct{}     // gets one for each server that was tried
 }
 
+// running is a server that runs.
+type running struct {
+	server  mcp.Server // as configured
+	started time.Time
+	stop    context.CancelFunc
+	ended   chan struct{}
+}
+
 func newServers(b *bus.Bus, tools *tool.Registry, all []*mcp.Server, log *slog.Logger) *servers {
-	s := &servers{bus: b, tools: tools, all: all, log: log, started: time.Now(), listed: map[string][]tool.Tool{},
+	s := &servers{bus: b, tools: tools, all: all, log: log, running: map[string]*running{}, listed: map[string][]tool.Tool{},
 		states: map[string]bus.ServerState{}, known: map[string]string{}, tried: map[string]bool{}, settled: make(chan struct{}, len(all))}
-	for _, one := range all {
-		s.states[one.Name] = bus.ServerState{Name: one.Name}
-	}
 	return s
 }
 
@@ -58,16 +68,21 @@ func newServers(b *bus.Bus, tools *tool.Registry, all []*mcp.Server, log *slog.L
 // then. The function that it returns blocks until the servers have ended.
 func (s *servers) serve(ctx context.Context, wait time.Duration) func() error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, one := range s.all {
-		own := *one
-		own.Report = func(state mcp.State) { s.report(own.Name, state) }
+	if s.follow != nil {
 		g.Go(func() error {
-			return own.Run(ctx, func(t ...tool.Tool) error { return s.list(ctx, own.Name, t) })
+			s.follow(ctx, g)
+			return nil
 		})
 	}
+	s.mu.Lock()
+	for _, one := range s.all {
+		s.start(ctx, g, one)
+	}
+	waits := len(s.all)
+	s.mu.Unlock()
 	enough := time.NewTimer(wait)
 	defer enough.Stop()
-	for range s.all {
+	for range waits {
 		select {
 		case <-s.settled:
 		case <-enough.C:
@@ -77,6 +92,79 @@ func (s *servers) serve(ctx context.Context, wait time.Duration) func() error {
 		}
 	}
 	return g.Wait
+}
+
+// start runs a server; s.mu is held.
+func (s *servers) start(ctx context.Context, g *errgroup.Group, one *mcp.Server) {
+	r := &running{server: *one, started: time.Now(), ended: make(chan struct{})}
+	ctx, r.stop = context.WithCancel(ctx)
+	s.running[one.Name] = r
+	s.states[one.Name] = bus.ServerState{Name: one.Name}
+	own := *one
+	own.Report = func(state mcp.State) { s.report(own.Name, state) }
+	g.Go(func() error {
+		defer close(r.ended)
+		defer r.stop()
+		return own.Run(ctx, func(t ...tool.Tool) error { return s.list(ctx, own.Name, t) })
+	})
+}
+
+// replace runs the servers of a file that was read again, with the file's own
+// tools: servers that are configured as before keep running. It changes nothing if
+// the tools cannot be served.
+func (s *servers) replace(ctx context.Context, g *errgroup.Group, own []tool.Tool, next []*mcp.Server) error {
+	s.mu.Lock()
+	before := s.file
+	s.file = map[string]bool{}
+	for _, t := range own {
+		s.file[t.Spec().Name] = true
+	}
+	err := s.set() // a server's tool may have a name that is now the file's
+	if err == nil {
+		err = s.tools.Set("file", own...)
+	}
+	if err != nil {
+		s.file = before
+		err = errors.Join(err, s.set())
+	}
+	were := maps.Clone(s.running)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, one := range next {
+		r := were[one.Name]
+		keep[one.Name] = r != nil && same(r.server, *one)
+	}
+	for name, r := range were {
+		if keep[name] {
+			continue
+		}
+		r.stop()
+		<-r.ended
+		s.mu.Lock()
+		delete(s.running, name)
+		delete(s.listed, name)
+		delete(s.states, name)
+		delete(s.tried, name)
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = next
+	for _, one := range next {
+		if !keep[one.Name] {
+			s.start(ctx, g, one)
+		}
+	}
+	return s.set()
+}
+
+// same reports whether two servers are configured alike.
+func same(a, b mcp.Server) bool {
+	a.Log, b.Log, a.Report, b.Report = nil, nil, nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 // list takes over what a server lists.
@@ -131,7 +219,7 @@ func (s *servers) set() error {
 			own[spec.Name] = true
 		}
 	}
-	return s.tools.Set(source, mcp.Unique(all, func(name string) bool { return own[name] },
+	return s.tools.Set(source, mcp.Unique(all, func(name string) bool { return own[name] || s.file[name] },
 		func(name, server string) bool { return s.known[name] == server })...)
 }
 
@@ -150,7 +238,10 @@ func (s *servers) report(server string, state mcp.State) {
 	again := !s.tried[server]
 	if again {
 		s.tried[server] = true
-		s.settled <- struct{}{} // it has room for all
+		select {
+		case s.settled <- struct{}{}:
+		default: // nobody waits for servers that were added later
+		}
 	}
 	if reflect.DeepEqual(s.states[server], now) && !again {
 		return
@@ -170,8 +261,8 @@ func (s *servers) missing() []bus.ServerState {
 		state := s.states[one.Name]
 		if _, listed := s.listed[one.Name]; listed && state.Missing != "" {
 			state.Missing = "its calls wait or fail: " + state.Missing
-		} else if !listed && !s.tried[one.Name] {
-			state.Missing = fmt.Sprintf("it has been starting for %s", time.Since(s.started).Round(time.Second))
+		} else if !listed && !s.tried[one.Name] && s.running[one.Name] != nil {
+			state.Missing = fmt.Sprintf("it has been starting for %s", time.Since(s.running[one.Name].started).Round(time.Second))
 		}
 		if (state.Missing != "" || len(state.Omitted) > 0) && len(all) < mostServers {
 			all = append(all, state)

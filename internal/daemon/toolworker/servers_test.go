@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +17,11 @@ import (
 
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/offer"
+	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -171,4 +175,84 @@ func TestManyProblemsFitIntoOneRecord(t *testing.T) {
 	if _, err := (offer.Offer{Kind: offer.Tool, Name: "read_result", Worker: "w", Tool: &events.ToolSpec{Name: "read_result"}, Servers: box.missing()}).Encode(); err != nil {
 		t.Error(err)
 	}
+}
+
+// eventually waits for the tools of servers to be as named.
+func eventually(t *testing.T, registry *tool.Registry, want string) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		changed := registry.Changed()
+		if names(registry) == want {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("waited in vain for %q; there are %q", want, names(registry))
+		}
+	}
+}
+
+func TestTheFileOfToolsIsReadAgainWholeOrNotAtAll(t *testing.T) {
+	b := connected(t)
+	one, two := serving(t, "one", "a"), serving(t, "two", "b")
+	path := filepath.Join(t.TempDir(), "tools.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entry := func(s *mcp.Server) string { return "  - {name: " + s.Name + ", url: '" + s.URL + "'}\n" }
+	cfg := daemon.Config{ToolsFile: path, ToolsOptional: true, Secrets: &secret.Set{}}
+	said := make(chan string, 100)
+	log := slog.New(slog.NewTextHandler(sayer(said), nil))
+	registry, all, err := Toolbox(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := newServers(b, registry, all, log)
+	box.follow = box.following(cfg)
+	ctx, stop := context.WithCancel(t.Context())
+	wait := box.serve(ctx, 0)
+	defer func() {
+		stop()
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	}()
+	write("mcp:\n" + entry(one))
+	eventually(t, registry, "a")
+	write("mcp:\n" + entry(one) + entry(two) + "tools:\n  - {name: mine, description: d, exec: {command: ['true']}}\n")
+	eventually(t, registry, "a b")
+	if _, served := registry.Lookup("mine"); !served {
+		t.Error("the tool of the file is not served")
+	}
+	write("mcp:\n" + entry(two) + "  - {name: broken}\n")
+	for line := range said {
+		if strings.Contains(line, "cannot be used") && strings.Contains(line, "broken") {
+			break
+		}
+	}
+	if got := names(registry); got != "a b" {
+		t.Errorf("a file with a fault changed the tools: %q", got)
+	}
+	write("mcp:\n" + entry(two) + "tools:\n  - {name: b, description: d, exec: {command: ['true']}}\n")
+	eventually(t, registry, "two_b")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, registry, "")
+}
+
+// sayer sends lines of a log.
+type sayer chan string
+
+func (s sayer) Write(p []byte) (int, error) {
+	s <- string(p)
+	return len(p), nil
 }

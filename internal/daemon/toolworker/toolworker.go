@@ -29,7 +29,7 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats, Secrets: cfg.Secrets}
 		ctx, stop := context.WithCancel(ctx)
 		box := newServers(b, tools, servers, log)
-		w.Servers = box.missing
+		w.Servers, box.follow = box.missing, box.following(cfg)
 		wait := box.serve(ctx, cfg.MCPWait)
 		err := b.Presence().Announce(ctx, w.Offers())
 		if err != nil && !bus.Unserved(err) {
