@@ -44,7 +44,7 @@ var mayImport = map[string]string{
 	"examples/conformance":         "", // tests only
 	"deploy/keda":                  "", // tests only
 	"internal/host":                ". internal/broker internal/bus internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/policy",
-	"internal/doctor":              "internal/llm/catalog internal/mcp internal/bus internal/tool internal/policy internal/events",
+	"internal/doctor":              "internal/llm/catalog internal/llm/dialect internal/mcp internal/bus internal/tool internal/policy internal/events",
 	"internal/orchestrator":        "internal/ceilings internal/bus internal/offer internal/policy internal/identity internal/accumulator internal/topology internal/sealed internal/events",
 	"internal/jobs":                "internal/bus internal/topology internal/events",
 	"internal/jobs/metrics":        "internal/jobs",

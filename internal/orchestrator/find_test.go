@@ -24,7 +24,6 @@ func TestAModelFindsAndCallsAToolThatWasNotOffered(t *testing.T) {
 		name := fmt.Sprintf("t%03d", i)
 		s.env.Tools[name] = events.ToolSpec{Name: name, Server: "a", Effect: events.EffectPure, Description: "tool"}
 	}
-	s.env.Settings.Tools = nil
 	requested := only[*events.GenerationRequested](s.say("use t150"))
 	if len(requested) != 1 || requested[0].Searchable == 0 {
 		t.Fatalf("requested %+v, want one that says how many tools are searchable", requested)
@@ -85,10 +84,12 @@ func TestASearchFindsOnlyWhatTheConversationMayUse(t *testing.T) {
 		name := fmt.Sprintf("%s%03d", map[bool]string{true: "in", false: "out"}[i%2 == 0], i)
 		s.env.Tools[name] = events.ToolSpec{Name: name, Description: "thing"}
 	}
-	s.env.Settings.Tools = []string{"in*"}
+	s.in(&events.Settings{ID: s.id(), Tools: []string{"in*"}})
 	s.say("find")
-	answered := only[*events.ToolCallAnswered](s.model("", s.part(offer.FindTools, `{"query":"thing"}`)))
-	if len(answered) != 1 || !strings.Contains(answered[0].Content, `"in`) || strings.Contains(answered[0].Content, `"out`) {
-		t.Errorf("answered %+v", answered)
+	for query, finds := range map[string]bool{"in100": true, "out101": false} {
+		answered := only[*events.ToolCallAnswered](s.model("", s.part(offer.FindTools, `{"query":"`+query+`"}`)))
+		if len(answered) != 1 || strings.Contains(answered[0].Content, `"`+query+`"`) != finds {
+			t.Errorf("%s: answered %+v", query, answered)
+		}
 	}
 }

@@ -71,6 +71,30 @@ func Anthropic() Rules {
 // Source: api.ToolFunctionParameters and api.ToolProperty.
 func Ollama() Rules { return Rules{Host: "Ollama", Flat: true, Properties: true} }
 
+// Of returns the rules of a provider by its name in the full names of models;
+// false for one that has none.
+func Of(provider string) (Rules, bool) {
+	switch provider {
+	case "openai":
+		return OpenAI(), true
+	case "openai-responses":
+		return Responses(), true
+	case "anthropic":
+		return Anthropic(), true
+	case "ollama":
+		return Ollama(), true
+	}
+	return Rules{}, false
+}
+
+// Unfit returns the tools that a provider does not take, whatever their number,
+// with the reason.
+func (r Rules) Unfit(tools []events.ToolSpec) []events.OmittedTool {
+	r.Tools = 0
+	_, omitted := r.Fit(tools)
+	return omitted
+}
+
 // Fit returns the tools as the provider takes them, in their order, and those
 // that are left out with the reason. The tools given are not changed.
 func (r Rules) Fit(tools []events.ToolSpec) (fit []events.ToolSpec, omitted []events.OmittedTool) {

@@ -208,3 +208,20 @@ func FuzzFit(f *testing.F) {
 		}
 	})
 }
+
+func TestToolsThatAProviderDoesNotTakeAreNamedWhateverTheirNumber(t *testing.T) {
+	all := make([]events.ToolSpec, 200)
+	for i := range all {
+		all[i].Name = strings.Repeat("a", 1+i%60) + strings.Repeat("b", i/60)
+	}
+	all = append(all, events.ToolSpec{Name: "odd", Server: "s", Schema: json.RawMessage(`{"type":"object","properties":{"$top":{}},"required":["$top"]}`)})
+	for provider, want := range map[string]int{"openai": 0, "openai-responses": 0, "anthropic": 1, "ollama": 0} {
+		rules, known := dialect.Of(provider)
+		if got := rules.Unfit(all); !known || len(got) != want {
+			t.Errorf("%s: known %v, left out %+v", provider, known, got)
+		}
+	}
+	if _, known := dialect.Of("scripted"); known {
+		t.Error("the scripted provider has rules")
+	}
+}
