@@ -85,6 +85,9 @@ func (q *question) configure(ctx context.Context, s *host.Session) error {
 	if !q.quiet && !q.json {
 		p := profile()
 		fmt.Fprintln(stderr(), p.Dim(wrapped(fmt.Sprintf("%s (%s)", model, why), 0, p.Width)))
+		for _, line := range missingTools(offers) {
+			fmt.Fprintln(stderr(), wrapped(line, 0, p.Width))
+		}
 		if q.yes {
 			fmt.Fprintln(stderr(), p.Dim(wrapped("--yes: calls run without asking anybody, in this conversation and from now on", 0, p.Width)))
 		}

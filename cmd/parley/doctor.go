@@ -98,7 +98,7 @@ func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Find
 			note("rules", err, "")
 		}
 	}
-	if _, x.Servers, err = toolworker.Toolbox(a.cfg, h.Log); err != nil {
+	if _, x.Servers, err = toolworker.Toolbox(h.WithTools(a.cfg), h.Log); err != nil {
 		note("tools-file", err, "")
 	}
 	s, err := h.Connect(ctx)

@@ -62,6 +62,7 @@ Where nothing runs, everything runs in this process. For several hosts run
 	f.StringSliceVar(&m.patterns, "tools", nil, "names or patterns of the tools served; all when empty")
 	f.StringSliceVar(&m.effects, "allow-effects", nil, "effects of the tools served: pure, idempotent, once; all when empty")
 	a.cfg.Calling(f)
+	cmd.AddCommand(a.mcpAddCommand())
 	return cmd
 }
 

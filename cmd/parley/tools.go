@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/llm/dialect"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/terminal"
 	"github.com/parleybus/parley/internal/visible"
 )
@@ -68,6 +70,9 @@ func (a *app) tools(ctx context.Context, name string) (err error) {
 		fmt.Fprintf(stderr(), "the queues are not shown: %v\n", err)
 	}
 	if name == "" {
+		for _, line := range slices.Concat(missingTools(offers), unfitTools(offers)) {
+			fmt.Fprintln(stderr(), line)
+		}
 		return printTools(all, asJSON)
 	}
 	i := slices.IndexFunc(all, func(t parley.Tool) bool { return t.Name == name })
@@ -211,4 +216,49 @@ func printText(text string) error {
 	}
 	_, err := io.WriteString(stdout(), text)
 	return outputError(err)
+}
+
+// unfitTools says which tools are left out of requests to the models that are
+// served, because their provider does not take them, and that a model searches for
+// tools when there are many.
+func unfitTools(offers []parley.Offer) []string {
+	var all []string
+	var specs []parley.ToolSpec
+	for _, t := range parley.ToolsIn(offers) {
+		specs = append(specs, t.ToolSpec)
+	}
+	for _, o := range offers {
+		rules, is := dialect.Of(o.Name)
+		if o.Kind != offer.LLM || !is {
+			continue
+		}
+		for _, t := range rules.Unfit(specs) {
+			line := fmt.Sprintf("tool %s is left out of requests to %s: %s", t.Tool, o.Name, t.Reason)
+			if t.Server != "" {
+				line = fmt.Sprintf("MCP server %s: %s", t.Server, line)
+			}
+			if line = visible.String(line); !slices.Contains(all, line) {
+				all = append(all, line)
+			}
+		}
+	}
+	if n := len(specs); n > offer.MaxOffered {
+		all = append(all, fmt.Sprintf("%d tools are more than the %d of one request: a model finds the others with %s", n, offer.MaxOffered, offer.FindTools))
+	}
+	return all
+}
+
+// missingTools says which MCP servers' tools are missing, and why.
+func missingTools(offers []parley.Offer) []string {
+	var all []string
+	for _, o := range offers {
+		for _, s := range o.Servers {
+			for _, line := range s.Lines() {
+				if line = visible.String(line); !slices.Contains(all, line) { // several workers may read one file
+					all = append(all, line)
+				}
+			}
+		}
+	}
+	return all
 }

@@ -134,7 +134,9 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 		t.endedAs(e.Call, e.Status)
 	case *events.ToolCallAnswered:
 		t.setResult(e.Call, events.Part{Kind: events.PartResult, Call: e.Call, Text: e.Content, Status: events.StatusOK})
-		t.verdicts[e.Call], t.answers[e.Call] = e.By, true
+		if e.By != events.ByParley {
+			t.verdicts[e.Call], t.answers[e.Call] = e.By, true
+		}
 	case *events.Paused:
 		for _, a := range e.Awaiting {
 			if a.For == events.WaitLimit {

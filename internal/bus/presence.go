@@ -14,6 +14,9 @@ import (
 // Offer is what a worker serves: a route of models or a tool.
 type Offer = offer.Offer
 
+// ServerState is what people are told about an MCP server; see package offer.
+type ServerState = offer.ServerState
+
 // Conflict is an announcement that was rejected.
 type Conflict = offer.Conflict
 

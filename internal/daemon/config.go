@@ -43,6 +43,8 @@ type Config struct {
 	// Idle is how long a model may send nothing before its answer counts as
 	// stalled.
 	Idle time.Duration
+	// MCPWait is how long a start waits for the tools of MCP servers.
+	MCPWait time.Duration
 	// Slots bounds the concurrent jobs per queue: generations of a route, calls of
 	// a tool.
 	Slots int
@@ -55,6 +57,8 @@ type Config struct {
 	Root       string
 	// ToolsFile is a tools.yaml: commands, HTTP endpoints and MCP servers.
 	ToolsFile string
+	// ToolsOptional says that ToolsFile need not exist.
+	ToolsOptional bool
 	// Rules is a file with the policy, limits, prices and hooks that apply unless a
 	// conversation's Settings override them.
 	Rules string
@@ -110,6 +114,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 	duration("PARLEY_OBJECTS_MAX_AGE", &cfg.Plan.ObjectsMaxAge, 0)
 	duration("PARLEY_DRAIN", &cfg.Drain, 10*time.Second)
 	duration("PARLEY_IDLE", &cfg.Idle, 2*time.Minute)
+	duration("PARLEY_MCP_WAIT", &cfg.MCPWait, 10*time.Second)
 	cfg.learn()
 	if len(problems) > 0 {
 		return cfg, fmt.Errorf("environment: %s", strings.Join(problems, "; "))
@@ -195,5 +200,6 @@ func (cfg *Config) Calling(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.AllowHosts, "allow-host", cfg.AllowHosts, "hosts that http_get may reach (PARLEY_ALLOW_HOST)")
 	f.IntVar(&cfg.MaxCalls, "max-calls", cfg.MaxCalls, "calls of all tools together that run at once; 0 for no bound (PARLEY_MAX_CALLS)")
 	f.StringVar(&cfg.ToolsFile, "tools-file", cfg.ToolsFile, "YAML file with commands, HTTP endpoints and MCP servers to serve as tools (PARLEY_TOOLS)")
+	f.DurationVar(&cfg.MCPWait, "mcp-wait", cfg.MCPWait, "how long the start waits for the tools of MCP servers (PARLEY_MCP_WAIT)")
 	f.StringVar(&cfg.Root, "root", cfg.Root, "directory that read_file may read (PARLEY_ROOT)")
 }

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/llm/dialect"
 	"github.com/parleybus/parley/internal/mcp"
 	"github.com/parleybus/parley/internal/tool"
 )
@@ -18,44 +21,73 @@ const mcpTimeout = 8 * time.Second
 
 // mcp starts or connects to each MCP server and lists its tools.
 func (x *Examination) mcp(ctx context.Context) (says, fixed string, err error) {
-	var bad []string
+	var bad, unfit []string
 	tools := 0
 	for _, s := range x.Servers {
-		n, err := listTools(ctx, *s)
+		specs, omitted, err := listTools(ctx, *s)
+		unfit = append(unfit, unfitFor(s.Name, specs)...)
+		for _, o := range omitted {
+			bad = append(bad, fmt.Sprintf("tool %q of MCP server %q is left out: %s: correct it on the server", o.Tool, s.Name, o.Reason))
+		}
 		if err != nil {
 			bad = append(bad, fmt.Sprintf("MCP server %q does not list its tools: %v: correct its entry in the file of tools, or start it", s.Name, err))
 		}
-		tools += n
+		tools += len(specs)
 	}
 	if len(bad) > 0 {
 		return "", "", errors.New(strings.Join(bad, "; "))
 	}
-	return fmt.Sprintf("%d servers list %d tools", len(x.Servers), tools), "", nil
+	says = fmt.Sprintf("%d servers list %d tools", len(x.Servers), tools)
+	if len(unfit) > 0 {
+		says += "; left out of requests: " + strings.Join(unfit, "; ")
+	}
+	return says, "", nil
 }
 
-func listTools(ctx context.Context, s mcp.Server) (n int, err error) {
+// unfitFor names the tools of a server that a provider does not take.
+func unfitFor(server string, specs []events.ToolSpec) []string {
+	var all []string
+	for _, provider := range catalog.Providers() {
+		if rules, is := dialect.Of(provider); is {
+			for _, o := range rules.Unfit(specs) {
+				all = append(all, fmt.Sprintf("tool %q of MCP server %q for %s: %s", o.Tool, server, provider, o.Reason))
+			}
+		}
+	}
+	return all
+}
+
+func listTools(ctx context.Context, s mcp.Server) (specs []events.ToolSpec, omitted []events.OmittedTool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mcpTimeout)
 	defer cancel()
 	last := &lastError{Handler: slog.DiscardHandler}
 	s.Log = slog.New(last)
 	listed := false
+	s.Report = func(state mcp.State) {
+		if listed {
+			omitted = state.Omitted
+		}
+	}
 	err = s.Run(ctx, func(tools ...tool.Tool) error {
-		n, listed = len(tools), true
+		listed = true
+		for _, t := range tools {
+			specs = append(specs, t.Spec())
+		}
 		cancel()
 		return nil
 	})
 	switch {
 	case err != nil:
-		return 0, err
+		return nil, nil, err
 	case listed:
-		return n, nil
+		return specs, omitted, nil
 	}
 	last.mu.Lock()
 	defer last.mu.Unlock()
 	if last.err != "" {
-		return 0, errors.New(last.err)
+		return nil, nil, errors.New(last.err)
 	}
-	return 0, fmt.Errorf("no answer within %s", mcpTimeout)
+	return nil, nil, fmt.Errorf("no answer within %s", mcpTimeout)
 }
 
 // lastError keeps the error of the last log record: the server is retried if it

@@ -57,6 +57,8 @@ type GenerationRequested struct {
 	Route      string `json:"route" jsonschema:"provider/model"`
 	Try        int    `json:"try" jsonschema:"number of the try of this step, from 1"`
 	NotBefore  int64  `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
+	// Searchable counts tools that are too many for one request.
+	Searchable int `json:"searchable,omitempty" jsonschema:"number of tools that the request does not offer and that the model can find with find_tools"`
 }
 
 // AssistantMessage is the accumulated answer of the model.
@@ -102,14 +104,17 @@ type ToolCallRefused struct {
 	Content string `json:"content" jsonschema:"text for the model"`
 }
 
+// ByParley is [ToolCallAnswered.By] of a result that the orchestrator gave.
+const ByParley = "parley"
+
 // ToolCallAnswered is a result that a person or an app gave in place of
-// running the call.
+// running the call, or that of find_tools, which the orchestrator gives.
 type ToolCallAnswered struct {
 	Turn    string `json:"turn" jsonschema:"id of the turn"`
 	Call    string `json:"call" jsonschema:"id of the call"`
 	Tool    string `json:"tool" jsonschema:"name of the tool"`
 	Content string `json:"content" jsonschema:"text for the model"`
-	By      string `json:"by" jsonschema:"id of the Verdict"`
+	By      string `json:"by" jsonschema:"id of the Verdict; parley for a result of the orchestrator"`
 }
 
 // QuestionAnswered answers a tool's question.

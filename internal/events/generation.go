@@ -175,6 +175,8 @@ type GenerationEnded struct {
 	Model      string `json:"model,omitempty" jsonschema:"the model that answered, as the provider names it"`
 	ResponseID string `json:"response_id,omitempty" jsonschema:"the provider's id of the answer"`
 	Events     int    `json:"events,omitempty" jsonschema:"number of the attempt's events, this one included"`
+	// Omitted are the tools that the provider does not take.
+	Omitted []OmittedTool `json:"omitted,omitempty" jsonschema:"tools that were left out of the request because the provider does not take them"`
 }
 
 // GenerationReleased hands back a generation that the worker has started: another

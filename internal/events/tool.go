@@ -58,6 +58,14 @@ type ToolSpec struct {
 	Output      json.RawMessage `json:"output,omitempty" jsonschema:"JSON Schema of the structured result"`
 	Concurrency int             `json:"concurrency,omitempty" jsonschema:"calls that one worker runs at once; 0 means the worker's default"`
 	ResultBytes int64           `json:"result_bytes,omitempty" jsonschema:"longest result in bytes; 0 means the worker's default"`
+	Server      string          `json:"server,omitempty" jsonschema:"name of the MCP server that it comes from; absent for other tools"`
+}
+
+// OmittedTool is a tool that was left out of what a model was offered.
+type OmittedTool struct {
+	Tool   string `json:"tool" jsonschema:"name of the tool"`
+	Server string `json:"server,omitempty" jsonschema:"name of the MCP server that it comes from; absent for other tools"`
+	Reason string `json:"reason" jsonschema:"why it was left out, and what to do"`
 }
 
 // Status is how a call ended. It is a field of its own, never a marker in the

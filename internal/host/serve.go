@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/parleybus/parley"
@@ -137,6 +138,19 @@ func (h *Host) Roles(ctx context.Context, health *daemon.Health, counts map[stri
 	return roles, models, nil
 }
 
+// ToolsFile returns the file of tools of a data directory, which is read when no
+// other is configured.
+func ToolsFile(dir string) string { return filepath.Join(dir, "tools.yaml") }
+
+// WithTools returns a configuration with the file of tools of the data directory,
+// if it names no other and the server is not elsewhere.
+func (h *Host) WithTools(cfg daemon.Config) daemon.Config {
+	if cfg.ToolsFile == "" && cfg.NATS.URL == "" && h.Dir != "" {
+		cfg.ToolsFile, cfg.ToolsOptional = ToolsFile(h.Dir), true
+	}
+	return cfg
+}
+
 func (h *Host) role(name string, cfg daemon.Config, models *catalog.Catalog) (daemon.Role, error) {
 	switch name {
 	case "orchestrator":
@@ -144,6 +158,7 @@ func (h *Host) role(name string, cfg daemon.Config, models *catalog.Catalog) (da
 	case "llm-worker":
 		return llmworker.Role(cfg, h.Log, models, nil), nil
 	}
+	cfg = h.WithTools(cfg)
 	tools, servers, err := toolworker.Toolbox(cfg, h.Log)
 	if err != nil {
 		return daemon.Role{}, err

@@ -143,6 +143,8 @@ func (s *session) failure(ctx context.Context, c *call, r *remote, err error) er
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return tool.Fail("%s: the MCP server %s did not run the call: %v", r.spec.Name, s.link.server.Name, s.refused(err))
 	case errors.Is(cause, errTooLong) || errors.Is(err, errTooLong):
 		return tool.Fail("%s: %v: request less at a time", r.spec.Name, errTooLong)
 	case !c.sent.Load():

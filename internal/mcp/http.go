@@ -35,6 +35,8 @@ type client struct {
 	base   *http.Transport
 	origin *url.URL
 	header map[string]string
+	// refusal is why the last request was refused (401 or 403); nil if it was not.
+	refusal atomic.Pointer[refusedError]
 }
 
 func newClient(s *Server) *client {
@@ -85,6 +87,9 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r.Method == http.MethodPost {
+		c.refusal.Store(refusalOf(resp))
 	}
 	if e != nil {
 		if r.Method == http.MethodPost {

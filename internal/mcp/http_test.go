@@ -131,7 +131,6 @@ func TestACallOverHTTPThatBreaksIsAnsweredByItsClass(t *testing.T) {
 		{"cut, once", cut, "fail", unknown},
 		{"500, once", status(http.StatusInternalServerError), "fail", unknown},
 		{"503, once", status(http.StatusServiceUnavailable), "fail", retryable},
-		{"401, once", status(http.StatusUnauthorized), "fail", retryable},
 		{"429, pure", status(http.StatusTooManyRequests), "echo", retryable},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -104,6 +104,7 @@ type words struct {
 	mu    sync.Mutex
 	since time.Time
 	count int
+	total int64  // lines so far
 	line  string // the last
 }
 
@@ -127,6 +128,7 @@ func (w *words) write(what, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.line = text
+	w.total++
 	if now := time.Now(); now.Sub(w.since) > window {
 		if w.count > maxWords {
 			w.log.Info("an MCP server wrote more lines", "lines_left_out", w.count-maxWords)

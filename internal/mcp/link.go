@@ -14,12 +14,14 @@ import (
 
 // link holds the current session for a server's tools.
 type link struct {
-	server *Server
-	set    func(tools ...tool.Tool) error
-	check  tool.Validator    // caches compiled schemas
-	legacy bool              // use the initialization of 2025-11-25 and before
-	specs  []events.ToolSpec // as last set
-	setErr string            // why they could not be set; "" if they were
+	server  *Server
+	set     func(tools ...tool.Tool) error
+	check   tool.Validator       // caches compiled schemas
+	legacy  bool                 // use the initialization of 2025-11-25 and before
+	specs   []events.ToolSpec    // as last set
+	setErr  string               // why they could not be set; "" if they were
+	omitted []events.OmittedTool // tools of the last list that cannot be used
+	slow    int                  // starts in a row that took too long
 
 	mu      sync.Mutex
 	session *session
@@ -48,6 +50,9 @@ func (l *link) wait(ctx context.Context, timeout <-chan time.Time) (*session, er
 		if s != nil && !s.over() {
 			return s, nil
 		}
+		if r, lasts := errors.AsType[*refusedError](why); lasts && s == nil {
+			return nil, tool.Fail("the MCP server %s did not run the call: %v", l.server.Name, r)
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -65,22 +70,24 @@ func (l *link) wait(ctx context.Context, timeout <-chan time.Time) (*session, er
 // ends.
 func (l *link) serve(ctx context.Context) error {
 	s := newSession(l)
-	start, cancel := context.WithTimeout(ctx, l.server.Startup)
+	start, cancel := s.startTimeout(ctx)
 	defer cancel()
 	if err := s.connect(start); err != nil {
 		// A command that does not support the newest initialization may fail on
 		// it; over HTTP it refuses, and the SDK falls back itself.
 		l.legacy = !l.legacy && s.stdio != nil
-		err = fmt.Errorf("it could not be connected to: %w", err)
+		err = fmt.Errorf("it could not be connected to: %w", s.refused(err))
 		l.put(nil, err)
 		return err
 	}
 	l.put(s, nil)
 	err := s.offer(start)
+	cancel()
 	if err == nil {
 		l.server.Log.Info("an MCP server is connected", "protocol", s.mcp.InitializeResult().ProtocolVersion, "tools", len(l.specs))
 		err = s.follow(ctx)
 	}
+	err = s.refused(err)
 	s.end(err)
 	l.put(nil, err)
 	s.close()
@@ -115,7 +122,7 @@ func (s *session) follow(ctx context.Context) error {
 func (s *session) offer(ctx context.Context) error {
 	list, err := s.list(ctx)
 	if err != nil {
-		return fmt.Errorf("its tools could not be listed: %w", err)
+		return fmt.Errorf("its tools could not be listed: %w", s.refused(err))
 	}
 	l := s.link
 	tools := l.tools(list)
@@ -123,6 +130,7 @@ func (s *session) offer(ctx context.Context) error {
 	for i, t := range tools {
 		specs[i] = t.Spec()
 	}
+	defer func() { l.server.report(State{Omitted: l.omitted}) }()
 	if l.specs != nil && l.setErr == "" && reflect.DeepEqual(specs, l.specs) {
 		return nil
 	}

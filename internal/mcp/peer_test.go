@@ -33,6 +33,12 @@ func serveAs(kind string) int {
 			fmt.Fprintln(os.Stderr, "debug: "+strings.Repeat("x", 5000))
 		}
 		err = peer().Run(context.Background(), &sdk.StdioTransport{})
+	case "downloads":
+		for i := range 20 {
+			fmt.Fprintln(os.Stderr, "downloading", i)
+			<-time.After(50 * time.Millisecond)
+		}
+		err = raw(kind)
 	case "greets":
 		fmt.Println("Server listening on stdio.\n{\"not\": \"a message\"}\n[]\n\xff\xfe")
 		err = peer().Run(context.Background(), &sdk.StdioTransport{})

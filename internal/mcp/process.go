@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -35,7 +36,8 @@ type process struct {
 	words  *words
 	turn   chan struct{} // held by the writer
 	exited chan struct{}
-	status error // exit status, set when exited is closed
+	pid    atomic.Int64 // 0 before the start
+	status error        // exit status, set when exited is closed
 	pipes  sync.WaitGroup
 	closed sync.Once
 	ended  chan struct{} // closed when Close ends it
@@ -68,6 +70,7 @@ func (p *process) Connect(context.Context) (sdk.Connection, error) {
 	}
 	p.lines = &lines{r: bufio.NewReaderSize(p.out, 64<<10)}
 	p.words = &words{log: p.server.Log}
+	p.pid.Store(int64(p.cmd.Process.Pid))
 	p.pipes.Go(func() { p.words.copy(p.err) })
 	p.pipes.Go(p.watch)
 	return p, nil

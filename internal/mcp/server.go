@@ -29,6 +29,8 @@ import (
 const (
 	// longestRestart bounds the backoff before a restart.
 	longestRestart = 30 * time.Second
+	// defaultStart is the start timeout of a server without one.
+	defaultStart = time.Minute
 	// stableAfter is the uptime after which the restart backoff is reset.
 	stableAfter = time.Minute
 	// maxMessage bounds a message from a server, in bytes.
@@ -55,7 +57,8 @@ type Server struct {
 	Prefix string
 	// Timeout bounds a call; 0 means the worker's timeout.
 	Timeout time.Duration
-	// Startup bounds connecting and listing tools; 30 s if zero.
+	// Startup bounds connecting and listing tools; 60 s if zero. A command's first
+	// start may take longer while it works.
 	Startup time.Duration
 	// WaitTimeout bounds how long a call waits for an unavailable server; 30 s
 	// if zero.
@@ -66,7 +69,26 @@ type Server struct {
 	// Restart is the backoff before the first restart, doubled with each
 	// further one up to 30 s; 500 ms if zero.
 	Restart time.Duration
-	Log     *slog.Logger
+	// Report is called when the server's tools become missing, with the reason, and
+	// when they have been listed; may be nil. It must not block.
+	Report func(State)
+	Log    *slog.Logger
+
+	patient bool // Startup is the default
+}
+
+// State is what people are told about a server.
+type State struct {
+	// Err is why its tools are missing; nil if they are not.
+	Err error
+	// Omitted are those that cannot be used.
+	Omitted []events.OmittedTool
+}
+
+func (s *Server) report(state State) {
+	if s.Report != nil {
+		s.Report(state)
+	}
 }
 
 // Unknown is the error of a call that may have taken effect and must not be
@@ -93,7 +115,8 @@ func (s *Server) Run(ctx context.Context, set func(tools ...tool.Tool) error) er
 		return err
 	}
 	own := *s
-	own.Startup = cmp.Or(s.Startup, 30*time.Second)
+	own.patient = s.Startup == 0
+	own.Startup = cmp.Or(s.Startup, defaultStart)
 	own.WaitTimeout = cmp.Or(s.WaitTimeout, 30*time.Second)
 	own.Heartbeat = cmp.Or(s.Heartbeat, 30*time.Second)
 	own.Restart = cmp.Or(s.Restart, 500*time.Millisecond)
@@ -111,6 +134,7 @@ func (s *Server) Run(ctx context.Context, set func(tools ...tool.Tool) error) er
 		if time.Since(began) > stableAfter {
 			wait = own.Restart
 		}
+		own.report(State{Err: err})
 		pause := wait/2 + rand.N(wait/2+1)
 		own.Log.Warn("an MCP server is away and will be started again", "error", err, "after", pause)
 		select {

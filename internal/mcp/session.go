@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -24,8 +25,9 @@ const (
 type session struct {
 	link    *link
 	mcp     *sdk.ClientSession
-	stdio   *process // nil over HTTP
-	http    *client  // nil over stdio
+	stdio   *process                // nil over HTTP
+	work    atomic.Pointer[process] // the same, for other goroutines
+	http    *client                 // nil over stdio
 	changed chan struct{}
 	done    chan struct{}
 	waiting sync.WaitGroup
@@ -60,6 +62,7 @@ func (s *session) connect(ctx context.Context) error {
 	var transport sdk.Transport
 	if len(server.Command) > 0 {
 		s.stdio = &process{server: server}
+		s.work.Store(s.stdio)
 		transport = s.stdio
 	} else {
 		s.http = newClient(server)
@@ -72,8 +75,8 @@ func (s *session) connect(ctx context.Context) error {
 	m, err := c.Connect(withExchange(ctx, &exchange{}), transport, options)
 	if err != nil {
 		s.release()
-		if ctx.Err() != nil {
-			return fmt.Errorf("it did not answer within %s: %w", server.Startup, err)
+		if slow, is := errors.AsType[*slowError](context.Cause(ctx)); is {
+			return fmt.Errorf("%w: %w", slow, err)
 		}
 		return err
 	}

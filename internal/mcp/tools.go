@@ -17,6 +17,8 @@ import (
 const (
 	maxName        = 64
 	maxDescription = 16 << 10  // bytes
+	maxReason      = 500       // bytes of why a tool is left out
+	maxLongName    = 200       // bytes of the server's name of it
 	maxSchema      = 256 << 10 // bytes of one schema
 )
 
@@ -25,19 +27,26 @@ const (
 func (l *link) tools(list []*sdk.Tool) []tool.Tool {
 	log := l.server.Log
 	var all []tool.Tool
+	l.omitted = nil
+	omit := func(t *sdk.Tool, reason string) {
+		l.omitted = append(l.omitted, events.OmittedTool{Tool: clip(t.Name, maxLongName), Server: l.server.Name, Reason: reason})
+	}
 	taken := map[string]string{} // Parley's name of a tool to the server's
 	for _, t := range inOrder(list, l.server.Prefix) {
 		if len(all) == maxTools {
 			log.Warn("an MCP server lists too many tools; the rest is left out", "tools", len(list), "limit", maxTools)
+			omit(t, fmt.Sprintf("the server lists %d tools, more than %d; it and those after it are left out", len(list), maxTools))
 			break
 		}
 		spec, err := l.spec(t)
 		if err != nil {
 			log.Warn("a tool of an MCP server cannot be used and is left out", "tool", clip(t.Name, maxProblem), "error", err)
+			omit(t, clip(strings.Join(strings.Fields(err.Error()), " "), maxReason))
 			continue
 		}
 		if other, double := taken[spec.Name]; double {
 			log.Warn("two tools of an MCP server have one name here; the second is left out", "name", spec.Name, "first", other, "second", clip(t.Name, maxProblem))
+			omit(t, fmt.Sprintf("its name here is %q, as that of %q: rename it on the server", spec.Name, clip(other, maxProblem)))
 			continue
 		}
 		taken[spec.Name] = t.Name
@@ -61,7 +70,7 @@ func inOrder(list []*sdk.Tool, prefix string) []*sdk.Tool {
 
 // spec converts a server's description of a tool to a specification.
 func (l *link) spec(t *sdk.Tool) (events.ToolSpec, error) {
-	spec := events.ToolSpec{Name: localName(l.server.Prefix, t.Name), Effect: effect(t.Annotations), TimeoutMS: l.server.Timeout.Milliseconds()}
+	spec := events.ToolSpec{Name: localName(l.server.Prefix, t.Name), Effect: effect(t.Annotations), TimeoutMS: l.server.Timeout.Milliseconds(), Server: l.server.Name}
 	if t.Name == "" {
 		return spec, fmt.Errorf("it has no name")
 	}

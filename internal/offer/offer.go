@@ -45,6 +45,30 @@ type Offer struct {
 	// Rejected is the tool that the worker does not serve, because another tool of
 	// the name is served or known. It is announced so that `parley doctor` can report it.
 	Rejected *events.ToolSpec `json:"rejected,omitempty"`
+	// Servers are the worker's MCP servers of which tools are missing. They come with
+	// the offer of a tool that every tool-worker has.
+	Servers []ServerState `json:"servers,omitempty"`
+}
+
+// ServerState is what people are told about an MCP server.
+type ServerState struct {
+	Name string `json:"name"`
+	// Missing is why none of its tools is there; empty if they are.
+	Missing string `json:"missing,omitempty"`
+	// Omitted are those of its tools that cannot be used.
+	Omitted []events.OmittedTool `json:"omitted,omitempty"`
+}
+
+// Lines returns what to tell whoever asks a model, a line each.
+func (s ServerState) Lines() []string {
+	var all []string
+	if s.Missing != "" {
+		all = append(all, fmt.Sprintf("MCP server %s: its tools are missing: %s", s.Name, s.Missing))
+	}
+	for _, o := range s.Omitted {
+		all = append(all, fmt.Sprintf("MCP server %s: tool %s is left out: %s", s.Name, o.Tool, o.Reason))
+	}
+	return all
 }
 
 // Key returns the offer's key in the bucket of presence.

@@ -109,6 +109,9 @@ func (d *decision) approve(v *verdict, call *events.CallState, n needs, edited [
 		v.missing = missing
 		return events.AnswerAccepted, fmt.Sprintf("%d of %d approvals: the call waits for another, of %s", len(signers), n.count(), n.who())
 	}
+	if d.withdrawn(*call) {
+		return events.AnswerAccepted, fmt.Sprintf("the tool %q is no longer served: the call ends as %s", call.Tool, events.StatusUnknownTool)
+	}
 	d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Tool, Effect: d.effect(*call), Arguments: edited, By: v.input, Signers: signers})
 	return events.AnswerAccepted, ""
 }

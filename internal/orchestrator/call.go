@@ -80,6 +80,9 @@ func (d *decision) running() int {
 // dispatchOne dispatches a call whose id occurs so many times in the answer.
 // It returns what the call waits for, or later when no slot is free.
 func (d *decision) dispatchOne(call events.Part, times int) (_ *events.Awaited, later bool) {
+	if times == 1 && d.findTools(call) {
+		return nil, false
+	}
 	spec, known := d.tool(call.Name)
 	switch {
 	case !known:

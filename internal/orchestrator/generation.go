@@ -39,6 +39,7 @@ func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 	}
 	e := &events.GenerationRequested{Turn: d.c.Turn, Step: step, Try: try, Route: route,
 		Generation: d.seed.id(d.now, fmt.Sprintf("generation %d %d %d", d.c.Turns, step, try))}
+	e.Searchable = d.env.offered(d.transcript).Searchable
 	if wait > 0 {
 		e.NotBefore = d.now.Add(wait).UnixMilli()
 	}

@@ -47,11 +47,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Messages(), Parameters: settings.Parameters,
 		Ceilings: events.AnswerCeilings{AnswerBytes: env.Ceilings.AnswerBytes, AnswerCalls: env.Ceilings.AnswerCalls, ArgumentBytes: env.Ceilings.ArgumentBytes},
 	}
-	for _, name := range sortedNames(env.Tools) {
-		if chosen(settings.Tools, name) {
-			job.Tools = append(job.Tools, env.strict(env.Tools[name]))
-		}
-	}
+	job.Tools = env.offered(c.state.Transcript).Tools
 	subject, err := topology.GenerationJob(e.Route, e.Generation)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
@@ -143,9 +144,22 @@ func (d *decision) effect(call events.CallState) events.Effect {
 	return call.Effect
 }
 
+// withdrawn ends a call that waited if its tool was withdrawn meanwhile, and reports
+// whether it did: no worker would ever take its job.
+func (d *decision) withdrawn(call events.CallState) bool {
+	if _, known := d.tool(call.Tool); known {
+		return false
+	}
+	d.refuse(call.Call, call.Tool, events.StatusUnknownTool, fmt.Sprintf("there is no tool named %q any more: the call was not run; %s", call.Tool, d.offered()))
+	return true
+}
+
 // release requests a call that waited, with a person's arguments or, when
 // they are nil, the model's.
 func (d *decision) release(call events.CallState, arguments []byte, by string) {
+	if d.withdrawn(call) {
+		return
+	}
 	call.Effect = d.effect(call)
 	d.emit(&events.ToolCallRequested{Turn: d.c.Turn, Step: d.c.Step, Call: call.Call, Tool: call.Tool, Effect: call.Effect, Arguments: arguments, By: by})
 }

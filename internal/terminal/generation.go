@@ -141,6 +141,7 @@ func (r *Renderer) reasoning(block int, piece string) {
 // when it is known whether the step is retried or the turn ends.
 func (r *Renderer) generationEnded(e *events.GenerationEnded) {
 	r.gen.failure = e.Error
+	r.omitted(e.Omitted)
 	switch {
 	case e.Error != nil && e.Attempt == "": // no orchestrator decides about a retry
 		r.note(red, r.m.fail+" "+r.p.line(e.Error.Error()))

@@ -47,6 +47,8 @@ type Renderer struct {
 	signed bool // an input of this conversation was signed
 	// running is the number of calls of the step that have not ended.
 	running int
+	counted bool                        // said how many tools a search finds
+	without map[events.OmittedTool]bool // tools left out, as named so far
 	sum     tally
 }
 
@@ -54,7 +56,7 @@ type Renderer struct {
 func New(w io.Writer, p Profile, o Options) *Renderer {
 	return &Renderer{
 		p: p, m: p.marks(), o: o, out: newSheet(w, p),
-		names: map[string]int{}, people: map[string]Author{},
+		names: map[string]int{}, people: map[string]Author{}, without: map[events.OmittedTool]bool{},
 		gen: generation{lost: map[string]bool{}, open: map[int]*call{}},
 	}
 }

@@ -99,7 +99,9 @@ func (t *tally) decided(e events.Event, at time.Time) {
 			t.s.Edited++
 		}
 	case *events.ToolCallAnswered:
-		t.s.Answered++
+		if e.By != events.ByParley {
+			t.s.Answered++
+		}
 	case *events.TurnEnded:
 		if e.Usage != nil {
 			t.s.Usage = e.Usage

@@ -14,6 +14,7 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 		r.gen.visible, r.gen.failure = false, nil
 	case *events.GenerationRequested:
 		r.retry(e, at)
+		r.searchable(e.Searchable)
 	case *events.AssistantMessage:
 		r.assistant(e)
 	case *events.ToolCallRequested:
@@ -25,7 +26,11 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 	case *events.ToolCallRefused:
 		r.ended(e.Call, e.Tool, end{status: e.Status, content: e.Content, decided: true})
 	case *events.ToolCallAnswered:
-		r.ended(e.Call, e.Tool, end{status: events.StatusOK, content: e.Content, by: r.who(e.By), decided: true})
+		by := ""
+		if e.By != events.ByParley {
+			by = r.who(e.By)
+		}
+		r.ended(e.Call, e.Tool, end{status: events.StatusOK, content: e.Content, by: by, decided: true})
 	case *events.Paused:
 		r.paused(e, at)
 	case *events.Resumed:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/secret"
 	"github.com/parleybus/parley/internal/tool"
@@ -98,6 +99,7 @@ func (a *answer) redact(e events.Stamped) {
 // redactEnd redacts the end of an answer.
 func redactEnd(s *secret.Set, end *events.GenerationEnded) {
 	end.FinishWord, end.ResponseID, end.Model = s.Redact(end.FinishWord), s.Redact(end.ResponseID), s.Redact(end.Model)
+	end.Omitted = redactOmitted(s, end.Omitted)
 	if end.Error != nil {
 		end.Error = redactFailure(s, end.Error)
 	}
@@ -245,4 +247,21 @@ func (r *run) redactError(err error) error {
 		return &redactedError{err, text}
 	}
 	return err
+}
+
+// redactServers removes secrets from what MCP servers said.
+func redactServers(secrets *secret.Set, all []bus.ServerState) []bus.ServerState {
+	for i := range all {
+		all[i].Missing, all[i].Omitted = secrets.Message(all[i].Missing), redactOmitted(secrets, all[i].Omitted)
+	}
+	return all
+}
+
+// redactOmitted removes secrets from why tools are left out.
+func redactOmitted(secrets *secret.Set, all []events.OmittedTool) []events.OmittedTool {
+	all = slices.Clone(all) // another try may have it too
+	for i := range all {
+		all[i].Reason = secrets.Message(all[i].Reason)
+	}
+	return all
 }

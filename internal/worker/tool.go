@@ -37,6 +37,8 @@ type Tool struct {
 	Stats *Stats
 	// Secrets are removed from what tools return, print and ask; may be nil.
 	Secrets *secret.Set
+	// Servers returns the MCP servers of which tools are missing; may be nil.
+	Servers func() []bus.ServerState
 
 	schemas tool.Validator
 }
@@ -49,7 +51,11 @@ func (w *Tool) Offers() []bus.Offer {
 	var offers []bus.Offer
 	for _, spec := range w.Tools.Specs() {
 		spec = redactSpec(w.Secrets, spec)
-		offers = append(offers, bus.Offer{Kind: "tool", Name: spec.Name, Worker: w.Name, Tool: &spec, Low: true})
+		o := bus.Offer{Kind: "tool", Name: spec.Name, Worker: w.Name, Tool: &spec, Low: true}
+		if spec.Name == ReadResult && w.Servers != nil {
+			o.Servers = redactServers(w.Secrets, w.Servers())
+		}
+		offers = append(offers, o)
 	}
 	return offers
 }

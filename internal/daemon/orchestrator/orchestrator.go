@@ -5,6 +5,7 @@ package orchestrator
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -19,20 +20,23 @@ import (
 // Role returns the orchestrator's role. It calls owned for each shard that it
 // takes over, and stores the number of conversations in memory in held; both
 // may be nil. hooks run in addition to those of cfg.Rules, whose file is read
-// when the role starts.
+// when the role starts, and again when it changes: see [ruled].
 func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atomic.Int64, hooks ...orchestrator.Hook) daemon.Role {
 	return daemon.Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		rules, err := policy.Load(cfg.Rules)
 		if err != nil {
 			return nil, err
 		}
-		v := tool.Validator{Ceilings: &rules.Ceilings}
-		o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Decision, CheckTool: v.Check, Owned: owned, Held: held,
-			Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Ceilings: rules.Ceilings, Route: rules.Route, Hooks: hooks, Identities: rules.Book}
-		for _, h := range rules.Hooks {
-			o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
-		}
-		return o.Run, nil
+		r := &ruled{file: cfg.Rules, log: log, run: func(ctx context.Context, rules policy.Defaults) error {
+			v := tool.Validator{Ceilings: &rules.Ceilings}
+			o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Decision, CheckTool: v.Check, Owned: owned, Held: held,
+				Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Ceilings: rules.Ceilings, Route: rules.Route, Hooks: slices.Clone(hooks), Identities: rules.Book}
+			for _, h := range rules.Hooks {
+				o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
+			}
+			return o.Run(ctx)
+		}}
+		return func(ctx context.Context) error { return r.follow(ctx, rules, daemon.FollowInterval) }, nil
 	}}
 }
 

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -30,7 +28,9 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 		}
 		w := &worker.Tool{Bus: b, Name: worker.UniqueName(cfg.Name), Log: log, Slots: cfg.Slots, MaxCalls: cfg.MaxCalls, Tools: tools, Drain: cfg.Drain, Stats: stats, Secrets: cfg.Secrets}
 		ctx, stop := context.WithCancel(ctx)
-		wait := serveMCP(ctx, tools, servers)
+		box := newServers(b, tools, servers, log)
+		w.Servers, box.follow = box.missing, box.following(cfg)
+		wait := box.serve(ctx, cfg.MCPWait)
 		err := b.Presence().Announce(ctx, w.Offers())
 		if err != nil && !bus.Unserved(err) {
 			stop()
@@ -49,38 +49,6 @@ func Role(cfg daemon.Config, log *slog.Logger, tools *tool.Registry, servers []*
 
 // Names returns the names of the tools that come with Parley, configured or not.
 func Names() []string { return append(tool.BuiltinNames(), worker.ReadResult) }
-
-// listTimeout bounds the wait for the tool lists of MCP servers at the start. The
-// tools of a slower server are added when it lists them.
-const listTimeout = 5 * time.Second
-
-// serveMCP runs servers until ctx ends, and blocks until they have listed their
-// tools or listTimeout has passed. wait blocks until they have ended.
-func serveMCP(ctx context.Context, tools *tool.Registry, servers []*mcp.Server) (wait func() error) {
-	g, ctx := errgroup.WithContext(ctx)
-	listed := make(chan struct{}, len(servers))
-	for _, s := range servers {
-		once := sync.OnceFunc(func() { listed <- struct{}{} })
-		g.Go(func() error {
-			return s.Run(ctx, func(t ...tool.Tool) error {
-				defer once()
-				return tools.Set("mcp "+s.Name, t...)
-			})
-		})
-	}
-	enough := time.NewTimer(listTimeout)
-	defer enough.Stop()
-	for range servers {
-		select {
-		case <-listed:
-		case <-enough.C:
-			return g.Wait
-		case <-ctx.Done():
-			return g.Wait
-		}
-	}
-	return g.Wait
-}
 
 // Service is cmd/tool-worker.
 func Service() daemon.Service {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 )
 
 const (
@@ -46,6 +47,7 @@ type Provider struct {
 	apiKey    string
 	authToken string
 	client    *http.Client
+	offering  *llm.Offering
 }
 
 // New returns a provider without connecting.
@@ -57,6 +59,7 @@ func New(c Config) *Provider {
 		apiKey:    c.APIKey,
 		authToken: c.AuthToken,
 		client:    llm.Client(c.HTTPClient),
+		offering:  llm.NewOffering(dialect.Anthropic()),
 	}
 }
 
@@ -71,7 +74,7 @@ func (p *Provider) Capabilities(string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
+	return p.offering.Stream(req, func(req llm.Request) (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
 func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 	"github.com/parleybus/parley/internal/secret"
 )
 
@@ -43,16 +44,17 @@ type Config struct {
 
 // Provider calls the models of one Ollama server.
 type Provider struct {
-	name   string
-	base   *url.URL
-	bad    *events.Error // why Host is no address
-	client *http.Client
+	name     string
+	base     *url.URL
+	bad      *events.Error // why Host is no address
+	client   *http.Client
+	offering *llm.Offering
 }
 
 // New returns a provider without connecting. The first request reports an
 // invalid Host.
 func New(c Config) *Provider {
-	p := &Provider{name: cmp.Or(c.Name, defaultName), client: llm.Client(c.HTTPClient)}
+	p := &Provider{name: cmp.Or(c.Name, defaultName), client: llm.Client(c.HTTPClient), offering: llm.NewOffering(dialect.Ollama())}
 	var err error
 	if p.base, err = address(c.Host); err != nil {
 		p.bad = &events.Error{Class: events.ErrInvalidRequest,
@@ -115,7 +117,7 @@ func (p *Provider) Models(ctx context.Context) ([]string, error) {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
+	return p.offering.Stream(req, func(req llm.Request) (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
 func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *events.Error) {

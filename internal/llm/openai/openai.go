@@ -22,6 +22,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 )
 
 // Config holds the address and credentials of a host. New does not read the
@@ -47,8 +48,9 @@ type Config struct {
 
 // Provider is an [llm.Provider].
 type Provider struct {
-	config Config
-	client sdk.Client
+	config   Config
+	client   sdk.Client
+	offering *llm.Offering
 }
 
 // New returns a provider without connecting. The first request returns the
@@ -71,7 +73,7 @@ func New(c Config) *Provider {
 		}
 	}
 	// Not sdk.NewClient, which takes key, host and headers from the environment.
-	return &Provider{config: c, client: sdk.Client{Options: options}}
+	return &Provider{config: c, client: sdk.Client{Options: options}, offering: llm.NewOffering(dialect.OpenAI())}
 }
 
 // Name implements [llm.Provider].
@@ -87,7 +89,7 @@ func (p *Provider) Capabilities(model string) llm.Capabilities {
 
 // Stream implements [llm.Provider].
 func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
-	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
+	return p.offering.Stream(req, func(req llm.Request) (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, Decode)
 }
 
 // post sends the request and returns the body of the answer; the caller closes

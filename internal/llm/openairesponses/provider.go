@@ -20,6 +20,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 )
 
 // Config holds the address and credentials of a server.
@@ -38,9 +39,10 @@ type Config struct {
 
 // Provider is the [llm.Provider] of this API.
 type Provider struct {
-	name    string
-	baseURL string
-	service responses.ResponseService
+	name     string
+	baseURL  string
+	service  responses.ResponseService
+	offering *llm.Offering
 }
 
 // New returns a provider. Stream returns the error of an invalid base URL.
@@ -48,8 +50,9 @@ func New(c Config) *Provider {
 	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1")
 	// The service, unlike the client, reads nothing from the environment.
 	return &Provider{
-		name:    cmp.Or(c.Name, "openai-responses"),
-		baseURL: c.BaseURL,
+		name:     cmp.Or(c.Name, "openai-responses"),
+		baseURL:  c.BaseURL,
+		offering: llm.NewOffering(dialect.Responses()),
 		service: responses.NewResponseService(
 			option.WithBaseURL(c.BaseURL),
 			option.WithAPIKey(c.APIKey),
@@ -86,7 +89,7 @@ func (p *Provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	if req.Whole {
 		decode = DecodeWhole
 	}
-	return llm.NewStream(func() (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, decode)
+	return p.offering.Stream(req, func(req llm.Request) (io.ReadCloser, *events.Error) { return p.post(ctx, req) }, decode)
 }
 
 // post sends the request and returns the body of the answer.
@@ -150,9 +153,7 @@ func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) 
 		params.TopP = param.NewOpt(*q.TopP)
 	}
 	params.Reasoning.Effort = responses.ReasoningEffort(q.ReasoningEffort)
-	if err := tools(&params, req); err != nil {
-		return params, err
-	}
+	tools(&params, req)
 	if len(q.Extra) > 0 {
 		extra := make(map[string]any, len(q.Extra))
 		for k, v := range q.Extra {

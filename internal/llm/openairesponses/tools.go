@@ -2,7 +2,6 @@ package openairesponses
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/openai/openai-go/v3/packages/param"
@@ -12,30 +11,26 @@ import (
 )
 
 // tools sets the tools of a request and how the model chooses among them.
-func tools(params *responses.ResponseNewParams, req llm.Request) error {
+func tools(params *responses.ResponseNewParams, req llm.Request) {
 	for _, tool := range req.Tools {
-		schema := map[string]any{"type": "object", "properties": json.RawMessage("{}")}
-		if len(tool.Schema) > 0 {
-			var fields map[string]json.RawMessage
-			if err := json.Unmarshal(tool.Schema, &fields); err != nil {
-				return fmt.Errorf("the schema of tool %s is not a JSON object: %w; correct the tool", tool.Name, err)
-			}
-			for k, v := range fields {
-				schema[k] = v
-			}
-		}
 		f := &responses.FunctionToolParam{
-			Name:       tool.Name,
-			Parameters: schema,
-			Strict:     param.NewOpt(false), // the default rewrites schemas and refuses many
+			Name:   tool.Name,
+			Strict: param.NewOpt(false), // the default rewrites schemas and refuses many
 		}
+		schema := tool.Schema
+		if len(schema) == 0 {
+			schema = json.RawMessage(`{"type":"object","properties":{}}`)
+		}
+		// Unchanged: a map would lose the order of the properties, which models
+		// follow.
+		f.SetExtraFields(map[string]any{"parameters": schema})
 		if tool.Description != "" {
 			f.Description = param.NewOpt(tool.Description)
 		}
 		params.Tools = append(params.Tools, responses.ToolUnionParam{OfFunction: f})
 	}
 	if len(req.Tools) == 0 {
-		return nil
+		return
 	}
 	switch choice := req.Parameters.ToolChoice; choice {
 	case "":
@@ -44,7 +39,6 @@ func tools(params *responses.ResponseNewParams, req llm.Request) error {
 	default:
 		params.ToolChoice.OfFunctionTool = &responses.ToolChoiceFunctionParam{Name: choice}
 	}
-	return nil
 }
 
 // reasons reports whether to request encrypted reasoning: OpenAI answers 400

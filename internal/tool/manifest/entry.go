@@ -78,13 +78,7 @@ func (e *entry) spec(p *tool.Problems) events.ToolSpec {
 	if e.Effect != "" && !e.Effect.Known() {
 		p.Add("effect", "effect %.50q: give pure, idempotent or once (the default)", e.Effect)
 	}
-	if e.Timeout != "" {
-		d, err := time.ParseDuration(e.Timeout)
-		if err != nil || d < time.Millisecond || d > longestTimeout {
-			p.Add("timeout", "timeout is %.50q: give a duration with its unit, such as 500ms, 30s or 2m, up to %s", e.Timeout, longestTimeout)
-		}
-		spec.TimeoutMS = d.Milliseconds()
-	}
+	spec.TimeoutMS = duration("timeout", e.Timeout, p).Milliseconds()
 	if e.Concurrency < 0 || e.Concurrency > 10_000 {
 		p.Add("concurrency", "concurrency is %d: give 1 to 10000, or leave it out", e.Concurrency)
 	}
@@ -97,6 +91,18 @@ func (e *entry) spec(p *tool.Problems) events.ToolSpec {
 		spec.Output = schema(e.Name, "output", e.Output, p)
 	}
 	return spec
+}
+
+// duration parses a duration; 0 if there is none.
+func duration(field, text string, p *tool.Problems) time.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Millisecond || d > longestTimeout {
+		p.Add(field, "%s is %.50q: give a duration with its unit, such as 500ms, 30s or 2m, up to %s", field, text, longestTimeout)
+	}
+	return d
 }
 
 // schema converts a JSON Schema from YAML to JSON; nil if it cannot be used.
@@ -135,7 +141,8 @@ func (f *file) server(n ast.Node, m *Manifest) {
 	}
 	var p tool.Problems
 	f.once(n, "mcp", s.Name, &p)
-	it := MCP{Name: s.Name, Command: s.Command, URL: s.URL, Prefix: s.Prefix}
+	it := MCP{Name: s.Name, Command: s.Command, URL: s.URL, Prefix: s.Prefix,
+		StartTimeout: duration("start_timeout", s.Start, &p), Timeout: duration("timeout", s.Timeout, &p)}
 	switch {
 	case (len(s.Command) == 0) == (s.URL == ""):
 		p.Add("name", "give one of command and url")

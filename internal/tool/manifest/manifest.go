@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/tool"
@@ -58,6 +59,8 @@ type MCP struct {
 	Headers map[string]string
 	// Prefix is prepended to the names of the server's tools.
 	Prefix string
+	// StartTimeout bounds a start, Timeout a call; 0 for the default.
+	StartTimeout, Timeout time.Duration
 }
 
 // file is the state while a file is parsed.
@@ -143,6 +146,8 @@ type server struct {
 	Command []string          `yaml:"command"`
 	URL     string            `yaml:"url"`
 	Prefix  string            `yaml:"prefix"`
+	Start   string            `yaml:"start_timeout"`
+	Timeout string            `yaml:"timeout"`
 	Env     command.Env       `yaml:"env"`
 	Headers map[string]string `yaml:"headers"`
 }

@@ -64,6 +64,8 @@ func TestWhatIsRefusedIsNamedByLine(t *testing.T) {
 		{"a server with both", "mcp:\n- {name: a, command: [x], url: 'https://a.example'}\n", `2: mcp server "a": give one`},
 		{"a server at a file", "mcp:\n- name: a\n  url: file:///x\n", `3: mcp server "a": the url must be`},
 		{"a header of a server with a line break", "mcp:\n- name: a\n  url: https://a.example\n  headers: {A: '${MANIFEST_TEST_BROKEN}'}\n", `4: mcp server "a": the header "A" holds a line break`},
+		{"a timeout of a server that is none", "mcp:\n- name: a\n  command: [x]\n  timeout: soon\n", `4: mcp server "a": timeout is "soon"`},
+		{"a start timeout of a server without a unit", "mcp:\n- name: a\n  command: [x]\n  start_timeout: '30'\n", `4: mcp server "a": start_timeout is "30"`},
 		{"a prefix that is none", "mcp:\n- name: a\n  command: [x]\n  prefix: 'a b'\n", `4: mcp server "a": the prefix must be`},
 		{"an environment of a server that is wrong", "mcp:\n- name: a\n  command: [x]\n  env: {pass: ['A=B']}\n", `4: mcp server "a": pass:`},
 	} {
