@@ -57,6 +57,7 @@ type GenerationRequested struct {
 	Route      string `json:"route" jsonschema:"provider/model"`
 	Try        int    `json:"try" jsonschema:"number of the try of this step, from 1"`
 	NotBefore  int64  `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
+	Usage      *Usage `json:"usage,omitempty" jsonschema:"usage of the failed or interrupted answer that this one replaces, when no message holds it"`
 }
 
 // AssistantMessage is the accumulated answer of the model.
