@@ -54,6 +54,9 @@ type Request struct {
 	Messages   []events.Message
 	Tools      []events.ToolSpec
 	Parameters events.Parameters
+	// CacheKey is the same for requests that begin alike, at most 64 characters:
+	// OpenAI sends them to the same machine, which may have their prefix in its cache.
+	CacheKey string
 	// Whole requests the answer without streaming. It yields the same events.
 	Whole bool
 }

@@ -227,7 +227,7 @@ func (g *generation) run(ctx context.Context) error {
 		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInvalidRequest,
 			Message: fmt.Sprintf("route %q names no model that this worker can ask: write provider/model, with a provider that is configured", g.job.Route)}})
 	}
-	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters}
+	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters, CacheKey: g.job.Conversation}
 	end, err := g.callModel(ctx, route.Provider, req)
 	if err != nil {
 		return err

@@ -19,9 +19,9 @@ const defaultMaxTokens = 8192
 type request struct {
 	Model         string        `json:"model"`
 	MaxTokens     int64         `json:"max_tokens"`
-	System        string        `json:"system,omitempty"`
+	System        any           `json:"system,omitempty"` // a string, or blocks
 	Messages      []turn        `json:"messages"`
-	Tools         []tool        `json:"tools,omitempty"`
+	Tools         []any         `json:"tools,omitempty"`
 	ToolChoice    *toolChoice   `json:"tool_choice,omitempty"`
 	Thinking      *thinking     `json:"thinking,omitempty"`
 	OutputConfig  *outputConfig `json:"output_config,omitempty"`
@@ -61,7 +61,6 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	r := request{
 		Model:         req.Model,
 		MaxTokens:     params.MaxTokens,
-		System:        req.System,
 		Messages:      turns(p.name, req.Messages),
 		Temperature:   params.Temperature,
 		TopP:          params.TopP,
@@ -78,10 +77,14 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	if len(r.Tools) > 0 {
 		r.ToolChoice = choice(params.ToolChoice)
 	}
+	if req.System != "" {
+		r.System = req.System
+	}
 	r.think(params.ReasoningEffort)
 	if r.MaxTokens <= 0 {
 		r.MaxTokens = defaultMaxTokens
 	}
+	r.cache()
 	body, err := json.Marshal(r)
 	if err == nil && len(params.Extra) > 0 {
 		body, err = merge(body, params.Extra)

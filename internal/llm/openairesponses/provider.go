@@ -127,6 +127,9 @@ func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) 
 	if req.System != "" {
 		params.Instructions = param.NewOpt(req.System)
 	}
+	if req.CacheKey != "" && llm.IsOpenAI(p.baseURL) {
+		params.PromptCacheKey = param.NewOpt(req.CacheKey)
+	}
 	if q.MaxTokens > 0 {
 		params.MaxOutputTokens = param.NewOpt(q.MaxTokens)
 	}
