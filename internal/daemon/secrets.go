@@ -25,7 +25,7 @@ func TakeEnvironment() func(name string) string {
 			return bus.Getenv(name)
 		}
 		if v := taken[name]; v != "" {
-			return v
+			return secret.Clean(v)
 		}
 		return bus.ReadVariable(taken[name+"_FILE"])
 	}

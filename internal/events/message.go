@@ -144,6 +144,8 @@ const (
 	ErrUnsupported    ErrorClass = "unsupported"
 	ErrCancelled      ErrorClass = "cancelled"
 	ErrInternal       ErrorClass = "internal"
+	// ErrEmpty is the class of a complete answer without text and calls.
+	ErrEmpty ErrorClass = "empty"
 	// ErrCeiling is the class of what exceeds a ceiling of the deployment; Code names
 	// the ceiling.
 	ErrCeiling ErrorClass = "ceiling"
@@ -153,7 +155,7 @@ const (
 func (c ErrorClass) Known() bool {
 	switch c {
 	case ErrRateLimited, ErrOverloaded, ErrAuth, ErrInvalidRequest, ErrContextLength, ErrContentFilter, ErrNetwork, ErrCut,
-		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal, ErrCeiling:
+		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal, ErrEmpty, ErrCeiling:
 		return true
 	}
 	return false

@@ -64,6 +64,10 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 	more := len(calls) > 0 || end.Finish == events.FinishPause // the provider runs its own tools
 	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: g.Spent()})
 	if !more {
+		if err := unanswered(g, end); err != nil {
+			d.end(events.OutcomeFailed, reasonOf(err), err)
+			return true
+		}
 		d.end(events.OutcomeCompleted, string(end.Finish), nil)
 		return true
 	}

@@ -73,6 +73,10 @@ type Options struct {
 // Ollama's own port) that answers, and always the scripted provider.
 func Open(ctx context.Context, o Options) (*Catalog, error) {
 	c := &Catalog{Entries: map[string]Entry{}}
+	if err := checkKeys(o.Getenv); err != nil {
+		return nil, err
+	}
+	o.Getenv = cleaned(o.Getenv)
 	for _, p := range slices.Concat(o.NoTools, o.NoToolStream) {
 		if _, err := path.Match(p, ""); err != nil {
 			return nil, fmt.Errorf("pattern %q of models: %w", p, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/secret"
 )
 
@@ -21,14 +22,15 @@ var ErrKeyRefused = errors.New("the key is refused")
 func (c *Catalog) Check(ctx context.Context, provider string, getenv func(string) string) (asked bool, err error) {
 	header := http.Header{}
 	var to, key string
+	getenv = cleaned(getenv)
 	switch provider {
 	case OpenAI, OpenAIResponses:
-		to, key = cmp.Or(getenv("OPENAI_BASE_URL"), "https://api.openai.com/v1"), "OPENAI_API_KEY"
+		to, key = cmp.Or(llm.BaseURL(getenv("OPENAI_BASE_URL"), "/chat/completions", "/responses", "/models"), "https://api.openai.com/v1"), "OPENAI_API_KEY"
 		if v := getenv(key); v != "" {
 			header.Set("Authorization", "Bearer "+v)
 		}
 	case Anthropic:
-		to = strings.TrimSuffix(strings.TrimRight(cmp.Or(getenv("ANTHROPIC_BASE_URL"), "https://api.anthropic.com"), "/"), "/v1") + "/v1"
+		to = cmp.Or(llm.BaseURL(getenv("ANTHROPIC_BASE_URL"), "/messages", "/models", "/v1"), "https://api.anthropic.com") + "/v1"
 		header.Set("Anthropic-Version", "2023-06-01")
 		if key = "ANTHROPIC_API_KEY"; getenv(key) != "" {
 			header.Set("X-Api-Key", getenv(key))

@@ -43,7 +43,7 @@ type Provider struct {
 
 // New returns a provider. Stream returns the error of an invalid base URL.
 func New(c Config) *Provider {
-	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1")
+	c.BaseURL = cmp.Or(llm.BaseURL(c.BaseURL, "/responses", "/chat/completions", "/models"), "https://api.openai.com/v1")
 	// The service, unlike the client, reads nothing from the environment.
 	return &Provider{
 		name:    cmp.Or(c.Name, "openai-responses"),
