@@ -3,6 +3,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -105,19 +106,22 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	host := o.Getenv("OLLAMA_HOST")
 	local := ollama.New(ollama.Config{Host: host})
-	probe, cancel := context.WithTimeout(ctx, ollamaProbe)
-	defer cancel()
-	if models, err := local.Models(probe); err == nil && len(models) > 0 {
-		add(local, models[0], "Ollama answers")
-	} else if host != "" {
-		add(local, "", "OLLAMA_HOST is set")
+	model, found, answers := probe(ctx, local)
+	switch {
+	case model != "":
+		add(local, model, found)
+	case answers || host != "":
+		add(local, "", cmp.Or(found, "OLLAMA_HOST is set"))
 		if strings.HasPrefix(c.Default, Ollama+"/") {
 			c.Default, c.Why = "", "" // it does not answer, so it is not the default
 		}
 	}
 	source := scripted.Demo()
 	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST"
-	if host != "" {
+	switch {
+	case answers && model == "":
+		why = "no key is set, and " + found
+	case host != "":
 		why = "no Ollama server with a model answers at OLLAMA_HOST, and no key is set"
 	}
 	if o.Script != "" {
@@ -134,6 +138,20 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	add(p, defaultScripted, why)
 	return c, c.choose(o.Models)
+}
+
+// probe looks for a server of Ollama and for a model of it that can chat. The search
+// for the model has more time than the search for the server, which may not exist.
+func probe(ctx context.Context, local *ollama.Provider) (model, why string, answers bool) {
+	quick, cancel := context.WithTimeout(ctx, ollamaProbe)
+	defer cancel()
+	if _, err := local.Models(quick); err != nil {
+		return "", "", false
+	}
+	longer, stop := context.WithTimeout(ctx, 10*ollamaProbe)
+	defer stop()
+	model, why, err := local.Choose(longer)
+	return model, why, err == nil
 }
 
 // overridden overrides the capabilities of a provider's models with the user's
