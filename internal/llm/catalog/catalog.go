@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/llm/openai"
 	"github.com/parleybus/parley/internal/llm/openairesponses"
 	"github.com/parleybus/parley/internal/llm/scripted"
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // Names of the providers, which are the first parts of their models' full names.
@@ -49,6 +51,9 @@ type Entry struct {
 	Provider llm.Provider
 	Model    string // the provider's default model
 	Why      string // what configured it
+
+	at    *site            // where its models are listed; nil for one without a list
+	local *ollama.Provider // nil for all others
 }
 
 // Catalog holds the configured providers.
@@ -67,6 +72,8 @@ type Options struct {
 	// NoTools and NoToolStream are patterns (path.Match) of full names: models
 	// that cannot call tools, and models that can only without streaming.
 	NoTools, NoToolStream []string
+	// Endpoints are servers of Chat Completions, as [ParseEndpoint] reads them.
+	Endpoints []string
 }
 
 // Open opens the configured providers: OPENAI_API_KEY or OPENAI_BASE_URL,
@@ -83,9 +90,11 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 			return nil, fmt.Errorf("pattern %q of models: %w", p, err)
 		}
 	}
-	add := func(p llm.Provider, model, why string) {
-		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream}), o.Idle), model, why}
-		if c.Default == "" {
+	add := func(p llm.Provider, at *site, model, why string) {
+		e := Entry{Provider: llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream}), o.Idle), Model: model, Why: why, at: at}
+		e.local, _ = p.(*ollama.Provider)
+		c.Entries[p.Name()] = e
+		if c.Default == "" && model != "" {
 			c.Default, c.Why = p.Name()+"/"+model, why
 		}
 	}
@@ -94,27 +103,43 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		if key == "" {
 			why = "OPENAI_BASE_URL is set"
 		}
-		add(openai.New(openai.Config{APIKey: key, BaseURL: base}), defaultOpenAI, why)
-		add(openairesponses.New(openairesponses.Config{APIKey: key, BaseURL: base}), defaultOpenAI, why)
+		at := &site{cmp.Or(llm.BaseURL(base, "/chat/completions", "/responses", "/models"), "https://api.openai.com/v1"), bearer(key), "OPENAI_API_KEY"}
+		add(openai.New(openai.Config{APIKey: key, BaseURL: base}), at, defaultOpenAI, why)
+		add(openairesponses.New(openairesponses.Config{APIKey: key, BaseURL: base}), at, defaultOpenAI, why)
 	}
 	if key, token := o.Getenv("ANTHROPIC_API_KEY"), o.Getenv("ANTHROPIC_AUTH_TOKEN"); key != "" || token != "" {
 		why := "ANTHROPIC_API_KEY is set"
 		if key == "" {
 			why = "ANTHROPIC_AUTH_TOKEN is set"
 		}
-		add(anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: o.Getenv("ANTHROPIC_BASE_URL")}), defaultAnthropic, why)
+		base := o.Getenv("ANTHROPIC_BASE_URL")
+		at := &site{cmp.Or(llm.BaseURL(base, "/messages", "/models", "/v1"), "https://api.anthropic.com") + "/v1", http.Header{}, "ANTHROPIC_API_KEY"}
+		at.header.Set("Anthropic-Version", "2023-06-01")
+		if key != "" {
+			at.header.Set("X-Api-Key", key)
+		} else {
+			at.header, at.key = bearer(token), "ANTHROPIC_AUTH_TOKEN"
+			at.header.Set("Anthropic-Version", "2023-06-01")
+		}
+		add(anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: base}), at, defaultAnthropic, why)
 	}
 	host := o.Getenv("OLLAMA_HOST")
 	local := ollama.New(ollama.Config{Host: host})
 	model, found, answers := probe(ctx, local)
 	switch {
 	case model != "":
-		add(local, model, found)
+		add(local, nil, model, found)
 	case answers || host != "":
-		add(local, "", cmp.Or(found, "OLLAMA_HOST is set"))
-		if strings.HasPrefix(c.Default, Ollama+"/") {
-			c.Default, c.Why = "", "" // it does not answer, so it is not the default
-		}
+		add(local, nil, "", cmp.Or(found, "OLLAMA_HOST is set"))
+	}
+	named, err := o.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range named {
+		key := o.Getenv(e.KeyVariable())
+		base := llm.BaseURL(e.BaseURL, "/chat/completions", "/models")
+		add(openai.New(openai.Config{Name: e.Name, APIKey: key, BaseURL: base}), &site{base, bearer(key), e.KeyVariable()}, "", "it is named, or "+e.KeyVariable()+" is set")
 	}
 	source := scripted.Demo()
 	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST"
@@ -136,7 +161,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	add(p, defaultScripted, why)
+	add(p, nil, defaultScripted, why)
 	return c, c.choose(o.Models)
 }
 
@@ -202,7 +227,10 @@ func (c *Catalog) missing(provider string) string {
 	case Ollama:
 		return "no Ollama server answers: run `ollama serve` and pull a model, or set OLLAMA_HOST"
 	}
-	return fmt.Sprintf("there is no provider %q; the providers are %s", provider,
+	if slices.Contains(presetNames(), provider) {
+		return "set " + secret.KeyOf(provider)
+	}
+	return fmt.Sprintf("there is no provider %q: name a server of Chat Completions with --provider %s=https://…; the others are %s", provider, provider,
 		strings.Join([]string{OpenAI, OpenAIResponses, Anthropic, Ollama, Scripted}, ", "))
 }
 
