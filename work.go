@@ -82,6 +82,7 @@ const (
 	FailureUnsupported    = events.ErrUnsupported
 	FailureCancelled      = events.ErrCancelled
 	FailureInternal       = events.ErrInternal
+	FailureEmpty          = events.ErrEmpty // a complete answer without text and calls
 	FailureCeiling        = events.ErrCeiling
 )
 

@@ -90,7 +90,7 @@ func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Find
 	if err != nil {
 		note("models", err, "")
 	} else {
-		found = append(found, doctor.Models(ctx, models, a.cfg.Lookup())...)
+		found = append(found, doctor.Models(ctx, models)...)
 	}
 	x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
 	if a.cfg.Rules != "" {

@@ -228,9 +228,13 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 	case *events.HookAnswered:
 		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == e.When && h.Name == e.Hook })
 	case *events.GenerationRequested:
-		if g := c.Open; e.Try > 1 && g != nil && g.Ended != nil {
+		if g := c.Open; g != nil {
+			usage := e.Usage
+			if usage == nil && e.Try > 1 && g.Ended != nil { // written by an older version
+				usage = g.Ended.Usage
+			}
 			provider, model := g.Model()
-			c.spend(provider, model, g.Ended.Usage) // of the failed attempt
+			c.spend(provider, model, usage)
 		}
 		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
 		c.Route = e.Route

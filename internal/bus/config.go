@@ -88,7 +88,7 @@ func ReadVariable(path string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(raw))
+	return secret.Clean(string(raw))
 }
 
 func (cfg Config) options(b *Bus) ([]nats.Option, error) {

@@ -40,6 +40,8 @@ type Config struct {
 	// TellReasoning sends the reasoning of other models as text after a change of the
 	// model.
 	TellReasoning bool
+	// Providers are servers of OpenAI's Chat Completions: NAME=URL, or a known name.
+	Providers []string
 	// Idle is how long a model may send nothing before its answer counts as
 	// stalled.
 	Idle time.Duration
@@ -82,7 +84,8 @@ func Defaults(getenv func(string) string) (Config, error) {
 		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),
 		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"), Rules: getenv("PARLEY_RULES"), ToolsFile: getenv("PARLEY_TOOLS"),
 		NoTools: list(getenv("PARLEY_NO_TOOLS")), NoToolStream: list(getenv("PARLEY_NO_TOOL_STREAM")),
-		Models: list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
+		Providers: list(getenv("PARLEY_PROVIDERS")),
+		Models:    list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
 	}
 	var problems []string
 	number := func(name string, into *int) {
@@ -183,6 +186,7 @@ func (cfg *Config) Deciding(f *pflag.FlagSet) {
 // Generating adds the flags of a process that calls models.
 func (cfg *Config) Generating(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model, used by default (PARLEY_MODEL)")
+	f.StringSliceVar(&cfg.Providers, "provider", cfg.Providers, "NAME=URL of a server compatible with OpenAI, or a known name such as groq; its key is in NAME_API_KEY (PARLEY_PROVIDERS)")
 	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
 	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that cannot call tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")
 	f.StringSliceVar(&cfg.NoToolStream, "no-tool-stream", cfg.NoToolStream, "patterns of models to call without streaming when tools are offered (PARLEY_NO_TOOL_STREAM)")

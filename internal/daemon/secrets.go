@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/secret"
@@ -20,12 +21,24 @@ func TakeEnvironment() func(name string) string {
 			_ = os.Unsetenv(name) // fails for names that no environment has
 		}
 	}
+	var mu sync.Mutex
 	return func(name string) string {
+		mu.Lock()
+		defer mu.Unlock()
 		if !secret.Own(name) {
-			return bus.Getenv(name)
+			if !strings.HasSuffix(name, "_API_KEY") {
+				return bus.Getenv(name)
+			}
+			// The key of a provider that has a name of its own: it is known only now.
+			for _, variable := range []string{name, name + "_FILE"} {
+				if value, found := os.LookupEnv(variable); found {
+					taken[variable] = value
+					_ = os.Unsetenv(variable) // fails for names that no environment has
+				}
+			}
 		}
 		if v := taken[name]; v != "" {
-			return v
+			return secret.Clean(v)
 		}
 		return bus.ReadVariable(taken[name+"_FILE"])
 	}

@@ -32,6 +32,12 @@ func TestKeysLeaveTheEnvironment(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
+	t.Setenv("LAB_API_KEY", " of-a-lab\n") // of a provider that has a name of its own
+	for range 2 {
+		if got, found := getenv("LAB_API_KEY"), os.Getenv("LAB_API_KEY"); got != "of-a-lab" || found != "" {
+			t.Errorf("the lab's key is %q, and %q is left in the environment", got, found)
+		}
+	}
 	cfg, err := daemon.Defaults(getenv)
 	if err != nil || cfg.NATS.URL != "nats://h:1" || cfg.NATS.Token != "from-a-file" {
 		t.Fatalf("%+v, %v", cfg.NATS, err)

@@ -226,7 +226,7 @@ func TestDoctorNamesTheKeyThatIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := failed(doctor.Models(t.Context(), c, getenv))["keys"]
+	keys := failed(doctor.Models(t.Context(), c))["keys"]
 	for _, name := range []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "401"} {
 		if !strings.Contains(keys, name) {
 			t.Errorf("%q does not name %s", keys, name)
@@ -236,14 +236,14 @@ func TestDoctorNamesTheKeyThatIsRefused(t *testing.T) {
 		t.Errorf("%q has the key itself", keys)
 	}
 	status = http.StatusOK
-	if got := failed(doctor.Models(t.Context(), c, getenv)); len(got) > 0 {
+	if got := failed(doctor.Models(t.Context(), c)); len(got) > 0 {
 		t.Errorf("%v", got)
 	}
 	s.Close()
-	if got := failed(doctor.Models(t.Context(), c, getenv)); !strings.Contains(got["keys"], "cannot be reached") {
+	if got := failed(doctor.Models(t.Context(), c)); !strings.Contains(got["keys"], "cannot be reached") {
 		t.Errorf("%v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	doctor.Models(ctx, c, getenv) // returns
+	doctor.Models(ctx, c) // returns
 }

@@ -11,13 +11,13 @@ import (
 
 // Models checks the providers that are configured in this process: their keys,
 // by requesting each provider's list of models, and the default model.
-func Models(ctx context.Context, c *catalog.Catalog, getenv func(string) string) []Finding {
+func Models(ctx context.Context, c *catalog.Catalog) []Finding {
 	all := []Finding{{Check: "models", OK: true, Says: fmt.Sprintf("%s would answer here (%s); configured: %s", c.Default, c.Why, strings.Join(c.Names(), ", "))}}
 	provider, _, _ := strings.Cut(c.Default, "/")
 	var bad, good []string
 	for _, name := range c.Names() {
 		ctx, cancel := context.WithTimeout(ctx, mcpTimeout)
-		asked, err := c.Check(ctx, name, getenv)
+		asked, err := c.Check(ctx, name)
 		cancel()
 		switch {
 		case !asked:

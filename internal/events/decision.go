@@ -58,7 +58,8 @@ type GenerationRequested struct {
 	Try        int    `json:"try" jsonschema:"number of the try of this step, from 1"`
 	NotBefore  int64  `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
 	// Searchable counts tools that are too many for one request.
-	Searchable int `json:"searchable,omitempty" jsonschema:"number of tools that the request does not offer and that the model can find with find_tools"`
+	Searchable int    `json:"searchable,omitempty" jsonschema:"number of tools that the request does not offer and that the model can find with find_tools"`
+	Usage      *Usage `json:"usage,omitempty" jsonschema:"usage of the failed or interrupted answer that this one replaces, when no message holds it"`
 }
 
 // AssistantMessage is the accumulated answer of the model.

@@ -37,6 +37,9 @@ type GenerationStarted struct {
 	Provider   string `json:"provider" jsonschema:"provider of the generation"`
 	Model      string `json:"model" jsonschema:"model of the generation"`
 	Worker     string `json:"worker,omitempty" jsonschema:"name of the worker"`
+	// EstimatedInputTokens counts when the answer does not reach its end and the
+	// provider reports no usage.
+	EstimatedInputTokens int64 `json:"estimated_input_tokens,omitempty" jsonschema:"tokens of the request as the worker estimates them, at four bytes a token"`
 }
 
 // Omission is a part of the history that a request leaves out. Each includes the ones

@@ -15,6 +15,7 @@ type GenerationJob struct {
 	Step         int        `json:"step" jsonschema:"step of the turn"`
 	Route        string     `json:"route" jsonschema:"provider/model"`
 	DelayMS      int64      `json:"delay_ms,omitempty" jsonschema:"delay in milliseconds before the start: the worker hands the job back with it on the first delivery"`
+	Requests     int        `json:"requests,omitempty" jsonschema:"how often the provider may still be called for the step, this attempt included: a worker that finds as many attempts of workers that died ends the generation; 0 if unknown"`
 	System       string     `json:"system,omitempty" jsonschema:"system prompt"`
 	Messages     []Message  `json:"messages" jsonschema:"the transcript"`
 	Tools        []ToolSpec `json:"tools,omitempty" jsonschema:"tools offered"`

@@ -74,7 +74,16 @@ type Usage struct {
 	ReasoningTokens          *int64 `json:"reasoning_tokens,omitempty" jsonschema:"tokens of reasoning"`
 	CacheReadInputTokens     *int64 `json:"cache_read_input_tokens,omitempty" jsonschema:"tokens read from a cache, not part of input_tokens"`
 	CacheCreationInputTokens *int64 `json:"cache_creation_input_tokens,omitempty" jsonschema:"tokens written to a cache, not part of input_tokens"`
+	// Estimated is set when a part of the counts is Parley's estimate: the provider
+	// reported nothing for an answer that was cancelled, cut or superseded.
+	Estimated bool `json:"estimated,omitempty" jsonschema:"a part is an estimate, of answers that were cancelled, cut or superseded and whose count the provider did not report"`
 }
+
+// bytesPerToken is the usual length of a token in English text and code.
+const bytesPerToken = 4
+
+// EstimateTokens estimates the tokens of a text from its bytes.
+func EstimateTokens(bytes int64) int64 { return (bytes + bytesPerToken - 1) / bytesPerToken }
 
 // Add returns the sum of two usages, field by field; nil stays nil until a
 // number is known.
@@ -103,6 +112,7 @@ func (u *Usage) Add(v *Usage) *Usage {
 		ReasoningTokens:          sum(u.ReasoningTokens, v.ReasoningTokens),
 		CacheReadInputTokens:     sum(u.CacheReadInputTokens, v.CacheReadInputTokens),
 		CacheCreationInputTokens: sum(u.CacheCreationInputTokens, v.CacheCreationInputTokens),
+		Estimated:                u.Estimated || v.Estimated,
 	}
 }
 
@@ -137,6 +147,8 @@ const (
 	ErrUnsupported    ErrorClass = "unsupported"
 	ErrCancelled      ErrorClass = "cancelled"
 	ErrInternal       ErrorClass = "internal"
+	// ErrEmpty is the class of a complete answer without text and calls.
+	ErrEmpty ErrorClass = "empty"
 	// ErrCeiling is the class of what exceeds a ceiling of the deployment; Code names
 	// the ceiling.
 	ErrCeiling ErrorClass = "ceiling"
@@ -146,7 +158,7 @@ const (
 func (c ErrorClass) Known() bool {
 	switch c {
 	case ErrRateLimited, ErrOverloaded, ErrAuth, ErrInvalidRequest, ErrContextLength, ErrContentFilter, ErrNetwork, ErrCut,
-		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal, ErrCeiling:
+		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal, ErrEmpty, ErrCeiling:
 		return true
 	}
 	return false

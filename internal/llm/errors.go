@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 // FromHTTP returns the error of a refusal: an HTTP status other than 2xx, or a
 // body that is not the requested stream. The class follows from the body's text
 // and the status as in [FromPayload]; RetryAfterMS from Retry-After-Ms,
-// Retry-After, or the text of the message, at most a day.
+// Retry-After, or the text of the message, at most a day; 1 for a delay that is over.
 func FromHTTP(status int, header http.Header, body []byte) *events.Error {
 	e := FromPayload(body)
 	e.HTTPStatus = status
@@ -260,12 +261,16 @@ func spent(code, message string) bool {
 	return false
 }
 
+// atOnce is the delay of a provider that asks to be called again now: unlike 0 it
+// says that the provider named one.
+const atOnce = time.Millisecond
+
 func retryAfter(h http.Header) time.Duration {
-	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
+	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && !math.IsNaN(ms) {
 		return seconds(ms / 1000)
 	}
 	v := h.Get("Retry-After")
-	if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 {
+	if s, err := strconv.ParseFloat(v, 64); err == nil && !math.IsNaN(s) {
 		return seconds(s)
 	}
 	if t, err := http.ParseTime(v); err == nil {
@@ -274,7 +279,7 @@ func retryAfter(h http.Header) time.Duration {
 		if err != nil {
 			now = time.Now()
 		}
-		return seconds(max(0, t.Sub(now).Seconds()))
+		return seconds(t.Sub(now).Seconds())
 	}
 	return 0
 }
@@ -297,8 +302,8 @@ func delayOf(class events.ErrorClass, raw []byte) time.Duration {
 	return seconds(d.Seconds())
 }
 
-// seconds returns a duration of at most a day: no provider means more, and a
+// seconds returns a duration from atOnce to a day: no provider means more, and a
 // larger number would overflow.
 func seconds(s float64) time.Duration {
-	return time.Duration(min(s, 24*60*60) * float64(time.Second))
+	return max(time.Duration(min(max(s, 0), 24*60*60)*float64(time.Second)), atOnce)
 }

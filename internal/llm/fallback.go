@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -13,9 +14,12 @@ import (
 // that says what to do. A model that cannot call tools while streaming is
 // called without streaming, also if that becomes known only by its refusal to
 // stream.
-func Fallback(p Provider) Provider { return &fallback{p} }
+func Fallback(p Provider) Provider { return &fallback{Provider: p} }
 
-type fallback struct{ Provider }
+type fallback struct {
+	Provider
+	whole sync.Map // models that refused to stream tool calls: they are not asked again
+}
 
 // Stream implements [Provider].
 func (f *fallback) Stream(ctx context.Context, req Request) Stream {
@@ -26,13 +30,15 @@ func (f *fallback) Stream(ctx context.Context, req Request) Stream {
 	if !can.Tools {
 		return f.refuse(req.Model)
 	}
-	if req.Whole = req.Whole || !can.StreamTools; req.Whole {
+	_, refused := f.whole.Load(req.Model)
+	if req.Whole = req.Whole || refused || !can.StreamTools; req.Whole {
 		return f.Provider.Stream(ctx, req)
 	}
 	return func(yield func(events.Event, error) bool) {
 		first := true
 		for e, err := range f.Provider.Stream(ctx, req) {
 			if first && cannotStream(e) {
+				f.whole.Store(req.Model, true)
 				req.Whole = true
 				f.Provider.Stream(ctx, req)(yield)
 				return

@@ -66,6 +66,26 @@ func TestFallback(t *testing.T) {
 	}
 }
 
+// A model that refused to stream is not asked to again: each refusal would be a
+// request that the step's budget does not know.
+func TestFallbackRemembersARefusalToStream(t *testing.T) {
+	var asked []bool
+	p := llm.Fallback(provider{can: llm.Capabilities{Tools: true, StreamTools: true}, answer: func(_ context.Context, req llm.Request, yield func(events.Event, error) bool) {
+		asked = append(asked, req.Whole)
+		end := events.GenerationEnded{Terminated: true}
+		if !req.Whole {
+			end.Error = &events.Error{Class: events.ErrUnsupported, Message: "tools are not supported while streaming"}
+		}
+		llm.NewWriter(yield).End(end)
+	}})
+	for _, model := range []string{"a", "a", "b"} {
+		read(t, p.Stream(t.Context(), llm.Request{Model: model, Tools: []events.ToolSpec{{Name: "add"}}}))
+	}
+	if want := []bool{false, true, true, false, true}; !slices.Equal(asked, want) {
+		t.Errorf("asked for the whole: %v, want %v", asked, want)
+	}
+}
+
 func TestFallbackErrorSaysWhatToDo(t *testing.T) {
 	got := read(t, llm.Fallback(provider{}).Stream(t.Context(), llm.Request{Model: "small", Tools: []events.ToolSpec{{Name: "add"}}}))
 	for _, words := range []string{"test/small", "choose a model", `["-"]`, "--tools none"} {

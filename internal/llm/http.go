@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/secret"
@@ -81,10 +82,26 @@ func Accept(ctx context.Context, res *http.Response) (io.ReadCloser, *events.Err
 	if to, err := res.Location(); err == nil && res.StatusCode < 400 {
 		e.Message = fmt.Sprintf("HTTP %d: the provider redirects to %s://%s, and the request was not sent there: correct the base URL if that host is trusted", res.StatusCode, to.Scheme, to.Host)
 	}
+	if wrongURL(res) && !strings.Contains(strings.ToLower(e.Message), "model") { // a model that does not exist is no fault of the URL
+		e.Message += "; the URL asked is " + secret.URL(res.Request.URL.String())
+	}
 	if id := cmp.Or(res.Header.Get("Request-Id"), res.Header.Get("X-Request-Id")); id != "" {
 		e.Message += " (request " + id + ")"
 	}
 	return nil, e
+}
+
+// wrongURL reports whether an answer may come from another place than the provider's
+// endpoint.
+func wrongURL(res *http.Response) bool {
+	if res.Request == nil {
+		return false
+	}
+	switch res.StatusCode {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+		return true
+	}
+	return isPage(res.Header)
 }
 
 // Client returns a client that does not follow redirects to another origin: the

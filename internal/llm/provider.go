@@ -62,6 +62,9 @@ type Request struct {
 	// TellReasoning sends the reasoning of other models as text. Otherwise it is
 	// left out.
 	TellReasoning bool
+	// CacheKey is the same for requests that begin alike, at most 64 characters:
+	// OpenAI sends them to the same machine, which may have their prefix in its cache.
+	CacheKey string
 	// Whole requests the answer without streaming. It yields the same events.
 	Whole bool
 }

@@ -10,7 +10,6 @@ package orchestrator
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -222,8 +221,9 @@ func (d *decision) stop(outcome events.Outcome, reason string, status events.Sta
 	if g := c.Open; g != nil && c.Phase == events.PhaseGenerating && !g.Empty() {
 		message, cut := d.boundedMessage(g, err)
 		m := &events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: message, Finish: events.FinishCancelled, Partial: true}
+		m.Usage = g.Spent()
 		if g.Ended != nil {
-			m.Finish, m.Usage, m.Partial = g.Ended.Finish, g.Ended.Usage, cut || failure(g.Ended) != nil
+			m.Finish, m.Partial = g.Ended.Finish, cut || failure(g.Ended) != nil
 		}
 		d.emit(m)
 	}
@@ -237,16 +237,8 @@ func (d *decision) stop(outcome events.Outcome, reason string, status events.Sta
 
 func (d *decision) end(outcome events.Outcome, reason string, err *events.Error) {
 	c := d.c
-	turn, usage, spent := c.Turn, c.Usage, c.Spent
-	if g := c.Open; c.Phase == events.PhaseGenerating && g != nil && g.Ended != nil && g.Ended.Usage != nil { // of an attempt that failed without content
-		provider, name := g.Model()
-		model := provider + "/" + name
-		spent = maps.Clone(spent)
-		if spent == nil {
-			spent = map[string]*events.Usage{}
-		}
-		usage, spent[model] = usage.Add(g.Ended.Usage), spent[model].Add(g.Ended.Usage)
-	}
+	turn := c.Turn
+	usage, spent := d.spent()
 	cost, _ := d.env.Prices.Cost(spent)
 	d.emit(&events.TurnEnded{Turn: turn, Outcome: outcome, Reason: reason, Error: err, Steps: c.Step, Usage: usage, CostUSD: cost})
 	d.requestHooks(events.HookAfter, turn)

@@ -40,6 +40,9 @@ func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 	e := &events.GenerationRequested{Turn: d.c.Turn, Step: step, Try: try, Route: route,
 		Generation: d.seed.id(d.now, fmt.Sprintf("generation %d %d %d", d.c.Turns, step, try))}
 	e.Searchable = d.env.offered(d.transcript).Searchable
+	if c := d.c; c.Phase == events.PhaseGenerating {
+		e.Usage = c.Open.Spent()
+	}
 	if wait > 0 {
 		e.NotBefore = d.now.Add(wait).UnixMilli()
 	}
@@ -51,10 +54,7 @@ func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEnded) bool {
 	c := d.c
 	if err := failure(end); err != nil {
-		if d.retries(err) {
-			return d.retry(err)
-		}
-		d.fail(err)
+		d.retry(err)
 		return true
 	}
 	if err := tooLarge(g, d.env.Ceilings); err != nil {
@@ -63,8 +63,12 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 	}
 	calls := g.Calls()
 	more := len(calls) > 0 || end.Finish == events.FinishPause // the provider runs its own tools
-	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: end.Usage})
+	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: g.Spent()})
 	if !more {
+		if err := unanswered(g, end); err != nil {
+			d.end(events.OutcomeFailed, reasonOf(err), err)
+			return true
+		}
 		d.end(events.OutcomeCompleted, string(end.Finish), nil)
 		return true
 	}

@@ -80,9 +80,10 @@ func (d *decision) passed(limit string, n int64, next []events.Part) bool {
 	case limitSteps:
 		return l.Steps > 0 && int64(s.Step)/n >= int64(l.Steps)
 	case limitTokens:
-		return l.Tokens > 0 && s.Usage.Total()/n >= l.Tokens
+		return l.Tokens > 0 && d.tokens()/n >= l.Tokens
 	case limitCost:
-		cost, _ := d.env.Prices.Cost(s.Spent)
+		_, spent := d.spent()
+		cost, _ := d.env.Prices.Cost(spent)
 		return l.CostUSD > 0 && cost >= l.CostUSD*float64(n)
 	case limitTime:
 		return l.TimeMS > 0 && (d.now.UnixMilli()-s.StartedMS-s.WaitedMS)/n >= l.TimeMS

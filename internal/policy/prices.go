@@ -16,6 +16,10 @@ import (
 // pattern.
 type Prices map[string]events.Price
 
+// cacheWriteFactor is what Anthropic charges for tokens written to its cache, as a
+// multiple of those read: it is used for models without a price for them.
+const cacheWriteFactor = 1.25
+
 // perTokens is the number of tokens per price unit.
 const perTokens = 1_000_000
 
@@ -75,7 +79,7 @@ func cost(p events.Price, u *events.Usage) float64 {
 		read = p.Input
 	}
 	if write == 0 {
-		write = p.Input
+		write = p.Input * cacheWriteFactor
 	}
 	if u.InputTokens == nil && u.OutputTokens == nil && u.TotalTokens != nil {
 		return tokens(u.TotalTokens) * max(p.Input, p.Output) / perTokens

@@ -39,7 +39,7 @@ func TestWhatATurnCosts(t *testing.T) {
 		{"more from a cache than was read is all of it", map[string]*events.Usage{"openai/gpt-5": {InputTokens: new(int64(m)), CachedInputTokens: new(int64(9 * m))}}, 0.5, nil},
 		{"tokens beside those read are added", map[string]*events.Usage{"anthropic/claude-x": {InputTokens: new(int64(m)), OutputTokens: new(int64(m)),
 			CacheReadInputTokens: new(int64(m)), CacheCreationInputTokens: new(int64(m))}}, 3 + 15 + 0.3 + 3.75, nil},
-		{"tokens beside those read without a price cost as read", map[string]*events.Usage{"plain/x": {CacheReadInputTokens: new(int64(m)), CacheCreationInputTokens: new(int64(m))}}, 8, nil},
+		{"tokens beside those read without a price cost as read, those written a quarter more", map[string]*events.Usage{"plain/x": {CacheReadInputTokens: new(int64(m)), CacheCreationInputTokens: new(int64(m))}}, 9, nil},
 		{"reasoning is part of what is written", map[string]*events.Usage{"plain/x": {OutputTokens: new(int64(m)), ReasoningTokens: new(int64(m))}}, 8, nil},
 		{"a total is not added to its parts", map[string]*events.Usage{"plain/x": {InputTokens: new(int64(m)), TotalTokens: new(int64(m))}}, 4, nil},
 		{"a total alone costs the dearer of both", map[string]*events.Usage{"plain/x": {TotalTokens: new(int64(m))}}, 8, nil},

@@ -13,7 +13,19 @@ func Own(variable string) bool {
 }
 
 // Keys returns the variables with the keys of providers.
-func Keys() []string { return []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"} }
+func Keys() []string {
+	all := []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
+	for _, name := range []string{"cerebras", "deepseek", "fireworks", "gemini", "groq", "mistral", "moonshot", "nvidia", "openrouter", "perplexity", "together", "xai"} {
+		all = append(all, KeyOf(name))
+	}
+	return all
+}
+
+// KeyOf returns the variable with the key of a provider that has a name of its own:
+// GROQ_API_KEY for groq.
+func KeyOf(provider string) string {
+	return strings.ToUpper(strings.ReplaceAll(provider, "-", "_")) + "_API_KEY"
+}
 
 // URLs returns the variables whose value is a URL that may hold a password.
 func URLs() []string {

@@ -141,7 +141,11 @@ func (s Summary) Line(conversation string, p Profile) string {
 		pieces = append(pieces, count(int64(s.Answered), "call")+" answered")
 	}
 	if n, known := written(s.Usage); known {
-		pieces = append(pieces, count(n, "token"))
+		about := ""
+		if s.Usage.Estimated {
+			about = "about "
+		}
+		pieces = append(pieces, about+count(n, "token"))
 	}
 	if s.CostUSD > 0 {
 		pieces = append(pieces, cost(s.CostUSD))

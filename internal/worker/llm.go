@@ -43,20 +43,8 @@ type Route struct {
 	Model    string
 }
 
-// maxModelCalls is how often one attempt calls a provider, as long as nothing of
-// an answer was published.
-const maxModelCalls = 3
-
 // minPause is the shortest pause in reading an answer that is too fast.
 const minPause = 20 * time.Millisecond
-
-const (
-	// modelBackoff is the wait before the second call; it doubles each time.
-	modelBackoff = 500 * time.Millisecond
-	// maxRetryAfter bounds a provider's Retry-After; a longer one is left to the
-	// next attempt.
-	maxRetryAfter = 20 * time.Second
-)
 
 // Offers returns what the worker announces. The model def is marked as the one to
 // call when nothing names a model.
@@ -145,7 +133,7 @@ func (w *LLM) handle(ctx context.Context, j jobs.Job) error {
 func (w *LLM) start(ctx context.Context, a topology.Address, g *generation, has func(events.State) bool) (uint64, error) {
 	token, model, _ := strings.Cut(g.job.Route, "/")
 	start := &events.GenerationStarted{Generation: g.job.Generation, Turn: g.job.Turn, Step: g.job.Step,
-		Provider: token, Model: cmp.Or(model, w.Routes[token].Model), Worker: w.Name}
+		Provider: token, Model: cmp.Or(model, w.Routes[token].Model), Worker: w.Name, EstimatedInputTokens: estimateInput(g.job)}
 	start.Stamp(g.attempt, 0)
 	g.index = 1
 	frame, err := events.AppendFrame(nil, start)
@@ -235,7 +223,7 @@ func (g *generation) run(ctx context.Context) error {
 	token, model, _ := strings.Cut(g.job.Route, "/")
 	route, ok := g.w.Routes[token]
 	model = cmp.Or(model, route.Model)
-	if g.tried >= topology.JobAttempts {
+	if most := attemptsOf(g.job); g.tried >= most {
 		return g.end(ctx, &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInternal,
 			Message: fmt.Sprintf("the generation was started %d times and never came to an end: see the logs of the llm-workers", g.tried)}})
 	}
@@ -244,9 +232,8 @@ func (g *generation) run(ctx context.Context) error {
 			Message: fmt.Sprintf("route %q names no model that this worker can ask: write provider/model, with a provider that is configured", g.job.Route)}})
 	}
 	fault.Point(fault.AnswerStarted)
-	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters}
-	backoff := modelBackoff
-	for call := 1; ; call++ {
+	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters, CacheKey: g.job.Conversation}
+	for {
 		end, err := g.callModel(ctx, route.Provider, req)
 		if err != nil {
 			return err
@@ -262,19 +249,25 @@ func (g *generation) run(ctx context.Context) error {
 			}
 			end.Error = transcript.Advise(end.Error, req.Omit)
 		}
-		if e := end.Error; e != nil && e.Retryable() && !g.content && call < maxModelCalls && e.RetryAfter() <= maxRetryAfter && ctx.Err() == nil {
-			g.w.Log.Info("provider failed before its answer began, calling it again", "provider", token, "model", model, "error", e)
-			if sleep(ctx, max(backoff, e.RetryAfter())) == nil {
-				backoff *= 2
-				continue
-			}
+		if end.Error != nil {
+			g.w.Log.Info("the provider failed", "provider", token, "model", model, "error", end.Error)
 		}
 		return g.end(ctx, end)
 	}
 }
 
-// callModel calls the provider once and publishes the answer as it streams. The
-// end is returned and not published: the provider may be called again.
+// attemptsOf returns how many workers may die on a generation. Each attempt may have
+// called the provider, so that the step's budget of requests bounds them.
+func attemptsOf(job *events.GenerationJob) int {
+	if job.Requests > 0 {
+		return min(job.Requests, topology.JobAttempts)
+	}
+	return topology.JobAttempts
+}
+
+// callModel calls the provider once and publishes the answer as it streams. The end
+// is returned and not published. A failure is never retried here: the orchestrator
+// decides on that (ADR 66).
 func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Request) (end *events.GenerationEnded, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -307,7 +300,6 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 		if err := g.name(e); err != nil {
 			return nil, err
 		}
-		g.content = true
 		if err := g.append(clean.events(stamped)...); err != nil {
 			return nil, err
 		}
@@ -397,4 +389,19 @@ func (g *generation) reduce(provider string, req llm.Request, refusal *events.Er
 	}
 	e := &events.HistoryReduced{Generation: g.job.Generation, Omitted: next.Omit, Error: redactFailure(g.w.Secrets, refusal)}
 	return next, true, g.append(e)
+}
+
+// estimateInput estimates the tokens of a job's request from the bytes of its texts,
+// for answers whose provider reports no usage.
+func estimateInput(job *events.GenerationJob) int64 {
+	n := int64(len(job.System))
+	for _, m := range job.Messages {
+		for _, p := range m.Parts {
+			n += int64(len(p.Text) + len(p.Arguments))
+		}
+	}
+	for _, t := range job.Tools {
+		n += int64(len(t.Name) + len(t.Description) + len(t.Schema))
+	}
+	return events.EstimateTokens(n)
 }

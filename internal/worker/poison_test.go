@@ -107,8 +107,39 @@ func (f *faulty) Stream(context.Context, llm.Request) llm.Stream {
 	}
 }
 
+// fails is a provider that fails each time.
+func fails(class events.ErrorClass) func(int) *events.GenerationEnded {
+	return func(int) *events.GenerationEnded {
+		return &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: class, Message: "no"}}
+	}
+}
+
+// TestAnAttemptBeyondTheBudgetCallsNobody: workers that died on a generation have used
+// up the step's requests.
+func TestAnAttemptBeyondTheBudgetCallsNobody(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, presence)
+	f := &faulty{answer: fails(events.ErrOverloaded)}
+	g := s.chat()
+	job := g.request()
+	job.Route, job.Requests = "faulty/m", 2
+	var at uint64
+	for range job.Requests {
+		started := &events.GenerationStarted{Generation: job.Generation, Turn: job.Turn, Step: 1, Provider: "faulty", Model: "m"}
+		started.Stamp(newID(), 0)
+		at = s.write(g.lane(events.ChannelGen), at, started)
+	}
+	w := &worker.LLM{Bus: s.connect(nil), Name: "models", Log: s.log(), Routes: map[string]worker.Route{"faulty": {Provider: f}}}
+	stop := s.run(w.Run)
+	s.gone(s.publish(job), soon)
+	stop()
+	if e := await[*events.GenerationEnded](s, g.lane(events.ChannelGen), soon); f.calls != 0 || e.Error == nil || e.Error.Class != events.ErrInternal {
+		t.Errorf("after %d calls it ended with %v", f.calls, e.Error)
+	}
+}
+
 // TestAProviderThatFailsEndsItsGeneration: a provider's failure is written to the
-// lane as the generation's end; it is never an error of the job.
+// lane as the generation's end after one call; it is never an error of the job.
 func TestAProviderThatFailsEndsItsGeneration(t *testing.T) {
 	t.Parallel()
 	busy := &events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrOverloaded, Message: "busy", RetryAfterMS: 1}}
@@ -120,10 +151,13 @@ func TestAProviderThatFailsEndsItsGeneration(t *testing.T) {
 		says   string
 	}{
 		"that panics":                  {func(int) *events.GenerationEnded { panic("oh") }, "faulty/m", 1, events.ErrInternal, "broke down: oh"},
-		"that answers nothing":         {func(int) *events.GenerationEnded { return nil }, "faulty/m", 3, events.ErrCut, "cut"},
-		"that is busy three times":     {func(int) *events.GenerationEnded { e := *busy; return &e }, "faulty/m", 3, events.ErrOverloaded, "busy"},
+		"that answers nothing":         {func(int) *events.GenerationEnded { return nil }, "faulty/m", 1, events.ErrCut, "cut"},
+		"that is busy":                 {func(int) *events.GenerationEnded { e := *busy; return &e }, "faulty/m", 1, events.ErrOverloaded, "busy"},
 		"whose request names no model": {nil, "faulty", 0, events.ErrInvalidRequest, "names no model"},
 		"that is not configured here":  {nil, "faulty/", 0, events.ErrInvalidRequest, "names no model"},
+		"that is silent":               {fails(events.ErrIdle), "faulty/m", 1, events.ErrIdle, "no"},
+		"that counts the requests":     {fails(events.ErrRateLimited), "faulty/m", 1, events.ErrRateLimited, "no"},
+		"whose connection fails":       {fails(events.ErrNetwork), "faulty/m", 1, events.ErrNetwork, "no"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -32,6 +32,7 @@ func Decode(raw []byte, into any) (f *File, err error) {
 			err = fmt.Errorf("the YAML cannot be read: %v", p)
 		}
 	}()
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // of editors on Windows
 	tree, err := parser.ParseBytes(raw, 0)
 	if err != nil {
 		return nil, located(err)

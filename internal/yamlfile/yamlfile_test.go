@@ -95,3 +95,12 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// A file of an editor on Windows begins with a byte order mark and ends its lines with
+// CR LF.
+func TestDecodeReadsAFileOfWindows(t *testing.T) {
+	var into sample
+	if _, err := Decode([]byte("\ufeffname: a\r\ncount: 2\r\n"), &into); err != nil || into.Name != "a" || into.Count != 2 {
+		t.Errorf("read %+v, %v", into, err)
+	}
+}

@@ -17,7 +17,12 @@ import (
 
 // Catalog opens the configured providers.
 func Catalog(ctx context.Context, cfg daemon.Config) (*catalog.Catalog, error) {
-	return catalog.Open(ctx, catalog.Options{Getenv: cfg.Lookup(), Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
+	for _, text := range cfg.Providers {
+		if e, err := catalog.ParseEndpoint(text); err == nil {
+			cfg.Secrets.Add(cfg.Lookup()(e.KeyVariable()))
+		}
+	}
+	return catalog.Open(ctx, catalog.Options{Endpoints: cfg.Providers, Getenv: cfg.Lookup(), Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
 		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream, TellReasoning: cfg.TellReasoning})
 }
 

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
@@ -52,10 +51,10 @@ type Provider struct {
 
 // New returns a provider without connecting.
 func New(c Config) *Provider {
-	base := strings.TrimRight(cmp.Or(c.BaseURL, defaultBaseURL), "/")
+	base := cmp.Or(llm.BaseURL(c.BaseURL, "/messages", "/models", "/v1"), defaultBaseURL)
 	return &Provider{
 		name:      cmp.Or(c.Name, defaultName),
-		endpoint:  strings.TrimSuffix(base, "/v1") + "/v1/messages",
+		endpoint:  base + "/v1/messages",
 		apiKey:    c.APIKey,
 		authToken: c.AuthToken,
 		client:    llm.Client(c.HTTPClient),

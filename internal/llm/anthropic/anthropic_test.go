@@ -45,7 +45,7 @@ func TestStreamAsksAndDecodes(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got.Header.Get(key), want)
 		}
 	}
-	if want := `{"model":"m","max_tokens":8192,"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"stream":true}`; string(body) != want {
+	if want := `{"model":"m","max_tokens":8192,"messages":[{"role":"user","content":[{"type":"text","text":"hi","cache_control":{"type":"ephemeral"}}]}],"stream":true}`; string(body) != want {
 		t.Errorf("body is %s", body)
 	}
 	if p.Name() != "anthropic" || p.Capabilities("m") != (llm.Capabilities{Tools: true, StreamTools: true}) {

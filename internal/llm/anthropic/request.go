@@ -20,9 +20,9 @@ const defaultMaxTokens = 8192
 type request struct {
 	Model         string        `json:"model"`
 	MaxTokens     int64         `json:"max_tokens"`
-	System        string        `json:"system,omitempty"`
+	System        any           `json:"system,omitempty"` // a string, or blocks
 	Messages      []turn        `json:"messages"`
-	Tools         []tool        `json:"tools,omitempty"`
+	Tools         []any         `json:"tools,omitempty"`
 	ToolChoice    *toolChoice   `json:"tool_choice,omitempty"`
 	Thinking      *thinking     `json:"thinking,omitempty"`
 	OutputConfig  *outputConfig `json:"output_config,omitempty"`
@@ -65,7 +65,6 @@ func (p *Provider) body(req llm.Request) (body []byte, beta string, failed *even
 	r := request{
 		Model:         req.Model,
 		MaxTokens:     params.MaxTokens,
-		System:        req.System,
 		Messages:      turns(p.name, transcript.Fit(p.name, req, transcript.Rules{})),
 		Temperature:   params.Temperature,
 		TopP:          params.TopP,
@@ -82,6 +81,9 @@ func (p *Provider) body(req llm.Request) (body []byte, beta string, failed *even
 	if len(r.Tools) > 0 {
 		r.ToolChoice = choice(params.ToolChoice)
 	}
+	if req.System != "" {
+		r.System = req.System
+	}
 	r.think(params.ReasoningEffort)
 	if r.MaxTokens <= 0 {
 		r.MaxTokens = defaultMaxTokens
@@ -90,6 +92,7 @@ func (p *Provider) body(req llm.Request) (body []byte, beta string, failed *even
 	if r.lenient(req, extra) {
 		beta = bindingBeta
 	}
+	r.cache()
 	body, err := json.Marshal(r)
 	if err == nil && len(extra) > 0 {
 		body, err = merge(body, extra)

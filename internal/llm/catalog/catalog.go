@@ -3,8 +3,10 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	"github.com/parleybus/parley/internal/llm/openai"
 	"github.com/parleybus/parley/internal/llm/openairesponses"
 	"github.com/parleybus/parley/internal/llm/scripted"
+	"github.com/parleybus/parley/internal/secret"
 )
 
 // Names of the providers, which are the first parts of their models' full names.
@@ -48,6 +51,9 @@ type Entry struct {
 	Provider llm.Provider
 	Model    string // the provider's default model
 	Why      string // what configured it
+
+	at    *site            // where its models are listed; nil for one without a list
+	local *ollama.Provider // nil for all others
 }
 
 // Catalog holds the configured providers.
@@ -69,6 +75,8 @@ type Options struct {
 	// TellReasoning sends the reasoning of other models as text; otherwise it is left
 	// out of the history.
 	TellReasoning bool
+	// Endpoints are servers of Chat Completions, as [ParseEndpoint] reads them.
+	Endpoints []string
 }
 
 // Open opens the configured providers: OPENAI_API_KEY or OPENAI_BASE_URL,
@@ -76,14 +84,20 @@ type Options struct {
 // Ollama's own port) that answers, and always the scripted provider.
 func Open(ctx context.Context, o Options) (*Catalog, error) {
 	c := &Catalog{Entries: map[string]Entry{}}
+	if err := checkKeys(o.Getenv); err != nil {
+		return nil, err
+	}
+	o.Getenv = cleaned(o.Getenv)
 	for _, p := range slices.Concat(o.NoTools, o.NoToolStream) {
 		if _, err := path.Match(p, ""); err != nil {
 			return nil, fmt.Errorf("pattern %q of models: %w", p, err)
 		}
 	}
-	add := func(p llm.Provider, model, why string) {
-		c.Entries[p.Name()] = Entry{llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream, o.TellReasoning}), o.Idle), model, why}
-		if c.Default == "" {
+	add := func(p llm.Provider, at *site, model, why string) {
+		e := Entry{Provider: llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream, o.TellReasoning}), o.Idle), Model: model, Why: why, at: at}
+		e.local, _ = p.(*ollama.Provider)
+		c.Entries[p.Name()] = e
+		if c.Default == "" && model != "" {
 			c.Default, c.Why = p.Name()+"/"+model, why
 		}
 	}
@@ -92,31 +106,50 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		if key == "" {
 			why = "OPENAI_BASE_URL is set"
 		}
-		add(openai.New(openai.Config{APIKey: key, BaseURL: base}), defaultOpenAI, why)
-		add(openairesponses.New(openairesponses.Config{APIKey: key, BaseURL: base}), defaultOpenAI, why)
+		at := &site{cmp.Or(llm.BaseURL(base, "/chat/completions", "/responses", "/models"), "https://api.openai.com/v1"), bearer(key), "OPENAI_API_KEY"}
+		add(openai.New(openai.Config{APIKey: key, BaseURL: base}), at, defaultOpenAI, why)
+		add(openairesponses.New(openairesponses.Config{APIKey: key, BaseURL: base}), at, defaultOpenAI, why)
 	}
 	if key, token := o.Getenv("ANTHROPIC_API_KEY"), o.Getenv("ANTHROPIC_AUTH_TOKEN"); key != "" || token != "" {
 		why := "ANTHROPIC_API_KEY is set"
 		if key == "" {
 			why = "ANTHROPIC_AUTH_TOKEN is set"
 		}
-		add(anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: o.Getenv("ANTHROPIC_BASE_URL")}), defaultAnthropic, why)
+		base := o.Getenv("ANTHROPIC_BASE_URL")
+		at := &site{cmp.Or(llm.BaseURL(base, "/messages", "/models", "/v1"), "https://api.anthropic.com") + "/v1", http.Header{}, "ANTHROPIC_API_KEY"}
+		at.header.Set("Anthropic-Version", "2023-06-01")
+		if key != "" {
+			at.header.Set("X-Api-Key", key)
+		} else {
+			at.header, at.key = bearer(token), "ANTHROPIC_AUTH_TOKEN"
+			at.header.Set("Anthropic-Version", "2023-06-01")
+		}
+		add(anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: base}), at, defaultAnthropic, why)
 	}
 	host := o.Getenv("OLLAMA_HOST")
 	local := ollama.New(ollama.Config{Host: host})
-	probe, cancel := context.WithTimeout(ctx, ollamaProbe)
-	defer cancel()
-	if models, err := local.Models(probe); err == nil && len(models) > 0 {
-		add(local, models[0], "Ollama answers")
-	} else if host != "" {
-		add(local, "", "OLLAMA_HOST is set")
-		if strings.HasPrefix(c.Default, Ollama+"/") {
-			c.Default, c.Why = "", "" // it does not answer, so it is not the default
-		}
+	model, found, answers := probe(ctx, local)
+	switch {
+	case model != "":
+		add(local, nil, model, found)
+	case answers || host != "":
+		add(local, nil, "", cmp.Or(found, "OLLAMA_HOST is set"))
+	}
+	named, err := o.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range named {
+		key := o.Getenv(e.KeyVariable())
+		base := llm.BaseURL(e.BaseURL, "/chat/completions", "/models")
+		add(openai.New(openai.Config{Name: e.Name, APIKey: key, BaseURL: base}), &site{base, bearer(key), e.KeyVariable()}, "", "it is named, or "+e.KeyVariable()+" is set")
 	}
 	source := scripted.Demo()
 	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST"
-	if host != "" {
+	switch {
+	case answers && model == "":
+		why = "no key is set, and " + found
+	case host != "":
 		why = "no Ollama server with a model answers at OLLAMA_HOST, and no key is set"
 	}
 	if o.Script != "" {
@@ -131,8 +164,22 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	add(p, defaultScripted, why)
+	add(p, nil, defaultScripted, why)
 	return c, c.choose(o.Models)
+}
+
+// probe looks for a server of Ollama and for a model of it that can chat. The search
+// for the model has more time than the search for the server, which may not exist.
+func probe(ctx context.Context, local *ollama.Provider) (model, why string, answers bool) {
+	quick, cancel := context.WithTimeout(ctx, ollamaProbe)
+	defer cancel()
+	if _, err := local.Models(quick); err != nil {
+		return "", "", false
+	}
+	longer, stop := context.WithTimeout(ctx, 10*ollamaProbe)
+	defer stop()
+	model, why, err := local.Choose(longer)
+	return model, why, err == nil
 }
 
 // overridden overrides the capabilities of a provider's models, and what they are
@@ -190,7 +237,10 @@ func (c *Catalog) missing(provider string) string {
 	case Ollama:
 		return "no Ollama server answers: run `ollama serve` and pull a model, or set OLLAMA_HOST"
 	}
-	return fmt.Sprintf("there is no provider %q; the providers are %s", provider,
+	if slices.Contains(presetNames(), provider) {
+		return "set " + secret.KeyOf(provider)
+	}
+	return fmt.Sprintf("there is no provider %q: name a server of Chat Completions with --provider %s=https://…; the others are %s", provider, provider,
 		strings.Join([]string{OpenAI, OpenAIResponses, Anthropic, Ollama, Scripted}, ", "))
 }
 

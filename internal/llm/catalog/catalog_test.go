@@ -39,6 +39,9 @@ func TestDefaultIsTheFirstProviderThatIsConfigured(t *testing.T) {
 		{name: "a model that is named overrides all", env: map[string]string{"OPENAI_API_KEY": "k"}, models: []string{"openai-responses/gpt-5"}, want: "openai-responses/gpt-5"},
 		{name: "a slash in the model's own name is kept", env: map[string]string{"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, models: []string{"openai/meta/llama-3:free"}, want: "openai/meta/llama-3:free"},
 		{name: "a provider without a key says which", models: []string{"anthropic/claude-sonnet-4-5"}, err: "set ANTHROPIC_API_KEY"},
+		{name: "white space around a key is not part of it", env: map[string]string{"OPENAI_API_KEY": "\n"}, want: "scripted/demo"},
+		{name: "a key that no header can hold is refused by its name", env: map[string]string{"ANTHROPIC_API_KEY": "a\nb"}, err: "ANTHROPIC_API_KEY has a line break"},
+		{name: "two keys in one variable too", env: map[string]string{"OPENAI_API_KEY": "a b"}, err: "OPENAI_API_KEY has white space"},
 		{name: "an unknown provider lists those there are", models: []string{"nobody/x"}, err: "openai, openai-responses, anthropic, ollama, scripted"},
 	}
 	for _, tt := range tests {

@@ -81,7 +81,10 @@ func address(host string) (*url.URL, error) {
 	if u.Port() == "" && port != "" {
 		u.Host = net.JoinHostPort(u.Hostname(), port)
 	}
-	u.Path = strings.TrimRight(u.Path, "/")
+	u.Path = llm.BaseURL(u.Path, "/api", "/v1", "/chat", "/tags", "/chat/completions")
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() { // where a server listens is no address to call
+		u.Host = net.JoinHostPort(defaultHost, cmp.Or(u.Port(), defaultPort))
+	}
 	return u, nil
 }
 

@@ -250,6 +250,10 @@ func (d *decoder) count(raw []byte) {
 			u.OutputTokens = number(v)
 		case "total_tokens":
 			u.TotalTokens = number(v)
+		case "prompt_cache_hit_tokens", "cached_tokens": // DeepSeek, Moonshot
+			if n := number(v); u.CachedInputTokens == nil && n != nil && *n > 0 {
+				u.CachedInputTokens = n
+			}
 		case "prompt_tokens_details":
 			for key, v := range members(v) {
 				if string(key) == "cached_tokens" {

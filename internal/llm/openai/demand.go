@@ -39,7 +39,7 @@ func (p *Provider) demands(req llm.Request, messages []events.Message) demanded 
 		d.signature = d.signature || within(u.Hostname(), "googleapis.com") && strings.Contains(req.Model, "gemini")
 	}
 	for _, m := range messages {
-		if m.Provider != p.config.Name || p.isOpenAI() {
+		if m.Provider != p.config.Name || llm.IsOpenAI(p.config.BaseURL) {
 			continue
 		}
 		for _, part := range m.Parts {

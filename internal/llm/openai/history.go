@@ -22,7 +22,7 @@ func (p *Provider) messages(req llm.Request) ([]sdk.ChatCompletionMessageParamUn
 		out = append(out, sdk.SystemMessage(req.System))
 	}
 	ids := callIDs{used: map[string]bool{}, waiting: map[string][]string{}}
-	messages := transcript.Fit(p.config.Name, req, transcript.Rules{Join: true, Bridge: !p.isOpenAI()})
+	messages := transcript.Fit(p.config.Name, req, transcript.Rules{Join: true, Bridge: !llm.IsOpenAI(p.config.BaseURL)})
 	demand := p.demands(req, messages)
 	for n, m := range messages {
 		switch m.Role {

@@ -57,7 +57,7 @@ type Provider struct {
 // error of a wrong configuration.
 func New(c Config) *Provider {
 	c.Name = cmp.Or(c.Name, "openai")
-	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1/")
+	c.BaseURL = cmp.Or(llm.BaseURL(c.BaseURL, "/chat/completions", "/completions", "/responses", "/models"), "https://api.openai.com/v1/")
 	options := []option.RequestOption{
 		option.WithBaseURL(c.BaseURL),
 		option.WithMaxRetries(0), // the bus retries; attempts must not multiply

@@ -3,8 +3,6 @@ package openai
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"strings"
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/shared"
@@ -29,7 +27,7 @@ func (p *Provider) body(req llm.Request) ([]byte, error) {
 	if set.MaxTokens > 0 {
 		// OpenAI's reasoning models refuse max_tokens; many other hosts support
 		// only that.
-		if p.isOpenAI() {
+		if llm.IsOpenAI(p.config.BaseURL) {
 			params.MaxCompletionTokens = sdk.Int(set.MaxTokens)
 		} else {
 			params.MaxTokens = sdk.Int(set.MaxTokens)
@@ -64,6 +62,9 @@ func (p *Provider) body(req llm.Request) ([]byte, error) {
 		params.ToolChoice = toolChoice(set.ToolChoice)
 	}
 	extra := map[string]any{"stream": !req.Whole}
+	if req.CacheKey != "" && llm.IsOpenAI(p.config.BaseURL) {
+		extra["prompt_cache_key"] = req.CacheKey
+	}
 	for key, v := range set.Extra {
 		if !json.Valid(v) {
 			return nil, fmt.Errorf("the extra parameter %q is not JSON: %.100q", key, v)
@@ -82,14 +83,4 @@ func toolChoice(choice string) sdk.ChatCompletionToolChoiceOptionUnionParam {
 		return sdk.ChatCompletionToolChoiceOptionUnionParam{OfAuto: sdk.String(choice)}
 	}
 	return sdk.ToolChoiceOptionFunctionToolChoice(sdk.ChatCompletionNamedToolChoiceFunctionParam{Name: choice})
-}
-
-// isOpenAI reports whether the host is OpenAI itself, or Azure's copy of it.
-func (p *Provider) isOpenAI() bool {
-	u, err := url.Parse(p.config.BaseURL)
-	if err != nil {
-		return false
-	}
-	host := u.Hostname()
-	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
 }

@@ -162,3 +162,20 @@ func TestWhatCannotBeAskedIsAnError(t *testing.T) {
 		})
 	}
 }
+
+// TestTheCacheKeyIsOnlyForOpenAI: other hosts may refuse the field. One that Settings
+// allow wins.
+func TestTheCacheKeyIsOnlyForOpenAI(t *testing.T) {
+	req := llm.Request{Model: "m", Messages: []events.Message{user("hi")}, CacheKey: "conversation"}
+	const field = `"prompt_cache_key":"conversation"`
+	if got := body(t, Config{}, req); !strings.Contains(got, field) {
+		t.Errorf("OpenAI gets %s", got)
+	}
+	if got := body(t, Config{BaseURL: "https://llm.example/v1"}, req); strings.Contains(got, "prompt_cache_key") {
+		t.Errorf("another host gets %s", got)
+	}
+	req.Parameters.Extra = map[string]json.RawMessage{"prompt_cache_key": json.RawMessage(`"mine"`)}
+	if got := body(t, Config{}, req); strings.Contains(got, field) || !strings.Contains(got, `"prompt_cache_key":"mine"`) {
+		t.Errorf("OpenAI gets %s", got)
+	}
+}

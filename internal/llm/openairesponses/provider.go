@@ -47,7 +47,7 @@ type Provider struct {
 
 // New returns a provider. Stream returns the error of an invalid base URL.
 func New(c Config) *Provider {
-	c.BaseURL = cmp.Or(c.BaseURL, "https://api.openai.com/v1")
+	c.BaseURL = cmp.Or(llm.BaseURL(c.BaseURL, "/responses", "/chat/completions", "/models"), "https://api.openai.com/v1")
 	// The service, unlike the client, reads nothing from the environment.
 	return &Provider{
 		name:     cmp.Or(c.Name, "openai-responses"),
@@ -142,6 +142,9 @@ func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) 
 	}
 	if req.System != "" {
 		params.Instructions = param.NewOpt(req.System)
+	}
+	if req.CacheKey != "" && llm.IsOpenAI(p.baseURL) {
+		params.PromptCacheKey = param.NewOpt(req.CacheKey)
 	}
 	if q.MaxTokens > 0 {
 		params.MaxOutputTokens = param.NewOpt(q.MaxTokens)

@@ -190,3 +190,15 @@ func TestEncryptedReasoningIsAskedOfModelsThatReason(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCacheKeyIsOnlyForOpenAI(t *testing.T) {
+	for base, want := range map[string]bool{"": true, "https://llm.example/v1": false} {
+		params, err := New(Config{BaseURL: base}).params(llm.Request{Model: "m", CacheKey: "conversation"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := params.PromptCacheKey.Value == "conversation"; got != want {
+			t.Errorf("%q gets the key: %v", base, got)
+		}
+	}
+}

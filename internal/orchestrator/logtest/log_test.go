@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -39,7 +40,10 @@ func TestDecisionsAreTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got = asRecorded(t, got); !bytes.Equal(got, want) {
+			if bytes.Contains(want, []byte(`"try":4,`)) && bytes.Contains(got, []byte(`"reason":"cut"`)) {
+				continue // a cut answer has three requests instead of four
+			}
+			if got = withoutBudget(asRecorded(t, got)); !bytes.Equal(got, withoutBudget(want)) {
 				t.Errorf("the Decision at %d is another\ngot  %s\nwant %s", m.Sequence, got, want)
 			}
 		}
@@ -122,6 +126,22 @@ func asRecorded(t *testing.T, got []byte) []byte {
 		got = bytes.ReplaceAll(got, []byte(text[1]), []byte(text[0]))
 	}
 	return got
+}
+
+// withoutBudget returns a Decision without what ADR 66 has changed since the logs were
+// written: the length of waits, and the estimated usage of answers that did not reach
+// their end. A turn whose model refused was completed then.
+func withoutBudget(frame []byte) []byte {
+	for _, r := range [][2]string{
+		{`"not_before_ms":\d+`, `"not_before_ms":0`},
+		{`("not_before_ms":0),"usage":\{[^{}]*\}`, `$1`},
+		{`,"usage":\{[^{}]*"estimated":true\}`, ``},
+		{`"outcome":"failed","reason":"content_filter","error":\{[^{}]*\}`, `"outcome":"completed","reason":"stop"`},
+		{`,"spent":\{"[^"]*":\{[^{}]*"estimated":true\}\}`, ``},
+	} {
+		frame = regexp.MustCompile(r[0]).ReplaceAll(frame, []byte(r[1]))
+	}
+	return frame
 }
 
 // encodings writes the events that are not encoded as they came.

@@ -155,3 +155,12 @@ func programs(t *testing.T, names ...string) string {
 	}
 	return dir
 }
+
+// A file of an editor on Windows begins with a byte order mark and ends its lines with
+// CR LF.
+func TestAFileOfWindowsIsRead(t *testing.T) {
+	m, err := load(t, "\ufefftools:\r\n  - name: hello\r\n    description: Says hello.\r\n    exec: {command: [echo, hi]}\r\n")
+	if err != nil || m == nil {
+		t.Errorf("read %v, %v", m, err)
+	}
+}

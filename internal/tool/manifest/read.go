@@ -27,6 +27,7 @@ func (f *file) read(raw []byte, m *Manifest) {
 		f.add(line, "the line has more than %d bytes, or lists and maps are nested more than %d deep", maxLine, maxNested)
 		return
 	}
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // of editors on Windows
 	tree, err := parser.ParseBytes(raw, 0)
 	if err != nil {
 		f.wrong(err, 0)
