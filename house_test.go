@@ -121,6 +121,7 @@ var onlyImportedBy = map[string]string{
 var tables = map[string]string{
 	"internal/daemon.Version": "set by the linker, which cannot set a constant",
 	"cmd/parley.roleNames":    "list of roles",
+	"internal/fault.planned":  "what the environment says, read once; only in builds for tests",
 }
 
 // large lists the packages of more than mostFiles files, tests aside, and why.

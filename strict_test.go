@@ -136,13 +136,41 @@ func lastSaid(body map[string]any) string {
 	return s
 }
 
+// unmarked is a part of a request without its marks for the cache, which a model does
+// not read.
+func unmarked(v any) any {
+	switch v := v.(type) {
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = unmarked(e)
+		}
+		return out
+	case []map[string]any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = unmarked(e)
+		}
+		return out
+	case map[string]any:
+		out := map[string]any{}
+		for k, e := range v {
+			if k != "cache_control" {
+				out[k] = unmarked(e)
+			}
+		}
+		return out
+	}
+	return v
+}
+
 // prefixOf returns what a model reads before a message; -1 is the end.
 func prefixOf(body map[string]any, upTo int) string {
 	all := listOf(body)
 	if upTo < 0 {
 		upTo = len(all)
 	}
-	raw, _ := json.Marshal([]any{body["system"], body["tools"], all[:upTo]})
+	raw, _ := json.Marshal(unmarked([]any{body["system"], body["tools"], all[:upTo]}))
 	return string(raw)
 }
 

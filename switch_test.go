@@ -64,7 +64,7 @@ type exchange struct {
 func exchanges() []exchange {
 	return []exchange{
 		{said: "use the tool"}, {said: "use the tool"}, {said: "hello"}, {said: "fail", failed: true}, {said: "again"},
-		{said: "be slow", stop: true}, {said: "use the tool"}, {said: "say nothing"}, {said: "use the tool"}, {said: "hello"}, {said: "bye"}, {said: "bye"},
+		{said: "be slow", stop: true}, {said: "use the tool"}, {said: "say nothing", failed: true}, {said: "use the tool"}, {said: "hello"}, {said: "bye"}, {said: "bye"},
 	}
 }
 

@@ -53,13 +53,13 @@ func (s *servers) url(n int) string {
 func (s *servers) strike(n int, later time.Duration) {
 	if s.cluster != nil {
 		s.cluster.Kill(n % 3)
-		time.Sleep(later) // a fault lasts for a time, nothing is awaited
+		<-time.After(later) // a fault lasts for a time, nothing is awaited
 		s.cluster.Serve(n % 3)
 		return
 	}
 	s.one.signal(syscall.SIGKILL)
 	<-s.one.ended
-	time.Sleep(later)
+	<-time.After(later)
 	s.start()
 }
 

@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -66,6 +67,33 @@ rules:
 			}
 		})
 		if !more || t.Failed() {
+			return
+		}
+	}
+}
+
+// TestATimerThatItsOwnerDidNotRemoveIsRemoved: an owner may die between the decision
+// that needs no timer any more and its removal.
+func TestATimerThatItsOwnerDidNotRemoveIsRemoved(t *testing.T) {
+	t.Parallel()
+	d := serve(t)
+	d.run(d.models("models", scriptFile(t, "rules: [{steps: [{text: Hello.}]}]\n")))
+	stop := d.run(d.orchestrator("first"))
+	conversation := newID(t)
+	d.turn(conversation, "hello")
+	stop()
+	if err := errors.Join(d.Timers().Set(t.Context(), conversation, time.Now().Add(time.Hour)), d.Shard(0).SetCheckpoint(t.Context(), 1)); err != nil {
+		t.Fatal(err)
+	}
+	d.run(d.orchestrator("second"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		left, err := d.Timers().List(ctx)
+		if err != nil {
+			t.Fatalf("%v is left: %v", left, err)
+		}
+		if len(left) == 0 {
 			return
 		}
 	}

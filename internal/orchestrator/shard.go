@@ -156,10 +156,11 @@ func (s *shard) track(id string, since uint64) *conversation {
 
 // evictIfIdle evicts an idle conversation once its last Decision has come
 // back from the log: before that, the Decision would be taken for a new
-// message. One that waits for a person is kept until its timer has been set
-// again: the previous owner may have died before it set it. s.mu is held.
+// message. While the log is read again none is evicted: the previous owner may have
+// died before it set or removed a timer, which this one does when it has read all.
+// s.mu is held.
 func (s *shard) evictIfIdle(c *conversation) {
-	if s.holds(c) && len(c.inbox) == 0 && c.state.Quiet() && !c.unpurged() && s.read >= c.state.TurnLane && (s.live || c.state.NextMS() == 0) {
+	if s.holds(c) && len(c.inbox) == 0 && c.state.Quiet() && !c.unpurged() && s.read >= c.state.TurnLane && s.live {
 		s.evict(c)
 		s.keepIdle(c)
 	}

@@ -111,8 +111,5 @@ func (s *shard) resume(ctx context.Context, c *conversation) error {
 		return err
 	}
 	s.callHooks(ctx, c)
-	if next := c.state.NextMS(); next != 0 {
-		return s.setTimer(ctx, c, next)
-	}
-	return nil
+	return s.setTimer(ctx, c, c.state.NextMS())
 }
