@@ -18,15 +18,18 @@ var errNotHeld = errors.New("not held by this replica")
 //
 // Only the server's batched direct get (ADR-31) takes a bound, and any replica may
 // answer it. A replica that is behind the bound finds nothing at all (nats-server
-// 2.15.2), so what it finds is right; where it finds nothing, the lane is read.
+// 2.15.2), so what it finds is right; where it finds nothing, the lane is read. No
+// role with an account of its own may send one.
 func (b *Bus) lastUpTo(ctx context.Context, a topology.Address, upTo uint64) (*raw, error) {
 	stream, subject := topology.ConvStream(a.Shard), a.Subject(topology.Conv)
-	r, err := b.directUpTo(ctx, stream, subject, upTo)
-	if err == nil || ctx.Err() != nil {
-		return r, err
+	if !b.imported() {
+		r, err := b.directUpTo(ctx, stream, subject, upTo)
+		if err == nil || ctx.Err() != nil {
+			return r, err
+		}
 	}
 	var last *raw
-	err = ended(b.read(ctx, stream, subject, 1, true, func(r raw) error {
+	err := ended(b.read(ctx, stream, subject, 1, true, func(r raw) error {
 		if r.seq > upTo {
 			return errEnd
 		}
@@ -47,7 +50,7 @@ func (b *Bus) directUpTo(ctx context.Context, stream, subject string, upTo uint6
 	if err != nil {
 		return nil, err
 	}
-	msg, err := b.nc.RequestWithContext(ctx, b.api("DIRECT.GET."+stream), req)
+	msg, err := b.request(ctx, b.api("DIRECT.GET."+stream), req)
 	if err != nil {
 		return nil, fmt.Errorf("read the last message of %s: %w", subject, explainJetStream(err))
 	}

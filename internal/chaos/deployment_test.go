@@ -139,6 +139,8 @@ func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 		}
 		t.Cleanup(proxy.Close)
 		d.proxies = append(d.proxies, proxy)
+	}
+	for n := range roles() {
 		d.running.Go(func() { d.keep(n, nodes) })
 	}
 	return d

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,7 +36,7 @@ func readFile(cfg daemon.Config, log *slog.Logger) ([]tool.Tool, []*mcp.Server, 
 		return nil, nil, nil
 	}
 	m, err := manifest.Load(cfg.ToolsFile, cfg.LookupEnv)
-	if cfg.ToolsOptional && errors.Is(err, fs.ErrNotExist) {
+	if cfg.ToolsOptional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
 		return nil, nil, nil
 	}
 	if err != nil {
