@@ -10,13 +10,20 @@ import (
 // FollowInterval is how often a followed file is looked at.
 const FollowInterval = time.Second
 
-// FollowFile calls changed each time that the file at path has changed since
-// FollowFile was called, was created or removed, and then stayed the same for one
-// interval: a file that is being written is not read. It blocks until ctx ends.
-func FollowFile(ctx context.Context, path string, interval time.Duration, changed func()) {
+// FollowedFile is a file as it was when it was read.
+type FollowedFile struct{ path, stamp string }
+
+// NewFollowedFile is called before the file is read: what changes afterwards, also
+// before [FollowedFile.Follow] begins, is a change.
+func NewFollowedFile(path string) FollowedFile { return FollowedFile{path, fileStamp(path)} }
+
+// Follow calls changed each time that the file has changed, was created or removed,
+// and then stayed the same for one interval: a file that is being written is not read.
+// It blocks until ctx ends.
+func (f FollowedFile) Follow(ctx context.Context, interval time.Duration, changed func()) {
 	t := time.NewTicker(interval)
 	defer t.Stop()
-	read := fileStamp(path)
+	read := f.stamp
 	last := read
 	for {
 		select {
@@ -24,7 +31,7 @@ func FollowFile(ctx context.Context, path string, interval time.Duration, change
 			return
 		case <-t.C:
 		}
-		now := fileStamp(path)
+		now := fileStamp(f.path)
 		if now == last && now != read {
 			read = now
 			changed()

@@ -29,11 +29,12 @@ func replaced(t *testing.T, path, text string) {
 
 func TestAFileIsFollowed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
+	followed := daemon.NewFollowedFile(path)
 	ctx, stop := context.WithCancel(t.Context())
 	changes, ended := make(chan struct{}, 10), make(chan struct{})
 	go func() {
 		defer close(ended)
-		daemon.FollowFile(ctx, path, time.Millisecond, func() { changes <- struct{}{} })
+		followed.Follow(ctx, time.Millisecond, func() { changes <- struct{}{} })
 	}()
 	defer func() { <-ended }()
 	defer stop()
@@ -45,15 +46,8 @@ func TestAFileIsFollowed(t *testing.T) {
 			t.Fatalf("%s is not noticed", what)
 		}
 	}
-	// The first look may come after the file is there: then a second change is the first.
-	for written := false; !written; {
-		replaced(t, path, time.Now().String())
-		select {
-		case <-changes:
-			written = true
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	replaced(t, path, "something")
+	await("a new file")
 	replaced(t, path, "longer than before, by all of these words and more")
 	await("a change")
 	if err := os.Remove(path); err != nil {

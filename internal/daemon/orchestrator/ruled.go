@@ -15,9 +15,10 @@ import (
 // the new rules: what no decision has been made on is decided by them. A file with
 // an error changes nothing.
 type ruled struct {
-	file string // "" for none
-	log  *slog.Logger
-	run  func(ctx context.Context, rules policy.Defaults) error
+	file     string // "" for none
+	followed daemon.FollowedFile
+	log      *slog.Logger
+	run      func(ctx context.Context, rules policy.Defaults) error
 }
 
 // follow runs orchestrators until ctx ends or one fails.
@@ -31,7 +32,7 @@ func (r *ruled) follow(ctx context.Context, rules policy.Defaults, interval time
 	defer reader.Wait()
 	defer stop()
 	reader.Go(func() {
-		daemon.FollowFile(following, r.file, interval, func() {
+		r.followed.Follow(following, interval, func() {
 			next, err := policy.Load(r.file)
 			if err != nil {
 				r.log.Error("the file of rules has changed and cannot be used; the rules stay as they were", "file", r.file, "error", err)

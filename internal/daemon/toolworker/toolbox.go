@@ -59,8 +59,9 @@ func (s *servers) following(cfg daemon.Config) func(context.Context, *errgroup.G
 	if cfg.ToolsFile == "" {
 		return nil
 	}
+	file := daemon.NewFollowedFile(cfg.ToolsFile)
 	return func(ctx context.Context, g *errgroup.Group) {
-		daemon.FollowFile(ctx, cfg.ToolsFile, daemon.FollowInterval, func() {
+		file.Follow(ctx, daemon.FollowInterval, func() {
 			own, servers, err := readFile(cfg, s.log)
 			if err == nil {
 				err = s.replace(ctx, g, own, servers)

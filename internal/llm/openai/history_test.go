@@ -201,9 +201,9 @@ func TestABadCallDoesNotSpoilTheTranscript(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a message of reasoning alone is left out", func(t *testing.T) {
+	t.Run("a message of reasoning alone is left out, and its neighbours are joined", func(t *testing.T) {
 		only := answer("openai", events.Part{Kind: events.PartReasoning, Text: "hm", Carry: json.RawMessage(`{"field":"reasoning"}`)})
-		if got := sent(t, Config{}, user("a"), only, user("b")); len(got) != 2 {
+		if got := sent(t, Config{}, user("a"), only, user("b")); len(got) != 1 || got[0]["content"] != "a\n\nb" {
 			t.Errorf("sent %v", got)
 		}
 	})
