@@ -19,21 +19,20 @@ import (
 func shortenTTL(t *testing.T, b *bus.Bus, bucket string, ttl time.Duration) jetstream.KeyValue {
 	t.Helper()
 	_, js := b.Raw()
-	for _, cfg := range (topology.Plan{}).Buckets() {
-		if cfg.Name == topology.BucketStream(bucket) {
-			cfg.MaxAge, cfg.Duplicates = ttl, ttl
-			if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
-				t.Fatal(err)
-			}
-			kv, err := js.KeyValue(t.Context(), bucket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kv
-		}
+	stream, err := js.Stream(t.Context(), topology.BucketStream(bucket))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no bucket " + bucket)
-	return nil
+	cfg := stream.CachedInfo().Config // with its replicas
+	cfg.MaxAge, cfg.Duplicates = ttl, ttl
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kv
 }
 
 func TestLease(t *testing.T) {
