@@ -300,6 +300,7 @@ func (g *generation) callModel(ctx context.Context, p llm.Provider, req llm.Requ
 		if err := g.name(e); err != nil {
 			return nil, err
 		}
+		g.content = true
 		if err := g.append(clean.events(stamped)...); err != nil {
 			return nil, err
 		}

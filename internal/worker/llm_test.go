@@ -179,3 +179,43 @@ func TestADelayIsMeasuredByTheServer(t *testing.T) {
 	m.end <- struct{}{}
 	s.gone(subject, soon)
 }
+
+// late is a provider that refuses the history after a part of its answer.
+type late struct {
+	model
+	streams int
+}
+
+func (l *late) Stream(context.Context, llm.Request) llm.Stream {
+	return func(yield func(events.Event, error) bool) {
+		l.streams++
+		_ = yield(&events.TextChunk{Text: "one"}, nil) &&
+			yield(&events.GenerationEnded{Finish: events.FinishError, Error: &events.Error{Class: events.ErrInvalidRequest, Message: "the history is not valid"}}, nil)
+	}
+}
+
+// TestARefusalAfterAPartOfTheAnswerIsNotAskedAgain: the second answer would follow the
+// first one in the same attempt.
+func TestARefusalAfterAPartOfTheAnswerIsNotAskedAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, topology.PresenceTTL)
+	l := &late{}
+	w := &worker.LLM{Bus: s.connect(nil), Name: "models", Log: s.log(), Routes: map[string]worker.Route{"test": {Provider: l, Model: "m"}}}
+	stop := s.run(w.Run)
+	c := s.chat()
+	job := c.request()
+	text := func(role events.Role, text string) events.Message {
+		m := events.Message{Role: role, Parts: []events.Part{{Kind: events.PartText, Text: text}}}
+		if role == events.RoleAssistant {
+			m.Provider, m.Model, m.Parts[0].Carry = "test", "m", []byte(`{"id":"1"}`) // which a second request would leave out
+		}
+		return m
+	}
+	job.Messages = []events.Message{text(events.RoleUser, "a"), text(events.RoleAssistant, "b"), text(events.RoleUser, "c")}
+	s.gone(s.publish(job), soon)
+	stop()
+	end := await[*events.GenerationEnded](s, c.lane(events.ChannelGen), soon)
+	if l.streams != 1 || end.Error == nil || end.Error.Class != events.ErrInvalidRequest {
+		t.Errorf("it was called %d times and ended with %+v", l.streams, end.Error)
+	}
+}
