@@ -27,7 +27,7 @@ func WellFormed(raw string) string {
 			i += next
 			continue
 		}
-		half, ok := codeUnit(raw[i:])
+		half, ok := CodeUnit(raw[i:])
 		switch {
 		case !ok || half < 0xD800 || half > 0xDFFF:
 			n := min(2, len(raw)-i) // an escaped backslash is one escape
@@ -35,7 +35,7 @@ func WellFormed(raw string) string {
 			i += n
 			continue
 		case half < 0xDC00:
-			if low, ok := codeUnit(raw[i+6:]); ok && low >= 0xDC00 && low <= 0xDFFF {
+			if low, ok := CodeUnit(raw[i+6:]); ok && low >= 0xDC00 && low <= 0xDFFF {
 				out.WriteString(raw[i : i+12])
 				i += 12
 				continue
@@ -47,12 +47,13 @@ func WellFormed(raw string) string {
 	return out.String()
 }
 
-// codeUnit returns the code unit of a \u escape at the beginning of a text.
-func codeUnit(s string) (unit rune, ok bool) {
+// CodeUnit returns the code unit of a \u escape at the beginning of JSON text.
+func CodeUnit[T string | []byte](s T) (unit rune, ok bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
 	}
-	for _, c := range []byte(s[2:6]) {
+	for i := 2; i < 6; i++ {
+		c := s[i]
 		switch {
 		case c >= '0' && c <= '9':
 			c -= '0'

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/parleybus/parley/internal/events"
 )
 
 // Hosts cut text between tokens, and a token may end in the middle of a character
@@ -30,13 +32,13 @@ func markHalves(line []byte) {
 			return
 		}
 		i += n
-		unit, ok := codeUnit(line[i:])
+		unit, ok := events.CodeUnit(line[i:])
 		switch {
 		case !ok || unit < firstHalf || unit >= firstHalf+halves:
 			i += 2 // an escaped backslash is one escape
 			continue
 		case unit < lowHalf:
-			if low, ok := codeUnit(line[i+markLen:]); ok && low >= lowHalf && low < firstHalf+halves {
+			if low, ok := events.CodeUnit(line[i+markLen:]); ok && low >= lowHalf && low < firstHalf+halves {
 				i += 2 * markLen
 				continue
 			}
@@ -44,27 +46,6 @@ func markHalves(line []byte) {
 		utf8.AppendRune(utf8.AppendRune(line[:i], mark), inMark+unit-firstHalf)
 		i += markLen
 	}
-}
-
-// codeUnit returns the code unit of a \u escape at the beginning of b.
-func codeUnit(b []byte) (unit rune, ok bool) {
-	if len(b) < markLen || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	for _, c := range b[2:markLen] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		unit = unit<<4 | rune(c)
-	}
-	return unit, true
 }
 
 // Unmark joins marked halves of surrogate pairs and replaces those without another

@@ -16,7 +16,7 @@ import (
 
 // input converts a transcript to the request's items.
 func (p *Provider) input(req llm.Request) responses.ResponseInputParam {
-	messages := transcript.Fit(p.name, req, transcript.Rules{Join: true, Bridge: !p.isOpenAI()})
+	messages := transcript.Fit(p.name, req, transcript.Rules{Join: true, Bridge: !llm.IsOpenAI(p.baseURL)})
 	var items responses.ResponseInputParam
 	ids := callIDs{byCall: map[string]string{}, byText: map[string]string{}, used: map[string]bool{}, custom: map[string]bool{}}
 	for i := range messages {

@@ -11,8 +11,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/param"
@@ -61,17 +59,6 @@ func New(c Config) *Provider {
 			option.WithMiddleware(llm.BoundRefusals),
 		),
 	}
-}
-
-// isOpenAI reports whether the server is OpenAI itself, or Azure's copy of it. Others
-// convert the items to a chat template.
-func (p *Provider) isOpenAI() bool {
-	u, err := url.Parse(p.baseURL)
-	if err != nil {
-		return false
-	}
-	host := u.Hostname()
-	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
 }
 
 // Name implements [llm.Provider].
