@@ -46,9 +46,9 @@ func (t Timers) List(ctx context.Context) ([]string, error) {
 // slower than the conversations for longer than the queue lasts. It reads the
 // current state, for instance [Timers.List]. Because a timer is set after the
 // decision that needs it, by the next owner if the first one died in between, it is
-// called again a second and two lifetimes of a lease after that. What follows may be older than what it
-// read: compare a Message's Sequence. resync and fn run on one goroutine; an error
-// of theirs ends Decisions.
+// called again a second and two lifetimes of a lease after that. What follows may be
+// older than what it read: compare a Message's Sequence. resync and fn run on one
+// goroutine; an error of theirs ends Decisions.
 func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
 	queue := make(chan *nats.Msg, attachQueue)
 	sub, err := d.bus.nc.ChanSubscribe(topology.LiveOfChannel(events.ChannelTurn), queue)
@@ -62,21 +62,30 @@ func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resyn
 	defer d.bus.nc.RemoveStatusListener(reconnected)
 	v := viewer{bus: d.bus}
 	lost := v.losses(sub)
-	var again resyncs
-	defer again.stop()
-	for err = again.now(ctx, d.bus, resync); err == nil; {
+	soon, later := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
+	defer soon.Stop()
+	defer later.Stop()
+	read := func() error {
+		err := d.bus.synced(ctx, resync)
+		soon.Reset(time.Second)
+		later.Reset(2 * topology.LeaseTTL)
+		return err
+	}
+	for err = read(); err == nil; {
 		var msg *nats.Msg
 		select {
-		case <-again.due():
-			err = again.next(ctx, d.bus, resync)
+		case <-soon.C:
+			err = d.bus.synced(ctx, resync)
+		case <-later.C:
+			err = d.bus.synced(ctx, resync)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-reconnected:
 		case msg = <-queue:
 		}
-		if now := v.losses(sub); now != lost {
+		if now := v.losses(sub); err == nil && now != lost {
 			lost = now
-			err = again.now(ctx, d.bus, resync)
+			err = read()
 		}
 		if d.bus.nc.IsClosed() {
 			err = fmt.Errorf("follow decisions: %w", nats.ErrConnectionClosed)
@@ -86,42 +95,6 @@ func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resyn
 		}
 	}
 	return err
-}
-
-// resyncs is when the state is read again after it was read.
-type resyncs struct {
-	timer *time.Timer
-	left  []time.Duration
-}
-
-// now calls resync, and plans the later ones.
-func (r *resyncs) now(ctx context.Context, b *Bus, resync func() error) error {
-	r.left = []time.Duration{time.Second, 2 * topology.LeaseTTL}
-	return r.next(ctx, b, resync)
-}
-
-func (r *resyncs) next(ctx context.Context, b *Bus, resync func() error) error {
-	r.stop()
-	r.timer = nil
-	if err := b.synced(ctx, resync); err != nil || len(r.left) == 0 {
-		return err
-	}
-	r.timer = time.NewTimer(r.left[0])
-	r.left = r.left[1:]
-	return nil
-}
-
-func (r *resyncs) due() <-chan time.Time {
-	if r.timer == nil {
-		return nil
-	}
-	return r.timer.C
-}
-
-func (r *resyncs) stop() {
-	if r.timer != nil {
-		r.timer.Stop()
-	}
 }
 
 // synced calls resync once the server has the subscription.
