@@ -11,7 +11,10 @@ import (
 const FollowInterval = time.Second
 
 // FollowedFile is a file as it was when it was read.
-type FollowedFile struct{ path, stamp string }
+type FollowedFile struct {
+	Path  string
+	stamp string
+}
 
 // NewFollowedFile is called before the file is read: what changes afterwards, also
 // before [FollowedFile.Follow] begins, is a change.
@@ -31,7 +34,7 @@ func (f FollowedFile) Follow(ctx context.Context, interval time.Duration, change
 			return
 		case <-t.C:
 		}
-		now := fileStamp(f.path)
+		now := fileStamp(f.Path)
 		if now == last && now != read {
 			read = now
 			changed()

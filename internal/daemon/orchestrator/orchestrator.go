@@ -23,12 +23,12 @@ import (
 // when the role starts, and again when it changes: see [ruled].
 func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atomic.Int64, hooks ...orchestrator.Hook) daemon.Role {
 	return daemon.Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
-		followed := daemon.NewFollowedFile(cfg.Rules)
+		file := daemon.NewFollowedFile(cfg.Rules)
 		rules, err := policy.Load(cfg.Rules)
 		if err != nil {
 			return nil, err
 		}
-		r := &ruled{file: cfg.Rules, followed: followed, log: log, run: func(ctx context.Context, rules policy.Defaults) error {
+		r := &ruled{file: file, log: log, run: func(ctx context.Context, rules policy.Defaults) error {
 			v := tool.Validator{Ceilings: &rules.Ceilings}
 			o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Decision, CheckTool: v.Check, Owned: owned, Held: held,
 				Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Ceilings: rules.Ceilings, Route: rules.Route, Hooks: slices.Clone(hooks), Identities: rules.Book}

@@ -15,15 +15,14 @@ import (
 // the new rules: what no decision has been made on is decided by them. A file with
 // an error changes nothing.
 type ruled struct {
-	file     string // "" for none
-	followed daemon.FollowedFile
-	log      *slog.Logger
-	run      func(ctx context.Context, rules policy.Defaults) error
+	file daemon.FollowedFile // its path is "" for none
+	log  *slog.Logger
+	run  func(ctx context.Context, rules policy.Defaults) error
 }
 
 // follow runs orchestrators until ctx ends or one fails.
 func (r *ruled) follow(ctx context.Context, rules policy.Defaults, interval time.Duration) error {
-	if r.file == "" {
+	if r.file.Path == "" {
 		return r.run(ctx, rules)
 	}
 	changed := make(chan policy.Defaults, 1)
@@ -32,10 +31,10 @@ func (r *ruled) follow(ctx context.Context, rules policy.Defaults, interval time
 	defer reader.Wait()
 	defer stop()
 	reader.Go(func() {
-		r.followed.Follow(following, interval, func() {
-			next, err := policy.Load(r.file)
+		r.file.Follow(following, interval, func() {
+			next, err := policy.Load(r.file.Path)
 			if err != nil {
-				r.log.Error("the file of rules has changed and cannot be used; the rules stay as they were", "file", r.file, "error", err)
+				r.log.Error("the file of rules has changed and cannot be used; the rules stay as they were", "file", r.file.Path, "error", err)
 				return
 			}
 			select {
@@ -51,7 +50,7 @@ func (r *ruled) follow(ctx context.Context, rules policy.Defaults, interval time
 			return err
 		}
 		rules = *next
-		r.log.Info("the file of rules was read again", "file", r.file)
+		r.log.Info("the file of rules was read again", "file", r.file.Path)
 	}
 }
 

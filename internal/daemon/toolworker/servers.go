@@ -38,15 +38,15 @@ type servers struct {
 	// follow reads the file again when it changes, until ctx ends; may be nil.
 	follow func(ctx context.Context, g *errgroup.Group)
 
-	mu      sync.Mutex
-	all     []*mcp.Server       // in the order of the file
-	running map[string]*running // by name
-	file    map[string]bool     // names of the file's own tools
-	listed  map[string][]tool.Tool
-	states  map[string]bus.ServerState
-	known   map[string]string // servers of the tools known before, by name
-	tried   map[string]bool   // has listed its tools, or failed to
-	settled chan struct{}     // gets one for each server that was tried
+	mu       sync.Mutex
+	all      []*mcp.Server       // in the order of the file
+	running  map[string]*running // by name
+	file     map[string]bool     // names of the file's own tools
+	listed   map[string][]tool.Tool
+	states   map[string]bus.ServerState
+	known    map[string]string // servers of the tools known before, by name
+	tried    map[string]bool   // has listed its tools, or failed to
+	reported chan struct{}     // gets one for each server that was tried
 }
 
 // running is a server that runs.
@@ -58,9 +58,8 @@ type running struct {
 }
 
 func newServers(b *bus.Bus, tools *tool.Registry, all []*mcp.Server, log *slog.Logger) *servers {
-	s := &servers{bus: b, tools: tools, all: all, log: log, running: map[string]*running{}, listed: map[string][]tool.Tool{},
-		states: map[string]bus.ServerState{}, known: map[string]string{}, tried: map[string]bool{}, settled: make(chan struct{}, len(all))}
-	return s
+	return &servers{bus: b, tools: tools, all: all, log: log, running: map[string]*running{}, listed: map[string][]tool.Tool{},
+		states: map[string]bus.ServerState{}, known: map[string]string{}, tried: map[string]bool{}, reported: make(chan struct{}, len(all))}
 }
 
 // serve runs the servers until ctx ends. It blocks until each has listed its tools
@@ -84,7 +83,7 @@ func (s *servers) serve(ctx context.Context, wait time.Duration) func() error {
 	defer enough.Stop()
 	for range waits {
 		select {
-		case <-s.settled:
+		case <-s.reported:
 		case <-enough.C:
 			return g.Wait
 		case <-ctx.Done():
@@ -239,7 +238,7 @@ func (s *servers) report(server string, state mcp.State) {
 	if again {
 		s.tried[server] = true
 		select {
-		case s.settled <- struct{}{}:
+		case s.reported <- struct{}{}:
 		default: // nobody waits for servers that were added later
 		}
 	}
