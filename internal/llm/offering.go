@@ -69,13 +69,15 @@ func (o *Offering) Stream(req Request, send func(Request) (io.ReadCloser, *event
 func (o *Offering) fit(req Request) (Request, []events.OmittedTool) {
 	tools, omitted := o.rules.Fit(req.Tools)
 	o.mu.Lock()
-	tools = slices.DeleteFunc(tools, func(t events.ToolSpec) bool {
-		why, refused := o.refused[digest(req.Model, t)]
-		if refused {
-			omitted = append(omitted, events.OmittedTool{Tool: t.Name, Server: t.Server, Reason: why})
-		}
-		return refused
-	})
+	if len(o.refused) > 0 { // a digest costs by the size of the tool
+		tools = slices.DeleteFunc(tools, func(t events.ToolSpec) bool {
+			why, refused := o.refused[digest(req.Model, t)]
+			if refused {
+				omitted = append(omitted, events.OmittedTool{Tool: t.Name, Server: t.Server, Reason: why})
+			}
+			return refused
+		})
+	}
 	most := o.most[req.Model]
 	o.mu.Unlock()
 	if most > 0 && len(tools) > most {

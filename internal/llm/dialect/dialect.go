@@ -10,7 +10,7 @@ package dialect
 
 import (
 	"fmt"
-	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/parleybus/parley/internal/events"
@@ -119,7 +119,7 @@ func (r Rules) Fit(tools []events.ToolSpec) (fit []events.ToolSpec, omitted []ev
 
 // adapt returns one tool as the provider takes it.
 func (r Rules) adapt(t events.ToolSpec) (events.ToolSpec, error) {
-	if !regexp.MustCompile(`^[a-zA-Z0-9_-]+$`).MatchString(t.Name) {
+	if !wordOf(t.Name, "_-") {
 		return t, fmt.Errorf("%s takes names of letters, digits, _ and -: rename it", r.Host)
 	}
 	if r.Name > 0 && len(t.Name) > r.Name {
@@ -142,6 +142,14 @@ func (r Rules) adapt(t events.ToolSpec) (events.ToolSpec, error) {
 	}
 	t.Schema = s.encode()
 	return t, nil
+}
+
+// wordOf reports whether a name has only letters and digits of ASCII, and the others
+// that are given.
+func wordOf(name, others string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(others, c)
+	})
 }
 
 // split cuts a text after at most n characters, at a space where there is one

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -109,9 +108,8 @@ func (s *schema) keys(r Rules) error {
 		return nil
 	}
 	var dropped []string
-	valid := regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
 	for _, key := range slices.Clone(properties.keys) {
-		if valid.MatchString(key) && len(key) <= r.Key {
+		if wordOf(key, "_.-") && len(key) <= r.Key {
 			continue
 		}
 		if slices.Contains(s.root.get("required").strings(), key) {
