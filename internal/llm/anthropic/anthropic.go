@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
@@ -26,8 +27,10 @@ import (
 const (
 	defaultName    = "anthropic"
 	defaultBaseURL = "https://api.anthropic.com"
-	apiVersion     = "2023-06-01"
 )
+
+// Version is the version of the API, which every request names.
+const Version = "2023-06-01"
 
 // Config holds the address and credentials of a server of the Messages API. New
 // does not read the environment: an empty field means the default.
@@ -62,6 +65,9 @@ func New(c Config) *Provider {
 	}
 }
 
+// BaseURL returns the host's base URL with the API's version, "/v1".
+func (p *Provider) BaseURL() string { return strings.TrimSuffix(p.endpoint, "/messages") }
+
 // Name implements [llm.Provider].
 func (p *Provider) Name() string { return p.name }
 
@@ -81,7 +87,7 @@ func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *e
 	if failed != nil {
 		return nil, failed
 	}
-	header := http.Header{"Accept": {"text/event-stream, application/json"}, "Anthropic-Version": {apiVersion}}
+	header := http.Header{"Accept": {"text/event-stream, application/json"}, "Anthropic-Version": {Version}}
 	if beta != "" {
 		header.Set("Anthropic-Beta", beta)
 	}

@@ -106,8 +106,9 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		if key == "" {
 			why = "OPENAI_BASE_URL is set"
 		}
-		at := &site{cmp.Or(llm.BaseURL(base, "/chat/completions", "/responses", "/models"), "https://api.openai.com/v1"), bearer(key), "OPENAI_API_KEY"}
-		add(openai.New(openai.Config{APIKey: key, BaseURL: base}), at, defaultOpenAI, why)
+		p := openai.New(openai.Config{APIKey: key, BaseURL: base})
+		at := &site{p.BaseURL(), bearer(key), "OPENAI_API_KEY"}
+		add(p, at, defaultOpenAI, why)
 		add(openairesponses.New(openairesponses.Config{APIKey: key, BaseURL: base}), at, defaultOpenAI, why)
 	}
 	if key, token := o.Getenv("ANTHROPIC_API_KEY"), o.Getenv("ANTHROPIC_AUTH_TOKEN"); key != "" || token != "" {
@@ -115,16 +116,13 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		if key == "" {
 			why = "ANTHROPIC_AUTH_TOKEN is set"
 		}
-		base := o.Getenv("ANTHROPIC_BASE_URL")
-		at := &site{cmp.Or(llm.BaseURL(base, "/messages", "/models", "/v1"), "https://api.anthropic.com") + "/v1", http.Header{}, "ANTHROPIC_API_KEY"}
-		at.header.Set("Anthropic-Version", "2023-06-01")
+		p := anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: o.Getenv("ANTHROPIC_BASE_URL")})
+		at := &site{p.BaseURL(), bearer(token), "ANTHROPIC_AUTH_TOKEN"}
 		if key != "" {
-			at.header.Set("X-Api-Key", key)
-		} else {
-			at.header, at.key = bearer(token), "ANTHROPIC_AUTH_TOKEN"
-			at.header.Set("Anthropic-Version", "2023-06-01")
+			at.header, at.key = http.Header{"X-Api-Key": {key}}, "ANTHROPIC_API_KEY"
 		}
-		add(anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: base}), at, defaultAnthropic, why)
+		at.header.Set("Anthropic-Version", anthropic.Version)
+		add(p, at, defaultAnthropic, why)
 	}
 	host := o.Getenv("OLLAMA_HOST")
 	local := ollama.New(ollama.Config{Host: host})
@@ -141,8 +139,8 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	for _, e := range named {
 		key := o.Getenv(e.KeyVariable())
-		base := llm.BaseURL(e.BaseURL, "/chat/completions", "/models")
-		add(openai.New(openai.Config{Name: e.Name, APIKey: key, BaseURL: base}), &site{base, bearer(key), e.KeyVariable()}, "", "it is named, or "+e.KeyVariable()+" is set")
+		p := openai.New(openai.Config{Name: e.Name, APIKey: key, BaseURL: e.BaseURL})
+		add(p, &site{p.BaseURL(), bearer(key), e.KeyVariable()}, "", "it is named, or "+e.KeyVariable()+" is set")
 	}
 	source := scripted.Demo()
 	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST"

@@ -31,7 +31,7 @@ const maxList = 16 << 20
 
 // site is where a provider of HTTP is, and how it is asked for its models.
 type site struct {
-	base   string // of /models
+	base   string // of /models, without a slash at its end
 	header http.Header
 	key    string // variable with the key
 }
@@ -46,7 +46,7 @@ func bearer(key string) http.Header {
 
 // get requests the list of models. The caller closes the body.
 func (s *site) get(ctx context.Context, provider string) (*http.Response, error) {
-	to := strings.TrimRight(s.base, "/") + "/models"
+	to := s.base + "/models"
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: the base URL %s is not usable: correct it", provider, secret.URL(to))

@@ -76,6 +76,9 @@ func New(c Config) *Provider {
 	return &Provider{config: c, client: sdk.Client{Options: options}, offering: llm.NewOffering(dialect.OpenAI())}
 }
 
+// BaseURL returns the host's base URL, without a slash at its end.
+func (p *Provider) BaseURL() string { return strings.TrimRight(p.config.BaseURL, "/") }
+
 // Name implements [llm.Provider].
 func (p *Provider) Name() string { return p.config.Name }
 
