@@ -84,7 +84,7 @@ func (l *fuzzedLog) expire() {
 		return
 	}
 	upTo := l.purged + 1 + l.Uint64N(l.end-l.purged)
-	l.purges.Store(upTo) // before: a viewer may be told at once
+	l.purges.Store(upTo) // before: a viewer may notice at once
 	_, js := l.scribe.bus.Raw()
 	s, err := js.Stream(ctx, topology.ConvStream(topology.ShardOf(l.conv, l.scribe.bus.Shards())))
 	if err == nil {
@@ -96,11 +96,11 @@ func (l *fuzzedLog) expire() {
 	l.purged = upTo
 }
 
-// viewed is what a viewer got: an event, or where it was told to resume.
+// viewed is what a viewer got: an event, or the position at which to resume.
 type viewed struct {
 	event  parley.Event
 	resume *parley.CursorExpiredError
-	purged uint64 // when it was told so
+	purged uint64 // when it got that error
 }
 
 // fuzzedViewer reads a conversation through a proxy, breaks off at random, and

@@ -12,9 +12,9 @@ import (
 // beginning of the turn that is open there.
 const resumeDecisions = 32
 
-// attemptsBefore returns which attempts count before a message of the log, so that
-// a viewer that resumes there is told what is superseded like one that reads from
-// the beginning. What has expired is not known.
+// attemptsBefore returns which attempts count before a message of the log, so that a
+// viewer that resumes there gets the same marks of superseded attempts as one that
+// reads from the beginning. What has expired is not known.
 func (v *Conversation) attemptsBefore(ctx context.Context, sequence uint64) (attempts, error) {
 	var a attempts
 	conv := v.client.bus.Conversation(v.id)

@@ -188,9 +188,9 @@ func TestADeletedMessageFencesAnAttempt(t *testing.T) {
 	}
 }
 
-// begun writes an input and a Decision in a state, and returns the Decision's
+// inState writes an input and a Decision in a state, and returns the Decision's
 // sequence.
-func begun(t *testing.T, b *bus.Bus, conversation string, state events.State) uint64 {
+func inState(t *testing.T, b *bus.Bus, conversation string, state events.State) uint64 {
 	t.Helper()
 	send(t, b, conversation, "hello")
 	frame, err := events.AppendFrame(nil, &events.Decision{Events: []events.Line{}, State: state})
@@ -219,7 +219,7 @@ func TestAttachNamesTokensThatHaveExpired(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := inProcess(t)
 			conversation := id()
-			at := begun(t, b, conversation, c.state)
+			at := inState(t, b, conversation, c.state)
 			if c.gone {
 				write(t, b, conversation, 0, []int{0}, []int{1})
 			} else {
@@ -245,7 +245,7 @@ func TestAttachNamesTokensThatHaveExpired(t *testing.T) {
 func TestAttachNamesWhatExpiresUnderASlowReader(t *testing.T) {
 	b := inProcess(t)
 	conversation := id()
-	begun(t, b, conversation, events.State{Phase: events.PhaseGenerating, Turn: id(), Generation: id()})
+	inState(t, b, conversation, events.State{Phase: events.PhaseGenerating, Turn: id(), Generation: id()})
 	const tokens = 1500
 	frames := make([][]int, tokens)
 	for i := range frames {

@@ -69,7 +69,7 @@ var planted = map[string]laneAppender{
 		}
 		return seq, err
 	},
-	"a writer is told that it is fenced when its acknowledgement was lost": func(ctx context.Context, b *bus.Bus, a topology.Address, after uint64, frame []byte) (uint64, error) {
+	"the result is fenced when the acknowledgement was lost": func(ctx context.Context, b *bus.Bus, a topology.Address, after uint64, frame []byte) (uint64, error) {
 		for {
 			seq, err := publishOnce(ctx, b, a, frame, jetstream.WithExpectLastSequencePerSubject(after))
 			var api *jetstream.APIError

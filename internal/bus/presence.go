@@ -14,7 +14,7 @@ import (
 // Offer is what a worker serves: a route of models or a tool.
 type Offer = offer.Offer
 
-// ServerState is what people are told about an MCP server; see package offer.
+// ServerState describes an MCP server to people; see package offer.
 type ServerState = offer.ServerState
 
 // Conflict is an announcement that was rejected.

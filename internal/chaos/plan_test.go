@@ -84,7 +84,7 @@ func struck(at fault.Name, r *rand.Rand) int {
 // two has the work is not decided by a seed.
 func (p plan) strikes(n int) bool {
 	if p.Point == fault.Draining {
-		return n == p.Role // the one that is told to stop
+		return n == p.Role // the one that gets SIGTERM
 	}
 	return roles()[n] == roles()[p.Role]
 }

@@ -27,7 +27,7 @@ const (
 
 	JobDone Name = "worker/job-done" // an answer or a result is appended, its job is not acknowledged
 
-	Draining Name = "draining" // any role: it was told to stop
+	Draining Name = "draining" // any role: it got SIGINT or SIGTERM
 )
 
 // Names returns all moments.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestReleasedBinariesHaveNoMoments: a process that an operator runs cannot be told by
-// its environment to kill itself. With the tag the same text is found, so the test
+// TestReleasedBinariesHaveNoMoments: a process that an operator runs does not kill
+// itself because of its environment. With the tag the same text is found, so the test
 // would notice one.
 func TestReleasedBinariesHaveNoMoments(t *testing.T) {
 	t.Parallel()

@@ -61,7 +61,7 @@ func (w *Writer) join(key, piece string, of waiting) string {
 	return joined
 }
 
-// flush sends the half of a block that waits in vain.
+// flush sends a replacement for the half of a block whose other half has not come.
 func (w *Writer) flush(key string) bool {
 	had, ok := w.halves[key]
 	if !ok {

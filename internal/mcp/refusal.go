@@ -34,10 +34,10 @@ func refusalOf(resp *http.Response) *refusedError {
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return nil
 	}
-	// A body that breaks off says what it said until then.
+	// Of a body that breaks off, the beginning is reported.
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
 	resp.Body = &replayed{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
-	words := said(head)
+	words := messageOf(head)
 	if words == "" {
 		words = resp.Header.Get("WWW-Authenticate")
 	}
@@ -49,9 +49,9 @@ type replayed struct {
 	io.Closer
 }
 
-// said returns the text of an error's body: that of its JSON, or the body itself
+// messageOf returns the text of an error's body: that of its JSON, or the body itself
 // unless it is a page.
-func said(body []byte) string {
+func messageOf(body []byte) string {
 	var form struct {
 		Error       json.RawMessage `json:"error"`
 		Description string          `json:"error_description"`

@@ -77,7 +77,7 @@ type Server struct {
 	patient bool // Startup is the default
 }
 
-// State is what people are told about a server.
+// State describes a server to people.
 type State struct {
 	// Err is why its tools are missing; nil if they are not.
 	Err error

@@ -50,7 +50,7 @@ type Offer struct {
 	Servers []ServerState `json:"servers,omitempty"`
 }
 
-// ServerState is what people are told about an MCP server.
+// ServerState describes an MCP server to people.
 type ServerState struct {
 	Name string `json:"name"`
 	// Missing is why none of its tools is there; empty if they are.
@@ -59,7 +59,7 @@ type ServerState struct {
 	Omitted []events.OmittedTool `json:"omitted,omitempty"`
 }
 
-// Lines returns what to tell whoever asks a model, a line each.
+// Lines returns the state as text for whoever calls a model, a line each.
 func (s ServerState) Lines() []string {
 	var all []string
 	if s.Missing != "" {

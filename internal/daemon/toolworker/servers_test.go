@@ -189,7 +189,7 @@ func eventually(t *testing.T, registry *tool.Registry, want string) {
 		select {
 		case <-changed:
 		case <-late:
-			t.Fatalf("waited in vain for %q; there are %q", want, names(registry))
+			t.Fatalf("%q is not served; there are %q", want, names(registry))
 		}
 	}
 }

@@ -17,10 +17,10 @@ const (
 var errBranches = errors.New("the alternatives at the top of its schema are too many")
 
 // flatten replaces anyOf, oneOf and allOf at the top by the arguments of all
-// branches, and removes enum and not. What is lost is said to the model in the
-// tool's description.
+// branches, and removes enum and not. The tool's description gets what is
+// lost.
 func (s *schema) flatten() error {
-	said := object()
+	removed := object()
 	left := mostBranches
 	for _, key := range []string{"anyOf", "oneOf", "allOf", "not", "enum"} {
 		if s.root.get(key) == nil {
@@ -28,7 +28,7 @@ func (s *schema) flatten() error {
 		}
 		n := s.root.drop(key)
 		s.changed = true
-		said.set(key, n.clone())
+		removed.set(key, n.clone())
 		if key == "not" || key == "enum" || n.kind != '[' {
 			continue
 		}
@@ -38,11 +38,11 @@ func (s *schema) flatten() error {
 		}
 		s.root.absorb(shape)
 	}
-	if len(said.keys) == 0 {
+	if len(removed.keys) == 0 {
 		return nil
 	}
 	note := "The arguments must also match another schema; a call that does not is refused, and the refusal says why."
-	if raw, err := said.MarshalJSON(); err == nil && len(raw) <= longestNote {
+	if raw, err := removed.MarshalJSON(); err == nil && len(raw) <= longestNote {
 		note = "The arguments must also match this JSON Schema: " + string(raw)
 	}
 	s.notes = append(s.notes, note)

@@ -43,7 +43,7 @@ func Fit(name string, req llm.Request, rules Rules) []events.Message {
 		if m.Role == events.RoleUser && len(m.Parts) == 0 && i == len(req.Messages)-1 {
 			m.Parts = []events.Part{{Kind: events.PartText, Text: "(empty message)"}} // a request must end with a question
 		}
-		if rules.Join && m.Role == events.RoleAssistant && !slices.ContainsFunc(m.Parts, said) {
+		if rules.Join && m.Role == events.RoleAssistant && !slices.ContainsFunc(m.Parts, answers) {
 			continue
 		}
 		if len(m.Parts) == 0 && (m.Role == events.RoleUser || m.Role == events.RoleAssistant || m.Role == events.RoleTool) {
@@ -80,9 +80,9 @@ func (r Rules) add(out []events.Message, m events.Message) []events.Message {
 	return append(out, m)
 }
 
-// said reports whether a part makes an answer: hosts that want alternation have no
+// answers reports whether a part makes an answer: hosts that want alternation have no
 // message of reasoning alone.
-func said(p events.Part) bool { return p.Kind != events.PartReasoning }
+func answers(p events.Part) bool { return p.Kind != events.PartReasoning }
 
 // plain reports whether a message has only text, and nothing that belongs to the
 // message as a whole.
@@ -102,7 +102,7 @@ func fitted(m events.Message, req llm.Request, own, textOnly bool) events.Messag
 		case events.PartReasoning:
 			if !own {
 				if req.TellReasoning && strings.TrimSpace(p.Text) != "" {
-					parts = append(parts, told(m, p))
+					parts = append(parts, asText(m, p))
 				}
 				continue
 			}
@@ -129,8 +129,8 @@ func fitted(m events.Message, req llm.Request, own, textOnly bool) events.Messag
 	return m
 }
 
-// told returns the reasoning of another model as text.
-func told(m events.Message, p events.Part) events.Part {
+// asText returns the reasoning of another model as text.
+func asText(m events.Message, p events.Part) events.Part {
 	return events.Part{Kind: events.PartText,
 		Text: fmt.Sprintf("[reasoning of %s/%s]\n%s\n[end of the reasoning]\n\n", m.Provider, m.Model, strings.TrimSpace(p.Text))}
 }
