@@ -46,7 +46,7 @@ func momentScript() string {
 		{"deferred", call("later")},
 		{"app", call("app")},
 		{"several", call("run", "quick", "ask", "later", "app") + ", {pace: 0, text: All ended.}"},
-		{"asks", "{error: {class: overloaded}}"},
+		{"asks", "{delay: 100, error: {class: overloaded}}"},
 		{"attempts", "{pace: 0, text: one two three, after: 2, error: {class: overloaded}}"},
 		{"queued", "{text: x}"},
 		{"hooks", "{text: x}"},
@@ -176,7 +176,7 @@ func generating(s *accumulator.Conversation, kind string) string {
 	case s.Open.Ended != nil:
 		return "generation ended"
 	case s.Open.Empty() && kind == "asks":
-		return "between two requests of an attempt"
+		return "in an attempt that fails before the first word"
 	case s.Open.Empty():
 		return "before the first word"
 	}
@@ -201,7 +201,7 @@ func pausedFor(s *accumulator.Conversation) string {
 func states() []string {
 	return []string{"before the turn", "before the generation began", "before the first word", "mid-text", "mid-reasoning", "mid-call", "tools running",
 		"waiting for approval", "waiting for time", "waiting for result", "waiting for several, tools running",
-		"between two requests of an attempt", "between attempts", "hooks pending", "after the turn"}
+		"in an attempt that fails before the first word", "between attempts", "hooks pending", "after the turn"}
 }
 
 // check checks a conversation's whole log.
