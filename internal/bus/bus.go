@@ -45,6 +45,7 @@ type Bus struct {
 	step    bool           // read message by message
 	streams sync.Map       // name to jetstream.Stream
 	queues  sync.Map       // queues known to exist
+	served  sync.Map       // queues that this process takes jobs from, by pointer: one for each subscription
 	writes  writeErrors
 	remade  remade
 	skew    atomic.Int64 // of the server's clock, see [Bus.Now]

@@ -169,21 +169,35 @@ func (k *Keeper) watch(ctx context.Context) error {
 }
 
 // jobsGone queries a queue: workers have no permission for JOBS itself.
-func (k *Keeper) jobsGone(ctx context.Context) (gone bool, err error) {
-	k.bus.queues.Range(func(key, _ any) bool {
-		q := key.(topology.Queue)
-		try, cancel := answer(ctx)
-		defer cancel()
-		_, err = k.bus.js.Consumer(try, topology.StreamJobs, q.Consumer)
-		gone = errors.Is(err, jetstream.ErrStreamNotFound)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			k.bus.queues.Delete(q) // its subscriber makes it again
-			err = k.bus.Jobs().EnsureQueue(ctx, q)
-		}
-		if gone {
-			err = nil
-		}
-		return err == nil && !gone
+func (k *Keeper) jobsGone(ctx context.Context) (bool, error) {
+	needed := map[topology.Queue]bool{}
+	k.bus.served.Range(func(key, _ any) bool {
+		needed[*key.(*topology.Queue)] = true
+		return true
 	})
-	return gone, err
+	k.bus.queues.Range(func(key, _ any) bool {
+		needed[key.(topology.Queue)] = true
+		return true
+	})
+	for q := range needed {
+		err := k.findQueue(ctx, q)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			return true, nil
+		case errors.Is(err, jetstream.ErrConsumerNotFound):
+			if err := k.bus.Jobs().RemakeQueue(ctx, q); err != nil {
+				return false, err
+			}
+		case err != nil:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (k *Keeper) findQueue(ctx context.Context, q topology.Queue) error {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	_, err := k.bus.js.Consumer(ctx, topology.StreamJobs, q.Consumer)
+	return err
 }

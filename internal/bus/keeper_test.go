@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -149,6 +150,41 @@ func TestWhoMayNotMakeStreamsReportsThem(t *testing.T) {
 	}
 	join(t, s.URL()) // sets up
 	eventually(t, func() bool { return k.Problem() == nil }, "it is reported still")
+}
+
+// TestAWorkerReportsJobsForAsLongAsItIsMissing: also when the worker has never found
+// its queue, and when it reported JOBS before.
+func TestAWorkerReportsJobsForAsLongAsItIsMissing(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	_, js := join(t, s.URL()).Raw()
+	worker, err := bus.Connect(t.Context(), bus.Config{URL: s.URL()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	q, err := topology.ToolQueue("clock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := func(stream string) {
+		if err := js.DeleteStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove(topology.StreamJobs)
+	worker.Jobs().Serve(t.Context(), q)
+	k := keep(t, worker)
+	names := func(streams ...string) {
+		t.Helper()
+		eventually(t, func() bool {
+			err := k.Problem()
+			return err != nil && !slices.ContainsFunc(streams, func(s string) bool { return !strings.Contains(err.Error(), s) })
+		}, fmt.Sprintf("%q are not reported", streams))
+	}
+	names(topology.StreamJobs)
+	remove(topology.ConvStream(0))
+	names(topology.StreamJobs, topology.ConvStream(0))
 }
 
 func TestTheOrchestratorsRoleMakesStreamsAgain(t *testing.T) {

@@ -77,8 +77,15 @@ func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
 	return nil
 }
 
+// Serve records, until ctx ends, that this process takes jobs from a queue. Its keeper
+// then reports when JOBS is missing, from the start and for as long as it is.
+func (j Jobs) Serve(ctx context.Context, q topology.Queue) {
+	j.bus.served.Store(&q, true)
+	context.AfterFunc(ctx, func() { j.bus.served.Delete(&q) })
+}
+
 // Found records that a queue exists. The keeper of this process then notices when
-// the queue, or JOBS itself, is deleted.
+// it is deleted.
 func (j Jobs) Found(q topology.Queue) { j.bus.queues.Store(q, true) }
 
 // requestQueue asks an orchestrator to create a queue.

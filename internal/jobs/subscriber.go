@@ -125,6 +125,7 @@ type subscription struct {
 
 func (s *subscription) run(ctx context.Context) {
 	defer close(s.out)
+	s.bus.Jobs().Serve(ctx, s.queue)
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
