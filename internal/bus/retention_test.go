@@ -53,3 +53,42 @@ func TestHowLongHistoryAndObjectsAreKept(t *testing.T) {
 		})
 	}
 }
+
+func TestHowManyBytesStreamsHold(t *testing.T) {
+	t.Parallel()
+	url := foreign(t, &server.Options{JetStream: true, JetStreamMaxStore: 8 << 30})
+	const mb = 1 << 20
+	for _, c := range []struct {
+		name                   string
+		plan                   topology.Plan
+		conv, history, objects int64 // -1 without a bound
+		refused                string
+	}{
+		{name: "without a bound, without a setting in the plan", plan: topology.Plan{Shards: 4}, conv: -1, history: -1, objects: -1},
+		{name: "as the plan sets it, shared by the shards", plan: topology.Plan{MaxBytes: 1024 * mb, HistoryMaxBytes: 512 * mb, ObjectsMaxBytes: 100 * mb}, conv: 256 * mb, history: 512 * mb, objects: 100 * mb},
+		{name: "as before, when a plan sets nothing", conv: 256 * mb, history: 512 * mb, objects: 100 * mb},
+		{name: "one without the others", plan: topology.Plan{MaxBytes: 2048 * mb}, conv: 512 * mb, history: 512 * mb, objects: 100 * mb},
+		{name: "not too little for open turns", plan: topology.Plan{MaxBytes: 100 * mb}, conv: 512 * mb, history: 512 * mb, objects: 100 * mb, refused: "--max-bytes 104857600 is less than 268435456 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, err := bus.Wait(within(t, 20*time.Second), bus.Config{URL: url}, &c.plan)
+			if c.refused != "" {
+				if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), c.refused) {
+					t.Fatalf("%v; want %q", err, c.refused)
+				}
+				b, err = bus.Connect(t.Context(), bus.Config{URL: url}, nil)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			_, js := b.Raw()
+			for stream, want := range map[string]int64{topology.ConvStream(0): c.conv, topology.ConvStream(3): c.conv, topology.StreamHistory: c.history, topology.ObjectStream: c.objects} {
+				s, err := js.Stream(t.Context(), stream)
+				if err != nil || s.CachedInfo().Config.MaxBytes != want {
+					t.Errorf("%s holds %d bytes, %v; want %d", stream, s.CachedInfo().Config.MaxBytes, err, want)
+				}
+			}
+		})
+	}
+}

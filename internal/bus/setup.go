@@ -20,7 +20,8 @@ type part struct {
 	name  string // of the stream
 	want  func(have jetstream.StreamConfig) (next jetstream.StreamConfig, wrong []string)
 	make  func(context.Context) error
-	shard bool // a CONV stream
+	shard bool  // a CONV stream
+	split int64 // how many streams share the bound on bytes
 }
 
 // parts are those of a plan in the order in which they are made: HISTORY comes
@@ -28,7 +29,7 @@ type part struct {
 func (b *Bus) parts(plan topology.Plan) []part {
 	var all []part
 	for _, cfg := range append(plan.Buckets(), plan.Objects()) {
-		all = append(all, part{name: cfg.Name,
+		all = append(all, part{name: cfg.Name, split: 1,
 			want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) {
 				next, wrong := topology.Own(have, cfg)
 				if cfg.MaxAge > 0 && have.MaxAge == 0 && cfg.Name != topology.ObjectStream {
@@ -43,7 +44,11 @@ func (b *Bus) parts(plan topology.Plan) []part {
 	}
 	for i, cfg := range plan.Streams() {
 		shard := i < plan.Shards // the CONV streams come first
-		all = append(all, part{name: cfg.Name, shard: shard,
+		split := int64(1)
+		if shard {
+			split = int64(plan.Shards)
+		}
+		all = append(all, part{name: cfg.Name, shard: shard, split: split,
 			want: func(have jetstream.StreamConfig) (jetstream.StreamConfig, []string) { return topology.Own(have, cfg) },
 			make: func(ctx context.Context) error {
 				if shard {
@@ -81,6 +86,19 @@ func (p part) age(said topology.Plan) time.Duration {
 	return 0
 }
 
+// bytes is the operator's bound on the size of a part; 0 without one.
+func (p part) bytes(said topology.Plan) int64 {
+	switch {
+	case p.shard:
+		return said.MaxBytes / p.split
+	case p.name == topology.StreamHistory:
+		return said.HistoryMaxBytes
+	case p.name == topology.ObjectStream:
+		return said.ObjectsMaxBytes
+	}
+	return 0
+}
+
 // setUp creates what is missing. Of what exists it changes the settings that Parley
 // needs and those of the operator: the rest is the administrator's.
 func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
@@ -88,7 +106,7 @@ func (b *Bus) setUp(ctx context.Context, said topology.Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := plan.Check(); err != nil {
+	if err := errors.Join(plan.Check(), said.CheckBytes(plan.Shards)); err != nil {
 		return lastingError{err}
 	}
 	for _, p := range b.parts(plan) {
@@ -134,6 +152,9 @@ func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool
 		next.MaxAge, wrong = age, append(wrong, "age")
 		next.Duplicates = min(next.Duplicates, next.MaxAge)
 	}
+	if most := p.bytes(said); most > 0 && next.MaxBytes != most {
+		next.MaxBytes, wrong = most, append(wrong, "bytes")
+	}
 	if len(wrong) == 0 {
 		return "", nil
 	}
@@ -153,7 +174,16 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 	}
 	// A conversation never moves: the shards stay.
 	plan.Shards = shards
-	for name, age := range map[string]*time.Duration{topology.StreamHistory: &plan.HistoryMaxAge, topology.ConvStream(0): &plan.MaxAge, topology.ObjectStream: &plan.ObjectsMaxAge} {
+	type kept struct {
+		age     *time.Duration
+		bytes   *int64
+		streams int64
+	}
+	for name, kept := range map[string]kept{
+		topology.StreamHistory: {&plan.HistoryMaxAge, &plan.HistoryMaxBytes, 1},
+		topology.ConvStream(0): {&plan.MaxAge, &plan.MaxBytes, int64(shards)},
+		topology.ObjectStream:  {&plan.ObjectsMaxAge, &plan.ObjectsMaxBytes, 1},
+	} {
 		s, err := b.info(ctx, name)
 		if err != nil {
 			return plan, there, err
@@ -164,7 +194,8 @@ func (b *Bus) found(ctx context.Context, plan topology.Plan) (_ topology.Plan, t
 		if plan.Replicas == 0 && name == topology.StreamHistory {
 			plan.Replicas = s.Config.Replicas
 		}
-		*age = cmp.Or(*age, s.Config.MaxAge)
+		*kept.age = cmp.Or(*kept.age, s.Config.MaxAge)
+		*kept.bytes = cmp.Or(*kept.bytes, max(s.Config.MaxBytes, 0)*kept.streams)
 	}
 	return plan.WithDefaults(), there, nil
 }

@@ -115,6 +115,16 @@ func Defaults(getenv func(string) string) (Config, error) {
 	duration("PARLEY_MAX_AGE", &cfg.Plan.MaxAge, 0)
 	duration("PARLEY_HISTORY_MAX_AGE", &cfg.Plan.HistoryMaxAge, 0)
 	duration("PARLEY_OBJECTS_MAX_AGE", &cfg.Plan.ObjectsMaxAge, 0)
+	bytes := func(name string, into *int64) {
+		if v := getenv(name); v != "" {
+			if err := (*size)(into).Set(v); err != nil {
+				problems = append(problems, fmt.Sprintf("%s: %v", name, err))
+			}
+		}
+	}
+	bytes("PARLEY_MAX_BYTES", &cfg.Plan.MaxBytes)
+	bytes("PARLEY_HISTORY_MAX_BYTES", &cfg.Plan.HistoryMaxBytes)
+	bytes("PARLEY_OBJECTS_MAX_BYTES", &cfg.Plan.ObjectsMaxBytes)
 	duration("PARLEY_DRAIN", &cfg.Drain, 10*time.Second)
 	duration("PARLEY_IDLE", &cfg.Idle, 2*time.Minute)
 	duration("PARLEY_MCP_WAIT", &cfg.MCPWait, 10*time.Second)
@@ -176,6 +186,9 @@ func (cfg *Config) Layout(f *pflag.FlagSet) {
 	f.DurationVar(&cfg.Plan.MaxAge, "max-age", cfg.Plan.MaxAge, "how long token streams are kept; 7 days when 0 (PARLEY_MAX_AGE)")
 	f.DurationVar(&cfg.Plan.HistoryMaxAge, "history-max-age", cfg.Plan.HistoryMaxAge, "how long messages, decisions and results are kept; until deleted when 0 (PARLEY_HISTORY_MAX_AGE)")
 	f.DurationVar(&cfg.Plan.ObjectsMaxAge, "objects-max-age", cfg.Plan.ObjectsMaxAge, "how long objects are kept; until deleted when 0 (PARLEY_OBJECTS_MAX_AGE)")
+	f.Var((*size)(&cfg.Plan.MaxBytes), "max-bytes", "how much the token streams of all shards hold, such as 20GiB: beyond it the oldest are removed; no bound when 0 (PARLEY_MAX_BYTES)")
+	f.Var((*size)(&cfg.Plan.HistoryMaxBytes), "history-max-bytes", "how much HISTORY holds: beyond it the oldest facts are removed; no bound when 0 (PARLEY_HISTORY_MAX_BYTES)")
+	f.Var((*size)(&cfg.Plan.ObjectsMaxBytes), "objects-max-bytes", "how much the object store holds: beyond it new objects are refused; no bound when 0 (PARLEY_OBJECTS_MAX_BYTES)")
 }
 
 // Deciding adds the flags of an orchestrator.

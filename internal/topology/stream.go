@@ -68,7 +68,15 @@ type Plan struct {
 	// HistoryMaxAge and ObjectsMaxAge apply to HISTORY and to the object store; 0
 	// keeps everything until it is deleted.
 	HistoryMaxAge, ObjectsMaxAge time.Duration
+	// MaxBytes bounds the token streams of all shards together, HistoryMaxBytes
+	// HISTORY and ObjectsMaxBytes the object store; 0 sets no bound. Beyond it the
+	// oldest messages of CONV and HISTORY are removed, and new objects are refused.
+	MaxBytes, HistoryMaxBytes, ObjectsMaxBytes int64
 }
+
+// MinBytes is the smallest bound on the bytes of a stream: what a few open turns
+// and their payloads need.
+const MinBytes = 64 << 20
 
 // Check returns an error if HISTORY or objects would expire before CONV, which
 // refers to them.
@@ -81,6 +89,20 @@ func (p Plan) Check() error {
 		if kept.age != 0 && kept.age < p.MaxAge {
 			return fmt.Errorf("%s %s is shorter than the %s that token streams are kept (--max-age): they refer to %s; give at least that, or leave it out to keep %s until they are deleted",
 				kept.flag, kept.age, p.MaxAge, kept.what, kept.what)
+		}
+	}
+	return nil
+}
+
+// CheckBytes returns an error if a stream would hold too little, in a deployment of
+// that many shards.
+func (p Plan) CheckBytes(shards int) error {
+	for _, bound := range []struct {
+		flag        string
+		bytes, least int64
+	}{{"--max-bytes", p.MaxBytes, MinBytes * int64(shards)}, {"--history-max-bytes", p.HistoryMaxBytes, MinBytes}, {"--objects-max-bytes", p.ObjectsMaxBytes, MinBytes}} {
+		if bound.bytes != 0 && bound.bytes < bound.least {
+			return fmt.Errorf("%s %d is less than %d bytes (64 MiB a stream): open turns need them; give at least that, or leave it out for no bound", bound.flag, bound.bytes, bound.least)
 		}
 	}
 	return nil
@@ -121,11 +143,11 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 	history.Description = "what was said, decided and answered, for good"
 	history.Metadata = map[string]string{MetadataShards: strconv.Itoa(p.Shards)}
 	history.MaxConsumers = consumersPerStream
-	history.MaxAge = p.HistoryMaxAge
+	history.MaxAge, history.MaxBytes = p.HistoryMaxAge, p.HistoryMaxBytes
 	for shard := range p.Shards {
 		conv := base(ConvStream(shard), fmt.Sprintf("conv.%d.>", shard))
 		conv.Description = "conversations, everything, in order"
-		conv.MaxAge = p.MaxAge
+		conv.MaxAge, conv.MaxBytes = p.MaxAge, p.MaxBytes/int64(p.Shards)
 		conv.Duplicates = inputDedup
 		conv.Metadata = map[string]string{MetadataShards: strconv.Itoa(p.Shards)}
 		conv.MaxConsumers = consumersPerStream
@@ -190,6 +212,6 @@ func (p Plan) Objects() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: ObjectStream, Description: "what exceeds a message", Subjects: []string{objectChunks + ">", AllObjects},
 		Storage: jetstream.FileStorage, Compression: jetstream.S2Compression, Replicas: p.WithDefaults().Replicas,
-		MaxAge: p.ObjectsMaxAge, Discard: jetstream.DiscardNew, AllowDirect: true, MaxConsumers: consumersPerStream,
+		MaxAge: p.ObjectsMaxAge, MaxBytes: p.ObjectsMaxBytes, Discard: jetstream.DiscardNew, AllowDirect: true, MaxConsumers: consumersPerStream,
 	}
 }
