@@ -98,7 +98,7 @@ func (p Plan) Check() error {
 // that many shards.
 func (p Plan) CheckBytes(shards int) error {
 	for _, bound := range []struct {
-		flag        string
+		flag         string
 		bytes, least int64
 	}{{"--max-bytes", p.MaxBytes, MinBytes * int64(shards)}, {"--history-max-bytes", p.HistoryMaxBytes, MinBytes}, {"--objects-max-bytes", p.ObjectsMaxBytes, MinBytes}} {
 		if bound.bytes != 0 && bound.bytes < bound.least {
