@@ -75,6 +75,9 @@ const (
 	OutcomeLimit     = events.OutcomeLimit
 )
 
+// Compacted reports what the model is no longer sent.
+type Compacted = events.Compacted
+
 // DeletionStarted reports that the conversation is being deleted.
 type DeletionStarted = events.DeletionStarted
 

@@ -128,6 +128,7 @@ var tables = map[string]string{
 var large = map[string]string{
 	".":                     "the whole client under one import path, one file for a type or a question",
 	"cmd/parley":            "one file for a command or two, and what they print",
+	"internal/accumulator":  "one file for what the fold keeps: inputs, answers, calls, lanes, settings, the transcript and what requests have of it",
 	"internal/bus":          "one connection with one receiver for lanes, jobs, timers, presence and objects; each is to get a handle of its own",
 	"internal/events":       "the whole vocabulary is one package: a file for the events of a channel, and the codec",
 	"internal/mcp":          "client, server and transports of one protocol, three files of them for processes by platform",

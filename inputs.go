@@ -130,6 +130,18 @@ const (
 	ScopeAll   = events.ScopeAll   // the turn and the queue
 )
 
+// Compact shortens what the model is sent. [Conversation.Compact] publishes one.
+type Compact = events.Compact
+
+// Compaction sets when a conversation is compacted.
+type Compaction = events.Compaction
+
+// The modes of a [Compaction].
+const (
+	CompactionAuto = events.CompactionAuto // near the model's window, and after a refusal for the length
+	CompactionOff  = events.CompactionOff  // by a [Compact] only
+)
+
 // Delete deletes a conversation. [Conversation.Delete] publishes one.
 type Delete = events.Delete
 

@@ -20,7 +20,7 @@ const (
 )
 
 // Submit publishes an input, one of *[UserMessage], *[Settings], *[Verdict],
-// *[Cancel] and *[Delete], and returns the orchestrator's answer, whatever it is.
+// *[Cancel], *[Compact] and *[Delete], and returns the orchestrator's answer, whatever it is.
 // An input without an id gets one; the same id is the same input for good, so an
 // input may be submitted again after an error. It fails with [CodeNotStored],
 // [CodeNoOrchestrator] or [CodeNoAnswer] when there is no answer within 10 s: the
@@ -47,7 +47,7 @@ func (v *Conversation) publish(ctx context.Context, input Body) (id string, sequ
 	}
 	field := inputID(input)
 	if field == nil {
-		return "", 0, errorf(CodeInvalid, "a %s is no input: submit a UserMessage, Settings, a Verdict, a Cancel or a Delete", input.Type())
+		return "", 0, errorf(CodeInvalid, "a %s is no input: submit a UserMessage, Settings, a Verdict, a Cancel, a Compact or a Delete", input.Type())
 	}
 	if *field == "" {
 		*field = NewID()
@@ -70,6 +70,8 @@ func inputID(input Body) *string {
 	case *Cancel:
 		return &e.ID
 	case *Delete:
+		return &e.ID
+	case *Compact:
 		return &e.ID
 	}
 	return nil
@@ -150,6 +152,40 @@ func (v *Conversation) Cancel(ctx context.Context, cancel Cancel) (*InputAnswere
 		return nil, err
 	}
 	return answer, accepted(answer)
+}
+
+// Compact leaves out about half of what the next requests to the model would have of
+// the conversation: the oldest results first, then the oldest turns. The log and the
+// transcript keep everything. It returns what is left out, nil when nothing could be.
+func (v *Conversation) Compact(ctx context.Context, request Compact) (*Compacted, error) {
+	id, sequence, err := v.publish(ctx, &request)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := v.answerTo(ctx, id, sequence, request.Type())
+	if err != nil {
+		return nil, err
+	}
+	if err := accepted(answer); err != nil || answer.Reason != "" {
+		return nil, err
+	}
+	waiting, stop := context.WithTimeout(ctx, answerTimeout)
+	defer stop()
+	answered := false
+	for e, err := range v.Events(waiting, From{After: Cursor{Sequence: sequence, Index: WholeMessage}}) {
+		if err != nil {
+			return nil, err
+		}
+		switch body := e.Body.(type) {
+		case *InputAnswered:
+			answered = answered || body.Input == id
+		case *Compacted: // it follows its answer, in the same Decision
+			if answered {
+				return body, nil
+			}
+		}
+	}
+	return nil, errLogEnded
 }
 
 // Revoke revokes standing approvals: those with the given ids, or all of the

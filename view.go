@@ -37,6 +37,15 @@ func (v *View) Open() (answer *Message, generation string) {
 	return &m, v.folded.Generation
 }
 
+// Compacted returns what the model is not sent of the conversation; nil when it is sent
+// all of it.
+func (v *View) Compacted() *Compacted {
+	if v.folded == nil {
+		return nil
+	}
+	return v.folded.Transcript.Shortened()
+}
+
 // Call returns a call of the conversation and how it ended; false when there is
 // none. It is valid as [View.Open] is.
 func (v *View) Call(id string) (Called, bool) {

@@ -34,11 +34,12 @@ func (a *app) showCommand() *cobra.Command {
 
 // shown is what "show --format json" prints.
 type shown struct {
-	Conversation string           `json:"conversation"`
-	State        parley.State     `json:"state"`
-	Settings     *parley.Settings `json:"settings,omitempty"`
-	Messages     []parley.Message `json:"messages"`
-	Awaiting     []parley.Awaited `json:"awaiting,omitempty"`
+	Conversation string            `json:"conversation"`
+	State        parley.State      `json:"state"`
+	Settings     *parley.Settings  `json:"settings,omitempty"`
+	Messages     []parley.Message  `json:"messages"`
+	Compacted    *parley.Compacted `json:"compacted,omitempty"`
+	Awaiting     []parley.Awaited  `json:"awaiting,omitempty"`
 }
 
 func (a *app) show(ctx context.Context, id, format string, full bool, one only) (err error) {
@@ -77,7 +78,7 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 		}
 	}
 	if format == "json" {
-		out := shown{Conversation: id, State: v.State, Messages: messages, Awaiting: awaited(waiting)}
+		out := shown{Conversation: id, State: v.State, Messages: messages, Awaiting: awaited(waiting), Compacted: v.Compacted()}
 		if v.Settings.ID != "" {
 			out.Settings = &v.Settings
 		}
@@ -104,6 +105,11 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	}
 	if err := terminal.Transcript(stdout(), profile(), terminal.Format(format), id, entries); err != nil {
 		return outputError(err)
+	}
+	if c := v.Compacted(); c != nil {
+		if _, err := fmt.Fprintf(stdout(), "\nThe model is no longer sent %s.\n", terminal.Compacted(c)); err != nil {
+			return outputError(err)
+		}
 	}
 	return printAwaited(format, waiting)
 }

@@ -198,6 +198,26 @@ func (c *Conversation) end(call string, status events.Status) {
 	}
 }
 
+// setRoute sets the model that is called. Another model has another window.
+func (c *Conversation) setRoute(route string) {
+	if c.Route != route {
+		c.Route, c.Window = route, 0
+	}
+}
+
+// answer applies the model's answer: its calls are those of the step.
+func (c *Conversation) answer(e *events.AssistantMessage) {
+	c.Window = cmp.Or(c.Window, e.Window) // what a refusal named counts
+	c.spend(e.Message.Provider, e.Message.Model, e.Usage)
+	c.Phase, c.Generation, c.Open, c.Requested = events.PhaseCalling, "", nil, nil
+	c.clearCalls()
+	for _, p := range e.Message.Parts {
+		if p.Kind == events.PartCall {
+			c.Calls = append(c.Calls, events.CallState{Call: p.Call, Tool: p.Name})
+		}
+	}
+}
+
 // applyDecision applies the events of a Decision.
 func (c *Conversation) applyDecision(d *events.Decision) {
 	for _, l := range d.Events {
@@ -214,7 +234,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 		c.answered(e)
 	case *events.TurnStarted:
 		c.Turns++
-		c.State = events.State{Phase: events.PhaseGenerating, Turns: c.Turns, Turn: e.Turn, StartedMS: e.AtMS, Route: c.Route,
+		c.State = events.State{Phase: events.PhaseGenerating, Turns: c.Turns, Turn: e.Turn, StartedMS: e.AtMS, Route: c.Route, Window: c.Window,
 			Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
 		c.clearCalls()
 		c.dequeue(e.Inputs)
@@ -237,18 +257,13 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 			c.spend(provider, model, usage)
 		}
 		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
-		c.Route = e.Route
+		c.setRoute(e.Route)
 		c.Open, c.Requested, c.generationSequence = nil, e, c.TurnLane
 		c.clearCalls()
+	case *events.Compacted:
+		c.Window = cmp.Or(e.Window, c.Window)
 	case *events.AssistantMessage:
-		c.spend(e.Message.Provider, e.Message.Model, e.Usage)
-		c.Phase, c.Generation, c.Open, c.Requested = events.PhaseCalling, "", nil, nil
-		c.clearCalls()
-		for _, p := range e.Message.Parts {
-			if p.Kind == events.PartCall {
-				c.Calls = append(c.Calls, events.CallState{Call: p.Call, Tool: p.Name})
-			}
-		}
+		c.answer(e)
 	case *events.ToolCallRequested:
 		c.released(e)
 	case *events.ToolCallsQueued:
@@ -272,7 +287,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 	case *events.Resumed:
 		c.resumed(e)
 	case *events.TurnEnded:
-		c.State = events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
+		c.State = events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Window: c.Window, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
 		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == events.HookBefore })
 		c.Open, c.Requested = nil, nil
 		c.clearCalls()

@@ -75,6 +75,8 @@ func eventID(l events.Line) string {
 		return e.ID
 	case *events.Delete:
 		return e.ID
+	case *events.Compact:
+		return e.ID
 	}
 	return events.ID(l.Raw)
 }

@@ -19,10 +19,14 @@ type Transcript struct {
 
 	entries []entry
 	index   index
-	size    int64                          // of entries and results, see Size
-	inputs  map[string]*events.UserMessage // not part of a turn yet
-	results map[string]events.Part
-	turns   map[string]string // turns by the ids of their messages
+	size    int64 // of entries and results, see Size
+	// compaction is what requests leave out, measured what the provider counted.
+	compaction compaction
+	shortened  *events.Compacted
+	measured   measure
+	inputs     map[string]*events.UserMessage // not part of a turn yet
+	results    map[string]events.Part
+	turns      map[string]string // turns by the ids of their messages
 
 	settings       map[string]json.RawMessage // not accepted yet
 	replies        map[string]reply           // answers to inputs
@@ -119,7 +123,10 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 	case *events.AssistantMessage:
 		if len(e.Message.Parts) > 0 {
 			t.enter(entry{message: e.Message, turn: e.Turn, step: e.Step})
+			t.measure(e.Usage)
 		}
+	case *events.Compacted:
+		t.compacted(e)
 	case *events.ToolCallRequested:
 		if len(e.Arguments) > 0 {
 			t.edits[e.Call] = string(e.Arguments)
@@ -213,10 +220,14 @@ func (t *Transcript) TurnOf(input string) string {
 // nothing between. Arguments that a person edited replace the model's: the
 // model reads what ran. A call without a result gets one with status
 // unknown: providers refuse unanswered calls.
-func (t *Transcript) Messages() []events.Message {
+func (t *Transcript) Messages() []events.Message { return t.messages(0, 0) }
+
+// messages returns the messages of the entries from first on. The results of calls
+// before the entry full are brief.
+func (t *Transcript) messages(first, full int) []events.Message {
 	all := []events.Message{}
-	for _, e := range t.entries {
-		if len(e.message.Parts) == 0 {
+	for i, e := range t.entries {
+		if i < first || len(e.message.Parts) == 0 {
 			continue // a turn whose messages are not known
 		}
 		all = append(all, t.ran(e.message))
@@ -228,6 +239,9 @@ func (t *Transcript) Messages() []events.Message {
 			if !ok {
 				r = events.Part{Kind: events.PartResult, Call: p.Call, Status: events.StatusUnknown,
 					Text: "there is no result: the outcome of the call is unknown"}
+			}
+			if i < full {
+				r = brief(r)
 			}
 			r.Name, r.ProviderID, r.Custom = p.Name, p.ProviderID, p.Custom
 			all = append(all, events.Message{Role: events.RoleTool, Parts: []events.Part{r}})

@@ -71,6 +71,7 @@ type AssistantMessage struct {
 	Finish     Finish  `json:"finish" jsonschema:"how the generation ended"`
 	Partial    bool    `json:"partial,omitempty" jsonschema:"the answer was stopped or cut"`
 	Usage      *Usage  `json:"usage,omitempty" jsonschema:"the provider's count"`
+	Window     int64   `json:"window,omitempty" jsonschema:"tokens that the model takes, where the worker knows it"`
 }
 
 // ToolCallRequested requests a call; the job follows.

@@ -48,11 +48,11 @@ func (u *Unknown) Type() string { return u.Name }
 // holds [New] to it.
 func Prototypes() []Event {
 	return []Event{
-		new(Settings), new(UserMessage), new(Verdict), new(Cancel), new(Delete),
+		new(Settings), new(UserMessage), new(Verdict), new(Cancel), new(Delete), new(Compact),
 		new(Decision),
 		new(TurnStarted), new(GenerationRequested), new(AssistantMessage), new(ToolCallRequested),
 		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(QuestionAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
-		new(HooksRequested), new(HookAnswered), new(DeletionStarted), new(ConversationDeleted),
+		new(HooksRequested), new(HookAnswered), new(Compacted), new(DeletionStarted), new(ConversationDeleted),
 		new(GenerationStarted), new(HistoryReduced), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
 		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded), new(GenerationReleased),
 		new(ToolStarted), new(ToolReleased), new(QuestionAsked), new(ToolResult), new(ToolOutput),
@@ -74,6 +74,10 @@ func New(name string) Event {
 		return new(Cancel)
 	case "Delete":
 		return new(Delete)
+	case "Compact":
+		return new(Compact)
+	case "Compacted":
+		return new(Compacted)
 	case "Decision":
 		return new(Decision)
 	case "GenerationStarted":

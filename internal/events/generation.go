@@ -177,6 +177,7 @@ type GenerationEnded struct {
 	Error      *Error `json:"error,omitempty" jsonschema:"why it failed"`
 	Model      string `json:"model,omitempty" jsonschema:"the model that answered, as the provider names it"`
 	ResponseID string `json:"response_id,omitempty" jsonschema:"the provider's id of the answer"`
+	Window     int64  `json:"window,omitempty" jsonschema:"tokens that the model takes, where the worker knows it or the provider's refusal says it"`
 	Events     int    `json:"events,omitempty" jsonschema:"number of the attempt's events, this one included"`
 	// Omitted are the tools that the provider does not take.
 	Omitted []OmittedTool `json:"omitted,omitempty" jsonschema:"tools that were left out of the request because the provider does not take them"`

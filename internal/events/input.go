@@ -35,6 +35,7 @@ type Settings struct {
 	// WhileRunning and WhileWaiting apply to messages without an Arrival.
 	WhileRunning Arrival    `json:"while_running,omitempty" jsonschema:"effect of a message while a turn runs: queue (the default), interrupt or refuse"`
 	WhileWaiting Arrival    `json:"while_waiting,omitempty" jsonschema:"effect of a message while a turn waits: queue (the default), supersede, interrupt or refuse"`
+	Compaction   Compaction `json:"compaction,omitzero" jsonschema:"when what is sent to the model is shortened"`
 	Priority     Priority   `json:"priority,omitempty" jsonschema:"low for background work: its calls take a quarter of a worker's slots at most; normal when unset"`
 	Hooks        []Hook     `json:"hooks,omitempty" jsonschema:"apps that are called before and after a turn"`
 	Signature    *Signature `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`

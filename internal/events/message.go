@@ -82,6 +82,9 @@ type Usage struct {
 // bytesPerToken is the usual length of a token in English text and code.
 const bytesPerToken = 4
 
+// TokenBytes returns the bytes of a text of so many tokens, as EstimateTokens counts.
+func TokenBytes(tokens int64) int64 { return tokens * bytesPerToken }
+
 // EstimateTokens estimates the tokens of a text from its bytes.
 func EstimateTokens(bytes int64) int64 { return (bytes + bytesPerToken - 1) / bytesPerToken }
 

@@ -29,6 +29,7 @@ type State struct {
 	Step       int         `json:"step,omitempty" jsonschema:"step of the turn"`
 	Try        int         `json:"try,omitempty" jsonschema:"try of the step"`
 	Route      string      `json:"route,omitempty" jsonschema:"provider/model of the last generation"`
+	Window     int64       `json:"window,omitempty" jsonschema:"tokens that the model of route takes; absent when it is unknown"`
 	Generation string      `json:"generation,omitempty" jsonschema:"generation that is open"`
 	Calls      []CallState `json:"calls,omitempty" jsonschema:"calls of the step, in the model's order"`
 	Queue      []string    `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`

@@ -211,6 +211,7 @@ func (d *decision) step() bool {
 		d.end(events.OutcomeFailed, reasonOf(err), err)
 		return true
 	}
+	d.compactNear()
 	return d.requestGeneration(d.c.Step+1, 1, 0)
 }
 

@@ -54,7 +54,7 @@ func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEnded) bool {
 	c := d.c
 	if err := failure(end); err != nil {
-		d.retry(err)
+		d.retry(err, end.Window)
 		return true
 	}
 	if err := tooLarge(g, d.env.Ceilings); err != nil {
@@ -63,7 +63,7 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 	}
 	calls := g.Calls()
 	more := len(calls) > 0 || end.Finish == events.FinishPause // the provider runs its own tools
-	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: g.Spent()})
+	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: g.Spent(), Window: end.Window})
 	if !more {
 		if err := unanswered(g, end); err != nil {
 			d.end(events.OutcomeFailed, reasonOf(err), err)

@@ -61,7 +61,7 @@ func restricted(line json.RawMessage) []string {
 	if json.Unmarshal(line, &fields) != nil {
 		return []string{"settings"}
 	}
-	for _, harmless := range []string{"type", "id", "signature", "route", "system", "parameters", "while_running", "while_waiting", "priority"} {
+	for _, harmless := range []string{"type", "id", "signature", "route", "system", "parameters", "while_running", "while_waiting", "priority", "compaction"} {
 		delete(fields, harmless)
 	}
 	names := make([]string, 0, len(fields))

@@ -52,6 +52,8 @@ func (d *decision) inputs() {
 			d.message(in.ID, e)
 		case *events.Cancel:
 			d.cancel(in.ID, e)
+		case *events.Compact:
+			d.compactAsked(in.ID)
 		case *events.Delete:
 			d.delete(in.ID, e)
 		case *events.Verdict:
@@ -144,7 +146,7 @@ func (d *decision) checkSettings(e *events.Settings) error {
 		return err
 	}
 	_, unknown := d.env.Identities.CheckPolicy(e.Policy)
-	return cmp.Or(d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), d.env.checkLimits(e.Limits), policy.CheckTools(e.Tools),
+	return cmp.Or(checkCompaction(e.Compaction), d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), d.env.checkLimits(e.Limits), policy.CheckTools(e.Tools),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
 }
 

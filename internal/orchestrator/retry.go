@@ -60,10 +60,15 @@ func (b retryBudget) backoff(requests int) time.Duration {
 const maxJitter = 0.25
 
 // retry decides on a failed answer: it requests the step's generation again, or
-// ends the turn with the failure.
-func (d *decision) retry(err *events.Error) {
+// ends the turn with the failure. window is what the refusal says of the model's; 0
+// when it says nothing.
+func (d *decision) retry(err *events.Error, window int64) {
 	used := d.c.Try + d.c.Open.Lost()
 	budget := budgetOf(err.Class)
+	if err.Class == events.ErrContextLength && used < maxRequests && !d.late() && d.spentLimit() == "" && d.compactRefused(window) {
+		d.requestGeneration(d.c.Step, used+1, 0)
+		return
+	}
 	if used >= budget.requests || d.late() {
 		d.fail(err)
 		return

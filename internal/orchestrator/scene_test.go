@@ -145,8 +145,10 @@ func (s *scene) decide() []events.Event {
 		s.decided(d, draft)
 		es = append(es, s.decide()...) // what came after an input
 	}
-	if fault := strict(s.state.Transcript.Messages()); fault != "" {
-		s.t.Fatalf("no strict provider takes this history: %s\n%s", fault, looks(s.state))
+	for _, history := range [][]events.Message{s.state.Transcript.Messages(), s.state.Transcript.Prompt()} {
+		if fault := strict(history); fault != "" {
+			s.t.Fatalf("no strict provider takes this history: %s\n%s", fault, looks(s.state))
+		}
 	}
 	if len(es) > 0 && s.state.Quiet() {
 		s.quiet = s.state.TurnLane
@@ -180,6 +182,9 @@ func (s *scene) restart() {
 	}
 	if diff := cmp.Diff(s.state.Transcript.Messages(), again.Transcript.Messages()); diff != "" {
 		s.t.Fatalf("read again from %d the history is another (-was +is)\n%s", s.quiet, diff)
+	}
+	if diff := cmp.Diff(s.state.Transcript.Prompt(), again.Transcript.Prompt()); diff != "" {
+		s.t.Fatalf("read again from %d the model gets another history (-was +is)\n%s", s.quiet, diff)
 	}
 	s.state = again
 }

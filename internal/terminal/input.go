@@ -23,6 +23,8 @@ func (r *Renderer) input(e events.Event) {
 		r.out.quote(r.p.line(r.verdict(e)))
 	case *events.Cancel:
 		r.out.quote(strings.TrimSuffix(r.p.line(r.cancel(e))+": "+r.p.line(e.Reason), ": "))
+	case *events.Compact:
+		r.out.quote("compact")
 	case *events.Settings:
 		if r.o.Verbose {
 			r.note(dim, r.m.dot+" settings "+r.m.dot+" "+r.p.line(e.Route))
@@ -85,6 +87,8 @@ func (r *Renderer) said(e events.Event) {
 	case *events.Verdict:
 		id, from = e.ID, e.From
 	case *events.Cancel:
+		id, from = e.ID, e.From
+	case *events.Compact:
 		id, from = e.ID, e.From
 	}
 	if id != "" && from != "" {

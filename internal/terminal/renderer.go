@@ -93,7 +93,7 @@ func (r *Renderer) show(l events.Line, at time.Time) {
 			r.sum.stamped(e, at)
 			r.generation(e)
 		}
-	case *events.UserMessage, *events.Settings, *events.Verdict, *events.Cancel:
+	case *events.UserMessage, *events.Settings, *events.Verdict, *events.Cancel, *events.Compact:
 		r.input(e)
 	case *events.ToolStarted:
 		r.toolStarted(e)

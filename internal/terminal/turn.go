@@ -17,6 +17,8 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 		r.searchable(e.Searchable)
 	case *events.AssistantMessage:
 		r.assistant(e)
+	case *events.Compacted:
+		r.compacted(e)
 	case *events.ToolCallRequested:
 		r.released(e)
 	case *events.ToolCallsQueued:

@@ -238,7 +238,11 @@ func (g *generation) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		end.Window = cmp.Or(end.Window, transcript.Window(model))
 		if end.Error != nil && ctx.Err() == nil {
+			if end.Error.Class == events.ErrContextLength {
+				end.Window = cmp.Or(transcript.WindowIn(end.Error.Message), end.Window)
+			}
 			next, again, err := g.reduce(route.Provider.Name(), req, end.Error)
 			if err != nil {
 				return err

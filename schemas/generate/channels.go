@@ -37,7 +37,7 @@ func channels() []channel {
 	log := map[events.Channel]channel{
 		events.ChannelIn: {"in", "", "Inputs of people and apps. Many writers; inputs are idempotent by their id, permanently; the header Nats-Msg-Id is <conversation>/<id>.",
 			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
-			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "Claim"}, ""},
+			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "Compact", "Claim"}, ""},
 		events.ChannelTurn: {"turn", "", "Decisions of the orchestrator." + lane,
 			[]string{orchestrator}, []string{orchestrator, viewer},
 			[]string{"Decision", "Claim"}, ""},
@@ -102,7 +102,7 @@ const hookAnswers = "hook-answers"
 // decided returns the events that occur only inside a Decision.
 func decided() []string {
 	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested", "ToolCallsQueued",
-		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested", "DeletionStarted", "ConversationDeleted"}
+		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested", "Compacted", "DeletionStarted", "ConversationDeleted"}
 }
 
 // recorded returns the events of a channel that is not stored, and whose record

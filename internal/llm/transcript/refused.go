@@ -103,7 +103,7 @@ func Advise(refusal *events.Error, omitted events.Omission) *events.Error {
 	e := *refusal
 	switch {
 	case refusal.Class == events.ErrContextLength:
-		e.Message = strings.TrimRight(e.Message, ". ") + ": the conversation is longer than the model's window; start a new one (parley ask without -c), or choose a model with a larger window (parley ask --model PROVIDER/MODEL)"
+		e.Message = strings.TrimRight(e.Message, ". ") + ": the conversation is longer than the model's window; shorten it (parley compact CONVERSATION), start a new one (parley ask without -c), or choose a model with a larger window (parley ask --model PROVIDER/MODEL)"
 	case omitted != events.OmitNothing && refusesHistory(refusal):
 		e.Message += fmt.Sprintf(" (also refused without %s: start a new conversation, or choose another model)", omitted.Words())
 	default:
