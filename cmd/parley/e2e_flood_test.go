@@ -150,7 +150,7 @@ func TestE2EFlood(t *testing.T) {
 }
 
 func newFlood(t *testing.T) *flood {
-	f := &flood{separate: &separate{processes: build(t)}, each: 2 * time.Second, objects: map[int]*events.Object{}, waiting: map[string]chan *events.InputAnswered{}}
+	f := &flood{separate: &separate{processes: build(t)}, each: time.Second, objects: map[int]*events.Object{}, waiting: map[string]chan *events.InputAnswered{}}
 	if text := os.Getenv("PARLEY_FLOOD"); text != "" {
 		var err error
 		if f.each, err = time.ParseDuration(text); err != nil {
