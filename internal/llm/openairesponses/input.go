@@ -56,12 +56,18 @@ func (p *Provider) assistantItems(m *events.Message, ids *callIDs) responses.Res
 			if m.Provider != p.name || len(part.Carry) == 0 {
 				continue
 			}
+			// Overridden, it is encoded as it is, whatever its type.
+			raw := param.Override[responses.ResponseReasoningItemParam](part.Carry)
+			item := responses.ResponseInputItemUnionParam{OfReasoning: &raw}
 			switch c := readCarried(part.Carry); c.Type {
+			case "":
 			case kindReasoning:
-				raw := param.Override[responses.ResponseReasoningItemParam](part.Carry)
-				reasoning = append(reasoning, responses.ResponseInputItemUnionParam{OfReasoning: &raw})
+				reasoning = append(reasoning, item)
 			case kindMessage:
 				setPhase(items, c.Phase)
+			default: // of a tool that the provider runs; it demands the reasoning before it
+				items = append(append(items, reasoning...), item)
+				reasoning = nil
 			}
 		}
 	}
@@ -78,7 +84,7 @@ func readCarried(raw json.RawMessage) carried {
 
 // setPhase sets the phase of the message it follows.
 func setPhase(items responses.ResponseInputParam, phase string) {
-	if len(items) > 0 && items[len(items)-1].OfMessage != nil {
+	if phase != "" && len(items) > 0 && items[len(items)-1].OfMessage != nil {
 		items[len(items)-1].OfMessage.Phase = responses.EasyInputMessagePhase(phase)
 	}
 }
