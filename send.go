@@ -13,6 +13,7 @@ type sending struct {
 	message  UserMessage
 	settings Settings
 	changed  bool // settings hold something
+	files    []file
 }
 
 func configured(change func(*Settings)) SendOption {
@@ -67,14 +68,18 @@ func WithInputID(id string) SendOption {
 // the server. The turn that answers it runs from then on, whether or not anybody
 // follows it. Settings of options are sent before it. Send fails with
 // [CodeNotStored] when the message is not stored within 15 s, and with
-// [CodeInvalid] when text is empty.
+// [CodeInvalid] when text is empty and no file is attached, or a file is nothing that
+// models take.
 func (v *Conversation) Send(ctx context.Context, text string, options ...SendOption) (*Turn, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, errorf(CodeInvalid, "the message is empty")
-	}
 	s := sending{message: UserMessage{Text: text}}
 	for _, o := range options {
 		o(&s)
+	}
+	if strings.TrimSpace(text) == "" && len(s.files) == 0 {
+		return nil, errorf(CodeInvalid, "the message is empty")
+	}
+	if err := v.attach(ctx, &s); err != nil {
+		return nil, err
 	}
 	t := &Turn{conversation: v}
 	var err error

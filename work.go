@@ -164,6 +164,8 @@ const (
 	PartReasoning = events.PartReasoning
 	PartCall      = events.PartCall
 	PartResult    = events.PartResult
+	PartImage     = events.PartImage
+	PartFile      = events.PartFile
 )
 
 // Attachment is a file or an image in a tool's result.

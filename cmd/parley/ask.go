@@ -29,6 +29,7 @@ type question struct {
 	approve, deny []string // patterns of tools
 	arrival       parley.Arrival
 	from          string // who sends it
+	files         []string
 	json, quiet   bool
 	reasoning     bool
 	chatting      bool // another message may come while the turn waits
@@ -72,12 +73,12 @@ Elsewhere the commands that decide are written to standard error.`
 func (a *app) askCommand() *cobra.Command {
 	q := a.newQuestion()
 	cmd := &cobra.Command{
-		Use:   "ask QUESTION",
+		Use:   "ask [QUESTION]",
 		Short: "Ask a question and watch the answer as it comes",
 		Long: `Ask a question and watch the answer as it comes. Without NATS_URL everything
 runs in this process, unless a ` + "`parley up`" + ` runs on the same data directory.
-"-" reads the question from standard input. Ctrl-C cancels the turn; a second
-one leaves.
+"-" reads the question from standard input. --file attaches images (PNG, JPEG,
+GIF, WebP), PDF and text files. Ctrl-C cancels the turn; a second one leaves.
 
 ` + whatWaits + `
 
@@ -85,10 +86,11 @@ one leaves.
 		Example: `  parley ask "What time is it in Oslo, and what is 17% of 2,340?"
   parley ask --approve now "What time is it in Oslo?"
   parley ask --model anthropic/claude-sonnet-4-5 "Why is the sky blue?"
+  parley ask -f chart.png -f report.pdf "Does the chart fit the report?"
   git diff | parley ask - --system "Review this change."`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := givenText("question", args[0])
+			text, err := givenQuestion(args, q.files)
 			if err != nil {
 				return err
 			}
@@ -97,9 +99,21 @@ one leaves.
 		},
 	}
 	q.flags(cmd)
+	cmd.Flags().StringArrayVarP(&q.files, "file", "f", nil, "attach an image, a PDF or a text file; may be repeated")
 	cmd.Flags().BoolVar(&q.json, "json", false, "events as NDJSON")
 	cmd.Flags().BoolVarP(&q.quiet, "quiet", "q", false, "the answer's text and nothing else")
 	return cmd
+}
+
+// givenQuestion is the question of ask, which may be empty if there are files.
+func givenQuestion(args, files []string) (string, error) {
+	switch {
+	case len(args) == 1:
+		return givenText("question", args[0])
+	case len(files) == 0:
+		return "", usagef("ask what? Give a question, or files with --file")
+	}
+	return "", nil
 }
 
 // givenText is a text that was given as an argument, or with "-" on standard input.
@@ -119,6 +133,9 @@ func givenText(what, argument string) (string, error) {
 }
 
 func (q *question) run(ctx context.Context, text string) (err error) {
+	if _, err := readFiles(q.files); err != nil {
+		return err // before anything starts
+	}
 	s, err := q.open(ctx)
 	if err != nil {
 		return err

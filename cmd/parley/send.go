@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +48,7 @@ reads the text from standard input.
 	f.BoolVar(&c.supersede, "supersede", false, "drop pending approvals, let running calls finish, then start on this message")
 	f.BoolVar(&c.refuse, "refuse", false, "refuse it while a turn runs or waits")
 	f.BoolVarP(&c.follow, "follow", "f", false, "watch until it is answered, as ask does")
+	f.StringArrayVar(&c.q.files, "file", nil, "attach an image, a PDF or a text file; may be repeated")
 	f.StringVar(&c.q.from, "from", userName(), "who says it")
 	f.BoolVar(&c.q.reasoning, "reasoning", profile().Interactive, "with --follow: show the model's reasoning")
 	a.outputFlag(cmd)
@@ -78,7 +80,19 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 			}
 			return exitOf(end, false)
 		}
-		answer, err := submit(cmd.Context(), s, at, &parley.UserMessage{Text: text, Arrival: c.q.arrival, From: c.q.from})
+		message := &parley.UserMessage{Text: text, Arrival: c.q.arrival, From: c.q.from}
+		for _, path := range c.q.files {
+			data, err := readFile(path)
+			if err != nil {
+				return err
+			}
+			p, err := s.Conversation(conversation).Attach(cmd.Context(), filepath.Base(path), data)
+			if err != nil {
+				return err
+			}
+			message.Parts = append(message.Parts, p)
+		}
+		answer, err := submit(cmd.Context(), s, at, message)
 		if err != nil {
 			return err
 		}

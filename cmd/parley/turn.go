@@ -42,7 +42,11 @@ func (q *question) turn(ctx context.Context, s *host.Session, v view, text strin
 			return nil, err
 		}
 	}
-	turn, err := conv.Send(ctx, text, parley.WithArrival(q.arrival), parley.WithFrom(q.from))
+	files, err := readFiles(q.files)
+	if err != nil {
+		return nil, err
+	}
+	turn, err := conv.Send(ctx, text, append(files, parley.WithArrival(q.arrival), parley.WithFrom(q.from))...)
 	if err != nil {
 		return nil, err
 	}

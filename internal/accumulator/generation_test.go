@@ -2,6 +2,7 @@ package accumulator
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -23,6 +24,13 @@ func short(m events.Message) string {
 			}
 		case p.Kind == events.PartResult:
 			s = "result " + p.Call + " " + string(p.Status) + " " + p.Text
+		case p.Kind == events.PartImage, p.Kind == events.PartFile:
+			s = string(p.Kind) + " " + p.Name
+			if p.Object != nil {
+				s += " " + p.Object.Name
+			} else {
+				s += fmt.Sprintf(" %s %d", p.MIME, len(p.Data))
+			}
 		case p.Summary:
 			s = "summary:" + p.Text
 		}

@@ -129,7 +129,7 @@ func (t *Transcript) Size() int64 {
 	return t.size
 }
 
-// TextSize returns the size of the texts of messages that are not part of a turn.
+// TextSize returns the size, as in [events.UserMessage.Size], of messages that are not part of a turn.
 func (t *Transcript) TextSize(inputs []string) int64 {
 	var n int64
 	if t == nil {
@@ -137,11 +137,13 @@ func (t *Transcript) TextSize(inputs []string) int64 {
 	}
 	for _, id := range inputs {
 		if m := t.inputs[id]; m != nil {
-			n += int64(len(m.Text))
+			n += m.Size()
 		}
 	}
 	return n
 }
 
 // sizeOf returns the size of a part of a message, in bytes.
-func sizeOf(p events.Part) int64 { return int64(len(p.Text) + len(p.Arguments) + len(p.Carry)) }
+func sizeOf(p events.Part) int64 {
+	return int64(len(p.Text) + len(p.Arguments) + len(p.Carry) + len(p.Data))
+}

@@ -197,13 +197,27 @@ func (t *Transcript) join(id, turn string) {
 			if in == nil {
 				return
 			}
-			e.said = append(e.said, id)
-			e.message.Parts = append(e.message.Parts, events.Part{Kind: events.PartText, Text: in.Text})
-			t.size += int64(len(in.Text))
+			for _, p := range partsOf(in) {
+				e.said = append(e.said, id)
+				e.message.Parts = append(e.message.Parts, p)
+				t.size += sizeOf(p)
+			}
 			delete(t.inputs, id)
 			return
 		}
 	}
+}
+
+// partsOf returns the parts of a user's message: its text first.
+func partsOf(m *events.UserMessage) []events.Part {
+	var all []events.Part
+	if m.Text != "" || len(m.Parts) == 0 {
+		all = append(all, events.Part{Kind: events.PartText, Text: m.Text})
+	}
+	for _, p := range m.Parts {
+		all = append(all, p.Part())
+	}
+	return all
 }
 
 // TurnOf returns the turn that a message started or joined; empty when there

@@ -62,6 +62,11 @@ func TestMessages(t *testing.T) {
 			in {"type":"UserMessage","id":"u2","text":"b"}
 			turn {"type":"Decision","events":[{"type":"TurnStarted","turn":"t1","inputs":["u1","u2"],"at_ms":1}],"state":{"phase":"generating"}}`,
 			"user text:a\ntext:b"},
+		{"the parts of a message follow its text, in order", `
+			in {"type":"UserMessage","id":"u1","text":"a","parts":[{"kind":"image","name":"i.png","mime":"image/png","data":"iVBORw=="},{"kind":"text","text":"b"}]}
+			in {"type":"UserMessage","id":"u2","text":"","parts":[{"kind":"file","name":"f","object":{"bucket":"b","name":"n","size":9,"sha256":"x"}}]}
+			turn {"type":"Decision","events":[{"type":"TurnStarted","turn":"t1","inputs":["u1","u2"],"at_ms":1}],"state":{"phase":"generating"}}`,
+			"user text:a\nimage i.png image/png 4\ntext:b\nfile f n"},
 		{"a message that no turn took, and an answer without content, are not there", `
 			in {"type":"UserMessage","id":"u1","text":"a"}
 			turn {"type":"Decision","events":[{"type":"AssistantMessage","turn":"t1","generation":"g1","step":1,"finish":"stop","message":{"role":"assistant","parts":[]}}],"state":{"phase":"idle"}}`,

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/parleybus/parley/internal/ceilings"
@@ -51,7 +50,7 @@ func (o Objects) FetchWithin(ctx context.Context, m *Message, input int64) error
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	if _, later := errors.AsType[*fetchError](err); later {
+	if Unfetched(err) {
 		return err
 	}
 	m.Lines, m.Bad = nil, err

@@ -1,8 +1,10 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -161,7 +163,11 @@ func (b *Bus) inputText(ctx context.Context, data []byte) (string, error) {
 	}
 	for _, l := range lines {
 		if e, ok := l.Event.(*events.UserMessage); ok {
-			return Preview(oneLine(e.Text), 200), nil
+			text := e.Text
+			for i := 0; i < len(e.Parts) && strings.TrimSpace(text) == ""; i++ {
+				text = cmp.Or(e.Parts[i].Text, e.Parts[i].Name)
+			}
+			return Preview(oneLine(text), 200), nil
 		}
 	}
 	return "", nil

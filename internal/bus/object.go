@@ -37,6 +37,13 @@ type fetchError struct{ err error }
 func (e *fetchError) Error() string { return e.err.Error() }
 func (e *fetchError) Unwrap() error { return e.err }
 
+// Unfetched reports whether an error of fetching an object is for now only: the
+// object may be fetched later.
+func Unfetched(err error) bool {
+	_, later := errors.AsType[*fetchError](err)
+	return later
+}
+
 // Get fetches an object and checks its digest. While the server cannot be
 // reached it tries again until ctx ends. That there is no such object is final
 // only because the leader says so.

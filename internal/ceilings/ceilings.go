@@ -18,6 +18,7 @@ type Ceilings struct {
 	ArgumentBytes int64 `yaml:"argument_bytes"`
 
 	InputBytes        int64 `yaml:"input_bytes"`
+	PartBytes         int64 `yaml:"part_bytes"`
 	ClaimBytes        int64 `yaml:"claim_bytes"`
 	QueueBytes        int64 `yaml:"queue_bytes"`
 	ConversationBytes int64 `yaml:"conversation_bytes"`
@@ -51,6 +52,7 @@ type Ceilings struct {
 const (
 	MostInputBytes = 16 << 20
 	MostClaimBytes = 64 << 20
+	MostPartBytes  = 16 << 20
 )
 
 // The error codes. Each ceiling has its own.
@@ -60,6 +62,7 @@ const (
 	CodeArgumentBytes = "arguments_too_large"
 
 	CodeInputBytes        = "input_too_large"
+	CodePartBytes         = "part_too_large"
 	CodeClaimBytes        = "claim_too_large"
 	CodeQueueBytes        = "queue_too_large"
 	CodeConversationBytes = "conversation_too_large"
@@ -120,6 +123,8 @@ func Table() []Row {
 			func(c *Ceilings) *int64 { return &c.ArgumentBytes }},
 		{"input_bytes", CodeInputBytes, "bytes", 4 << 20, 1 << 10, MostInputBytes, "one input, as it is published",
 			func(c *Ceilings) *int64 { return &c.InputBytes }},
+		{"part_bytes", CodePartBytes, "bytes", 8 << 20, 1 << 10, MostPartBytes, "one image or file of a message",
+			func(c *Ceilings) *int64 { return &c.PartBytes }},
 		{"claim_bytes", CodeClaimBytes, "bytes", MostClaimBytes, 8 << 20, MostClaimBytes, "what any other message may refer to in the object store",
 			func(c *Ceilings) *int64 { return &c.ClaimBytes }},
 		{"queue_bytes", CodeQueueBytes, "bytes", 16 << 20, 1 << 10, 256 << 20, "messages of a conversation that wait for its next turn",

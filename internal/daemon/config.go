@@ -37,6 +37,8 @@ type Config struct {
 	// NoTools and NoToolStream are patterns of full names: models that cannot call
 	// tools, and models that can call tools only without streaming.
 	NoTools, NoToolStream []string
+	// NoImages are patterns of full names: models that take no images.
+	NoImages []string
 	// TellReasoning sends the reasoning of other models as text after a change of the
 	// model.
 	TellReasoning bool
@@ -83,7 +85,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 		HTTP:     getenv("PARLEY_HTTP"),
 		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),
 		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"), Rules: getenv("PARLEY_RULES"), ToolsFile: getenv("PARLEY_TOOLS"),
-		NoTools: list(getenv("PARLEY_NO_TOOLS")), NoToolStream: list(getenv("PARLEY_NO_TOOL_STREAM")),
+		NoTools: list(getenv("PARLEY_NO_TOOLS")), NoToolStream: list(getenv("PARLEY_NO_TOOL_STREAM")), NoImages: list(getenv("PARLEY_NO_IMAGES")),
 		Providers: list(getenv("PARLEY_PROVIDERS")),
 		Models:    list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
 	}
@@ -203,6 +205,7 @@ func (cfg *Config) Generating(f *pflag.FlagSet) {
 	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
 	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that cannot call tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")
 	f.StringSliceVar(&cfg.NoToolStream, "no-tool-stream", cfg.NoToolStream, "patterns of models to call without streaming when tools are offered (PARLEY_NO_TOOL_STREAM)")
+	f.StringSliceVar(&cfg.NoImages, "no-images", cfg.NoImages, "patterns of models that take no images (PARLEY_NO_IMAGES)")
 	f.BoolVar(&cfg.TellReasoning, "tell-reasoning", cfg.TellReasoning, "send reasoning of other models as text instead of leaving it out (PARLEY_TELL_REASONING)")
 	f.DurationVar(&cfg.Idle, "idle-timeout", cfg.Idle, "how long a model may send nothing (PARLEY_IDLE)")
 }

@@ -52,6 +52,9 @@ const (
 	OmitCarries Omission = "carries" // signatures, encrypted reasoning, providers' own ids
 	OmitCalls   Omission = "calls"   // calls and results of earlier turns
 	OmitTurns   Omission = "turns"   // earlier turns
+	// OmitImages is apart from the others: it leaves out images and files, of the
+	// current turn too, and includes none of the above.
+	OmitImages Omission = "images"
 )
 
 // Includes reports whether o leaves out all that other does. An unknown omission
@@ -63,6 +66,8 @@ func (o Omission) Words() string {
 	switch o {
 	case OmitNothing:
 		return "nothing"
+	case OmitImages:
+		return "images and files"
 	case OmitCalls:
 		return "the calls of earlier turns, and the reasoning and ids of all answers"
 	case OmitTurns:
@@ -73,7 +78,7 @@ func (o Omission) Words() string {
 
 func (o Omission) rank() int {
 	switch o {
-	case OmitNothing:
+	case OmitNothing, OmitImages:
 		return 0
 	case OmitCalls:
 		return 2
@@ -89,7 +94,7 @@ func (o Omission) rank() int {
 type HistoryReduced struct {
 	Origin
 	Generation string   `json:"generation" jsonschema:"id of the generation"`
-	Omitted    Omission `json:"omitted" jsonschema:"what the next request leaves out: carries (signatures, encrypted reasoning, providers' ids), calls (also calls and results of earlier turns) or turns (also earlier turns)"`
+	Omitted    Omission `json:"omitted" jsonschema:"what the next request leaves out: carries (signatures, encrypted reasoning, providers' ids), calls (also calls and results of earlier turns) or turns (also earlier turns); images leaves out images and files and nothing else"`
 	Error      *Error   `json:"error" jsonschema:"the provider's refusal"`
 }
 

@@ -52,11 +52,39 @@ const (
 
 // UserMessage is a person's message.
 type UserMessage struct {
-	ID        string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
-	Text      string     `json:"text" jsonschema:"text of the message"`
-	From      string     `json:"from,omitempty" jsonschema:"author, as the app names them"`
-	Arrival   Arrival    `json:"arrival,omitempty" jsonschema:"effect while a turn runs or waits: queue, interrupt, supersede or refuse; absent means the default in Settings"`
-	Signature *Signature `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`
+	ID      string  `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
+	Text    string  `json:"text" jsonschema:"text of the message; may be empty if there are parts"`
+	From    string  `json:"from,omitempty" jsonschema:"author, as the app names them"`
+	Arrival Arrival `json:"arrival,omitempty" jsonschema:"effect while a turn runs or waits: queue, interrupt, supersede or refuse; absent means the default in Settings"`
+	// Parts follow Text. A message with a part that cannot be used is answered
+	// invalid, as a whole.
+	Parts     []InputPart `json:"parts,omitempty" jsonschema:"images, files and further text, after text; at most 32"`
+	Signature *Signature  `json:"signature,omitempty" jsonschema:"proof of the author; the last field of the line"`
+}
+
+// Size returns the bytes of the message itself, without what it refers to.
+func (m *UserMessage) Size() int64 {
+	n := int64(len(m.Text))
+	for i := range m.Parts {
+		n += int64(len(m.Parts[i].Text) + len(m.Parts[i].Data))
+	}
+	return n
+}
+
+// InputPart is an image, a file or a text of a [UserMessage]. An image or a file has
+// its bytes in Data or is stored by reference, of this conversation.
+type InputPart struct {
+	Kind   PartKind `json:"kind" jsonschema:"text, image (PNG, JPEG, GIF or WebP) or file (PDF or UTF-8 text)"`
+	Text   string   `json:"text,omitempty" jsonschema:"text: the text"`
+	Name   string   `json:"name,omitempty" jsonschema:"image or file: its name, for people and models"`
+	MIME   string   `json:"mime,omitempty" jsonschema:"image or file: media type, for viewers; what is sent to a model depends on the content"`
+	Data   []byte   `json:"data,omitempty" jsonschema:"image or file: the bytes in base64, at most 262144 of them; more by reference"`
+	Object *Object  `json:"object,omitempty" jsonschema:"image or file: reference to the bytes, in place of data"`
+}
+
+// Part returns the part of a [Message].
+func (p InputPart) Part() Part {
+	return Part{Kind: p.Kind, Text: p.Text, Name: p.Name, MIME: p.MIME, Data: p.Data, Object: p.Object}
 }
 
 // Ruling is the decision of a Verdict.

@@ -29,7 +29,7 @@ type Message struct {
 	Model    string `json:"model,omitempty" jsonschema:"model that wrote an assistant message"`
 	// Omitted is part of the prefix to which the carries of this message belong:
 	// requests to the same model leave the same out again.
-	Omitted Omission `json:"omitted,omitempty" jsonschema:"what the answered request left out of the history before this message, after the provider refused it whole: carries, calls or turns"`
+	Omitted Omission `json:"omitted,omitempty" jsonschema:"what the answered request left out of the history before this message, after the provider refused it whole: carries, calls, turns or images"`
 }
 
 // PartKind is the kind of a [Part].
@@ -42,22 +42,27 @@ const (
 	PartReasoning PartKind = "reasoning"
 	PartCall      PartKind = "call"
 	PartResult    PartKind = "result"
+	PartImage     PartKind = "image" // of a user's message
+	PartFile      PartKind = "file"  // of a user's message
 )
 
 // Part is a piece of a [Message].
 type Part struct {
-	Kind       PartKind `json:"kind" jsonschema:"text, refusal, reasoning, call or result"`
+	Kind       PartKind `json:"kind" jsonschema:"text, refusal, reasoning, call, result, image or file"`
 	Text       string   `json:"text,omitempty" jsonschema:"text of a text, refusal, reasoning or result part"`
 	Summary    bool     `json:"summary,omitempty" jsonschema:"reasoning: the text is a summary"`
 	Call       string   `json:"call,omitempty" jsonschema:"call or result: our id of the call"`
 	ProviderID string   `json:"provider_id,omitempty" jsonschema:"call or result: the provider's id of the call"`
-	Name       string   `json:"name,omitempty" jsonschema:"call or result: the tool's name"`
+	Name       string   `json:"name,omitempty" jsonschema:"call or result: the tool's name; image or file: its own"`
 	Arguments  string   `json:"arguments,omitempty" jsonschema:"call: the arguments as the model wrote them; empty means {}"`
 	Custom     bool     `json:"custom,omitempty" jsonschema:"call: the arguments are free text, not JSON"`
 	Invalid    string   `json:"invalid,omitempty" jsonschema:"call: why it cannot run"`
 	Status     Status   `json:"status,omitempty" jsonschema:"result: how the call ended"`
-	Object     *Object  `json:"object,omitempty" jsonschema:"result: reference to the whole content when text is a preview"`
-	// Attachments are for people and apps; providers get the text.
+	Object     *Object  `json:"object,omitempty" jsonschema:"result: reference to the whole content when text is a preview; image or file: reference to the bytes"`
+	MIME       string   `json:"mime,omitempty" jsonschema:"image or file: media type"`
+	Data       []byte   `json:"data,omitempty" jsonschema:"image or file: the bytes in base64, if they are not stored by reference"`
+	// Attachments are for people and apps. Images reach models that see; of others
+	// providers get the text.
 	Attachments []Attachment    `json:"attachments,omitempty" jsonschema:"result: images, files and other bytes that the tool gave"`
 	Carry       json.RawMessage `json:"carry,omitempty" jsonschema:"opaque, returned to the provider and model that wrote it"`
 }

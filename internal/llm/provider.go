@@ -45,6 +45,13 @@ type Decoder func(body io.Reader) Stream
 type Capabilities struct {
 	Tools       bool // calls tools at all
 	StreamTools bool // calls tools while streaming; otherwise it is called without streaming
+	NoImages    bool // takes no images and no files but text; false if it takes them or nothing is known
+}
+
+// Media is the content of an image or file that is stored by reference.
+type Media struct {
+	Data   []byte
+	Absent string // why there is no Data; empty if there is
 }
 
 // Request is a complete request to a model: adapters keep no state.
@@ -56,6 +63,12 @@ type Request struct {
 	Parameters events.Parameters
 	// Omit is what to leave out of Messages: the provider has refused the whole.
 	Omit events.Omission
+	// NoImages leaves out images and files: the model does not take them, or the
+	// provider has refused them.
+	NoImages bool
+	// Media are the bytes of images and files of Messages that are stored by
+	// reference, by the name of their object. A provider must not keep them.
+	Media map[string]Media
 	// Demand is a field that the provider's refusal demands; empty for none. See
 	// package transcript.
 	Demand string

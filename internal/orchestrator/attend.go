@@ -191,6 +191,11 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	}
 	env := s.env(c.state.Transcript.Settings)
 	env.HookAnswers, env.Fault, env.Purged = hooked, c.fault, s.receiptOf(c)
+	unusable, err := s.unusable(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	env.Unusable = unusable
 	inputs := trafficOf(batch(c.state))
 	env.Conversation, env.App, env.Open = s.o.meter.read(now, keyOfConversation(c.id)), s.o.meter.read(now, keyOfApp(env.Who)), s.o.Held.Load()
 	d, draft := Decide(c.state, env, now)

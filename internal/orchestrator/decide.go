@@ -57,6 +57,9 @@ type Env struct {
 	Ceilings ceilings.Ceilings
 	// HookAnswers are the answers of hooks that are not in the log yet.
 	HookAnswers []*events.HookAnswered
+	// Unusable are the inputs with a part that refers to something that cannot be used,
+	// and why, by their ids.
+	Unusable map[string]string
 	// Fault is the reason why the turn cannot continue; nil when it can.
 	Fault error
 	// Purged counts what was purged of a conversation that is being deleted;

@@ -157,11 +157,14 @@ func (d *decision) message(input string, e *events.UserMessage) {
 		d.answer(input, events.AnswerAccepted, turn, "")
 	case turn != "":
 		d.answer(input, events.AnswerAlreadyEnded, turn, "this message was already answered; use a new id for another message")
-	case strings.TrimSpace(e.Text) == "":
+	case strings.TrimSpace(e.Text) == "" && len(e.Parts) == 0:
 		d.answer(input, events.AnswerInvalid, "", "the message has no text")
+	case d.unusable(input, e) != nil:
+		err := d.unusable(input, e)
+		d.exceeds(input, events.AnswerInvalid, ceilings.CodeOf(err), "the message is not taken: "+err.Error())
 	case d.transcript.Size() > d.env.Ceilings.ConversationBytes:
 		d.exceeds(input, events.AnswerRefused, ceilings.CodeConversationBytes, conversationTooLarge(d.transcript.Size(), d.env.Ceilings.ConversationBytes).Message)
-	case d.queued+int64(len(e.Text)) > d.env.Ceilings.QueueBytes:
+	case d.queued+e.Size() > d.env.Ceilings.QueueBytes:
 		d.exceeds(input, events.AnswerRefused, ceilings.CodeQueueBytes, fmt.Sprintf(
 			"the messages that wait have %d bytes, with this one more than %d: send it again when the turn has ended, or raise queue_bytes", d.queued, d.env.Ceilings.QueueBytes))
 	case d.c.Turn == "" && d.env.Open > d.env.Ceilings.AppConversations:
@@ -169,9 +172,9 @@ func (d *decision) message(input string, e *events.UserMessage) {
 			"turns of more than %d conversations run: publish this again when some have ended, or raise app_conversations", d.env.Ceilings.AppConversations))
 	case d.c.Turn == "":
 		d.waiting = append(d.waiting, input)
-		d.queued += int64(len(e.Text))
+		d.queued += e.Size()
 	default:
-		d.queued += int64(len(e.Text))
+		d.queued += e.Size()
 		d.arrive(input, e)
 	}
 }

@@ -15,7 +15,12 @@ func (r *Renderer) input(e events.Event) {
 	}
 	switch e := e.(type) {
 	case *events.UserMessage:
-		r.out.quote(e.Text)
+		if e.Text != "" || len(e.Parts) == 0 {
+			r.out.quote(e.Text)
+		}
+		for _, p := range e.Parts {
+			r.userPart(p.Part())
+		}
 		if e.Arrival != "" {
 			r.note(dim, r.m.dot+" "+r.p.line(string(e.Arrival)))
 		}

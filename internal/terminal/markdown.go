@@ -118,6 +118,8 @@ func (m *markdown) part(part events.Part, e *TranscriptEntry) {
 		for _, f := range part.Attachments {
 			m.paragraph("**Attached** " + InlineCode(attached(m.p, f)))
 		}
+	case events.PartImage, events.PartFile:
+		m.paragraph("**Attached** " + InlineCode(sent(m.p, part)))
 	case events.PartReasoning:
 		if text != "" {
 			m.paragraph("**Reasoning**")

@@ -95,13 +95,15 @@ func (r *Renderer) entry(e TranscriptEntry) {
 			r.reasoning(i, part.Text)
 		case events.PartText, events.PartRefusal:
 			if e.Message.Role == events.RoleUser {
-				r.out.quote(part.Text)
+				r.userPart(part)
 				if i < len(e.Authors) && e.Authors[i] != (Author{}) && r.signed {
 					r.note(dim, r.m.dot+" by "+e.Authors[i].text(r.p))
 				}
 			} else {
 				r.text(part.Text, part.Kind == events.PartRefusal)
 			}
+		case events.PartImage, events.PartFile:
+			r.userPart(part)
 		default:
 			r.note(dim, "? "+r.p.line(string(part.Kind))+" "+r.p.line(part.Text))
 		}

@@ -232,7 +232,12 @@ func (g *generation) run(ctx context.Context) error {
 			Message: fmt.Sprintf("route %q names no model that this worker can ask: write provider/model, with a provider that is configured", g.job.Route)}})
 	}
 	fault.Point(fault.AnswerStarted)
-	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters, CacheKey: g.job.Conversation}
+	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters, CacheKey: g.job.Conversation,
+		NoImages: route.Provider.Capabilities(model).NoImages}
+	var err error
+	if req.Media, err = g.w.media(ctx, req); err != nil {
+		return g.interrupted(ctx, err)
+	}
 	for {
 		end, err := g.callModel(ctx, route.Provider, req)
 		if err != nil {
@@ -388,13 +393,21 @@ func (g *generation) reduce(provider string, req llm.Request, refusal *events.Er
 	}
 	g.reduced++
 	g.w.Log.Info("provider refused the history, asking again", "provider", provider, "model", req.Model, "generation", g.job.Generation,
-		"omit", next.Omit, "demand", next.Demand, "error", refusal)
-	if next.Omit == req.Omit {
+		"omit", next.Omit, "no_images", next.NoImages, "demand", next.Demand, "error", refusal)
+	omitted := next.Omit
+	switch {
+	case next.NoImages != req.NoImages:
+		omitted = events.OmitImages
+	case next.Omit == req.Omit:
 		return next, true, nil
 	}
-	e := &events.HistoryReduced{Generation: g.job.Generation, Omitted: next.Omit, Error: redactFailure(g.w.Secrets, refusal)}
+	e := &events.HistoryReduced{Generation: g.job.Generation, Omitted: omitted, Error: redactFailure(g.w.Secrets, refusal)}
 	return next, true, g.append(e)
 }
+
+// imageBytes is what an image or file counts in an estimate, as bytes of text: about
+// the 1,500 tokens that providers count for an image.
+const imageBytes = 6000
 
 // estimateInput estimates the tokens of a job's request from the bytes of its texts,
 // for answers whose provider reports no usage.
@@ -403,6 +416,14 @@ func estimateInput(job *events.GenerationJob) int64 {
 	for _, m := range job.Messages {
 		for _, p := range m.Parts {
 			n += int64(len(p.Text) + len(p.Arguments))
+			if p.Kind == events.PartImage || p.Kind == events.PartFile {
+				n += imageBytes
+			}
+			for _, a := range p.Attachments {
+				if transcript.Sendable(a) {
+					n += imageBytes
+				}
+			}
 		}
 	}
 	for _, t := range job.Tools {

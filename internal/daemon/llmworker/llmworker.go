@@ -23,7 +23,7 @@ func Catalog(ctx context.Context, cfg daemon.Config) (*catalog.Catalog, error) {
 		}
 	}
 	return catalog.Open(ctx, catalog.Options{Endpoints: cfg.Providers, Getenv: cfg.Lookup(), Models: cfg.Models, Script: cfg.Script, Idle: cfg.Idle,
-		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream, TellReasoning: cfg.TellReasoning})
+		NoTools: cfg.NoTools, NoToolStream: cfg.NoToolStream, NoImages: cfg.NoImages, TellReasoning: cfg.TellReasoning})
 }
 
 // Role returns the role that calls the models of c. It counts in stats, which

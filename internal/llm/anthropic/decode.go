@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
@@ -19,7 +20,7 @@ import (
 // a complete message, terminates an answer.
 func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
-		d := &decoder{w: llm.NewWriter(yield), open: map[int]*block{}}
+		d := &decoder{w: llm.NewWriter(yield), open: map[int]*block{}, given: map[int]json.RawMessage{}}
 		br := bufio.NewReaderSize(body, 32<<10)
 		first, err := firstByte(br)
 		more := true
@@ -36,7 +37,7 @@ func Decode(body io.Reader) llm.Stream {
 		default:
 			more = d.readStream(br)
 		}
-		if !more {
+		if !more || !d.early(math.MaxInt, false) {
 			return
 		}
 		d.w.End(d.end)
@@ -76,9 +77,10 @@ func notAnswer(what string) *events.Error {
 // they return false when the consumer has stopped.
 type decoder struct {
 	w       *llm.Writer
-	open    map[int]*block // by the provider's index
-	began   int            // number of started blocks: indexes repeat behind faulty gateways
-	unclear *block         // a call that ended with arguments that may have been cut
+	open    map[int]*block          // by the provider's index
+	given   map[int]json.RawMessage // blocks of message_start that were not yielded yet, by index
+	began   int                     // number of started blocks: indexes repeat behind faulty gateways
+	unclear *block                  // a call that ended with arguments that may have been cut
 	end     events.GenerationEnded
 	ended   bool // the terminal sign or an error was read: stop reading
 }

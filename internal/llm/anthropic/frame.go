@@ -2,7 +2,9 @@ package anthropic
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
@@ -56,21 +58,19 @@ type usage struct {
 func (d *decoder) dispatch(f *frame, raw []byte) bool {
 	switch f.Type {
 	case "content_block_delta":
-		return d.delta(f, raw)
+		return d.early(f.Index, true) && d.delta(f, raw)
 	case "content_block_start":
-		return d.start(f.Index, f.ContentBlock)
+		return d.early(f.Index, false) && d.start(f.Index, f.ContentBlock)
 	case "content_block_stop":
 		return d.stop(f.Index)
 	case "message_start":
-		if f.Message != nil {
-			d.head(f.Message)
-		}
+		return f.Message == nil || d.startMessage(f.Message)
 	case "message_delta":
 		d.count(f.Usage)
 		d.stopReason(f.Delta.StopReason)
 	case "message_stop":
 		d.end.Terminated, d.ended = true, true
-		return d.stopRest()
+		return d.early(math.MaxInt, false) && d.stopRest()
 	case "message":
 		var m message
 		if parse(raw, &m) != nil {
@@ -97,6 +97,51 @@ func (d *decoder) whole(m *message) bool {
 	}
 	d.stopReason(m.StopReason)
 	d.end.Terminated, d.ended = true, true
+	return true
+}
+
+// startMessage handles a message_start. Gateways put content into it: blocks that are
+// not streamed as well are taken from there. A second one of the same message adds
+// metadata. One of another message, in the middle of this one, is what a gateway makes
+// of its own retry: this message was cut, unless it has its stop reason.
+func (d *decoder) startMessage(m *message) bool {
+	if before := d.end.ResponseID; m.ID != "" && before != "" && m.ID != before && (d.w.Wrote() || len(d.given) > 0) {
+		d.ended = true
+		if d.end.FinishWord == "" {
+			d.end.Error = &events.Error{Class: events.ErrCut,
+				Message: fmt.Sprintf("another message (%.100s) began in the middle of the answer (%.100s): it was cut; try again", m.ID, before)}
+		}
+		return true
+	}
+	d.head(m)
+	if d.began == 0 {
+		for i, raw := range m.Content {
+			d.given[i] = raw
+		}
+	}
+	d.stopReason(m.StopReason)
+	return true
+}
+
+// early yields the blocks of message_start that come before the block with an index.
+// With open, the block itself begins with what message_start has of it; otherwise the
+// stream has all of it.
+func (d *decoder) early(index int, open bool) bool {
+	if len(d.given) == 0 {
+		return true
+	}
+	for _, i := range slices.Sorted(maps.Keys(d.given)) {
+		raw := d.given[i]
+		switch {
+		case i > index:
+			continue
+		case i < index && (!d.start(i, raw) || !d.stop(i)):
+			return false
+		case i == index && open && !d.start(i, raw):
+			return false
+		}
+		delete(d.given, i)
+	}
 	return true
 }
 

@@ -33,7 +33,7 @@ type thinkingBlock struct {
 type resultBlock struct {
 	Type    string `json:"type"`
 	ID      string `json:"tool_use_id"`
-	Content string `json:"content,omitempty"`
+	Content any    `json:"content,omitempty"` // a string, or blocks
 	IsError bool   `json:"is_error,omitempty"`
 }
 
@@ -56,8 +56,8 @@ func turns(name string, messages []events.Message) []turn {
 	for _, m := range messages {
 		switch m.Role {
 		case events.RoleTool:
-			for _, part := range m.Parts {
-				h.result(part)
+			for i, part := range m.Parts {
+				h.result(part, imagesAfter(m.Parts[i+1:]))
 			}
 		case events.RoleAssistant:
 			h.answerCalls()
@@ -65,7 +65,7 @@ func turns(name string, messages []events.Message) []turn {
 		default:
 			h.answerCalls()
 			for _, part := range m.Parts {
-				h.add("user", text(part.Text)...)
+				h.add("user", said(part)...)
 			}
 		}
 	}
@@ -122,12 +122,20 @@ func text(s string) []any {
 	return []any{textBlock{Type: "text", Text: s}}
 }
 
-// result buffers a call's result until all results of its message exist.
-func (h *history) result(part events.Part) {
+// result buffers a call's result, and its images, until all results of its message
+// exist.
+func (h *history) result(part events.Part, images []any) {
 	if part.Kind != events.PartResult {
 		return
 	}
-	b := &resultBlock{Type: "tool_result", Content: llm.ResultText(part), IsError: part.Status != "" && part.Status != events.StatusOK}
+	content := llm.ResultText(part)
+	b := &resultBlock{Type: "tool_result", IsError: part.Status != "" && part.Status != events.StatusOK}
+	switch {
+	case len(images) > 0:
+		b.Content = append(text(content), images...)
+	case content != "":
+		b.Content = content
+	}
 	for i := range h.calls {
 		c := &h.calls[i]
 		if c.result == nil && (c.call != "" && c.call == part.Call || part.Call == "" && c.providerID == part.ProviderID) {
@@ -136,7 +144,8 @@ func (h *history) result(part events.Part) {
 			return
 		}
 	}
-	h.loose = append(h.loose, text(fmt.Sprintf("Result of a call of %s: %s", part.Name, b.Content))...)
+	h.loose = append(h.loose, text(fmt.Sprintf("Result of a call of %s: %s", part.Name, content))...)
+	h.loose = append(h.loose, images...)
 }
 
 // answerCalls writes the buffered results, in the order of the calls.

@@ -65,7 +65,7 @@ func (p *Provider) body(req llm.Request) (body []byte, beta string, failed *even
 	r := request{
 		Model:         req.Model,
 		MaxTokens:     params.MaxTokens,
-		Messages:      turns(p.name, transcript.Fit(p.name, req, transcript.Rules{})),
+		Messages:      turns(p.name, transcript.Fit(p.name, req, transcript.Rules{Media: takes()})),
 		Temperature:   params.Temperature,
 		TopP:          params.TopP,
 		StopSequences: params.Stop,

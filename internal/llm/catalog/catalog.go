@@ -72,6 +72,8 @@ type Options struct {
 	// NoTools and NoToolStream are patterns (path.Match) of full names: models
 	// that cannot call tools, and models that can only without streaming.
 	NoTools, NoToolStream []string
+	// NoImages are patterns of models that take no images.
+	NoImages []string
 	// TellReasoning sends the reasoning of other models as text; otherwise it is left
 	// out of the history.
 	TellReasoning bool
@@ -88,13 +90,13 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		return nil, err
 	}
 	o.Getenv = cleaned(o.Getenv)
-	for _, p := range slices.Concat(o.NoTools, o.NoToolStream) {
+	for _, p := range slices.Concat(o.NoTools, o.NoToolStream, o.NoImages) {
 		if _, err := path.Match(p, ""); err != nil {
 			return nil, fmt.Errorf("pattern %q of models: %w", p, err)
 		}
 	}
 	add := func(p llm.Provider, at *site, model, why string) {
-		e := Entry{Provider: llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream, o.TellReasoning}), o.Idle), Model: model, Why: why, at: at}
+		e := Entry{Provider: llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream, o.NoImages, o.TellReasoning}), o.Idle), Model: model, Why: why, at: at}
 		e.local, _ = p.(*ollama.Provider)
 		c.Entries[p.Name()] = e
 		if c.Default == "" && model != "" {
@@ -184,13 +186,14 @@ func probe(ctx context.Context, local *ollama.Provider) (model, why string, answ
 // sent, with the user's settings.
 type overridden struct {
 	llm.Provider
-	noTools, noToolStream []string
-	tellReasoning         bool
+	noTools, noToolStream, noImages []string
+	tellReasoning                   bool
 }
 
 // Stream implements [llm.Provider].
 func (t *overridden) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	req.TellReasoning = t.tellReasoning
+	req.NoImages = req.NoImages || t.Capabilities(req.Model).NoImages
 	return t.Provider.Stream(ctx, req)
 }
 
@@ -201,6 +204,7 @@ func (t *overridden) Capabilities(model string) llm.Capabilities {
 	matches := func(pattern string) bool { ok, err := path.Match(pattern, full); return ok && err == nil }
 	c.Tools = c.Tools && !slices.ContainsFunc(t.noTools, matches)
 	c.StreamTools = c.StreamTools && !slices.ContainsFunc(t.noToolStream, matches)
+	c.NoImages = c.NoImages || slices.ContainsFunc(t.noImages, matches)
 	return c
 }
 

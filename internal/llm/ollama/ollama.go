@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/ollama/ollama/api"
 
@@ -49,12 +50,15 @@ type Provider struct {
 	bad      *events.Error // why Host is no address
 	client   *http.Client
 	offering *llm.Offering
+
+	mu    sync.Mutex
+	sight map[string]bool // whether a model takes images, as the server said
 }
 
 // New returns a provider without connecting. The first request reports an
 // invalid Host.
 func New(c Config) *Provider {
-	p := &Provider{name: cmp.Or(c.Name, defaultName), client: llm.Client(c.HTTPClient), offering: llm.NewOffering(dialect.Ollama())}
+	p := &Provider{name: cmp.Or(c.Name, defaultName), client: llm.Client(c.HTTPClient), offering: llm.NewOffering(dialect.Ollama()), sight: map[string]bool{}}
 	var err error
 	if p.base, err = address(c.Host); err != nil {
 		p.bad = &events.Error{Class: events.ErrInvalidRequest,
@@ -127,6 +131,7 @@ func (p *Provider) post(ctx context.Context, req llm.Request) (io.ReadCloser, *e
 	if p.bad != nil {
 		return nil, p.bad
 	}
+	req.NoImages = req.NoImages || p.blind(ctx, req)
 	body, failed := p.body(req)
 	if failed != nil {
 		return nil, failed

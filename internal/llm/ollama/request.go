@@ -25,6 +25,7 @@ type request struct {
 type message struct {
 	Role       string     `json:"role"`
 	Content    string     `json:"content"`
+	Images     [][]byte   `json:"images,omitempty"` // base64
 	Thinking   string     `json:"thinking,omitempty"`
 	ToolCalls  []pastCall `json:"tool_calls,omitempty"`
 	ToolName   string     `json:"tool_name,omitempty"`
@@ -144,7 +145,7 @@ func messages(name string, req llm.Request) []message {
 	if req.System != "" {
 		out = append(out, message{Role: "system", Content: req.System})
 	}
-	for _, m := range transcript.Fit(name, req, transcript.Rules{Join: true, Bridge: true}) {
+	for _, m := range transcript.Fit(name, req, transcript.Rules{Join: true, Bridge: true, Media: &transcript.Media{Images: mostImage, Results: true}}) {
 		switch m.Role {
 		case events.RoleAssistant:
 			if a := assistant(m, m.Provider == name); a.Content != "" || len(a.ToolCalls) > 0 {
@@ -152,16 +153,34 @@ func messages(name string, req llm.Request) []message {
 			}
 		case events.RoleTool:
 			for _, part := range m.Parts {
+				if part.Kind == events.PartImage { // of the result before it
+					out[len(out)-1].Images = append(out[len(out)-1].Images, part.Data)
+					continue
+				}
 				out = append(out, message{Role: "tool", Content: llm.ResultText(part), ToolName: part.Name, ToolCallID: callID(part)})
 			}
 		default:
-			var text []string
-			for _, part := range m.Parts {
-				text = append(text, part.Text)
-			}
-			out = append(out, message{Role: "user", Content: strings.Join(text, "\n\n")})
+			out = append(out, user(m))
 		}
 	}
+	return out
+}
+
+// mostImage bounds an image, in bytes. Ollama itself has no bound.
+const mostImage = 16 << 20
+
+// user returns a message of the user: a text, and the images beside it.
+func user(m events.Message) message {
+	out := message{Role: "user"}
+	var text []string
+	for _, part := range m.Parts {
+		if part.Kind == events.PartImage {
+			out.Images = append(out.Images, part.Data)
+			continue
+		}
+		text = append(text, part.Text)
+	}
+	out.Content = strings.Join(text, "\n\n")
 	return out
 }
 

@@ -123,7 +123,7 @@ func (d *decoder) choice(n int, raw []byte) bool {
 	if native != "" {
 		d.native = native
 	}
-	if isNull(delta) && (d.whole || !d.w.Wrote()) {
+	if d.whole && isBlank(delta) || !d.w.Wrote() && (isNull(delta) || word != "" && isBlank(delta)) {
 		// A whole completion, or one sent as the only chunk of a stream. In
 		// addition to a delta, Perplexity sends a message that repeats all text
 		// so far.
@@ -134,8 +134,9 @@ func (d *decoder) choice(n int, raw []byte) bool {
 
 // delta decodes the content of a chunk, or a complete message.
 func (d *decoder) delta(raw []byte) bool {
-	var content, refusal, toolCalls, legacy []byte
+	var content, refusal, toolCalls, legacy, audio []byte
 	var thought thought
+	var more object
 	for key, v := range members(raw) {
 		switch string(key) {
 		case "content":
@@ -146,6 +147,12 @@ func (d *decoder) delta(raw []byte) bool {
 			toolCalls = v
 		case "function_call":
 			legacy = v
+		case "audio":
+			audio = v
+		case "annotations", "images", "citations":
+			if string(v) != "[]" {
+				more.set(string(key), v)
+			}
 		case fieldReasoningContent:
 			thought.content = v
 		case fieldReasoning:
@@ -164,7 +171,7 @@ func (d *decoder) delta(raw []byte) bool {
 			return false
 		}
 	}
-	return isNull(legacy) || d.function(legacy)
+	return d.speech(audio, &more) && d.keep(&more) && (isNull(legacy) || d.function(legacy))
 }
 
 // content decodes text, or a list of parts: Mistral's thinking models stream

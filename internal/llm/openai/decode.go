@@ -68,6 +68,7 @@ type decoder struct {
 	segment   segment
 	calls     calls
 	reasoning reasoning
+	kept      int // blocks of keep
 }
 
 // read decodes the body until its terminal sign or its end.

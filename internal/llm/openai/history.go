@@ -22,16 +22,12 @@ func (p *Provider) messages(req llm.Request) ([]sdk.ChatCompletionMessageParamUn
 		out = append(out, sdk.SystemMessage(req.System))
 	}
 	ids := callIDs{used: map[string]bool{}, waiting: map[string][]string{}}
-	messages := transcript.Fit(p.config.Name, req, transcript.Rules{Join: true, Bridge: !llm.IsOpenAI(p.config.BaseURL)})
+	messages := transcript.Fit(p.config.Name, req, transcript.Rules{Join: true, Bridge: !llm.IsOpenAI(p.config.BaseURL), Media: p.takes()})
 	demand := p.demands(req, messages)
 	for n, m := range messages {
 		switch m.Role {
 		case events.RoleUser:
-			var said []string
-			for _, part := range m.Parts {
-				said = append(said, part.Text)
-			}
-			out = append(out, sdk.UserMessage(strings.Join(said, "\n\n")))
+			out = append(out, userMessage(m))
 		case events.RoleAssistant:
 			if a := p.assistant(m, &ids); a != nil {
 				demand.meet(a, m.Provider == p.config.Name)

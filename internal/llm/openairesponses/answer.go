@@ -220,7 +220,7 @@ func (a *answer) partDone(e *wireEvent, index int) bool {
 }
 
 func (a *answer) finished(e *wireEvent) bool {
-	var w wireItem
+	w := wireItem{raw: e.Item}
 	if unmarshal(e.Item, &w) != nil {
 		return true
 	}
@@ -244,7 +244,7 @@ func (a *answer) whole(it *item, w *wireItem) bool {
 		return a.w.CallEnd(it.key)
 	}
 	if it.kind != kindMessage && it.kind != kindReasoning {
-		return true
+		return a.carry(it, w)
 	}
 	for _, list := range []json.RawMessage{w.Summary, w.Content} {
 		for i, p := range parts(list) {

@@ -139,6 +139,7 @@ func (a *answer) merge(output []json.RawMessage) bool {
 		if unmarshal(raw, &items[i]) != nil {
 			items[i] = wireItem{}
 		}
+		items[i].raw = raw
 	}
 	for i, it := range a.repeated(items) {
 		if it == nil {

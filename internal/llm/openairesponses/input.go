@@ -12,11 +12,12 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/transcript"
+	"github.com/parleybus/parley/internal/media"
 )
 
 // input converts a transcript to the request's items.
 func (p *Provider) input(req llm.Request) responses.ResponseInputParam {
-	messages := transcript.Fit(p.name, req, transcript.Rules{Join: true, Bridge: !llm.IsOpenAI(p.baseURL)})
+	messages := transcript.Fit(p.name, req, transcript.Rules{Join: true, Bridge: !llm.IsOpenAI(p.baseURL), Media: p.takes()})
 	var items responses.ResponseInputParam
 	ids := callIDs{byCall: map[string]string{}, byText: map[string]string{}, used: map[string]bool{}, custom: map[string]bool{}}
 	for i := range messages {
@@ -25,28 +26,12 @@ func (p *Provider) input(req llm.Request) responses.ResponseInputParam {
 		case events.RoleAssistant:
 			items = append(items, p.assistantItems(m, &ids)...)
 		case events.RoleTool:
-			for j := range m.Parts {
-				if m.Parts[j].Kind == events.PartResult {
-					items = append(items, result(&m.Parts[j], &ids))
-				}
-			}
+			items = append(items, results(m, &ids)...)
 		default:
-			if text := textOf(m); text != "" {
-				items = append(items, responses.ResponseInputItemParamOfMessage(text, responses.EasyInputMessageRoleUser))
-			}
+			items = append(items, userItems(m)...)
 		}
 	}
 	return items
-}
-
-func textOf(m *events.Message) string {
-	var text []string
-	for i := range m.Parts {
-		if m.Parts[i].Text != "" {
-			text = append(text, m.Parts[i].Text)
-		}
-	}
-	return strings.Join(text, "\n\n")
 }
 
 // assistantItems returns the items of an assistant message. Reasoning is sent back only
@@ -71,12 +56,18 @@ func (p *Provider) assistantItems(m *events.Message, ids *callIDs) responses.Res
 			if m.Provider != p.name || len(part.Carry) == 0 {
 				continue
 			}
+			// Overridden, it is encoded as it is, whatever its type.
+			raw := param.Override[responses.ResponseReasoningItemParam](part.Carry)
+			item := responses.ResponseInputItemUnionParam{OfReasoning: &raw}
 			switch c := readCarried(part.Carry); c.Type {
+			case "":
 			case kindReasoning:
-				raw := param.Override[responses.ResponseReasoningItemParam](part.Carry)
-				reasoning = append(reasoning, responses.ResponseInputItemUnionParam{OfReasoning: &raw})
+				reasoning = append(reasoning, item)
 			case kindMessage:
 				setPhase(items, c.Phase)
+			default: // of a tool that the provider runs; it demands the reasoning before it
+				items = append(append(items, reasoning...), item)
+				reasoning = nil
 			}
 		}
 	}
@@ -93,7 +84,7 @@ func readCarried(raw json.RawMessage) carried {
 
 // setPhase sets the phase of the message it follows.
 func setPhase(items responses.ResponseInputParam, phase string) {
-	if len(items) > 0 && items[len(items)-1].OfMessage != nil {
+	if phase != "" && len(items) > 0 && items[len(items)-1].OfMessage != nil {
 		items[len(items)-1].OfMessage.Phase = responses.EasyInputMessagePhase(phase)
 	}
 }
@@ -120,12 +111,18 @@ func quote(text string) string {
 	return string(raw)
 }
 
-func result(part *events.Part, ids *callIDs) responses.ResponseInputItemUnionParam {
+func result(part *events.Part, images []*events.Part, ids *callIDs) responses.ResponseInputItemUnionParam {
 	id, custom := ids.result(part)
 	if custom {
+		for _, image := range images { // this output is text only
+			part.Text += "\n\n[" + media.Line(image.Kind, image.Name, image.MIME, int64(len(image.Data))) + ": left out, results of this tool hold only text]"
+		}
 		return responses.ResponseInputItemParamOfCustomToolCallOutput(id, llm.ResultText(*part))
 	}
 	item := responses.ResponseInputItemParamOfFunctionCallOutput(llm.ResultText(*part))
+	if len(images) > 0 {
+		item = responses.ResponseInputItemParamOfFunctionCallOutput(output(llm.ResultText(*part), images))
+	}
 	item.OfFunctionCallOutput.CallID = param.NewOpt(id)
 	return item
 }

@@ -87,12 +87,16 @@ type wireItem struct {
 	Content   json.RawMessage `json:"content"`
 	Summary   json.RawMessage `json:"summary"`
 	Encrypted string          `json:"encrypted_content"`
+
+	raw json.RawMessage
 }
 
 type wirePart struct {
 	Type    string `json:"type"`
 	Text    string `json:"text"`
 	Refusal string `json:"refusal"`
+
+	Annotations json.RawMessage `json:"annotations"`
 }
 
 // content returns the kind and text of a part; ok is false for skipped kinds.
@@ -108,6 +112,25 @@ func (p *wirePart) content() (k partKind, text string, ok bool) {
 		return summaryPart, p.Text, true
 	}
 	return 0, "", false
+}
+
+// annotations returns the annotations of each part of a message, such as the sources
+// of a search; nil if there are none.
+func (w *wireItem) annotations() []json.RawMessage {
+	var all []json.RawMessage
+	some := false
+	for _, p := range parts(w.Content) {
+		list := json.RawMessage("[]")
+		var any []json.RawMessage
+		if json.Unmarshal(p.Annotations, &any) == nil && len(any) > 0 {
+			list, some = p.Annotations, true
+		}
+		all = append(all, list)
+	}
+	if !some {
+		return nil
+	}
+	return all
 }
 
 func (w *wireItem) input() string {

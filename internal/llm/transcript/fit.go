@@ -22,6 +22,9 @@ type Rules struct {
 	// Bridge puts an answer between results and a user's message. Chat templates
 	// that demand alternation do not count a message with calls as an answer.
 	Bridge bool
+	// Media is what the host takes besides text. nil leaves images and files as they
+	// are; those that the request leaves out become text all the same.
+	Media *Media
 }
 
 // unanswered is the text of a bridge.
@@ -33,13 +36,20 @@ const unanswered = "(This turn ended before there was an answer.)"
 // messages are left out. req.Messages is not changed.
 func Fit(name string, req llm.Request, rules Rules) []events.Message {
 	levels := omissions(name, req)
+	blind := blindUpTo(name, req)
 	var out []events.Message
+	var images []events.Part // of results, to follow them
 	for i, m := range req.Messages {
 		level := levels[i]
 		if level.Includes(events.OmitTurns) || level.Includes(events.OmitCalls) && m.Role == events.RoleTool {
 			continue
 		}
 		m = fitted(m, req, own(name, req, m) && level == events.OmitNothing, level.Includes(events.OmitCalls))
+		m, follow := rules.attach(m, req, req.NoImages || i < blind)
+		if m.Role != events.RoleTool {
+			out, images = rules.follow(out, images), nil
+		}
+		images = append(images, follow...)
 		if m.Role == events.RoleUser && len(m.Parts) == 0 && i == len(req.Messages)-1 {
 			m.Parts = []events.Part{{Kind: events.PartText, Text: "(empty message)"}} // a request must end with a question
 		}
@@ -51,7 +61,7 @@ func Fit(name string, req llm.Request, rules Rules) []events.Message {
 		}
 		out = rules.add(out, m)
 	}
-	return out
+	return rules.follow(out, images)
 }
 
 // own reports whether the model that is asked wrote a message.

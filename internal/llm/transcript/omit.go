@@ -23,11 +23,23 @@ func omissions(name string, req llm.Request) []events.Omission {
 			older, before, turn = stronger(older, before), events.OmitNothing, events.OmitNothing
 		}
 		levels[i] = stronger(older, turn)
-		if m.Role == events.RoleAssistant && m.Omitted != events.OmitNothing && own(name, req, m) {
+		if m.Role == events.RoleAssistant && m.Omitted.Includes(events.OmitCarries) && own(name, req, m) {
 			before, turn = stronger(before, m.Omitted), events.OmitCarries
 		}
 	}
 	return levels
+}
+
+// blindUpTo returns the index of the last message that the model wrote after it had
+// refused the images and files before it: they are left out again, so that its
+// reasoning fits, and it need not refuse them again.
+func blindUpTo(name string, req llm.Request) int {
+	for i := len(req.Messages) - 1; i >= 0; i-- {
+		if m := req.Messages[i]; m.Omitted == events.OmitImages && own(name, req, m) {
+			return i
+		}
+	}
+	return 0
 }
 
 // atMost returns what is left out of the running turn.

@@ -25,8 +25,19 @@ const MaxReduced = 3
 // that the refusal demands, then with more and more of the history left out. The
 // current turn stays whole, apart from its carries. tried is how often Reduce has
 // changed the request.
+//
+// Images and files are left out first, unless the refusal names something else: which
+// models take them is not known everywhere.
 func Reduce(name string, req llm.Request, refusal *events.Error, tried int) (llm.Request, bool) {
-	if tried >= MaxReduced || !refusesHistory(refusal) {
+	if tried >= MaxReduced {
+		return req, false
+	}
+	if !req.NoImages && sends(req) && refusesImages(refusal) {
+		req.NoImages = true
+		req.Messages = Fit(name, req, Rules{}) // for providers that do not fit it themselves
+		return req, true
+	}
+	if !refusesHistory(refusal) {
 		return req, false
 	}
 	if req.Demand == "" {
@@ -58,6 +69,28 @@ func demandOf(refusal *events.Error) string {
 		}
 	}
 	return ""
+}
+
+// sends reports whether a request has images or files.
+func sends(req llm.Request) bool {
+	return slices.ContainsFunc(req.Messages, func(m events.Message) bool { return slices.ContainsFunc(m.Parts, HasMedia) })
+}
+
+// refusesImages reports whether a refusal may be about images and files: it names
+// them, or it is about the content of messages and names no other part of it.
+func refusesImages(refusal *events.Error) bool {
+	text := strings.ToLower(refusal.Code + " " + refusal.Message)
+	named := containsAny(text, "image", "vision", "multimodal", "multi-modal", "modalit", "mmproj", "picture", "media", "pdf", "document", "input_file", "file_data", "'file'", "base64")
+	switch refusal.HTTPStatus {
+	case 0, http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return named || refusal.Class == events.ErrInvalidRequest && refusesHistory(refusal) &&
+			!containsAny(text, "signature", "thinking", "reasoning", "encrypted", "tool_call", "tool_use", "tool call", "function call", "alternate", "role", "surrogate")
+	case http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return true
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return false
+	}
+	return named // 404 of OpenRouter, 500 of llama.cpp
 }
 
 // refusesHistory reports whether a refusal may be about the history: not if it is
