@@ -57,17 +57,17 @@ func returned(out []part, p events.Part) []part {
 	return append(out, fields)
 }
 
-// rest returns the further fields of a call.
+// rest returns the further fields of a call: none if it has no signature, because the
+// carries of messages over OpenAI's wire, which had this provider's name before, have
+// other fields.
 func rest(raw json.RawMessage) part {
 	fields := map[string]json.RawMessage{}
-	if len(raw) > 0 && parse(raw, &fields) != nil {
-		return part{}
-	}
 	out := part{}
+	if len(raw) == 0 || parse(raw, &fields) != nil || fields[keySignature] == nil {
+		return out
+	}
 	for key, v := range fields {
-		if key != "extra_content" { // of an older message, over OpenAI's wire
-			out[key] = v
-		}
+		out[key] = v
 	}
 	return out
 }

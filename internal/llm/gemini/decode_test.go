@@ -162,3 +162,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestOnlyAnAnswerWithContentIsFinished: then the end of the connection is awaited only
+// for a while. A gateway's finish reason before the content is no end.
+func TestOnlyAnAnswerWithContentIsFinished(t *testing.T) {
+	var got []bool
+	body := sse(says("", stop), text1("a"), says(`{"text":"b"}`, stop), text1("c"), ending("STOP"))
+	for range decode(strings.NewReader(body), func(is bool) { got = append(got, is) }) {
+		continue
+	}
+	if want := []bool{false, false, true, false, true}; !reflect.DeepEqual(got, want) {
+		t.Errorf("finished is %v, want %v", got, want)
+	}
+}

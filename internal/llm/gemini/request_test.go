@@ -175,6 +175,10 @@ func TestHistory(t *testing.T) {
 			[]events.Message{user("q"), said("openai", "m", called("1", "a", `{"x":1}`), called("2", "b", "")), result("1", "", "one"), result("2", events.StatusFailed, "no")},
 			question + `,{"role":"model","parts":[{"functionCall":{"name":"add","args":{"a":1}},"thoughtSignature":"skip_thought_signature_validator"},{"functionCall":{"name":"add","args":{"a":1}}}]}` +
 				`,{"role":"user","parts":[{"functionResponse":{"name":"add","response":{"output":"one"}}},{"functionResponse":{"name":"add","response":{"error":"{\"status\":\"failed\",\"content\":\"no\"}"}}}]}`},
+		{"what a call carries from OpenAI's wire stays there", "gemini-3-flash", []events.Message{user("q"), said("gemini", "gemini-3-flash",
+			events.Part{Kind: events.PartReasoning, Text: "hm", Carry: json.RawMessage(`{"field":"reasoning_content","extra_content":{"google":{"thought_signature":"x"}}}`)},
+			called("1", "", `{"type":"x","extra_content":{"google":{"thought_signature":"x"}}}`)), result("1", "", "one")},
+			question + `,{"role":"model","parts":[{"functionCall":{"name":"add","args":{"a":1}},"thoughtSignature":"skip_thought_signature_validator"}]},{"role":"user","parts":[{"functionResponse":{"name":"add","response":{"output":"one"}}}]}`},
 		{"a call without a result has a response", "m", []events.Message{user("q"), said("x", "m", called("1", "a", "")), user("q")},
 			question + `,{"role":"model","parts":[{"functionCall":{"name":"add","args":{"a":1}}}]},{"role":"user","parts":[{"functionResponse":{"name":"add","response":{"error":"there is no result of this call"}}}]},{"role":"model","parts":[{"text":"(There was no answer to these results.)"}]},` + question},
 		{"between responses and a question is an answer", "m", []events.Message{user("q"), said("x", "m", called("1", "a", "")), result("1", "", "one"), user("q")},
