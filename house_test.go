@@ -62,6 +62,7 @@ var mayImport = map[string]string{
 	"internal/llm/dialect":         "internal/events",
 	"internal/llm/transcript":      "internal/llm internal/media internal/events",
 	"internal/llm/anthropic":       "internal/llm internal/llm/dialect internal/llm/transcript internal/events",
+	"internal/llm/gemini":          "internal/llm internal/llm/dialect internal/llm/transcript internal/events",
 	"internal/llm/ollama":          "internal/llm internal/llm/dialect internal/llm/transcript internal/events internal/secret",
 	"internal/llm/openai":          "internal/llm internal/llm/dialect internal/llm/transcript internal/events",
 	"internal/llm/openairesponses": "internal/llm internal/media internal/llm/dialect internal/llm/transcript internal/events",
@@ -113,6 +114,7 @@ var onlyImportedBy = map[string]string{
 	module + "internal/daemon":              "cmd/... internal/daemon/... internal/bench internal/host embedded",
 	module + "internal/llm/recording":       "internal/llm/recording/... internal/llm/conformance",
 	module + "internal/llm/anthropic":       "internal/llm/...",
+	module + "internal/llm/gemini":          "internal/llm/...",
 	module + "internal/llm/ollama":          "internal/llm/...",
 	module + "internal/llm/openairesponses": "internal/llm/...",
 }

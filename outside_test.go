@@ -99,7 +99,7 @@ func TestEverythingIsEmbeddedInAFewLines(t *testing.T) {
 		t.Errorf("the program has %d lines, and under 15 were promised", lines)
 	}
 	cmd := exec.CommandContext(t.Context(), outside(t, "all"))
-	cmd.Env = append(os.Environ(), "OPENAI_API_KEY=", "ANTHROPIC_API_KEY=", "OLLAMA_HOST=127.0.0.1:1", "TMPDIR="+t.TempDir())
+	cmd.Env = append(os.Environ(), "OPENAI_API_KEY=", "ANTHROPIC_API_KEY=", "GEMINI_API_KEY=", "GOOGLE_API_KEY=", "OLLAMA_HOST=127.0.0.1:1", "TMPDIR="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "397.8") {
 		t.Fatalf("the program printed %q, %v", out, err)

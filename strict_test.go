@@ -52,6 +52,9 @@ func (h *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, 400, "the body is not JSON")
 		return
 	}
+	if named := geminiModel.FindStringSubmatch(r.URL.Path); named != nil {
+		body["model"] = named[1]
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if loneSurrogate.Match(raw) {
@@ -111,9 +114,11 @@ var loneSurrogate = regexp.MustCompile(`(?:^|[^\\])(?:\\\\)*\\u[dD][89abAB][0-9a
 
 // listOf returns the messages of a request, whatever the wire.
 func listOf(body map[string]any) []map[string]any {
-	list, _ := body["messages"].([]any)
-	if list == nil {
-		list, _ = body["input"].([]any)
+	var list []any
+	for _, key := range []string{"messages", "input", "contents"} {
+		if list == nil {
+			list, _ = body[key].([]any)
+		}
 	}
 	var all []map[string]any
 	for _, m := range list {
@@ -126,7 +131,11 @@ func listOf(body map[string]any) []map[string]any {
 func lastSaid(body map[string]any) string {
 	all := listOf(body)
 	last := all[len(all)-1]
-	if blocks, ok := last["content"].([]any); ok {
+	blocks, ok := last["content"].([]any)
+	if !ok {
+		blocks, ok = last["parts"].([]any)
+	}
+	if ok {
 		last = blocks[len(blocks)-1].(map[string]any)
 		if s, ok := last["text"].(string); ok {
 			return s

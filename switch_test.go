@@ -11,6 +11,7 @@ import (
 	"github.com/parleybus/parley/embedded"
 	"github.com/parleybus/parley/hook"
 	"github.com/parleybus/parley/internal/llm/anthropic"
+	"github.com/parleybus/parley/internal/llm/gemini"
 	"github.com/parleybus/parley/internal/llm/ollama"
 	"github.com/parleybus/parley/internal/llm/openai"
 	"github.com/parleybus/parley/internal/llm/openairesponses"
@@ -31,6 +32,7 @@ func wires(t *testing.T) map[string]*wire {
 	chat, chatURL := newStrict(t, checkChat, writeChat)
 	responses, responsesURL := newStrict(t, checkResponses, writeResponses)
 	local, localURL := newStrict(t, checkOllama, writeOllama)
+	google, googleURL := newStrict(t, checkGemini, writeGemini)
 	return map[string]*wire{
 		"anthropic": {claude, model.Served{Provider: anthropic.New(anthropic.Config{BaseURL: claudeURL}), Model: "claude-fable-5-1"},
 			[2]string{"anthropic/claude-fable-5-1", "anthropic/claude-opus-5-5"}},
@@ -40,17 +42,21 @@ func wires(t *testing.T) map[string]*wire {
 			[2]string{"openai-responses/gpt-5-mini", "openai-responses/gpt-5"}},
 		"ollama": {local, model.Served{Provider: ollama.New(ollama.Config{Host: localURL}), Model: "qwen3"},
 			[2]string{"ollama/qwen3", "ollama/gpt-oss"}},
+		"gemini": {google, model.Served{Provider: gemini.New(gemini.Config{BaseURL: googleURL}), Model: "gemini-3-flash-preview"},
+			[2]string{"gemini/gemini-3-flash-preview", "gemini/gemini-3.1-pro-preview"}},
 	}
 }
 
-// lookup is a tool that finds everything.
+// lookup is a tool that finds everything. Its schema has what hosts refuse in different
+// ways.
 func lookup() tool.Tool {
+	const schema = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"q":{"$ref":"#/$defs/text","description":"what to look up"}},"required":["q"],"$defs":{"text":{"type":"string","minLength":1,"pattern":"."}}}`
 	type query struct {
 		Q string `json:"q"`
 	}
 	return tool.Func("lookup", "Looks it up", func(_ context.Context, in query) (string, error) {
 		return "found " + in.Q, nil
-	}, tool.Pure())
+	}, tool.Pure(), tool.InputSchema(schema))
 }
 
 // exchange is a turn of the conversation: what is said, and how the turn ends.

@@ -42,7 +42,7 @@ type Options struct {
 	Port int
 	// Models are your own; the first is the default. Without any, models are
 	// those that the environment configures (OPENAI_API_KEY, ANTHROPIC_API_KEY,
-	// OLLAMA_HOST), and a scripted demo that needs no key.
+	// GEMINI_API_KEY, OLLAMA_HOST), and a scripted demo that needs no key.
 	Models []model.Served
 	// Tools are your own, beside the built-in ones unless NoBuiltins is set.
 	Tools      []tool.Tool

@@ -48,7 +48,7 @@ that was merely cut has "terminated": false and no error.`,
 			return printJSON(answer)
 		},
 	}
-	cmd.Flags().StringVar(&provider, "provider", "", "openai, openai-responses, anthropic or ollama")
+	cmd.Flags().StringVar(&provider, "provider", "", "openai, openai-responses, anthropic, gemini or ollama")
 	cmd.Flags().BoolVar(&result, "result", false, "print the accumulated answer instead of the events")
 	_ = cmd.MarkFlagRequired("provider") // fails only for a flag that does not exist
 	return cmd

@@ -215,8 +215,9 @@ func turns(n int) string {
 	return fmt.Sprintf("%d turns", n)
 }
 
-// brief is a result without its text.
+// brief is a result without its text and its images.
 func brief(p events.Part) events.Part {
+	p.Attachments = nil
 	if size := sizeOf(p); size > shortResult {
 		p.Text = fmt.Sprintf("[the result had %d bytes and is left out here: call the tool again if it is needed]", size)
 	}

@@ -19,9 +19,9 @@ const (
 	otherProvider = "*"
 )
 
-// nested is the key whose value is an object that an adapter writes in part: its
-// keys are allowed one by one, as options.num_ctx.
-const nested = "options"
+// nested returns the keys whose values are objects that an adapter writes in part, in
+// lower case: their keys are allowed one by one, as options.num_ctx.
+func nested() []string { return []string{"options", "generationconfig"} }
 
 // ExtraDefaults returns the keys of parameters.extra that are allowed without a list,
 // by provider. They tune an answer; none names a model, content, a tool, a store or a
@@ -35,18 +35,23 @@ func ExtraDefaults() map[string][]string {
 		"anthropic":        {"top_k", "metadata"},
 		"ollama": {"format", "options.num_ctx", "options.num_keep", "options.top_k", "options.min_p", "options.typical_p", "options.repeat_last_n",
 			"options.repeat_penalty", "options.presence_penalty", "options.frequency_penalty", "options.mirostat", "options.mirostat_eta", "options.mirostat_tau"},
+		"gemini":      {"generationConfig.topK", "generationConfig.frequencyPenalty", "generationConfig.presencePenalty", "generationConfig.responseLogprobs", "generationConfig.logprobs"},
 		"scripted":    {anyKey}, // it sends no request
 		otherProvider: chat,
 	}
 }
 
 // OwnKeys returns the keys that adapters write themselves. No list allows them: they
-// would replace the model, the messages, the tools or the limits of a request.
+// would replace the model, the messages, the tools or the limits of a request. They are
+// in lower case; of Gemini's, the API also takes the form with underscores.
 func OwnKeys() []string {
-	return []string{"model", "messages", "input", "instructions", "system", "tools", "tool_choice", "functions", "function_call", "stream", "stream_options",
+	return append(nested(), "model", "messages", "input", "instructions", "system", "tools", "tool_choice", "functions", "function_call", "stream", "stream_options",
 		"max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "seed", "stop", "stop_sequences",
-		"reasoning_effort", "reasoning", "think", "thinking", "output_config", "include", "store", nested,
-		"options.num_predict", "options.temperature", "options.top_p", "options.seed", "options.stop"}
+		"reasoning_effort", "reasoning", "think", "thinking", "output_config", "include", "store",
+		"options.num_predict", "options.temperature", "options.top_p", "options.seed", "options.stop",
+		"contents", "systeminstruction", "system_instruction", "toolconfig", "tool_config", "generation_config",
+		"generationconfig.maxoutputtokens", "generationconfig.max_output_tokens", "generationconfig.temperature", "generationconfig.topp", "generationconfig.top_p",
+		"generationconfig.seed", "generationconfig.stopsequences", "generationconfig.stop_sequences", "generationconfig.thinkingconfig", "generationconfig.thinking_config")
 }
 
 // CheckExtra reports which key of parameters.extra a provider's request must not
@@ -75,7 +80,7 @@ func extraKeys(extra map[string]json.RawMessage) []string {
 	var keys []string
 	for key, value := range extra {
 		var inner map[string]json.RawMessage
-		if strings.ToLower(key) == nested && json.Unmarshal(value, &inner) == nil && inner != nil {
+		if slices.Contains(nested(), strings.ToLower(key)) && json.Unmarshal(value, &inner) == nil && inner != nil {
 			for k := range inner {
 				keys = append(keys, key+"."+k)
 			}

@@ -73,7 +73,7 @@ type Usage struct {
 	InputTokens  *int64 `json:"input_tokens,omitempty" jsonschema:"tokens read"`
 	OutputTokens *int64 `json:"output_tokens,omitempty" jsonschema:"tokens written"`
 	TotalTokens  *int64 `json:"total_tokens,omitempty" jsonschema:"the provider's own total"`
-	// CachedInputTokens (OpenAI) are part of InputTokens; the two cache fields
+	// CachedInputTokens (OpenAI, Gemini) are part of InputTokens; the two cache fields
 	// of Anthropic are not.
 	CachedInputTokens        *int64 `json:"cached_input_tokens,omitempty" jsonschema:"part of input_tokens that came from a cache"`
 	ReasoningTokens          *int64 `json:"reasoning_tokens,omitempty" jsonschema:"tokens of reasoning"`

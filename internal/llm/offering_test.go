@@ -14,6 +14,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/anthropic"
+	"github.com/parleybus/parley/internal/llm/gemini"
 	"github.com/parleybus/parley/internal/llm/ollama"
 	"github.com/parleybus/parley/internal/llm/openai"
 	"github.com/parleybus/parley/internal/llm/openairesponses"
@@ -40,6 +41,10 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				Name       string
 				Parameters json.RawMessage
 			}
+			Functions []struct {
+				Name                 string
+				ParametersJSONSchema json.RawMessage
+			} `json:"functionDeclarations"`
 		}
 	}
 	_ = json.Unmarshal(raw, &asked)
@@ -48,6 +53,12 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, t := range asked.Tools {
 		names = append(names, t.Name+t.Function.Name)
 		h.schemas = append(h.schemas, slices.Concat(t.InputSchema, t.Parameters, t.Function.Parameters))
+		if t.Functions != nil {
+			names, h.schemas = nil, nil
+		}
+		for _, f := range t.Functions {
+			names, h.schemas = append(names, f.Name), append(h.schemas, f.ParametersJSONSchema)
+		}
 	}
 	h.offered = append(h.offered, names)
 	if h.refuse != nil {
@@ -67,6 +78,8 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case "/v1/responses":
 		answer = "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"output\":[]}}\n\n"
+	case "/v1beta/models/m:streamGenerateContent":
+		answer = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hi\"}]},\"finishReason\":\"STOP\"}]}\n\n"
 	case "/api/chat":
 		kind, answer = "application/x-ndjson", `{"message":{"role":"assistant","content":"hi"},"done":true,"done_reason":"stop"}`+"\n"
 	default:
@@ -85,6 +98,7 @@ func (h *host) adapters(t *testing.T) map[string]llm.Provider {
 		"openai":           openai.New(openai.Config{BaseURL: s.URL + "/v1", HTTPClient: s.Client()}),
 		"openai-responses": openairesponses.New(openairesponses.Config{BaseURL: s.URL + "/v1", HTTPClient: s.Client()}),
 		"anthropic":        anthropic.New(anthropic.Config{BaseURL: s.URL, APIKey: "k", HTTPClient: s.Client()}),
+		"gemini":           gemini.New(gemini.Config{BaseURL: s.URL, HTTPClient: s.Client()}),
 		"ollama":           ollama.New(ollama.Config{Host: s.URL, HTTPClient: s.Client()}),
 	}
 }
@@ -207,7 +221,7 @@ func TestADemandedToolThatIsLeftOutIsNotDemanded(t *testing.T) {
 		h := &host{}
 		req := asking(append(tools("good"), events.ToolSpec{Name: "bad", Schema: json.RawMessage(`[]`)})...)
 		req.Parameters.ToolChoice = "bad"
-		if got := end(t, h.adapters(t)[name], req); got.Error != nil || strings.Contains(h.body, "tool_choice") {
+		if got := end(t, h.adapters(t)[name], req); got.Error != nil || strings.Contains(h.body, "tool_choice") || strings.Contains(h.body, "toolConfig") {
 			t.Errorf("%s: error %v, asked %s", name, got.Error, h.body)
 		}
 	}

@@ -14,8 +14,8 @@ func Own(variable string) bool {
 
 // Keys returns the variables with the keys of providers.
 func Keys() []string {
-	all := []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
-	for _, name := range []string{"cerebras", "deepseek", "fireworks", "gemini", "groq", "mistral", "moonshot", "nvidia", "openrouter", "perplexity", "together", "xai"} {
+	all := []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GEMINI_API_KEY", "GOOGLE_API_KEY"}
+	for _, name := range []string{"cerebras", "deepseek", "fireworks", "groq", "mistral", "moonshot", "nvidia", "openrouter", "perplexity", "together", "xai"} {
 		all = append(all, KeyOf(name))
 	}
 	return all
@@ -29,7 +29,7 @@ func KeyOf(provider string) string {
 
 // URLs returns the variables whose value is a URL that may hold a password.
 func URLs() []string {
-	return []string{"NATS_URL", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OLLAMA_HOST",
+	return []string{"NATS_URL", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GEMINI_BASE_URL", "OLLAMA_HOST",
 		"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}
 }
 

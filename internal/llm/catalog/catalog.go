@@ -15,6 +15,7 @@ import (
 
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/anthropic"
+	"github.com/parleybus/parley/internal/llm/gemini"
 	"github.com/parleybus/parley/internal/llm/ollama"
 	"github.com/parleybus/parley/internal/llm/openai"
 	"github.com/parleybus/parley/internal/llm/openairesponses"
@@ -27,19 +28,21 @@ const (
 	OpenAI          = "openai"
 	OpenAIResponses = "openai-responses"
 	Anthropic       = "anthropic"
+	Gemini          = "gemini"
 	Ollama          = "ollama"
 	Scripted        = "scripted"
 )
 
 // Providers returns the names of all providers.
 func Providers() []string {
-	return []string{OpenAI, OpenAIResponses, Anthropic, Ollama, Scripted}
+	return []string{OpenAI, OpenAIResponses, Anthropic, Gemini, Ollama, Scripted}
 }
 
 // Default models.
 const (
 	defaultOpenAI    = "gpt-5-mini"
 	defaultAnthropic = "claude-sonnet-4-5"
+	defaultGemini    = "gemini-flash-latest" // Google's alias of its newest one
 	defaultScripted  = "demo"
 )
 
@@ -82,7 +85,7 @@ type Options struct {
 }
 
 // Open opens the configured providers: OPENAI_API_KEY or OPENAI_BASE_URL,
-// ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, a server at OLLAMA_HOST (or
+// ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, GEMINI_API_KEY or GOOGLE_API_KEY, a server at OLLAMA_HOST (or
 // Ollama's own port) that answers, and always the scripted provider.
 func Open(ctx context.Context, o Options) (*Catalog, error) {
 	c := &Catalog{Entries: map[string]Entry{}}
@@ -109,7 +112,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 			why = "OPENAI_BASE_URL is set"
 		}
 		p := openai.New(openai.Config{APIKey: key, BaseURL: base})
-		at := &site{p.BaseURL(), bearer(key), "OPENAI_API_KEY"}
+		at := &site{base: p.BaseURL(), header: bearer(key), key: "OPENAI_API_KEY"}
 		add(p, at, defaultOpenAI, why)
 		add(openairesponses.New(openairesponses.Config{APIKey: key, BaseURL: base}), at, defaultOpenAI, why)
 	}
@@ -119,12 +122,17 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 			why = "ANTHROPIC_AUTH_TOKEN is set"
 		}
 		p := anthropic.New(anthropic.Config{APIKey: key, AuthToken: token, BaseURL: o.Getenv("ANTHROPIC_BASE_URL")})
-		at := &site{p.BaseURL(), bearer(token), "ANTHROPIC_AUTH_TOKEN"}
+		at := &site{base: p.BaseURL(), header: bearer(token), key: "ANTHROPIC_AUTH_TOKEN"}
 		if key != "" {
 			at.header, at.key = http.Header{"X-Api-Key": {key}}, "ANTHROPIC_API_KEY"
 		}
 		at.header.Set("Anthropic-Version", anthropic.Version)
 		add(p, at, defaultAnthropic, why)
+	}
+	if variable, key := geminiKey(o.Getenv); key != "" {
+		p := gemini.New(gemini.Config{APIKey: key, BaseURL: o.Getenv("GEMINI_BASE_URL")})
+		at := &site{base: p.BaseURL(), query: "?pageSize=1000", header: http.Header{"X-Goog-Api-Key": {key}}, key: variable}
+		add(p, at, defaultGemini, variable+" is set")
 	}
 	host := o.Getenv("OLLAMA_HOST")
 	local := ollama.New(ollama.Config{Host: host})
@@ -142,10 +150,10 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	for _, e := range named {
 		key := o.Getenv(e.KeyVariable())
 		p := openai.New(openai.Config{Name: e.Name, APIKey: key, BaseURL: e.BaseURL})
-		add(p, &site{p.BaseURL(), bearer(key), e.KeyVariable()}, "", "it is named, or "+e.KeyVariable()+" is set")
+		add(p, &site{base: p.BaseURL(), header: bearer(key), key: e.KeyVariable()}, "", "it is named, or "+e.KeyVariable()+" is set")
 	}
 	source := scripted.Demo()
-	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or OLLAMA_HOST"
+	why := "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST"
 	switch {
 	case answers && model == "":
 		why = "no key is set, and " + found
@@ -236,6 +244,8 @@ func (c *Catalog) missing(provider string) string {
 		return "set OPENAI_API_KEY (and OPENAI_BASE_URL for a compatible server)"
 	case Anthropic:
 		return "set ANTHROPIC_API_KEY"
+	case Gemini:
+		return "set GEMINI_API_KEY"
 	case Ollama:
 		return "no Ollama server answers: run `ollama serve` and pull a model, or set OLLAMA_HOST"
 	}
@@ -243,7 +253,7 @@ func (c *Catalog) missing(provider string) string {
 		return "set " + secret.KeyOf(provider)
 	}
 	return fmt.Sprintf("there is no provider %q: name a server of Chat Completions with --provider %s=https://…; the others are %s", provider, provider,
-		strings.Join([]string{OpenAI, OpenAIResponses, Anthropic, Ollama, Scripted}, ", "))
+		strings.Join(Providers(), ", "))
 }
 
 // Names returns the configured providers, sorted.
@@ -265,8 +275,10 @@ func Decoder(provider string) (llm.Decoder, error) {
 		return openairesponses.Decode, nil
 	case Anthropic:
 		return anthropic.Decode, nil
+	case Gemini:
+		return gemini.Decode, nil
 	case Ollama:
 		return ollama.Decode, nil
 	}
-	return nil, fmt.Errorf("there is no decoder for provider %q; there are openai, openai-responses, anthropic and ollama", provider)
+	return nil, fmt.Errorf("there is no decoder for provider %q; there are openai, openai-responses, anthropic, gemini and ollama", provider)
 }

@@ -35,6 +35,10 @@ func TestDefaultIsTheFirstProviderThatIsConfigured(t *testing.T) {
 		{name: "nothing is set: the demo", want: "scripted/demo"},
 		{name: "an OpenAI key comes first", env: map[string]string{"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, want: "openai/gpt-5-mini"},
 		{name: "an Anthropic key", env: map[string]string{"ANTHROPIC_API_KEY": "k"}, want: "anthropic/claude-sonnet-4-5"},
+		{name: "a Gemini key", env: map[string]string{"GEMINI_API_KEY": "k"}, want: "gemini/gemini-flash-latest"},
+		{name: "a Google key", env: map[string]string{"GOOGLE_API_KEY": "k"}, models: []string{"gemini/gemini-2.5-pro"}, want: "gemini/gemini-2.5-pro"},
+		{name: "Gemini without a key", models: []string{"gemini/gemini-2.5-pro"}, err: "set GEMINI_API_KEY"},
+		{name: "a Google key that no header can hold", env: map[string]string{"GOOGLE_API_KEY": "a b"}, err: "GOOGLE_API_KEY has white space"},
 		{name: "a compatible server needs no key", env: map[string]string{"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, want: "openai/gpt-5-mini"},
 		{name: "a model that is named overrides all", env: map[string]string{"OPENAI_API_KEY": "k"}, models: []string{"openai-responses/gpt-5"}, want: "openai-responses/gpt-5"},
 		{name: "a slash in the model's own name is kept", env: map[string]string{"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, models: []string{"openai/meta/llama-3:free"}, want: "openai/meta/llama-3:free"},
@@ -42,7 +46,7 @@ func TestDefaultIsTheFirstProviderThatIsConfigured(t *testing.T) {
 		{name: "white space around a key is not part of it", env: map[string]string{"OPENAI_API_KEY": "\n"}, want: "scripted/demo"},
 		{name: "a key that no header can hold is refused by its name", env: map[string]string{"ANTHROPIC_API_KEY": "a\nb"}, err: "ANTHROPIC_API_KEY has a line break"},
 		{name: "two keys in one variable too", env: map[string]string{"OPENAI_API_KEY": "a b"}, err: "OPENAI_API_KEY has white space"},
-		{name: "an unknown provider lists those there are", models: []string{"nobody/x"}, err: "openai, openai-responses, anthropic, ollama, scripted"},
+		{name: "an unknown provider lists those there are", models: []string{"nobody/x"}, err: "openai, openai-responses, anthropic, gemini, ollama, scripted"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

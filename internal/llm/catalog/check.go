@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/secret"
 )
 
@@ -25,9 +27,14 @@ func (c *Catalog) Check(ctx context.Context, provider string) (asked bool, err e
 	if err != nil {
 		return true, err
 	}
-	_ = res.Body.Close() // the status is enough
-	switch res.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	_, refused := llm.Accept(ctx, res)
+	_ = res.Body.Close() // what it says is known
+	if refused == nil {
+		return true, nil
+	}
+	// Google answers 400 for a wrong key, which only the text tells.
+	switch bad := refused.Class == events.ErrAuth && res.StatusCode == http.StatusBadRequest; {
+	case bad, res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
 		return true, fmt.Errorf("%s answers HTTP %d at %s/models: %w: correct %s", provider, res.StatusCode, secret.URL(at.base), ErrKeyRefused, at.key)
 	}
 	return true, nil

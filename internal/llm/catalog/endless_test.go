@@ -28,7 +28,7 @@ func (p *pour) Read(b []byte) (int, error) {
 // TestALineWithoutEndIsStopped: no decoder reads on when a body has no line break,
 // and the error is not one that is retried.
 func TestALineWithoutEndIsStopped(t *testing.T) {
-	for _, provider := range []string{OpenAI, OpenAIResponses, Anthropic, Ollama} {
+	for _, provider := range []string{OpenAI, OpenAIResponses, Anthropic, Gemini, Ollama} {
 		for _, start := range []string{"data: ", "", `{"a":"`} {
 			decode, err := Decoder(provider)
 			if err != nil {

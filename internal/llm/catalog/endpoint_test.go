@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,6 +21,7 @@ func TestParseEndpoint(t *testing.T) {
 		" my-lab=\"https://h/v1\"\n":   "my-lab https://h/v1 MY_LAB_API_KEY",
 		"groq":                         "groq https://api.groq.com/openai/v1 GROQ_API_KEY",
 		"groq=http://h/v1":             "groq http://h/v1 GROQ_API_KEY",
+		"gemini=http://h":              "error: take another name",
 		"lab":                          "error: write lab=https://",
 		"openai=http://h":              "error: take another name",
 		"Lab=http://h":                 "error: lower-case",
@@ -87,6 +89,39 @@ func TestEndpointsByName(t *testing.T) {
 	env["LAB_API_KEY"] = "a b"
 	if _, err := catalog.Open(t.Context(), catalog.Options{Getenv: func(k string) string { return env[k] }, Endpoints: []string{"lab=http://h"}}); err == nil || !strings.Contains(err.Error(), "LAB_API_KEY") {
 		t.Errorf("a key with a space gives %v", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestGeminiListsItsModels by its own names and with its own way to refuse a key.
+func TestGeminiListsItsModels(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1beta/models" || r.Header.Get("X-Goog-Api-Key") != "k" {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}`))
+			return
+		}
+		if r.URL.Query().Get("pageSize") != "1000" {
+			t.Errorf("asked %s", r.URL)
+		}
+		_, _ = w.Write([]byte(`{"models":[{"name":"models/gemini-x","displayName":"X","inputTokenLimit":1048576,"supportedGenerationMethods":["generateContent","countTokens"]},{"name":"models/embedding-x","supportedGenerationMethods":["embedContent"]}]}`))
+	}))
+	t.Cleanup(s.Close)
+	for key, refused := range map[string]bool{"k": false, "wrong": true} {
+		env := map[string]string{"OLLAMA_HOST": closed(t), "GOOGLE_API_KEY": key, "GEMINI_BASE_URL": s.URL}
+		c, err := catalog.Open(t.Context(), catalog.Options{Getenv: func(k string) string { return env[k] }, Idle: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Models(t.Context(), "gemini")
+		if diff := cmp.Diff([]catalog.Model{{Name: "gemini/gemini-x", Window: 1048576}}, got); !refused && (err != nil || diff != "") || refused && err == nil {
+			t.Errorf("with the key %s: %v (-want +got)\n%s", key, err, diff)
+		}
+		asked, err := c.Check(t.Context(), "gemini")
+		if !asked || errors.Is(err, catalog.ErrKeyRefused) != refused || refused && !strings.Contains(err.Error(), "correct GOOGLE_API_KEY") {
+			t.Errorf("the key %s is checked: %v, %v", key, asked, err)
+		}
 	}
 	http.DefaultClient.CloseIdleConnections()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
 	"github.com/parleybus/parley/internal/llm/anthropic"
+	"github.com/parleybus/parley/internal/llm/gemini"
 	"github.com/parleybus/parley/internal/llm/ollama"
 	"github.com/parleybus/parley/internal/llm/openai"
 	"github.com/parleybus/parley/internal/llm/openairesponses"
@@ -52,19 +53,21 @@ func TestNothingThatAnAdapterWritesCanBeReplaced(t *testing.T) {
 	}
 	for _, p := range []llm.Provider{
 		openai.New(openai.Config{BaseURL: server.URL}), openai.New(openai.Config{BaseURL: server.URL, Name: "other"}),
-		openairesponses.New(openairesponses.Config{BaseURL: server.URL}), anthropic.New(anthropic.Config{BaseURL: server.URL}), ollama.New(ollama.Config{Host: server.URL}),
+		openairesponses.New(openairesponses.Config{BaseURL: server.URL}), anthropic.New(anthropic.Config{BaseURL: server.URL}), gemini.New(gemini.Config{BaseURL: server.URL}), ollama.New(ollama.Config{Host: server.URL}),
 	} {
-		for _, model := range []string{"gpt-5", "claude-opus-4-7", "claude-3-7-sonnet", "m"} {
+		for _, model := range []string{"gpt-5", "claude-opus-4-7", "claude-3-7-sonnet", "gemini-3-flash", "m"} {
 			req := full(nil)
 			req.Model = model
 			if err := ask(p, req); err == nil || err.HTTPStatus != http.StatusTeapot {
 				t.Fatalf("%s: %v", p.Name(), err)
 			}
 			body := <-sent
-			var options map[string]json.RawMessage
-			if json.Unmarshal(body["options"], &options) == nil {
-				for key := range options {
-					body["options."+key] = nil
+			for _, nested := range []string{"options", "generationConfig"} {
+				var options map[string]json.RawMessage
+				if json.Unmarshal(body[nested], &options) == nil {
+					for key := range options {
+						body[nested+"."+key] = nil
+					}
 				}
 			}
 			for key := range body {
@@ -73,10 +76,10 @@ func TestNothingThatAnAdapterWritesCanBeReplaced(t *testing.T) {
 				}
 			}
 		}
-		for _, key := range append(ceilings.OwnKeys(), "Model", "TOOLS") {
+		for _, key := range append(ceilings.OwnKeys(), "Model", "TOOLS", "generationConfig.maxOutputTokens", "systemInstruction") {
 			value := json.RawMessage(`"evil"`)
-			if inner, ok := strings.CutPrefix(key, "options."); ok {
-				key, value = "options", json.RawMessage(`{"`+inner+`":1}`)
+			if outer, inner, ok := strings.Cut(key, "."); ok {
+				key, value = outer, json.RawMessage(`{"`+inner+`":1}`)
 			}
 			if err := ask(p, full(map[string]json.RawMessage{key: value})); err == nil || err.Code != ceilings.CodeExtra {
 				t.Errorf("%s takes %s: %v", p.Name(), key, err)

@@ -32,6 +32,7 @@ const maxList = 16 << 20
 // site is where a provider of HTTP is, and how it is asked for its models.
 type site struct {
 	base   string // of /models, without a slash at its end
+	query  string // of /models, with its question mark; empty for none
 	header http.Header
 	key    string // variable with the key
 }
@@ -46,7 +47,7 @@ func bearer(key string) http.Header {
 
 // get requests the list of models. The caller closes the body.
 func (s *site) get(ctx context.Context, provider string) (*http.Response, error) {
-	to := s.base + "/models"
+	to := s.base + "/models" + s.query
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: the base URL %s is not usable: correct it", provider, secret.URL(to))
@@ -110,11 +111,13 @@ func local(ctx context.Context, provider string, p *ollama.Provider) ([]Model, e
 // listed is a model in the list of any host.
 type listed struct {
 	ID          string `json:"id"`
+	Name        string `json:"name"`               // Gemini: models/gemini-2.5-flash
 	ContextLen  int64  `json:"context_length"`     // OpenRouter, Together, Fireworks
 	Window      int64  `json:"context_window"`     // Groq
 	MaxContext  int64  `json:"max_context_length"` // Mistral
 	MaxModelLen int64  `json:"max_model_len"`      // vLLM
 	MaxInput    int64  `json:"max_input_tokens"`   // Anthropic
+	InputLimit  int64  `json:"inputTokenLimit"`    // Gemini
 	Meta        struct {
 		N int64 `json:"n_ctx_train"`
 	} `json:"meta"` // llama.cpp
@@ -123,8 +126,9 @@ type listed struct {
 	Architecture struct {
 		Input []string `json:"input_modalities"`
 	} `json:"architecture"`
-	Capabilities  map[string]any `json:"capabilities"`   // Mistral
-	SupportsTools *bool          `json:"supports_tools"` // Fireworks
+	Capabilities  map[string]any `json:"capabilities"`               // Mistral
+	SupportsTools *bool          `json:"supports_tools"`             // Fireworks
+	Methods       []string       `json:"supportedGenerationMethods"` // Gemini
 	SupportsImage *bool          `json:"supports_image_input"`
 }
 
@@ -145,11 +149,14 @@ func parseModels(provider string, raw []byte) ([]Model, error) {
 	for _, item := range list {
 		var l listed
 		// A field of another shape leaves the rest as it is.
-		if _ = json.Unmarshal(item, &l); l.ID == "" {
+		if _ = json.Unmarshal(item, &l); l.ID == "" && strings.HasPrefix(l.Name, "models/") {
+			l.ID = l.Name
+		}
+		if l.ID == "" || l.Methods != nil && !slices.Contains(l.Methods, "generateContent") {
 			continue
 		}
 		m := Model{Name: provider + "/" + strings.TrimPrefix(l.ID, "models/"), Tools: l.SupportsTools, Images: l.SupportsImage,
-			Window: cmp.Or(l.ContextLen, l.Window, l.MaxContext, l.MaxModelLen, l.MaxInput, l.Meta.N)}
+			Window: cmp.Or(l.ContextLen, l.Window, l.MaxContext, l.MaxModelLen, l.MaxInput, l.InputLimit, l.Meta.N)}
 		m.Input, m.Output = price(l.Pricing, "prompt", "input"), price(l.Pricing, "completion", "output")
 		if l.Parameters != nil {
 			m.Tools = new(slices.Contains(l.Parameters, "tools"))

@@ -55,6 +55,7 @@ func TestEachWireJoinsSurrogatePairs(t *testing.T) {
 		Anthropic: sse(`{"type":"message_start","message":{"id":"m"}}`, `{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`,
 			`{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a\ud83d"}}`, `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\ude00b"}}`,
 			`{"type":"message_delta","delta":{"stop_reason":"end_turn"}}`, `{"type":"message_stop"}`),
+		Gemini: sse(`{"candidates":[{"content":{"parts":[{"text":"a\ud83d"}]}}]}`, `{"candidates":[{"content":{"parts":[{"text":"\ude00b"}]},"finishReason":"STOP"}]}`),
 		Ollama: `{"message":{"content":"a\ud83d"}}` + "\n" + `{"message":{"content":"\ude00b"}}` + "\n" + `{"done":true,"done_reason":"stop"}` + "\n",
 	} {
 		decode, err := Decoder(provider)

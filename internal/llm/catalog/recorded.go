@@ -62,7 +62,7 @@ func AnswerOf(provider string, all iter.Seq[events.Event]) (Answer, error) {
 // [events.Usage].
 func usageKeys(provider string) []string {
 	switch provider {
-	case OpenAI, OpenAIResponses:
+	case OpenAI, OpenAIResponses, Gemini:
 		return []string{"input_tokens", "output_tokens", "total_tokens", "cached_input_tokens", "reasoning_tokens"}
 	case Anthropic:
 		return []string{"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}

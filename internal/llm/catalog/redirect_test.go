@@ -19,14 +19,14 @@ import (
 func TestARedirectGetsNoKey(t *testing.T) {
 	var got atomic.Value
 	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		got.Store(r.Header.Get("X-Api-Key") + r.Header.Get("Authorization") + " to " + r.URL.Path)
+		got.Store(r.Header.Get("X-Api-Key") + r.Header.Get("X-Goog-Api-Key") + r.Header.Get("Authorization") + " to " + r.URL.Path)
 	}))
 	t.Cleanup(thief.Close)
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 		home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, thief.URL+"/stolen?key="+url.QueryEscape(r.Header.Get("X-Api-Key")), status)
 		}))
-		env := map[string]string{"OPENAI_API_KEY": "openai-key-1", "OPENAI_BASE_URL": home.URL + "/v1", "ANTHROPIC_API_KEY": "anthropic-key", "ANTHROPIC_BASE_URL": home.URL, "OLLAMA_HOST": home.URL}
+		env := map[string]string{"OPENAI_API_KEY": "openai-key-1", "OPENAI_BASE_URL": home.URL + "/v1", "ANTHROPIC_API_KEY": "anthropic-key", "ANTHROPIC_BASE_URL": home.URL, "GEMINI_API_KEY": "gemini-key", "GEMINI_BASE_URL": home.URL, "OLLAMA_HOST": home.URL}
 		c, err := catalog.Open(t.Context(), catalog.Options{Getenv: func(k string) string { return env[k] }, Idle: time.Minute})
 		if err != nil {
 			t.Fatal(err)

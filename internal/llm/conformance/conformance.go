@@ -6,6 +6,7 @@ package conformance
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -49,6 +50,9 @@ type Wire struct {
 	Whole       string // the same answer without streaming
 	Beginning   string // start of a stream with [Beginning]
 	Failed      string // Beginning, then an error: the server is overloaded
+	// Target returns the model that a request's URL names, and whether it asks for a
+	// stream, where a wire does not say so in the body; nil otherwise.
+	Target func(*url.URL) (model string, stream bool)
 	// Refusals are refusals with details of this provider.
 	Refusals []Refusal
 }

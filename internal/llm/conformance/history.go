@@ -61,8 +61,8 @@ func (c Case) request(t *testing.T) {
 			req, inOrder := history(h.writer)
 			checkContent(t, read(t, p.Stream(t.Context(), req)))
 			body := s.last(t)
-			if body["model"] != "m" || body["stream"] != true {
-				t.Errorf("model is %v, stream is %v", body["model"], body["stream"])
+			if model, stream := s.asked(t, c); model != "m" || !stream {
+				t.Errorf("model is %v, stream is %v", model, stream)
 			}
 			all := texts(t, s.raw(t))
 			rest := all
@@ -119,7 +119,7 @@ func checkArguments(t *testing.T, v any) int {
 		}
 	case map[string]any:
 		for key, e := range v {
-			if key != "arguments" && (key != "input" || v["type"] != "tool_use") {
+			if key != "arguments" && key != "args" && (key != "input" || v["type"] != "tool_use") {
 				n += checkArguments(t, e)
 				continue
 			}

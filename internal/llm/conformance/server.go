@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type server struct {
 
 	mu     sync.Mutex
 	bodies [][]byte
+	urls   []*url.URL
 }
 
 func serve(t *testing.T, a answer) *server {
@@ -48,7 +50,7 @@ func serve(t *testing.T, a answer) *server {
 			t.Errorf("the request cannot be read: %v", err)
 		}
 		s.mu.Lock()
-		s.bodies = append(s.bodies, body)
+		s.bodies, s.urls = append(s.bodies, body), append(s.urls, r.URL)
 		s.mu.Unlock()
 		s.respond(t, w, r, a)
 	}))
@@ -122,6 +124,17 @@ func (s *server) raw(t *testing.T) []byte {
 		t.Fatal("the server was not asked")
 	}
 	return s.bodies[len(s.bodies)-1]
+}
+
+// asked returns the model of the latest request, and whether it asks for a stream.
+func (s *server) asked(t *testing.T, c Case) (model any, stream bool) {
+	t.Helper()
+	if body := s.last(t); c.Wire.Target == nil {
+		return body["model"], body["stream"] == true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.Wire.Target(s.urls[len(s.urls)-1])
 }
 
 // last returns the latest request.

@@ -50,8 +50,10 @@ func (c Case) whole(t *testing.T) {
 	if !reflect.DeepEqual(streamed, whole) {
 		t.Errorf("streamed it is\n%+v with end %+v, whole\n%+v with end %+v", streamed, streamed.End, whole, whole.End)
 	}
-	if s != nil && s.last(t)["stream"] == true {
-		t.Error("the server is asked for a stream")
+	if s != nil {
+		if _, stream := s.asked(t, c); stream {
+			t.Error("the server is asked for a stream")
+		}
 	}
 }
 

@@ -29,6 +29,8 @@ type Rules struct {
 	// Description is the longest description, in characters; 0 for no bound.
 	// The rest of a longer one becomes the description of the schema.
 	Description int
+	// First demands a letter or _ at the beginning of a name.
+	First bool
 	// Key is the longest name of an argument, in bytes, of letters, digits,
 	// ".", "_" and "-"; 0 for any name.
 	Key int
@@ -38,6 +40,9 @@ type Rules struct {
 	Properties bool
 	// Items demands items of every array.
 	Items bool
+	// Keywords are all that a schema may have, written without references; none for
+	// no bound.
+	Keywords []string
 }
 
 // OpenAI returns the rules of Chat Completions, which compatible hosts copy.
@@ -71,6 +76,20 @@ func Anthropic() Rules {
 // Source: api.ToolFunctionParameters and api.ToolProperty.
 func Ollama() Rules { return Rules{Host: "Ollama", Flat: true, Properties: true} }
 
+// Gemini returns the rules of Gemini's function declarations with a JSON Schema
+// (parametersJsonSchema), of which Google documents the keywords that are supported.
+// References are supported in part only, and not beside other keywords.
+//
+// Sources: https://ai.google.dev/api/generate-content (responseJsonSchema) and
+// https://ai.google.dev/api/caching#FunctionDeclaration; the API's errors "reference to
+// undefined schema" and "$ref was set alongside unsupported fields", as in
+// google-gemini/gemini-cli#13326 and anomalyco/opencode#12295.
+func Gemini() Rules {
+	return Rules{Host: "Gemini", Name: 64, First: true, Flat: true, Properties: true, Items: true, Keywords: []string{
+		"type", "format", "title", "description", "enum", "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum",
+		"anyOf", "oneOf", "properties", "additionalProperties", "required", "propertyOrdering"}}
+}
+
 // Of returns the rules of a provider by its name in the full names of models;
 // false for one that has none.
 func Of(provider string) (Rules, bool) {
@@ -83,6 +102,8 @@ func Of(provider string) (Rules, bool) {
 		return Anthropic(), true
 	case "ollama":
 		return Ollama(), true
+	case "gemini":
+		return Gemini(), true
 	}
 	return Rules{}, false
 }
@@ -124,6 +145,9 @@ func (r Rules) adapt(t events.ToolSpec) (events.ToolSpec, error) {
 	}
 	if r.Name > 0 && len(t.Name) > r.Name {
 		return t, fmt.Errorf("%s takes names of at most %d characters: rename it", r.Host, r.Name)
+	}
+	if c := t.Name[0]; r.First && (c == '-' || c >= '0' && c <= '9') {
+		return t, fmt.Errorf("%s takes names that begin with a letter or _: rename it", r.Host)
 	}
 	s, err := r.schema(t.Schema)
 	if err != nil {

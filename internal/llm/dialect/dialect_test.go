@@ -2,6 +2,7 @@ package dialect_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 const obj = `{"type":"object","properties":{"a":{"type":"string"}}}`
 
 func TestASchemaIsAdaptedToTheProvider(t *testing.T) {
-	rules := map[string]dialect.Rules{"openai": dialect.OpenAI(), "responses": dialect.Responses(), "anthropic": dialect.Anthropic(), "ollama": dialect.Ollama()}
+	rules := map[string]dialect.Rules{"openai": dialect.OpenAI(), "responses": dialect.Responses(), "anthropic": dialect.Anthropic(), "ollama": dialect.Ollama(), "gemini": dialect.Gemini()}
 	cases := []struct {
 		what, schema string
 		hosts        string // that want it; others are not looked at
@@ -56,6 +57,22 @@ func TestASchemaIsAdaptedToTheProvider(t *testing.T) {
 		{"names of arguments", `{"type":"object","properties":{"a.b-c_1":{},"$top":{},"` + strings.Repeat("x", 65) + `":{}},"required":["a.b-c_1"]}`, "anthropic",
 			`{"type":"object","properties":{"a.b-c_1":{}},"required":["a.b-c_1"]}`},
 		{"names of arguments", `{"type":"object","properties":{"$top":{}}}`, "openai responses ollama", ""},
+		{"keywords that the host takes", `{ "type":"object", "properties":{"z":{"type":["string","null"],"format":"date","title":"Z","description":"d"},"a":{"type":"number","minimum":1,"maximum":12345678901234567890},"l":{"type":"array","items":{"anyOf":[{"type":"string"},{"type":"null"}]},"minItems":1,"maxItems":2}}, "required":["z"], "additionalProperties":false }`, "gemini", ""},
+		{"keywords that the host does not take", `{"type":"object","properties":{"a":{"type":"string","pattern":"^a","minLength":1,"format":"uri","default":"b","examples":["c"]},"n":{"type":"integer","exclusiveMinimum":0,"multipleOf":2},"l":{"type":"array","uniqueItems":true,"items":{"not":{"type":"null"}}}},"patternProperties":{"^x":{}},"$comment":"c","x-order":1}`, "gemini",
+			`{"type":"object","properties":{"a":{"type":"string"},"n":{"type":"integer","minimum":0},"l":{"type":"array","items":{}}}}`},
+		{"properties named like keywords", `{"type":"object","properties":{"pattern":{"type":"string"},"const":{"type":"string"},"$ref":{"type":"string"}}}`, "gemini", ""},
+		{"constants and values", `{"type":"object","properties":{"a":{"const":"x"},"b":{"const":true},"c":{"enum":["x",null]},"d":{"enum":[{"type":"array"}]},"e":{"enum":[1,2]}}}`, "gemini",
+			`{"type":"object","properties":{"a":{"type":"string","enum":["x"]},"b":{},"c":{"type":"string","enum":["x"]},"d":{},"e":{"type":"number","enum":[1,2]}}}`},
+		{"references", `{"type":"object","properties":{"a":{"$ref":"#/$defs/s","description":"mine"},"b":{"anyOf":[{"$ref":"#/$defs/s"},{"type":"null"}]},"c":{"$ref":"https://example.com/s"},"d":{"$ref":"#/$defs/none"}},"$defs":{"s":{"type":"object","description":"theirs","properties":{"k":{"$ref":"#/$defs/t"}}},"t":{"type":"string","pattern":"x"}}}`, "gemini",
+			`{"type":"object","properties":{"a":{"description":"mine","type":"object","properties":{"k":{"type":"string"}}},"b":{"anyOf":[{"type":"object","description":"theirs","properties":{"k":{"type":"string"}}},{"type":"null"}]},"c":{},"d":{}}}`},
+		{"a schema that refers to itself", `{"type":"object","properties":{"r":{"$ref":"#/$defs/n"},"s":{"$ref":"#"}},"$defs":{"n":{"type":"object","properties":{"k":{"type":"array","items":{"$ref":"#/$defs/n"}}}}}}`, "gemini",
+			`{"type":"object","properties":{"r":{"type":"object","properties":{"k":{"type":"array","items":{"type":"object"}}}},"s":{"type":"object"}}}`},
+		{"allOf further down", `{"type":"object","properties":{"a":{"allOf":[{"$ref":"#/$defs/s"}],"description":"d"},"b":{"type":"object","properties":{"x":{}},"required":["x"],"allOf":[{"properties":{"y":{"type":"string"}},"required":["y"]}]}},"$defs":{"s":{"type":"string"}}}`, "gemini",
+			`{"type":"object","properties":{"a":{"description":"d","type":"string"},"b":{"type":"object","properties":{"x":{},"y":{"type":"string"}},"required":["x","y"]}}}`},
+		{"required names without a property", `{"type":"object","properties":{"a":{}},"required":["a","b"]}`, "gemini", `{"type":"object","properties":{"a":{}},"required":["a"]}`},
+		{"true and false as schemas", `{"type":"object","properties":{"a":true,"b":false},"additionalProperties":true}`, "gemini", `{"type":"object","properties":{"a":{},"b":{}},"additionalProperties":true}`},
+		{"anyOf at the top", `{"type":"object","anyOf":[{"properties":{"id":{"$ref":"#/$defs/s"}},"required":["id"]},{"properties":{"name":{"type":"string"}},"required":["name"]}],"$defs":{"s":{"type":"string"}}}`, "gemini",
+			`{"type":"object","properties":{"id":{"type":"string"},"name":{"type":"string"}}}`},
 	}
 	for _, c := range cases {
 		for host := range strings.FieldsSeq(c.hosts) {
@@ -76,7 +93,7 @@ func TestASchemaIsAdaptedToTheProvider(t *testing.T) {
 }
 
 func TestATwiceAdaptedToolIsTheSame(t *testing.T) {
-	for _, r := range []dialect.Rules{dialect.OpenAI(), dialect.Anthropic(), dialect.Ollama()} {
+	for _, r := range []dialect.Rules{dialect.OpenAI(), dialect.Anthropic(), dialect.Ollama(), dialect.Gemini()} {
 		once, _ := r.Fit([]events.ToolSpec{{Name: "t", Description: strings.Repeat("word ", 400),
 			Schema: json.RawMessage(`{"anyOf":[{"properties":{"a":{"type":"array"}}},{"required":["b"]}]}`)}})
 		twice, _ := r.Fit(once)
@@ -98,6 +115,7 @@ func TestAToolThatCannotBeAdaptedIsLeftOutAlone(t *testing.T) {
 		{"a list", "t", `[]`, "not a JSON object", dialect.Anthropic()},
 		{"a boolean", "t", `true`, "not a JSON object", dialect.OpenAI()},
 		{"a dotted name", "docs.create", obj, "rename it", dialect.OpenAI()},
+		{"a name that begins with a digit", "3d", obj, "begin with a letter", dialect.Gemini()},
 		{"a long name", strings.Repeat("n", 65), obj, "at most 64", dialect.OpenAI()},
 		{"a name twice", "good", obj, "another tool", dialect.Anthropic()},
 		{"a required argument with an odd name", "t", `{"type":"object","properties":{"$top":{}},"required":["$top"]}`, `"$top"`, dialect.Anthropic()},
@@ -197,7 +215,7 @@ func FuzzFit(f *testing.F) {
 	f.Add([]byte(`{"anyOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"allOf":[true,{"items":[{}]}]}}}`), "d")
 	f.Add([]byte(`{"type":"object","type":"array","properties":[]}`), "é")
 	f.Fuzz(func(t *testing.T, schema []byte, description string) {
-		for _, r := range []dialect.Rules{dialect.OpenAI(), dialect.Anthropic(), dialect.Ollama()} {
+		for _, r := range []dialect.Rules{dialect.OpenAI(), dialect.Anthropic(), dialect.Ollama(), dialect.Gemini()} {
 			fit, omitted := r.Fit([]events.ToolSpec{{Name: "t", Description: description, Schema: schema}})
 			if len(fit)+len(omitted) != 1 {
 				t.Fatalf("%d fit, %d left out", len(fit), len(omitted))
@@ -215,7 +233,7 @@ func TestToolsThatAProviderDoesNotTakeAreNamedWhateverTheirNumber(t *testing.T) 
 		all[i].Name = strings.Repeat("a", 1+i%60) + strings.Repeat("b", i/60)
 	}
 	all = append(all, events.ToolSpec{Name: "odd", Server: "s", Schema: json.RawMessage(`{"type":"object","properties":{"$top":{}},"required":["$top"]}`)})
-	for provider, want := range map[string]int{"openai": 0, "openai-responses": 0, "anthropic": 1, "ollama": 0} {
+	for provider, want := range map[string]int{"openai": 0, "openai-responses": 0, "anthropic": 1, "ollama": 0, "gemini": 0} {
 		rules, known := dialect.Of(provider)
 		if got := rules.Unfit(all); !known || len(got) != want {
 			t.Errorf("%s: known %v, left out %+v", provider, known, got)
@@ -223,5 +241,31 @@ func TestToolsThatAProviderDoesNotTakeAreNamedWhateverTheirNumber(t *testing.T) 
 	}
 	if _, known := dialect.Of("scripted"); known {
 		t.Error("the scripted provider has rules")
+	}
+}
+
+// TestReferencesAreNotWrittenOutWithoutEnd: sixty definitions, each with two references
+// to the next, are 2^60 schemas.
+func TestReferencesAreNotWrittenOutWithoutEnd(t *testing.T) {
+	var defs strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&defs, `"d%d":{"type":"object","properties":{"a":{"$ref":"#/$defs/d%d"},"b":{"allOf":[{"$ref":"#/$defs/d%d"}]}}},`, i, i+1, i+1)
+	}
+	schema := `{"type":"object","properties":{"r":{"$ref":"#/$defs/d0"}},"$defs":{` + defs.String() + `"d60":{}}}`
+	fit, omitted := dialect.Gemini().Fit([]events.ToolSpec{{Name: "t", Schema: json.RawMessage(schema)}})
+	if len(fit) != 1 || len(omitted) != 0 || len(fit[0].Schema) > 1<<20 || !json.Valid(fit[0].Schema) {
+		t.Errorf("fit %d, omitted %v", len(fit), omitted)
+	}
+	wide := `{"type":"object","properties":{"r":{"$ref":"#/$defs/a"}},"$defs":{"a":{"allOf":[` + strings.Repeat(`{"$ref":"#/$defs/a"},`, 300) + `{"$ref":"#/$defs/b"}]},"b":{"allOf":[` + strings.Repeat(`{"$ref":"#/$defs/a"},`, 300) + `{}]}}}`
+	if fit, _ := dialect.Gemini().Fit([]events.ToolSpec{{Name: "t", Schema: json.RawMessage(wide)}}); len(fit) != 1 {
+		t.Error("a schema with many branches in a circle is left out")
+	}
+	var unknown strings.Builder
+	for i := range 9000 {
+		fmt.Fprintf(&unknown, `"x%d":1,`, i)
+	}
+	heavy := `{"type":"object","properties":{"r":{"type":"array","prefixItems":[` + strings.TrimSuffix(strings.Repeat(`{"$ref":"#/$defs/a"},`, 4000), ",") + `]}},"$defs":{"a":{` + unknown.String() + `"type":"string"}}}`
+	if fit, _ := dialect.Gemini().Fit([]events.ToolSpec{{Name: "t", Schema: json.RawMessage(heavy)}}); len(fit) != 1 || len(fit[0].Schema) > 1<<20 {
+		t.Error("a schema with many references to a large one is left out")
 	}
 }

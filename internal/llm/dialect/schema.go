@@ -74,6 +74,7 @@ func (r Rules) schema(raw json.RawMessage) (*schema, error) {
 		return nil, err
 	}
 	s.each(s.root, r)
+	s.subset(r)
 	return s, nil
 }
 
