@@ -37,12 +37,16 @@ func number(t *testing.T, name string, usual uint64) uint64 {
 	return n
 }
 
-// build builds the binaries with the moments at which they are struck.
-func build(t *testing.T) string {
+// build builds the binaries with the moments at which they are struck. Those of
+// PARLEY_BIN are built already.
+func build(t *testing.T, tags ...string) string {
 	t.Helper()
+	if bin := os.Getenv("PARLEY_BIN"); bin != "" {
+		return bin
+	}
 	bin := t.TempDir()
 	for _, args := range [][]string{
-		{"build", "-tags", "faultpoints", "-o", bin + string(filepath.Separator), "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"},
+		{"build", "-tags", strings.Join(append(tags, "faultpoints"), ","), "-o", bin + string(filepath.Separator), "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"},
 		{"build", "-o", bin + string(filepath.Separator), "github.com/nats-io/nats-server/v2"},
 	} {
 		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
@@ -88,6 +92,9 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer stop()
+	direct := directly(ctx, t, d)
+	w := newWitness(t, direct)
+	others.Go(func() { w.watch(viewing) })
 	others.Go(func() { approve(viewing, c) })
 	talks, errs := make([]*talk, len(p.Begin)), make([]error, len(p.Begin))
 	start := time.Now()
@@ -95,7 +102,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var sending sync.WaitGroup
 	for i, s := range scenarios() {
 		id := parley.NewID()
-		k := &talk{scenario: s, id: id, conv: c.Conversation(id)}
+		k := &talk{scenario: s, id: id, conv: c.Conversation(id), bus: direct}
 		talks[i] = k
 		others.Go(func() { k.view(viewing) })
 		sending.Go(func() {
@@ -110,16 +117,22 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var v violations
 	for i, k := range talks {
 		if errs[i] != nil {
-			v.add("%s %s: %v", k.name, k.id, errs[i])
-			continue
+			check := "end"
+			if errors.Is(errs[i], errSettingLost) {
+				check = "settings"
+			}
+			v.add(check, "%s %s: %v", k.name, k.id, errs[i])
 		}
-		v.check(ctx, c, k)
+		v.check(ctx, c, k, w, errs[i] == nil)
 	}
+	v.checkJobs(w)
 	v.checkLedger(ledger(t, dir))
-	v.checkNothingIsLeft(ctx, directly(ctx, t, d))
+	if len(v) == 0 { // what did not end is left
+		v.checkNothingIsLeft(ctx, direct)
+	}
 	m.add(p, dir)
 	for _, one := range v {
-		t.Error(one)
+		t.Errorf("violation of %s", one)
 	}
 	t.Logf("%s: %s", took.Round(time.Millisecond), p)
 }
