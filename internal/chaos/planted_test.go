@@ -46,14 +46,14 @@ func foundBy(b fault.Bug) string {
 // plantedWithin is the number of seeds within which a bug is to be found.
 const plantedWithin = 20
 
-// bugs returns the bugs that PARLEY_BUGS names, "all" for all; one for each checker
-// without it.
+// bugs returns the bugs that PARLEY_BUGS names, "all" for all; without it two that the
+// first seed finds, for runs in under a minute.
 func bugs(t *testing.T) []fault.Bug {
 	t.Helper()
 	names := os.Getenv("PARLEY_BUGS")
 	switch names {
 	case "":
-		return []fault.Bug{fault.SkipExpected, fault.ReadShort, fault.ReorderResults}
+		return []fault.Bug{fault.SkipExpected, fault.ReorderResults}
 	case "all":
 		return fault.Bugs()
 	}
