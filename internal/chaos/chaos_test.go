@@ -57,13 +57,24 @@ func build(t *testing.T, tags ...string) string {
 }
 
 // TestSeeds runs PARLEY_SEEDS seeds (3), from PARLEY_FIRST_SEED (0), on one server and,
-// with PARLEY_NODES=3, on three.
+// with PARLEY_NODES=3, on three. PARLEY_FINISHED names a file of the seeds that have
+// passed: they are not run again, so that a long run can be stopped and continued.
 func TestSeeds(t *testing.T) {
 	seeds, first, nodes := number(t, "PARLEY_SEEDS", 3), number(t, "PARLEY_FIRST_SEED", 0), int(number(t, "PARLEY_NODES", 1))
 	bin := build(t)
+	done := readFinished(t, os.Getenv("PARLEY_FINISHED"), nodes)
 	m := matrix{}
 	for seed := first; seed < first+seeds; seed++ {
-		ok := t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { run(t, bin, planOf(seed), nodes, m) })
+		if before, is := done.seeds[seed]; is {
+			m.add(before)
+			continue
+		}
+		took := matrix{}
+		ok := t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { run(t, bin, planOf(seed), nodes, took) })
+		m.add(took)
+		if ok {
+			done.add(t, seed, took)
+		}
 		if !ok && os.Getenv("PARLEY_SEEDS") == "" {
 			break
 		}
@@ -130,7 +141,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	if len(v) == 0 { // what did not end is left
 		v.checkNothingIsLeft(ctx, direct)
 	}
-	m.add(p, dir)
+	m.take(p, dir)
 	for _, one := range v {
 		t.Errorf("violation of %s", one)
 	}
@@ -189,13 +200,21 @@ func keep(t *testing.T, p plan, dir string) {
 // matrix counts the faults that took place.
 type matrix map[string]int
 
-func (m matrix) add(p plan, dir string) {
-	raw, err := os.ReadFile(filepath.Join(dir, "struck"))
-	if err == nil {
-		m[strings.TrimSpace(string(raw))]++
+// take counts what took place in a run. Two processes of a role may both have been
+// struck.
+func (m matrix) take(p plan, dir string) {
+	raw, _ := os.ReadFile(filepath.Join(dir, "struck")) // there is none if the moment was not reached
+	for line := range strings.Lines(string(raw)) {
+		m[strings.TrimSpace(line)]++
 	}
 	for _, e := range p.Events {
 		m[e.Kind]++
+	}
+}
+
+func (m matrix) add(other matrix) {
+	for what, n := range other {
+		m[what] += n
 	}
 }
 
