@@ -144,6 +144,23 @@ func (v *fuzzedViewer) view(ctx context.Context) {
 	}
 }
 
+// readAll reads the log to its end, over and over, through the viewer's connection:
+// what does not fail is complete.
+func (l *fuzzedLog) readAll(ctx context.Context, v *fuzzedViewer) {
+	for ctx.Err() == nil {
+		due, last := l.stored.Load(), uint64(0)
+		var failed error
+		for e, err := range v.conv.Events(ctx, parley.From{NoFollow: true, Remaining: true}) {
+			failed = err
+			last = max(last, e.Cursor.Sequence)
+		}
+		if failed == nil && ctx.Err() == nil && last < due && l.purges.Load() < due {
+			l.Errorf("a complete read ended at %d without an error, the log is at %d", last, due)
+			return
+		}
+	}
+}
+
 // check compares what the viewer got with the reference.
 func (v *fuzzedViewer) check(r *reference) error {
 	if v.err != nil {
@@ -205,7 +222,7 @@ func TestAttachFuzz(t *testing.T) {
 	t.Parallel()
 	brokertest.Seeds(t, 4, func(t *testing.T, seed uint64) {
 		l := newFuzzedLog(t, seed)
-		var viewing sync.WaitGroup
+		var viewing, reading sync.WaitGroup
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		var viewers []*fuzzedViewer
@@ -218,7 +235,11 @@ func TestAttachFuzz(t *testing.T) {
 			v := &fuzzedViewer{Rand: rand.New(rand.NewPCG(seed, 10+uint64(n))), conv: connect(t, p.URL()).Conversation(l.conv), proxy: p, purged: &l.purges}
 			viewers = append(viewers, v)
 			viewing.Go(func() { v.view(ctx) })
+			for range 4 {
+				reading.Go(func() { l.readAll(ctx, v) })
+			}
 		}
+		defer reading.Wait()
 		defer viewing.Wait()
 		defer cancel()
 		for range 300 {
@@ -230,6 +251,8 @@ func TestAttachFuzz(t *testing.T) {
 		}
 		l.say(l.conv, lastWord)
 		viewing.Wait()
+		cancel()
+		reading.Wait()
 		l.read(t.Context(), t, l.scribe.bus, l.conv)
 		for n, v := range viewers {
 			if err := v.check(&l.reference); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,6 +27,7 @@ type scribe struct {
 	attempt string // that counts, of the generation or the call
 	stale   string // that went on, of the call
 	index   int
+	stored  atomic.Uint64 // sequence of the last event on a lane
 }
 
 func (s *scribe) gen() topology.Address {
@@ -41,6 +43,7 @@ func (s *scribe) append(a topology.Address, all ...events.Event) {
 	if err != nil {
 		s.Fatal(err)
 	}
+	s.stored.Store(s.lanes[a])
 }
 
 func (s *scribe) decide(all ...events.Event) {

@@ -26,7 +26,7 @@ const module = "github.com/parleybus/parley/"
 // here does not exist. Imports go one way, downwards: cmd -> daemon orchestrator
 // worker -> jobs -> bus llm tool policy -> accumulator topology -> events.
 var mayImport = map[string]string{
-	".":                            "internal/media internal/bus internal/accumulator internal/topology internal/sealed internal/events",
+	".":                            "internal/media internal/bus internal/accumulator internal/topology internal/sealed internal/events internal/fault",
 	"embedded":                     ". model tool internal/host internal/bus internal/daemon",
 	"hook":                         ". internal/bus internal/events",
 	"model":                        ". internal/bus internal/llm internal/topology internal/worker internal/events",
@@ -79,7 +79,7 @@ var mayImport = map[string]string{
 	"internal/tool/manifest":       "internal/tool internal/tool/command internal/tool/web internal/events internal/secret",
 	"internal/mcp":                 "internal/tool internal/events internal/secret",
 	"internal/policy":              "internal/ceilings internal/identity internal/yamlfile internal/events",
-	"internal/accumulator":         "internal/events",
+	"internal/accumulator":         "internal/events internal/fault",
 	"internal/identity":            "internal/events",
 	"internal/topology":            "internal/events",
 	"internal/ceilings":            "",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -136,11 +137,29 @@ func (c *Client) testWrites(ctx context.Context) error {
 // Configure changes the conversation's settings from the next turn on. A zero
 // field changes nothing. It fails with an [AnswerError] if they are refused.
 func (v *Conversation) Configure(ctx context.Context, settings Settings) error {
+	if fault.Planted(fault.MergeInClient) {
+		if view, err := v.View(ctx); err == nil {
+			settings = mergedInClient(view.Settings, settings)
+		}
+	}
 	answer, err := v.Submit(ctx, &settings)
 	if err != nil {
 		return err
 	}
 	return accepted(answer)
+}
+
+// mergedInClient is the planted bug: all settings as this client knows them are
+// written back, and replace what others have changed since.
+func mergedInClient(all, changed Settings) Settings {
+	all.ID = changed.ID
+	if changed.System != "" {
+		all.System = changed.System
+	}
+	if changed.Limits.Steps > 0 {
+		all.Limits = changed.Limits
+	}
+	return all
 }
 
 // Cancel submits a cancellation: by default of the turn that runs or waits. It

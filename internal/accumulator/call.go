@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 )
 
 // call applies a message of a call's lane. Only the lane of a call that was
@@ -35,7 +36,7 @@ func (c *Conversation) called(e events.Event, call string) {
 			c.question(call, e)
 		}
 	case *events.ToolResult:
-		if c.waits(call) != events.WaitResult && !c.running(call, e.Attempt) {
+		if c.waits(call) != events.WaitResult && !c.running(call, e.Attempt) && !fault.Planted(fault.CountDeadAttempt) {
 			return
 		}
 		status := e.Status

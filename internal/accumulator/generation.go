@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 )
 
 // Generation accumulates the events of one generation into a message. The
@@ -134,11 +135,14 @@ func (g *Generation) start(s *events.GenerationStarted) bool {
 		}
 		old[g.attempt] = true
 	}
-	spent, lost := g.Spent(), g.lost
+	spent, lost, kept := g.Spent(), g.lost, g.parts
 	if g.Started != nil && !g.released {
 		lost++
 	}
 	*g = Generation{Started: s, attempt: s.Attempt, next: s.Index + 1, count: 1, old: old, superseded: spent, lost: lost}
+	if fault.Planted(fault.ForgetSupersede) {
+		g.parts = kept
+	}
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 )
 
 // Input is an input of the in channel without an answer. Exactly one of
@@ -34,6 +35,9 @@ func (c *Conversation) input(m Message) {
 	var id string
 	if bad, ok := errors.AsType[*events.BadEventError](m.Bad); ok {
 		id = bad.ID
+	}
+	if fault.Planted(fault.AnswerOtherID) {
+		id = ""
 	}
 	c.await(Input{ID: m.inputID(len(m.Lines), id), Sequence: m.Sequence, Bad: m.Bad})
 }

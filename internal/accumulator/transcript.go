@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 )
 
 // Transcript has the facts of a conversation: inputs, answers and results.
@@ -245,7 +246,12 @@ func (t *Transcript) messages(first, full int) []events.Message {
 			continue // a turn whose messages are not known
 		}
 		all = append(all, t.ran(e.message))
-		for _, p := range e.message.Parts {
+		parts := e.message.Parts
+		if fault.Planted(fault.ReorderResults) {
+			parts = slices.Clone(parts)
+			slices.Reverse(parts)
+		}
+		for _, p := range parts {
 			if p.Kind != events.PartCall {
 				continue
 			}

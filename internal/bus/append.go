@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -74,7 +75,11 @@ var errMoved = errors.New("the lane's last message is another one")
 func (b *Bus) tryAppend(ctx context.Context, subject string, after uint64, data []byte) (uint64, error) {
 	try, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	ack, err := b.publish(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequencePerSubject(after))
+	follows := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(after)}
+	if fault.Planted(fault.SkipExpected) {
+		follows = nil
+	}
+	ack, err := b.publish(try, &nats.Msg{Subject: subject, Data: data}, follows...)
 	b.writes.wrote(topology.StreamOf(subject), err)
 	if err == nil {
 		return ack.Sequence, nil

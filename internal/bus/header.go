@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -20,6 +21,9 @@ func serverValue(h nats.Header, name string) string {
 	values := h.Values(name)
 	if len(values) == 0 {
 		return ""
+	}
+	if fault.Planted(fault.TrustHeader) {
+		return values[0]
 	}
 	return values[len(values)-1]
 }

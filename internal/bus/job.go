@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -23,6 +24,9 @@ func (j Jobs) Publish(ctx context.Context, conversation, subject, id string, job
 	data, err := j.bus.fitAs(ctx, conversation, jobObject(id), frame)
 	if err != nil {
 		return err
+	}
+	if fault.Planted(fault.DoubleJob) {
+		_, _ = j.bus.publishData(ctx, subject, messageID(conversation, id)+"/again", data)
 	}
 	// A duplicate is the same job: its id has the conversation in it.
 	_, err = j.bus.publishData(ctx, subject, messageID(conversation, id), data)

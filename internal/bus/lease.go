@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -39,7 +40,7 @@ func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
 		try, cancel := answer(ctx)
 		l.rev, err = kv.Create(try, l.key, l.val)
 		cancel()
-		if err == nil {
+		if err == nil || errors.Is(err, jetstream.ErrKeyExists) && fault.Planted(fault.IgnoreLease) {
 			return l, nil
 		}
 		if !errors.Is(err, jetstream.ErrKeyExists) {
@@ -75,7 +76,7 @@ func (l *Lease) Keep(ctx context.Context) error {
 		switch {
 		case err == nil:
 			l.rev, renewed = rev, sent
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, fault.Planted(fault.IgnoreLease):
 		case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists),
 			time.Since(renewed) > l.ttl*3/4:
 			return fmt.Errorf("%w: %w", ErrLeaseLost, err)

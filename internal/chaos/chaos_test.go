@@ -37,12 +37,16 @@ func number(t *testing.T, name string, usual uint64) uint64 {
 	return n
 }
 
-// build builds the binaries with the moments at which they are struck.
-func build(t *testing.T) string {
+// build builds the binaries with the moments at which they are struck. Those of
+// PARLEY_BIN are built already.
+func build(t *testing.T, tags ...string) string {
 	t.Helper()
+	if bin := os.Getenv("PARLEY_BIN"); bin != "" {
+		return bin
+	}
 	bin := t.TempDir()
 	for _, args := range [][]string{
-		{"build", "-tags", "faultpoints", "-o", bin + string(filepath.Separator), "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"},
+		{"build", "-tags", strings.Join(append(tags, "faultpoints"), ","), "-o", bin + string(filepath.Separator), "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"},
 		{"build", "-o", bin + string(filepath.Separator), "github.com/nats-io/nats-server/v2"},
 	} {
 		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
@@ -53,13 +57,24 @@ func build(t *testing.T) string {
 }
 
 // TestSeeds runs PARLEY_SEEDS seeds (3), from PARLEY_FIRST_SEED (0), on one server and,
-// with PARLEY_NODES=3, on three.
+// with PARLEY_NODES=3, on three. PARLEY_FINISHED names a file of the seeds that have
+// passed: they are not run again, so that a long run can be stopped and continued.
 func TestSeeds(t *testing.T) {
 	seeds, first, nodes := number(t, "PARLEY_SEEDS", 3), number(t, "PARLEY_FIRST_SEED", 0), int(number(t, "PARLEY_NODES", 1))
 	bin := build(t)
+	done := readFinished(t, os.Getenv("PARLEY_FINISHED"), nodes)
 	m := matrix{}
 	for seed := first; seed < first+seeds; seed++ {
-		ok := t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { run(t, bin, planOf(seed), nodes, m) })
+		if before, is := done.seeds[seed]; is {
+			m.add(before)
+			continue
+		}
+		took := matrix{}
+		ok := t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { run(t, bin, planOf(seed), nodes, took) })
+		m.add(took)
+		if ok {
+			done.add(t, seed, took)
+		}
 		if !ok && os.Getenv("PARLEY_SEEDS") == "" {
 			break
 		}
@@ -88,6 +103,9 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer stop()
+	direct := directly(ctx, t, d)
+	w := newWitness(t, direct)
+	others.Go(func() { w.watch(viewing) })
 	others.Go(func() { approve(viewing, c) })
 	talks, errs := make([]*talk, len(p.Begin)), make([]error, len(p.Begin))
 	start := time.Now()
@@ -95,7 +113,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var sending sync.WaitGroup
 	for i, s := range scenarios() {
 		id := parley.NewID()
-		k := &talk{scenario: s, id: id, conv: c.Conversation(id)}
+		k := &talk{scenario: s, id: id, conv: c.Conversation(id), bus: direct}
 		talks[i] = k
 		others.Go(func() { k.view(viewing) })
 		sending.Go(func() {
@@ -110,16 +128,22 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var v violations
 	for i, k := range talks {
 		if errs[i] != nil {
-			v.add("%s %s: %v", k.name, k.id, errs[i])
-			continue
+			check := "end"
+			if errors.Is(errs[i], errSettingLost) {
+				check = "settings"
+			}
+			v.add(check, "%s %s: %v", k.name, k.id, errs[i])
 		}
-		v.check(ctx, c, k)
+		v.check(ctx, c, k, w, errs[i] == nil)
 	}
+	v.checkJobs(w)
 	v.checkLedger(ledger(t, dir))
-	v.checkNothingIsLeft(ctx, directly(ctx, t, d))
-	m.add(p, dir)
+	if len(v) == 0 { // what did not end is left
+		v.checkNothingIsLeft(ctx, direct)
+	}
+	m.take(p, dir)
 	for _, one := range v {
-		t.Error(one)
+		t.Errorf("violation of %s", one)
 	}
 	t.Logf("%s: %s", took.Round(time.Millisecond), p)
 }
@@ -176,13 +200,21 @@ func keep(t *testing.T, p plan, dir string) {
 // matrix counts the faults that took place.
 type matrix map[string]int
 
-func (m matrix) add(p plan, dir string) {
-	raw, err := os.ReadFile(filepath.Join(dir, "struck"))
-	if err == nil {
-		m[strings.TrimSpace(string(raw))]++
+// take counts what took place in a run. Two processes of a role may both have been
+// struck.
+func (m matrix) take(p plan, dir string) {
+	raw, _ := os.ReadFile(filepath.Join(dir, "struck")) // there is none if the moment was not reached
+	for line := range strings.Lines(string(raw)) {
+		m[strings.TrimSpace(line)]++
 	}
 	for _, e := range p.Events {
 		m[e.Kind]++
+	}
+}
+
+func (m matrix) add(other matrix) {
+	for what, n := range other {
+		m[what] += n
 	}
 }
 

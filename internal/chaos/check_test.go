@@ -12,10 +12,12 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// violations are what a run broke.
+// violations are what a run broke: the name of the check, and what it found.
 type violations []string
 
-func (v *violations) add(format string, args ...any) { *v = append(*v, fmt.Sprintf(format, args...)) }
+func (v *violations) add(check, format string, args ...any) {
+	*v = append(*v, check+": "+fmt.Sprintf(format, args...))
+}
 
 // read reads a conversation's log over a connection without faults.
 func read(ctx context.Context, c *parley.Client, id string) (all []parley.Event, err error) {
@@ -39,6 +41,7 @@ type facts struct {
 
 func factsOf(log []parley.Event) facts {
 	f := facts{began: map[string]int{}, ended: map[string]int{}, results: map[string]int{}, started: map[string]int{}}
+	runs := map[string]string{} // the attempt that started last, by call
 	for _, e := range log {
 		switch b := e.Body.(type) {
 		case *parley.TurnStarted:
@@ -48,7 +51,11 @@ func factsOf(log []parley.Event) facts {
 			f.outcomes = append(f.outcomes, b.Outcome)
 		case *parley.ToolStarted:
 			f.started[b.Call]++
+			runs[b.Call] = b.Attempt
 		case *parley.ToolResult:
+			if b.Attempt != runs[b.Call] {
+				continue // of a worker that was replaced, or of a stranger
+			}
 			f.results[b.Call]++
 			if b.Status == events.StatusUnknown {
 				f.unknown = append(f.unknown, b.Call)
@@ -59,38 +66,49 @@ func factsOf(log []parley.Event) facts {
 }
 
 // check compares a conversation's log, its transcript and what its viewer saw.
-func (v *violations) check(ctx context.Context, c *parley.Client, k *talk) {
+// One that did not end is checked for what holds at any time.
+func (v *violations) check(ctx context.Context, c *parley.Client, k *talk, w *witness, ended bool) {
 	name := k.name + " " + k.id
+	if k.deleted && !ended {
+		return
+	}
 	if k.deleted {
 		if err := c.Conversation(k.id).Exists(ctx); parley.CodeOf(err) != parley.CodeDeleted {
-			v.add("%s: it is deleted, and reading it returns %v", name, err)
+			v.add("deletion", "%s: it is deleted, and reading it returns %v", name, err)
 		}
 		return
 	}
 	log, err := read(ctx, c, k.id)
 	if err != nil {
-		v.add("%s: its log cannot be read: %v", name, err)
+		v.add("log", "%s: its log cannot be read: %v", name, err)
+		return
+	}
+	v.checkOwners(k, log, w)
+	v.checkCheckpoints(k, log, w)
+	v.checkMarks(k, log)
+	if !ended {
 		return
 	}
 	f := factsOf(log)
 	if len(f.began) != k.turns {
-		v.add("%s: %d turns began, want %d", name, len(f.began), k.turns)
+		v.add("turns", "%s: %d turns began, want %d", name, len(f.began), k.turns)
 	}
 	for turn, n := range f.began {
 		if n != 1 || f.ended[turn] != 1 {
-			v.add("%s: turn %s began %d times and ended %d times", name, turn, n, f.ended[turn])
+			v.add("turns", "%s: turn %s began %d times and ended %d times", name, turn, n, f.ended[turn])
 		}
 	}
 	for call, n := range f.results {
 		if n != 1 {
-			v.add("%s: call %s has %d results", name, call, n)
+			v.add("results", "%s: call %s has %d results", name, call, n)
 		}
 	}
 	for _, call := range f.unknown {
 		if f.started[call] == 0 {
-			v.add("%s: call %s is unknown and was never started", name, call)
+			v.add("results", "%s: call %s is unknown and was never started", name, call)
 		}
 	}
+	v.checkInputs(ctx, c, k)
 	v.checkAnswer(ctx, c, k, f)
 	v.checkViewer(ctx, k, log)
 }
@@ -104,7 +122,7 @@ func (v *violations) checkAnswer(ctx context.Context, c *parley.Client, k *talk,
 	}
 	for _, outcome := range f.outcomes {
 		if outcome != want && !(k.cancelled && outcome == parley.OutcomeCompleted) { // the cancel may come too late
-			v.add("%s %s: its turn ended as %s", k.name, k.id, outcome)
+			v.add("answer", "%s %s: its turn ended as %s", k.name, k.id, outcome)
 		}
 	}
 	if k.cancelled || len(f.unknown) > 0 {
@@ -112,7 +130,7 @@ func (v *violations) checkAnswer(ctx context.Context, c *parley.Client, k *talk,
 	}
 	view, err := c.Conversation(k.id).View(ctx)
 	if err != nil {
-		v.add("%s %s: its transcript: %v", k.name, k.id, err)
+		v.add("answer", "%s %s: its transcript: %v", k.name, k.id, err)
 		return
 	}
 	answers := 0
@@ -122,7 +140,7 @@ func (v *violations) checkAnswer(ctx context.Context, c *parley.Client, k *talk,
 		}
 	}
 	if answers != k.turns {
-		v.add("%s %s: %d answers %q, want %d: %+v", k.name, k.id, answers, k.answer, k.turns, view.Messages)
+		v.add("answer", "%s %s: %d answers %q, want %d: %+v", k.name, k.id, answers, k.answer, k.turns, view.Messages)
 	}
 }
 
@@ -135,16 +153,18 @@ func (v *violations) checkViewer(ctx context.Context, k *talk, log []parley.Even
 	defer k.mu.Unlock()
 	for i, e := range log {
 		if i >= len(k.seen) {
-			v.add("%s %s: the viewer saw %d of %d events", k.name, k.id, len(k.seen), len(log))
+			v.add("viewer", "%s %s: the viewer saw %d of %d events", k.name, k.id, len(k.seen), len(log))
 			return
 		}
-		if s := k.seen[i]; s.Cursor != e.Cursor || fmt.Sprintf("%T", s.Body) != fmt.Sprintf("%T", e.Body) {
-			v.add("%s %s: event %d of the viewer is %T at %s, and of the log %T at %s", k.name, k.id, i, s.Body, s.Cursor, e.Body, e.Cursor)
+		if s := k.seen[i]; s.Cursor != e.Cursor || fmt.Sprintf("%T", s.Body) != fmt.Sprintf("%T", e.Body) || string(s.Raw) != string(e.Raw) ||
+			s.Superseded != e.Superseded || s.Supersedes != e.Supersedes {
+			v.add("viewer", "%s %s: event %d of the viewer is %T at %s (%s; superseded %t, supersedes %q), and of the log %T at %s (%s; %t, %q)", k.name, k.id, i,
+				s.Body, s.Cursor, s.Raw, s.Superseded, s.Supersedes, e.Body, e.Cursor, e.Raw, e.Superseded, e.Supersedes)
 			return
 		}
 	}
 	if len(k.seen) > len(log) {
-		v.add("%s %s: the viewer saw %d events, the log has %d", k.name, k.id, len(k.seen), len(log))
+		v.add("viewer", "%s %s: the viewer saw %d events, the log has %d", k.name, k.id, len(k.seen), len(log))
 	}
 }
 
@@ -152,7 +172,7 @@ func (v *violations) checkViewer(ctx context.Context, k *talk, log []parley.Even
 func (v *violations) checkLedger(effects map[string]int) {
 	for effect, n := range effects {
 		if strings.HasPrefix(effect, "charge ") && n > 1 {
-			v.add("the once call %q took effect %d times", effect, n)
+			v.add("ledger", "the once call %q took effect %d times", effect, n)
 		}
 	}
 }
@@ -169,7 +189,7 @@ func (v *violations) checkNothingIsLeft(ctx context.Context, b *bus.Bus) {
 		}
 		select {
 		case <-ctx.Done():
-			v.add("left behind: %s, %v", left, err)
+			v.add("leftovers", "left behind: %s, %v", left, err)
 			return
 		case <-time.After(100 * time.Millisecond):
 		}

@@ -77,7 +77,7 @@ func begin(t *testing.T, dir, name string, env []string, path string, args ...st
 	}
 	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, log, log
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "OLLAMA_HOST=http://127.0.0.1:1"}, env...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "OLLAMA_HOST=http://127.0.0.1:1", "PARLEY_PLANTED=" + os.Getenv("PARLEY_PLANTED")}, env...)
 	err = p.cmd.Start()
 	_ = log.Close() // the process has its own
 	if err != nil {

@@ -16,6 +16,8 @@ type scenario struct {
 	cancelled  bool
 	deleted    bool
 	twice      bool // a second message is sent while the first is answered
+	hostile    bool // strangers write to it, see talk.hostile
+	configured bool // two apps change its settings at once, and no turn runs
 }
 
 func scenarios() []scenario {
@@ -28,6 +30,8 @@ func scenarios() []scenario {
 		{name: "cancelled", text: "words", cancelled: true},
 		{name: "deleted", text: "calls", answer: "Done: looked, put, charged.", deleted: true},
 		{name: "queued", text: "words", answer: words(60), twice: true},
+		{name: "hostile", text: "hostile", answer: "Done: looked.", hostile: true},
+		{name: "configured", configured: true},
 	}
 }
 
@@ -77,6 +81,10 @@ rules:
   - match: deferred
     steps:
       - calls: [{tool: look, arguments: {n: 8}}]
+      - text: 'Done: {{result 0}}.'
+  - match: hostile
+    steps:
+      - calls: [{tool: look, arguments: {n: 2}}]
       - text: 'Done: {{result 0}}.'
   - match: refused by
     steps:

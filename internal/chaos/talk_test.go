@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/bus"
 )
 
 // talk is one conversation: who sends in it, and a viewer of it.
@@ -14,6 +15,7 @@ type talk struct {
 	scenario
 	id    string
 	conv  *parley.Conversation
+	bus   *bus.Bus // for what the client does not publish
 	turns int
 
 	mu    sync.Mutex
@@ -42,10 +44,23 @@ func patiently(ctx context.Context, do func(ctx context.Context) error) error {
 
 // run sends the scenario's messages and waits for the end of all turns.
 func (k *talk) run(ctx context.Context, cancelAfter int) error {
+	if k.configured {
+		return k.configure(ctx)
+	}
 	k.turns = 1
+	if k.hostile {
+		if err := k.unreadable(ctx); err != nil {
+			return err
+		}
+	}
 	turn, err := k.send(ctx)
 	if err != nil {
 		return err
+	}
+	if k.hostile {
+		if err := k.strangersResult(ctx); err != nil {
+			return err
+		}
 	}
 	if k.twice {
 		k.turns = 2
@@ -95,6 +110,9 @@ func (k *talk) run(ctx context.Context, cancelAfter int) error {
 
 func (k *talk) send(ctx context.Context) (turn *parley.Turn, err error) {
 	id := parley.NewID()
+	if k.hostile {
+		return nil, k.forged(ctx, id)
+	}
 	err = patiently(ctx, func(ctx context.Context) error {
 		turn, err = k.conv.Send(ctx, k.text, parley.WithInputID(id))
 		return err

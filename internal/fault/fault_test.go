@@ -6,19 +6,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/parleybus/parley/internal/fault"
 )
 
 // TestReleasedBinariesHaveNoMoments: a process that an operator runs does not kill
-// itself because of its environment. With the tag the same text is found, so the test
-// would notice one.
+// itself because of its environment, and has none of the planted bugs. With the tags
+// the same texts are found, so the test would notice one.
 func TestReleasedBinariesHaveNoMoments(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		tags string
 		want bool
-	}{{"", false}, {"faultpoints", true}} {
+	}{{"", false}, {"faultpoints,planted", true}} {
 		dir := t.TempDir()
-		args := []string{"build", "-trimpath", "-tags", c.tags, "-o", dir + string(filepath.Separator), "../../cmd/..."}
+		args := []string{"build", "-tags", c.tags, "-o", dir + string(filepath.Separator), "../../cmd/..."}
 		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -27,9 +29,23 @@ func TestReleasedBinariesHaveNoMoments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := bytes.Contains(raw, []byte("PARLEY_FAULT")); got != c.want {
-				t.Errorf("%s with the tags %q has PARLEY_FAULT: %v, want %v", name, c.tags, got, c.want)
+			for _, text := range append(bugsOf(name), "PARLEY_FAULT", "PARLEY_PLANTED") {
+				if got := bytes.Contains(raw, []byte(text)); got != c.want {
+					t.Errorf("%s with the tags %q has %s: %v, want %v", name, c.tags, text, got, c.want)
+				}
 			}
 		}
 	}
+}
+
+// bugsOf returns the planted bugs of which a binary has the code: the one with
+// everything has all.
+func bugsOf(binary string) []string {
+	var all []string
+	for _, b := range fault.Bugs() {
+		if binary == "parley" {
+			all = append(all, string(b))
+		}
+	}
+	return all
 }

@@ -40,6 +40,9 @@ func (s *subscription) handle(ctx context.Context, msg jetstream.Msg, limits jet
 		s.progress(msg)
 		return
 	}
+	if fault.Planted(fault.AckBeforeAppend) {
+		s.resolved(msg, msg.Ack())
+	}
 	jobCtx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), deliveryKey{}, d))
 	defer cancel()
 	m := message.NewMessageWithContext(jobCtx, topology.JobID(msg.Subject()), msg.Data())

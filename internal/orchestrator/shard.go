@@ -287,7 +287,9 @@ func (s *shard) survey(ctx context.Context) (uint64, bool) {
 	s.revisit(ctx, time.Now())
 	now := s.o.Bus.Now().UnixMilli()
 	for _, c := range s.conversations {
-		to = min(to, c.since-1)
+		if !fault.Planted(fault.CheckpointPast) {
+			to = min(to, c.since-1)
+		}
 		if !c.busy && c.state.Turn != "" {
 			if stop := s.stop(c); stop > 0 && now >= stop && s.live {
 				s.wake(ctx, c)

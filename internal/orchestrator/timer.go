@@ -21,7 +21,7 @@ func (s *shard) setTimer(ctx context.Context, c *conversation, ms int64) error {
 		var err error
 		if ms == 0 {
 			err = s.o.Bus.Timers().Stop(ctx, c.id)
-		} else {
+		} else if !fault.Planted(fault.LoseTimer) {
 			err = s.o.Bus.Timers().Set(ctx, c.id, time.UnixMilli(ms))
 		}
 		if err != nil {
@@ -107,7 +107,11 @@ func (s *shard) dropDues(ctx context.Context, c *conversation, dues []bus.Due) e
 // resume repeats side effects that the previous owner may not have
 // completed: jobs, hooks, the timer.
 func (s *shard) resume(ctx context.Context, c *conversation) error {
-	if err := s.publish(ctx, c, c.unstarted()); err != nil {
+	open := c.unstarted()
+	if fault.Planted(fault.ForgetRepublish) {
+		open = nil
+	}
+	if err := s.publish(ctx, c, open); err != nil {
 		return err
 	}
 	s.callHooks(ctx, c)

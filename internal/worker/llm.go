@@ -352,6 +352,9 @@ func (g *generation) name(e events.Event) (err error) {
 
 func (g *generation) append(all ...events.Stamped) error {
 	for _, e := range all {
+		if fault.Planted(fault.DropDelta) && g.index == 5 && e.Type() == "TextChunk" {
+			continue // and not counted, so that the fold does not notice
+		}
 		e.Stamp(g.attempt, g.index)
 		g.index++
 		if err := g.lane.Append(e); err != nil {
