@@ -88,7 +88,7 @@ func contents(name string, req llm.Request) []content {
 				h.add(roleModel, text(noAnswer)...) // responses stand alone
 			}
 			for _, p := range m.Parts {
-				h.add(roleUser, said(p)...)
+				h.add(roleUser, userPart(p)...)
 			}
 		}
 	}
@@ -127,8 +127,8 @@ func text(s string) []part {
 // Source: https://ai.google.dev/gemini-api/docs/image-understanding
 const mostInline = 7 << 20
 
-// said returns a part of a user's message.
-func said(p events.Part) []part {
+// userPart returns a part of a user's message.
+func userPart(p events.Part) []part {
 	if len(p.Data) > 0 && (p.Kind == events.PartImage || p.Kind == events.PartFile) {
 		return []part{{"inlineData": map[string]any{"mimeType": p.MIME, "data": p.Data}}}
 	}
