@@ -3,6 +3,7 @@ package accumulator
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -22,12 +23,53 @@ type measure struct{ tokens, bytes int64 }
 // in its place would be as long.
 const shortResult = 256
 
-// Sent returns the size in bytes of what a request has of the transcript.
+// mediaWeight is the bytes that an image or a PDF counts: hosts count about a thousand
+// tokens for an image, however many bytes it has.
+const mediaWeight = 4_000
+
+// weightOf returns the bytes of text that count as many tokens as a part.
+func weightOf(p events.Part) int64 {
+	n := int64(len(p.Text) + len(p.Arguments) + len(p.Carry))
+	switch {
+	case strings.HasPrefix(p.MIME, "text/") && p.Object != nil:
+		n += p.Object.Size
+	case strings.HasPrefix(p.MIME, "text/"):
+		n += int64(len(p.Data))
+	case p.Kind == events.PartImage || p.Kind == events.PartFile:
+		n += mediaWeight
+	}
+	for _, a := range p.Attachments {
+		if strings.HasPrefix(a.MIME, "image/") {
+			n += mediaWeight
+		}
+	}
+	return n
+}
+
+// Weigh returns the bytes of text that count as many tokens as messages that are not
+// part of a turn.
+func (t *Transcript) Weigh(inputs []string) int64 {
+	var n int64
+	if t == nil {
+		return 0
+	}
+	for _, id := range inputs {
+		if m := t.inputs[id]; m != nil {
+			for _, p := range partsOf(m) {
+				n += weightOf(p)
+			}
+		}
+	}
+	return n
+}
+
+// Sent returns the size in bytes of what a request has of the transcript; an image
+// counts as so much text.
 func (t *Transcript) Sent() int64 {
 	if t == nil {
 		return 0
 	}
-	return t.size - t.compaction.bytes
+	return t.weight - t.compaction.bytes
 }
 
 // Estimate returns the tokens of the next request, without what is not in the
@@ -71,21 +113,21 @@ func (t *Transcript) Compact(turn string, most int64) *events.Compacted {
 	}
 	first, last := t.kept(turn)
 	next, before := t.compaction, t.Sent()
-	for next.results < last && t.size-next.bytes > most {
+	for next.results < last && t.weight-next.bytes > most {
 		next.bytes += t.omissible(next.results)
 		next.results++
 	}
 	if next.bytes == t.compaction.bytes {
 		next.results = t.compaction.results // only what is short
 	}
-	for next.turns < first && t.size-next.bytes > most {
+	for next.turns < first && t.weight-next.bytes > most {
 		next = t.withoutTurn(next, first)
 	}
 	if next.bytes == t.compaction.bytes {
 		return nil
 	}
 	c := &events.Compacted{Before: t.Estimate(), Omitted: next.omitted}
-	c.After = max(c.Before-events.EstimateTokens(before-(t.size-next.bytes)), 0)
+	c.After = max(c.Before-events.EstimateTokens(before-(t.weight-next.bytes)), 0)
 	if next.results > 0 {
 		p := t.placeOf(next.results, turn)
 		c.Results = &p
@@ -118,9 +160,9 @@ func (t *Transcript) withoutTurn(c compaction, first int) compaction {
 	for c.turns < first && t.entries[c.turns].turn == turn {
 		e := t.entries[c.turns]
 		for _, p := range e.message.Parts {
-			c.bytes += sizeOf(p)
+			c.bytes += weightOf(p)
 			if p.Kind == events.PartCall {
-				c.bytes += sizeOf(t.results[p.Call])
+				c.bytes += weightOf(t.results[p.Call])
 			}
 		}
 		if c.turns < c.results {
@@ -137,7 +179,7 @@ func (t *Transcript) withoutTurn(c compaction, first int) compaction {
 func (t *Transcript) omissible(at int) int64 {
 	var n int64
 	for _, p := range t.entries[at].message.Parts {
-		if size := sizeOf(t.results[p.Call]); p.Kind == events.PartCall && size > shortResult {
+		if size := weightOf(t.results[p.Call]); p.Kind == events.PartCall && size > shortResult {
 			n += size
 		}
 	}
@@ -170,9 +212,9 @@ func (t *Transcript) compacted(e *events.Compacted) {
 			continue
 		}
 		for _, p := range t.entries[at].message.Parts {
-			next.bytes += sizeOf(p)
+			next.bytes += weightOf(p)
 			if p.Kind == events.PartCall {
-				next.bytes += sizeOf(t.results[p.Call])
+				next.bytes += weightOf(t.results[p.Call])
 			}
 		}
 	}
@@ -215,11 +257,15 @@ func turns(n int) string {
 	return fmt.Sprintf("%d turns", n)
 }
 
-// brief is a result without its text and its images.
+// brief is a result without its text and its images; a short one stays.
 func brief(p events.Part) events.Part {
-	p.Attachments = nil
-	if size := sizeOf(p); size > shortResult {
-		p.Text = fmt.Sprintf("[the result had %d bytes and is left out here: call the tool again if it is needed]", size)
+	if weightOf(p) <= shortResult {
+		return p
 	}
+	what := fmt.Sprintf("%d bytes", len(p.Text))
+	if n := len(p.Attachments); n > 0 {
+		what += fmt.Sprintf(" and %d images or files", n)
+	}
+	p.Text, p.Attachments = fmt.Sprintf("[the result had %s and is left out here: call the tool again if it is needed]", what), nil
 	return p
 }

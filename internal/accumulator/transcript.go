@@ -21,6 +21,7 @@ type Transcript struct {
 	entries []entry
 	index   index
 	size    int64 // of entries and results, see Size
+	weight  int64 // of the same as text, see Sent
 	// compaction is what requests leave out, measured what the provider counted.
 	compaction compaction
 	shortened  *events.Compacted
@@ -89,12 +90,14 @@ func (t *Transcript) result(call string, p events.Part) {
 // setResult sets the result of a call, or replaces it.
 func (t *Transcript) setResult(call string, p events.Part) {
 	t.size += sizeOf(p) - sizeOf(t.results[call])
+	t.weight += weightOf(p) - weightOf(t.results[call])
 	t.results[call] = p
 }
 
 func (t *Transcript) enter(e entry) {
 	for _, p := range e.message.Parts {
 		t.size += sizeOf(p)
+		t.weight += weightOf(p)
 	}
 	t.index.add(e, len(t.entries))
 	t.entries = append(t.entries, e)
@@ -202,6 +205,7 @@ func (t *Transcript) join(id, turn string) {
 				e.said = append(e.said, id)
 				e.message.Parts = append(e.message.Parts, p)
 				t.size += sizeOf(p)
+				t.weight += weightOf(p)
 			}
 			delete(t.inputs, id)
 			return

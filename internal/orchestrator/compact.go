@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/parleybus/parley/internal/events"
 )
@@ -28,10 +29,26 @@ func (d *decision) compactNear() {
 	if window == 0 || d.env.Settings.Compaction.Mode == events.CompactionOff {
 		return
 	}
-	tokens := d.transcript.Estimate() + events.EstimateTokens(d.queued)
+	tokens := d.transcript.Estimate() + events.EstimateTokens(d.transcript.Weigh(d.joining()))
 	if float64(tokens) > nearWindow*float64(window) {
 		d.compact(events.CompactedWindow, window, tokens-int64(afterCompaction*float64(window)))
 	}
+}
+
+// joining returns the messages that this decision takes into the turn.
+func (d *decision) joining() []string {
+	var ids []string
+	for _, e := range d.out {
+		switch e := e.(type) {
+		case *events.TurnStarted:
+			ids = append(ids, e.Inputs...)
+		case *events.InputAnswered:
+			if e.Answer == events.AnswerAccepted && e.Turn == d.c.Turn && !slices.Contains(ids, e.Input) {
+				ids = append(ids, e.Input)
+			}
+		}
+	}
+	return ids
 }
 
 // compactRefused compacts a history that the provider refused for its length, and
