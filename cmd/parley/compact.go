@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -23,27 +25,48 @@ window or a provider refuses it for its length, unless compaction is off in its 
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeConversation,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.on(cmd.Context(), args[0], func(_ *host.Session, at *opened) error {
-				asJSON, err := a.json()
-				if err != nil {
-					return err
-				}
-				left, err := at.conv.Compact(cmd.Context(), parley.Compact{From: from})
-				switch {
-				case err != nil:
-					return err
-				case asJSON:
-					return outputError(printJSON(left))
-				case left == nil:
-					_, err = fmt.Fprintln(stdout(), "there is nothing to leave out: only the last turn is sent, or the results before it are short")
-				default:
-					_, err = fmt.Fprintln(stdout(), "the model is no longer sent "+terminal.Compacted(left))
-				}
-				return outputError(err)
-			})
+			return a.compact(cmd.Context(), args[0], parley.Compact{From: from})
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", userName(), "who asks for it")
 	a.outputFlag(cmd)
 	return cmd
+}
+
+func (a *app) compact(ctx context.Context, id string, request parley.Compact) (err error) {
+	asJSON, err := a.json()
+	if err != nil {
+		return err
+	}
+	if err := parley.CheckID(id); err != nil {
+		return err
+	}
+	h, err := a.host()
+	if err != nil {
+		return err
+	}
+	if h.Empty() {
+		return &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("%w in %s", host.ErrNoData, h.Dir)}
+	}
+	s, err := h.JoinOrServe(ctx) // an orchestrator has to decide it
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	conv := s.Conversation(id)
+	if err := conv.Exists(ctx); err != nil {
+		return err
+	}
+	left, err := conv.Compact(ctx, request)
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		return outputError(printJSON(left))
+	case left == nil:
+		_, err = fmt.Fprintln(stdout(), "there is nothing to leave out: only the last turn is sent, or the results before it are short")
+	default:
+		_, err = fmt.Fprintln(stdout(), "the model is no longer sent "+terminal.Compacted(left))
+	}
+	return outputError(err)
 }
