@@ -29,10 +29,10 @@ var roles = map[string]struct {
 	modules int
 	without string
 }{
-	"cmd/orchestrator": {29, providerSDKs + " " + mcpSDK + " " + watermill},
-	"cmd/tool-worker":  {35, providerSDKs + " " + cel},
-	"cmd/llm-worker":   {40, mcpSDK + " " + cel},
-	"cmd/parley":       {66, ""},
+	"cmd/orchestrator": {30, providerSDKs + " " + mcpSDK + " " + watermill},
+	"cmd/tool-worker":  {36, providerSDKs + " " + cel},
+	"cmd/llm-worker":   {41, mcpSDK + " " + cel},
+	"cmd/parley":       {67, ""},
 	".":                {8, providerSDKs + " " + mcpSDK + " " + cel + " " + watermill},
 	"tool":             {17, providerSDKs + " " + mcpSDK + " " + cel},
 	"model":            {16, providerSDKs + " " + mcpSDK + " " + cel},

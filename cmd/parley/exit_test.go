@@ -70,7 +70,7 @@ func TestWrongUsageIsReported(t *testing.T) {
 	const id = "0198c0de-0000-7000-8000-000000000000"
 	for line, want := range map[string]string{
 		"nonsense":                                   "unknown command",
-		"ask":                                        "accepts 1 arg",
+		"ask":                                        "ask what",
 		"ask --nonsense x":                           "unknown flag",
 		"ask x --max-steps -1":                       "--max-steps, --max-tokens and --max-time must not be below 0",
 		"ask x --on-limit stop":                      "--on-limit: ",
