@@ -100,9 +100,10 @@ func TestAConversationNeverEndsByItsLength(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := &narrow{scene: newScene(t), window: 16_000, known: c.known, named: c.named}
+			n.long = true
 			for i := range c.turns {
 				n.turn(i)
-				if i%60 == 59 {
+				if i%120 == 119 {
 					n.restart()
 				}
 			}

@@ -20,6 +20,7 @@ type scene struct {
 	env   Env
 	now   time.Time
 	ids   int
+	long  bool   // what is not sent to a model is not checked after each decision
 	quiet uint64 // sequence of the last Decision without work in progress
 }
 
@@ -145,7 +146,11 @@ func (s *scene) decide() []events.Event {
 		s.decided(d, draft)
 		es = append(es, s.decide()...) // what came after an input
 	}
-	for _, history := range [][]events.Message{s.state.Transcript.Messages(), s.state.Transcript.Prompt()} {
+	histories := [][]events.Message{s.state.Transcript.Prompt()}
+	if !s.long {
+		histories = append(histories, s.state.Transcript.Messages())
+	}
+	for _, history := range histories {
 		if fault := strict(history); fault != "" {
 			s.t.Fatalf("no strict provider takes this history: %s\n%s", fault, looks(s.state))
 		}

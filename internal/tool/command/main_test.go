@@ -177,8 +177,13 @@ func startReady(ctx context.Context, t *testing.T, it tool.Tool) (pid int, done 
 	}()
 	select {
 	case pid = <-ready:
-	case err := <-ended:
-		t.Fatalf("ended before it was ready: %v", err)
+	case err := <-ended: // both may be there
+		select {
+		case pid = <-ready:
+			ended <- err
+		default:
+			t.Fatalf("ended before it was ready: %v", err)
+		}
 	}
 	return pid, ended
 }
