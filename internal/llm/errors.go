@@ -74,6 +74,10 @@ func FromRead(ctx context.Context, err error) *events.Error {
 	return &events.Error{Class: events.ErrNetwork, Message: fmt.Sprintf("the connection to the provider failed: %v", err)}
 }
 
+// FromBody returns the error of a body that could not be read: one from [Post] or
+// [Accept] returns the reason of a cancellation itself.
+func FromBody(err error) *events.Error { return FromRead(context.Background(), err) }
+
 // payload is an error object of any provider. Fields stay raw: providers send
 // each of them as a string, a number, an object or null.
 type payload struct {

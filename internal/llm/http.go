@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -151,6 +152,32 @@ func isPage(h http.Header) bool {
 		return true
 	}
 	return false
+}
+
+// FirstByte returns the first byte of a body that is not blank, and leaves it unread: it
+// shows the format. An event stream starts with a field's name, a colon or a byte order
+// mark.
+func FirstByte(br *bufio.Reader) (byte, error) {
+	for {
+		b, err := br.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		switch b {
+		case ' ', '\t', '\r', '\n':
+			continue
+		}
+		return b, br.UnreadByte()
+	}
+}
+
+// pageHead is the number of bytes of a web page that are searched for its title.
+const pageHead = 4096
+
+// FromPage returns the error of a body that is a web page.
+func FromPage(br *bufio.Reader) *events.Error {
+	page, _ := br.Peek(pageHead) // a shorter page is complete
+	return FromPayload(page)
 }
 
 type answerBody struct {

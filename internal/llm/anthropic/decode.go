@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,18 +21,17 @@ func Decode(body io.Reader) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		d := &decoder{w: llm.NewWriter(yield), open: map[int]*block{}, given: map[int]json.RawMessage{}}
 		br := bufio.NewReaderSize(body, 32<<10)
-		first, err := firstByte(br)
+		first, err := llm.FirstByte(br)
 		more := true
 		switch {
 		case errors.Is(err, io.EOF):
 			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: try again"}
 		case err != nil:
-			d.end.Error = unreadable(err)
+			d.end.Error = llm.FromBody(err)
 		case first == '{' || first == '[':
 			more = d.readWhole(br)
 		case first == '<':
-			page, _ := br.Peek(pageHead) // a shorter page is complete
-			d.end.Error = llm.FromPayload(page)
+			d.end.Error = llm.FromPage(br)
 		default:
 			more = d.readStream(br)
 		}
@@ -43,30 +41,6 @@ func Decode(body io.Reader) llm.Stream {
 		d.w.End(d.end)
 	}
 }
-
-// pageHead is the number of bytes of a web page that are searched for its
-// title.
-const pageHead = 4096
-
-// firstByte returns the first byte of a body, which shows its format. An event
-// stream starts with a field's name, a colon or a byte order mark.
-func firstByte(br *bufio.Reader) (byte, error) {
-	for {
-		b, err := br.ReadByte()
-		if err != nil {
-			return 0, err
-		}
-		switch b {
-		case ' ', '\t', '\r', '\n':
-			continue
-		}
-		return b, br.UnreadByte()
-	}
-}
-
-// unreadable returns the error of a body that could not be read: a body from
-// [llm.Post] returns the reason of a cancellation.
-func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
 
 func notAnswer(what string) *events.Error {
 	return &events.Error{Class: events.ErrInvalidRequest,
@@ -89,7 +63,7 @@ func (d *decoder) readStream(r io.Reader) bool {
 	for ev, err := range llm.ReadSSE(r) {
 		switch {
 		case err != nil:
-			d.end.Error = unreadable(err)
+			d.end.Error = llm.FromBody(err)
 			return true
 		case len(ev.Error) > 0:
 			d.end.Error = llm.FromPayload(ev.Error)
@@ -108,7 +82,7 @@ func (d *decoder) readStream(r io.Reader) bool {
 func (d *decoder) readWhole(r io.Reader) bool {
 	raw, err := io.ReadAll(io.LimitReader(r, llm.MaxLine+1))
 	if err != nil {
-		d.end.Error = unreadable(err)
+		d.end.Error = llm.FromBody(err)
 		return true
 	}
 	if len(raw) > llm.MaxLine {

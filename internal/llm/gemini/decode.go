@@ -3,7 +3,6 @@ package gemini
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,18 +24,17 @@ func decode(body io.Reader, finished func(bool)) llm.Stream {
 	return func(yield func(events.Event, error) bool) {
 		d := &decoder{w: llm.NewWriter(yield), finished: finished}
 		br := bufio.NewReaderSize(body, 32<<10)
-		first, err := firstByte(br)
+		first, err := llm.FirstByte(br)
 		more := true
 		switch {
 		case errors.Is(err, io.EOF):
 			d.end.Error = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: try again"}
 		case err != nil:
-			d.end.Error = unreadable(err)
+			d.end.Error = llm.FromBody(err)
 		case first == '{' || first == '[':
 			more = d.readWhole(br)
 		case first == '<':
-			page, _ := br.Peek(pageHead) // a shorter page is complete
-			d.end.Error = llm.FromPayload(page)
+			d.end.Error = llm.FromPage(br)
 		default:
 			more = d.readStream(br)
 		}
@@ -45,28 +43,6 @@ func decode(body io.Reader, finished func(bool)) llm.Stream {
 		}
 	}
 }
-
-// pageHead is the number of bytes of a web page that are searched for its title.
-const pageHead = 4096
-
-// firstByte returns the first byte of a body, which shows its format.
-func firstByte(br *bufio.Reader) (byte, error) {
-	for {
-		b, err := br.ReadByte()
-		if err != nil {
-			return 0, err
-		}
-		switch b {
-		case ' ', '\t', '\r', '\n':
-			continue
-		}
-		return b, br.UnreadByte()
-	}
-}
-
-// unreadable returns the error of a body that could not be read: a body from [llm.Post]
-// returns the reason of a cancellation.
-func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
 
 // decoder assembles one answer. Its methods report whether to continue reading; they
 // return false when the consumer has stopped.
@@ -100,7 +76,7 @@ func (d *decoder) readStream(r io.Reader) bool {
 			// The end of a connection after a complete answer loses nothing. A finish
 			// reason before any content is a gateway's.
 			if d.reason == "" || !d.w.Wrote() {
-				d.end.Error = unreadable(err)
+				d.end.Error = llm.FromBody(err)
 			}
 			return true
 		case len(ev.Error) > 0:
@@ -125,7 +101,7 @@ func (d *decoder) readStream(r io.Reader) bool {
 func (d *decoder) readWhole(r io.Reader) bool {
 	raw, err := io.ReadAll(io.LimitReader(r, llm.MaxLine+1))
 	if err != nil {
-		d.end.Error = unreadable(err)
+		d.end.Error = llm.FromBody(err)
 		return true
 	}
 	if len(raw) > llm.MaxLine {

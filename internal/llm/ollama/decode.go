@@ -2,7 +2,6 @@ package ollama
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +21,7 @@ func Decode(body io.Reader) llm.Stream {
 		for raw, err := range llm.ReadLines(body) {
 			cut := errors.Is(err, io.ErrUnexpectedEOF) && len(raw) > 0
 			if err != nil && !cut {
-				// A body from llm.Post returns the reason of a cancellation.
-				d.end.Error = llm.FromRead(context.Background(), err)
+				d.end.Error = llm.FromBody(err)
 				break
 			}
 			if raw = bytes.TrimSpace(raw); len(raw) == 0 {

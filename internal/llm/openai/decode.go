@@ -3,7 +3,6 @@ package openai
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,7 +81,7 @@ func (d *decoder) read() {
 	case '<':
 		// Enough of the page for its title.
 		if _, err := br.Peek(400); err != nil && !errors.Is(err, io.EOF) {
-			d.fail(unreadable(err))
+			d.fail(llm.FromBody(err))
 			return
 		}
 		d.fail(llm.FromPayload(d.src.first))
@@ -90,7 +89,7 @@ func (d *decoder) read() {
 	}
 	for ev, err := range llm.ReadSSE(br) {
 		if err != nil {
-			d.fail(unreadable(err))
+			d.fail(llm.FromBody(err))
 			return
 		}
 		if len(ev.Error) > 0 {
@@ -207,10 +206,6 @@ func (d *decoder) fail(err *events.Error) {
 	}
 }
 
-// unreadable returns the error of a body that could not be read: a body from
-// [llm.Accept] returns the reason of a cancellation.
-func unreadable(err error) *events.Error { return llm.FromRead(context.Background(), err) }
-
 // startedStream reports whether a body without a payload is the start of a
 // truncated event stream, and not text of a server or gateway.
 func startedStream(body []byte) bool {
@@ -232,7 +227,7 @@ func (d *decoder) end() {
 	switch {
 	case d.err != nil || d.done:
 	case !inOrder:
-		d.err = unreadable(d.src.err)
+		d.err = llm.FromBody(d.src.err)
 	case len(d.src.first) == 0:
 		d.err = &events.Error{Class: events.ErrCut, Message: "the provider answered with an empty body: try again"}
 	case !d.payload && !startedStream(d.src.first):

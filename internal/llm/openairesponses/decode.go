@@ -3,7 +3,6 @@ package openairesponses
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,26 +21,13 @@ func Decode(body io.Reader) llm.Stream {
 		w := llm.NewWriter(yield)
 		// ReadSSE uses this buffer as it is when it has the size it wants.
 		br := bufio.NewReaderSize(body, 32<<10)
-		switch first, err := firstByte(br); {
+		switch first, err := llm.FirstByte(br); {
 		case err != nil:
 			w.End(events.GenerationEnded{Error: unreadable(err)})
 		case first == '{' || first == '[' || first == '<':
 			whole(br, w)
 		default:
 			stream(br, newAnswer(w))
-		}
-	}
-}
-
-// firstByte skips blanks and returns what follows, unread.
-func firstByte(br *bufio.Reader) (byte, error) {
-	for {
-		b, err := br.ReadByte()
-		if err != nil {
-			return 0, err
-		}
-		if !bytes.ContainsRune([]byte(" \t\r\n"), rune(b)) {
-			return b, br.UnreadByte()
 		}
 	}
 }
@@ -55,7 +41,7 @@ func unreadable(err error) *events.Error {
 	if errors.Is(err, io.EOF) {
 		return &events.Error{Class: events.ErrCut, Message: "the provider's answer is empty: nothing follows its HTTP header; try again"}
 	}
-	return llm.FromRead(context.Background(), err)
+	return llm.FromBody(err)
 }
 
 // wireEvent holds all event fields that are used. A field of another type than
