@@ -79,21 +79,33 @@ func inputID(input Body) *string {
 }
 
 // answerTo waits for the answer to the input at a sequence.
-func (v *Conversation) answerTo(ctx context.Context, id string, sequence uint64, what string) (*InputAnswered, error) {
-	waiting, stop := context.WithTimeout(ctx, answerTimeout)
-	defer stop()
+func (v *Conversation) answerTo(ctx context.Context, id string, sequence uint64, what string) (answer *InputAnswered, err error) {
+	err = v.decided(ctx, sequence, what, func(body Body) bool {
+		a, ok := body.(*InputAnswered)
+		if ok && a.Input == id {
+			answer = a
+		}
+		return answer != nil
+	})
+	return answer, err
+}
+
+// decided reads what follows the input at a sequence until stop reports true.
+func (v *Conversation) decided(ctx context.Context, sequence uint64, what string, stop func(Body) bool) error {
+	waiting, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	for e, err := range v.Events(waiting, From{After: Cursor{Sequence: sequence, Index: WholeMessage}}) {
 		if err != nil && waiting.Err() != nil && ctx.Err() == nil {
-			return nil, v.unanswered(ctx, what)
+			return v.unanswered(ctx, what)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if a, ok := e.Body.(*InputAnswered); ok && a.Input == id {
-			return a, nil
+		if stop(e.Body) {
+			return nil
 		}
 	}
-	return nil, errLogEnded
+	return errLogEnded
 }
 
 // unanswered returns why an input had no answer: messages are not stored, no
@@ -181,30 +193,25 @@ func (v *Conversation) Compact(ctx context.Context, request Compact) (*Compacted
 	if err != nil {
 		return nil, err
 	}
-	answer, err := v.answerTo(ctx, id, sequence, request.Type())
+	var answer *InputAnswered
+	var left *Compacted // it follows its answer, in the same Decision
+	err = v.decided(ctx, sequence, request.Type(), func(body Body) bool {
+		switch body := body.(type) {
+		case *InputAnswered:
+			if body.Input == id {
+				answer = body
+			}
+		case *Compacted:
+			if answer != nil {
+				left = body
+			}
+		}
+		return left != nil || answer != nil && (answer.Answer != AnswerAccepted || answer.Reason != "")
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := accepted(answer); err != nil || answer.Reason != "" {
-		return nil, err
-	}
-	waiting, stop := context.WithTimeout(ctx, answerTimeout)
-	defer stop()
-	answered := false
-	for e, err := range v.Events(waiting, From{After: Cursor{Sequence: sequence, Index: WholeMessage}}) {
-		if err != nil {
-			return nil, err
-		}
-		switch body := e.Body.(type) {
-		case *InputAnswered:
-			answered = answered || body.Input == id
-		case *Compacted: // it follows its answer, in the same Decision
-			if answered {
-				return body, nil
-			}
-		}
-	}
-	return nil, errLogEnded
+	return left, accepted(answer)
 }
 
 // Revoke revokes standing approvals: those with the given ids, or all of the

@@ -133,7 +133,8 @@ func givenText(what, argument string) (string, error) {
 }
 
 func (q *question) run(ctx context.Context, text string) (err error) {
-	if _, err := readFiles(q.files); err != nil {
+	files, err := readFiles(q.files)
+	if err != nil {
 		return err // before anything starts
 	}
 	s, err := q.open(ctx)
@@ -141,7 +142,7 @@ func (q *question) run(ctx context.Context, text string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	end, err := q.turn(ctx, s, q.view(), text)
+	end, err := q.turn(ctx, s, q.view(), text, files...)
 	if err != nil {
 		return err
 	}

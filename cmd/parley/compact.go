@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
-	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -41,14 +40,7 @@ func (a *app) compact(ctx context.Context, id string, request parley.Compact) (e
 	if err := parley.CheckID(id); err != nil {
 		return err
 	}
-	h, err := a.host()
-	if err != nil {
-		return err
-	}
-	if h.Empty() {
-		return &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("%w in %s", host.ErrNoData, h.Dir)}
-	}
-	s, err := h.JoinOrServe(ctx) // an orchestrator has to decide it
+	s, err := a.deciding(ctx)
 	if err != nil {
 		return err
 	}

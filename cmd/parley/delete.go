@@ -78,14 +78,7 @@ func (c *deleting) run(ctx context.Context, ids []string) (err error) {
 			return err
 		}
 	}
-	h, err := c.app.host()
-	if err != nil {
-		return err
-	}
-	if h.Empty() {
-		return &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("%w in %s", host.ErrNoData, h.Dir)}
-	}
-	s, err := h.JoinOrServe(ctx) // an orchestrator has to decide it
+	s, err := c.app.deciding(ctx)
 	if err != nil {
 		return err
 	}

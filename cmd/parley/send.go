@@ -74,7 +74,11 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 	return c.app.on(cmd.Context(), conversation, func(s *host.Session, at *opened) error {
 		if c.follow && !s.Embedded() {
 			c.q.conversation, c.q.json = conversation, asJSON
-			end, err := c.q.turn(cmd.Context(), s, c.q.view(), text)
+			files, err := readFiles(c.q.files)
+			if err != nil {
+				return err
+			}
+			end, err := c.q.turn(cmd.Context(), s, c.q.view(), text, files...)
 			if err != nil {
 				return err
 			}

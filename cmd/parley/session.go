@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/host"
 )
 
@@ -31,6 +33,19 @@ func (a *app) client(ctx context.Context) (*host.Session, error) {
 		return nil, err
 	}
 	return h.Connect(ctx)
+}
+
+// deciding connects to what runs, or runs everything in this process: an orchestrator
+// has to decide what follows. Without a deployment there is nothing to decide on.
+func (a *app) deciding(ctx context.Context) (*host.Session, error) {
+	h, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	if h.Empty() {
+		return nil, &parley.Error{Code: parley.CodeNoServer, Err: fmt.Errorf("%w in %s", host.ErrNoData, h.Dir)}
+	}
+	return h.JoinOrServe(ctx)
 }
 
 // everything connects to what runs, or runs everything in this process.

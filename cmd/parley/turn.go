@@ -30,7 +30,7 @@ type shownTurn struct {
 
 // turn sends a message and shows its turn until it has ended. The end is nil when a
 // chat continues while the turn waits.
-func (q *question) turn(ctx context.Context, s *host.Session, v view, text string) (*parley.TurnEnded, error) {
+func (q *question) turn(ctx context.Context, s *host.Session, v view, text string, files ...parley.SendOption) (*parley.TurnEnded, error) {
 	var before parley.Standing
 	conv := s.Conversation(q.conversation)
 	if !q.fresh {
@@ -41,10 +41,6 @@ func (q *question) turn(ctx context.Context, s *host.Session, v view, text strin
 		if before, err = conv.Standing(ctx); err != nil {
 			return nil, err
 		}
-	}
-	files, err := readFiles(q.files)
-	if err != nil {
-		return nil, err
 	}
 	turn, err := conv.Send(ctx, text, append(files, parley.WithArrival(q.arrival), parley.WithFrom(q.from))...)
 	if err != nil {
