@@ -158,13 +158,7 @@ func (t *Transcript) kept(turn string) (first, last int) {
 func (t *Transcript) withoutTurn(c compaction, first int) compaction {
 	turn := t.entries[c.turns].turn
 	for c.turns < first && t.entries[c.turns].turn == turn {
-		e := t.entries[c.turns]
-		for _, p := range e.message.Parts {
-			c.bytes += weightOf(p)
-			if p.Kind == events.PartCall {
-				c.bytes += weightOf(t.results[p.Call])
-			}
-		}
+		c.bytes += t.weightAt(c.turns)
 		if c.turns < c.results {
 			c.bytes -= t.omissible(c.turns) // it was counted
 		}
@@ -173,6 +167,18 @@ func (t *Transcript) withoutTurn(c compaction, first int) compaction {
 	c.results = max(c.results, c.turns)
 	c.omitted++
 	return c
+}
+
+// weightAt returns the bytes of an entry with the results of its calls.
+func (t *Transcript) weightAt(at int) int64 {
+	var n int64
+	for _, p := range t.entries[at].message.Parts {
+		n += weightOf(p)
+		if p.Kind == events.PartCall {
+			n += weightOf(t.results[p.Call])
+		}
+	}
+	return n
 }
 
 // omissible returns the bytes of an entry's results that notes can replace.
@@ -211,12 +217,7 @@ func (t *Transcript) compacted(e *events.Compacted) {
 			next.bytes += t.omissible(at)
 			continue
 		}
-		for _, p := range t.entries[at].message.Parts {
-			next.bytes += weightOf(p)
-			if p.Kind == events.PartCall {
-				next.bytes += weightOf(t.results[p.Call])
-			}
-		}
+		next.bytes += t.weightAt(at)
 	}
 	t.compaction, t.shortened = next, e
 }

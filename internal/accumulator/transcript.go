@@ -89,15 +89,20 @@ func (t *Transcript) result(call string, p events.Part) {
 
 // setResult sets the result of a call, or replaces it.
 func (t *Transcript) setResult(call string, p events.Part) {
-	t.size += sizeOf(p) - sizeOf(t.results[call])
-	t.weight += weightOf(p) - weightOf(t.results[call])
+	before := t.results[call]
+	t.size, t.weight = t.size-sizeOf(before), t.weight-weightOf(before)
+	t.count(p)
 	t.results[call] = p
+}
+
+// count adds a part to what the transcript holds.
+func (t *Transcript) count(p events.Part) {
+	t.size, t.weight = t.size+sizeOf(p), t.weight+weightOf(p)
 }
 
 func (t *Transcript) enter(e entry) {
 	for _, p := range e.message.Parts {
-		t.size += sizeOf(p)
-		t.weight += weightOf(p)
+		t.count(p)
 	}
 	t.index.add(e, len(t.entries))
 	t.entries = append(t.entries, e)
@@ -204,8 +209,7 @@ func (t *Transcript) join(id, turn string) {
 			for _, p := range partsOf(in) {
 				e.said = append(e.said, id)
 				e.message.Parts = append(e.message.Parts, p)
-				t.size += sizeOf(p)
-				t.weight += weightOf(p)
+				t.count(p)
 			}
 			delete(t.inputs, id)
 			return

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -40,7 +39,7 @@ func (j Jobs) Read(ctx context.Context, data []byte) (events.Event, error) {
 	if err == nil {
 		return lines[0].Event, nil
 	}
-	if _, later := errors.AsType[*fetchError](err); later || ctx.Err() != nil {
+	if Unfetched(err) || ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil, err

@@ -124,20 +124,28 @@ func TestWhatIsDeletedIsCreatedAgain(t *testing.T) {
 	})
 }
 
+// clockWorker connects as a worker does, which sets nothing up, and returns the queue of
+// its tool.
+func clockWorker(t *testing.T, url string) (*bus.Bus, topology.Queue) {
+	t.Helper()
+	b, err := bus.Connect(t.Context(), bus.Config{URL: url}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := topology.ToolQueue("clock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, q
+}
+
 func TestWhoMayNotMakeStreamsReportsThem(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	admin := join(t, s.URL())
 	_, js := admin.Raw()
-	worker, err := bus.Connect(t.Context(), bus.Config{URL: s.URL()}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	worker, q := clockWorker(t, s.URL())
 	defer worker.Close()
-	q, err := topology.ToolQueue("clock")
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := worker.Jobs().EnsureQueue(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
@@ -158,15 +166,8 @@ func TestAWorkerReportsJobsForAsLongAsItIsMissing(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	_, js := join(t, s.URL()).Raw()
-	worker, err := bus.Connect(t.Context(), bus.Config{URL: s.URL()}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	worker, q := clockWorker(t, s.URL())
 	defer worker.Close()
-	q, err := topology.ToolQueue("clock")
-	if err != nil {
-		t.Fatal(err)
-	}
 	remove := func(stream string) {
 		if err := js.DeleteStream(t.Context(), stream); err != nil {
 			t.Fatal(err)

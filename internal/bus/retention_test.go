@@ -31,17 +31,7 @@ func TestHowLongHistoryAndObjectsAreKept(t *testing.T) {
 		{name: "nor are objects", plan: topology.Plan{MaxAge: 60 * day, ObjectsMaxAge: 50 * day}, history: 90 * day, objects: 40 * day, refused: "--objects-max-age"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// Wait: no further try gets past a wrong configuration.
-			b, err := bus.Wait(within(t, 20*time.Second), bus.Config{URL: url}, &c.plan)
-			if c.refused != "" {
-				if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), c.refused) {
-					t.Fatalf("%v; want %q", err, c.refused)
-				}
-				b, err = bus.Connect(t.Context(), bus.Config{URL: url}, nil)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := planned(t, url, c.plan, c.refused)
 			defer b.Close()
 			_, js := b.Raw()
 			for stream, want := range map[string]time.Duration{topology.StreamHistory: c.history, "OBJ_" + topology.BucketObjects: c.objects, topology.ConvStream(0): 7 * day} {
@@ -52,6 +42,24 @@ func TestHowLongHistoryAndObjectsAreKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// planned sets a deployment up with a plan, which is refused with a text unless that is
+// empty, and returns a connection to the deployment as it is then.
+func planned(t *testing.T, url string, plan topology.Plan, refused string) *bus.Bus {
+	t.Helper()
+	// Wait: no further try gets past a wrong configuration.
+	b, err := bus.Wait(within(t, 20*time.Second), bus.Config{URL: url}, &plan)
+	if refused != "" {
+		if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), refused) {
+			t.Fatalf("%v; want %q", err, refused)
+		}
+		b, err = bus.Connect(t.Context(), bus.Config{URL: url}, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func TestHowManyBytesStreamsHold(t *testing.T) {
@@ -71,16 +79,7 @@ func TestHowManyBytesStreamsHold(t *testing.T) {
 		{name: "not too little for open turns", plan: topology.Plan{MaxBytes: 100 * mb}, conv: 512 * mb, history: 512 * mb, objects: 100 * mb, refused: "--max-bytes 104857600 is less than 268435456 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b, err := bus.Wait(within(t, 20*time.Second), bus.Config{URL: url}, &c.plan)
-			if c.refused != "" {
-				if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), c.refused) {
-					t.Fatalf("%v; want %q", err, c.refused)
-				}
-				b, err = bus.Connect(t.Context(), bus.Config{URL: url}, nil)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := planned(t, url, c.plan, c.refused)
 			defer b.Close()
 			_, js := b.Raw()
 			for stream, want := range map[string]int64{topology.ConvStream(0): c.conv, topology.ConvStream(3): c.conv, topology.StreamHistory: c.history, topology.ObjectStream: c.objects} {
