@@ -317,7 +317,7 @@ func (w *Tool) run(ctx context.Context, t tool.Tool, try *run) (result tool.Resu
 
 // output returns a function that publishes what a tool prints while it runs, which
 // may be called from several goroutines, and one that publishes what was held back
-// because it might have begun a secret.
+// because it might have been the beginning of a secret.
 func (w *Tool) output(try *run) (print func(string), end func()) {
 	job := try.job
 	out := topology.OfCall(w.Bus.Shards(), job.Conversation, events.ChannelOut, job.Call)
