@@ -54,8 +54,8 @@ func (d *desk) prompt(ctx, asking context.Context, a parley.Awaited) {
 	d.q.keys.discard()
 	var c terminal.Choice
 	if err == nil {
-		c, err = terminal.Prompt(questioning{d, asking}, func(hidden bool) (string, error) {
-			line, err := d.q.keys.typed(asking, hidden)
+		c, err = terminal.Prompt(questioning{d, asking}, func(hidden bool, prompt func() error) (string, error) {
+			line, err := d.q.keys.typed(asking, hidden, prompt)
 			if asking.Err() == nil {
 				d.screen.answered()
 			}

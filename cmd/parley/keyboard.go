@@ -49,16 +49,19 @@ func (k *keyboard) line(ctx context.Context) (string, error) {
 	}
 }
 
-// typed is line; with hidden the terminal does not show what is typed.
-func (k *keyboard) typed(ctx context.Context, hidden bool) (string, error) {
-	if !hidden {
-		return k.line(ctx)
+// typed writes a prompt and returns the next line, as line does; with hidden the
+// terminal does not show what is typed, from before the prompt is written.
+func (k *keyboard) typed(ctx context.Context, hidden bool, prompt func() error) (string, error) {
+	if hidden {
+		show, err := hideTyped(k.file)
+		if err != nil {
+			return "", fmt.Errorf("this terminal cannot hide what is typed: %w: answer with `parley answer … - < FILE`", err)
+		}
+		defer show()
 	}
-	show, err := hideTyped(k.file)
-	if err != nil {
-		return "", fmt.Errorf("this terminal cannot hide what is typed: %w: answer with `parley answer … - < FILE`", err)
+	if err := prompt(); err != nil {
+		return "", err
 	}
-	defer show()
 	return k.line(ctx)
 }
 

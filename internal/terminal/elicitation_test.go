@@ -34,7 +34,11 @@ func TestElicitationsAreShownBehindABar(t *testing.T) {
 		for _, p := range []Profile{{Width: 20, Unicode: true}, {Width: 60}, {}} {
 			var prompted, shown bytes.Buffer
 			in := typed("v", "a", "{}", "y", "", "", "", "", "", "v", "s")
-			echoed := func(hidden bool) (string, error) { prompted.WriteByte('\n'); return in(hidden) }
+			echoed := func(hidden bool, prompt func() error) (string, error) {
+				line, err := in(hidden, prompt)
+				prompted.WriteByte('\n')
+				return line, err
+			}
 			if _, err := Prompt(&prompted, echoed, p, a, noEditor); err != nil {
 				rt.Fatal(err)
 			}

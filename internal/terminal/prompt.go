@@ -12,10 +12,12 @@ import (
 	"github.com/parleybus/parley/internal/visible"
 )
 
-// LineReader returns the next line that a person typed, without its line
-// ending. With hidden the terminal does not show what is typed. It returns io.EOF at the end of the input. Any other error aborts the
-// prompt, such as a context's.
-type LineReader func(hidden bool) (string, error)
+// LineReader calls prompt, which writes what is asked, and returns the next line
+// that a person typed, without its line ending. With hidden the terminal does not
+// show what is typed, from before prompt writes: a person, or a program that pastes,
+// types as soon as the prompt is there. It returns io.EOF at the end of the input.
+// Any other error aborts the prompt, such as a context's.
+type LineReader func(hidden bool, prompt func() error) (string, error)
 
 // Choice is a person's decision.
 type Choice struct {

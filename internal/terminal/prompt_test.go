@@ -44,7 +44,10 @@ func (s *session) next(marks string) (mark byte, text string) {
 	return row[0], strings.TrimPrefix(row[1:], " ")
 }
 
-func (s *session) line(hidden bool) (string, error) {
+func (s *session) line(hidden bool, prompt func() error) (string, error) {
+	if err := prompt(); err != nil {
+		return "", err
+	}
 	mark, text := s.next(">")
 	if mark == 0 {
 		return "", io.EOF
@@ -92,7 +95,10 @@ func TestPrompts(t *testing.T) {
 }
 
 func typed(lines ...string) LineReader {
-	return func(bool) (string, error) {
+	return func(_ bool, prompt func() error) (string, error) {
+		if err := prompt(); err != nil {
+			return "", err
+		}
 		if len(lines) == 0 {
 			return "", io.EOF
 		}
@@ -123,7 +129,7 @@ func TestWhatCanBeAnswered(t *testing.T) {
 			for _, line := range all {
 				read := 0
 				in := typed(line, "text", "text")
-				c, err := Prompt(io.Discard, func(hidden bool) (string, error) { read++; return in(hidden) }, Profile{}, events.Awaited{For: tc.wait, Tool: "t", Call: "c"}, noEditor)
+				c, err := Prompt(io.Discard, func(hidden bool, prompt func() error) (string, error) { read++; return in(hidden, prompt) }, Profile{}, events.Awaited{For: tc.wait, Tool: "t", Call: "c"}, noEditor)
 				switch {
 				case err != nil:
 					t.Fatal(err)
@@ -152,8 +158,8 @@ func TestAnAbortedPrompt(t *testing.T) {
 	} {
 		t.Run(tc.name+" returns the cause", func(t *testing.T) {
 			in := typed(tc.lines...)
-			c, err := Prompt(io.Discard, func(hidden bool) (string, error) {
-				line, err := in(hidden)
+			c, err := Prompt(io.Discard, func(hidden bool, prompt func() error) (string, error) {
+				line, err := in(hidden, prompt)
 				if err != nil {
 					err = gone
 				}
@@ -195,8 +201,8 @@ func TestAnAnswerAbortedInTheMiddleIsNotGiven(t *testing.T) {
 	for n := range all {
 		t.Run(strings.Join(append([]string{"after"}, all[:n]...), " "), func(t *testing.T) {
 			in := typed(all[:n]...)
-			c, err := Prompt(io.Discard, func(hidden bool) (string, error) {
-				line, err := in(hidden)
+			c, err := Prompt(io.Discard, func(hidden bool, prompt func() error) (string, error) {
+				line, err := in(hidden, prompt)
 				if err != nil {
 					err = gone
 				}

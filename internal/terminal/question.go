@@ -214,13 +214,15 @@ func (q *question) readLine(what string) (string, error) { return q.read(what, f
 
 // read is readLine; with hidden the terminal does not show what is typed.
 func (q *question) read(what string, hidden bool) (string, error) {
-	q.sheet.enter(sectionNote, "")
-	q.sheet.put(bold, q.p.wrap(what))
-	q.sheet.put(plain, " ")
-	if err := q.sheet.flush(); err != nil {
+	if err := q.sheet.flush(); err != nil { // what was shown before
 		return "", err
 	}
-	line, err := q.in(hidden)
+	line, err := q.in(hidden, func() error {
+		q.sheet.enter(sectionNote, "")
+		q.sheet.put(bold, q.p.wrap(what))
+		q.sheet.put(plain, " ")
+		return q.sheet.flush()
+	})
 	q.sheet.newlines = 1 // the person's Enter ended the line
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the decision on call %s: %w", q.p.line(q.a.Call), err)
