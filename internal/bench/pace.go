@@ -33,6 +33,15 @@ func newRowRun(clock time.Time, parties int) *rowRun {
 	return r
 }
 
+func (r *rowRun) isOver() bool {
+	select {
+	case <-r.over:
+		return true
+	default:
+		return false
+	}
+}
+
 func (r *rowRun) now() int64 { return int64(time.Since(r.clock)) }
 
 // measure waits for the parties, runs the streams for a warm-up and the window,
@@ -88,10 +97,8 @@ func (p *pacer) take(ctx context.Context, most int64) int64 {
 		return 0
 	}
 	for {
-		select {
-		case <-p.row.over:
+		if p.row.isOver() {
 			return 0
-		default:
 		}
 		if n := min(p.due(), most); n > 0 {
 			p.sent += n
@@ -176,8 +183,13 @@ type answerBody struct {
 	pace  *pacer
 	buf   []byte
 	rest  []byte
+	sent  int64
 	ended bool
 }
+
+// answerEvents bounds the events of one answer, so that it keeps below the ceilings of
+// a deployment.
+const answerEvents = 350_000
 
 // burst bounds the chunks per read, like a socket that was not read for a while.
 const burst = 64
@@ -187,7 +199,11 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		if b.ended {
 			return 0, io.EOF
 		}
-		n := b.pace.take(b.ctx, burst)
+		n := int64(0)
+		if b.sent < answerEvents {
+			n = b.pace.take(b.ctx, burst)
+			b.sent += n
+		}
 		now := b.pace.row.now()
 		b.buf = b.buf[:0]
 		for range n {

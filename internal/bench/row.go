@@ -94,8 +94,19 @@ func (s *stage) parley(ctx context.Context, n int, rate float64, window time.Dur
 	return newResult(pathParley, n, rate, cost, samples), nil
 }
 
-// view starts a conversation and follows it until its turn ends.
+// view starts a conversation and follows it until its turn ends, then the next one
+// until the row is over: an answer has a ceiling.
 func (s *stage) view(ctx context.Context, pace *pacer, samples *viewerSamples, opening chan struct{}) error {
+	started := sync.OnceFunc(func() { pace.row.ready <- struct{}{} })
+	for !pace.row.isOver() {
+		if err := s.viewOne(ctx, pace, samples, opening, started); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stage) viewOne(ctx context.Context, pace *pacer, samples *viewerSamples, opening chan struct{}, started func()) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -110,7 +121,6 @@ func (s *stage) view(ctx context.Context, pace *pacer, samples *viewerSamples, o
 	}
 	open := sync.OnceFunc(func() { <-opening })
 	defer open()
-	started := sync.OnceFunc(func() { pace.row.ready <- struct{}{} })
 	if err := s.send(ctx, conversation, conversation); err != nil {
 		return err
 	}

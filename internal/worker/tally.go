@@ -23,7 +23,7 @@ type tally struct {
 // answerBurst at its beginning: far more than any model writes. A provider that sends
 // faster must not take the processors from other conversations.
 const (
-	answerRate  = 2 << 20
+	answerRate  = 8 << 20
 	answerBurst = 512 << 10
 )
 
