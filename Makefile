@@ -10,7 +10,7 @@ FLOOD    ?= 60s
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build dist sizes test check lint fuzz recordings bench e2e flood chaos planted ci
+.PHONY: help build dist sizes test check lint fuzz recordings bench e2e flood chaos recovery planted ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ test: ## all tests, as go test ./... runs them
 
 # Tests of whole processes, releases, clusters and kills take minutes: make e2e and make chaos
 # run them, and CI runs all of them.
-LONG := TestSeeds|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain|AReleaseIsTheSameTwice|TheBillNames|ReleasedBinaries
+LONG := TestSeeds|TestRecovery|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain|AReleaseIsTheSameTwice|TheBillNames|ReleasedBinaries
 
 check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector but the long ones
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
@@ -58,11 +58,14 @@ flood: ## each hostile input for FLOOD (60s) beside an honest conversation: late
 	PARLEY_FLOOD=$(FLOOD) go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley
 
 chaos: ## SEEDS (20) runs of real processes with seeded faults, on NODES (1) servers, and as many schedules for lanes and viewers, all judged by checkers; seeds in the file FINISHED have passed before and are not run again; COUNT (5) times the tests that cut connections and stop processes; 10,000 waiting conversations
-	PARLEY_SEEDS=$(SEEDS) PARLEY_FIRST_SEED=$(FIRST) PARLEY_NODES=$(NODES) PARLEY_FINISHED=$(abspath $(FINISHED)) go test -count=1 -v -timeout 0 -run Seeds ./internal/chaos
+	PARLEY_CLOCKS=1 PARLEY_SEEDS=$(SEEDS) PARLEY_FIRST_SEED=$(FIRST) PARLEY_NODES=$(NODES) PARLEY_FINISHED=$(abspath $(FINISHED)) go test -count=1 -v -timeout 0 -run Seeds ./internal/chaos
 	PARLEY_SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -run 'Linearizable|LaneChecker|AttachFuzz' ./internal/bus .
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew|AtAnyMoment|FourWorkers|Stranger' ./internal/bus ./internal/daemon
 	PARLEY_WAITING=10000 go test -count=1 -v -run ConversationsThatWait ./internal/daemon
 	PARLEY_LAG=full go test -count=1 -v -timeout 20m -run ReplicaThatLags ./internal/bus ./internal/daemon
+
+recovery: ## how long a turn stands still after a fault, COUNT (5) times each, on NODES (1) servers: the table of docs/reliability.md
+	PARLEY_ROUNDS=$(COUNT) PARLEY_NODES=$(NODES) go test -count=1 -v -timeout 0 -run TestRecovery ./internal/chaos
 
 planted: ## each of BUGS (all) planted bugs in real processes, lanes and viewers is found by its checker within 20 seeds; prints which seed and which check
 	PARLEY_BUGS=$(BUGS) go test -count=1 -v -timeout 0 -run PlantedBugsAreFound ./internal/chaos

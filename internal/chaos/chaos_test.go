@@ -38,15 +38,19 @@ func number(t *testing.T, name string, usual uint64) uint64 {
 }
 
 // build builds the binaries with the moments at which they are struck. Those of
-// PARLEY_BIN are built already.
+// PARLEY_BIN are built already. With PARLEY_CLOCKS their clocks can be made wrong.
 func build(t *testing.T, tags ...string) string {
 	t.Helper()
 	if bin := os.Getenv("PARLEY_BIN"); bin != "" {
 		return bin
 	}
 	bin := t.TempDir()
+	roles := []string{"build", "-tags", strings.Join(append(tags, "faultpoints"), ","), "-o", bin + string(filepath.Separator)}
+	if clocksJump() {
+		roles = append(roles, "-overlay", overlay(t))
+	}
 	for _, args := range [][]string{
-		{"build", "-tags", strings.Join(append(tags, "faultpoints"), ","), "-o", bin + string(filepath.Separator), "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"},
+		append(roles, "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"),
 		{"build", "-o", bin + string(filepath.Separator), "github.com/nats-io/nats-server/v2"},
 	} {
 		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {

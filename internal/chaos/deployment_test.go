@@ -141,6 +141,7 @@ func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 		d.proxies = append(d.proxies, proxy)
 	}
 	for n := range roles() {
+		d.setClock(n, 0)
 		d.running.Go(func() { d.keep(n, nodes) })
 	}
 	return d
@@ -150,7 +151,8 @@ func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 // it is struck.
 func (d *deployment) keep(n, nodes int) {
 	role := roles()[n]
-	env := []string{"NATS_URL=" + d.proxies[n].URL(), "PARLEY_FAULT_LOG=" + filepath.Join(d.dir, "struck")}
+	env := []string{"NATS_URL=" + d.proxies[n].URL(), "PARLEY_FAULT_LOG=" + filepath.Join(d.dir, "struck"), "PARLEY_WRONG_CLOCK=" + d.clock(n)}
+	always := len(env)
 	if d.plan.strikes(n) {
 		env = append(env, fmt.Sprintf("PARLEY_FAULT=%s#%d=%s", d.plan.Point, d.plan.Times, d.plan.Strike))
 	}
@@ -173,7 +175,7 @@ func (d *deployment) keep(n, nodes int) {
 		d.roles[n] = p
 		d.mu.Unlock()
 		<-p.ended
-		env = env[:2]
+		env = env[:always]
 		select {
 		case <-d.over:
 		case <-time.After(100 * time.Millisecond): // as whoever supervises processes does
@@ -242,6 +244,8 @@ func (d *deployment) do(e event) {
 		d.proxies[e.Role].Hang(brokertest.ToClient)
 		d.sleep(e.For)
 		d.proxies[e.Role].Heal()
+	case "clock":
+		d.setClock(e.Role, e.For)
 	case "server":
 		d.servers.strike(e.Role, e.For)
 	}

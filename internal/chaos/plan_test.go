@@ -65,6 +65,9 @@ func planOf(seed uint64) plan {
 	if p.Point == fault.Draining {
 		p.Events = append(p.Events, event{At: time.Duration(500+r.IntN(2500)) * time.Millisecond, Kind: "stop", Role: p.Role})
 	}
+	if clocksJump() {
+		p.Events = append(p.Events, jumps(seed)...)
+	}
 	return p
 }
 
@@ -86,7 +89,7 @@ func (p plan) strikes(n int) bool {
 	if p.Point == fault.Draining {
 		return n == p.Role // the one that gets SIGTERM
 	}
-	return roles()[n] == roles()[p.Role]
+	return p.Strike != "" && roles()[n] == roles()[p.Role]
 }
 
 func (p plan) String() string {
