@@ -76,7 +76,7 @@ def schema(o, tool):
             continue
         o.need(re.search(r"server odd.*tool %s.*left out: " % tool, text), name + ": %s is neither offered nor said to be left out" % tool)
         said.append("left out, and said so")
-    return "fine with OpenAI and Anthropic; the tool is " + " and ".join(said)
+    return "fine with OpenAI and Anthropic; the tool is " + " and ".join(sorted(set(said)))
 
 
 @row("schemas/noprops", ["bash", "schemas.sh", "noprops"], 60)
