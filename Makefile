@@ -7,10 +7,12 @@ NODES    ?= 1
 FINISHED ?=
 BUGS     ?= all
 FLOOD    ?= 60s
+INPUTS   ?= ../shared/inputs
+ONLY     ?=
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build dist sizes test check lint fuzz recordings bench e2e flood chaos recovery planted ci
+.PHONY: help build dist sizes test check lint fuzz recordings inputs bench e2e flood chaos recovery planted ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s) each
 
 recordings: ## decode the recordings next to the project, as a table; fails on any difference
 	go run ./internal/llm/recording/table
+
+inputs: ## inputs that broke systems of this kind, from the directory INPUTS next to the project, as a table; fails if anything else comes out than must; ONLY="schemas wirecases/429_long" runs these
+	INPUTS=$(INPUTS) .ci/inputs $(ONLY)
 
 bench: ## events per second, latency and CPU on this machine, compared with raw JetStream
 	go run ./cmd/parley bench
