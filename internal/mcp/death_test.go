@@ -107,6 +107,14 @@ func TestAServerThatExitsSaysWhyInTheLog(t *testing.T) {
 	run(t, self(t, "exits")).says("exit status 3: no licence for this machine")
 }
 
+// It exits while the handshake is written, read, or neither.
+func TestAServerThatExitsAtOnceSaysWhyEachTime(t *testing.T) {
+	for n := range 20 {
+		s := mcp.Server{Command: []string{"sh", "-c", fmt.Sprintf("echo no licence %d >&2; exit 3", n)}, Restart: time.Hour}
+		run(t, s).says(fmt.Sprintf("exit status 3: no licence %d", n))
+	}
+}
+
 func TestACommandThatDoesNotExistIsReported(t *testing.T) {
 	run(t, mcp.Server{Command: []string{"parley-no-such-command"}}).says("executable file not found")
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -36,8 +37,9 @@ type process struct {
 	words  *words
 	turn   chan struct{} // held by the writer
 	exited chan struct{}
-	pid    atomic.Int64 // 0 before the start
-	status error        // exit status, set when exited is closed
+	said   chan struct{} // closed when all that it wrote to stderr has been read
+	pid    atomic.Int64  // 0 before the start
+	status error         // exit status, set when exited is closed
 	pipes  sync.WaitGroup
 	closed sync.Once
 	ended  chan struct{} // closed when Close ends it
@@ -45,7 +47,7 @@ type process struct {
 
 // Connect implements [sdk.Transport].
 func (p *process) Connect(context.Context) (sdk.Connection, error) {
-	p.turn, p.exited, p.ended = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	p.turn, p.exited, p.said, p.ended = make(chan struct{}, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	p.cmd = exec.Command(p.server.Command[0], p.server.Command[1:]...)
 	p.cmd.Dir, p.cmd.Env = p.server.Dir, environment(p.server.Env)
 	p.cmd.SysProcAttr = ownGroup()
@@ -71,7 +73,10 @@ func (p *process) Connect(context.Context) (sdk.Connection, error) {
 	p.lines = &lines{r: bufio.NewReaderSize(p.out, 64<<10)}
 	p.words = &words{log: p.server.Log}
 	p.pid.Store(int64(p.cmd.Process.Pid))
-	p.pipes.Go(func() { p.words.copy(p.err) })
+	p.pipes.Go(func() {
+		defer close(p.said)
+		p.words.copy(p.err)
+	})
 	p.pipes.Go(p.watch)
 	return p, nil
 }
@@ -105,7 +110,7 @@ func (p *process) Read(context.Context) (jsonrpc.Message, error) {
 			continue
 		}
 		if err != nil {
-			return nil, p.broke(err)
+			return nil, p.broke("output", err)
 		}
 		if len(line) == 0 {
 			continue
@@ -126,15 +131,17 @@ func (p *process) Read(context.Context) (jsonrpc.Message, error) {
 	}
 }
 
-// broke returns why nothing can be read.
-func (p *process) broke(err error) error {
+// broke returns why its output cannot be read, or its input written: how it ended, and
+// the last line that it wrote to stderr.
+func (p *process) broke(pipe string, err error) error {
 	select {
 	case <-p.ended:
 		return io.EOF
 	case <-p.exited:
 	case <-time.After(grace):
-		return fmt.Errorf("%w: it closed its output: %w", errGone, err)
+		return fmt.Errorf("%w: it closed its %s: %w", errGone, pipe, err)
 	}
+	<-p.said // watch gives the pipe a deadline
 	how := "it exited"
 	if p.status != nil {
 		how = p.status.Error()
@@ -157,7 +164,7 @@ func (p *process) Write(ctx context.Context, m jsonrpc.Message) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-p.exited:
-		return os.ErrProcessDone
+		return p.broke("input", os.ErrProcessDone)
 	}
 	// A server that does not read must not block its callers.
 	late := make(chan struct{})
@@ -178,6 +185,8 @@ func (p *process) Write(ctx context.Context, m jsonrpc.Message) error {
 			e.sent.Store(true)
 		}
 		return nil
+	case errors.Is(err, syscall.EPIPE):
+		return p.broke("input", err)
 	case n > 0: // an incomplete line: the server could not parse a following one
 		p.kill()
 	}
