@@ -84,7 +84,7 @@ func TestARefusedHistoryIsSentAgainWithLess(t *testing.T) {
 			sendAndWait(t, conv, "first", brief)
 			strictly = true
 			result := sendAndWait(t, conv, "second", parley.WithSystem("Be long."))
-			refused := host.refusals()
+			refused := host.refusals("")
 			if got := reduced(t, conv); got != c.reduced || len(refused) != c.refused {
 				t.Errorf("left out: %q, want %q; refused: %q, want %d times", got, c.reduced, refused, c.refused)
 			}
@@ -99,7 +99,7 @@ func TestARefusedHistoryIsSentAgainWithLess(t *testing.T) {
 			}
 			if c.reduced == "carries" {
 				sendAndWait(t, conv, "third", parley.WithSystem("Be long."))
-				if again := host.refusals(); len(again) > 0 {
+				if again := host.refusals(""); len(again) > 0 {
 					t.Errorf("the next turn was refused again: %q", again)
 				}
 			}
@@ -119,7 +119,7 @@ func TestAFullWindowSaysWhatToDo(t *testing.T) {
 		return "prompt is too long: 214676 tokens > 200000 maximum"
 	})
 	result := sendAndWait(t, p.Conversation(parley.NewID()), "hello")
-	refused := host.refusals()
+	refused := host.refusals("")
 	if result.Outcome != parley.OutcomeFailed || !strings.Contains(result.Error.Message, "parley ask") || len(refused) != 1 {
 		t.Errorf("the turn ended as %s: %v after %d requests", result.Outcome, result.Error, len(refused))
 	}

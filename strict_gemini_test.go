@@ -11,6 +11,9 @@ import (
 // geminiModel finds the model in a URL of the Gemini API.
 var geminiModel = regexp.MustCompile(`/models/([^:/]+):streamGenerateContent$`)
 
+// geminiName is what the API takes as the name of a function.
+var geminiName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}$`)
+
 // checkGemini refuses as generativelanguage.googleapis.com does: fields and keywords
 // that it does not know, roles that do not alternate, responses that are not exactly
 // those to the calls before, empty parts, and calls without a signature of the model or
@@ -50,6 +53,9 @@ func checkGemini(h *strict, _ *http.Request, body map[string]any) string {
 				if len(calls) == 0 && !signed {
 					return fmt.Sprintf("Function call is missing a thought_signature in functionCall parts: `%v`, position %d.", call["name"], j)
 				}
+				if _, is := call["args"].(map[string]any); !is || !geminiName.MatchString(fmt.Sprint(call["name"])) {
+					return "Invalid function name. Must start with a letter or an underscore. Must be alphameric (a-z, A-Z, 0-9), underscores (_), dots (.), colons (:), or dashes (-), with a maximum length of 64."
+				}
 				calls = append(calls, call["name"].(string))
 				continue
 			}
@@ -61,6 +67,12 @@ func checkGemini(h *strict, _ *http.Request, body map[string]any) string {
 				continue
 			}
 			others++
+			if inline, is := p["inlineData"].(map[string]any); is && c["role"] == "user" {
+				if !isPicture(inline["mimeType"], inline["data"]) {
+					return "Unable to process input image. Please retry or report in https://developers.generativeai.google/guide/troubleshooting"
+				}
+				continue
+			}
 			if text, is := p["text"].(string); !is || text == "" && !signed {
 				return fmt.Sprintf("contents[%d].parts[%d]: required oneof field 'data' must have one initialized field", i, j)
 			}
@@ -124,11 +136,32 @@ func writeGemini(w http.ResponseWriter, a strictAnswer) {
 	chunk := func(part, more string) string {
 		return `{"candidates":[{"content":{"role":"model","parts":[` + part + `]},"index":0` + more + `}],"modelVersion":` + quoted(a.model) + `,"usageMetadata":{"promptTokenCount":5}}`
 	}
-	thought := chunk(`{"text":"thought of `+a.model+`","thought":true}`, "")
-	signature := `"thoughtSignature":` + quoted(a.carry)
-	if a.tool != "" {
-		stream(w, false, thought, chunk(`{"functionCall":{"id":`+quoted(a.id)+`,"name":`+quoted(a.tool)+`,"args":`+badArguments+`},`+signature+`}`, ""), chunk("", `,"finishReason":"STOP"`))
-		return
+	payloads := []string{chunk(`{"text":"`+a.thought()+`","thought":true}`, "")}
+	signature := `,"thoughtSignature":` + quoted(a.carry)
+	for i, c := range a.calls {
+		if i > 0 {
+			signature = "" // parallel calls have one in the first
+		}
+		payloads = append(payloads, chunk(`{"functionCall":{"id":`+quoted(c.id)+`,"name":`+quoted(c.name)+`,"args":`+whole(c.arguments)+`}`+signature+`}`, ""))
 	}
-	stream(w, false, thought, chunk(`{"text":`+quoted(a.text)+`}`, ""), chunk(`{"text":"",`+signature+`}`, `,"finishReason":"STOP"`))
+	if a.text != "" {
+		payloads = append(payloads, chunk(`{"text":`+quoted(a.text)+`}`, ""))
+	}
+	switch {
+	case a.cut:
+	case len(a.calls) > 0:
+		payloads = append(payloads, chunk("", `,"finishReason":"STOP"`))
+	default:
+		payloads = append(payloads, chunk(`{"text":""`+signature+`}`, `,"finishReason":"STOP"`))
+	}
+	stream(w, false, payloads...)
+}
+
+// whole returns arguments of a call that was cut as the API has them: it sends calls
+// whole.
+func whole(arguments string) string {
+	if arguments == `{"q":"half` {
+		return `{"q":"half"}`
+	}
+	return arguments
 }
