@@ -12,6 +12,9 @@ type TurnStarted = events.TurnStarted
 // GenerationRequested asks a model for the next step of a turn.
 type GenerationRequested = events.GenerationRequested
 
+// FailedModel is a model of a pool that failed in the current step.
+type FailedModel = events.FailedModel
+
 // AssistantMessage is a model's answer, whole. It replaces what was streamed of it.
 type AssistantMessage = events.AssistantMessage
 

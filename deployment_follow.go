@@ -207,7 +207,8 @@ func (o *observer) state() Deployment {
 		d.Shards[i].Owner = o.owners[i]
 		d.Messages += d.Shards[i].Messages
 	}
-	d.Queues, d.Workers = queueStates(o.queues, o.offers), o.workers(o.offers, d.Time)
+	served := served(o.offers)
+	d.Queues, d.Workers = queueStates(o.queues, served), o.workers(served, d.Time)
 	for _, what := range slices.Sorted(maps.Keys(o.problems)) {
 		d.Problems = append(d.Problems, o.problems[what].Error())
 	}
@@ -216,6 +217,11 @@ func (o *observer) state() Deployment {
 		d.Problems = append(d.Problems, "the server cannot be reached, trying again")
 	}
 	return d
+}
+
+// served returns the offers of workers: pools are the orchestrators', and no queues.
+func served(offers []Offer) []Offer {
+	return slices.DeleteFunc(slices.Clone(offers), func(o Offer) bool { return o.Kind == "pool" })
 }
 
 // queueStates returns the queues with jobs or with workers among offers, by kind and

@@ -11,7 +11,7 @@ import (
 )
 
 // Offer is what a worker serves: a route to models (Kind "llm") or a tool (Kind
-// "tool").
+// "tool"); or a pool of models (Kind "pool"), which the orchestrators announce.
 type Offer = bus.Offer
 
 // Offers returns what all workers serve now, by kind and name. A worker that
@@ -132,6 +132,18 @@ func Models(offers []Offer) []string {
 		// A route without a default model has none to name.
 		if model := strings.TrimSuffix(o.Model, "/"); o.Kind == "llm" && !slices.Contains(all, model) {
 			all = append(all, model)
+		}
+	}
+	return all
+}
+
+// Pools returns the pools of models, by name, with the full names of their models.
+// Where a model is named, such as in [WithModel], a pool's name may stand.
+func Pools(offers []Offer) map[string][]string {
+	all := map[string][]string{}
+	for _, o := range offers {
+		if o.Kind == "pool" {
+			all[o.Name] = o.Models
 		}
 	}
 	return all

@@ -20,8 +20,9 @@ func configured(change func(*Settings)) SendOption {
 	return func(s *sending) { change(&s.settings); s.changed = true }
 }
 
-// WithModel sets the conversation's model, as "provider/model", from this message
-// on. The deployment's default is used when no message ever set one.
+// WithModel sets the conversation's model from this message on, as "provider/model" or
+// the name of one of the deployment's [Pools]. The deployment's default is used when no
+// message ever set one.
 func WithModel(model string) SendOption {
 	return configured(func(s *Settings) { s.Route = model })
 }

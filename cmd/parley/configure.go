@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -84,6 +85,9 @@ func (q *question) configure(ctx context.Context, s *host.Session) error {
 	model, why := q.model(s, offers)
 	if !q.quiet && !q.json {
 		p := profile()
+		if of := parley.Pools(offers)[model]; of != nil {
+			why = "a pool of " + strings.Join(of, ", ") + "; " + why
+		}
 		fmt.Fprintln(stderr(), p.Dim(wrapped(fmt.Sprintf("%s (%s)", model, why), 0, p.Width)))
 		for _, line := range missingTools(offers) {
 			fmt.Fprintln(stderr(), wrapped(line, 0, p.Width))
@@ -133,11 +137,13 @@ func (q *question) model(s *host.Session, offers []parley.Offer) (model, why str
 	return model, "the default of the workers at " + s.URL()
 }
 
-// offered returns what workers offer; an error when no worker serves the provider,
-// or, when it is empty, any.
+// offered returns what workers offer; an error when no worker serves the provider and
+// no pool has its name, or, when it is empty, no worker serves any.
 func offered(ctx context.Context, s *host.Session, provider string) ([]parley.Offer, error) {
 	offers, found, err := s.AwaitOffers(ctx, func(offers []parley.Offer) bool {
-		return slices.ContainsFunc(offers, func(o parley.Offer) bool { return o.Kind == "llm" && (provider == "" || o.Name == provider) })
+		return slices.ContainsFunc(offers, func(o parley.Offer) bool {
+			return o.Kind == "llm" && (provider == "" || o.Name == provider) || o.Kind == "pool" && o.Name == provider
+		})
 	})
 	if err != nil || found {
 		return offers, err
@@ -160,5 +166,9 @@ func unserved(s *host.Session, provider string, offers []parley.Offer) error {
 	if len(routes) == 0 {
 		return &parley.Error{Code: parley.CodeNoWorker, Err: fmt.Errorf("no llm-worker is connected to %s: start one with `parley up --only llm-worker`, or unset NATS_URL to run everything here", s.Server())}
 	}
-	return usagef("no worker asks %q; the workers ask %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "))
+	pools := "there are no pools"
+	if names := slices.Sorted(maps.Keys(parley.Pools(offers))); len(names) > 0 {
+		pools = "the pools are " + strings.Join(names, ", ")
+	}
+	return usagef("no worker asks %q; the workers ask %s, %s: choose one of them with --model, or start an llm-worker that has a key for it", provider, strings.Join(routes, ", "), pools)
 }

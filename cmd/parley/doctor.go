@@ -86,17 +86,21 @@ func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Find
 		}
 		found = append(found, doctor.Finding{Check: check, OK: err == nil, Says: says})
 	}
-	models, err := llmworker.Catalog(ctx, a.cfg)
+	x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
+	rules, badRules := policy.Load(a.cfg.Rules)
+	asked := a.cfg
+	asked.Models = rules.Pools.WithoutPools(asked.Models)
+	models, err := llmworker.Catalog(ctx, asked)
 	if err != nil {
 		note("models", err, "")
 	} else {
 		found = append(found, doctor.Models(ctx, models)...)
+		x.Providers = models.Names()
 	}
-	x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
-	if a.cfg.Rules != "" {
-		if x.Rules, err = policy.Load(a.cfg.Rules); err != nil {
-			note("rules", err, "")
-		}
+	if badRules != nil {
+		note("rules", badRules, "")
+	} else if a.cfg.Rules != "" {
+		x.Rules = rules
 	}
 	if _, x.Servers, err = toolworker.Toolbox(h.WithTools(a.cfg), h.Log); err != nil {
 		note("tools-file", err, "")

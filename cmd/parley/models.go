@@ -12,6 +12,7 @@ import (
 
 	"github.com/parleybus/parley/internal/daemon/llmworker"
 	"github.com/parleybus/parley/internal/llm/catalog"
+	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -24,7 +25,8 @@ func (a *app) modelsCommand() *cobra.Command {
 		Short: "List the models of the providers configured here",
 		Long: `Ask each configured provider for its models and list them: window in tokens, price
 in US dollars per million tokens read and written, whether they call tools and see
-images. A - is what the provider does not say. PATTERN is a part of the names.`,
+images. A - is what the provider does not say. With --rules also list the pools of the
+file. PATTERN is a part of the names.`,
 		Example: `  parley models
   parley models qwen
   GROQ_API_KEY=… parley models groq/
@@ -34,7 +36,14 @@ images. A - is what the provider does not say. PATTERN is a part of the names.`,
 	}
 	a.outputFlag(cmd)
 	a.cfg.Generating(cmd.Flags())
+	a.cfg.Deciding(cmd.Flags())
 	return cmd
+}
+
+// listedModel is a model, or a pool of models, as JSON.
+type listedModel struct {
+	catalog.Model
+	Pool []string `json:"pool,omitempty"` // full names of a pool's models
 }
 
 func (a *app) models(ctx context.Context, part string) error {
@@ -42,11 +51,18 @@ func (a *app) models(ctx context.Context, part string) error {
 	if err != nil {
 		return err
 	}
-	c, err := llmworker.Catalog(ctx, a.cfg)
+	rules, err := policy.Load(a.cfg.Rules)
 	if err != nil {
 		return usage(err)
 	}
-	all, failed := []catalog.Model{}, []error{}
+	asked := a.cfg
+	asked.Models = rules.Pools.WithoutPools(asked.Models)
+	c, err := llmworker.Catalog(ctx, asked)
+	if err != nil {
+		return usage(err)
+	}
+	matches := func(name string) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(part)) }
+	all, failed := []listedModel{}, []error{}
 	for _, name := range c.Names() {
 		ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
 		models, err := c.Models(ctx, name)
@@ -55,8 +71,17 @@ func (a *app) models(ctx context.Context, part string) error {
 			failed = append(failed, err)
 		}
 		for _, m := range models {
-			if strings.Contains(strings.ToLower(m.Name), strings.ToLower(part)) {
-				all = append(all, m)
+			if matches(m.Name) {
+				all = append(all, listedModel{Model: m})
+			}
+		}
+	}
+	var pools [][]string
+	for _, name := range rules.Pools.Names() {
+		if matches(name) {
+			pools = append(pools, []string{name, rules.Pools[name].String()})
+			if asJSON {
+				all = append(all, listedModel{catalog.Model{Name: name}, rules.Pools[name].Models()})
 			}
 		}
 	}
@@ -73,6 +98,14 @@ func (a *app) models(ctx context.Context, part string) error {
 	}
 	if err := terminal.Table(stdout(), profile(), []string{"MODEL", "WINDOW", "$/M READ", "$/M WRITTEN", "TOOLS", "IMAGES"}, rows); err != nil {
 		return outputError(err)
+	}
+	if len(pools) > 0 {
+		if len(rows) > 0 {
+			fmt.Fprintln(stdout())
+		}
+		if err := terminal.Table(stdout(), profile(), []string{"POOL", "MODELS"}, pools); err != nil {
+			return outputError(err)
+		}
 	}
 	return errors.Join(failed...)
 }

@@ -178,9 +178,13 @@ func (u *deployment) banner(ctx context.Context, s *host.Session) {
 	if u.app.cfg.HTTP != "" {
 		say("health", u.app.cfg.HTTP, "/healthz /readyz /metrics")
 	}
-	var models, tools []string
+	var models, pools, tools []string
 	if offers, err := s.Offers(ctx); err == nil {
 		models = parley.Models(offers)
+		of := parley.Pools(offers)
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			pools = append(pools, name+": "+strings.Join(of[name], ", "))
+		}
 		for _, t := range parley.ToolsIn(offers) {
 			tools = append(tools, t.Name)
 		}
@@ -189,6 +193,9 @@ func (u *deployment) banner(ctx context.Context, s *host.Session) {
 		say("model", s.Models.Default, "("+s.Models.Why+")")
 	}
 	say("models", cmp.Or(strings.Join(models, ", "), "none yet"), "")
+	if len(pools) > 0 {
+		say("pools", strings.Join(pools, "; "), "")
+	}
 	say("tools", cmp.Or(strings.Join(tools, ", "), "none yet"), "")
 	next := "  " + u.app.commandLine("ask", `"What time is it in Oslo, and what is 17% of 2,340?"`)
 	if s.Embedded() {

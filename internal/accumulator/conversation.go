@@ -205,6 +205,18 @@ func (c *Conversation) setRoute(route string) {
 	}
 }
 
+// setPool sets the pool that the model was chosen from, and its models that failed in
+// the step.
+func (c *Conversation) setPool(e *events.GenerationRequested) {
+	c.Pool = e.Pool
+	if e.Try == 1 {
+		c.Failed = nil
+	}
+	if e.Failed != nil {
+		c.Failed = events.WithFailed(c.Failed, *e.Failed)
+	}
+}
+
 // answer applies the model's answer: its calls are those of the step.
 func (c *Conversation) answer(e *events.AssistantMessage) {
 	c.Window = cmp.Or(c.Window, e.Window) // what a refusal named counts
@@ -234,7 +246,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 		c.answered(e)
 	case *events.TurnStarted:
 		c.Turns++
-		c.State = events.State{Phase: events.PhaseGenerating, Turns: c.Turns, Turn: e.Turn, StartedMS: e.AtMS, Route: c.Route, Window: c.Window,
+		c.State = events.State{Phase: events.PhaseGenerating, Turns: c.Turns, Turn: e.Turn, StartedMS: e.AtMS, Route: c.Route, Pool: c.Pool, Window: c.Window,
 			Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
 		c.clearCalls()
 		c.dequeue(e.Inputs)
@@ -258,6 +270,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 		}
 		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
 		c.setRoute(e.Route)
+		c.setPool(e)
 		c.Open, c.Requested, c.generationSequence = nil, e, c.TurnLane
 		c.clearCalls()
 	case *events.Compacted:
@@ -287,7 +300,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 	case *events.Resumed:
 		c.resumed(e)
 	case *events.TurnEnded:
-		c.State = events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Window: c.Window, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
+		c.State = events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Pool: c.Pool, Window: c.Window, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
 		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == events.HookBefore })
 		c.Open, c.Requested = nil, nil
 		c.clearCalls()

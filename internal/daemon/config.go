@@ -195,12 +195,12 @@ func (cfg *Config) Layout(f *pflag.FlagSet) {
 
 // Deciding adds the flags of an orchestrator.
 func (cfg *Config) Deciding(f *pflag.FlagSet) {
-	f.StringVar(&cfg.Rules, "rules", cfg.Rules, "YAML file with the policy, limits, prices and hooks of the deployment (PARLEY_RULES)")
+	f.StringVar(&cfg.Rules, "rules", cfg.Rules, "YAML file with the policy, limits, prices, pools of models and hooks of the deployment (PARLEY_RULES)")
 }
 
 // Generating adds the flags of a process that calls models.
 func (cfg *Config) Generating(f *pflag.FlagSet) {
-	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model, used by default (PARLEY_MODEL)")
+	f.StringSliceVar(&cfg.Models, "model", cfg.Models, "provider/model or a pool of the --rules, used by default (PARLEY_MODEL)")
 	f.StringSliceVar(&cfg.Providers, "provider", cfg.Providers, "NAME=URL of a server compatible with OpenAI, or a known name such as groq; its key is in NAME_API_KEY (PARLEY_PROVIDERS)")
 	f.StringVar(&cfg.Script, "script", cfg.Script, "YAML script for the scripted provider (PARLEY_SCRIPT)")
 	f.StringSliceVar(&cfg.NoTools, "no-tools", cfg.NoTools, "patterns of models that cannot call tools, such as ollama/gemma* (PARLEY_NO_TOOLS)")

@@ -36,6 +36,8 @@ type Examination struct {
 	Dir string
 	// Rules are the deployment's rules, if this process knows them.
 	Rules policy.Defaults
+	// Providers are those that are configured in this process.
+	Providers []string
 	// Servers are the MCP servers configured in this process.
 	Servers []*mcp.Server
 	// Tolerance bounds what counts as ok.
@@ -79,6 +81,7 @@ func (x *Examination) Run(ctx context.Context) []Finding {
 		{"history", x.history, false},
 		{"orchestrator", x.orchestrator, x.Alone},
 		{"workers", x.workers, false},
+		{"pools", x.pools, len(x.Rules.Pools) == 0},
 		{"queues", x.queues, x.Alone},
 		{"tools", x.tools, x.Alone},
 		{"timers", x.timers, false},

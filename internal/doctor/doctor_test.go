@@ -145,6 +145,9 @@ func illnesses() map[string]illness {
 		"rules for a tool that nobody serves": {func(p *patient) {
 			p.x.Rules = policy.Defaults{Policy: &events.Policy{Rules: []events.Rule{{Tool: "clok", Action: events.ActionAuto}}}}
 		}, "tools", `"clok", which no worker serves`, false},
+		"a pool of models that nobody serves": {func(p *patient) {
+			p.x.Rules = policy.Defaults{Pools: policy.Pools{"fast": {{Model: "gone/a"}, {Model: "gone/b"}}}}
+		}, "pools", "no worker serves a model of pool fast (gone/a, gone/b)", false},
 		"settings with a tool that nobody serves": {func(p *patient) { p.write(&events.Settings{Tools: []string{"c*", "clok"}}) }, "tools", oneOf, false},
 		"an input without an answer": {func(p *patient) {
 			p.x.Tolerance.Overdue = 0

@@ -55,11 +55,22 @@ type GenerationRequested struct {
 	Generation string `json:"generation" jsonschema:"id of the generation (UUIDv7)"`
 	Step       int    `json:"step" jsonschema:"step of the turn, from 1"`
 	Route      string `json:"route" jsonschema:"provider/model"`
-	Try        int    `json:"try" jsonschema:"number of the try of this step, from 1"`
-	NotBefore  int64  `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
+	// Pool, Reason and Failed are set where a pool of models is asked (ADR 82).
+	Pool      string       `json:"pool,omitempty" jsonschema:"name of the pool of models that route was chosen from"`
+	Reason    string       `json:"reason,omitempty" jsonschema:"why this model of the pool, for people"`
+	Failed    *FailedModel `json:"failed,omitempty" jsonschema:"the model of the pool whose failed answer this request replaces"`
+	Try       int          `json:"try" jsonschema:"number of the try of this step, from 1"`
+	NotBefore int64        `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
 	// Searchable counts tools that are too many for one request.
 	Searchable int    `json:"searchable,omitempty" jsonschema:"number of tools that the request does not offer and that the model can find with find_tools"`
 	Usage      *Usage `json:"usage,omitempty" jsonschema:"usage of the failed or interrupted answer that this one replaces, when no message holds it"`
+}
+
+// FailedModel is a model of a pool that failed in the current step.
+type FailedModel struct {
+	Route   string     `json:"route" jsonschema:"provider/model"`
+	Class   ErrorClass `json:"class" jsonschema:"class of the failure"`
+	UntilMS int64      `json:"until_ms,omitempty" jsonschema:"time at which the step may ask it again, Unix milliseconds; absent if the step never does"`
 }
 
 // AssistantMessage is the accumulated answer of the model.

@@ -22,7 +22,7 @@ type Parameters struct {
 // lists are replaced. So a client changes settings without reading them first.
 type Settings struct {
 	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
-	Route      string     `json:"route,omitempty" jsonschema:"provider/model; empty means the deployment's default"`
+	Route      string     `json:"route,omitempty" jsonschema:"provider/model, or a pool of models of the deployment; empty means the deployment's default"`
 	System     string     `json:"system,omitempty" jsonschema:"system prompt"`
 	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the tools offered; unset means all, none is [\"-\"]"`
 	Parameters Parameters `json:"parameters,omitzero" jsonschema:"parameters of the generation"`

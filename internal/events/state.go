@@ -22,19 +22,21 @@ const (
 // State is the small part of a conversation's state: what a new owner of its
 // shard needs besides the transcript. It does not grow with the conversation.
 type State struct {
-	Phase      Phase       `json:"phase" jsonschema:"phase of the conversation"`
-	Turns      int         `json:"turns,omitempty" jsonschema:"turns started so far"`
-	Turn       string      `json:"turn,omitempty" jsonschema:"id of the turn that runs"`
-	StartedMS  int64       `json:"started_ms,omitempty" jsonschema:"when the turn started, Unix milliseconds"`
-	Step       int         `json:"step,omitempty" jsonschema:"step of the turn"`
-	Try        int         `json:"try,omitempty" jsonschema:"try of the step"`
-	Route      string      `json:"route,omitempty" jsonschema:"provider/model of the last generation"`
-	Window     int64       `json:"window,omitempty" jsonschema:"tokens that the model of route takes; absent when it is unknown"`
-	Generation string      `json:"generation,omitempty" jsonschema:"generation that is open"`
-	Calls      []CallState `json:"calls,omitempty" jsonschema:"calls of the step, in the model's order"`
-	Queue      []string    `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`
-	GenLane    uint64      `json:"gen_lane,omitempty" jsonschema:"sequence of the last message on the gen lane"`
-	Usage      *Usage      `json:"usage,omitempty" jsonschema:"sum over the turn's generations"`
+	Phase      Phase         `json:"phase" jsonschema:"phase of the conversation"`
+	Turns      int           `json:"turns,omitempty" jsonschema:"turns started so far"`
+	Turn       string        `json:"turn,omitempty" jsonschema:"id of the turn that runs"`
+	StartedMS  int64         `json:"started_ms,omitempty" jsonschema:"when the turn started, Unix milliseconds"`
+	Step       int           `json:"step,omitempty" jsonschema:"step of the turn"`
+	Try        int           `json:"try,omitempty" jsonschema:"try of the step"`
+	Route      string        `json:"route,omitempty" jsonschema:"provider/model of the last generation"`
+	Pool       string        `json:"pool,omitempty" jsonschema:"pool of models that route was chosen from"`
+	Failed     []FailedModel `json:"failed,omitempty" jsonschema:"models of the pool that failed in the step"`
+	Window     int64         `json:"window,omitempty" jsonschema:"tokens that the model of route takes; absent when it is unknown"`
+	Generation string        `json:"generation,omitempty" jsonschema:"generation that is open"`
+	Calls      []CallState   `json:"calls,omitempty" jsonschema:"calls of the step, in the model's order"`
+	Queue      []string      `json:"queue,omitempty" jsonschema:"ids of the UserMessages that wait for a turn"`
+	GenLane    uint64        `json:"gen_lane,omitempty" jsonschema:"sequence of the last message on the gen lane"`
+	Usage      *Usage        `json:"usage,omitempty" jsonschema:"sum over the turn's generations"`
 	// Spent is the usage by model, for the price table.
 	Spent map[string]*Usage `json:"spent,omitempty" jsonschema:"the turn's usage by provider/model"`
 
@@ -57,7 +59,7 @@ type State struct {
 // Clone returns a copy that shares nothing that is changed later.
 func (s *State) Clone() State {
 	c := *s
-	c.Calls, c.Queue = slices.Clone(s.Calls), slices.Clone(s.Queue)
+	c.Calls, c.Queue, c.Failed = slices.Clone(s.Calls), slices.Clone(s.Queue), slices.Clone(s.Failed)
 	c.Spent, c.Extended = maps.Clone(s.Spent), maps.Clone(s.Extended)
 	c.Grants, c.Hooks = slices.Clone(s.Grants), slices.Clone(s.Hooks)
 	c.Deletes, c.Deleters = slices.Clone(s.Deletes), slices.Clone(s.Deleters)
@@ -163,4 +165,10 @@ func (s *State) NextMS() int64 {
 // Awaits reports whether a call of the current step has no result yet.
 func (s *State) Awaits(call string) bool {
 	return slices.ContainsFunc(s.Calls, func(c CallState) bool { return c.Call == call && c.Status == "" })
+}
+
+// WithFailed returns failed models with one more, or with a newer failure of one.
+func WithFailed(all []FailedModel, f FailedModel) []FailedModel {
+	all = slices.DeleteFunc(slices.Clone(all), func(old FailedModel) bool { return old.Route == f.Route })
+	return append(all, f)
 }

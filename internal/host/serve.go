@@ -111,12 +111,14 @@ func (h *Host) serve(ctx context.Context, ports ...int) (*Session, error) {
 // with [parley.CodeInvalid] for a configuration that cannot be used. health may be nil.
 func (h *Host) Roles(ctx context.Context, health *daemon.Health, counts map[string]int) ([]daemon.Role, *catalog.Catalog, error) {
 	var models *catalog.Catalog
-	var err error
-	if counts["llm-worker"] > 0 {
-		models, err = llmworker.Catalog(ctx, h.Config)
+	rules, err := policy.Load(h.Config.Rules)
+	if counts["orchestrator"] == 0 {
+		rules, err = policy.Defaults{}, nil // the file is another process's
 	}
-	if err == nil && counts["orchestrator"] > 0 && h.Config.Rules != "" {
-		_, err = policy.Load(h.Config.Rules)
+	if err == nil && counts["llm-worker"] > 0 {
+		asked := h.Config
+		asked.Models = rules.Pools.WithoutPools(asked.Models) // a pool is no worker's default
+		models, err = llmworker.Catalog(ctx, asked)
 	}
 	if err != nil {
 		return nil, nil, &parley.Error{Code: parley.CodeInvalid, Err: err}

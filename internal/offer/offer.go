@@ -19,7 +19,13 @@ import (
 const (
 	LLM  = "llm"
 	Tool = "tool"
+	// Pool is a pool of models, which an orchestrator announces. It tells people what
+	// may be asked; what is asked is in the orchestrator's own file.
+	Pool = "pool"
 )
+
+// maxPool is how many models of a pool an offer lists.
+const maxPool = 100
 
 // MaxBytes bounds a record of presence: a longer one is ignored.
 const MaxBytes = 256 << 10
@@ -33,11 +39,12 @@ var (
 // Offer is what a worker serves: a route of models or a tool. It is a record of
 // presence.
 type Offer struct {
-	Kind    string           `json:"kind"` // "llm" or "tool"
-	Name    string           `json:"name"` // route or tool
+	Kind    string           `json:"kind"` // "llm", "tool" or "pool"
+	Name    string           `json:"name"` // route, tool or pool
 	Worker  string           `json:"worker"`
 	Model   string           `json:"model,omitempty"`   // llm: full name of the route's default model
 	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
+	Models  []string         `json:"models,omitempty"`  // pool: full names of its models, in order
 	Tool    *events.ToolSpec `json:"tool,omitempty"`
 	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
 	// Withdrawn reports that the worker keeps running and offers this no more.
@@ -105,9 +112,18 @@ func (o *Offer) check() error {
 	if err := errors.Join(topology.CheckToken("kind", o.Kind), topology.CheckToken("tool or route", o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if o.Kind != LLM && o.Kind != Tool {
-		return fmt.Errorf("%w: its kind is neither %s nor %s", ErrInvalid, LLM, Tool)
+	switch o.Kind {
+	case LLM, Tool:
+	case Pool:
+		o.Model, o.Default, o.Tool, o.Rejected = "", false, nil, nil
+		if len(o.Models) == 0 || len(o.Models) > maxPool {
+			return fmt.Errorf("%w: a pool has 1 to %d models, not %d", ErrInvalid, maxPool, len(o.Models))
+		}
+		return nil
+	default:
+		return fmt.Errorf("%w: its kind is none of %s, %s and %s", ErrInvalid, LLM, Tool, Pool)
 	}
+	o.Models = nil
 	if o.Kind == LLM {
 		o.Tool, o.Rejected = nil, nil
 		if o.Model != "" && !strings.HasPrefix(o.Model, o.Name+"/") {

@@ -109,6 +109,8 @@ func TestARecordCountsUnderItsOwnKeyOnly(t *testing.T) {
 		"another kind":          {"hook.hammer.w", strings.Replace(good, `"kind":"tool"`, `"kind":"hook"`, 1)},
 		"no token":              {"tool.a.b.w", `{"kind":"tool","name":"a.b","worker":"w","tool":{"name":"a.b"}}`},
 		"another route's model": {"llm.mine.w", `{"kind":"llm","name":"mine","worker":"w","model":"openai/gpt-5","default":true}`},
+		"a pool without models": {"pool.fast.o", `{"kind":"pool","name":"fast","worker":"o"}`},
+		"too many models":       {"pool.fast.o", `{"kind":"pool","name":"fast","worker":"o","models":["a/b"` + strings.Repeat(`,"a/b"`, maxPool) + `]}`},
 		"too long":              {"tool.hammer.w", good + strings.Repeat(" ", MaxBytes)},
 	} {
 		if o, err := Decode(c.key, []byte(c.record)); err == nil {
@@ -117,6 +119,9 @@ func TestARecordCountsUnderItsOwnKeyOnly(t *testing.T) {
 	}
 	if _, err := Decode("llm.openai.w", []byte(`{"kind":"llm","name":"openai","worker":"w","model":"openai/gpt-5"}`)); err != nil {
 		t.Error(err)
+	}
+	if o, err := Decode("pool.fast.o", []byte(`{"kind":"pool","name":"fast","worker":"o","models":["a/b"],"model":"fast/x","default":true}`)); err != nil || o.Default || o.Model != "" || len(o.Models) != 1 {
+		t.Errorf("%+v, %v", o, err) // a pool is nobody's default model
 	}
 }
 
@@ -127,6 +132,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("tool.hammer.w", []byte(`{"kind":"tool","name":"hammer","worker":"w","rejected":{"name":"hammer"}}`), "pure")
 	f.Add("tool.hammer.w", []byte(`{"kind":"tool","name":"hammer","worker":"w","withdrawn":true}`), "idempotent")
 	f.Add("llm.openai.w", []byte(`{"kind":"llm","name":"openai","worker":"w","model":"openai/gpt-5","default":true}`), "")
+	f.Add("pool.fast.o", []byte(`{"kind":"pool","name":"fast","worker":"o","models":["a/b"]}`), "")
 	f.Fuzz(func(t *testing.T, key string, record []byte, effect string) {
 		o, err := Decode(key, record)
 		if err != nil {

@@ -198,6 +198,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	env.Unusable = unusable
 	inputs := trafficOf(batch(c.state))
 	env.Conversation, env.App, env.Open = s.o.meter.read(now, keyOfConversation(c.id)), s.o.meter.read(now, keyOfApp(env.Who)), s.o.Held.Load()
+	env.Endpoints = s.o.breakers.endpoints()
 	d, draft := Decide(c.state, env, now)
 	if d == nil {
 		return false, nil
@@ -213,6 +214,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	}
 	c.fault = nil // the Decision has ended the turn
 	s.o.meter.add(now, inputs, keyOfConversation(c.id), keyOfApp(env.Who))
+	s.o.breakers.count(c.state, d, now)
 	timer, open := c.state.NextMS(), c.unstarted()
 	c.adopt(draft, d, seq)
 	reached(d)

@@ -19,17 +19,22 @@ const (
 // smallestWindow is the smallest window, in tokens, that Settings may name.
 const smallestWindow = 512
 
-// window returns the tokens that the model takes; 0 when nobody knows.
+// window returns the tokens that the model asked last takes; 0 when nobody knows.
 func (d *decision) window() int64 { return cmp.Or(d.env.Settings.Compaction.Window, d.c.Window) }
 
-// compactNear compacts a history that nears the model's window, before the next
-// request.
-func (d *decision) compactNear() {
-	window := d.window()
+// estimate returns the tokens of the next request's history, as far as they are known.
+func (d *decision) estimate() int64 {
+	return d.transcript.Estimate() + events.EstimateTokens(d.transcript.Weigh(d.joining()))
+}
+
+// compactNear compacts a history that nears the window of the model that is asked next,
+// before the request.
+func (d *decision) compactNear(window int64) {
+	window = cmp.Or(d.env.Settings.Compaction.Window, window)
 	if window == 0 || d.env.Settings.Compaction.Mode == events.CompactionOff {
 		return
 	}
-	tokens := d.transcript.Estimate() + events.EstimateTokens(d.transcript.Weigh(d.joining()))
+	tokens := d.estimate()
 	if float64(tokens) > nearWindow*float64(window) {
 		d.compact(events.CompactedWindow, window, tokens-int64(afterCompaction*float64(window)))
 	}

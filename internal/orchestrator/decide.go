@@ -33,6 +33,12 @@ type Env struct {
 	// Route is used when Settings name none; empty when no worker serves a
 	// model.
 	Route string
+	// Pools are the deployment's pools of models; Endpoints what is known of their
+	// models at the moment, by full name. Providers has those that workers served so
+	// far, and whether they do now; nil when that is not known.
+	Pools     policy.Pools
+	Endpoints map[string]Endpoint
+	Providers map[string]bool
 	// Settings are the conversation's accepted settings, merged.
 	Settings events.Settings
 	// Limits, Policy, Prices and Hooks are the deployment's. Limits and
@@ -214,8 +220,9 @@ func (d *decision) step() bool {
 		d.end(events.OutcomeFailed, reasonOf(err), err)
 		return true
 	}
-	d.compactNear()
-	return d.requestGeneration(d.c.Step+1, 1, 0)
+	model := d.choose(d.c.Step+1, 1)
+	d.compactNear(model.window)
+	return d.requestGeneration(model, d.c.Step+1, 1, 0, nil)
 }
 
 // stop ends a turn at any point: the text so far is kept as a partial

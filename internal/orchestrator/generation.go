@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/accumulator"
@@ -11,14 +10,11 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// requestGeneration requests a generation of the step. It reports whether
-// the turn ended instead.
-func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
-	// A turn keeps the model it started with, unless Settings change it.
-	route := cmp.Or(d.env.Settings.Route, d.c.Route, d.env.Route)
-	if step == 1 && try == 1 {
-		route = cmp.Or(d.env.Settings.Route, d.env.Route, d.c.Route)
-	}
+// requestGeneration requests a generation of the step from a model. failed is the model
+// of its pool whose answer it replaces; nil when there is none. It reports whether the
+// turn ended instead.
+func (d *decision) requestGeneration(of choice, step, try int, wait time.Duration, failed *events.FailedModel) bool {
+	route := of.route
 	if route == "" {
 		d.end(events.OutcomeFailed, "no_route", &events.Error{Class: events.ErrInvalidRequest,
 			Message: "no model is set and no worker serves one: start an llm-worker, or set a route such as \"openai/gpt-5-mini\" in Settings"})
@@ -28,16 +24,19 @@ func (d *decision) requestGeneration(step, try int, wait time.Duration) bool {
 		d.end(events.OutcomeFailed, "no_route", &events.Error{Class: events.ErrInvalidRequest, Message: err.Error()})
 		return true
 	}
-	provider, _, _ := strings.Cut(route, "/")
-	if err := ceilingError(d.env.Ceilings.CheckExtra(provider, d.env.Settings.Parameters.Extra)); err != nil {
+	if err := d.noPool(route); err != nil {
+		d.end(events.OutcomeFailed, "no_route", err)
+		return true
+	}
+	if err := ceilingError(d.env.Ceilings.CheckExtra(providerOf(route), d.env.Settings.Parameters.Extra)); err != nil {
 		d.end(events.OutcomeFailed, reasonOf(err), err)
 		return true
 	}
-	if err := d.unpriced(route); err != nil {
+	if err := d.unpriced(cmp.Or(of.pool, route)); err != nil {
 		d.end(events.OutcomeFailed, "no_price", err)
 		return true
 	}
-	e := &events.GenerationRequested{Turn: d.c.Turn, Step: step, Try: try, Route: route,
+	e := &events.GenerationRequested{Turn: d.c.Turn, Step: step, Try: try, Route: route, Pool: of.pool, Reason: of.reason, Failed: failed,
 		Generation: d.seed.id(d.now, fmt.Sprintf("generation %d %d %d", d.c.Turns, step, try))}
 	e.Searchable = d.env.offered(d.transcript).Searchable
 	if c := d.c; c.Phase == events.PhaseGenerating {

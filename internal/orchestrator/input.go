@@ -65,7 +65,7 @@ func (d *decision) inputs() {
 		}
 	}
 	if d.joined && d.fresh() && d.c.Phase == events.PhaseGenerating {
-		d.requestGeneration(d.c.Step, 1, 0)
+		d.requestGeneration(d.choose(d.c.Step, 1), d.c.Step, 1, 0, nil)
 	}
 }
 
@@ -141,8 +141,7 @@ func (d *decision) checkSettings(e *events.Settings) error {
 	if d.compiled += policy.NewConditions(e.Policy, d.env.Settings.Policy); d.compiled > 2*d.env.Ceilings.ConditionBytes {
 		return ceilings.Errorf(ceilings.CodeConditionBytes, "too many new conditions were published at the same time: send these settings again under another id")
 	}
-	provider, _, _ := strings.Cut(cmp.Or(e.Route, d.env.Route), "/")
-	if err := d.env.Ceilings.CheckExtra(provider, e.Parameters.Extra); err != nil {
+	if err := d.env.checkExtra(cmp.Or(e.Route, d.env.Route), e); err != nil {
 		return err
 	}
 	_, unknown := d.env.Identities.CheckPolicy(e.Policy)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -256,14 +257,16 @@ func (d *decision) atLimit(limit string) bool {
 }
 
 // unpriced returns an error when a cost limit cannot be enforced because a
-// model has no price.
+// model, or one of a pool's, has no price.
 func (d *decision) unpriced(route string) *events.Error {
 	if d.env.limits().CostUSD <= 0 {
 		return nil
 	}
 	_, missing := d.env.Prices.Cost(d.c.Spent)
-	if strings.Contains(route, "/") && !d.env.Prices.Knows(route) {
-		missing = append(missing, route)
+	for _, model := range d.env.models(route) {
+		if strings.Contains(model, "/") && !d.env.Prices.Knows(model) && !slices.Contains(missing, model) {
+			missing = append(missing, model)
+		}
 	}
 	if len(missing) == 0 {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/identity"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -35,6 +36,9 @@ type Orchestrator struct {
 	// Route is asked when Settings name none; when it is empty, one that workers
 	// offer.
 	Route string
+	// Pools are lists of models that stand in for each other. A pool's name may
+	// stand in Settings and in Route.
+	Pools policy.Pools
 	// Hooks are called for every turn; those without a function are called
 	// on the bus.
 	Hooks []Hook
@@ -61,6 +65,7 @@ type Orchestrator struct {
 	judge     *policy.Judge
 	maxLimits events.Limits
 	meter     meter
+	breakers  *breakers
 }
 
 // readsPerSecond bounds the consumers that an orchestrator creates for users, and
@@ -72,6 +77,7 @@ const readsPerSecond, readsAtOnce = 500, 2000
 func (o *Orchestrator) Run(ctx context.Context) error {
 	o.Ceilings = o.Ceilings.WithDefaults()
 	o.judge = &policy.Judge{Ceilings: o.Ceilings}
+	o.breakers = newBreakers(o.Pools, o.Log)
 	if o.Held == nil {
 		o.Held = new(atomic.Int64)
 	}
@@ -103,6 +109,9 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	}
 	for n := range o.Bus.Shards() {
 		g.Go(func() error { return o.own(ctx, n, offers) })
+	}
+	if len(o.Pools) > 0 {
+		g.Go(func() error { return o.Bus.Presence().Stay(ctx, o.PoolOffers()) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("orchestrator: %w", err)
@@ -187,12 +196,21 @@ func (s *shard) env(settings events.Settings) Env {
 	e := s.offers.env(time.Now())
 	e.Settings, e.Check, e.Judge = settings, s.o.Check(), s.o.judge
 	e.Limits, e.Policy, e.Prices, e.Ceilings, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Ceilings, s.o.Identities
-	e.Route = cmp.Or(s.o.Route, e.Route)
+	e.Route, e.Pools = cmp.Or(s.o.Route, e.Route), s.o.Pools
 	e.MaxLimits = s.o.maxLimits
 	for _, h := range s.o.Hooks {
 		e.Hooks = append(e.Hooks, h.Hook)
 	}
 	return e
+}
+
+// PoolOffers returns the announcement of the pools, for people.
+func (o *Orchestrator) PoolOffers() []bus.Offer {
+	var all []bus.Offer
+	for _, name := range o.Pools.Names() {
+		all = append(all, bus.Offer{Kind: offer.Pool, Name: name, Worker: o.Name, Models: o.Pools[name].Models()})
+	}
+	return all
 }
 
 // stop returns when a conversation's turn is stopped in the middle of a

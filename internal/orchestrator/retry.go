@@ -59,35 +59,44 @@ func (b retryBudget) backoff(requests int) time.Duration {
 // conversations that failed together do not return together.
 const maxJitter = 0.25
 
-// retry decides on a failed answer: it requests the step's generation again, or
-// ends the turn with the failure. window is what the refusal says of the model's; 0
-// when it says nothing.
+// retry decides on a failed answer: it requests the step's generation again, of the
+// same model or of another one of its pool, or ends the turn with the failure. window
+// is what the refusal says of the model's; 0 when it says nothing.
 func (d *decision) retry(err *events.Error, window int64) {
 	used := d.c.Try + d.c.Open.Lost()
 	budget := budgetOf(err.Class)
+	if d.fallBack(err, window, used) {
+		return
+	}
 	if err.Class == events.ErrContextLength && used < maxRequests && !d.late() && d.spentLimit() == "" && d.compactRefused(window) {
-		d.requestGeneration(d.c.Step, used+1, 0)
+		d.requestGeneration(d.stay("asked again with a shorter history"), d.c.Step, used+1, 0, nil)
 		return
 	}
 	if used >= budget.requests || d.late() {
-		d.fail(err)
+		d.fail(d.allFailed(err))
 		return
 	}
 	if limit := d.spentLimit(); limit != "" {
 		d.stop(events.OutcomeLimit, limit, events.StatusRefused, "the answer failed before the call could run", err)
 		return
 	}
-	wait := d.jitter(budget.backoff(used))
-	if asked := err.RetryAfter(); asked > 0 {
-		// The provider knows better than the table; repeated refusals still make
-		// the wait grow.
-		wait = d.jitter(max(asked, budgetOf(events.ErrOverloaded).backoff(used)))
-	}
+	wait := d.waitAfter(err, used)
 	if left, bounded := d.timeLeft(); bounded && wait >= left {
 		d.fail(tooLate(err, left))
 		return
 	}
-	d.requestGeneration(d.c.Step, used+1, wait)
+	d.requestGeneration(d.stay("asked again"), d.c.Step, used+1, wait, nil)
+}
+
+// waitAfter returns how long a model is left alone after a failure, the step's request
+// of that number.
+func (d *decision) waitAfter(err *events.Error, used int) time.Duration {
+	if asked := err.RetryAfter(); asked > 0 {
+		// The provider knows better than the table; repeated refusals still make
+		// the wait grow.
+		return d.jitter(max(asked, budgetOf(events.ErrOverloaded).backoff(used)))
+	}
+	return d.jitter(budgetOf(err.Class).backoff(used))
 }
 
 // tooLate returns the failure of a turn that would end before the next request.

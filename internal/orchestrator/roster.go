@@ -49,6 +49,7 @@ type view struct {
 	route        string // of the default model
 	tools, known map[string]events.ToolSpec
 	low          map[string]bool // tools whose workers all take low-priority calls
+	providers    map[string]bool // those served so far, and whether they are now
 	conflicts    []offer.Conflict
 }
 
@@ -93,7 +94,12 @@ func (o *offerings) look(now time.Time) view {
 // renew rebuilds the view from a snapshot; before is when the roster was
 // last read. o.mu is held.
 func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
-	v := view{route: defaultRoute(o.view.route, current.Announced), tools: map[string]events.ToolSpec{}, low: map[string]bool{}}
+	v := view{route: defaultRoute(o.view.route, current.Announced), tools: map[string]events.ToolSpec{}, low: map[string]bool{}, providers: map[string]bool{}}
+	if len(o.view.providers) < maxKnown {
+		for name := range o.view.providers {
+			v.providers[name] = false
+		}
+	}
 	for _, m := range o.memory {
 		if m.offered {
 			m.offered, m.at = false, before
@@ -105,7 +111,10 @@ func (o *offerings) renew(current *bus.Snapshot, before, now time.Time) {
 		for n < len(all) && all[n].Kind == all[0].Kind && all[n].Name == all[0].Name {
 			n++
 		}
-		if all[0].Kind == offer.Tool {
+		switch all[0].Kind {
+		case offer.LLM:
+			v.providers[all[0].Name] = true
+		case offer.Tool:
 			r := o.resolve(all[0].Name, all[:n], now)
 			v.conflicts = append(v.conflicts, r.Conflicts...)
 			strict[all[0].Name] = r.Spec.Effect
@@ -234,7 +243,7 @@ func defaultRoute(before string, all []offer.Dated) string {
 // env returns the tools and the route of a decision.
 func (o *offerings) env(now time.Time) Env {
 	v := o.look(now)
-	return Env{Tools: v.tools, Known: v.known, Route: v.route}
+	return Env{Tools: v.tools, Known: v.known, Route: v.route, Providers: v.providers}
 }
 
 // low reports whether all workers of a tool take low-priority calls.

@@ -11,6 +11,7 @@ import (
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/identity"
+	"github.com/parleybus/parley/internal/policy"
 )
 
 // walk is a conversation in which everything happens in a random order: people send
@@ -52,6 +53,9 @@ func newWalk(t *rapid.T) *walk {
 	w.env.Policy = w.policy()
 	if choose(w, false, false, true) {
 		w.env.Hooks = []events.Hook{{Name: "b", When: events.HookBefore}, {Name: "o", When: events.HookBefore, Optional: true}, {Name: "a", When: events.HookAfter}}
+	}
+	if choose(w, false, true) {
+		w.env.Route, w.env.Pools = "fast", choose(w, policy.Pools{"fast": three()}, policy.Pools{"fast": {{Model: "a/1", Weight: 1}, {Model: "b/2", Weight: 1, Window: 512}}})
 	}
 	return w
 }

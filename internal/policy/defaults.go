@@ -25,6 +25,8 @@ type Defaults struct {
 	// Route is asked when neither Settings nor the turn name one; without it, what
 	// workers announce decides.
 	Route string `yaml:"route"`
+	// Pools are models that stand in for each other, by the name of the pool.
+	Pools Pools `yaml:"pools"`
 	// Identities are the people and apps that sign their inputs, Inputs what is
 	// required of inputs. Book has both.
 	Identities []identity.Identity `yaml:"identities"`
@@ -35,7 +37,7 @@ type Defaults struct {
 }
 
 // Load reads a file of defaults: YAML with the keys policy, limits, prices, hooks,
-// route, identities, inputs and ceilings, and under them the names of the events' JSON;
+// route, pools, identities, inputs and ceilings, and under them the names of the events' JSON;
 // without a file name it returns the defaults of a deployment without one. Errors name the file and,
 // where it is known, the line.
 func Load(file string) (Defaults, error) {
@@ -101,6 +103,9 @@ func (d *Defaults) check() (at string, err error) {
 	}
 	if token, _, _ := strings.Cut(d.Route, "/"); d.Route != "" && !regexp.MustCompile(hookName).MatchString(token) {
 		return "$.route", fmt.Errorf("route %q is none: give a provider, or provider/model", d.Route)
+	}
+	if at, err := d.Pools.Check(); err != nil {
+		return "$.pools" + at, err
 	}
 	if at, err := checkHooks(d.Hooks); err != nil {
 		return "$.hooks" + at, err

@@ -41,6 +41,10 @@ prices:
 hooks:
   - {name: guard, when: before, deadline_ms: 2000}
   - {name: audit, when: after, optional: true}
+pools:
+  fast:
+    - {model: groq/llama, weight: 3}
+    - {model: ollama/qwen3, window: 32768}
 `
 
 // load writes a file and loads it.
@@ -71,6 +75,7 @@ func TestAWholeFileIsRead(t *testing.T) {
 		Limits:   events.Limits{Steps: 30, Tokens: 200000, CostUSD: 2.5, TimeMS: 600000, Calls: map[string]int{"web_*": 20}, Repeats: 4, OnLimit: "ask"},
 		Prices:   Prices{"openai/gpt-5": {Input: 1.25, Output: 10, CacheRead: 0.125}, "anthropic/claude-*": {Input: 3, Output: 15, CacheRead: 0.3, CacheWrite: 3.75}},
 		Hooks:    []events.Hook{{Name: "guard", When: "before", DeadlineMS: 2000}, {Name: "audit", When: "after", Optional: true}},
+		Pools:    Pools{"fast": {{Model: "groq/llama", Weight: 3}, {Model: "ollama/qwen3", Window: 32768}}},
 		Ceilings: ceilings.Defaults(),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -102,6 +107,13 @@ func TestAMistakeInAFileIsToldWithItsLine(t *testing.T) {
 		{"a cost that is no number", "limits:\n  cost_usd: .nan\n", "cost_usd is NaN"},
 		{"a negative price", "prices:\n  a/b: {input: -1, output: 1}\n", `price of "a/b" is -1`},
 		{"a hook without a time", "hooks:\n  - {name: a, when: before}\n  - name: b\n", `line 3: hook "b": when is ""`},
+		{"a pool without models", "pools:\n  fast: []\n", `line 2: pool "fast": it has 0 models: list 1 to 20`},
+		{"a pool with a name that is none", "pools:\n  \"fa st\": [{model: a/b}]\n", `pool "fa st": a name has`},
+		{"a model of a pool without its provider", "pools:\n  fast:\n    - {model: a/b}\n    - {model: gpt-5}\n", `line 4: pool "fast": model "gpt-5": give provider/model`},
+		{"a model twice in a pool", "pools:\n  fast:\n    - {model: a/b}\n    - {model: a/b}\n", `line 4: pool "fast": model a/b is listed twice`},
+		{"a negative weight", "pools:\n  fast:\n    - {model: a/b, weight: -1}\n", `line 3: pool "fast": model a/b: weight -1 is not between`},
+		{"a window that is too small", "pools:\n  fast:\n    - {model: a/b, window: 8}\n", `line 3: pool "fast": model a/b: a window of 8 tokens`},
+		{"an unknown key of a model", "pools:\n  fast:\n    - {model: a/b, wieght: 3}\n", `line 3: unknown field "wieght"`},
 		{"two documents", "limits: {}\n---\nlimits: {}\n", "several YAML documents"},
 		{"a tag", "limits: !!map {}\n", "line 1: the tag !!map"},
 		{"many aliases", "hooks: &h []\nlimits: {calls: {" + strings.Repeat("a: *h, ", 201) + "}}\n", "aliases"},

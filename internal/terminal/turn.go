@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 		r.gen.visible, r.gen.failure = false, nil
 	case *events.GenerationRequested:
 		r.retry(e, at)
+		r.pooled(e)
 		r.searchable(e.Searchable)
 	case *events.AssistantMessage:
 		r.assistant(e)
@@ -48,6 +50,13 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 	}
 }
 
+// pooled shows which model of a pool is asked, and why.
+func (r *Renderer) pooled(e *events.GenerationRequested) {
+	if e.Pool != "" && r.o.Verbose {
+		r.note(dim, r.p.line(fmt.Sprintf("%s pool %s %s %s (%s)", r.m.dash, e.Pool, r.m.dot, e.Route, e.Reason)))
+	}
+}
+
 // retry shows why a step is retried, before the new attempt's text.
 func (r *Renderer) retry(e *events.GenerationRequested, at time.Time) {
 	if e.Try < 2 {
@@ -57,7 +66,11 @@ func (r *Renderer) retry(e *events.GenerationRequested, at time.Time) {
 	if f := r.gen.failure; f != nil {
 		why = r.p.line(f.Error())
 	}
-	why += ", starting again"
+	if e.Failed != nil && e.Failed.Route != e.Route {
+		why += ", asking " + r.p.line(e.Route)
+	} else {
+		why += ", starting again"
+	}
 	if wait := time.UnixMilli(e.NotBefore).Sub(at); e.NotBefore > 0 && wait >= time.Millisecond {
 		why += " in " + took(wait)
 	}

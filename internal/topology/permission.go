@@ -30,7 +30,7 @@ const (
 func (p Plan) orchestrating() []string {
 	own := []string{
 		"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
-		"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>",
+		"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>", EntrySubject(BucketPresence, PresenceKey("pool", "*", "*")),
 		API + "CONSUMER.CREATE.JOBS.>", API + "CONSUMER.INFO.JOBS.*", API + "CONSUMER.LIST.JOBS", API + "STREAM.INFO.JOBS",
 		API + "CONSUMER.DELETE.JOBS.*", API + "STREAM.MSG.GET.JOBS", // leftovers
 	}

@@ -22,16 +22,20 @@ import (
 // may be nil. hooks run in addition to those of cfg.Rules, whose file is read
 // when the role starts, and again when it changes: see [ruled].
 func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atomic.Int64, hooks ...orchestrator.Hook) daemon.Role {
-	return daemon.Role{Name: "orchestrator", Start: func(_ context.Context, b *bus.Bus) (func(context.Context) error, error) {
+	return daemon.Role{Name: "orchestrator", Start: func(ctx context.Context, b *bus.Bus) (func(context.Context) error, error) {
 		file := daemon.NewFollowedFile(cfg.Rules)
 		rules, err := policy.Load(cfg.Rules)
 		if err != nil {
 			return nil, err
 		}
+		pools := &orchestrator.Orchestrator{Name: cfg.Name, Pools: rules.Pools}
+		if err := b.Presence().Announce(ctx, pools.PoolOffers()); err != nil {
+			log.Warn("the pools cannot be announced yet: they can be asked, and commands do not list them", "error", err)
+		}
 		r := &ruled{file: file, log: log, run: func(ctx context.Context, rules policy.Defaults) error {
 			v := tool.Validator{Ceilings: &rules.Ceilings}
 			o := &orchestrator.Orchestrator{Bus: b, Name: cfg.Name, Log: log, Check: v.Decision, CheckTool: v.Check, Owned: owned, Held: held,
-				Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Ceilings: rules.Ceilings, Route: rules.Route, Hooks: slices.Clone(hooks), Identities: rules.Book}
+				Limits: rules.Limits, Policy: rules.Policy, Prices: rules.Prices, Ceilings: rules.Ceilings, Route: rules.Route, Pools: rules.Pools, Hooks: slices.Clone(hooks), Identities: rules.Book}
 			for _, h := range rules.Hooks {
 				o.Hooks = append(o.Hooks, orchestrator.Hook{Hook: h})
 			}

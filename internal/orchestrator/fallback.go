@@ -1,0 +1,125 @@
+package orchestrator
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
+)
+
+// passesOn returns how many requests of a step may be made when a model of a pool fails
+// in this way and others remain; 0 when they would fail in the same way, or when the
+// failure is an answer: a filter's, a ceiling's, a cancel's.
+func passesOn(class events.ErrorClass) int {
+	switch class {
+	case events.ErrCut, events.ErrIdle:
+		return budgetOf(class).requests // each may be billed, or has taken minutes
+	case events.ErrRateLimited, events.ErrOverloaded, events.ErrNetwork, events.ErrAuth, events.ErrInvalidRequest, events.ErrUnsupported,
+		events.ErrContextLength, events.ErrInternal:
+		return maxRequests
+	}
+	return 0
+}
+
+// fallBack asks another model of the pool after a failure, and reports whether it did:
+// one that has not failed in this step at once, else the one that may be asked again
+// first. used is the number of requests of the step so far; window is what the refusal
+// says of the model's.
+func (d *decision) fallBack(err *events.Error, window int64, used int) bool {
+	name := d.target(false)
+	pool := d.env.Pools.Find(name)
+	if pool == nil || used >= passesOn(err.Class) || d.late() || d.spentLimit() != "" {
+		return false
+	}
+	failed := d.failedModel(err, used)
+	all := events.WithFailed(d.c.Failed, failed)
+	var rest policy.Pool
+	for _, m := range pool {
+		if !slices.ContainsFunc(all, func(f events.FailedModel) bool { return f.Route == m.Model }) && d.unfit(m) == "" && !d.noWider(m, err, window) {
+			rest = append(rest, m)
+		}
+	}
+	reason := fmt.Sprintf("%s by %s", err.Class, d.c.Route)
+	if len(rest) > 0 {
+		d.c.Failed = all // of the draft: the event says the same
+		next := d.pick(name, rest)
+		next.reason = reason + ": " + next.reason
+		d.requestGeneration(next, d.c.Step, used+1, 0, &failed)
+		return true
+	}
+	if err.Class == events.ErrContextLength {
+		return false // the history can be shortened
+	}
+	again, is := d.soonest(pool, all)
+	if !is {
+		return false
+	}
+	wait := max(time.UnixMilli(again.UntilMS).Sub(d.now), 0)
+	if left, bounded := d.timeLeft(); bounded && wait >= left {
+		d.fail(d.allFailed(tooLate(err, left)))
+		return true
+	}
+	d.c.Failed = all
+	i := slices.IndexFunc(pool, func(m policy.Member) bool { return m.Model == again.Route })
+	next := choice{route: again.Route, pool: name, reason: reason + ": all have failed, it may be asked again first", window: d.windowOf(pool[i])}
+	d.requestGeneration(next, d.c.Step, used+1, wait, &failed)
+	return true
+}
+
+// failedModel describes the failure of the model that was asked, and until when the
+// step leaves it alone.
+func (d *decision) failedModel(err *events.Error, used int) events.FailedModel {
+	f := events.FailedModel{Route: d.c.Route, Class: err.Class}
+	if budgetOf(err.Class).requests > 0 {
+		f.UntilMS = d.now.Add(d.waitAfter(err, used)).UnixMilli()
+	}
+	return f
+}
+
+// noWider reports whether a model is known to refuse a history that was refused for its
+// length.
+func (d *decision) noWider(m policy.Member, err *events.Error, refused int64) bool {
+	if err.Class != events.ErrContextLength {
+		return false
+	}
+	at := cmp.Or(refused, d.c.Window)
+	if pool := d.env.Pools.Find(d.c.Pool); at == 0 && pool != nil {
+		if i := slices.IndexFunc(pool, func(m policy.Member) bool { return m.Model == d.c.Route }); i >= 0 {
+			at = d.windowOf(pool[i])
+		}
+	}
+	window := d.windowOf(m)
+	return window > 0 && window <= max(at, d.transcript.Estimate())
+}
+
+// soonest returns the model of a pool that failed and may be asked again first.
+func (d *decision) soonest(pool policy.Pool, failed []events.FailedModel) (best events.FailedModel, is bool) {
+	for _, m := range pool {
+		for _, f := range failed {
+			if f.Route == m.Model && f.UntilMS > 0 && (!is || f.UntilMS < best.UntilMS) {
+				best, is = f, true
+			}
+		}
+	}
+	return best, is
+}
+
+// allFailed returns the error of a turn for which several models of a pool failed.
+func (d *decision) allFailed(err *events.Error) *events.Error {
+	var others []string
+	for _, f := range d.c.Failed {
+		if f.Route != d.c.Route {
+			others = append(others, fmt.Sprintf("%s (%s)", f.Route, f.Class))
+		}
+	}
+	if len(others) == 0 {
+		return err
+	}
+	e := *err
+	e.Message = fmt.Sprintf("%s; this was %s, and before it there failed %s", cmp.Or(e.Message, string(e.Class)), d.c.Route, strings.Join(others, ", "))
+	return &e
+}
