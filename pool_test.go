@@ -58,7 +58,7 @@ func (f *failing) fail(status int, header, body string) {
 // pooled starts a deployment with a pool of two models at different wires.
 func pooled(t *testing.T) (first, second *failing, p *embedded.Parley) {
 	t.Helper()
-	first, chat := newFailing(t, checkChat, writeChat)
+	first, chat := newFailing(t, checkOpenAI, writeOpenAI)
 	second, claude := newFailing(t, checkAnthropic, writeAnthropic)
 	rules := filepath.Join(t.TempDir(), "rules.yaml")
 	text := "pools:\n  fast:\n    - {model: openai/deep-1}\n    - {model: anthropic/claude-fable-5-1}\n"
@@ -157,7 +157,7 @@ func TestAPoolAnswersWhenItsFirstModelFails(t *testing.T) {
 				t.Errorf("the turn ended as %s: %v with %q", r.Outcome, r.Error, r.Text)
 			}
 			for _, f := range []*failing{first, second} {
-				if refused := f.host.refusals(); len(refused) > 0 {
+				if refused := f.host.refusals(""); len(refused) > 0 {
 					t.Errorf("a history was refused: %q", refused)
 				}
 			}
