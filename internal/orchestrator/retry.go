@@ -63,13 +63,14 @@ const maxJitter = 0.25
 // ends the turn with the failure. window is what the refusal says of the model's; 0
 // when it says nothing.
 func (d *decision) retry(err *events.Error, window int64) {
-	used := d.c.Try + d.c.Open.Lost()
+	failed := d.c.Try + d.c.Open.Lost()
+	used := failed + refusedRequests(d.c.Open.Ended)
 	budget := budgetOf(err.Class)
 	if err.Class == events.ErrContextLength && used < maxRequests && !d.late() && d.spentLimit() == "" && d.compactRefused(window) {
 		d.requestGeneration(d.c.Step, used+1, 0)
 		return
 	}
-	if used >= budget.requests || d.late() {
+	if failed >= budget.requests || used >= maxRequests || d.late() {
 		d.fail(err)
 		return
 	}
@@ -77,17 +78,24 @@ func (d *decision) retry(err *events.Error, window int64) {
 		d.stop(events.OutcomeLimit, limit, events.StatusRefused, "the answer failed before the call could run", err)
 		return
 	}
-	wait := d.jitter(budget.backoff(used))
+	wait := d.jitter(budget.backoff(failed))
 	if asked := err.RetryAfter(); asked > 0 {
 		// The provider knows better than the table; repeated refusals still make
 		// the wait grow.
-		wait = d.jitter(max(asked, budgetOf(events.ErrOverloaded).backoff(used)))
+		wait = d.jitter(max(asked, budgetOf(events.ErrOverloaded).backoff(failed)))
 	}
 	if left, bounded := d.timeLeft(); bounded && wait >= left {
 		d.fail(tooLate(err, left))
 		return
 	}
 	d.requestGeneration(d.c.Step, used+1, wait)
+}
+
+// refusedRequests returns how many requests of an attempt the provider refused before
+// the last one, as its worker says. They are not billed, so that only the budget of the
+// step counts them, not that of a class.
+func refusedRequests(end *events.GenerationEnded) int {
+	return min(max(end.Requests-1, 0), maxRequests)
 }
 
 // tooLate returns the failure of a turn that would end before the next request.
