@@ -131,8 +131,12 @@ func TestAPoolAnswersWhenItsFirstModelFails(t *testing.T) {
 				t.Fatalf("the turn ended as %s: %v with %q", r.Outcome, r.Error, r.Text)
 			}
 			all := requested(t, conv)
+			try := 2
+			if c.name == "refused" { // for a tool, without which the adapter asks once more
+				try = 3
+			}
 			fell := all[len(all)-2] // the last one is the step after the tool
-			if fell.Pool != "fast" || fell.Route != "anthropic/claude-fable-5-1" || fell.Try != 2 || fell.NotBefore != 0 ||
+			if fell.Pool != "fast" || fell.Route != "anthropic/claude-fable-5-1" || fell.Try != try || fell.NotBefore != 0 ||
 				fell.Failed == nil || fell.Failed.Route != "openai/deep-1" || fell.Failed.Class != c.class ||
 				!strings.HasPrefix(fell.Reason, string(c.class)+" by openai/deep-1") {
 				t.Errorf("the log says %+v, failed %+v", fell, fell.Failed)

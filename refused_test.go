@@ -14,12 +14,12 @@ import (
 )
 
 // refusing starts a deployment whose model claude-opus-4-8 is at a strict host.
-func refusing(t *testing.T, check func(*strict, *http.Request, map[string]any) string) (*strict, *embedded.Parley) {
+func refusing(t *testing.T, check func(*strict, *http.Request, map[string]any) string, tools ...tool.Tool) (*strict, *embedded.Parley) {
 	t.Helper()
 	host, url := newStrict(t, check, writeAnthropic)
 	p, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), NoBuiltins: true,
 		Models: []model.Served{{Provider: anthropic.New(anthropic.Config{BaseURL: url}), Model: "claude-opus-4-8"}},
-		Tools:  []tool.Tool{lookup()}})
+		Tools:  append(tools, lookup())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +111,50 @@ func TestARefusedHistoryIsSentAgainWithLess(t *testing.T) {
 				t.Errorf("the transcript has %d messages", n)
 			}
 		})
+	}
+}
+
+// TestRefusalsOfAStepShareOneBudget: a host that refuses tools, then images, then the
+// history, gets four requests and not four for each.
+func TestRefusalsOfAStepShareOneBudget(t *testing.T) {
+	refuses := func(*strict, map[string]any) string { return "" }
+	host, p := refusing(t, func(h *strict, r *http.Request, body map[string]any) string {
+		if why := refuses(h, body); why != "" {
+			return why
+		}
+		return checkAnthropic(h, r, body)
+	}, sceneTools(picture(t))[1:]...)
+	conv := p.Conversation(parley.NewID())
+	sendAndWait(t, conv, "use the tool")
+	sendAndWait(t, conv, "hello", parley.WithFile("chart.png", picture(t)))
+	blamed := 0
+	refuses = func(*strict, map[string]any) string {
+		if blamed < 2 {
+			blamed++
+			return "tools.1.custom.input_schema: it is not valid"
+		}
+		return "messages.1: this history is not valid"
+	}
+	result := sendAndWait(t, conv, "and again")
+	if refused := host.refusals(""); len(refused) != 4 || result.Outcome != parley.OutcomeFailed {
+		t.Errorf("the turn ended as %s after %d requests: %q", result.Outcome, len(refused), refused)
+	}
+	var requests int
+	for e, err := range conv.Events(t.Context(), parley.From{NoFollow: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end, ok := e.Body.(*parley.GenerationEnded); ok {
+			requests = end.Requests
+		}
+	}
+	if requests != 4 {
+		t.Errorf("the log says %d requests", requests)
+	}
+	// What was learned of the tools holds.
+	again := sendAndWait(t, conv, "once more")
+	if refused := host.refusals(""); len(refused) != 4 || strings.Contains(fmt.Sprint(refused), "tools.") || again.Outcome != parley.OutcomeFailed {
+		t.Errorf("the next turn ended as %s after %q", again.Outcome, refused)
 	}
 }
 

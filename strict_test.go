@@ -1,6 +1,7 @@
 package parley_test
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,8 @@ type strict struct {
 	t     *testing.T
 	check func(h *strict, r *http.Request, body map[string]any) string // why it refuses
 	write func(w http.ResponseWriter, a strictAnswer)
+	// status is that of refusals; 400 if it is 0.
+	status int
 
 	mu     sync.Mutex
 	n      int
@@ -180,7 +183,7 @@ func (h *strict) refuse(w http.ResponseWriter, conversation, why string) {
 	h.talk(conversation).refused = append(h.talk(conversation).refused, why)
 	raw, _ := json.Marshal(map[string]any{"type": "error", "error": map[string]any{"type": "invalid_request_error", "message": why}})
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusBadRequest)
+	w.WriteHeader(cmp.Or(h.status, http.StatusBadRequest))
 	_, _ = w.Write(raw)
 }
 

@@ -184,6 +184,8 @@ type GenerationEnded struct {
 	ResponseID string `json:"response_id,omitempty" jsonschema:"the provider's id of the answer"`
 	Window     int64  `json:"window,omitempty" jsonschema:"tokens that the model takes, where the worker knows it or the provider's refusal says it"`
 	Events     int    `json:"events,omitempty" jsonschema:"number of the attempt's events, this one included"`
+	// Requests count in the budget of the step.
+	Requests int `json:"requests,omitempty" jsonschema:"requests that the attempt made to the provider, with those that it refused; absent means one"`
 	// Omitted are the tools that the provider does not take.
 	Omitted []OmittedTool `json:"omitted,omitempty" jsonschema:"tools that were left out of the request because the provider does not take them"`
 }

@@ -39,9 +39,11 @@ func (f *fallback) Stream(ctx context.Context, req Request) Stream {
 		for e, err := range f.Provider.Stream(ctx, req) {
 			if first && cannotStream(e) {
 				f.whole.Store(req.Model, true)
-				req.Whole = true
-				f.Provider.Stream(ctx, req)(yield)
-				return
+				if req.MayRepeat() {
+					req.Whole = true
+					f.Provider.Stream(ctx, req)(yield)
+					return
+				}
 			}
 			first = false
 			if !yield(e, err) {

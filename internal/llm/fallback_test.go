@@ -32,6 +32,7 @@ func TestFallback(t *testing.T) {
 		{name: "a model that does not stream calls is asked for the whole", can: llm.Capabilities{Tools: true}, req: llm.Request{Tools: tools}, asked: []bool{true}},
 		{name: "a model that does not stream calls streams without tools", can: llm.Capabilities{Tools: true}, asked: []bool{false}},
 		{name: "a refusal to stream is asked again for the whole", can: all, req: llm.Request{Tools: tools}, stream: noStream, asked: []bool{false, true}},
+		{name: "a refusal to stream is final if the budget of requests is spent", can: all, req: llm.Request{Tools: tools, Again: func() bool { return false }}, stream: noStream, asked: []bool{false}, class: events.ErrUnsupported},
 		{name: "a refusal to stream without tools is final", can: all, stream: noStream, asked: []bool{false}, class: events.ErrUnsupported},
 		{name: "a refusal after content is final", can: all, req: llm.Request{Tools: tools}, text: "x", stream: noStream, asked: []bool{false}, class: events.ErrUnsupported},
 		{name: "a refusal of tools is final", can: all, req: llm.Request{Tools: tools}, stream: refusal(events.ErrUnsupported, "m does not support tools"), asked: []bool{false}, class: events.ErrUnsupported},

@@ -12,13 +12,8 @@ import (
 	"github.com/parleybus/parley/internal/llm/dialect"
 )
 
-const (
-	// mostWithout is how often a request that was refused because of its tools is
-	// sent again without the tool that the refusal names.
-	mostWithout = 3
-	// mostRefused bounds the refused tools that are remembered.
-	mostRefused = 10_000
-)
+// mostRefused bounds the refused tools that are remembered.
+const mostRefused = 10_000
 
 // Offering writes tools as a provider takes them. It remembers the tools that
 // the provider has refused nevertheless, so that later requests leave them out
@@ -47,11 +42,11 @@ func (o *Offering) Stream(req Request, send func(Request) (io.ReadCloser, *event
 	return func(yield func(events.Event, error) bool) {
 		var omitted []events.OmittedTool
 		stream := NewStream(func() (body io.ReadCloser, failed *events.Error) {
-			for again := 0; ; again++ {
+			for sent := 1; ; sent++ {
 				var next Request
 				next, omitted = o.fit(req)
 				body, failed = send(next)
-				if failed == nil || again == mostWithout || !o.learn(next, failed) {
+				if failed == nil || !o.learn(next, failed) || sent == MostRequests || !req.MayRepeat() {
 					return body, failed
 				}
 			}

@@ -41,6 +41,13 @@ type Provider interface {
 // decode" runs it on a recording.
 type Decoder func(body io.Reader) Stream
 
+// MostRequests is how often a request is sent at most in all, whatever the provider
+// refuses of it, unless the job says less.
+const MostRequests = 4
+
+// MayRepeat reports whether the request may be sent once more, and counts it.
+func (r Request) MayRepeat() bool { return r.Again == nil || r.Again() }
+
 // Capabilities is what a model can do.
 type Capabilities struct {
 	Tools       bool // calls tools at all
@@ -80,4 +87,8 @@ type Request struct {
 	CacheKey string
 	// Whole requests the answer without streaming. It yields the same events.
 	Whole bool
+	// Again reports whether the request may be sent once more after the provider
+	// refused it, and counts it: one budget bounds all that do so. nil is no bound
+	// beyond their own.
+	Again func() bool
 }

@@ -13,7 +13,7 @@ func failing(s *scene, failure *events.Error) (waits []time.Duration) {
 	s.say("hello")
 	for s.state.Generation != "" {
 		all := s.begin("")
-		end := &events.GenerationEnded{Generation: s.state.Generation, Finish: events.FinishError, Error: failure}
+		end := &events.GenerationEnded{Generation: s.state.Generation, Finish: events.FinishError, Error: failure, Requests: s.requests}
 		end.Stamp(all[0].(*events.GenerationStarted).Attempt, 1)
 		s.now = s.now.Add(time.Second)
 		s.write(events.ChannelGen, "", append(all, end)...)
@@ -60,6 +60,24 @@ func TestAFailedStepHasOneBudget(t *testing.T) {
 					t.Errorf("a rate per minute is waited for only %v", sum)
 				}
 			})
+		}
+	}
+}
+
+// TestRequestsThatWereRefusedCount: a worker that asks again with less of the history
+// uses up the same budget.
+func TestRequestsThatWereRefusedCount(t *testing.T) {
+	for _, c := range []struct {
+		class         events.ErrorClass
+		refused, want int // per attempt; attempts
+	}{
+		{events.ErrRateLimited, 1, 2}, {events.ErrRateLimited, 2, 2}, {events.ErrRateLimited, 3, 1}, {events.ErrRateLimited, 1 << 40, 1},
+		{events.ErrIdle, 1, 2}, {events.ErrCut, 1, 2}, {events.ErrNetwork, -5, 4},
+	} {
+		s := newScene(t)
+		s.requests = c.refused + 1
+		if attempts := len(failing(s, &events.Error{Class: c.class, Message: "no"})) + 1; attempts != c.want {
+			t.Errorf("%s after %d refused requests each: %d attempts, want %d", c.class, c.refused, attempts, c.want)
 		}
 	}
 }

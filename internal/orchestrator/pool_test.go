@@ -38,14 +38,14 @@ func (s *scene) refuses(failure *events.Error, window int64) []events.Event {
 	return es
 }
 
-func (s *scene) requests() []*events.GenerationRequested {
+func (s *scene) madeRequests() []*events.GenerationRequested {
 	return only[*events.GenerationRequested](s.everything())
 }
 
 // asked lists the models that were asked, in order, with the waits before them.
 func (s *scene) asked() string {
 	var all []string
-	for _, r := range s.requests() {
+	for _, r := range s.madeRequests() {
 		model := r.Route
 		if r.NotBefore > 0 {
 			model = "wait " + model
@@ -71,14 +71,14 @@ func TestAFailureGoesToTheNextModelOfThePool(t *testing.T) {
 			s.say("hello")
 			for s.state.Turn != "" {
 				s.refuses(&events.Error{Class: class, Message: "no"}, 0)
-				if next := s.requests(); next[len(next)-1].NotBefore > 0 {
+				if next := s.madeRequests(); next[len(next)-1].NotBefore > 0 {
 					s.now = time.UnixMilli(next[len(next)-1].NotBefore)
 				}
 			}
 			if got := s.asked(); got != want {
 				t.Errorf("asked %s; want %s", got, want)
 			}
-			requests := s.requests()
+			requests := s.madeRequests()
 			for i, r := range requests {
 				if r.Pool != "fast" || r.Try != i+1 || r.Reason == "" {
 					t.Errorf("request %d is %+v", i, r)
@@ -109,7 +109,7 @@ func TestAPoolWaitsForTheModelThatMayBeAskedFirst(t *testing.T) {
 	if got := s.asked(); got != "a/1, b/2, c/3, wait b/2" {
 		t.Fatalf("asked %s", got)
 	}
-	wait := time.UnixMilli(s.requests()[3].NotBefore).Sub(s.now)
+	wait := time.UnixMilli(s.madeRequests()[3].NotBefore).Sub(s.now)
 	if wait < 6*time.Second || wait > 10*time.Second {
 		t.Errorf("it waits %v; b/2 asked for 8s a second ago", wait)
 	}
@@ -172,7 +172,7 @@ func TestAPoolKeepsTheModelThatAnswers(t *testing.T) {
 		s.model("", call)
 		s.env.Endpoints = map[string]Endpoint{"a/1": {Until: s.now.Add(time.Minute), Class: events.ErrRateLimited}}
 		s.result(call.Call, events.StatusOK, "done")
-		r := s.requests()
+		r := s.madeRequests()
 		if last := r[len(r)-1]; last.Route != "b/2" || !strings.Contains(last.Reason, "left out: a/1 (rate_limited)") {
 			t.Errorf("asked %+v", last)
 		}
@@ -190,7 +190,7 @@ func TestAPoolSharesByWeight(t *testing.T) {
 		s.write(events.ChannelIn, "", &events.UserMessage{ID: s.id(), Text: "hello"})
 		again, _ := Decide(s.state, s.env, s.now)
 		s.decide()
-		r := s.requests()[0]
+		r := s.madeRequests()[0]
 		count[r.Route]++
 		if diff := cmp.Diff(only[*events.GenerationRequested](eventsOf(again))[0], r); diff != "" {
 			t.Fatalf("another owner decides otherwise\n%s", diff)
@@ -253,7 +253,7 @@ func TestAHistoryThatIsTooLongGoesToAWiderModel(t *testing.T) {
 		s := pooled(t, policy.Member{Model: "a/1", Window: 2_000}, policy.Member{Model: "b/2", Window: 100_000})
 		long(s)
 		s.say(now)
-		r := s.requests()
+		r := s.madeRequests()
 		if last := r[len(r)-1]; last.Route != "b/2" || !strings.Contains(last.Reason, "a/1 (window of 2000 tokens)") {
 			t.Errorf("asked %+v", last)
 		}
@@ -315,7 +315,7 @@ func TestARouteThatMayBeAPool(t *testing.T) {
 			s.in(&events.Settings{ID: s.id(), Route: c.route})
 			s.say("hello")
 			if c.want == "" {
-				if len(s.requests()) != 1 {
+				if len(s.madeRequests()) != 1 {
 					t.Errorf("it was not asked: %s", written(s.everything()))
 				}
 				return

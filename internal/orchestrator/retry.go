@@ -63,7 +63,8 @@ const maxJitter = 0.25
 // same model or of another one of its pool, or ends the turn with the failure. window
 // is what the refusal says of the model's; 0 when it says nothing.
 func (d *decision) retry(err *events.Error, window int64) {
-	used := d.c.Try + d.c.Open.Lost()
+	failed := d.c.Try + d.c.Open.Lost()
+	used := failed + refusedRequests(d.c.Open.Ended)
 	budget := budgetOf(err.Class)
 	if d.fallBack(err, window, used) {
 		return
@@ -72,7 +73,7 @@ func (d *decision) retry(err *events.Error, window int64) {
 		d.requestGeneration(d.stay("asked again with a shorter history"), d.c.Step, used+1, 0, nil)
 		return
 	}
-	if used >= budget.requests || d.late() {
+	if failed >= budget.requests || used >= maxRequests || d.late() {
 		d.fail(d.allFailed(err))
 		return
 	}
@@ -80,7 +81,7 @@ func (d *decision) retry(err *events.Error, window int64) {
 		d.stop(events.OutcomeLimit, limit, events.StatusRefused, "the answer failed before the call could run", err)
 		return
 	}
-	wait := d.waitAfter(err, used)
+	wait := d.waitAfter(err, failed)
 	if left, bounded := d.timeLeft(); bounded && wait >= left {
 		d.fail(tooLate(err, left))
 		return
@@ -97,6 +98,13 @@ func (d *decision) waitAfter(err *events.Error, used int) time.Duration {
 		return d.jitter(max(asked, budgetOf(events.ErrOverloaded).backoff(used)))
 	}
 	return d.jitter(budgetOf(err.Class).backoff(used))
+}
+
+// refusedRequests returns how many requests of an attempt the provider refused before
+// the last one, as its worker says. They are not billed, so that only the budget of the
+// step counts them, not that of a class.
+func refusedRequests(end *events.GenerationEnded) int {
+	return min(max(end.Requests-1, 0), maxRequests)
 }
 
 // tooLate returns the failure of a turn that would end before the next request.

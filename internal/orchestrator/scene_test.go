@@ -16,12 +16,13 @@ import (
 // takes the history.
 type scene struct {
 	*conversationLog
-	t     *testing.T
-	env   Env
-	now   time.Time
-	ids   int
-	long  bool   // what is not sent to a model is not checked after each decision
-	quiet uint64 // sequence of the last Decision without work in progress
+	t        *testing.T
+	env      Env
+	now      time.Time
+	ids      int
+	long     bool   // what is not sent to a model is not checked after each decision
+	requests int    // that each failed attempt of failing made
+	quiet    uint64 // sequence of the last Decision without work in progress
 }
 
 func newScene(t *testing.T) *scene {

@@ -216,7 +216,7 @@ type generation struct {
 	calls   map[int]string // our ids of the calls, by block
 	tried   int            // attempts before this one that failed
 	content bool           // part of an answer was published
-	reduced int            // how often the request was changed after a refusal
+	sent    int            // requests of the attempt, those that the provider refused included
 }
 
 func (g *generation) run(ctx context.Context) error {
@@ -233,15 +233,19 @@ func (g *generation) run(ctx context.Context) error {
 	}
 	fault.Point(fault.AnswerStarted)
 	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters, CacheKey: g.job.Conversation,
-		NoImages: route.Provider.Capabilities(model).NoImages}
+		NoImages: route.Provider.Capabilities(model).NoImages, Again: g.again}
 	var err error
 	if req.Media, err = g.w.media(ctx, req); err != nil {
 		return g.interrupted(ctx, err)
 	}
 	for {
+		g.sent++
 		end, err := g.callModel(ctx, route.Provider, req)
 		if err != nil {
 			return err
+		}
+		if g.sent > 1 {
+			end.Requests = g.sent
 		}
 		end.Window = cmp.Or(end.Window, transcript.Window(model))
 		if end.Error != nil && ctx.Err() == nil {
@@ -272,6 +276,26 @@ func attemptsOf(job *events.GenerationJob) int {
 		return min(job.Requests, topology.JobAttempts)
 	}
 	return topology.JobAttempts
+}
+
+// requestsLeft returns how many requests the attempt may still make: the budget is that
+// of the step.
+func (g *generation) requestsLeft() int {
+	most := llm.MostRequests
+	if g.job.Requests > 0 {
+		most = min(most, g.job.Requests-g.tried)
+	}
+	return most - g.sent
+}
+
+// again reports whether the request may be sent once more after a refusal, and counts
+// it.
+func (g *generation) again() bool {
+	if g.requestsLeft() <= 0 {
+		return false
+	}
+	g.sent++
+	return true
 }
 
 // callModel calls the provider once and publishes the answer as it streams. The end
@@ -390,11 +414,10 @@ func (g *generation) reduce(provider string, req llm.Request, refusal *events.Er
 	if g.content {
 		return req, false, nil
 	}
-	next, ok := transcript.Reduce(provider, req, refusal, g.reduced)
+	next, ok := transcript.Reduce(provider, req, refusal, g.requestsLeft())
 	if !ok {
 		return req, false, nil
 	}
-	g.reduced++
 	g.w.Log.Info("provider refused the history, asking again", "provider", provider, "model", req.Model, "generation", g.job.Generation,
 		"omit", next.Omit, "no_images", next.NoImages, "demand", next.Demand, "error", refusal)
 	omitted := next.Omit

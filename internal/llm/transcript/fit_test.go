@@ -188,7 +188,7 @@ func TestReduce(t *testing.T) {
 			var steps []string
 			for tried := 0; ; tried++ {
 				was := req
-				if req, again = Reduce("p", req, c.refusal, tried); !again {
+				if req, again = Reduce("p", req, c.refusal, llm.MostRequests-1-tried); !again {
 					break
 				}
 				if req.Omit != was.Omit {

@@ -150,7 +150,7 @@ func TestReduceLeavesOutImages(t *testing.T) {
 				class = events.ErrOverloaded
 			}
 			req := llm.Request{Model: "m", Messages: c.messages}
-			next, _ := Reduce("p", req, &events.Error{Class: class, HTTPStatus: c.status, Message: c.message}, 0)
+			next, _ := Reduce("p", req, &events.Error{Class: class, HTTPStatus: c.status, Message: c.message}, llm.MostRequests-1)
 			if next.NoImages != c.want {
 				t.Errorf("NoImages is %v", next.NoImages)
 			}
@@ -158,7 +158,7 @@ func TestReduceLeavesOutImages(t *testing.T) {
 				t.Errorf("sent again: %s", pictures(next.Messages))
 			}
 			if c.want {
-				if again, _ := Reduce("p", next, &events.Error{Class: class, HTTPStatus: c.status, Message: c.message}, 1); again.NoImages != next.NoImages {
+				if again, _ := Reduce("p", next, &events.Error{Class: class, HTTPStatus: c.status, Message: c.message}, llm.MostRequests-2); again.NoImages != next.NoImages {
 					t.Error("a second refusal changes it")
 				}
 			}

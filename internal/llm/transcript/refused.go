@@ -17,19 +17,16 @@ const (
 	DemandLeniency  = "block_binding"     // Anthropic's: drop thinking that does not fit instead of refusing it
 )
 
-// MaxReduced bounds how often [Reduce] changes a request.
-const MaxReduced = 3
-
 // Reduce returns the request with which to ask again after the provider refused the
 // history before it answered, and reports whether there is one: first with the field
 // that the refusal demands, then with more and more of the history left out. The
-// current turn stays whole, apart from its carries. tried is how often Reduce has
-// changed the request.
+// current turn stays whole, apart from its carries. left is how often the request may
+// still be sent.
 //
 // Images and files are left out first, unless the refusal names something else: which
 // models take them is not known everywhere.
-func Reduce(name string, req llm.Request, refusal *events.Error, tried int) (llm.Request, bool) {
-	if tried >= MaxReduced {
+func Reduce(name string, req llm.Request, refusal *events.Error, left int) (llm.Request, bool) {
+	if left <= 0 {
 		return req, false
 	}
 	if !req.NoImages && sends(req) && refusesImages(refusal) {
@@ -48,7 +45,7 @@ func Reduce(name string, req llm.Request, refusal *events.Error, tried int) (llm
 	}
 	was := shape(name, req)
 	for _, o := range []events.Omission{events.OmitCarries, events.OmitCalls, events.OmitTurns} {
-		if req.Omit.Includes(o) || o == events.OmitCalls && tried == MaxReduced-1 {
+		if req.Omit.Includes(o) || o == events.OmitCalls && left == 1 {
 			continue // the last request is the one that leaves out most
 		}
 		next := req
