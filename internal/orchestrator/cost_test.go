@@ -225,7 +225,11 @@ func TestADecisionDoesNotCostByTheLengthOfTheConversation(t *testing.T) {
 					}
 				})
 			}
-			if short, long := decide(500), decide(8000); long > 8*short {
+			short, long := decide(500), decide(8000)
+			for tries := 1; long > 8*short && tries < 3; tries++ { // another process may have had the processor
+				short, long = decide(500), decide(8000)
+			}
+			if long > 8*short {
 				t.Errorf("it takes %s, and %s after sixteen times as many calls", short, long)
 			}
 		})
