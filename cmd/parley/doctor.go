@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
-	"github.com/parleybus/parley/internal/daemon/llmworker"
 	"github.com/parleybus/parley/internal/daemon/toolworker"
 	"github.com/parleybus/parley/internal/doctor"
 	"github.com/parleybus/parley/internal/host"
@@ -88,9 +87,7 @@ func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Find
 	}
 	x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
 	rules, badRules := policy.Load(a.cfg.Rules)
-	asked := a.cfg
-	asked.Models = rules.Pools.WithoutPools(asked.Models)
-	models, err := llmworker.Catalog(ctx, asked)
+	models, err := host.Catalog(ctx, a.cfg, rules.Pools)
 	if err != nil {
 		note("models", err, "")
 	} else {

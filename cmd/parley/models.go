@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parleybus/parley/internal/daemon/llmworker"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/llm/catalog"
 	"github.com/parleybus/parley/internal/policy"
 	"github.com/parleybus/parley/internal/terminal"
@@ -55,9 +55,7 @@ func (a *app) models(ctx context.Context, part string) error {
 	if err != nil {
 		return usage(err)
 	}
-	asked := a.cfg
-	asked.Models = rules.Pools.WithoutPools(asked.Models)
-	c, err := llmworker.Catalog(ctx, asked)
+	c, err := host.Catalog(ctx, a.cfg, rules.Pools)
 	if err != nil {
 		return usage(err)
 	}

@@ -230,6 +230,11 @@ func (c *Conversation) answer(e *events.AssistantMessage) {
 	}
 }
 
+// lasting returns the part of the state that lasts from one turn to the next.
+func (c *Conversation) lasting() events.State {
+	return events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Pool: c.Pool, Window: c.Window, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
+}
+
 // applyDecision applies the events of a Decision.
 func (c *Conversation) applyDecision(d *events.Decision) {
 	for _, l := range d.Events {
@@ -246,8 +251,8 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 		c.answered(e)
 	case *events.TurnStarted:
 		c.Turns++
-		c.State = events.State{Phase: events.PhaseGenerating, Turns: c.Turns, Turn: e.Turn, StartedMS: e.AtMS, Route: c.Route, Pool: c.Pool, Window: c.Window,
-			Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
+		c.State = c.lasting()
+		c.Phase, c.Turn, c.StartedMS = events.PhaseGenerating, e.Turn, e.AtMS
 		c.clearCalls()
 		c.dequeue(e.Inputs)
 	case *events.HooksRequested:
@@ -300,7 +305,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 	case *events.Resumed:
 		c.resumed(e)
 	case *events.TurnEnded:
-		c.State = events.State{Phase: events.PhaseIdle, Turns: c.Turns, Route: c.Route, Pool: c.Pool, Window: c.Window, Queue: c.Queue, GenLane: c.GenLane, Grants: c.Grants, Hooks: c.Hooks}
+		c.State = c.lasting()
 		c.hooks(func(h events.PendingHook) bool { return h.Turn == e.Turn && h.When == events.HookBefore })
 		c.Open, c.Requested = nil, nil
 		c.clearCalls()

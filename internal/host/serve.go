@@ -105,6 +105,13 @@ func (h *Host) serve(ctx context.Context, ports ...int) (*Session, error) {
 	return s, nil
 }
 
+// Catalog returns the providers that are configured. Of the models of cfg it leaves out
+// those that name a pool: a pool is no worker's default.
+func Catalog(ctx context.Context, cfg daemon.Config, pools policy.Pools) (*catalog.Catalog, error) {
+	cfg.Models = pools.WithoutPools(cfg.Models)
+	return llmworker.Catalog(ctx, cfg)
+}
+
 // Roles returns roles, as many of each as counts says by name (tool-worker,
 // llm-worker, orchestrator), and the models of an llm-worker; nil without one. Workers
 // come first, so that the orchestrator knows what they offer when it starts. It fails
@@ -116,9 +123,7 @@ func (h *Host) Roles(ctx context.Context, health *daemon.Health, counts map[stri
 		rules, err = policy.Defaults{}, nil // the file is another process's
 	}
 	if err == nil && counts["llm-worker"] > 0 {
-		asked := h.Config
-		asked.Models = rules.Pools.WithoutPools(asked.Models) // a pool is no worker's default
-		models, err = llmworker.Catalog(ctx, asked)
+		models, err = Catalog(ctx, h.Config, rules.Pools)
 	}
 	if err != nil {
 		return nil, nil, &parley.Error{Code: parley.CodeInvalid, Err: err}

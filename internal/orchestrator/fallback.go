@@ -64,8 +64,8 @@ func (d *decision) fallBack(err *events.Error, window int64, used int) bool {
 		return true
 	}
 	d.c.Failed = all
-	i := slices.IndexFunc(pool, func(m policy.Member) bool { return m.Model == again.Route })
-	next := choice{route: again.Route, pool: name, reason: reason + ": all have failed, it may be asked again first", window: d.windowOf(pool[i])}
+	m, _ := pool.Member(again.Route) // soonest found it there
+	next := choice{route: again.Route, pool: name, reason: reason + ": all have failed, it may be asked again first", window: d.windowOf(m)}
 	d.requestGeneration(next, d.c.Step, used+1, wait, &failed)
 	return true
 }
@@ -87,10 +87,8 @@ func (d *decision) noWider(m policy.Member, err *events.Error, refused int64) bo
 		return false
 	}
 	at := cmp.Or(refused, d.c.Window)
-	if pool := d.env.Pools.Find(d.c.Pool); at == 0 && pool != nil {
-		if i := slices.IndexFunc(pool, func(m policy.Member) bool { return m.Model == d.c.Route }); i >= 0 {
-			at = d.windowOf(pool[i])
-		}
+	if asked, is := d.env.Pools.Find(d.c.Pool).Member(d.c.Route); at == 0 && is {
+		at = d.windowOf(asked)
 	}
 	window := d.windowOf(m)
 	return window > 0 && window <= max(at, d.transcript.Estimate())

@@ -111,7 +111,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 		g.Go(func() error { return o.own(ctx, n, offers) })
 	}
 	if len(o.Pools) > 0 {
-		g.Go(func() error { return o.Bus.Presence().Stay(ctx, o.PoolOffers()) })
+		g.Go(func() error { return o.Bus.Presence().Stay(ctx, PoolOffers(o.Name, o.Pools)) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("orchestrator: %w", err)
@@ -204,11 +204,11 @@ func (s *shard) env(settings events.Settings) Env {
 	return e
 }
 
-// PoolOffers returns the announcement of the pools, for people.
-func (o *Orchestrator) PoolOffers() []bus.Offer {
+// PoolOffers returns an orchestrator's announcement of its pools, for people.
+func PoolOffers(name string, pools policy.Pools) []bus.Offer {
 	var all []bus.Offer
-	for _, name := range o.Pools.Names() {
-		all = append(all, bus.Offer{Kind: offer.Pool, Name: name, Worker: o.Name, Models: o.Pools[name].Models()})
+	for _, pool := range pools.Names() {
+		all = append(all, bus.Offer{Kind: offer.Pool, Name: pool, Worker: name, Models: pools[pool].Models()})
 	}
 	return all
 }

@@ -49,11 +49,11 @@ func (d *decision) choose(step, try int) choice {
 func (d *decision) stay(reason string) choice {
 	name := d.target(false)
 	pool := d.env.Pools.Find(name)
-	i := slices.IndexFunc(pool, func(m policy.Member) bool { return m.Model == d.c.Route })
-	if name != d.c.Pool || i < 0 {
+	m, is := pool.Member(d.c.Route)
+	if name != d.c.Pool || !is {
 		return d.choose(d.c.Step, d.c.Try+1)
 	}
-	return choice{route: d.c.Route, pool: name, reason: reason, window: d.windowOf(pool[i])}
+	return choice{route: d.c.Route, pool: name, reason: reason, window: d.windowOf(m)}
 }
 
 // pick chooses from models of a pool. It prefers those that a worker serves, that have

@@ -47,6 +47,14 @@ func (p Pools) WithoutPools(models []string) []string {
 	return slices.DeleteFunc(slices.Clone(models), func(m string) bool { return p.Find(m) != nil })
 }
 
+// Member returns the member with a model's full name, and whether there is one.
+func (p Pool) Member(model string) (m Member, is bool) {
+	if i := slices.IndexFunc(p, func(m Member) bool { return m.Model == model }); i >= 0 {
+		return p[i], true
+	}
+	return Member{}, false
+}
+
 // Models returns the full names of the pool's models, in order.
 func (p Pool) Models() []string {
 	all := make([]string, len(p))

@@ -28,8 +28,7 @@ func Role(cfg daemon.Config, log *slog.Logger, owned func(shard int), held *atom
 		if err != nil {
 			return nil, err
 		}
-		pools := &orchestrator.Orchestrator{Name: cfg.Name, Pools: rules.Pools}
-		if err := b.Presence().Announce(ctx, pools.PoolOffers()); err != nil {
+		if err := b.Presence().Announce(ctx, orchestrator.PoolOffers(cfg.Name, rules.Pools)); err != nil {
 			log.Warn("the pools cannot be announced yet: they can be asked, and commands do not list them", "error", err)
 		}
 		r := &ruled{file: file, log: log, run: func(ctx context.Context, rules policy.Defaults) error {
