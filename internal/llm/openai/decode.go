@@ -159,7 +159,7 @@ func (d *decoder) readWhole(r io.Reader) {
 // data decodes a payload, which is one JSON value or, from gateways, several in
 // a row. It reports whether to read on.
 func (d *decoder) data(data []byte, partial bool) bool {
-	if json.Valid(data) {
+	if valid(data) {
 		return d.value(data)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))

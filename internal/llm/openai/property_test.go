@@ -110,11 +110,23 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func TestDeepNestingIsRefusedAsByTheStandardLibrary(t *testing.T) {
+	for _, depth := range []int{maxDepth / 2, maxDepth, maxDepth + 1, 1 << 20} {
+		raw := []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))
+		if got, want := valid(raw), json.Valid(raw); got != want {
+			t.Errorf("%d levels: valid is %v, want %v", depth, got, want)
+		}
+	}
+}
+
 func FuzzWalkAgreesWithTheStandardLibrary(f *testing.F) {
-	for _, s := range []string{`{"a":1,"b":[{"c":"\"]}"}],"\u0041":null}`, `[1, "x" , {"a":[]}]`, `"\\\""`, `{`, `{"a"`, "{\"\x8b\":null}"} {
+	for _, s := range []string{`{"a":1,"b":[{"c":"\"]}"}],"\u0041":null}`, `[1, "x" , {"a":[]}]`, `"\\\""`, `{`, `{"a"`, "{\"\x8b\":null}", `-0.5e+3`, `01`, `1e`, `"\u12g4"`, "\"\x01\""} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		if got, want := valid(raw), json.Valid(raw); got != want {
+			t.Errorf("valid(%q) is %v, want %v", raw, got, want)
+		}
 		got := map[string]json.RawMessage{}
 		for key, v := range members(raw) {
 			got[string(key)] = v
