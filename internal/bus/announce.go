@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,13 @@ func Unserved(err error) bool {
 // Announcement says what a worker offers, for as long as it is there. It is
 // used by one goroutine.
 type Announcement struct {
-	bus       *Bus
+	bus *Bus
+	// beat is how often one of the entries is repeated, and refresh how often all are;
+	// 0 until the bucket's lifetime is known.
+	beat, refresh time.Duration
+	once          bool   // nothing is repeated, and the entries do not say so
+	beating       *Offer // the entry that is repeated with each beat; nil for none
+
 	announced map[string]Offer // by key
 	rejected  map[string]bool  // keys of tools that this worker does not serve, and says so
 	// refused are the errors of the keys that this user may not write. They are
@@ -43,8 +50,8 @@ func (p Presence) NewAnnouncement() *Announcement {
 	return &Announcement{bus: p.bus, announced: map[string]Offer{}, rejected: map[string]bool{}, refused: map[string]error{}, reconnected: p.bus.Reconnected()}
 }
 
-// Set says what is offered from now on, also to say it again before it runs out
-// ([Announcement.Beat]), and returns what is announced. The errors are of those offers
+// Set says what is offered from now on, also to say it again when [Announcement.Wait]
+// returns, and returns what is announced. The errors are of those offers
 // that do not; a [TakenError] passes when the other worker has stopped, or when
 // the known tool is forgotten. A tool that
 // is missing from offers is withdrawn: calls of it are refused from then on,
@@ -56,6 +63,7 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 		p.reconnected, p.refused = p.bus.Reconnected(), map[string]error{}
 	default:
 	}
+	p.schedule(ctx)
 	var announced []Offer
 	var problems []error
 	now, rejected := map[string]Offer{}, map[string]bool{}
@@ -70,7 +78,11 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 		}
 		return 1
 	})
+	p.beating = nil
 	for _, o := range offers {
+		if o.BeatMS = p.beat.Milliseconds(); p.once {
+			o.BeatMS = 0
+		}
 		if err := p.refused[o.Key()]; err != nil {
 			problems = append(problems, err)
 			continue
@@ -93,6 +105,9 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 		}
 		now[o.Key()] = o
 		announced = append(announced, o)
+		if p.beating == nil {
+			p.beating = &o
+		}
 	}
 	for key, o := range p.announced {
 		if _, ok := now[key]; !ok {
@@ -111,14 +126,46 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 	return announced, errors.Join(problems...)
 }
 
-// Beat is how often Set must be called again; and once more after every
-// [Bus.Reconnected]: the announcement may have expired.
-func (p *Announcement) Beat(ctx context.Context) time.Duration {
+// schedule sets beat and refresh from the lifetime of an entry.
+func (p *Announcement) schedule(ctx context.Context) {
+	if p.beat > 0 {
+		return
+	}
 	ttl, err := p.bus.ttlOf(ctx, topology.BucketPresence)
 	if err != nil {
-		ttl = topology.PresenceTTL // the server is away, and the usual time will do
+		p.beat, p.refresh = 0, topology.PresenceTTL/4 // the server is away, and the usual time will do
+		return
 	}
-	return ttl / 4
+	p.beat, p.refresh = min(topology.WorkerBeat, ttl/4), ttl/4
+}
+
+// Wait blocks until [Announcement.Set] must be called again: before the entries
+// expire, after a reconnect, since they may have expired, or when changed is closed.
+// Meanwhile it repeats one of the entries, so that others notice soon when this process
+// dies. It reports false when ctx has ended.
+func (p *Announcement) Wait(ctx context.Context, changed <-chan struct{}) bool {
+	due := time.NewTimer(p.refresh)
+	defer due.Stop()
+	beat := time.NewTicker(cmp.Or(p.beat, p.refresh))
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+			return true
+		case <-p.reconnected:
+			return true
+		case <-due.C:
+			return true
+		case <-beat.C:
+		}
+		if p.beating != nil && p.beat > 0 {
+			limit, cancel := context.WithTimeout(ctx, 2*p.beat)
+			_, _ = p.bus.putOffer(limit, *p.beating) // Set repeats it, and returns why that fails
+			cancel()
+		}
+	}
 }
 
 // Leave says that the worker ends.
@@ -131,7 +178,7 @@ func (p *Announcement) Leave(ctx context.Context) {
 	for key := range p.rejected {
 		_ = p.bus.deleteEntry(ctx, topology.BucketPresence, key)
 	}
-	p.announced, p.rejected = map[string]Offer{}, map[string]bool{}
+	p.announced, p.rejected, p.beating = map[string]Offer{}, map[string]bool{}, nil
 }
 
 // withdraw announces that a worker continues without a tool. Its key holds that until it
@@ -141,7 +188,7 @@ func (b *Bus) withdraw(ctx context.Context, o Offer) error {
 		_ = b.deleteEntry(ctx, topology.BucketPresence, o.Key()) // runs out by itself otherwise
 		return nil
 	}
-	raw, err := json.Marshal(Offer{Kind: o.Kind, Name: o.Name, Worker: o.Worker, Withdrawn: true})
+	raw, err := json.Marshal(Offer{Kind: o.Kind, Name: o.Name, Worker: o.Worker, Withdrawn: true, BeatMS: o.BeatMS})
 	if err == nil {
 		_, err = b.putEntry(ctx, topology.BucketPresence, o.Key(), raw)
 	}
@@ -185,13 +232,14 @@ func (b *Bus) putOffer(ctx context.Context, o Offer) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("announce %s: %w", o.Key(), err)
 	}
+	announced := b.link.announcing()
 	rev, err := b.putEntry(ctx, topology.BucketPresence, o.Key(), raw)
+	announced(err == nil || Denied(err))
 	b.writes.wrote(topology.BucketStream(topology.BucketPresence), err)
 	switch {
 	case Denied(err):
 		return 0, fmt.Errorf("announce %s: this user may not offer %s %q: add it to the user's scope, see `parley permissions`: %w", o.Key(), o.Kind, o.Name, err)
 	case err != nil:
-		b.link.broken() // others cannot announce themselves either: see UntilGone
 		return 0, fmt.Errorf("announce %s: %w", o.Key(), err)
 	}
 	return rev, nil

@@ -3,20 +3,38 @@ package bus
 import (
 	"sync"
 	"time"
+
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // link is what a Bus knows of its connection. The zero value is ready.
 type link struct {
 	mu        sync.Mutex
-	since     time.Time     // the server has answered without a break since then
-	reconnect chan struct{} // closed at the next reconnect
+	since     time.Time         // the server has answered without a break since then
+	reconnect chan struct{}     // closed at the next reconnect
+	announces map[int]time.Time // announcements without an answer, and when they were sent
+	last      int               // key of announces
 }
 
-// broken records that the server could not be used until now.
-func (l *link) broken() {
+// announcing records that this process announces itself, and returns how to record
+// whether it could. While it cannot, others cannot either: see UntilGone.
+func (l *link) announcing() (ended func(ok bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.since = time.Now()
+	if l.announces == nil {
+		l.announces = map[int]time.Time{}
+	}
+	l.last++
+	key, sent := l.last, time.Now()
+	l.announces[key] = sent
+	return func(ok bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.announces, key)
+		if now := time.Now(); !ok || now.Sub(sent) > topology.WorkerBeat {
+			l.since = now
+		}
+	}
 }
 
 // connected records that there is a connection, and wakes goroutines that wait for
@@ -42,14 +60,23 @@ func (l *link) reconnected() <-chan struct{} {
 }
 
 // steady is how long the server has answered without a break; 0 while there is
-// no connection.
+// no connection, or while an announcement waits for longer than a beat.
 func (b *Bus) steady() time.Duration {
 	if !b.nc.IsConnected() {
 		return 0
 	}
-	b.link.mu.Lock()
-	defer b.link.mu.Unlock()
-	return time.Since(b.link.since)
+	return b.link.steady()
+}
+
+func (l *link) steady() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, sent := range l.announces {
+		if time.Since(sent) > topology.WorkerBeat {
+			return 0
+		}
+	}
+	return time.Since(l.since)
 }
 
 // Reconnected returns a channel that is closed when the connection to the server

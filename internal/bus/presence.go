@@ -22,7 +22,9 @@ type Conflict = offer.Conflict
 
 // Announce says what a worker offers, once before it returns.
 func (p Presence) Announce(ctx context.Context, offers []Offer) error {
-	_, err := p.NewAnnouncement().Set(ctx, offers)
+	a := p.NewAnnouncement()
+	a.once = true
+	_, err := a.Set(ctx, offers)
 	return err
 }
 
@@ -30,17 +32,11 @@ func (p Presence) Announce(ctx context.Context, offers []Offer) error {
 func (p Presence) Stay(ctx context.Context, offers []Offer) error {
 	a := p.NewAnnouncement()
 	defer a.Leave(ctx)
-	tick := time.NewTicker(a.Beat(ctx))
-	defer tick.Stop()
 	for {
-		again := p.bus.Reconnected()
 		if _, err := a.Set(ctx, offers); err != nil && ctx.Err() == nil {
 			p.bus.log.Warn("cannot announce, trying again", "error", err)
 		}
-		select {
-		case <-tick.C:
-		case <-again:
-		case <-ctx.Done():
+		if !a.Wait(ctx, nil) {
 			return context.Cause(ctx)
 		}
 	}

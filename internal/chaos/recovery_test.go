@@ -18,7 +18,8 @@ import (
 // turn itself, or with another for a message that is sent at the fault.
 type recovery struct {
 	name, text string
-	at, next   func(parley.Event) bool
+	at         func(parley.Event) bool
+	next       func(at, e parley.Event) bool
 	another    bool
 	once       bool // the model must be asked once
 	// strike is called once, with the event at which it is due.
@@ -33,6 +34,14 @@ func is[T any](e parley.Event) bool {
 
 func recoveries(nodes int) []recovery {
 	words, generation, call, decision := is[*parley.TextChunk], is[*parley.GenerationStarted], is[*parley.ToolStarted], is[*parley.Decision]
+	some := func(is func(parley.Event) bool) func(at, e parley.Event) bool {
+		return func(_, e parley.Event) bool { return is(e) }
+	}
+	again := func(at, e parley.Event) bool { // of the same call: others of the step may start
+		before, _ := at.Body.(*parley.ToolStarted)
+		next, is := e.Body.(*parley.ToolStarted)
+		return is && next.Call == before.Call
+	}
 	worker := func(s syscall.Signal) func(context.Context, *deployment, *parley.Client, parley.Event) error {
 		return func(_ context.Context, d *deployment, _ *parley.Client, e parley.Event) error {
 			var name string
@@ -55,14 +64,14 @@ func recoveries(nodes int) []recovery {
 		}
 	}
 	all := []recovery{
-		{"an llm-worker is killed: its generation's next attempt", "words", generation, generation, false, false, worker(syscall.SIGKILL)},
-		{"an llm-worker is stopped: its generation's next attempt", "words", generation, generation, false, false, worker(syscall.SIGTERM)},
-		{"a tool-worker is killed: its call's next attempt", "calls", call, call, false, false, worker(syscall.SIGKILL)},
-		{"the orchestrator is killed: the next decision", "words", words, decision, true, false, owner(syscall.SIGKILL)},
-		{"the orchestrator is stopped: the next decision", "words", words, decision, true, false, owner(syscall.SIGTERM)},
+		{"an llm-worker is killed: its generation's next attempt", "words", generation, some(generation), false, false, worker(syscall.SIGKILL)},
+		{"an llm-worker is stopped: its generation's next attempt", "words", generation, some(generation), false, false, worker(syscall.SIGTERM)},
+		{"a tool-worker is killed: its call's next attempt", "calls", call, again, false, false, worker(syscall.SIGKILL)},
+		{"the orchestrator is killed: the next decision", "words", words, some(decision), true, false, owner(syscall.SIGKILL)},
+		{"the orchestrator is stopped: the next decision", "words", words, some(decision), true, false, owner(syscall.SIGTERM)},
 	}
 	if nodes == 3 {
-		all = append(all, recovery{"the leader of the log is killed: the next words of the same attempt", "words", words, words, false, true, killLeader})
+		all = append(all, recovery{"the leader of the log is killed: the next words of the same attempt", "words", words, some(words), false, true, killLeader})
 	}
 	return all
 }
@@ -163,7 +172,7 @@ func (r recovery) measure(ctx context.Context, d *deployment, c *parley.Client) 
 		}
 		seen = 0
 	}
-	if _, _, err := moves.find(ctx, seen, r.next); err != nil {
+	if _, _, err := moves.find(ctx, seen, func(e parley.Event) bool { return r.next(at, e) }); err != nil {
 		return 0, 0, err
 	}
 	still = time.Since(from)

@@ -27,6 +27,9 @@ const (
 // maxPool is how many models of a pool an offer lists.
 const maxPool = 100
 
+// minBeatMS is the shortest beat that counts.
+const minBeatMS = 100
+
 // MaxBytes bounds a record of presence: a longer one is ignored.
 const MaxBytes = 256 << 10
 
@@ -47,6 +50,10 @@ type Offer struct {
 	Models  []string         `json:"models,omitempty"`  // pool: full names of its models, in order
 	Tool    *events.ToolSpec `json:"tool,omitempty"`
 	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
+	// BeatMS is how often, in milliseconds, the worker repeats one of its records: one
+	// that has repeated none for four times as long counts as dead when another worker
+	// asks whether it still runs a job. 0: it counts as alive while a record exists.
+	BeatMS int64 `json:"beat_ms,omitempty"`
 	// Withdrawn reports that the worker keeps running and offers this no more.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 	// Rejected is the tool that the worker does not serve, because another tool of
@@ -111,6 +118,9 @@ func Decode(key string, record []byte) (Offer, error) {
 func (o *Offer) check() error {
 	if err := errors.Join(topology.CheckToken("kind", o.Kind), topology.CheckToken("tool or route", o.Name), topology.CheckToken("worker", o.Worker)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if o.BeatMS < minBeatMS {
+		o.BeatMS = 0
 	}
 	switch o.Kind {
 	case LLM, Tool:

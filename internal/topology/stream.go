@@ -33,16 +33,21 @@ const MetadataEpoch = "parley.epoch"
 // Times and limits that several packages share.
 const (
 	// LeaseTTL is the lifetime of a shard's lease after its last renewal.
-	LeaseTTL = 6 * time.Second
+	LeaseTTL = 4 * time.Second
 	// PresenceTTL is the lifetime of a worker's announcement after its last
 	// renewal.
 	PresenceTTL = 12 * time.Second
+	// WorkerBeat is how often a worker repeats one of its announcements.
+	WorkerBeat = time.Second
+	// MissedBeats is after how many beats without an announcement a worker counts as dead
+	// when another worker asks whether it still runs a job.
+	MissedBeats = 4
 	// ToolsTTL is how long a tool is known after a worker last announced it: its
 	// calls wait in its queue instead of being refused.
 	ToolsTTL = 30 * 24 * time.Hour
 	// JobAckWait is the time after which a job without a heartbeat is redelivered;
 	// workers send InProgress three times as often.
-	JobAckWait = 6 * time.Second
+	JobAckWait = 4 * time.Second
 	// JobAttempts is how often a job may start without ending: the next worker ends
 	// it as failed. The server itself never drops a job, or its turn would wait
 	// forever.

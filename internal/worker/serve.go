@@ -59,11 +59,9 @@ type queue struct {
 }
 
 func (s *serving) run(ctx context.Context) error {
-	beat := time.NewTicker(s.presence.Beat(ctx))
-	defer beat.Stop()
 	defer s.presence.Leave(ctx)
 	for {
-		changed, again := s.w.Tools.Changed(), s.w.Bus.Reconnected()
+		changed := s.w.Tools.Changed()
 		announced, err := s.presence.Set(ctx, s.w.Offers())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -77,12 +75,8 @@ func (s *serving) run(ctx context.Context) error {
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !s.presence.Wait(ctx, changed) {
 			return context.Cause(ctx)
-		case <-changed:
-		case <-again:
-		case <-beat.C:
 		}
 	}
 }
