@@ -139,7 +139,7 @@ func Table() []Row {
 			func(c *Ceilings) *int64 { return &c.ValidationCost }},
 		{"rules", CodeRules, "rules", 200, 1, 1_000, "rules of a policy",
 			func(c *Ceilings) *int64 { return &c.Rules }},
-		{"rule_bytes", CodeRuleBytes, "bytes", 128 << 10, 1 << 10, 1 << 20, "texts of all rules of a policy",
+		{"rule_bytes", CodeRuleBytes, "bytes", 128 << 10, 1 << 10, 1 << 20, "texts of all rules of a policy, names of approvers too",
 			func(c *Ceilings) *int64 { return &c.RuleBytes }},
 		{"condition_bytes", CodeConditionBytes, "bytes", 32 << 10, 256, 256 << 10, "conditions of a policy: 15 µs a byte to compile at worst. All Settings that one decision answers share twice this for new conditions",
 			func(c *Ceilings) *int64 { return &c.ConditionBytes }},

@@ -32,6 +32,7 @@ func TestHostilePoliciesAreRefusedInTime(t *testing.T) {
 		"many rules":        {rules(make([]events.Rule, 10_000)...), ceilings.CodeRules},
 		"long reasons":      {rules(slicesOf(200, events.Rule{Action: "auto", Reason: long})...), ceilings.CodeRuleBytes},
 		"long patterns":     {rules(slicesOf(200, events.Rule{Action: "auto", Tool: long})...), ceilings.CodeRuleBytes},
+		"long approvers":    {rules(slicesOf(200, events.Rule{Action: "approve", Need: events.Need{Approvers: []string{long}}})...), ceilings.CodeRuleBytes},
 		"costly conditions": {costly(200, 600), ceilings.CodeConditionBytes},
 		"reminders":         {&events.Policy{ReminderMS: 59_999}, ceilings.CodeReminderMS},
 	} {

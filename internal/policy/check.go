@@ -65,11 +65,14 @@ func size(p *events.Policy, most ceilings.Ceilings) (at string, err error) {
 	var texts, conditions int64
 	for _, r := range p.Rules {
 		texts += int64(len(r.Tool) + len(r.Effect) + len(r.When) + len(r.Reason))
+		for _, name := range r.Approvers {
+			texts += int64(len(name))
+		}
 		conditions += int64(len(r.When))
 	}
 	switch {
 	case texts > most.RuleBytes:
-		return ".rules", ceilings.Errorf(ceilings.CodeRuleBytes, "the rules have %d bytes, at most %d are allowed: shorten conditions and reasons", texts, most.RuleBytes)
+		return ".rules", ceilings.Errorf(ceilings.CodeRuleBytes, "the rules have %d bytes, at most %d are allowed: shorten conditions and reasons, and use groups of approvers", texts, most.RuleBytes)
 	case conditions > most.ConditionBytes:
 		return ".rules", ceilings.Errorf(ceilings.CodeConditionBytes, "the conditions have %d bytes, at most %d are allowed: use patterns of tools, or fewer conditions", conditions, most.ConditionBytes)
 	}
