@@ -59,8 +59,8 @@ bench: ## events per second, latency and CPU on this machine, compared with raw 
 e2e: ## the real commands, by scripts, and workers of three languages
 	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded' . ./cmd/... ./examples/...
 
-flood: ## each hostile input for FLOOD (60s) beside an honest conversation: latency, memory, answers
-	PARLEY_FLOOD=$(FLOOD) go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley
+flood: ## each hostile input (ONLY="claims": those with that in their names) for FLOOD (60s) beside an honest conversation: latency, memory, answers
+	PARLEY_FLOOD=$(FLOOD) PARLEY_ONLY="$(ONLY)" go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley
 
 chaos: ## SEEDS (20) runs of real processes with seeded faults, on NODES (1) servers, and as many schedules for lanes and viewers, all judged by checkers; seeds in the file FINISHED have passed before and are not run again; COUNT (5) times the tests that cut connections and stop processes; 10,000 waiting conversations
 	PARLEY_CLOCKS=1 PARLEY_SEEDS=$(SEEDS) PARLEY_FIRST_SEED=$(FIRST) PARLEY_NODES=$(NODES) PARLEY_FINISHED=$(abspath $(FINISHED)) go test -count=1 -v -timeout 0 -run Seeds ./internal/chaos

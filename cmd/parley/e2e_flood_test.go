@@ -169,7 +169,10 @@ func newFlood(t *testing.T) *flood {
 	if err := os.WriteFile(script, []byte("model: demo\npace: 0\nrules:\n  - {name: one, match: ., steps: [{text: Hello.}]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	roles := f.env
+	f.env = []string{"GOMEMLIMIT=512MiB"} // as docker-compose.yml runs the server
 	f.startNATS("-1")
+	f.env = roles
 	for _, role := range []string{"orchestrator", "llm-worker", "tool-worker"} {
 		f.restart(role)
 	}

@@ -67,9 +67,9 @@ const name = `tool_${tool.name}`, key = `$KV.PARLEY_PRESENCE.tool.${tool.name}.$
 let queue; // an orchestrator creates a missing one
 while (!(queue = await jsm.consumers.info("JOBS", name).catch((err) => console.error(`queue ${name}: ${err.message}, it is requested`))))
   await pause(500, await nc.request(`queue.${name}`, "", { timeout: 5000 }).then((m) => console.error(m.string()), (err) => console.error(err.message)));
-const announce = () => js.publish(key, JSON.stringify({ kind: "tool", name: tool.name, worker, tool })).catch(console.error);
+const announce = () => js.publish(key, JSON.stringify({ kind: "tool", name: tool.name, worker, beat_ms: 1000, tool })).catch(console.error);
 await announce();
-const present = setInterval(announce, 3000), jobs = js.consumers.getConsumerFromInfo(queue);
+const present = setInterval(announce, 1000), jobs = js.consumers.getConsumerFromInfo(queue);
 process.once("SIGTERM", () => leave.abort("unknown", clearInterval(present)));
 while (!leaving.aborted) {
   const m = await jobs.next({ expires: 1000 }), watch = [], beat = setInterval(() => m?.working(), queue.config.ack_wait / 3e6);

@@ -58,7 +58,7 @@ async def main():
     await nc.connect(env("NATS_URL", "nats://127.0.0.1:4222").split(","), user=env("NATS_USER"), password=env("NATS_PASSWORD"), token=env("NATS_TOKEN"), name=WORKER,
         nkeys_seed_str=env("NATS_NKEY") and open(env("NATS_NKEY")).read().strip(), tls=env("NATS_CA") and ssl.create_default_context(cafile=env("NATS_CA")),
         inbox_prefix=env("NATS_INBOX_PREFIX", "_INBOX_tool-worker").encode(), max_reconnect_attempts=-1, reconnected_cb=back)
-    key, offer, queue = f"$KV.PARLEY_PRESENCE.tool.{TOOL['name']}.{WORKER}", dump(kind="tool", name=TOOL["name"], worker=WORKER, tool=TOOL), None
+    key, offer, queue = f"$KV.PARLEY_PRESENCE.tool.{TOOL['name']}.{WORKER}", dump(kind="tool", name=TOOL["name"], worker=WORKER, beat_ms=1000, tool=TOOL), None
     while not queue:  # an orchestrator creates a missing one
         try: queue = await js.consumer_info("JOBS", QUEUE)
         except nats.js.errors.NotFoundError: print("requested", QUEUE, await asyncio.gather(nc.request("queue." + QUEUE, timeout=5), asyncio.sleep(0.5), return_exceptions=True))
@@ -66,7 +66,7 @@ async def main():
     loop.add_signal_handler(signal.SIGTERM, lambda: leaving.done() or leaving.set_result("unknown"))
     async def pulse():
         while not leaving.done() and await asyncio.gather(js.publish(key, offer), *(m.in_progress() for m in now), return_exceptions=True):
-            await asyncio.sleep(min(3, queue.config.ack_wait / 3))
+            await asyncio.sleep(min(1, queue.config.ack_wait / 3))
     beat, jobs = asyncio.create_task(pulse()), await js.pull_subscribe_bind(QUEUE, stream="JOBS")
     while not leaving.done():
         try: now = await jobs.fetch(1, timeout=1)

@@ -44,7 +44,7 @@ type Route struct {
 }
 
 // minPause is the shortest pause in reading an answer that is too fast.
-const minPause = 20 * time.Millisecond
+const minPause = 5 * time.Millisecond
 
 // Offers returns what the worker announces. The model def is marked as the one to
 // call when nothing names a model.

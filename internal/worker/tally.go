@@ -24,7 +24,7 @@ type tally struct {
 // faster must not take the processors from other conversations.
 const (
 	answerRate  = 8 << 20
-	answerBurst = 512 << 10
+	answerBurst = 64 << 10
 )
 
 // pause returns how long the worker does not read on, so that the answer keeps to
