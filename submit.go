@@ -111,13 +111,16 @@ func (v *Conversation) decided(ctx context.Context, sequence uint64, what string
 // unanswered returns why an input had no answer: messages are not stored, no
 // orchestrator runs, or the one that runs does not get to it.
 func (v *Conversation) unanswered(ctx context.Context, what string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diagnosisTimeout)
+	look, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
-	if err := v.unwritable(ctx, what); err != nil {
+	if err := v.unwritable(look, what); err != nil {
 		return err
 	}
 	b := v.client.bus
-	owners, err := b.Deployment().Owners(ctx)
+	owners, err := b.Deployment().Owners(look)
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // the caller waits no longer
+	}
 	owner, owned := owners[topology.ShardOf(v.id, b.Shards())]
 	if err == nil && owned {
 		return errorf(CodeNoAnswer, "orchestrator %s owns the conversation and did not answer the %s within %s: see its log and its /readyz, or use `parley doctor`; the %s is in the log, see `parley tail %s`",

@@ -3,6 +3,7 @@ package main
 import (
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func (r *process) ends() (code int, complaint string) {
 }
 
 // TestE2EAskSaysWhyThereIsNoAnswer: no server, no orchestrator, and an
-// orchestrator that cannot write are distinguished. A stream without acknowledgements
+// orchestrator that cannot write are distinguished, and one SIGTERM always ends it. A stream without acknowledgements
 // looks like one whose disk is full.
 func TestE2EAskSaysWhyThereIsNoAnswer(t *testing.T) {
 	t.Parallel()
@@ -59,6 +60,12 @@ func TestE2EAskSaysWhyThereIsNoAnswer(t *testing.T) {
 	llm := s.start("llm-worker", "--http", "127.0.0.1:0")
 	llm.await(1, "msg=ready")
 	want("no orchestrator", exitUnowned, "no orchestrator took the message", s.command("ask", "-q", "hello"))
+	ended := s.command("ask", "--json", "hello")
+	ended.await(1, "hello")
+	if err := ended.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	want("SIGTERM, and nobody cancels the turn", exitCancelled, "left", ended)
 	cfg := conv.CachedInfo().Config
 	cfg.NoAck = true
 	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/host"
@@ -141,19 +142,34 @@ func (t *shownTurn) note(body parley.Body) {
 	}
 }
 
+// termination is how long a turn may take to end after SIGTERM before it is left.
+const termination = 2 * time.Second
+
 // interrupted turns the first interrupt into a Cancel, the second into leaving.
+// Whoever sends SIGTERM may send no second one: the turn is left if the Cancel does
+// not end it, for instance because nothing is stored.
 func (t *shownTurn) interrupted(ctx context.Context, s *host.Session, interrupts <-chan os.Signal, leave context.CancelCauseFunc) {
+	left := &exitError{exitCancelled, errors.New("left; the turn's end is in the log: parley tail " + t.q.conversation)}
+	var publishing sync.WaitGroup
+	defer publishing.Wait()
+	var over <-chan time.Time
 	for n := 0; ; {
+		var received os.Signal
 		select {
 		case <-ctx.Done():
 			return
-		case <-interrupts:
+		case <-over:
+			leave(left)
+			return
+		case received = <-interrupts:
 		}
-		if t.desk.editing.Load() {
+		if received == syscall.SIGTERM {
+			over = time.After(termination)
+		} else if t.desk.editing.Load() {
 			continue // the editor handles it
 		}
 		if n++; n > 1 {
-			leave(&exitError{exitCancelled, errors.New("left; the turn's end is in the log: parley tail " + t.q.conversation)})
+			leave(left)
 			return
 		}
 		cancel := &parley.Cancel{Reason: "interrupted"}
@@ -162,9 +178,10 @@ func (t *shownTurn) interrupted(ctx context.Context, s *host.Session, interrupts
 			cancel.Scope, what = parley.ScopeQueue, "taking the message off the queue"
 		}
 		t.desk.close("\n" + what + "; press Ctrl-C again to leave at once")
-		if _, err := s.Conversation(t.q.conversation).Publish(ctx, cancel); err != nil {
-			leave(err)
-			return
-		}
+		publishing.Go(func() {
+			if _, err := s.Conversation(t.q.conversation).Publish(ctx, cancel); err != nil {
+				leave(err)
+			}
+		})
 	}
 }

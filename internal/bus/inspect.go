@@ -104,7 +104,8 @@ func (d Deployment) Space(ctx context.Context) (used, most uint64, err error) {
 }
 
 // TestWrites stores a message in the log of each shard and in the bucket of
-// presence, and returns why one is not stored. Followers skip these messages.
+// presence, and a chunk in the object store, and returns why one is not stored.
+// Followers skip the messages, and a sweep removes the chunks.
 func (d Deployment) TestWrites(ctx context.Context) error {
 	type place struct{ name, subject string }
 	places := []place{{topology.BucketPresence + "." + topology.ProbeKey, topology.EntrySubject(topology.BucketPresence, topology.ProbeKey)}}
@@ -122,7 +123,7 @@ func (d Deployment) TestWrites(ctx context.Context) error {
 			return fmt.Errorf("a write to %s is not stored: %w", p.name, explainWrite(err))
 		}
 	}
-	return nil
+	return d.bus.probeObjects(ctx)
 }
 
 // Behind is how far HISTORY is behind the log of a shard, in sequences of CONV.

@@ -39,12 +39,14 @@ type Sweeper struct {
 // Swept counts what a sweep removed.
 type Swept struct{ Queues, Objects, Jobs int }
 
-// Sweep sweeps once. An error in one part does not stop the others.
+// Sweep sweeps once, and removes the chunks of [Deployment.TestWrites], which it
+// does not count. An error in one part does not stop the others.
 func (s *Sweeper) Sweep(ctx context.Context) (n Swept, err error) {
-	var failed [3]error
+	var failed [4]error
 	n.Queues, failed[0] = s.queues(ctx)
 	n.Jobs, failed[1] = s.jobs(ctx)
 	n.Objects, failed[2] = s.objects(ctx)
+	failed[3] = s.Bus.purgeSubject(ctx, topology.ObjectStream, topology.ChunksSubject(topology.ProbeKey), 0, new(uint64))
 	return n, errors.Join(failed[:]...)
 }
 

@@ -55,6 +55,7 @@ func (b *Bus) putAs(ctx context.Context, conversation, prefix string, data []byt
 		}
 	}
 	u := upload{bus: b, name: name, data: data, digest: "SHA-256=" + base64.URLEncoding.EncodeToString(sum[:])}
+	var silence silence
 	for again := b.newRetry(); ; {
 		err := u.run(ctx)
 		if err == nil {
@@ -62,6 +63,9 @@ func (b *Bus) putAs(ctx context.Context, conversation, prefix string, data []byt
 		}
 		if permanent(err) {
 			return nil, fmt.Errorf("store object %s: %w", name, explainJetStream(err))
+		}
+		if isFull(err) || silence.lasts(ctx, b, topology.ChunksSubject(u.id), err) {
+			return nil, fmt.Errorf("store object %s: %w: %w", name, ErrUnavailable, explainWrite(err))
 		}
 		if !again.wait(ctx) {
 			return nil, fmt.Errorf("store object %s: %w: %w", name, ErrUnavailable, explainJetStream(err))

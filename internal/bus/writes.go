@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -53,6 +54,14 @@ func (w *writeErrors) wrote(stream string, err error) {
 	w.tried[stream] = e
 }
 
+// failed reports whether the last write to a stream was not stored.
+func (w *writeErrors) failed(stream string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, failed := w.tried[stream]
+	return failed
+}
+
 // writeProblem is the write that fails now; nil when none does.
 func (b *Bus) writeProblem() error {
 	b.writes.mu.Lock()
@@ -94,10 +103,11 @@ type silence int
 // nothing: a server that is only busy answers one of them.
 const silentTries = 2
 
-// lasts reports whether an input had no answer because its stream stores nothing.
+// lasts reports whether an input or a chunk had no answer because its stream stores
+// nothing.
 // A replicated stream may be without a leader for some seconds: it is tried again.
 func (s *silence) lasts(ctx context.Context, b *Bus, subject string, err error) bool {
-	if !unanswered(err) || ctx.Err() != nil || !topology.InLog(subject) {
+	if !unanswered(err) || ctx.Err() != nil || !topology.InLog(subject) && topology.StreamOf(subject) != topology.ObjectStream {
 		return false
 	}
 	if *s++; *s < silentTries {
@@ -107,15 +117,49 @@ func (s *silence) lasts(ctx context.Context, b *Bus, subject string, err error) 
 	return err == nil && info != nil && info.Config.Replicas <= 1
 }
 
-// probe tests a write, in the bucket of leases.
+// probe tests a write, in the bucket of leases. After an object could not be stored,
+// it tests the object store too: small messages may be stored while no object is.
 func (b *Bus) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	try, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	stream := topology.BucketStream(topology.BucketLeases)
-	_, err := b.js.Publish(ctx, topology.EntrySubject(topology.BucketLeases, topology.ProbeKey), []byte(strconv.FormatInt(time.Now().Unix(), 10)), jetstream.WithRetryAttempts(0))
+	_, err := b.js.Publish(try, topology.EntrySubject(topology.BucketLeases, topology.ProbeKey), []byte(strconv.FormatInt(time.Now().Unix(), 10)), jetstream.WithRetryAttempts(0))
 	b.writes.wrote(stream, err)
 	if err != nil {
 		return fmt.Errorf("%s cannot be written: %w", stream, explainWrite(err))
+	}
+	if b.writes.failed(topology.ObjectStream) {
+		return b.probeObjects(ctx)
+	}
+	return nil
+}
+
+// probeFresh is the age up to which the chunk that another process has stored
+// answers for this one: the tests of many processes together store one per
+// interval.
+const probeFresh = 2 * time.Second
+
+// probeObjects stores a chunk in the object store, of the size of an object's chunks.
+// A server without space stops storing in the stream whose write failed, and in a
+// disk that is nearly full that is the store first: messages are small, chunks are
+// not. A chunk as large in a log could make the server stop storing messages there.
+func (b *Bus) probeObjects(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	subject := topology.ChunksSubject(topology.ProbeKey)
+	last, err := b.lastFromLeader(ctx, topology.ObjectStream, subject)
+	if err == nil && last != nil && b.Now().Sub(last.at) < probeFresh && !b.writes.failed(topology.ObjectStream) {
+		return nil
+	}
+	chunk := make([]byte, chunkBytes)
+	_, _ = rand.Read(chunk) // it never fails; zeros would be compressed
+	_, err = b.js.Publish(ctx, subject, chunk, jetstream.WithRetryAttempts(0))
+	if b.denial(subject) != nil {
+		return nil // this user may not, which tells nothing about other users
+	}
+	b.writes.wrote(topology.ObjectStream, err)
+	if err != nil {
+		return fmt.Errorf("a write to the object store, where long answers and results go, is not stored: %w", explainWrite(err))
 	}
 	return nil
 }

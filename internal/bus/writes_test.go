@@ -1,8 +1,11 @@
 package bus_test
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -55,5 +58,64 @@ func TestAStreamThatStoresNothingIsNamed(t *testing.T) {
 	}
 	if err := b.Deployment().TestWrites(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAnObjectStoreThatStoresNothingIsNamed: the disk is nearly full, messages are
+// still stored, and what exceeds a message is not.
+func TestAnObjectStoreThatStoresNothingIsNamed(t *testing.T) {
+	t.Parallel()
+	b := inProcess(t)
+	_, js := b.Raw()
+	freeze := func(frozen bool) {
+		s, err := js.Stream(t.Context(), topology.ObjectStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := s.CachedInfo().Config
+		cfg.NoAck = frozen
+		if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := b.Deployment().NewKeeper()
+	freeze(true)
+	if err := b.Deployment().TestWrites(t.Context()); !bus.NotStored(err) {
+		t.Errorf("a test of writes: %v", err)
+	}
+	began := time.Now()
+	if _, err := b.Objects().Put(within(t, time.Minute), id(), make([]byte, 300<<10)); !bus.NotStored(err) || !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if err := k.Problem(); !bus.NotStored(err) {
+		t.Errorf("the process is ready: %v", err)
+	}
+	freeze(false)
+	if err := b.Deployment().TestWrites(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := k.Problem(); err != nil {
+		t.Errorf("the process is not ready again: %v", err)
+	}
+	store, err := js.Stream(t.Context(), topology.ObjectStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probes := func() uint64 {
+		info, err := store.Info(t.Context(), jetstream.WithSubjectFilter(topology.ChunksSubject(topology.ProbeKey)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.Subjects[topology.ChunksSubject(topology.ProbeKey)]
+	}
+	stored := probes()
+	if err := b.Deployment().TestWrites(t.Context()); err != nil || probes() != stored {
+		t.Errorf("%v; the store has %d chunks of tests, had %d a moment ago", err, probes(), stored)
+	}
+	if _, err := (&bus.Sweeper{Bus: b, Unoffered: time.Hour, Grace: time.Hour}).Sweep(t.Context()); err != nil || stored == 0 || probes() != 0 {
+		t.Errorf("%v; a sweep leaves %d of %d chunks of tests", err, probes(), stored)
 	}
 }

@@ -41,7 +41,8 @@ func EntryKey(bucket, subject string) string {
 	return strings.TrimPrefix(subject, EntrySubject(bucket, ""))
 }
 
-// ProbeKey is the key for testing whether a bucket can be written.
+// ProbeKey is the key for testing whether a bucket can be written, and the id of
+// the chunks that test the object store.
 const ProbeKey = "probe"
 
 // ShardKey returns a shard's key in the buckets of leases and checkpoints.
