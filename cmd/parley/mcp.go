@@ -62,7 +62,7 @@ Where nothing runs, everything runs in this process. For several hosts run
 	f.StringSliceVar(&m.patterns, "tools", nil, "names or patterns of the tools served; all when empty")
 	f.StringSliceVar(&m.effects, "allow-effects", nil, "effects of the tools served: pure, idempotent, once; all when empty")
 	a.cfg.Calling(f)
-	cmd.AddCommand(a.mcpAddCommand())
+	cmd.AddCommand(a.mcpAddCommand(), a.mcpLoginCommand(), a.mcpLogoutCommand(), a.mcpListCommand())
 	return cmd
 }
 

@@ -17,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/parleybus/parley/internal/filelock"
 )
 
 // ErrInUse is returned if another process runs a server on the data directory.
@@ -166,7 +168,7 @@ func Locked(dir string) bool {
 	if err != nil {
 		return false
 	}
-	taken, err := lockShared(f)
+	taken, err := filelock.LockShared(f)
 	_ = f.Close() // releases the lock
 	return taken && err == nil
 }
@@ -176,7 +178,7 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	taken, err := lock(f)
+	taken, err := filelock.Lock(f)
 	if taken {
 		err = ErrInUse
 	}

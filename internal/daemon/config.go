@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,8 @@ type Config struct {
 	Root       string
 	// ToolsFile is a tools.yaml: commands, HTTP endpoints and MCP servers.
 	ToolsFile string
+	// Logins is the directory of the logins at MCP servers; empty if there is none.
+	Logins string
 	// ToolsOptional says that ToolsFile need not exist.
 	ToolsOptional bool
 	// Rules is a file with the policy, limits, prices and hooks that apply unless a
@@ -85,6 +88,7 @@ func Defaults(getenv func(string) string) (Config, error) {
 		HTTP:     getenv("PARLEY_HTTP"),
 		LogLevel: getenv("PARLEY_LOG_LEVEL"), LogFormat: getenv("PARLEY_LOG_FORMAT"),
 		Script: getenv("PARLEY_SCRIPT"), Root: getenv("PARLEY_ROOT"), Rules: getenv("PARLEY_RULES"), ToolsFile: getenv("PARLEY_TOOLS"),
+		Logins:  logins(getenv),
 		NoTools: list(getenv("PARLEY_NO_TOOLS")), NoToolStream: list(getenv("PARLEY_NO_TOOL_STREAM")), NoImages: list(getenv("PARLEY_NO_IMAGES")),
 		Providers: list(getenv("PARLEY_PROVIDERS")),
 		Models:    list(getenv("PARLEY_MODEL")), AllowHosts: list(getenv("PARLEY_ALLOW_HOST")),
@@ -135,6 +139,19 @@ func Defaults(getenv func(string) string) (Config, error) {
 		return cfg, fmt.Errorf("environment: %s", strings.Join(problems, "; "))
 	}
 	return cfg, nil
+}
+
+// logins is the directory of the logins at MCP servers, by default in the user's
+// configuration directory; empty if there is none.
+func logins(getenv func(string) string) string {
+	if dir := getenv("PARLEY_LOGINS"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "parley", "logins")
 }
 
 func list(s string) []string {
@@ -220,6 +237,7 @@ func (cfg *Config) Calling(f *pflag.FlagSet) {
 	f.StringSliceVar(&cfg.AllowHosts, "allow-host", cfg.AllowHosts, "hosts that http_get may reach (PARLEY_ALLOW_HOST)")
 	f.IntVar(&cfg.MaxCalls, "max-calls", cfg.MaxCalls, "calls of all tools together that run at once; 0 for no bound (PARLEY_MAX_CALLS)")
 	f.StringVar(&cfg.ToolsFile, "tools-file", cfg.ToolsFile, "YAML file with commands, HTTP endpoints and MCP servers to serve as tools (PARLEY_TOOLS)")
+	f.StringVar(&cfg.Logins, "logins", cfg.Logins, "directory of the logins at MCP servers (PARLEY_LOGINS)")
 	f.DurationVar(&cfg.MCPWait, "mcp-wait", cfg.MCPWait, "how long the start waits for the tools of MCP servers (PARLEY_MCP_WAIT)")
 	f.StringVar(&cfg.Root, "root", cfg.Root, "directory that read_file may read (PARLEY_ROOT)")
 }

@@ -30,7 +30,11 @@ func (x *Examination) mcp(ctx context.Context) (says, fixed string, err error) {
 			bad = append(bad, fmt.Sprintf("tool %q of MCP server %q is left out: %s: correct it on the server", o.Tool, s.Name, o.Reason))
 		}
 		if err != nil {
-			bad = append(bad, fmt.Sprintf("MCP server %q does not list its tools: %v: correct its entry in the file of tools, or start it", s.Name, err))
+			advice := ": correct its entry in the file of tools, or start it"
+			if strings.Contains(err.Error(), mcp.LoginCommand(s.Name)) {
+				advice = ""
+			}
+			bad = append(bad, fmt.Sprintf("MCP server %q does not list its tools: %v%s", s.Name, err, advice))
 		}
 		tools += len(specs)
 	}

@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/parleybus/parley/internal/mcp/oauth"
 	"github.com/parleybus/parley/internal/secret"
 )
 
@@ -35,6 +37,9 @@ type client struct {
 	base   *http.Transport
 	origin *url.URL
 	header map[string]string
+	login  *oauth.Source // nil if the server has none
+	wanted sync.Once     // whether the server wants a login
+	wants  bool
 	// refusal is why the last request was refused (401 or 403); nil if it was not.
 	refusal atomic.Pointer[refusedError]
 }
@@ -47,15 +52,22 @@ func newClient(s *Server) *client {
 	if u, err := url.Parse(s.URL); err == nil { // checked by Run
 		c.origin = u
 	}
+	if s.Logins != "" && !s.authorized() {
+		c.login = &oauth.Source{Store: oauth.Store{Dir: s.Logins, Learn: s.Learn}, Server: s.Name, URL: s.URL, Client: s.OAuth, HTTP: oauth.NewClient(base)}
+	}
 	return c
 }
 
 func (c *client) idle() { c.base.CloseIdleConnections() }
 
-func (c *client) transport(s *Server) sdk.Transport {
-	return &sdk.StreamableClientTransport{Endpoint: s.URL, MaxEventSize: 2 * maxMessage, // beyond what limited takes: it ends the call, the SDK the session
+func (c *client) transport(s *Server) *sdk.StreamableClientTransport {
+	t := &sdk.StreamableClientTransport{Endpoint: s.URL, MaxEventSize: 2 * maxMessage, // beyond what limited takes: it ends the call, the SDK the session
 
 		HTTPClient: &http.Client{Transport: c, CheckRedirect: c.redirect}}
+	if c.login != nil {
+		t.OAuthHandler = c
+	}
+	return t
 }
 
 // redirect follows redirects only within the host.
@@ -89,7 +101,7 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if r.Method == http.MethodPost {
-		c.refusal.Store(refusalOf(resp))
+		c.refusal.Store(c.refused(resp))
 	}
 	if e != nil {
 		if r.Method == http.MethodPost {

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ const maxRefusal = 8 << 10
 type refusedError struct {
 	status int
 	words  string // the server's
+	advice string // what to do; "" for the headers
 }
 
 // Error implements error.
@@ -25,7 +27,7 @@ func (r *refusedError) Error() string {
 	if r.words != "" {
 		text += ": " + r.words
 	}
-	return text + ": correct the credentials in its headers"
+	return text + ": " + cmp.Or(r.advice, "correct the credentials in its headers")
 }
 
 // refusalOf returns the refusal of an answer; nil if it is none. What it reads of
@@ -41,7 +43,7 @@ func refusalOf(resp *http.Response) *refusedError {
 	if words == "" {
 		words = resp.Header.Get("WWW-Authenticate")
 	}
-	return &refusedError{resp.StatusCode, clip(strings.Join(strings.Fields(words), " "), maxProblem)}
+	return &refusedError{status: resp.StatusCode, words: clip(strings.Join(strings.Fields(words), " "), maxProblem)}
 }
 
 type replayed struct {

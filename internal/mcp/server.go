@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/mcp/oauth"
 	"github.com/parleybus/parley/internal/tool"
 )
 
@@ -53,6 +54,13 @@ type Server struct {
 	URL string
 	// Header is sent with each request to the URL's host and to no other.
 	Header map[string]string
+	// Logins is the directory of the logins at servers; empty means none. A URL with
+	// an Authorization in Header has none either.
+	Logins string
+	// OAuth is the client for a login; the zero value registers itself.
+	OAuth oauth.Client
+	// Learn gets the tokens of logins, which nothing may show; may be nil.
+	Learn func(values ...string)
 	// Prefix is prepended to the name of each tool.
 	Prefix string
 	// Timeout bounds a call; 0 means the worker's timeout.

@@ -162,7 +162,7 @@ func (s *servers) replace(ctx context.Context, g *errgroup.Group, own []tool.Too
 
 // same reports whether two servers are configured alike.
 func same(a, b mcp.Server) bool {
-	a.Log, b.Log, a.Report, b.Report = nil, nil, nil, nil
+	a.Log, b.Log, a.Report, b.Report, a.Learn, b.Learn = nil, nil, nil, nil, nil, nil
 	return reflect.DeepEqual(a, b)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parleybus/parley/internal/daemon"
 	"github.com/parleybus/parley/internal/mcp"
+	"github.com/parleybus/parley/internal/mcp/oauth"
 	"github.com/parleybus/parley/internal/tool"
 	"github.com/parleybus/parley/internal/tool/manifest"
 )
@@ -27,6 +28,12 @@ func Toolbox(cfg daemon.Config, log *slog.Logger) (*tool.Registry, []*mcp.Server
 		return nil, nil, err
 	}
 	return tools, servers, tools.Set("file", own...)
+}
+
+// Servers returns the MCP servers of the file of tools.
+func Servers(cfg daemon.Config, log *slog.Logger) ([]*mcp.Server, error) {
+	_, servers, err := readFile(cfg, log)
+	return servers, err
 }
 
 // readFile reads the file of tools. There is none if it is not configured, or if
@@ -48,6 +55,7 @@ func readFile(cfg daemon.Config, log *slog.Logger) ([]tool.Tool, []*mcp.Server, 
 	var servers []*mcp.Server
 	for _, s := range m.MCP {
 		servers = append(servers, &mcp.Server{Name: s.Name, Command: s.Command, Dir: s.Dir, Env: s.Env, URL: s.URL, Header: s.Headers, Prefix: s.Prefix,
+			Logins: cfg.Logins, OAuth: oauth.Client{ID: s.ClientID, Secret: s.ClientSecret, Scopes: s.Scopes}, Learn: cfg.Secrets.Add,
 			Startup: s.StartTimeout, Timeout: s.Timeout, Log: log})
 	}
 	return m.Tools(), servers, nil

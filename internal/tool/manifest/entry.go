@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -160,9 +161,15 @@ func (f *file) server(n ast.Node, m *Manifest) {
 				p.Add("headers", "the header %.100q holds a line break", name)
 			}
 		}
+		if s.OAuth != nil {
+			f.client(s.OAuth, &it, &p)
+		}
 	default:
 		if len(s.Headers) > 0 {
 			p.Add("headers", "headers are for a url: give env")
+		}
+		if s.OAuth != nil {
+			p.Add("oauth", "oauth is for a url: give env")
 		}
 		if slices.ContainsFunc(s.Command, func(a string) bool { return strings.ContainsRune(a, 0) }) || s.Command[0] == "" {
 			p.Add("command", "the command names no program, or holds a zero byte")
@@ -184,6 +191,34 @@ func (f *file) server(n ast.Node, m *Manifest) {
 		f.add(lineOf(n, one.Field), "mcp server %.64q: %s", s.Name, one.Text)
 	}
 	m.MCP = append(m.MCP, it)
+}
+
+// client reads the client for a login. Its secret is never in the file itself.
+func (f *file) client(c *client, it *MCP, p *tool.Problems) {
+	it.ClientID, it.Scopes = c.ID, c.Scopes
+	switch {
+	case c.Env != "" && c.File != "":
+		p.Add("oauth", "give one of client_secret_env and client_secret_file")
+	case (c.Env != "" || c.File != "") && c.ID == "":
+		p.Add("oauth", "a client's secret needs its client_id")
+	case c.Env != "":
+		value, ok := f.lookup(c.Env)
+		if it.ClientSecret = secret.Clean(value); !ok || it.ClientSecret == "" {
+			p.Add("oauth.client_secret_env", "the environment has no %.100s: set it to the client's secret", c.Env)
+		}
+	case c.File != "":
+		path := c.File
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(f.dir, path)
+		}
+		raw, err := os.ReadFile(path)
+		if it.ClientSecret = secret.Clean(string(raw)); err != nil || it.ClientSecret == "" {
+			p.Add("oauth.client_secret_file", "the client's secret cannot be read from %s, or is empty", path)
+		}
+	}
+	if it.ClientSecret != "" {
+		f.secrets = append(f.secrets, it.ClientSecret)
+	}
 }
 
 // expandTexts expands the values of a map of headers, or of variables.

@@ -57,6 +57,9 @@ type MCP struct {
 	// with each request.
 	URL     string
 	Headers map[string]string
+	// ClientID, ClientSecret and Scopes are for a login at a URL; all may be empty.
+	ClientID, ClientSecret string
+	Scopes                 []string
 	// Prefix is prepended to the names of the server's tools.
 	Prefix string
 	// StartTimeout bounds a start, Timeout a call; 0 for the default.
@@ -150,6 +153,15 @@ type server struct {
 	Timeout string            `yaml:"timeout"`
 	Env     command.Env       `yaml:"env"`
 	Headers map[string]string `yaml:"headers"`
+	OAuth   *client           `yaml:"oauth"`
+}
+
+// client is a client that is configured at an authorization server.
+type client struct {
+	ID     string   `yaml:"client_id"`
+	Env    string   `yaml:"client_secret_env"`
+	File   string   `yaml:"client_secret_file"`
+	Scopes []string `yaml:"scopes"`
 }
 
 // named reports whether a name is valid for a tool.

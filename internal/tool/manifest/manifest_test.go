@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +124,7 @@ func TestAFileMayHoldNothing(t *testing.T) {
 // TestWhatTheDocumentationShowsWorks loads each file that docs/tools.md shows.
 func TestWhatTheDocumentationShowsWorks(t *testing.T) {
 	t.Setenv("API_TOKEN", "x")
+	t.Setenv("TICKETS_SECRET", "of-the-client")
 	t.Setenv("PATH", programs(t, "python3", "grep", "npx"))
 	raw, err := os.ReadFile("../../../docs/tools.md")
 	if err != nil {
@@ -162,5 +164,41 @@ func TestAFileOfWindowsIsRead(t *testing.T) {
 	m, err := load(t, "\ufefftools:\r\n  - name: hello\r\n    description: Says hello.\r\n    exec: {command: [echo, hi]}\r\n")
 	if err != nil || m == nil {
 		t.Errorf("read %v, %v", m, err)
+	}
+}
+
+func TestAClientsSecretIsReadAndHidden(t *testing.T) {
+	t.Setenv("MANIFEST_TEST_CLIENT", " from-a-variable\n")
+	path := filepath.Join(t.TempDir(), "client")
+	if err := os.WriteFile(path, []byte("from-a-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := load(t, `
+mcp:
+- name: a
+  url: https://a.example/mcp
+  oauth: {client_id: one, client_secret_env: MANIFEST_TEST_CLIENT, scopes: [read, write]}
+- name: b
+  url: https://b.example/mcp
+  oauth: {client_id: two, client_secret_file: `+path+`}
+- name: c
+  url: https://c.example/mcp
+  oauth: {client_id: three}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []manifest.MCP{
+		{ClientID: "one", ClientSecret: "from-a-variable", Scopes: []string{"read", "write"}},
+		{ClientID: "two", ClientSecret: "from-a-file"},
+		{ClientID: "three"},
+	} {
+		got := m.MCP[i]
+		if got.ClientID != want.ClientID || got.ClientSecret != want.ClientSecret || !slices.Equal(got.Scopes, want.Scopes) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if want.ClientSecret != "" && !slices.Contains(m.Secrets, want.ClientSecret) {
+			t.Errorf("%s is not among the secrets", want.ClientID)
+		}
 	}
 }

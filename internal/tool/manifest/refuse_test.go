@@ -66,13 +66,19 @@ func TestWhatIsRefusedIsNamedByLine(t *testing.T) {
 		{"a header of a server with a line break", "mcp:\n- name: a\n  url: https://a.example\n  headers: {A: '${MANIFEST_TEST_BROKEN}'}\n", `4: mcp server "a": the header "A" holds a line break`},
 		{"a timeout of a server that is none", "mcp:\n- name: a\n  command: [x]\n  timeout: soon\n", `4: mcp server "a": timeout is "soon"`},
 		{"a start timeout of a server without a unit", "mcp:\n- name: a\n  command: [x]\n  start_timeout: '30'\n", `4: mcp server "a": start_timeout is "30"`},
+		{"a login of a command", "mcp:\n- name: a\n  command: [x]\n  oauth: {client_id: c}\n", `4: mcp server "a": oauth is for a url`},
+		{"a client's secret in the file", "mcp:\n- name: a\n  url: https://a.example\n  oauth:\n    client_id: c\n    client_secret: s\n", `6: unknown field "client_secret"`},
+		{"a client's secret that is not set", "mcp:\n- name: a\n  url: https://a.example\n  oauth:\n    client_id: c\n    client_secret_env: MANIFEST_TEST_NOTHING\n", `6: mcp server "a": the environment has no MANIFEST_TEST_NOTHING`},
+		{"a client's secret in a file that is not there", "mcp:\n- name: a\n  url: https://a.example\n  oauth:\n    client_id: c\n    client_secret_file: nothing\n", `6: mcp server "a": the client's secret cannot be read`},
+		{"two secrets of a client", "mcp:\n- name: a\n  url: https://a.example\n  oauth: {client_id: c, client_secret_env: A, client_secret_file: b}\n", `4: mcp server "a": give one of client_secret_env`},
+		{"a secret without a client", "mcp:\n- name: a\n  url: https://a.example\n  oauth: {client_secret_env: A}\n", `4: mcp server "a": a client's secret needs its client_id`},
 		{"a prefix that is none", "mcp:\n- name: a\n  command: [x]\n  prefix: 'a b'\n", `4: mcp server "a": the prefix must be`},
 		{"an environment of a server that is wrong", "mcp:\n- name: a\n  command: [x]\n  env: {pass: ['A=B']}\n", `4: mcp server "a": pass:`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Setenv("MANIFEST_TEST_BROKEN", "secret\r\nX: y")
+			t.Setenv("MANIFEST_TEST_BROKEN", "hush\r\nX: y")
 			got := problems(t, c.text)
-			if len(got) != 1 || !strings.Contains(got[0], c.want) || strings.Contains(got[0], "secret") {
+			if len(got) != 1 || !strings.Contains(got[0], c.want) || strings.Contains(got[0], "hush") {
 				t.Fatalf("got %q, want %q", got, c.want)
 			}
 		})
