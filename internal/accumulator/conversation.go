@@ -273,7 +273,7 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 			provider, model := g.Model()
 			c.spend(provider, model, usage)
 		}
-		c.Phase, c.Generation, c.Step, c.Try = events.PhaseGenerating, e.Generation, e.Step, e.Try
+		c.Phase, c.Generation, c.Step, c.Try, c.Refused = events.PhaseGenerating, e.Generation, e.Step, e.Try, e.Refused
 		c.setRoute(e.Route)
 		c.setPool(e)
 		c.Open, c.Requested, c.generationSequence = nil, e, c.TurnLane

@@ -60,6 +60,7 @@ type GenerationRequested struct {
 	Reason    string       `json:"reason,omitempty" jsonschema:"why this model of the pool, for people"`
 	Failed    *FailedModel `json:"failed,omitempty" jsonschema:"the model of the pool whose failed answer this request replaces"`
 	Try       int          `json:"try" jsonschema:"number of the try of this step, from 1"`
+	Refused   int          `json:"refused,omitempty" jsonschema:"requests of this step before it that the provider refused and the worker repeated; try counts them, the budget of a class of errors does not"`
 	NotBefore int64        `json:"not_before_ms,omitempty" jsonschema:"earliest start, Unix milliseconds"`
 	// Searchable counts tools that are too many for one request.
 	Searchable int    `json:"searchable,omitempty" jsonschema:"number of tools that the request does not offer and that the model can find with find_tools"`

@@ -28,6 +28,7 @@ type State struct {
 	StartedMS  int64         `json:"started_ms,omitempty" jsonschema:"when the turn started, Unix milliseconds"`
 	Step       int           `json:"step,omitempty" jsonschema:"step of the turn"`
 	Try        int           `json:"try,omitempty" jsonschema:"try of the step"`
+	Refused    int           `json:"refused,omitempty" jsonschema:"requests of the step that the provider refused and a worker repeated; try counts them"`
 	Route      string        `json:"route,omitempty" jsonschema:"provider/model of the last generation"`
 	Pool       string        `json:"pool,omitempty" jsonschema:"pool of models that route was chosen from"`
 	Failed     []FailedModel `json:"failed,omitempty" jsonschema:"models of the pool that failed in the step"`

@@ -82,6 +82,41 @@ func TestRequestsThatWereRefusedCount(t *testing.T) {
 	}
 }
 
+// TestRequestsThatWereRefusedBeforeDoNotShortenAClass: neither do those of an earlier
+// attempt of the step.
+func TestRequestsThatWereRefusedBeforeDoNotShortenAClass(t *testing.T) {
+	for _, c := range []struct {
+		class events.ErrorClass
+		waits []time.Duration // the shortest ones
+	}{
+		{events.ErrCut, []time.Duration{500 * time.Millisecond, 2 * time.Second}},
+		{events.ErrOverloaded, []time.Duration{time.Second, 4 * time.Second}},
+	} {
+		s := newScene(t)
+		s.say("hello")
+		s.requests = 2
+		for i := 0; s.state.Generation != ""; i++ {
+			es := s.refuses(&events.Error{Class: c.class, Message: "no"}, 0)
+			s.requests = 1
+			requested := only[*events.GenerationRequested](es)
+			if i >= len(c.waits) {
+				if len(requested) > 0 {
+					t.Errorf("%s: a fifth request", c.class)
+				}
+				break
+			}
+			if len(requested) == 0 {
+				t.Errorf("%s: the turn ended after %d failures, want %d", c.class, i+1, len(c.waits)+1)
+				break
+			}
+			if wait := time.UnixMilli(requested[0].NotBefore).Sub(s.now); wait < c.waits[i] || wait > c.waits[i]*5/4+time.Millisecond {
+				t.Errorf("%s: wait %d is %v, want %v and up to a quarter more", c.class, i+1, wait, c.waits[i])
+			}
+			s.now = time.UnixMilli(requested[0].NotBefore)
+		}
+	}
+}
+
 func budgetCovers(class events.ErrorClass) bool { return (&events.Error{Class: class}).Retryable() }
 
 // TestWaitsAreSpread: conversations that fail together do not return together.

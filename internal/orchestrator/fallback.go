@@ -11,9 +11,9 @@ import (
 	"github.com/parleybus/parley/internal/policy"
 )
 
-// passesOn returns how many requests of a step may be made when a model of a pool fails
-// in this way and others remain; 0 when they would fail in the same way, or when the
-// failure is an answer: a filter's, a ceiling's, a cancel's.
+// passesOn returns how many requests of a step may fail before a failure in this way no
+// longer passes on to another model of the pool; 0 when the others would fail in the same
+// way, or when the failure is an answer: a filter's, a ceiling's, a cancel's.
 func passesOn(class events.ErrorClass) int {
 	switch class {
 	case events.ErrCut, events.ErrIdle:
@@ -27,16 +27,17 @@ func passesOn(class events.ErrorClass) int {
 
 // fallBack asks another model of the pool after a failure, and reports whether it did:
 // one that has not failed in this step at once, else the one that may be asked again
-// first. used is the number of requests of the step so far; window is what the refusal
-// says of the model's.
-func (d *decision) fallBack(err *events.Error, window int64, used int) bool {
+// first. failed is the number of the step's requests that failed, used adds those that
+// were refused and repeated within an attempt; window is what the refusal says of the
+// model's.
+func (d *decision) fallBack(err *events.Error, window int64, failed, used int) bool {
 	name := d.target(false)
 	pool := d.env.Pools.Find(name)
-	if pool == nil || used >= passesOn(err.Class) || d.late() || d.spentLimit() != "" {
+	if pool == nil || failed >= passesOn(err.Class) || used >= maxRequests || d.late() || d.spentLimit() != "" {
 		return false
 	}
-	failed := d.failedModel(err, used)
-	all := events.WithFailed(d.c.Failed, failed)
+	this := d.failedModel(err, failed)
+	all := events.WithFailed(d.c.Failed, this)
 	var rest policy.Pool
 	for _, m := range pool {
 		if !slices.ContainsFunc(all, func(f events.FailedModel) bool { return f.Route == m.Model }) && d.unfit(m) == "" && !d.noWider(m, err, window) {
@@ -48,7 +49,7 @@ func (d *decision) fallBack(err *events.Error, window int64, used int) bool {
 		d.c.Failed = all // of the draft: the event says the same
 		next := d.pick(name, rest)
 		next.reason = reason + ": " + next.reason
-		d.requestGeneration(next, d.c.Step, used+1, 0, &failed)
+		d.requestGeneration(next, d.c.Step, used+1, 0, &this)
 		return true
 	}
 	if err.Class == events.ErrContextLength {
@@ -66,16 +67,16 @@ func (d *decision) fallBack(err *events.Error, window int64, used int) bool {
 	d.c.Failed = all
 	m, _ := pool.Member(again.Route) // soonest found it there
 	next := choice{route: again.Route, pool: name, reason: reason + ": all have failed, it may be asked again first", window: d.windowOf(m)}
-	d.requestGeneration(next, d.c.Step, used+1, wait, &failed)
+	d.requestGeneration(next, d.c.Step, used+1, wait, &this)
 	return true
 }
 
-// failedModel describes the failure of the model that was asked, and until when the
-// step leaves it alone.
-func (d *decision) failedModel(err *events.Error, used int) events.FailedModel {
+// failedModel describes the failure of the model that was asked, the step's failure of
+// that number, and until when the step leaves the model alone.
+func (d *decision) failedModel(err *events.Error, failed int) events.FailedModel {
 	f := events.FailedModel{Route: d.c.Route, Class: err.Class}
 	if budgetOf(err.Class).requests > 0 {
-		f.UntilMS = d.now.Add(d.waitAfter(err, used)).UnixMilli()
+		f.UntilMS = d.now.Add(d.waitAfter(err, failed)).UnixMilli()
 	}
 	return f
 }

@@ -38,6 +38,9 @@ func (d *decision) requestGeneration(of choice, step, try int, wait time.Duratio
 	}
 	e := &events.GenerationRequested{Turn: d.c.Turn, Step: step, Try: try, Route: route, Pool: of.pool, Reason: of.reason, Failed: failed,
 		Generation: d.seed.id(d.now, fmt.Sprintf("generation %d %d %d", d.c.Turns, step, try))}
+	if try > 1 {
+		e.Refused = d.refused()
+	}
 	e.Searchable = d.env.offered(d.transcript).Searchable
 	if c := d.c; c.Phase == events.PhaseGenerating {
 		e.Usage = c.Open.Spent()

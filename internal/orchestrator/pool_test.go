@@ -28,7 +28,7 @@ func three() []policy.Member { return []policy.Member{{Model: "a/1"}, {Model: "b
 func (s *scene) refuses(failure *events.Error, window int64) []events.Event {
 	s.t.Helper()
 	all := s.begin("")
-	end := &events.GenerationEnded{Generation: s.state.Generation, Finish: events.FinishError, Error: failure, Window: window}
+	end := &events.GenerationEnded{Generation: s.state.Generation, Finish: events.FinishError, Error: failure, Window: window, Requests: s.requests}
 	end.Stamp(all[0].(*events.GenerationStarted).Attempt, 1)
 	s.now = s.now.Add(time.Second)
 	s.write(events.ChannelGen, "", append(all, end)...)
@@ -95,6 +95,46 @@ func TestAFailureGoesToTheNextModelOfThePool(t *testing.T) {
 				t.Errorf("the next turn begins with failures: %+v", s.state.Failed)
 			}
 		})
+	}
+}
+
+// TestRefusedRequestsDoNotShortenTheFallback: of a pool too they count in the budget of
+// the step, not in that of a class or in the time until a model is asked again.
+func TestRefusedRequestsDoNotShortenTheFallback(t *testing.T) {
+	for _, c := range []struct {
+		class    events.ErrorClass
+		requests []int // of each attempt, those that were refused included
+		want     string
+	}{
+		{events.ErrIdle, []int{2, 1}, "a/1, b/2"},
+		{events.ErrIdle, []int{3, 1}, "a/1, b/2"},
+		{events.ErrCut, []int{2, 1, 1}, "a/1, b/2, c/3"},
+		{events.ErrCut, []int{1, 2, 1}, "a/1, b/2, c/3"},
+		{events.ErrCut, []int{3, 1}, "a/1, b/2"},
+		{events.ErrCut, []int{4}, "a/1"},
+		{events.ErrAuth, []int{2, 2}, "a/1, b/2"},
+		{events.ErrAuth, []int{2, 1, 1}, "a/1, b/2, c/3"},
+	} {
+		s := pooled(t, three()...)
+		s.say("hello")
+		for _, s.requests = range c.requests {
+			if s.state.Turn == "" {
+				break
+			}
+			s.refuses(&events.Error{Class: c.class, Message: "no"}, 0)
+		}
+		if got := s.asked(); got != c.want || s.state.Turn != "" {
+			t.Errorf("%s after %v requests: asked %s; want %s", c.class, c.requests, got, c.want)
+		}
+	}
+	s := pooled(t, three()[:2]...)
+	s.say("hello")
+	s.requests = 2
+	s.refuses(&events.Error{Class: events.ErrRateLimited, Message: "no"}, 0)
+	if f := s.madeRequests()[1].Failed; f == nil {
+		t.Errorf("no failure is told")
+	} else if wait := time.UnixMilli(f.UntilMS).Sub(s.now); wait < 5*time.Second || wait > 7*time.Second {
+		t.Errorf("the step leaves the first model alone for %v; want the wait after one failure, 5s", wait)
 	}
 }
 

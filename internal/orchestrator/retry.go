@@ -46,10 +46,10 @@ func budgetOf(class events.ErrorClass) retryBudget {
 	return retryBudget{}
 }
 
-// backoff returns the shortest wait after so many requests of the step.
-func (b retryBudget) backoff(requests int) time.Duration {
+// backoff returns the shortest wait after so many failed requests of the step.
+func (b retryBudget) backoff(failed int) time.Duration {
 	wait := b.first
-	for range min(requests, maxRequests) - 1 {
+	for range min(failed, maxRequests) - 1 {
 		wait *= time.Duration(b.factor)
 	}
 	return wait
@@ -63,10 +63,10 @@ const maxJitter = 0.25
 // same model or of another one of its pool, or ends the turn with the failure. window
 // is what the refusal says of the model's; 0 when it says nothing.
 func (d *decision) retry(err *events.Error, window int64) {
-	failed := d.c.Try + d.c.Open.Lost()
-	used := failed + refusedRequests(d.c.Open.Ended)
+	failed := d.c.Try - d.c.Refused + d.c.Open.Lost()
+	used := failed + d.refused()
 	budget := budgetOf(err.Class)
-	if d.fallBack(err, window, used) {
+	if d.fallBack(err, window, failed, used) {
 		return
 	}
 	if err.Class == events.ErrContextLength && used < maxRequests && !d.late() && d.spentLimit() == "" && d.compactRefused(window) {
@@ -89,22 +89,22 @@ func (d *decision) retry(err *events.Error, window int64) {
 	d.requestGeneration(d.stay("asked again"), d.c.Step, used+1, wait, nil)
 }
 
-// waitAfter returns how long a model is left alone after a failure, the step's request
+// waitAfter returns how long a model is left alone after a failure, the step's failure
 // of that number.
-func (d *decision) waitAfter(err *events.Error, used int) time.Duration {
+func (d *decision) waitAfter(err *events.Error, failed int) time.Duration {
 	if asked := err.RetryAfter(); asked > 0 {
 		// The provider knows better than the table; repeated refusals still make
 		// the wait grow.
-		return d.jitter(max(asked, budgetOf(events.ErrOverloaded).backoff(used)))
+		return d.jitter(max(asked, budgetOf(events.ErrOverloaded).backoff(failed)))
 	}
-	return d.jitter(budgetOf(err.Class).backoff(used))
+	return d.jitter(budgetOf(err.Class).backoff(failed))
 }
 
-// refusedRequests returns how many requests of an attempt the provider refused before
-// the last one, as its worker says. They are not billed, so that only the budget of the
-// step counts them, not that of a class.
-func refusedRequests(end *events.GenerationEnded) int {
-	return min(max(end.Requests-1, 0), maxRequests)
+// refused returns how many requests of the step the provider refused before the last one
+// of their attempt, as the workers say. They are not billed, so that only the budget of
+// the step counts them, not that of a class.
+func (d *decision) refused() int {
+	return d.c.Refused + min(max(d.c.Open.Ended.Requests-1, 0), maxRequests)
 }
 
 // tooLate returns the failure of a turn that would end before the next request.
