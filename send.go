@@ -42,6 +42,14 @@ func WithTools(names ...string) SendOption {
 	return configured(func(s *Settings) { s.Tools = names })
 }
 
+// WithParameters sets parameters of the model's answers from this message on, such as the
+// effort of its reasoning, the temperature and the most tokens of an answer. A field
+// that is not set changes nothing. A parameter that the model refuses is left out of the
+// request, and GenerationEnded says so.
+func WithParameters(p Parameters) SendOption {
+	return configured(func(s *Settings) { s.Parameters = p })
+}
+
 // WithSettings merges settings into those of the conversation from this message on.
 // It replaces what options before it set.
 func WithSettings(settings Settings) SendOption {

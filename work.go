@@ -25,6 +25,9 @@ type ToolCallDelta = events.ToolCallDelta
 // ToolCallEnd ends a call in the model's answer: its arguments are complete.
 type ToolCallEnd = events.ToolCallEnd
 
+// OmittedParameter is a parameter that was left out of a request.
+type OmittedParameter = events.OmittedParameter
+
 // GenerationEnded ends an attempt and its generation.
 type GenerationEnded = events.GenerationEnded
 

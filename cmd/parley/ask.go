@@ -23,6 +23,7 @@ type question struct {
 	system        string
 	tools         []string
 	limits        parley.Limits
+	parameters    parameters
 	onLimit       string
 	maxTime       time.Duration
 	yes           bool     // every call runs without approval
@@ -54,6 +55,7 @@ func (q *question) flags(cmd *cobra.Command) {
 	f.IntVar(&q.limits.Steps, "max-steps", 0, "most steps of a turn; 0 for the deployment's default")
 	f.Int64Var(&q.limits.Tokens, "max-tokens", 0, "most tokens of a turn; 0 for the deployment's default")
 	f.DurationVar(&q.maxTime, "max-time", 0, "longest time of a turn; 0 for the deployment's default")
+	q.parameters.add(f)
 	f.StringVar(&q.onLimit, "on-limit", "", "at a limit: end the turn, or ask a person whether it may continue")
 	f.BoolVar(&q.reasoning, "reasoning", profile().Interactive, "show the model's reasoning")
 	// It fails only for a flag that does not exist; this one is defined above.

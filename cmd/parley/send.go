@@ -17,6 +17,7 @@ type sending struct {
 	queue, interrupt, supersede, refuse bool
 	follow                              bool
 	q                                   *question
+	parameters                          parameters
 }
 
 func (a *app) sendCommand() *cobra.Command {
@@ -27,7 +28,8 @@ func (a *app) sendCommand() *cobra.Command {
 		Long: `Send a message to a conversation, also while a turn runs or waits, and print the
 answer: "accepted" with its turn, "queued" for the next one, or "refused". Without
 a flag the conversation's settings decide; they queue messages by default. "-"
-reads the text from standard input.
+reads the text from standard input. --effort, --temperature and --answer-tokens
+change the conversation's settings before it.
 
 ` + exitCodes,
 		Example: `  parley send 0198c0de-0000-7000-8000-000000000000 "And in Tokyo?"
@@ -49,6 +51,7 @@ reads the text from standard input.
 	f.BoolVar(&c.refuse, "refuse", false, "refuse it while a turn runs or waits")
 	f.BoolVarP(&c.follow, "follow", "f", false, "watch until it is answered, as ask does")
 	f.StringArrayVar(&c.q.files, "file", nil, "attach an image, a PDF or a text file; may be repeated")
+	c.parameters.add(f)
 	f.StringVar(&c.q.from, "from", userName(), "who says it")
 	f.BoolVar(&c.q.reasoning, "reasoning", profile().Interactive, "with --follow: show the model's reasoning")
 	a.outputFlag(cmd)
@@ -71,7 +74,16 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 	case c.refuse:
 		c.q.arrival = parley.ArrivalRefuse
 	}
+	set, err := c.parameters.parsed()
+	if err != nil {
+		return err
+	}
 	return c.app.on(cmd.Context(), conversation, func(s *host.Session, at *opened) error {
+		if set.Given() {
+			if _, err := at.conv.Publish(cmd.Context(), &parley.Settings{Parameters: set}); err != nil {
+				return err
+			}
+		}
 		if c.follow && !s.Embedded() {
 			c.q.conversation, c.q.json = conversation, asJSON
 			files, err := readFiles(c.q.files)

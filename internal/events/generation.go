@@ -188,6 +188,14 @@ type GenerationEnded struct {
 	Requests int `json:"requests,omitempty" jsonschema:"requests that the attempt made to the provider, with those that it refused; absent means one"`
 	// Omitted are the tools that the provider does not take.
 	Omitted []OmittedTool `json:"omitted,omitempty" jsonschema:"tools that were left out of the request because the provider does not take them"`
+	// OmittedParameters are the parameters that the model refuses.
+	OmittedParameters []OmittedParameter `json:"omitted_parameters,omitempty" jsonschema:"parameters that were left out of the request because the model refuses them"`
+}
+
+// OmittedParameter is a parameter that was left out of a request.
+type OmittedParameter struct {
+	Parameter string `json:"parameter" jsonschema:"name of the parameter, as in Settings"`
+	Reason    string `json:"reason" jsonschema:"why it was left out: the provider's refusal"`
 }
 
 // GenerationReleased hands back a generation that the worker has started: another

@@ -16,6 +16,11 @@ type Parameters struct {
 	Extra map[string]json.RawMessage `json:"extra,omitempty" jsonschema:"further fields of the provider's request, of those that the deployment allows"`
 }
 
+// Given reports whether a parameter is set.
+func (p Parameters) Given() bool {
+	return p.MaxTokens != 0 || p.Temperature != nil || p.TopP != nil || p.Seed != nil || len(p.Stop) > 0 || p.ReasoningEffort != "" || p.ToolChoice != "" || len(p.Extra) > 0
+}
+
 // Settings change the settings of a conversation. Those that are accepted are
 // merged into those before them as a JSON Merge Patch (RFC 7396): a field that is
 // absent changes nothing, null unsets it, objects are merged field by field,

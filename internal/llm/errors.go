@@ -87,6 +87,7 @@ type payload struct {
 	Detail   json.RawMessage `json:"detail"`
 	Type     json.RawMessage `json:"type"`
 	Code     json.RawMessage `json:"code"`
+	Param    json.RawMessage `json:"param"`             // OpenAI: the field of the request
 	Status   json.RawMessage `json:"status"`            // Google: RESOURCE_EXHAUSTED
 	Inner    json.RawMessage `json:"innererror"`        // Azure: ResponsibleAIPolicyViolation
 	Metadata json.RawMessage `json:"metadata"`          // OpenRouter: the host's own answer
@@ -122,6 +123,9 @@ func fromPayload(raw []byte, depth int) *events.Error {
 	}
 	if e.Message == "" {
 		e.Message = clip(string(raw))
+	}
+	if param := plain(p.Param); param != "" && !strings.Contains(e.Message, param) && (strings.Contains(code, "param") || strings.Contains(code, "value")) {
+		e.Message += ": " + clip(param)
 	}
 	for _, more := range []json.RawMessage{p.Metadata, p.Failed} {
 		if s := plain(more); s != "" {
@@ -231,6 +235,7 @@ func classOfWords(code, message string) events.ErrorClass {
 			"tool_use_failed", "not_found", "not found", "invalid"}},
 	}
 	code, message = strings.ToLower(code), strings.ToLower(message)
+	message = strings.ReplaceAll(message, "extra_forbidden", "extra field") // pydantic's word for an unknown field
 	if spent(code, message) {
 		return events.ErrAuth
 	}

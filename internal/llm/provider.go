@@ -85,6 +85,9 @@ type Request struct {
 	// CacheKey is the same for requests that begin alike, at most 64 characters:
 	// OpenAI sends them to the same machine, which may have their prefix in its cache.
 	CacheKey string
+	// CompletionTokens names the bound of the answer max_completion_tokens in Chat
+	// Completions: the model has refused max_tokens.
+	CompletionTokens bool
 	// Whole requests the answer without streaming. It yields the same events.
 	Whole bool
 	// Again reports whether the request may be sent once more after the provider

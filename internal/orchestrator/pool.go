@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
@@ -58,7 +59,7 @@ func (d *decision) stay(reason string) choice {
 
 // pick chooses from models of a pool. It prefers those that a worker serves, that have
 // not failed elsewhere just now, and that take the whole history; if there is none, the
-// next best. Of these it takes the one that answered before, for the provider's cache
+// next best, such as the one that may be asked again first. Of these it takes the one that answered before, for the provider's cache
 // of the prompt, else one by weight, else the first.
 func (d *decision) pick(name string, members policy.Pool) choice {
 	var out []string
@@ -84,12 +85,35 @@ func (d *decision) pick(name string, members policy.Pool) choice {
 		}
 		return ""
 	})
+	members = d.firstToOpen(members)
 	keep(d.tooNarrow())
 	m, reason := d.prefer(name, members)
+	if e := d.env.Endpoints[m.Model]; e.open(d.now) {
+		reason = fmt.Sprintf("all have failed just now (%s), it may be asked again first", e.Class)
+	}
 	if len(out) > 0 {
 		reason += "; left out: " + strings.Join(out, ", ")
 	}
 	return choice{route: m.Model, pool: name, reason: reason, window: d.windowOf(m)}
+}
+
+// firstToOpen returns, when the breakers of all models are open, those that may be asked
+// again first; otherwise all.
+func (d *decision) firstToOpen(members policy.Pool) policy.Pool {
+	var first policy.Pool
+	var until time.Time
+	for _, m := range members {
+		e := d.env.Endpoints[m.Model]
+		switch {
+		case !e.open(d.now):
+			return members
+		case len(first) == 0 || e.Until.Before(until):
+			first, until = policy.Pool{m}, e.Until
+		case e.Until.Equal(until):
+			first = append(first, m)
+		}
+	}
+	return first
 }
 
 // unfit returns why a model cannot take the conversation's parameters.

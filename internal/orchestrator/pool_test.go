@@ -258,6 +258,17 @@ func TestAPoolPrefersModelsThatCanAnswer(t *testing.T) {
 		{"all breakers are open", "a/1", func(e *Env) {
 			e.Endpoints = map[string]Endpoint{"a/1": later(time.Second), "b/2": later(time.Second), "c/3": later(time.Second)}
 		}, nil},
+		{"all breakers are open, one for a shorter time", "b/2", func(e *Env) {
+			e.Endpoints = map[string]Endpoint{"a/1": later(time.Minute), "b/2": later(time.Second), "c/3": later(2 * time.Second)}
+		}, nil},
+		{"all breakers are open, and those that open first have a weight", "c/3", func(e *Env) {
+			e.Pools["fast"][2].Weight = 1
+			e.Endpoints = map[string]Endpoint{"a/1": later(time.Minute), "b/2": later(time.Second), "c/3": later(time.Second)}
+		}, nil},
+		{"all breakers of the models that are served are open", "b/2", func(e *Env) {
+			e.Providers = map[string]bool{"a": true, "b": true}
+			e.Endpoints = map[string]Endpoint{"a/1": later(time.Minute), "b/2": later(time.Second)}
+		}, nil},
 		{"it does not take the parameters", "b/2", func(e *Env) { e.Ceilings.Extra = map[string][]string{"*": {}, "b": {"knob"}} },
 			&events.Settings{Parameters: events.Parameters{Extra: map[string]json.RawMessage{"knob": json.RawMessage("1")}}}},
 	} {

@@ -142,6 +142,7 @@ func (r *Renderer) reasoning(block int, piece string) {
 func (r *Renderer) generationEnded(e *events.GenerationEnded) {
 	r.gen.failure = e.Error
 	r.omitted(e.Omitted)
+	r.omittedParameters(e.OmittedParameters)
 	switch {
 	case e.Error != nil && e.Attempt == "": // no orchestrator decides about a retry
 		r.note(red, r.m.fail+" "+r.p.line(e.Error.Error()))

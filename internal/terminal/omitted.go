@@ -22,7 +22,20 @@ func (r *Renderer) omitted(all []events.OmittedTool) {
 	}
 }
 
-// mostOmitted bounds the tools that are named.
+// omittedParameters names the parameters that were left out of a request, each reason
+// once.
+func (r *Renderer) omittedParameters(all []events.OmittedParameter) {
+	for _, p := range all {
+		as := events.OmittedTool{Tool: " " + p.Parameter, Reason: p.Reason} // no tool has such a name
+		if r.without[as] || len(r.without) >= mostOmitted {
+			continue
+		}
+		r.without[as] = true
+		r.note(yellow, r.p.wrap(r.m.dash+" "+r.p.line("parameter "+p.Parameter+" was left out: "+p.Reason)))
+	}
+}
+
+// mostOmitted bounds the tools and parameters that are named.
 const mostOmitted = 20
 
 // searchable says once that there are more tools than a request offers.

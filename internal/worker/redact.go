@@ -100,6 +100,10 @@ func (a *answer) redact(e events.Stamped) {
 func redactEnd(s *secret.Set, end *events.GenerationEnded) {
 	end.FinishWord, end.ResponseID, end.Model = s.Redact(end.FinishWord), s.Redact(end.ResponseID), s.Redact(end.Model)
 	end.Omitted = redactOmitted(s, end.Omitted)
+	end.OmittedParameters = slices.Clone(end.OmittedParameters) // another try may have it too
+	for i := range end.OmittedParameters {
+		end.OmittedParameters[i].Reason = s.Message(end.OmittedParameters[i].Reason)
+	}
 	if end.Error != nil {
 		end.Error = redactFailure(s, end.Error)
 	}

@@ -27,7 +27,7 @@ func (p *Provider) body(req llm.Request) ([]byte, error) {
 	if set.MaxTokens > 0 {
 		// OpenAI's reasoning models refuse max_tokens; many other hosts support
 		// only that.
-		if llm.IsOpenAI(p.config.BaseURL) {
+		if req.CompletionTokens || llm.IsOpenAI(p.config.BaseURL) {
 			params.MaxCompletionTokens = sdk.Int(set.MaxTokens)
 		} else {
 			params.MaxTokens = sdk.Int(set.MaxTokens)
