@@ -117,7 +117,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var sending sync.WaitGroup
 	for i, s := range scenarios() {
 		id := parley.NewID()
-		k := &talk{scenario: s, id: id, conv: c.Conversation(id), bus: direct}
+		k := &talk{scenario: s, id: id, conv: c.Conversation(id), bus: direct, fake: d.fake}
 		talks[i] = k
 		others.Go(func() { k.view(viewing) })
 		sending.Go(func() {
@@ -146,6 +146,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 		v.checkNothingIsLeft(ctx, direct)
 	}
 	m.take(p, dir)
+	d.fake.took(m)
 	for _, one := range v {
 		t.Errorf("violation of %s", one)
 	}
@@ -171,7 +172,7 @@ func ready(ctx context.Context, t *testing.T, c *parley.Client) {
 	t.Helper()
 	err := patiently(ctx, func(ctx context.Context) error {
 		offers, err := c.Offers(ctx)
-		if err == nil && (len(parley.ToolsIn(offers)) < 4 || len(parley.Models(offers)) == 0) {
+		if err == nil && (len(parley.ToolsIn(offers)) < 4 || len(parley.Models(offers)) < 2) {
 			err = errors.New("not all is offered yet")
 		}
 		return err

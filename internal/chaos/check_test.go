@@ -109,6 +109,9 @@ func (v *violations) check(ctx context.Context, c *parley.Client, k *talk, w *wi
 		}
 	}
 	v.checkInputs(ctx, c, k)
+	if k.provided {
+		v.checkFailures(k, log)
+	}
 	v.checkAnswer(ctx, c, k, f)
 	v.checkViewer(ctx, k, log)
 }
@@ -120,7 +123,14 @@ func (v *violations) checkAnswer(ctx context.Context, c *parley.Client, k *talk,
 	if k.cancelled {
 		want = parley.OutcomeCancelled
 	}
+	completed := 0
 	for _, outcome := range f.outcomes {
+		if outcome == parley.OutcomeCompleted {
+			completed++
+		}
+		if k.provided && outcome == parley.OutcomeFailed {
+			continue // see checkFailures
+		}
 		if outcome != want && !(k.cancelled && outcome == parley.OutcomeCompleted) { // the cancel may come too late
 			v.add("answer", "%s %s: its turn ended as %s", k.name, k.id, outcome)
 		}
@@ -139,8 +149,31 @@ func (v *violations) checkAnswer(ctx context.Context, c *parley.Client, k *talk,
 			answers++
 		}
 	}
-	if answers != k.turns {
-		v.add("answer", "%s %s: %d answers %q, want %d: %+v", k.name, k.id, answers, k.answer, k.turns, view.Messages)
+	if answers != completed || completed == 0 && k.turns > 0 {
+		v.add("answer", "%s %s: %d answers %q in %d turns of which %d completed: %+v", k.name, k.id, answers, k.answer, k.turns, completed, view.Messages)
+	}
+}
+
+// checkFailures: a turn fails only when its last step has used its budget of requests,
+// and only by what the provider did.
+func (v *violations) checkFailures(k *talk, log []parley.Event) {
+	requests, step := map[string]int{}, 0 // of the last step of each turn
+	for _, e := range log {
+		switch b := e.Body.(type) {
+		case *parley.GenerationStarted:
+			if b.Step != step {
+				step, requests[b.Turn] = b.Step, 0
+			}
+			requests[b.Turn]++
+		case *parley.TurnEnded:
+			step = 0
+			if b.Outcome != parley.OutcomeFailed {
+				continue
+			}
+			if b.Error == nil || requests[b.Turn] < budget(b.Error.Class) || b.Error.Class == events.ErrInternal && k.fake.plan[k.text].kind != "garbage" {
+				v.add("failure", "%s %s: the turn at %s failed after %d requests of its step: %v", k.name, k.id, e.Cursor, requests[b.Turn], b.Error)
+			}
+		}
 	}
 }
 

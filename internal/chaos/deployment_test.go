@@ -112,6 +112,7 @@ type deployment struct {
 	bin     string
 	plan    plan
 	servers *servers
+	fake    *provider
 	proxies []*brokertest.Proxy
 	running sync.WaitGroup
 	over    chan struct{}
@@ -131,6 +132,8 @@ func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 			<-d.servers.one.ended
 		}
 	})
+	d.fake = startProvider(t, p.Seed)
+	t.Cleanup(d.fake.close)
 	d.roles = make([]*process, len(roles()))
 	for n := range roles() {
 		proxy, err := brokertest.StartProxy(d.servers.url(n))
@@ -161,7 +164,7 @@ func (d *deployment) keep(n, nodes int) {
 	case "orchestrator":
 		args = append(args, "--rules", filepath.Join(d.dir, "rules.yaml"), "--stream-replicas", fmt.Sprint(nodes))
 	case "llm-worker":
-		args = append(args, "--script", filepath.Join(d.dir, "script.yaml"))
+		args = append(args, "--script", filepath.Join(d.dir, "script.yaml"), "--provider", "fake="+d.fake.url(), "--idle-timeout", "3s")
 	case "tool-worker":
 		args = append(args, "--tools-file", filepath.Join(d.dir, "tools.yaml"))
 	}

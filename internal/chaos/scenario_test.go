@@ -18,10 +18,14 @@ type scenario struct {
 	twice      bool // a second message is sent while the first is answered
 	hostile    bool // strangers write to it, see talk.hostile
 	configured bool // two apps change its settings at once, and no turn runs
+	// provided is answered by the provider that fails as the seed decides, in so many
+	// steps. Where the failures are more than Parley repeats, the message is sent again.
+	provided bool
+	steps    int
 }
 
 func scenarios() []scenario {
-	return []scenario{
+	return append([]scenario{
 		{name: "words", text: "words", answer: words(60)},
 		{name: "calls", text: "calls", answer: "Done: looked, put, charged."},
 		{name: "approved", text: "approved", answer: "Done: charged."},
@@ -32,6 +36,13 @@ func scenarios() []scenario {
 		{name: "queued", text: "words", answer: words(60), twice: true},
 		{name: "hostile", text: "hostile", answer: "Done: looked.", hostile: true},
 		{name: "configured", configured: true},
+	}, providedScenarios()...)
+}
+
+func providedScenarios() []scenario {
+	return []scenario{
+		{name: "provided-words", text: "provided words", answer: words(40), provided: true, steps: 1},
+		{name: "provided-calls", text: "provided calls", answer: "Done: looked, charged.", provided: true, steps: 2},
 	}
 }
 

@@ -3,11 +3,13 @@ package chaos_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/events"
 )
 
 // talk is one conversation: who sends in it, and a viewer of it.
@@ -16,6 +18,7 @@ type talk struct {
 	id    string
 	conv  *parley.Conversation
 	bus   *bus.Bus // for what the client does not publish
+	fake  *provider
 	turns int
 
 	mu    sync.Mutex
@@ -46,6 +49,9 @@ func patiently(ctx context.Context, do func(ctx context.Context) error) error {
 func (k *talk) run(ctx context.Context, cancelAfter int) error {
 	if k.configured {
 		return k.configure(ctx)
+	}
+	if k.provided {
+		return k.provide(ctx)
 	}
 	k.turns = 1
 	if k.hostile {
@@ -81,16 +87,7 @@ func (k *talk) run(ctx context.Context, cancelAfter int) error {
 			return err
 		}
 	}
-	ended := func() bool {
-		n := 0
-		for _, e := range k.seen {
-			if _, is := e.Body.(*parley.TurnEnded); is {
-				n++
-			}
-		}
-		return n >= k.turns
-	}
-	if err := k.until(ctx, ended); err != nil {
+	if _, err := k.ended(ctx); err != nil {
 		return err
 	}
 	if k.deleted {
@@ -108,13 +105,57 @@ func (k *talk) run(ctx context.Context, cancelAfter int) error {
 	return nil
 }
 
+// ended waits for the end of all turns and returns the last.
+func (k *talk) ended(ctx context.Context) (last *parley.TurnEnded, err error) {
+	return last, k.until(ctx, func() bool {
+		n := 0
+		for _, e := range k.seen {
+			if ended, is := e.Body.(*parley.TurnEnded); is {
+				n, last = n+1, ended
+			}
+		}
+		return n >= k.turns
+	})
+}
+
+// provide sends the message until it is answered: a turn fails when the provider has
+// failed as often as a step asks it.
+func (k *talk) provide(ctx context.Context) error {
+	for k.turns = 1; ; k.turns++ {
+		if _, err := k.send(ctx); err != nil {
+			return err
+		}
+		if k.fake.plan[k.text].kind == "refused" && k.turns == 1 {
+			failed := func(e parley.Event) bool {
+				ended, is := e.Body.(*parley.GenerationEnded)
+				return is && ended.Error != nil && ended.Error.Class == events.ErrNetwork
+			}
+			if _, _, err := k.find(ctx, 0, failed); err != nil {
+				return fmt.Errorf("no request is refused: %w", err)
+			}
+			k.fake.refused(k.text)
+		}
+		last, err := k.ended(ctx)
+		if err != nil || last.Outcome == parley.OutcomeCompleted || k.turns == 4 {
+			return err
+		}
+	}
+}
+
+func (k *talk) options() []parley.SendOption {
+	if k.provided {
+		return []parley.SendOption{parley.WithModel(modelOfProvider)}
+	}
+	return nil
+}
+
 func (k *talk) send(ctx context.Context) (turn *parley.Turn, err error) {
 	id := parley.NewID()
 	if k.hostile {
 		return nil, k.forged(ctx, id)
 	}
 	err = patiently(ctx, func(ctx context.Context) error {
-		turn, err = k.conv.Send(ctx, k.text, parley.WithInputID(id))
+		turn, err = k.conv.Send(ctx, k.text, append(k.options(), parley.WithInputID(id))...)
 		return err
 	})
 	return turn, err
