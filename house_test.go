@@ -88,7 +88,8 @@ var mayImport = map[string]string{
 	"internal/yamlfile":            "",
 	"internal/secret":              "",
 	"internal/fault":               "",
-	"internal/chaos":               "", // tests only
+	"internal/chaos":               ".", // tests, and the viewer that they run
+	"internal/chaos/viewer":        "internal/chaos",
 	"internal/media":               "internal/events",
 	"internal/events":              "",
 	"schemas":                      "",

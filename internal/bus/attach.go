@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -102,6 +103,7 @@ func (v *viewer) run(ctx context.Context) error {
 	silence := time.NewTimer(attachSilence)
 	defer silence.Stop()
 	lost := v.losses(sub)
+	fault.Point(fault.Attaching)
 	for err = v.replay(ctx); err == nil; silence.Reset(attachSilence) {
 		var msg *nats.Msg
 		select {

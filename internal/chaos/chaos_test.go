@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/bus"
-	"github.com/parleybus/parley/internal/fault"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,7 +48,7 @@ func build(t *testing.T, tags ...string) string {
 		roles = append(roles, "-overlay", overlay(t))
 	}
 	for _, args := range [][]string{
-		append(roles, "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker"),
+		append(roles, "../../cmd/orchestrator", "../../cmd/llm-worker", "../../cmd/tool-worker", "./viewer"),
 		{"build", "-o", bin + string(filepath.Separator), "github.com/nats-io/nats-server/v2"},
 	} {
 		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
@@ -84,6 +82,9 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	t.Logf("%d seeds from %d on %d server(s)\n%s", seeds, first, nodes, m)
+	if left := m.uncovered(); seeds >= enoughRounds*cells() && len(left) > 0 {
+		t.Errorf("in %d seeds these faults never took place: %s", seeds, strings.Join(left, ", "))
+	}
 }
 
 // run plays a plan and checks what it left.
@@ -116,7 +117,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	d.disturb(start)
 	var sending sync.WaitGroup
 	for i, s := range scenarios() {
-		id := parley.NewID()
+		id := d.ids[i]
 		k := &talk{scenario: s, id: id, conv: c.Conversation(id), bus: direct, fake: d.fake}
 		talks[i] = k
 		others.Go(func() { k.view(viewing) })
@@ -142,11 +143,15 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	}
 	v.checkJobs(w)
 	v.checkLedger(ledger(t, dir))
+	for n, role := range roles() {
+		if k := talks[max(viewed(n), 0)]; role == "viewer" && errs[viewed(n)] == nil {
+			v.checkProcess(ctx, c, k, d.seen(n))
+		}
+	}
 	if len(v) == 0 { // what did not end is left
 		v.checkNothingIsLeft(ctx, direct)
 	}
-	m.take(p, dir)
-	d.fake.took(m)
+	m.take(p, d)
 	for _, one := range v {
 		t.Errorf("violation of %s", one)
 	}
@@ -200,41 +205,4 @@ func keep(t *testing.T, p plan, dir string) {
 		t.Log(err)
 	}
 	t.Logf("the logs are in %s; run it again: PARLEY_SEEDS=1 PARLEY_FIRST_SEED=%d go test -v -run TestSeeds ./internal/chaos\n%s", to, p.Seed, p)
-}
-
-// matrix counts the faults that took place.
-type matrix map[string]int
-
-// take counts what took place in a run. Two processes of a role may both have been
-// struck.
-func (m matrix) take(p plan, dir string) {
-	raw, _ := os.ReadFile(filepath.Join(dir, "struck")) // there is none if the moment was not reached
-	for line := range strings.Lines(string(raw)) {
-		m[strings.TrimSpace(line)]++
-	}
-	for _, e := range p.Events {
-		m[e.Kind]++
-	}
-}
-
-func (m matrix) add(other matrix) {
-	for what, n := range other {
-		m[what] += n
-	}
-}
-
-func (m matrix) String() string {
-	var s strings.Builder
-	for _, n := range fault.Names() {
-		_, _ = fmt.Fprintf(&s, "%-34s killed %d, suspended %d\n", n, m[string(n)+"=kill"], m[string(n)+"=suspend"])
-		delete(m, string(n)+"=kill")
-		delete(m, string(n)+"=suspend")
-	}
-	var rest []string
-	for k, n := range m {
-		rest = append(rest, fmt.Sprintf("%s %d", k, n))
-	}
-	slices.Sort(rest)
-	s.WriteString(strings.Join(rest, ", "))
-	return s.String()
 }

@@ -1,13 +1,20 @@
 package chaos_test
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"iter"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/chaos"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -112,6 +119,9 @@ func (v *violations) check(ctx context.Context, c *parley.Client, k *talk, w *wi
 	if k.provided {
 		v.checkFailures(k, log)
 	}
+	if k.compacted && !slices.ContainsFunc(log, is[*parley.Compacted]) {
+		v.add("compaction", "%s %s: its history was never compacted", k.name, k.id)
+	}
 	v.checkAnswer(ctx, c, k, f)
 	v.checkViewer(ctx, k, log)
 }
@@ -199,6 +209,50 @@ func (v *violations) checkViewer(ctx context.Context, k *talk, log []parley.Even
 	if len(k.seen) > len(log) {
 		v.add("viewer", "%s %s: the viewer saw %d events, the log has %d", k.name, k.id, len(k.seen), len(log))
 	}
+}
+
+// checkProcess compares what a viewer's process saw, over all its deaths, with the log.
+func (v *violations) checkProcess(ctx context.Context, c *parley.Client, k *talk, file string) {
+	log, err := read(ctx, c, k.id)
+	var want []byte
+	for _, e := range log {
+		line, encoded := json.Marshal(chaos.SeenOf(e))
+		if err = cmp.Or(err, encoded); err == nil {
+			want = append(append(want, line...), '\n')
+		}
+	}
+	if err != nil {
+		if parley.CodeOf(err) != parley.CodeDeleted {
+			v.add("log", "%s %s: its log cannot be read: %v", k.name, k.id, err)
+		}
+		return
+	}
+	// A viewer that was suspended, or started again on a busy machine, takes its time.
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		got, err := os.ReadFile(file)
+		if bytes.Equal(got, want) {
+			return
+		}
+		if !bus.Pause(ctx, 50*time.Millisecond) {
+			v.add("viewer", "%s %s: the viewer's process saw %d events (%v), and the log has %d; they differ at %s", k.name, k.id, bytes.Count(got, []byte("\n")), err, len(log), difference(got, want))
+			return
+		}
+	}
+}
+
+// difference returns the first lines that differ.
+func difference(got, want []byte) string {
+	next, stop := iter.Pull(bytes.Lines(want))
+	defer stop()
+	for line := range bytes.Lines(got) {
+		if other, _ := next(); !bytes.Equal(line, other) {
+			return fmt.Sprintf("%s instead of %s", line, other)
+		}
+	}
+	other, _ := next()
+	return fmt.Sprintf("the end instead of %s", other)
 }
 
 // checkLedger compares the effects that took place with what may take place.

@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parleybus/parley"
 	"github.com/parleybus/parley/internal/broker/brokertest"
+	"github.com/parleybus/parley/internal/bus"
+	"github.com/parleybus/parley/internal/fault"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // servers are one nats-server, or a cluster of three.
@@ -22,6 +27,7 @@ type servers struct {
 	bin     string
 	dir     string
 	address string
+	mu      sync.Mutex // one server is away at a time
 }
 
 func startServers(t *testing.T, bin, dir string, nodes int) *servers {
@@ -49,16 +55,20 @@ func (s *servers) url(n int) string {
 	return "nats://" + s.address
 }
 
-// strike kills a server and starts it again later.
-func (s *servers) strike(n int, later time.Duration) {
+// strike kills a server, calls struck, and starts the server again later.
+func (s *servers) strike(n int, later time.Duration, struck func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.cluster != nil {
 		s.cluster.Kill(n % 3)
+		struck()
 		<-time.After(later) // a fault lasts for a time, nothing is awaited
 		s.cluster.Serve(n % 3)
 		return
 	}
 	s.one.signal(syscall.SIGKILL)
 	<-s.one.ended
+	struck()
 	<-time.After(later)
 	s.start()
 }
@@ -116,6 +126,7 @@ type deployment struct {
 	proxies []*brokertest.Proxy
 	running sync.WaitGroup
 	over    chan struct{}
+	ids     []string // of the conversations, in the order of scenarios
 
 	mu    sync.Mutex
 	roles []*process
@@ -125,6 +136,9 @@ type deployment struct {
 func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 	t.Helper()
 	d := &deployment{t: t, dir: dir, bin: bin, plan: p, over: make(chan struct{})}
+	for range scenarios() {
+		d.ids = append(d.ids, parley.NewID())
+	}
 	d.servers = startServers(t, bin, dir, nodes)
 	t.Cleanup(func() {
 		if d.servers.one != nil {
@@ -154,7 +168,7 @@ func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 // it is struck.
 func (d *deployment) keep(n, nodes int) {
 	role := roles()[n]
-	env := []string{"NATS_URL=" + d.proxies[n].URL(), "PARLEY_FAULT_LOG=" + filepath.Join(d.dir, "struck"), "PARLEY_WRONG_CLOCK=" + d.clock(n)}
+	env := []string{"NATS_URL=" + d.proxies[n].URL(), "PARLEY_FAULT_LOG=" + d.struck(n), "PARLEY_WRONG_CLOCK=" + d.clock(n)}
 	always := len(env)
 	if d.plan.strikes(n) {
 		env = append(env, fmt.Sprintf("PARLEY_FAULT=%s#%d=%s", d.plan.Point, d.plan.Times, d.plan.Strike))
@@ -167,6 +181,8 @@ func (d *deployment) keep(n, nodes int) {
 		args = append(args, "--script", filepath.Join(d.dir, "script.yaml"), "--provider", "fake="+d.fake.url(), "--idle-timeout", "3s")
 	case "tool-worker":
 		args = append(args, "--tools-file", filepath.Join(d.dir, "tools.yaml"))
+	case "viewer":
+		args = []string{d.ids[viewed(n)], d.seen(n)}
 	}
 	for {
 		d.mu.Lock()
@@ -201,19 +217,70 @@ func (d *deployment) disturb(start time.Time) {
 			}
 		})
 	}
-	if d.plan.Strike == "suspend" {
+	for n := range roles() {
+		if !d.plan.strikes(n) || d.plan.Strike == fault.Kill || d.plan.Strike == fault.Stop {
+			continue // the process does it itself
+		}
 		d.running.Go(func() {
-			for d.sleep(100 * time.Millisecond) {
-				if _, err := os.Stat(filepath.Join(d.dir, "struck")); err == nil {
-					d.sleep(longerThanALease)
-					for n := range roles() {
-						d.role(n).signal(syscall.SIGCONT)
-					}
+			for d.sleep(2 * time.Millisecond) {
+				if _, err := os.Stat(d.struck(n)); err == nil {
+					d.strike(n)
 					return
 				}
 			}
 		})
 	}
+}
+
+// struck is the file that says that a process has reached the moment.
+func (d *deployment) struck(n int) string { return filepath.Join(d.dir, fmt.Sprintf("struck-%d", n)) }
+
+// seen is the file of a viewer's process.
+func (d *deployment) seen(n int) string { return filepath.Join(d.dir, fmt.Sprintf("seen-%d", n)) }
+
+// strike does what a process waits for at the moment, and lets it go on.
+func (d *deployment) strike(n int) {
+	goOn := func() {
+		if err := os.WriteFile(d.struck(n)+".done", nil, 0o600); err != nil {
+			d.t.Errorf("let process %d go on: %v", n, err)
+		}
+	}
+	switch d.plan.Strike {
+	case fault.Suspend:
+		p := d.role(n)
+		p.signal(syscall.SIGSTOP)
+		goOn()
+		d.sleep(longerThanALease)
+		p.signal(syscall.SIGCONT)
+	case fault.Cut:
+		d.proxies[n].Cut()
+		goOn()
+	case fault.Server:
+		d.servers.strike(d.servers.leader(n), serverAway, goOn)
+	}
+}
+
+// serverAway is how long a server is away that is killed at a moment.
+const serverAway = 700 * time.Millisecond
+
+// leader returns the number of the server that leads the log, or any if there is none.
+func (s *servers) leader(any int) int {
+	if s.cluster == nil {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+	defer cancel()
+	b, err := bus.Connect(ctx, bus.Config{URL: s.url(any)}, nil)
+	if err != nil {
+		return any
+	}
+	defer b.Close()
+	_, js := b.Raw()
+	log, err := js.Stream(ctx, topology.ConvStream(0))
+	if err != nil || log.CachedInfo().Cluster == nil || log.CachedInfo().Cluster.Leader == "" {
+		return any
+	}
+	return s.cluster.Number(log.CachedInfo().Cluster.Leader)
 }
 
 // sleep reports whether the deployment still runs after a time.
@@ -250,7 +317,7 @@ func (d *deployment) do(e event) {
 	case "clock":
 		d.setClock(e.Role, e.For)
 	case "server":
-		d.servers.strike(e.Role, e.For)
+		d.servers.strike(e.Role, e.For, func() {})
 	}
 }
 

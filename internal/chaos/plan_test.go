@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +19,8 @@ type plan struct {
 	Cancel int             // words of an answer after which it is cancelled
 	Point  fault.Name      // the moment at which a process is struck
 	Times  int             // how often the moment is reached until then
-	Strike string          // "kill" or "suspend"
-	Role   int             // the process to strike, in the order of roles
+	Strike fault.Action
+	Role   int // the process to strike, in the order of roles
 	Events []event
 }
 
@@ -33,23 +34,42 @@ type event struct {
 
 // roles are the processes of a deployment besides the servers.
 func roles() []string {
-	return []string{"orchestrator", "orchestrator", "llm-worker", "llm-worker", "tool-worker", "tool-worker"}
+	return []string{"orchestrator", "orchestrator", "llm-worker", "llm-worker", "tool-worker", "tool-worker", "viewer", "viewer"}
 }
+
+// viewed returns which scenario a viewer's process follows.
+func viewed(role int) int { return role - slices.Index(roles(), "viewer") }
+
+// cell is a moment and what happens at it.
+type cell struct {
+	Point  fault.Name
+	Strike fault.Action
+}
+
+func (c cell) String() string { return fmt.Sprintf("%s=%s", c.Point, c.Strike) }
+
+// cellOf returns the cell of a seed: seeds in a row have all cells in turn, and each
+// action soon.
+func cellOf(seed uint64) cell {
+	names, actions := fault.Names(), fault.Actions()
+	n := uint64(len(names))
+	return cell{names[seed%n], actions[(seed%n+seed/n)%uint64(len(actions))]}
+}
+
+// cells returns the number of cells.
+func cells() uint64 { return uint64(len(fault.Names()) * len(fault.Actions())) }
 
 // longerThanALease is how long a process is suspended.
 const longerThanALease = 7 * time.Second
 
-// planOf derives a plan from a seed. The same seed has the same plan, and seeds in a
-// row have all moments in turn.
+// planOf derives a plan from a seed. The same seed has the same plan.
 func planOf(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 11))
-	names := fault.Names()
-	p := plan{Seed: seed, Cancel: 1 + r.IntN(20), Point: names[seed%uint64(len(names))], Times: 1 + r.IntN(3), Strike: "kill"}
-	if r.IntN(4) == 0 {
-		p.Strike = "suspend"
-	}
-	if seldom := p.Point == fault.PurgeHalf || p.Point == fault.CancelDecided || p.Point == fault.VerdictDecided || p.Point == fault.Draining; seldom {
-		p.Times = 1
+	c := cellOf(seed)
+	p := plan{Seed: seed, Cancel: 1 + r.IntN(20), Point: c.Point, Times: 1 + r.IntN(3), Strike: c.Strike}
+	switch p.Point {
+	case fault.CheckpointBefore, fault.CheckpointAfter, fault.PurgeHalf, fault.PurgeDone, fault.CancelDecided, fault.CompactDecided, fault.VerdictDecided, fault.Draining:
+		p.Times = 1 // they are seldom reached
 	}
 	for range scenarios() {
 		p.Begin = append(p.Begin, time.Duration(r.IntN(2000))*time.Millisecond)
@@ -77,7 +97,7 @@ func struck(at fault.Name, r *rand.Rand) int {
 	for {
 		n := r.IntN(len(roles()))
 		switch {
-		case roles()[n] == role, role == "draining", role == "worker" && n > 1:
+		case roles()[n] == role, role == "draining" && roles()[n] != "viewer", role == "worker" && (roles()[n] == "llm-worker" || roles()[n] == "tool-worker"):
 			return n
 		}
 	}
@@ -100,17 +120,20 @@ func (p plan) String() string {
 	return s
 }
 
-func TestASeedIsOnePlanAndSeedsInARowHaveEveryMoment(t *testing.T) {
+func TestASeedIsOnePlanAndSeedsInARowHaveEveryCell(t *testing.T) {
 	t.Parallel()
-	found := map[fault.Name]bool{}
-	for seed := range uint64(len(fault.Names())) {
+	found, failures := map[cell]bool{}, map[string]bool{}
+	for seed := range cells() {
 		p := planOf(seed)
 		if !reflect.DeepEqual(p, planOf(seed)) {
 			t.Errorf("seed %d has two plans", seed)
 		}
-		found[p.Point] = true
+		found[cell{p.Point, p.Strike}] = true
+		for _, f := range failings(seed) {
+			failures[f.kind] = true
+		}
 	}
-	if len(found) != len(fault.Names()) {
-		t.Errorf("%d of %d moments", len(found), len(fault.Names()))
+	if uint64(len(found)) != cells() || len(failures) != len(providerFaults()) {
+		t.Errorf("%d of %d cells, and %d of %d failures of the provider", len(found), cells(), len(failures), len(providerFaults()))
 	}
 }

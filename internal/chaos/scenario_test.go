@@ -18,6 +18,7 @@ type scenario struct {
 	twice      bool // a second message is sent while the first is answered
 	hostile    bool // strangers write to it, see talk.hostile
 	configured bool // two apps change its settings at once, and no turn runs
+	compacted  bool // after two turns its history is compacted, and a third follows
 	// provided is answered by the provider that fails as the seed decides, in so many
 	// steps. Where the failures are more than Parley repeats, the message is sent again.
 	provided bool
@@ -35,6 +36,7 @@ func scenarios() []scenario {
 		{name: "deleted", text: "calls", answer: "Done: looked, put, charged.", deleted: true},
 		{name: "queued", text: "words", answer: words(60), twice: true},
 		{name: "hostile", text: "hostile", answer: "Done: looked.", hostile: true},
+		{name: "compacted", text: "brief", answer: words(30), compacted: true},
 		{name: "configured", configured: true},
 	}, providedScenarios()...)
 }
@@ -80,6 +82,8 @@ func write(t *testing.T, dir string) {
 rules:
   - match: '^words'
     steps: [{text: ` + words(60) + `}]
+  - match: '^brief'
+    steps: [{text: ` + words(30) + `}]
   - match: calls
     steps:
       - text: I call three.

@@ -53,6 +53,9 @@ func (k *talk) run(ctx context.Context, cancelAfter int) error {
 	if k.provided {
 		return k.provide(ctx)
 	}
+	if k.compacted {
+		return k.compact(ctx)
+	}
 	k.turns = 1
 	if k.hostile {
 		if err := k.unreadable(ctx); err != nil {
@@ -140,6 +143,30 @@ func (k *talk) provide(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// compact compacts the conversation's history after its second turn.
+func (k *talk) compact(ctx context.Context) error {
+	id := parley.NewID()
+	for k.turns = 1; k.turns <= 3; k.turns++ {
+		if k.turns == 3 {
+			err := patiently(ctx, func(ctx context.Context) error {
+				_, err := k.conv.Compact(ctx, parley.Compact{ID: id})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := k.send(ctx); err != nil {
+			return err
+		}
+		if _, err := k.ended(ctx); err != nil {
+			return err
+		}
+	}
+	k.turns = 3
+	return nil
 }
 
 func (k *talk) options() []parley.SendOption {

@@ -239,6 +239,8 @@ func reached(d *events.Decision) {
 			if e.By != "" {
 				fault.Point(fault.VerdictDecided)
 			}
+		case *events.Compacted:
+			fault.Point(fault.CompactDecided)
 		case *events.TurnEnded:
 			if e.Outcome == events.OutcomeCancelled {
 				fault.Point(fault.CancelDecided)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/fault"
 )
 
 // purging is the number of conversations of a shard that are purged at once.
@@ -73,6 +74,7 @@ func (s *shard) purgeUntilDone(ctx context.Context, id string, keep uint64) *eve
 	for wait := minPurgeBackoff; ; wait = min(2*wait, maxPurgeBackoff) {
 		receipt, err := s.o.Bus.Conversation(id).Purge(ctx, keep)
 		if err == nil {
+			fault.Point(fault.PurgeDone)
 			return receipt
 		}
 		if ctx.Err() == nil {
