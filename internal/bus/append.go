@@ -213,11 +213,14 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 	return b.publishData(ctx, subject, id, data)
 }
 
-func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte) (ack *jetstream.PubAck, err error) {
+func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
 	var silence silence
 	err = b.retryWrite(ctx, "publish to "+subject, func(try context.Context) error {
-		ack, err = b.publish(try, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id))
+		ack, err = b.publish(try, &nats.Msg{Subject: subject, Data: data}, append(opts, jetstream.WithMsgID(id))...)
 		b.writes.wrote(topology.StreamOf(subject), err)
+		if api, is := errors.AsType[*jetstream.APIError](err); is && isWrongLast(api) {
+			return &stopError{err}
+		}
 		if silence.lasts(ctx, b, subject, err) {
 			return &stopError{explainWrite(err)}
 		}

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -16,6 +17,10 @@ import (
 // Publish puts a job in its queue. The id makes a repeated publish harmless
 // within the stream's window; past it the worker finds the job's lane ended.
 func (j Jobs) Publish(ctx context.Context, conversation, subject, id string, job events.Event) error {
+	return j.publish(ctx, conversation, subject, id, job)
+}
+
+func (j Jobs) publish(ctx context.Context, conversation, subject, id string, job events.Event, opts ...jetstream.PublishOpt) error {
 	frame, err := events.AppendFrame(nil, job)
 	if err != nil {
 		return err
@@ -28,7 +33,17 @@ func (j Jobs) Publish(ctx context.Context, conversation, subject, id string, job
 		_, _ = j.bus.publishData(ctx, subject, messageID(conversation, id)+"/again", data)
 	}
 	// A duplicate is the same job: its id has the conversation in it.
-	_, err = j.bus.publishData(ctx, subject, messageID(conversation, id), data)
+	_, err = j.bus.publishData(ctx, subject, messageID(conversation, id), data, opts...)
+	return err
+}
+
+// PublishAgain publishes a job that the queue may have lost, and does nothing while the
+// queue holds it, also if a worker has taken it.
+func (j Jobs) PublishAgain(ctx context.Context, conversation, subject, id string, job events.Event) error {
+	err := j.publish(ctx, conversation, subject, id, job, jetstream.WithExpectLastSequencePerSubject(0))
+	if api, is := errors.AsType[*jetstream.APIError](err); is && isWrongLast(api) {
+		return nil
+	}
 	return err
 }
 

@@ -43,3 +43,81 @@ func TestJobsThatAreLostArePublishedAgain(t *testing.T) {
 		t.Errorf("%s %v", end.Outcome, end.Error)
 	}
 }
+
+// TestJobsOfStartedWorkThatAreLostArePublishedAgain: JOBS is deleted after a worker has
+// started a generation, and that worker is gone. Nobody would take the generation over.
+func TestJobsOfStartedWorkThatAreLostArePublishedAgain(t *testing.T) {
+	d := serve(t)
+	d.run(d.orchestrator("orchestrator"))
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	kept := make(chan error, 1)
+	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
+	defer func() { cancel(); <-kept }()
+	conversation := newID(t)
+	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Route: "scripted/demo"} })
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	v := d.view(ctx, conversation)
+	var requested *events.GenerationRequested
+	v.until("the request", func(e events.Event) (ok bool) { requested, ok = e.(*events.GenerationRequested); return ok })
+	frame, err := events.AppendFrame(nil, &events.GenerationStarted{Origin: events.Origin{Attempt: newID(t)}, Generation: requested.Generation,
+		Turn: requested.Turn, Step: 1, Provider: "scripted", Model: "demo", Worker: "gone"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Lane(topology.At(d.Shards(), conversation, events.ChannelGen)).Append(ctx, 0, frame); err != nil {
+		t.Fatal(err)
+	}
+	_, js := d.Raw()
+	if err := js.DeleteStream(ctx, topology.StreamJobs); err != nil {
+		t.Fatal(err)
+	}
+	d.run(d.models("models", scriptFile(t, "model: demo\nrules:\n  - match: .\n    steps:\n      - text: Hello there.\n")))
+	var end *events.TurnEnded
+	v.until("the end", func(e events.Event) (ok bool) { end, ok = e.(*events.TurnEnded); return ok })
+	if end.Outcome != events.OutcomeCompleted {
+		t.Errorf("%s %v", end.Outcome, end.Error)
+	}
+}
+
+// TestAJobThatIsLostWhileItsWorkerLivesRunsOnce: the job of a running call is published
+// again after JOBS was deleted, and its worker still runs it.
+func TestAJobThatIsLostWhileItsWorkerLivesRunsOnce(t *testing.T) {
+	d := serve(t)
+	d.run(d.orchestrator("orchestrator"))
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	kept := make(chan error, 1)
+	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
+	defer func() { cancel(); <-kept }()
+	h := held{make(chan struct{}, 8), make(chan struct{})}
+	d.run(d.tools("one", registry(t, h)))
+	d.run(d.tools("two", registry(t, h)))
+	d.run(d.models("models", scriptFile(t, expiryScript)))
+	d.known("hold", true)
+	conversation := newID(t)
+	v := d.view(ctx, conversation)
+	d.sendNew(conversation, func(id string) events.Event {
+		return &events.Settings{ID: id, Policy: rule(events.ActionAuto, 0)}
+	})
+	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
+	select {
+	case <-h.running:
+	case <-ctx.Done():
+		t.Fatal("the call does not run")
+	}
+	_, js := d.Raw()
+	if err := js.DeleteStream(ctx, topology.StreamJobs); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the job of the running call is not published again", func() bool {
+		s, err := js.Stream(ctx, topology.StreamJobs)
+		return err == nil && s.CachedInfo().State.Msgs == 1
+	})
+	close(h.release)
+	var end *events.TurnEnded
+	v.until("the end", func(e events.Event) (ok bool) { end, ok = e.(*events.TurnEnded); return ok })
+	if end.Outcome != events.OutcomeCompleted || len(h.running) > 0 {
+		t.Errorf("the turn ended as %s %v, and the call ran %d times more", end.Outcome, end.Error, len(h.running))
+	}
+}

@@ -218,7 +218,7 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	timer, open := c.state.NextMS(), c.unstarted()
 	c.adopt(draft, d, seq)
 	reached(d)
-	if err := s.publish(ctx, c, d.Events); err != nil {
+	if err := s.publish(ctx, c, d.Events, s.o.Bus.Jobs().Publish); err != nil {
 		return false, err
 	}
 	fault.Point(fault.JobsPublished)

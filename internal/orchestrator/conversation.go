@@ -31,6 +31,21 @@ func (c *conversation) follow(change func()) {
 	}
 }
 
+// unfinished returns the requests that have no end yet. The job of one that a worker has
+// started may be gone with its queue, and the worker too.
+func (c *conversation) unfinished() []events.Line {
+	var lines []events.Line
+	if r := c.state.Requested; r != nil && (c.state.Open == nil || c.state.Open.Ended == nil) {
+		lines = append(lines, events.Line{Event: r})
+	}
+	for _, call := range c.state.Calls {
+		if r := c.state.RequestedCalls[call.Call]; r != nil && call.Status == "" {
+			lines = append(lines, events.Line{Event: r})
+		}
+	}
+	return lines
+}
+
 // unstarted returns the requests that no worker has started: their jobs may
 // never have reached the queue.
 func (c *conversation) unstarted() []events.Line {

@@ -10,18 +10,21 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
+// publisher is a way to publish a job: for the first time, or again.
+type publisher func(ctx context.Context, conversation, subject, id string, job events.Event) error
+
 // publish publishes the jobs that a Decision's events request. It may be
 // called again: a duplicate job is refused, or finds its lane ended.
-func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line) error {
+func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line, to publisher) error {
 	for _, l := range es {
 		var err error
 		switch e := l.Event.(type) {
 		case *events.GenerationRequested:
 			if e.Generation == c.state.Generation {
-				err = s.publishGeneration(ctx, c, e)
+				err = s.publishGeneration(ctx, c, e, to)
 			}
 		case *events.ToolCallRequested:
-			err = s.publishCall(ctx, c, e)
+			err = s.publishCall(ctx, c, e, to)
 		}
 		if err != nil {
 			return err
@@ -30,7 +33,7 @@ func (s *shard) publish(ctx context.Context, c *conversation, es []events.Line) 
 	return nil
 }
 
-func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *events.GenerationRequested) error {
+func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *events.GenerationRequested, to publisher) error {
 	queue, err := topology.LLMQueue(e.Route)
 	if err != nil {
 		return err
@@ -52,7 +55,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	if err != nil {
 		return err
 	}
-	return s.o.Bus.Jobs().Publish(ctx, c.id, subject, e.Generation, job)
+	return to(ctx, c.id, subject, e.Generation, job)
 }
 
 // remaining returns the milliseconds until a time by the clock of decisions:
@@ -71,7 +74,7 @@ func nonEmpty(s string) []string {
 	return []string{s}
 }
 
-func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.ToolCallRequested) error {
+func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.ToolCallRequested, to publisher) error {
 	queueOf, subjectOf := topology.ToolQueue, topology.ToolJob
 	if c.state.Transcript.Settings.Priority == events.PriorityLow && s.offers.low(e.Tool) {
 		queueOf, subjectOf = topology.LowQueue, topology.LowToolJob
@@ -100,5 +103,5 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 	if err != nil {
 		return err
 	}
-	return s.o.Bus.Jobs().Publish(ctx, c.id, subject, e.Call, job)
+	return to(ctx, c.id, subject, e.Call, job)
 }

@@ -107,11 +107,11 @@ func (s *shard) dropDues(ctx context.Context, c *conversation, dues []bus.Due) e
 // resume repeats side effects that the previous owner may not have
 // completed: jobs, hooks, the timer.
 func (s *shard) resume(ctx context.Context, c *conversation) error {
-	open := c.unstarted()
+	open := c.unfinished()
 	if fault.Planted(fault.ForgetRepublish) {
 		open = nil
 	}
-	if err := s.publish(ctx, c, open); err != nil {
+	if err := s.publish(ctx, c, open, s.o.Bus.Jobs().PublishAgain); err != nil {
 		return err
 	}
 	s.callHooks(ctx, c)
