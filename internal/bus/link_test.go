@@ -12,9 +12,9 @@ func TestALinkIsNotSteadyWhileAnnouncementsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &link{}
 		l.connected()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		ended := l.announcing()
-		time.Sleep(topology.WorkerBeat / 2)
+		<-time.After(topology.WorkerBeat / 2)
 		if got := l.steady(); got < time.Minute {
 			t.Errorf("steady for %v while an announcement is on its way", got)
 		}
@@ -23,7 +23,7 @@ func TestALinkIsNotSteadyWhileAnnouncementsWait(t *testing.T) {
 			t.Errorf("steady for %v after an announcement in time", got)
 		}
 		ended = l.announcing()
-		time.Sleep(2 * topology.WorkerBeat)
+		<-time.After(2 * topology.WorkerBeat)
 		if got := l.steady(); got != 0 {
 			t.Errorf("steady for %v while an announcement waits longer than a beat", got)
 		}
@@ -31,7 +31,7 @@ func TestALinkIsNotSteadyWhileAnnouncementsWait(t *testing.T) {
 		if got := l.steady(); got != 0 {
 			t.Errorf("steady for %v after an announcement that took longer than a beat", got)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		l.announcing()(false)
 		if got := l.steady(); got != 0 {
 			t.Errorf("steady for %v after an announcement that failed", got)
