@@ -37,6 +37,7 @@ type authority struct {
 	revoked  []string
 	seen     []string // Authorization headers of the MCP server
 	secrets  []string // all tokens and codes issued
+	moved    string   // where the token endpoint redirects to
 	down     bool     // the token endpoint answers 503
 }
 
@@ -111,6 +112,10 @@ func (a *authority) serve(w http.ResponseWriter, r *http.Request) {
 		a.clients[id] = url.Values{"redirect_uris": m.URIs}
 		respond(w, http.StatusCreated, map[string]any{"client_id": id, "redirect_uris": m.URIs, "token_endpoint_auth_method": "none"})
 	case "/token":
+		if a.moved != "" {
+			http.Redirect(w, r, a.moved, http.StatusTemporaryRedirect)
+			return
+		}
 		a.token(w, r.PostForm)
 	case "/revoke":
 		a.revoked = append(a.revoked, r.PostForm.Get("token"))

@@ -446,3 +446,22 @@ func TestALoginThatOthersMayReadIsNotUsed(t *testing.T) {
 	}
 	run(t, s).says("others may read the login")
 }
+
+func TestARedirectOfTheTokenEndpointIsNotFollowed(t *testing.T) {
+	a, dir := newAuthority(t), t.TempDir()
+	s := a.server(dir)
+	if err := a.logIn(s); err != nil {
+		t.Fatal(err)
+	}
+	_, thief := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a refresh token went to another host") }))
+	a.forget()
+	a.mu.Lock()
+	a.moved = thief + "/token"
+	a.mu.Unlock()
+	r := run(t, s)
+	r.says("redirects to another host")
+	a.clean(errors.New(r.log.String()))
+	if login, err := mcp.LoginOf(&s); login == nil || err != nil {
+		t.Errorf("the login is gone: %v", err)
+	}
+}
