@@ -278,6 +278,8 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 		c.setPool(e)
 		c.Open, c.Requested, c.generationSequence = nil, e, c.TurnLane
 		c.clearCalls()
+	case *events.AnswerRejected:
+		c.Rejected++
 	case *events.Compacted:
 		c.Window = cmp.Or(e.Window, c.Window)
 	case *events.AssistantMessage:

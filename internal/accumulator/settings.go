@@ -45,7 +45,22 @@ func (d Document) merge(raw json.RawMessage) (Document, events.Settings, error) 
 	added, _ := fields["add_rules"].([]any)
 	delete(fields, "add_rules")
 	delete(fields, "signature") // of the input, not a setting
+	schema, given := fields["answer_schema"]
+	if schema != nil {
+		delete(fields, "answer_schema")
+	}
 	merged := Document{mergePatch(d.fields, fields)}
+	if given && schema != nil {
+		// As it was written: two schemas merged are no schema, a null in one is a
+		// value, and models follow the order of properties.
+		var whole struct {
+			Schema json.RawMessage `json:"answer_schema"`
+		}
+		if err := json.Unmarshal(raw, &whole); err != nil {
+			return d, settings, fmt.Errorf("the answer's schema cannot be read: %w", err)
+		}
+		merged.fields["answer_schema"] = whole.Schema
+	}
 	if len(added) > 0 {
 		merged.fields["policy"] = withRules(merged.fields["policy"], added)
 	}

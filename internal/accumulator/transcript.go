@@ -134,6 +134,8 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 			t.enter(entry{message: e.Message, turn: e.Turn, step: e.Step})
 			t.measure(e.Usage)
 		}
+	case *events.AnswerRejected:
+		t.enter(entry{message: events.Message{Role: events.RoleUser, Parts: []events.Part{{Kind: events.PartText, Text: rejection(e)}}}, turn: e.Turn, step: e.Step})
 	case *events.Compacted:
 		t.compacted(e)
 	case *events.ToolCallRequested:
@@ -165,6 +167,11 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 		t.ended[e.Turn] = e
 		delete(t.contexts, e.Turn)
 	}
+}
+
+// rejection returns what the model reads of an answer that was rejected.
+func rejection(e *events.AnswerRejected) string {
+	return "Your answer was rejected, because it does not fit the required JSON Schema: " + e.Error + ". Answer again, with one JSON object that fits it and nothing else."
 }
 
 // answered applies the answer to an input: it merges Settings, adds a

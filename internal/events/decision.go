@@ -86,6 +86,18 @@ type AssistantMessage struct {
 	Window     int64   `json:"window,omitempty" jsonschema:"tokens that the model takes, where the worker knows it"`
 }
 
+// AnswerRejected records that the answer before it does not fit the conversation's
+// schema. The model reads why and is asked once more.
+type AnswerRejected struct {
+	Turn       string `json:"turn" jsonschema:"id of the turn"`
+	Generation string `json:"generation" jsonschema:"id of the generation whose answer it is"`
+	Step       int    `json:"step" jsonschema:"step of the turn"`
+	Error      string `json:"error" jsonschema:"why the answer does not fit, as the model reads it"`
+}
+
+// Type implements [Event].
+func (*AnswerRejected) Type() string { return "AnswerRejected" }
+
 // ToolCallRequested requests a call; the job follows.
 type ToolCallRequested struct {
 	Turn   string `json:"turn" jsonschema:"id of the turn"`

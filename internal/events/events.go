@@ -52,7 +52,7 @@ func Prototypes() []Event {
 		new(Decision),
 		new(TurnStarted), new(GenerationRequested), new(AssistantMessage), new(ToolCallRequested),
 		new(ToolCallsQueued), new(ToolCallRefused), new(ToolCallAnswered), new(QuestionAnswered), new(Paused), new(Resumed), new(InputAnswered), new(TurnEnded),
-		new(HooksRequested), new(HookAnswered), new(Compacted), new(DeletionStarted), new(ConversationDeleted),
+		new(HooksRequested), new(HookAnswered), new(Compacted), new(AnswerRejected), new(DeletionStarted), new(ConversationDeleted),
 		new(GenerationStarted), new(HistoryReduced), new(TextChunk), new(ReasoningChunk), new(ToolCallStart),
 		new(ToolCallDelta), new(ToolCallEnd), new(GenerationEnded), new(GenerationReleased),
 		new(ToolStarted), new(ToolReleased), new(QuestionAsked), new(ToolResult), new(ToolOutput),
@@ -76,6 +76,8 @@ func New(name string) Event {
 		return new(Delete)
 	case "Compact":
 		return new(Compact)
+	case "AnswerRejected":
+		return new(AnswerRejected)
 	case "Compacted":
 		return new(Compacted)
 	case "Decision":

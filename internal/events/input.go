@@ -23,16 +23,18 @@ func (p Parameters) Given() bool {
 
 // Settings change the settings of a conversation. Those that are accepted are
 // merged into those before them as a JSON Merge Patch (RFC 7396): a field that is
-// absent changes nothing, null unsets it, objects are merged field by field,
-// lists are replaced. So a client changes settings without reading them first.
+// absent changes nothing, null unsets it, objects are merged field by field (but for
+// AnswerSchema), lists are replaced. So a client changes settings without reading them first.
 type Settings struct {
 	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Route      string     `json:"route,omitempty" jsonschema:"provider/model, or a pool of models of the deployment; empty means the deployment's default"`
 	System     string     `json:"system,omitempty" jsonschema:"system prompt"`
 	Tools      []string   `json:"tools,omitempty" jsonschema:"names or patterns (path.Match) of the tools offered; unset means all, none is [\"-\"]"`
 	Parameters Parameters `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
-	Limits     Limits     `json:"limits,omitzero" jsonschema:"limits of a turn"`
-	Policy     *Policy    `json:"policy,omitempty" jsonschema:"which calls run by themselves; unset means the deployment's policy"`
+	// AnswerSchema is replaced as a whole: its members are not merged.
+	AnswerSchema json.RawMessage `json:"answer_schema,omitempty" jsonschema:"JSON Schema of an object that the answers of turns must fit; null removes it"`
+	Limits       Limits          `json:"limits,omitzero" jsonschema:"limits of a turn"`
+	Policy       *Policy         `json:"policy,omitempty" jsonschema:"which calls run by themselves; unset means the deployment's policy"`
 	// AddRules adds rules without knowledge of the existing ones, and
 	// without overwriting what others add at the same time. Merged settings
 	// have none.

@@ -6,20 +6,21 @@ import "encoding/json"
 // its own: take it, append GenerationStarted, stream, append GenerationEnded,
 // acknowledge.
 type GenerationJob struct {
-	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
-	Subject      string     `json:"subject" jsonschema:"the lane to write, literally"`
-	LaneSequence uint64     `json:"lane_sequence" jsonschema:"last sequence of the lane when this was decided: the generation's events follow it"`
-	Decision     uint64     `json:"decision" jsonschema:"sequence of the requesting Decision: a later one that names another generation makes the job stale"`
-	Turn         string     `json:"turn" jsonschema:"id of the turn"`
-	Generation   string     `json:"generation" jsonschema:"id of the generation"`
-	Step         int        `json:"step" jsonschema:"step of the turn"`
-	Route        string     `json:"route" jsonschema:"provider/model"`
-	DelayMS      int64      `json:"delay_ms,omitempty" jsonschema:"delay in milliseconds before the start: the worker hands the job back with it on the first delivery"`
-	Requests     int        `json:"requests,omitempty" jsonschema:"how often the provider may still be called for the step, this attempt included: a worker that finds as many attempts of workers that died ends the generation; 0 if unknown"`
-	System       string     `json:"system,omitempty" jsonschema:"system prompt"`
-	Messages     []Message  `json:"messages" jsonschema:"the transcript"`
-	Tools        []ToolSpec `json:"tools,omitempty" jsonschema:"tools offered"`
-	Parameters   Parameters `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
+	Conversation string          `json:"conversation" jsonschema:"id of the conversation"`
+	Subject      string          `json:"subject" jsonschema:"the lane to write, literally"`
+	LaneSequence uint64          `json:"lane_sequence" jsonschema:"last sequence of the lane when this was decided: the generation's events follow it"`
+	Decision     uint64          `json:"decision" jsonschema:"sequence of the requesting Decision: a later one that names another generation makes the job stale"`
+	Turn         string          `json:"turn" jsonschema:"id of the turn"`
+	Generation   string          `json:"generation" jsonschema:"id of the generation"`
+	Step         int             `json:"step" jsonschema:"step of the turn"`
+	Route        string          `json:"route" jsonschema:"provider/model"`
+	DelayMS      int64           `json:"delay_ms,omitempty" jsonschema:"delay in milliseconds before the start: the worker hands the job back with it on the first delivery"`
+	Requests     int             `json:"requests,omitempty" jsonschema:"how often the provider may still be called for the step, this attempt included: a worker that finds as many attempts of workers that died ends the generation; 0 if unknown"`
+	System       string          `json:"system,omitempty" jsonschema:"system prompt"`
+	Messages     []Message       `json:"messages" jsonschema:"the transcript"`
+	Tools        []ToolSpec      `json:"tools,omitempty" jsonschema:"tools offered"`
+	Parameters   Parameters      `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
+	AnswerSchema json.RawMessage `json:"answer_schema,omitempty" jsonschema:"JSON Schema that an answer without calls must fit"`
 	// Ceilings let a worker stop an answer before the orchestrator ends its turn.
 	Ceilings AnswerCeilings `json:"ceilings,omitzero" jsonschema:"bounds of the answer: a worker ends one that exceeds them with an error of class ceiling"`
 }

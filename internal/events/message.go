@@ -157,6 +157,9 @@ const (
 	ErrInternal       ErrorClass = "internal"
 	// ErrEmpty is the class of a complete answer without text and calls.
 	ErrEmpty ErrorClass = "empty"
+	// ErrInvalidAnswer is the class of an answer that does not fit the conversation's
+	// schema, also when the model was asked again.
+	ErrInvalidAnswer ErrorClass = "invalid_answer"
 	// ErrCeiling is the class of what exceeds a ceiling of the deployment; Code names
 	// the ceiling.
 	ErrCeiling ErrorClass = "ceiling"
@@ -166,7 +169,7 @@ const (
 func (c ErrorClass) Known() bool {
 	switch c {
 	case ErrRateLimited, ErrOverloaded, ErrAuth, ErrInvalidRequest, ErrContextLength, ErrContentFilter, ErrNetwork, ErrCut,
-		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal, ErrEmpty, ErrCeiling:
+		ErrIdle, ErrUnsupported, ErrCancelled, ErrInternal, ErrEmpty, ErrInvalidAnswer, ErrCeiling:
 		return true
 	}
 	return false

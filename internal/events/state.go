@@ -29,6 +29,7 @@ type State struct {
 	Step       int           `json:"step,omitempty" jsonschema:"step of the turn"`
 	Try        int           `json:"try,omitempty" jsonschema:"try of the step"`
 	Refused    int           `json:"refused,omitempty" jsonschema:"requests of the step that the provider refused and a worker repeated; try counts them"`
+	Rejected   int           `json:"rejected,omitempty" jsonschema:"answers of the turn that did not fit the conversation's schema"`
 	Route      string        `json:"route,omitempty" jsonschema:"provider/model of the last generation"`
 	Pool       string        `json:"pool,omitempty" jsonschema:"pool of models that route was chosen from"`
 	Failed     []FailedModel `json:"failed,omitempty" jsonschema:"models of the pool that failed in the step"`

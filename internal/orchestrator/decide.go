@@ -28,6 +28,8 @@ type Env struct {
 	Tools, Known map[string]events.ToolSpec
 	// Check returns why arguments do not fit a tool's schema.
 	Check func(spec events.ToolSpec, arguments string) error
+	// CheckSchema returns why a schema cannot be used.
+	CheckSchema func(spec events.ToolSpec) error
 	// Judge judges calls by the policy.
 	Judge *policy.Judge
 	// Route is used when Settings name none; empty when no worker serves a

@@ -63,13 +63,16 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 		d.fail(err)
 		return true
 	}
-	calls := g.Calls()
+	calls, generation := g.Calls(), c.Generation
 	more := len(calls) > 0 || end.Finish == events.FinishPause // the provider runs its own tools
 	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: g.Spent(), Window: end.Window})
 	if !more {
 		if err := unanswered(g, end); err != nil {
 			d.end(events.OutcomeFailed, reasonOf(err), err)
 			return true
+		}
+		if why := d.misfit(g.Text()); why != "" {
+			return d.reject(generation, why)
 		}
 		d.end(events.OutcomeCompleted, string(end.Finish), nil)
 		return true

@@ -144,6 +144,9 @@ func (d *decision) checkSettings(e *events.Settings) error {
 	if err := d.env.checkExtra(cmp.Or(e.Route, d.env.Route), e); err != nil {
 		return err
 	}
+	if err := d.env.checkAnswerSchema(e.AnswerSchema); err != nil {
+		return err
+	}
 	_, unknown := d.env.Identities.CheckPolicy(e.Policy)
 	return cmp.Or(checkCompaction(e.Compaction), d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), d.env.checkLimits(e.Limits), policy.CheckTools(e.Tools),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))

@@ -47,7 +47,7 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	job := &events.GenerationJob{
 		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,
 		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, DelayMS: s.remaining(e.NotBefore), Requests: requestsLeft(e.Try),
-		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Prompt(), Parameters: settings.Parameters,
+		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Prompt(), Parameters: settings.Parameters, AnswerSchema: settings.AnswerSchema,
 		Ceilings: events.AnswerCeilings{AnswerBytes: env.Ceilings.AnswerBytes, AnswerCalls: env.Ceilings.AnswerCalls, ArgumentBytes: env.Ceilings.ArgumentBytes},
 	}
 	job.Tools = env.offered(c.state.Transcript).Tools

@@ -194,7 +194,7 @@ func (o *Orchestrator) ownOnce(ctx context.Context, n int, offers *offerings) er
 // env returns the input of a decision in a conversation besides its state.
 func (s *shard) env(settings events.Settings) Env {
 	e := s.offers.env(time.Now())
-	e.Settings, e.Check, e.Judge = settings, s.o.Check(), s.o.judge
+	e.Settings, e.Check, e.CheckSchema, e.Judge = settings, s.o.Check(), s.o.CheckTool, s.o.judge
 	e.Limits, e.Policy, e.Prices, e.Ceilings, e.Identities = s.o.Limits, s.o.Policy, s.o.Prices, s.o.Ceilings, s.o.Identities
 	e.Route, e.Pools = cmp.Or(s.o.Route, e.Route), s.o.Pools
 	e.MaxLimits = s.o.maxLimits

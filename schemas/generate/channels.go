@@ -37,7 +37,7 @@ func channels() []channel {
 	log := map[events.Channel]channel{
 		events.ChannelIn: {"in", "", "Inputs of people and apps. Many writers; inputs are idempotent by their id, permanently; the header Nats-Msg-Id is <conversation>/<id>.",
 			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
-			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "Compact", "Claim"}, ""},
+			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "AnswerRejected", "Compact", "Claim"}, ""},
 		events.ChannelTurn: {"turn", "", "Decisions of the orchestrator." + lane,
 			[]string{orchestrator}, []string{orchestrator, viewer},
 			[]string{"Decision", "Claim"}, ""},
