@@ -78,6 +78,10 @@ const (
 	OutcomeLimit     = events.OutcomeLimit
 )
 
+// AnswerRejected records that an answer does not fit the conversation's schema and is
+// asked for once more.
+type AnswerRejected = events.AnswerRejected
+
 // Compacted reports what the model is no longer sent.
 type Compacted = events.Compacted
 

@@ -2,6 +2,7 @@ package parley
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 )
 
@@ -48,6 +49,17 @@ func WithTools(names ...string) SendOption {
 // request, and GenerationEnded says so.
 func WithParameters(p Parameters) SendOption {
 	return configured(func(s *Settings) { s.Parameters = p })
+}
+
+// WithSchema sets a JSON Schema that the answers of the conversation's turns must fit
+// from this message on: an answer without calls is one JSON object, and [Result.Text]
+// has it. An answer that does not fit is asked for once more; then the turn fails with
+// [FailureInvalidAnswer]. nil removes the schema.
+func WithSchema(schema json.RawMessage) SendOption {
+	if schema == nil {
+		schema = json.RawMessage("null")
+	}
+	return configured(func(s *Settings) { s.AnswerSchema = schema })
 }
 
 // WithSettings merges settings into those of the conversation from this message on.

@@ -85,7 +85,8 @@ const (
 	FailureUnsupported    = events.ErrUnsupported
 	FailureCancelled      = events.ErrCancelled
 	FailureInternal       = events.ErrInternal
-	FailureEmpty          = events.ErrEmpty // a complete answer without text and calls
+	FailureInvalidAnswer  = events.ErrInvalidAnswer // it does not fit the conversation's schema
+	FailureEmpty          = events.ErrEmpty         // a complete answer without text and calls
 	FailureCeiling        = events.ErrCeiling
 )
 

@@ -35,7 +35,7 @@ type Served struct {
 
 // guarded is the provider with its watchdog.
 func (s Served) guarded() Provider {
-	return llm.Guard(llm.Lenient(llm.Fallback(s.Provider)), max(cmp.Or(s.Idle, 2*time.Minute), 0))
+	return llm.Lenient(llm.Guard(llm.Fallback(s.Provider), max(cmp.Or(s.Idle, 2*time.Minute), 0)))
 }
 
 // check returns what is wrong with what is served.

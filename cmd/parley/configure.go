@@ -96,20 +96,20 @@ func (q *question) configure(ctx context.Context, s *host.Session) error {
 			fmt.Fprintln(stderr(), p.Dim(wrapped("--yes: calls run without asking anybody, in this conversation and from now on", 0, p.Width)))
 		}
 	}
-	set, err := q.parameters.parsed()
+	set, said, err := q.parameters.settings()
 	if err != nil {
 		return err
 	}
 	// Only what this command was given: the conversation keeps the rest, deny rules
 	// above all.
-	settings := &parley.Settings{System: q.system, Tools: q.tools, Limits: q.limits, AddRules: q.rules(), Parameters: set}
+	settings := &parley.Settings{System: q.system, Tools: q.tools, Limits: q.limits, AddRules: q.rules(), Parameters: set.Parameters, AnswerSchema: set.AnswerSchema}
 	if slices.Equal(q.tools, []string{"none"}) {
 		settings.Tools = []string{"-"}
 	}
 	if len(q.app.cfg.Models) > 0 {
 		settings.Route = model
 	}
-	said := set.Given() || settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || !settings.Limits.IsZero() || len(settings.AddRules) > 0
+	said = said || settings.Route != "" || settings.System != "" || len(settings.Tools) > 0 || !settings.Limits.IsZero() || len(settings.AddRules) > 0
 	if !said {
 		return nil // what the conversation has, or the deployment's defaults
 	}

@@ -28,8 +28,8 @@ func (a *app) sendCommand() *cobra.Command {
 		Long: `Send a message to a conversation, also while a turn runs or waits, and print the
 answer: "accepted" with its turn, "queued" for the next one, or "refused". Without
 a flag the conversation's settings decide; they queue messages by default. "-"
-reads the text from standard input. --effort, --temperature and --answer-tokens
-change the conversation's settings before it.
+reads the text from standard input. --effort, --temperature, --answer-tokens and
+--schema change the conversation's settings before it.
 
 ` + exitCodes,
 		Example: `  parley send 0198c0de-0000-7000-8000-000000000000 "And in Tokyo?"
@@ -74,13 +74,13 @@ func (c *sending) run(cmd *cobra.Command, conversation, text string) error {
 	case c.refuse:
 		c.q.arrival = parley.ArrivalRefuse
 	}
-	set, err := c.parameters.parsed()
+	set, given, err := c.parameters.settings()
 	if err != nil {
 		return err
 	}
 	return c.app.on(cmd.Context(), conversation, func(s *host.Session, at *opened) error {
-		if set.Given() {
-			if _, err := at.conv.Publish(cmd.Context(), &parley.Settings{Parameters: set}); err != nil {
+		if given {
+			if _, err := at.conv.Publish(cmd.Context(), &set); err != nil {
 				return err
 			}
 		}

@@ -14,13 +14,14 @@ import (
 	"github.com/parleybus/parley/internal/events"
 )
 
-// Lenient wraps p for models that refuse parameters. When a model refuses a request
+// Lenient wraps p for models that refuse parameters, or that have no mode for answers
+// that fit a schema: these call a tool whose arguments are the answer. When a model refuses a request
 // before it answers, and the refusal names a parameter of the request, the request is
 // sent again without that parameter, in the budget of [Request.Again]. Lenient
 // remembers the refusal for the model, so that later requests leave the parameter out
 // at once. The end of the answer lists what was left out. It is safe for concurrent use.
 func Lenient(p Provider) Provider {
-	return &lenient{Provider: p, refused: map[string][]refusedParameter{}, renamed: map[string]bool{}}
+	return &lenient{Provider: p, refused: map[string][]refusedParameter{}, renamed: map[string]bool{}, schemas: map[string]string{}}
 }
 
 type lenient struct {
@@ -30,6 +31,7 @@ type lenient struct {
 	refused map[string][]refusedParameter // by model
 	renamed map[string]bool               // models that take max_completion_tokens
 	count   int                           // of refused
+	schemas map[string]string             // why, by model, and by model and schema that it refused
 }
 
 // refusedParameter is a parameter that a model does not take.
@@ -56,23 +58,31 @@ func (r *refusedParameter) applies(q *events.Parameters) bool {
 
 // Stream implements [Provider].
 func (l *lenient) Stream(ctx context.Context, req Request) Stream {
-	if !hasParameters(&req.Parameters) {
+	if !hasParameters(&req.Parameters) && len(req.Schema) == 0 {
 		return l.Provider.Stream(ctx, req)
 	}
 	return func(yield func(events.Event, error) bool) {
-		for sent := 1; l.once(ctx, req, sent, yield); sent++ {
+		for n := 1; l.once(ctx, req, n, yield); n++ {
 		}
 	}
 }
 
-// once sends the request, the sent-th of its attempt, and reports whether to send it
+// once sends the request, the n-th of its attempt, and reports whether to send it
 // again.
-func (l *lenient) once(ctx context.Context, req Request, sent int, yield func(events.Event, error) bool) bool {
-	next, omitted := l.fit(req)
+func (l *lenient) once(ctx context.Context, req Request, n int, yield func(events.Event, error) bool) bool {
+	why, mode := l.schemaMode(req)
+	next, omitted := l.fit(withMode(req, mode))
+	if why != "" {
+		omitted = append(omitted, events.OmittedParameter{Parameter: "answer_schema", Reason: why})
+	}
+	stream := l.Provider.Stream(ctx, next)
+	if mode == toolMode {
+		stream = takeAnswer(stream)
+	}
 	first := true
-	for e, err := range l.Provider.Stream(ctx, next) {
+	for e, err := range stream {
 		if end, ok := e.(*events.GenerationEnded); ok {
-			if first && l.learn(next, end.Error) && sent < MostRequests && ctx.Err() == nil && req.MayRepeat() {
+			if first && (l.learnSchema(next, end.Error) || l.learn(next, end.Error)) && n < MostRequests && ctx.Err() == nil && req.MayRepeat() {
 				return true
 			}
 			end.OmittedParameters = omitted
@@ -155,8 +165,7 @@ func parameterNames() [][2]string {
 // or of a tool names none.
 func blamedParameter(q *events.Parameters, refusal *events.Error) (name string, named []string) {
 	switch {
-	case refusal == nil, refusal.Class != events.ErrInvalidRequest && refusal.Class != events.ErrUnsupported,
-		refusal.HTTPStatus != 0 && refusal.HTTPStatus != 400 && refusal.HTTPStatus != 422: // 0 in a stream
+	case !refusesRequest(refusal):
 		return "", nil
 	case regexp.MustCompile(`(?i)\b(?:messages|contents?|input)(?:\[|\.)\d|\btools?(?:\[|\.)\d|function_?declarations|schema for function|input_schema|context=\(`).MatchString(refusal.Message):
 		return "", nil
@@ -181,6 +190,13 @@ func blamedParameter(q *events.Parameters, refusal *events.Error) (name string, 
 		name = named[0]
 	}
 	return name, named
+}
+
+// refusesRequest reports whether a model refuses what a request says, as opposed to its
+// length, its key or its number.
+func refusesRequest(refusal *events.Error) bool {
+	return refusal != nil && (refusal.Class == events.ErrInvalidRequest || refusal.Class == events.ErrUnsupported) &&
+		(refusal.HTTPStatus == 0 || refusal.HTTPStatus == 400 || refusal.HTTPStatus == 422) // 0 in a stream
 }
 
 // refusesAnyValue reports whether a refusal of a parameter holds for all its values.

@@ -9,6 +9,7 @@ package llm
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"iter"
 
@@ -52,7 +53,11 @@ func (r Request) MayRepeat() bool { return r.Again == nil || r.Again() }
 type Capabilities struct {
 	Tools       bool // calls tools at all
 	StreamTools bool // calls tools while streaming; otherwise it is called without streaming
-	NoImages    bool // takes no images and no files but text; false if it takes them or nothing is known
+	// Schema is whether the provider has a mode of its own for answers that fit a JSON
+	// Schema, and SchemaTools whether it has it beside tools. Without, a tool takes the
+	// answer.
+	Schema, SchemaTools bool
+	NoImages            bool // takes no images and no files but text; false if it takes them or nothing is known
 }
 
 // Media is the content of an image or file that is stored by reference.
@@ -68,6 +73,9 @@ type Request struct {
 	Messages   []events.Message
 	Tools      []events.ToolSpec
 	Parameters events.Parameters
+	// Schema is a JSON Schema of an object that an answer without calls must fit; empty
+	// for none. The caller validates the answer.
+	Schema json.RawMessage
 	// Omit is what to leave out of Messages: the provider has refused the whole.
 	Omit events.Omission
 	// NoImages leaves out images and files: the model does not take them, or the

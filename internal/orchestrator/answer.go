@@ -1,32 +1,21 @@
 package orchestrator
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/policy"
 )
 
-// checkAnswerSchema returns why a schema of answers cannot be used. Answers are JSON
-// objects: providers take no other schemas.
+// checkAnswerSchema returns why a schema of answers cannot be used.
 func (e *Env) checkAnswerSchema(schema json.RawMessage) error {
 	if len(schema) == 0 {
 		return nil
 	}
-	var top struct {
-		Type json.RawMessage `json:"type"`
-	}
-	if !bytes.HasPrefix(bytes.TrimSpace(schema), []byte("{")) || json.Unmarshal(schema, &top) != nil {
-		return errors.New("answer_schema is no JSON Schema: give an object, such as {\"type\":\"object\",\"properties\":{…}}")
-	}
-	if len(top.Type) > 0 && string(top.Type) != `"object"` {
-		return fmt.Errorf("answer_schema describes %.100s, and answers are objects: put the value into a property", top.Type)
-	}
-	if e.CheckSchema == nil {
-		return nil
+	if err := policy.CheckAnswerSchema(schema); err != nil || e.CheckSchema == nil {
+		return err
 	}
 	if err := e.CheckSchema(answerSpec(schema)); err != nil {
 		return fmt.Errorf("answer_schema cannot be used: %w", err)
@@ -47,7 +36,7 @@ func (d *decision) misfit(text string) string {
 		return ""
 	}
 	if err := d.env.Check(answerSpec(schema), strings.TrimSpace(text)); err != nil {
-		return strings.ReplaceAll(err.Error(), "arguments", "answer")
+		return strings.NewReplacer("arguments are", "the answer is", "arguments hold", "the answer holds", "arguments do", "the answer does", "arguments", "answer").Replace(err.Error())
 	}
 	return ""
 }

@@ -36,7 +36,7 @@ func TestAnAnswerMustFitTheSchema(t *testing.T) {
 		{"a wrong type", []string{`{"total":"3"}`, good}, "answer.total: got string, want number", "stop"},
 		{"a missing value", []string{`{"currency":"EUR"}`, good}, "total", "stop"},
 		{"an unknown key", []string{`{"total":3,"tax":1}`, good}, "tax", "stop"},
-		{"a text", []string{"The total is 3.", good}, "JSON", "stop"},
+		{"a text", []string{"The total is 3.", good}, "the answer is not valid JSON", "stop"},
 		{"a fence", []string{"```json\n" + good + "\n```", good}, "JSON", "stop"},
 		{"a list", []string{"[3]", good}, "object", "stop"},
 		{"half an object", []string{`{"total":`, good}, "JSON", "stop"},

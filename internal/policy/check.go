@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -243,6 +245,21 @@ func CheckArrival(running, waiting events.Arrival) error {
 	case "", events.ArrivalQueue, events.ArrivalSupersede, events.ArrivalInterrupt, events.ArrivalRefuse:
 	default:
 		return fmt.Errorf("while_waiting is %q: give queue, supersede, interrupt or refuse", waiting)
+	}
+	return nil
+}
+
+// CheckAnswerSchema reports why a JSON Schema cannot be that of a conversation's answers:
+// they are JSON objects, because providers take no other schemas.
+func CheckAnswerSchema(schema json.RawMessage) error {
+	var top struct {
+		Type json.RawMessage `json:"type"`
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(schema), []byte("{")) || json.Unmarshal(schema, &top) != nil {
+		return errors.New("answer_schema is no JSON Schema: give an object, such as {\"type\": \"object\", \"properties\": {…}}")
+	}
+	if len(top.Type) > 0 && string(top.Type) != `"object"` {
+		return fmt.Errorf("answer_schema describes %.100s, and answers are objects: put the value into a property", top.Type)
 	}
 	return nil
 }

@@ -19,6 +19,8 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 		r.searchable(e.Searchable)
 	case *events.AssistantMessage:
 		r.assistant(e)
+	case *events.AnswerRejected:
+		r.remark(yellow, "the answer does not fit the schema ("+r.p.line(e.Error)+"), asking again")
 	case *events.Compacted:
 		r.compacted(e)
 	case *events.ToolCallRequested:

@@ -232,7 +232,7 @@ func (g *generation) run(ctx context.Context) error {
 			Message: fmt.Sprintf("route %q names no model that this worker can ask: write provider/model, with a provider that is configured", g.job.Route)}})
 	}
 	fault.Point(fault.AnswerStarted)
-	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters, CacheKey: g.job.Conversation,
+	req := llm.Request{Model: model, System: g.job.System, Messages: g.job.Messages, Tools: g.job.Tools, Parameters: g.job.Parameters, Schema: g.job.AnswerSchema, CacheKey: g.job.Conversation,
 		NoImages: route.Provider.Capabilities(model).NoImages, Again: g.again}
 	var err error
 	if req.Media, err = g.w.media(ctx, req); err != nil {

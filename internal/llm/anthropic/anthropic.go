@@ -73,8 +73,9 @@ func (p *Provider) Name() string { return p.name }
 
 // Capabilities implements [llm.Provider]: every model of this API calls tools
 // and streams them.
-func (p *Provider) Capabilities(string) llm.Capabilities {
-	return llm.Capabilities{Tools: true, StreamTools: true}
+func (p *Provider) Capabilities(model string) llm.Capabilities {
+	own := structured(model)
+	return llm.Capabilities{Tools: true, StreamTools: true, Schema: own, SchemaTools: own}
 }
 
 // Stream implements [llm.Provider].

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 	"github.com/parleybus/parley/internal/llm/transcript"
 )
 
@@ -52,7 +53,13 @@ type thinking struct {
 }
 
 type outputConfig struct {
-	Effort string `json:"effort"`
+	Effort string        `json:"effort,omitempty"`
+	Format *outputFormat `json:"format,omitempty"`
+}
+
+type outputFormat struct {
+	Type   string          `json:"type"`
+	Schema json.RawMessage `json:"schema"`
 }
 
 // body encodes a request, and returns the beta that it uses, if any. Extra adds
@@ -85,6 +92,12 @@ func (p *Provider) body(req llm.Request) (body []byte, beta string, failed *even
 		r.System = req.System
 	}
 	r.think(params.ReasoningEffort)
+	if len(req.Schema) > 0 {
+		if r.OutputConfig == nil {
+			r.OutputConfig = &outputConfig{}
+		}
+		r.OutputConfig.Format = &outputFormat{Type: "json_schema", Schema: dialect.Closed(req.Schema)}
+	}
 	if r.MaxTokens <= 0 {
 		r.MaxTokens = defaultMaxTokens
 	}
@@ -181,6 +194,15 @@ func startedWithThinking(turns []turn) bool {
 		return b.kind == "redacted_thinking"
 	}
 	return false
+}
+
+// structured reports whether a model has a mode for answers that fit a schema: Claude
+// 4.5 and later, and Opus 4.1.
+//
+// Source: https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+func structured(model string) bool {
+	major, minor := version(model)
+	return major > 4 || major == 4 && (minor >= 5 || minor == 1)
 }
 
 // adaptive reports whether a model is Claude 4.6 or later.

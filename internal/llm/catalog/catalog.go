@@ -99,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		}
 	}
 	add := func(p llm.Provider, at *site, model, why string) {
-		e := Entry{Provider: llm.Guard(llm.Lenient(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream, o.NoImages, o.TellReasoning})), o.Idle), Model: model, Why: why, at: at}
+		e := Entry{Provider: llm.Lenient(llm.Guard(llm.Fallback(&overridden{p, o.NoTools, o.NoToolStream, o.NoImages, o.TellReasoning}), o.Idle)), Model: model, Why: why, at: at}
 		e.local, _ = p.(*ollama.Provider)
 		c.Entries[p.Name()] = e
 		if c.Default == "" && model != "" {

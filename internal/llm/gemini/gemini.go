@@ -89,8 +89,9 @@ func (p *Provider) Name() string { return p.name }
 
 // Capabilities implements [llm.Provider]. Whether a model calls tools is only known
 // after a request; the API refuses the request if it does not.
-func (p *Provider) Capabilities(string) llm.Capabilities {
-	return llm.Capabilities{Tools: true, StreamTools: true}
+func (p *Provider) Capabilities(model string) llm.Capabilities {
+	// Models before Gemini 3 refuse a schema of answers beside tools.
+	return llm.Capabilities{Tools: true, StreamTools: true, Schema: true, SchemaTools: signs(model)}
 }
 
 // Stream implements [llm.Provider].

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 )
 
 // request is the body of models.streamGenerateContent.
@@ -46,6 +47,8 @@ type generationConfig struct {
 	Seed            *int64          `json:"seed,omitempty"`
 	StopSequences   []string        `json:"stopSequences,omitempty"`
 	Thinking        *thinkingConfig `json:"thinkingConfig,omitempty"`
+	MIME            string          `json:"responseMimeType,omitempty"`
+	Schema          json.RawMessage `json:"responseJsonSchema,omitempty"`
 }
 
 // configKey is the field whose members Extra may add one by one.
@@ -70,7 +73,10 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	}
 	config := generationConfig{MaxOutputTokens: params.MaxTokens, Temperature: params.Temperature, TopP: params.TopP,
 		Seed: params.Seed, StopSequences: params.Stop, Thinking: think(req.Model, params.ReasoningEffort)}
-	if config.MaxOutputTokens > 0 || config.Temperature != nil || config.TopP != nil || config.Seed != nil || len(config.StopSequences) > 0 || config.Thinking != nil {
+	if len(req.Schema) > 0 {
+		config.MIME, config.Schema = "application/json", dialect.Gemini().Answer(req.Schema)
+	}
+	if len(config.Schema) > 0 || config.MaxOutputTokens > 0 || config.Temperature != nil || config.TopP != nil || config.Seed != nil || len(config.StopSequences) > 0 || config.Thinking != nil {
 		r.GenerationConfig = &config
 	}
 	body, err := json.Marshal(r)

@@ -99,7 +99,7 @@ func (p *Provider) Name() string { return p.name }
 // known after a request; the server refuses the request if it does not. Calls
 // stream since Ollama 0.8.0.
 func (p *Provider) Capabilities(string) llm.Capabilities {
-	return llm.Capabilities{Tools: true, StreamTools: true}
+	return llm.Capabilities{Tools: true, StreamTools: true, Schema: true}
 }
 
 // Models returns the models of the server, in the server's order: the latest

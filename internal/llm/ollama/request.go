@@ -61,6 +61,7 @@ func (p *Provider) body(req llm.Request) ([]byte, *events.Error) {
 	r := request{Messages: messages(p.name, req), Tools: tools(req)}
 	r.Model, r.Stream, r.Think = req.Model, &stream, think(req.Parameters.ReasoningEffort)
 	r.Options = options(req.Parameters)
+	r.Format = req.Schema
 	body, err := json.Marshal(r)
 	if extra := maps.Clone(req.Parameters.Extra); err == nil && len(extra) > 0 {
 		own := map[string]any{}

@@ -85,9 +85,11 @@ func (p *Provider) Name() string { return p.config.Name }
 // Capabilities implements [llm.Provider].
 func (p *Provider) Capabilities(model string) llm.Capabilities {
 	if p.config.Capabilities == nil {
-		return llm.Capabilities{Tools: true, StreamTools: true}
+		return llm.Capabilities{Tools: true, StreamTools: true, Schema: true, SchemaTools: true}
 	}
-	return p.config.Capabilities(model)
+	can := p.config.Capabilities(model)
+	can.Schema, can.SchemaTools = true, true // hosts that have no such mode say so
+	return can
 }
 
 // Stream implements [llm.Provider].

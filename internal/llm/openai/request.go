@@ -8,6 +8,7 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"github.com/parleybus/parley/internal/llm"
+	"github.com/parleybus/parley/internal/llm/dialect"
 )
 
 // body returns the JSON of a request. Parameters.Extra adds fields.
@@ -43,6 +44,11 @@ func (p *Provider) body(req llm.Request) ([]byte, error) {
 		params.Seed = sdk.Int(*set.Seed)
 	}
 	params.Stop.OfStringArray = set.Stop
+	if len(req.Schema) > 0 {
+		// Not strict where the schema is not: OpenAI would refuse it.
+		params.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
+			Name: "answer", Schema: req.Schema, Strict: sdk.Bool(dialect.Strict(req.Schema))}}
+	}
 	params.ReasoningEffort = shared.ReasoningEffort(set.ReasoningEffort)
 	for _, t := range req.Tools {
 		f := shared.FunctionDefinitionParam{Name: t.Name}

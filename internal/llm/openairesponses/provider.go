@@ -67,7 +67,7 @@ func (p *Provider) Name() string { return p.name }
 // Capabilities implements [llm.Provider]: the API has tools for every model and
 // streams them.
 func (p *Provider) Capabilities(string) llm.Capabilities {
-	return llm.Capabilities{Tools: true, StreamTools: true}
+	return llm.Capabilities{Tools: true, StreamTools: true, Schema: true, SchemaTools: true}
 }
 
 // Stream implements [llm.Provider].
@@ -141,6 +141,11 @@ func (p *Provider) params(req llm.Request) (responses.ResponseNewParams, error) 
 	}
 	if q.TopP != nil {
 		params.TopP = param.NewOpt(*q.TopP)
+	}
+	if len(req.Schema) > 0 {
+		format := &responses.ResponseFormatTextJSONSchemaConfigParam{Name: "answer", Strict: param.NewOpt(dialect.Strict(req.Schema))}
+		format.SetExtraFields(map[string]any{"schema": req.Schema}) // unchanged: a map would lose the order of the properties
+		params.Text.Format.OfJSONSchema = format
 	}
 	params.Reasoning.Effort = responses.ReasoningEffort(q.ReasoningEffort)
 	tools(&params, req)

@@ -58,7 +58,7 @@ func (p *Provider) Name() string { return p.name }
 
 // Capabilities implements [llm.Provider].
 func (p *Provider) Capabilities(string) llm.Capabilities {
-	return llm.Capabilities{Tools: true, StreamTools: true}
+	return llm.Capabilities{Tools: true, StreamTools: true, Schema: true, SchemaTools: true}
 }
 
 // Stream implements [llm.Provider].
