@@ -165,3 +165,30 @@ func ExampleClient_CallTool() {
 	fmt.Println(result.Status, result.Content)
 	// Output: ok 42
 }
+
+// Answers are JSON that fits a schema. The first answer of this model does not, so that
+// it is asked once more.
+func ExampleWithSchema() {
+	ctx := context.Background()
+	poor := model.Func("poor", func(_ context.Context, r model.Request, w *model.Writer) error {
+		if len(r.Messages) == 1 {
+			w.Text("The total is 3.")
+			return nil
+		}
+		w.Text(`{"total":3}`)
+		return nil
+	})
+	p, err := embedded.Start(ctx, embedded.Options{Port: -1, NoBuiltins: true, Models: []model.Served{{Provider: poor, Model: "one"}}})
+	if err != nil {
+		panic(err)
+	}
+	defer p.Close()
+	schema := json.RawMessage(`{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]}`)
+	turn, err := p.Conversation(parley.NewID()).Send(ctx, "What is 1 + 2?", parley.WithModel("poor/one"), parley.WithSchema(schema))
+	if err != nil {
+		panic(err)
+	}
+	result, err := turn.Wait(ctx)
+	fmt.Println(result.Text, err)
+	// Output: {"total":3} <nil>
+}

@@ -170,7 +170,7 @@ func (w *walk) say() {
 		}
 		e = c
 	case 2:
-		e = &events.Settings{ID: id, Route: choose(w, "", "scripted/b", "bad route"), System: choose(w, "", "", "be brief"), Limits: events.Limits{Steps: w.pick(5) - 1}, Policy: w.policy(), AddRules: w.added(),
+		e = &events.Settings{ID: id, Route: choose(w, "", "scripted/b", "bad route"), System: choose(w, "", "", "be brief"), AnswerSchema: choose(w, nil, nil, nil, json.RawMessage("null"), json.RawMessage(`{"type":"object"}`)), Limits: events.Limits{Steps: w.pick(5) - 1}, Policy: w.policy(), AddRules: w.added(),
 			WhileRunning: choose(w, events.Arrival(""), "", events.ArrivalInterrupt, events.ArrivalRefuse, "nonsense"), WhileWaiting: choose(w, events.Arrival(""), events.ArrivalSupersede, events.ArrivalInterrupt)}
 	case 3:
 		w.verdict()
