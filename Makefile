@@ -62,7 +62,7 @@ e2e: ## the real commands, by scripts, and workers of three languages
 flood: ## each hostile input (ONLY="claims": those with that in their names) for FLOOD (60s) beside an honest conversation: latency, memory, answers
 	PARLEY_FLOOD=$(FLOOD) PARLEY_ONLY="$(ONLY)" go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley
 
-chaos: ## SEEDS (20) runs of real processes with seeded faults, on NODES (1) servers, and as many schedules for lanes and viewers, all judged by checkers; seeds in the file FINISHED have passed before and are not run again; COUNT (5) times the tests that cut connections and stop processes; 10,000 waiting conversations
+chaos: ## SEEDS (20) runs of real processes with seeded faults, on NODES (1) servers, the matrix of faults and moments (270 seeds cover it), and as many schedules for lanes and viewers, all judged by checkers; seeds in the file FINISHED have passed before and are not run again; COUNT (5) times the tests that cut connections and stop processes; 10,000 waiting conversations
 	PARLEY_CLOCKS=1 PARLEY_SEEDS=$(SEEDS) PARLEY_FIRST_SEED=$(FIRST) PARLEY_NODES=$(NODES) PARLEY_FINISHED=$(abspath $(FINISHED)) go test -count=1 -v -timeout 0 -run Seeds ./internal/chaos
 	PARLEY_SEEDS=$(SEEDS) go test -race -count=1 -timeout 6h -run 'Linearizable|LaneChecker|AttachFuzz' ./internal/bus .
 	go test -race -count=$(COUNT) -run 'Cut|Kill|ComeAndGo|Restarted|IsLost|Harmless|Cancel|TwoPeople|Anew|AtAnyMoment|FourWorkers|Stranger' ./internal/bus ./internal/daemon

@@ -109,6 +109,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	defer others.Wait()
 	defer stop()
 	direct := directly(ctx, t, d)
+	before := d.firstFootprint(ctx, direct)
 	w := newWitness(t, direct)
 	others.Go(func() { w.watch(viewing) })
 	others.Go(func() { approve(viewing, c) })
@@ -118,7 +119,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	var sending sync.WaitGroup
 	for i, s := range scenarios() {
 		id := d.ids[i]
-		k := &talk{scenario: s, id: id, conv: c.Conversation(id), bus: direct, fake: d.fake}
+		k := &talk{scenario: s, id: id, conv: c.Conversation(id), bus: direct, fake: d.fake, store: p.Store}
 		talks[i] = k
 		others.Go(func() { k.view(viewing) })
 		sending.Go(func() {
@@ -137,19 +138,23 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 			if errors.Is(errs[i], errSettingLost) {
 				check = "settings"
 			}
-			v.add(check, "%s %s: %v", k.name, k.id, errs[i])
+			k.mu.Lock()
+			v.add(check, "%s %s: %v; its viewer saw %d events, and was interrupted last by %v", k.name, k.id, errs[i], len(k.seen), k.broke)
+			k.mu.Unlock()
 		}
 		v.check(ctx, c, k, w, errs[i] == nil)
 	}
 	v.checkJobs(w)
 	v.checkLedger(ledger(t, dir))
 	for n, role := range roles() {
-		if k := talks[max(viewed(n), 0)]; role == "viewer" && errs[viewed(n)] == nil {
+		if k := talks[max(viewed(n), 0)]; role == "viewer" && !p.Store.partial() && errs[viewed(n)] == nil {
 			v.checkProcess(ctx, c, k, d.seen(n))
 		}
 	}
 	if len(v) == 0 { // what did not end is left
 		v.checkNothingIsLeft(ctx, direct)
+		now := v.checkFlat(ctx, c, d, direct, before)
+		t.Logf("before %v, at the end %v", before, now)
 	}
 	m.take(p, d)
 	for _, one := range v {
@@ -177,7 +182,11 @@ func ready(ctx context.Context, t *testing.T, c *parley.Client) {
 	t.Helper()
 	err := patiently(ctx, func(ctx context.Context) error {
 		offers, err := c.Offers(ctx)
-		if err == nil && (len(parley.ToolsIn(offers)) < 4 || len(parley.Models(offers)) < 2) {
+		workers := map[string]bool{}
+		for _, o := range offers {
+			workers[o.Worker] = true
+		}
+		if err == nil && (len(parley.ToolsIn(offers)) < 4 || len(parley.Models(offers)) < 2 || len(workers) < 4) {
 			err = errors.New("not all is offered yet")
 		}
 		return err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,10 +28,11 @@ type servers struct {
 	bin     string
 	dir     string
 	address string
+	mounted bool       // the store is on a small disk
 	mu      sync.Mutex // one server is away at a time
 }
 
-func startServers(t *testing.T, bin, dir string, nodes int) *servers {
+func startServers(t *testing.T, bin, dir string, p plan, nodes int) *servers {
 	t.Helper()
 	s := &servers{t: t, bin: bin, dir: dir}
 	if nodes == 3 {
@@ -38,6 +40,9 @@ func startServers(t *testing.T, bin, dir string, nodes int) *servers {
 		return s
 	}
 	s.address = brokertest.Addresses(t, 1)[0]
+	if p.Store.Kind == "full" {
+		s.mount(t)
+	}
 	s.start()
 	return s
 }
@@ -127,6 +132,9 @@ type deployment struct {
 	running sync.WaitGroup
 	over    chan struct{}
 	ids     []string // of the conversations, in the order of scenarios
+	http    []string // where each role tells its metrics
+
+	restored atomic.Bool // the log is an earlier copy
 
 	mu    sync.Mutex
 	roles []*process
@@ -136,10 +144,11 @@ type deployment struct {
 func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 	t.Helper()
 	d := &deployment{t: t, dir: dir, bin: bin, plan: p, over: make(chan struct{})}
+	d.http = brokertest.Addresses(t, len(roles()))
 	for range scenarios() {
 		d.ids = append(d.ids, parley.NewID())
 	}
-	d.servers = startServers(t, bin, dir, nodes)
+	d.servers = startServers(t, bin, dir, p, nodes)
 	t.Cleanup(func() {
 		if d.servers.one != nil {
 			d.servers.one.signal(syscall.SIGKILL)
@@ -173,10 +182,13 @@ func (d *deployment) keep(n, nodes int) {
 	if d.plan.strikes(n) {
 		env = append(env, fmt.Sprintf("PARLEY_FAULT=%s#%d=%s", d.plan.Point, d.plan.Times, d.plan.Strike))
 	}
-	args := []string{"--name", fmt.Sprintf("%s-%d", role, n), "--drain-timeout", "2s"}
+	args := []string{"--name", fmt.Sprintf("%s-%d", role, n), "--drain-timeout", "2s", "--http", d.http[n]}
 	switch role {
 	case "orchestrator":
 		args = append(args, "--rules", filepath.Join(d.dir, "rules.yaml"), "--stream-replicas", fmt.Sprint(nodes))
+		if d.plan.Store.Kind == "expires" {
+			args = append(args, "--max-age", shortAge.String())
+		}
 	case "llm-worker":
 		args = append(args, "--script", filepath.Join(d.dir, "script.yaml"), "--provider", "fake="+d.fake.url(), "--idle-timeout", "3s")
 	case "tool-worker":
@@ -217,6 +229,7 @@ func (d *deployment) disturb(start time.Time) {
 			}
 		})
 	}
+	d.disturbStore(start)
 	for n := range roles() {
 		if !d.plan.strikes(n) || d.plan.Strike == fault.Kill || d.plan.Strike == fault.Stop {
 			continue // the process does it itself

@@ -29,6 +29,9 @@ func (m matrix) take(p plan, d *deployment) {
 	for _, e := range p.Events {
 		m[e.Kind]++
 	}
+	if p.Store.Kind != "" && (p.Store.Kind != "restored" || d.restored.Load()) {
+		m["store/"+p.Store.Kind]++
+	}
 	d.fake.took(m)
 }
 
@@ -47,6 +50,9 @@ func wanted() (all []string) {
 	}
 	for _, f := range providerFaults() {
 		all = append(all, "provider/"+f.kind)
+	}
+	for _, kind := range storeKinds() {
+		all = append(all, "store/"+kind)
 	}
 	return all
 }

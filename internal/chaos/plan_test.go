@@ -22,6 +22,7 @@ type plan struct {
 	Strike fault.Action
 	Role   int // the process to strike, in the order of roles
 	Events []event
+	Store  store
 }
 
 // event is a fault at a time.
@@ -66,7 +67,7 @@ const longerThanALease = 7 * time.Second
 func planOf(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 11))
 	c := cellOf(seed)
-	p := plan{Seed: seed, Cancel: 1 + r.IntN(20), Point: c.Point, Times: 1 + r.IntN(3), Strike: c.Strike}
+	p := plan{Seed: seed, Cancel: 1 + r.IntN(20), Point: c.Point, Times: 1 + r.IntN(3), Strike: c.Strike, Store: storeOf(seed)}
 	switch p.Point {
 	case fault.CheckpointBefore, fault.CheckpointAfter, fault.PurgeHalf, fault.PurgeDone, fault.CancelDecided, fault.CompactDecided, fault.VerdictDecided, fault.Draining:
 		p.Times = 1 // they are seldom reached
@@ -116,6 +117,9 @@ func (p plan) String() string {
 	s := fmt.Sprintf("seed %d: %s %s (process %d) the %d. time at %s", p.Seed, p.Strike, roles()[p.Role], p.Role, p.Times, p.Point)
 	for _, e := range p.Events {
 		s += fmt.Sprintf("; %s %d at %s for %s", e.Kind, e.Role, e.At, e.For)
+	}
+	if p.Store.Kind != "" {
+		s += fmt.Sprintf("; store %s at %s for %s", p.Store.Kind, p.Store.At, p.Store.For)
 	}
 	return s
 }

@@ -33,7 +33,7 @@ func scenarios() []scenario {
 		{name: "deferred", text: "deferred", answer: "Done: looked."},
 		{name: "refused", text: "refused by the provider", answer: "Better now."},
 		{name: "cancelled", text: "words", cancelled: true},
-		{name: "deleted", text: "calls", answer: "Done: looked, put, charged.", deleted: true},
+		{name: "deleted", text: "calls " + strings.Repeat("large ", 200<<10), answer: "Done: looked, put, charged.", deleted: true},
 		{name: "queued", text: "words", answer: words(60), twice: true},
 		{name: "hostile", text: "hostile", answer: "Done: looked.", hostile: true},
 		{name: "compacted", text: "brief", answer: words(30), compacted: true},

@@ -19,11 +19,13 @@ type talk struct {
 	conv  *parley.Conversation
 	bus   *bus.Bus // for what the client does not publish
 	fake  *provider
+	store store // what happens to the store
 	turns int
 
 	mu    sync.Mutex
 	seen  []parley.Event // by the viewer, over all its connections
 	words int
+	broke error // why the last connection of the viewer ended
 }
 
 // patiently repeats an idempotent request until it succeeds or ctx ends.
@@ -110,6 +112,9 @@ func (k *talk) run(ctx context.Context, cancelAfter int) error {
 
 // ended waits for the end of all turns and returns the last.
 func (k *talk) ended(ctx context.Context) (last *parley.TurnEnded, err error) {
+	if k.store.partial() {
+		return k.endedOf(ctx)
+	}
 	return last, k.until(ctx, func() bool {
 		n := 0
 		for _, e := range k.seen {
@@ -211,7 +216,13 @@ func (k *talk) view(ctx context.Context) {
 	var after parley.Cursor
 	for ctx.Err() == nil {
 		for e, err := range k.conv.Events(ctx, parley.From{After: after}) {
+			if gone, is := errors.AsType[*parley.CursorExpiredError](err); is && k.store.partial() {
+				after = gone.Resume
+			}
 			if err != nil {
+				k.mu.Lock()
+				k.broke = fmt.Errorf("after %s: %w", after, err)
+				k.mu.Unlock()
 				break
 			}
 			after = e.Cursor

@@ -14,7 +14,7 @@ import (
 
 // Seen is a line of the file.
 type Seen struct {
-	Cursor     string          `json:"cursor"`
+	Cursor     string          `json:"cursor,omitempty"`
 	Type       string          `json:"type"`
 	Raw        json.RawMessage `json:"raw,omitempty"`
 	Decided    bool            `json:"decided,omitempty"`
@@ -22,8 +22,12 @@ type Seen struct {
 	Supersedes string          `json:"supersedes,omitempty"`
 }
 
-// SeenOf returns what a viewer writes of an event.
+// SeenOf returns what a viewer writes of an event. The position of one in a Decision is
+// that before the Decision, which has several forms.
 func SeenOf(e parley.Event) Seen {
+	if e.Decided {
+		return Seen{"", fmt.Sprintf("%T", e.Body), e.Raw, true, e.Superseded, e.Supersedes}
+	}
 	return Seen{e.Cursor.String(), fmt.Sprintf("%T", e.Body), e.Raw, e.Decided, e.Superseded, e.Supersedes}
 }
 
