@@ -81,8 +81,8 @@ func TestSeeds(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("%d seeds from %d on %d server(s)\n%s", seeds, first, nodes, m)
-	if left := m.uncovered(); seeds >= enoughRounds*cells() && len(left) > 0 {
+	t.Logf("%d seeds from %d on %d server(s)\n%s", seeds, first, nodes, m.report(nodes))
+	if left := m.uncovered(nodes); seeds >= enoughRounds*cells() && len(left) > 0 {
 		t.Errorf("in %d seeds these faults never took place: %s", seeds, strings.Join(left, ", "))
 	}
 }
