@@ -112,6 +112,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 	before := d.firstFootprint(ctx, direct)
 	w := newWitness(t, direct)
 	others.Go(func() { w.watch(viewing) })
+	others.Go(func() { w.watchLeases(viewing) })
 	others.Go(func() { approve(viewing, c) })
 	talks, errs := make([]*talk, len(p.Begin)), make([]error, len(p.Begin))
 	start := time.Now()

@@ -132,7 +132,6 @@ type deployment struct {
 	running sync.WaitGroup
 	over    chan struct{}
 	ids     []string // of the conversations, in the order of scenarios
-	http    []string // where each role tells its metrics
 
 	restored atomic.Bool // the log is an earlier copy
 
@@ -144,7 +143,6 @@ type deployment struct {
 func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 	t.Helper()
 	d := &deployment{t: t, dir: dir, bin: bin, plan: p, over: make(chan struct{})}
-	d.http = brokertest.Addresses(t, len(roles()))
 	for range scenarios() {
 		d.ids = append(d.ids, parley.NewID())
 	}
@@ -155,8 +153,6 @@ func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 			<-d.servers.one.ended
 		}
 	})
-	d.fake = startProvider(t, p.Seed)
-	t.Cleanup(d.fake.close)
 	d.roles = make([]*process, len(roles()))
 	for n := range roles() {
 		proxy, err := brokertest.StartProxy(d.servers.url(n))
@@ -166,6 +162,8 @@ func deploy(t *testing.T, bin, dir string, p plan, nodes int) *deployment {
 		t.Cleanup(proxy.Close)
 		d.proxies = append(d.proxies, proxy)
 	}
+	d.fake = startProvider(t, p.Seed) // after the proxies: its port may be free for a while
+	t.Cleanup(d.fake.close)
 	for n := range roles() {
 		d.setClock(n, 0)
 		d.running.Go(func() { d.keep(n, nodes) })
@@ -182,7 +180,7 @@ func (d *deployment) keep(n, nodes int) {
 	if d.plan.strikes(n) {
 		env = append(env, fmt.Sprintf("PARLEY_FAULT=%s#%d=%s", d.plan.Point, d.plan.Times, d.plan.Strike))
 	}
-	args := []string{"--name", fmt.Sprintf("%s-%d", role, n), "--drain-timeout", "2s", "--http", d.http[n]}
+	args := []string{"--name", fmt.Sprintf("%s-%d", role, n), "--drain-timeout", "2s", "--http", "127.0.0.1:0"}
 	switch role {
 	case "orchestrator":
 		args = append(args, "--rules", filepath.Join(d.dir, "rules.yaml"), "--stream-replicas", fmt.Sprint(nodes))

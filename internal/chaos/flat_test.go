@@ -2,12 +2,15 @@ package chaos_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +44,7 @@ func (d *deployment) footprint(ctx context.Context, b *bus.Bus) (footprint, erro
 		if role == "viewer" {
 			continue
 		}
-		values, err := metrics(ctx, d.http[n])
+		values, err := metrics(ctx, d.metricsAddress(n))
 		if err != nil {
 			return f, fmt.Errorf("%s %d: %w", role, n, err)
 		}
@@ -70,6 +73,16 @@ func (d *deployment) firstFootprint(ctx context.Context, b *bus.Bus) (f footprin
 		d.t.Fatal(err)
 	}
 	return f
+}
+
+// metricsAddress returns where a process tells its metrics, as its log says: a port that
+// was free before may be another's when a process is started again.
+func (d *deployment) metricsAddress(n int) string {
+	raw, _ := os.ReadFile(filepath.Join(d.dir, fmt.Sprintf("%s-%d.log", roles()[n], n))) // without it there is no address
+	const before = `msg="health and metrics" address=`
+	_, rest, _ := strings.Cut(string(raw[max(bytes.LastIndex(raw, []byte(before)), 0):]), before)
+	address, _, _ := strings.Cut(rest, "\n")
+	return address
 }
 
 // metrics reads the values without labels of a process.

@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,8 +41,12 @@ func newWitness(t *testing.T, b *bus.Bus) *witness {
 	if err == nil {
 		err = nc.Flush()
 	}
-	if err != nil {
+	owners, unknown := b.Deployment().Owners(t.Context())
+	if err = cmp.Or(err, unknown); err != nil {
 		t.Fatal(err)
+	}
+	for shard, owner := range owners {
+		record(w.owners, shard, owner)
 	}
 	return w
 }
@@ -51,6 +56,46 @@ func record[K, V comparable](all map[K]map[V]bool, key K, value V) {
 		all[key] = map[V]bool{}
 	}
 	all[key][value] = true
+}
+
+// watchLeases records every lease that is stored until ctx ends: one may be held for less
+// than watch looks.
+func (w *witness) watchLeases(ctx context.Context) {
+	_, js := w.bus.Raw()
+	for ctx.Err() == nil {
+		kv, err := js.KeyValue(ctx, topology.BucketLeases)
+		var all jetstream.KeyWatcher
+		if err == nil {
+			all, err = kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+		}
+		if err != nil {
+			bus.Pause(ctx, 50*time.Millisecond)
+			continue
+		}
+		for again := time.After(10 * time.Second); again != nil; { // the bucket may be another one
+			select {
+			case <-ctx.Done():
+				again = nil
+			case <-again:
+				again = nil
+			case e, open := <-all.Updates():
+				if !open {
+					again = nil
+				}
+				if e == nil {
+					continue // all that was there has come
+				}
+				w.mu.Lock()
+				for shard := range w.bus.Shards() {
+					if e.Key() == topology.ShardKey(shard) {
+						record(w.owners, shard, string(e.Value()))
+					}
+				}
+				w.mu.Unlock()
+			}
+		}
+		_ = all.Stop() // its consumer is removed in any case
+	}
 }
 
 // watch looks at leases, which live for seconds, and checkpoints, which move once a
