@@ -199,7 +199,11 @@ func ready(ctx context.Context, t *testing.T, c *parley.Client) {
 
 func directly(ctx context.Context, t *testing.T, d *deployment) *bus.Bus {
 	t.Helper()
-	b, err := bus.Connect(ctx, bus.Config{URL: d.servers.url(0)}, nil)
+	var b *bus.Bus
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		b, err = bus.Connect(ctx, bus.Config{URL: d.servers.url(0)}, nil)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,7 +88,12 @@ func (k *talk) run(ctx context.Context, cancelAfter int) error {
 			return err
 		}
 		var refused *parley.AnswerError
-		if err := patiently(ctx, turn.Cancel); err != nil && !errors.As(err, &refused) {
+		cancel := turn.Cancel
+		if k.store.Kind == "restored" {
+			// Which turn answers the message may be said in the lost part of the log only.
+			cancel = func(ctx context.Context) error { _, err := k.conv.Cancel(ctx, parley.Cancel{}); return err }
+		}
+		if err := patiently(ctx, cancel); err != nil && !errors.As(err, &refused) {
 			return err
 		}
 	}
