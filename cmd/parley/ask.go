@@ -155,5 +155,9 @@ func (q *question) view() view {
 	if q.json {
 		return &lines{jsonOutput()}
 	}
-	return newPeople(q.screen, terminal.Options{Reasoning: q.reasoning && !q.quiet, TextOnly: q.quiet})
+	v := newPeople(q.screen, terminal.Options{Reasoning: q.reasoning && !q.quiet, TextOnly: q.quiet})
+	if q.quiet && q.parameters.schema != "" && q.parameters.schema != noSchema {
+		v.r.LastOnly()
+	}
+	return v
 }

@@ -50,7 +50,7 @@ func (p *parameters) answerSchema() (json.RawMessage, error) {
 	switch p.schema {
 	case "":
 		return nil, nil
-	case "none":
+	case noSchema:
 		return json.RawMessage("null"), nil
 	case "-":
 		raw, err = io.ReadAll(io.LimitReader(os.Stdin, mostSchema))
@@ -70,6 +70,9 @@ func (p *parameters) answerSchema() (json.RawMessage, error) {
 	}
 	return raw, nil
 }
+
+// noSchema removes a conversation's schema, in place of a file.
+const noSchema = "none"
 
 // mostSchema bounds a schema that is read, in bytes; deployments allow less.
 const mostSchema = 16 << 20

@@ -74,6 +74,7 @@ func (r *Renderer) generation(e events.Stamped) {
 // step was written, it first writes that this text is void.
 func (r *Renderer) started(e *events.GenerationStarted) {
 	g := &r.gen
+	r.held.Reset()
 	if g.visible && (g.turn == "" || g.turn == e.Turn && g.step == e.Step) {
 		r.startAgain("attempt lost, starting again")
 	}
@@ -114,6 +115,10 @@ func (r *Renderer) historyReduced(e *events.HistoryReduced) {
 
 func (r *Renderer) text(piece string, refusal bool) {
 	if piece == "" {
+		return
+	}
+	if r.last {
+		r.held.WriteString(piece)
 		return
 	}
 	st := plain

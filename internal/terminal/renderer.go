@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"io"
+	"strings"
 	"time"
 
 	"github.com/parleybus/parley/internal/events"
@@ -38,6 +39,9 @@ type Renderer struct {
 	o   Options
 	out *sheet
 	gen generation
+	// held is the text of the current answer, where only the last one is written.
+	held strings.Builder
+	last bool
 	// calls by id. A call is kept for a while after its end, so that a late
 	// result is recognized.
 	calls recent
@@ -51,6 +55,10 @@ type Renderer struct {
 	without map[events.OmittedTool]bool // tools left out, as named so far
 	sum     tally
 }
+
+// LastOnly makes the renderer write, of texts, only that of a turn's last answer, when the
+// turn has completed: an answer before it may have been rejected.
+func (r *Renderer) LastOnly() { r.last = true }
 
 // New returns a renderer that writes to w at most once per entry.
 func New(w io.Writer, p Profile, o Options) *Renderer {

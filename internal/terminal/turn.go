@@ -48,6 +48,9 @@ func (r *Renderer) decided(e events.Event, at time.Time) {
 	case *events.HookAnswered:
 		r.hookAnswered(e)
 	case *events.TurnEnded:
+		if r.held.Len() > 0 && e.Outcome == events.OutcomeCompleted {
+			r.out.text(sectionText, plain, r.held.String())
+		}
 		r.turnEnded(e)
 	}
 }
