@@ -42,7 +42,7 @@ func TestStreamAsksAndDecodes(t *testing.T) {
 	if want := `{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}`; string(body) != want {
 		t.Errorf("body is %s", body)
 	}
-	if p.Name() != "gemini" || p.Capabilities("m") != (llm.Capabilities{Tools: true, StreamTools: true}) {
+	if p.Name() != "gemini" || p.Capabilities("m") != (llm.Capabilities{Tools: true, StreamTools: true, Schema: true}) {
 		t.Errorf("provider %s can %+v", p.Name(), p.Capabilities("m"))
 	}
 }

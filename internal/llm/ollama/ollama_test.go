@@ -42,7 +42,7 @@ func TestStreamAsksAndDecodes(t *testing.T) {
 	if want := `{"model":"m","stream":false,"options":{},"messages":[]}`; path != "POST /api/chat" || body != want {
 		t.Errorf("asked %s with %s", path, body)
 	}
-	if p.Name() != "ollama" || p.Capabilities("m") != (llm.Capabilities{Tools: true, StreamTools: true}) {
+	if p.Name() != "ollama" || p.Capabilities("m") != (llm.Capabilities{Tools: true, StreamTools: true, Schema: true}) {
 		t.Errorf("provider %s can %+v", p.Name(), p.Capabilities("m"))
 	}
 }
