@@ -122,7 +122,7 @@ func (a *app) mcpLogin(ctx context.Context, name string, noBrowser bool, timeout
 // openBrowser opens an address if a person sits at a terminal of a machine with a
 // browser. It does not wait for it.
 func openBrowser(ctx context.Context, address string) bool {
-	if !isatty.IsTerminal(os.Stdin.Fd()) || !isatty.IsTerminal(os.Stderr.Fd()) {
+	if !isatty.IsTerminal(os.Stdin.Fd()) || !shownToPerson() {
 		return false
 	}
 	command := []string{"xdg-open"}
