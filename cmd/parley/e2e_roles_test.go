@@ -98,6 +98,9 @@ func newGovernedCluster(t *testing.T) *governedCluster {
 		}
 		c.startServer(i)
 	}
+	stranger := c.start("nats-server", "-a", "127.0.0.1", "-p", "-1", "--cluster_name", "parley", "--cluster", "nats://"+brokertest.Addresses(t, 1)[0], "--routes", "nats://"+routes[0])
+	stranger.await(1, "Authorization Violation")
+	stranger.kill()
 	setup := c.as("admin").command("setup", "--shards", "2", "--stream-replicas", "3").finish()
 	if !strings.Contains(setup, "HISTORY created") {
 		t.Fatalf("setup printed\n%s", setup)

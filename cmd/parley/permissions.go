@@ -39,7 +39,8 @@ may publish and subscribe to (--role). See docs/security.md.
 
 --config writes the key of each user to --dir, NAME.nk, and the environment of a
 process that connects as that user, NAME.env. Keys that exist are used again, so
-the command can be repeated with other users.
+the command can be repeated with other users. With --cluster the configuration has
+the password of the cluster, from cluster.password in --dir: keep it as a key.
 
 A user is ROLE[:NAME][=SCOPE,...]. The scope of an llm-worker names its routes,
 that of a tool-worker its tools, that of an app its hooks; "*" lets a worker take
@@ -49,9 +50,9 @@ have the providers and the tools that Parley brings.
 
 --tenant and --accounts print the accounts of one of several deployments that
 share a server; see docs/tenants.md.`,
-		Example: `  parley permissions --config --dir keys --store /data > nats.conf
+		Example: `  parley permissions --config --dir keys --store /data --file nats.conf
   parley permissions --config --dir keys --user admin --user orchestrator --user llm-worker=openai \
-    --user tool-worker:payments=charge,refund --user app:shop --user viewer > nats.conf
+    --user tool-worker:payments=charge,refund --user app:shop --user viewer --file nats.conf
   parley permissions --role viewer --conversation 0198c0de-0000-7000-8000-000000000000`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -142,11 +143,18 @@ func (c *permitting) printConfig() error {
 			return err
 		}
 	}
+	if c.server.Cluster != "" {
+		var err error
+		if c.server.ClusterPassword, err = keys.ClusterPassword(); err != nil {
+			return err
+		}
+	}
 	return c.write()
 }
 
-// write writes the configuration. Anybody may read the file: it holds public keys
-// only, and the server may run as another user.
+// write writes the configuration. Anybody may read the file of a single server: it holds
+// public keys only, and the server may run as another user. That of a cluster has the
+// password of the cluster.
 func (c *permitting) write() error {
 	if c.file == "" {
 		if err := c.server.Write(stdout()); err != nil {
@@ -158,10 +166,14 @@ func (c *permitting) write() error {
 	if err := c.server.Write(&text); err != nil {
 		return usage(err)
 	}
-	if err := os.WriteFile(c.file, text.Bytes(), 0o644); err != nil {
+	mode := os.FileMode(0o644)
+	if c.server.Cluster != "" {
+		mode = 0o600
+	}
+	if err := os.WriteFile(c.file, text.Bytes(), mode); err != nil {
 		return fmt.Errorf("configuration of the server: %w", err)
 	}
-	return nil
+	return os.Chmod(c.file, mode) // of a file that existed
 }
 
 // permitted is what a user may do, as programs read it.

@@ -2,6 +2,7 @@
 package credential
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,27 +46,58 @@ func (d Dir) Key(user string) (public string, err error) {
 	return key.Public(), nil
 }
 
-// create makes a key and writes its seed to a file, so that another process never reads
-// a part of it. A file that exists is left as it is, and the error is [fs.ErrExist].
+// create makes a key and writes its seed to a file, as write does.
 func create(path string) (*identity.Key, error) {
 	key, seed, err := identity.NewKey()
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".seed-*") // for the owner only
-	if err != nil {
-		return nil, fmt.Errorf("write the seed: %w", err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // it has its name by then
-	_, err = f.Write(seed)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Link(f.Name(), path)
-	}
-	if err != nil {
+	if err := write(path, seed); err != nil {
 		return nil, fmt.Errorf("write the seed: %w", err)
 	}
 	return key, nil
 }
+
+// write writes a secret to a file, so that another process never reads a part of it. A
+// file that exists is left as it is, and the error is [fs.ErrExist].
+func write(path string, secret []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".seed-*") // for the owner only
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // it has its name by then
+	_, err = f.Write(secret)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Link(f.Name(), path)
+	}
+	return err
+}
+
+// ClusterPassword returns the password with which the servers of a cluster connect to
+// each other. It makes one, in the file cluster.password, when there is none.
+func (d Dir) ClusterPassword() (string, error) {
+	path := filepath.Join(d.of("cluster"), "cluster.password")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = write(path, []byte(rand.Text()))
+		}
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			text, err = os.ReadFile(path)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("password of the cluster: %w", err)
+	}
+	password := strings.TrimSpace(string(text))
+	if len(password) < minPassword {
+		return "", fmt.Errorf("password of the cluster: %s has less than %d characters: remove the file, and make the configurations of all servers again", path, minPassword)
+	}
+	return password, nil
+}
+
+// minPassword is the shortest password of a cluster, in bytes.
+const minPassword = 16
 
 func (d Dir) seed(user string) string { return filepath.Join(d.of(user), user+".nk") }
 

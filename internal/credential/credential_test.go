@@ -64,3 +64,26 @@ func TestTheEnvironmentOfARole(t *testing.T) {
 		t.Errorf("%v", boss)
 	}
 }
+
+func TestTheServersOfAClusterShareOnePassword(t *testing.T) {
+	t.Parallel()
+	d := credential.Dir(filepath.Join(t.TempDir(), "keys"))
+	one, err := d.ClusterPassword()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two, err := d.ClusterPassword(); err != nil || two != one || len(one) < 20 {
+		t.Errorf("passwords %q and %q, %v", one, two, err)
+	}
+	path := filepath.Join(string(d), "cluster.password")
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.WriteFile(path, []byte("short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if short, err := d.ClusterPassword(); err == nil {
+		t.Errorf("%q is taken as a password", short)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,8 @@ type ServerConfig struct {
 	// theirs; both empty for a single server.
 	Cluster string
 	Routes  []string
+	// ClusterPassword is what the servers of the cluster connect to each other with.
+	ClusterPassword string
 	// Cert, Key and CA are PEM files for TLS, of clients and of routes.
 	Cert, Key, CA string
 	// Always syncs every write to disk before it is acknowledged.
@@ -78,7 +81,11 @@ func (c ServerConfig) Write(w io.Writer) error {
 		_, err := io.WriteString(w, p.String())
 		return err
 	}
-	c.server(p)
+	routes, err := c.routes()
+	if err != nil {
+		return err
+	}
+	c.server(p, routes)
 	p.open("accounts {")
 	c.accounts(p)
 	if c.System != "" {
@@ -88,7 +95,7 @@ func (c ServerConfig) Write(w io.Writer) error {
 	if c.System != "" {
 		p.line("system_account: %s", AccountSystem)
 	}
-	_, err := io.WriteString(w, p.String())
+	_, err = io.WriteString(w, p.String())
 	return err
 }
 
@@ -103,8 +110,33 @@ func (c ServerConfig) accounts(p *printer) {
 	}
 }
 
+// clusterUser is the name under which the servers of a cluster connect to each other.
+const clusterUser = "parley"
+
+// routes returns the addresses of the cluster's servers with the password.
+func (c ServerConfig) routes() ([]string, error) {
+	if c.Cluster == "" {
+		return nil, nil
+	}
+	if c.ClusterPassword == "" {
+		return nil, fmt.Errorf("a cluster needs a password: whoever reaches its port joins it otherwise")
+	}
+	var all []string
+	for _, route := range c.Routes {
+		u, err := url.Parse(route)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("route %q is no address: give one such as nats://n2:6222", route)
+		}
+		if u.User == nil {
+			u.User = url.UserPassword(clusterUser, c.ClusterPassword)
+		}
+		all = append(all, u.String())
+	}
+	return all, nil
+}
+
 // server writes what concerns the server as a whole.
-func (c ServerConfig) server(p *printer) {
+func (c ServerConfig) server(p *printer, routes []string) {
 	if c.Name != "" {
 		p.line("server_name: %s", strconv.Quote(c.Name))
 	}
@@ -132,7 +164,9 @@ func (c ServerConfig) server(p *printer) {
 		p.open("cluster {")
 		p.line("name: parley")
 		p.line("listen: %s", strconv.Quote(c.Cluster))
-		p.list("routes", quoted(c.Routes))
+		p.line("# Who knows it joins the cluster, and reads and writes everything.")
+		p.line("authorization { user: %s, password: %s }", clusterUser, strconv.Quote(c.ClusterPassword))
+		p.list("routes", quoted(routes))
 		c.tls(p)
 		p.close("}")
 	}

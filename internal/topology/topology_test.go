@@ -320,6 +320,28 @@ func TestAScopeNarrowsARole(t *testing.T) {
 	}
 }
 
+func TestTheServersOfAClusterNeedItsPassword(t *testing.T) {
+	cfg := topology.ServerConfig{Users: []topology.User{{Name: "app", Role: topology.App, NKey: "U"}}, Listen: "127.0.0.1:4222", Store: "data",
+		Cluster: "127.0.0.1:6222", Routes: []string{"nats://n1:6222", "nats://own:word@n2:6222"}}
+	if err := cfg.Write(io.Discard); err == nil {
+		t.Error("a cluster without a password has a configuration")
+	}
+	cfg.ClusterPassword = "XYZ"
+	var text strings.Builder
+	if err := cfg.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`authorization { user: parley, password: "XYZ" }`, `"nats://parley:XYZ@n1:6222"`, `"nats://own:word@n2:6222"`} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the configuration lacks %s:\n%s", want, text.String())
+		}
+	}
+	cfg.Routes = []string{"n1:6222"}
+	if err := cfg.Write(io.Discard); err == nil || !strings.Contains(err.Error(), "nats://n2:6222") {
+		t.Errorf("a route without a scheme: %v", err)
+	}
+}
+
 func TestUsersOfAServerAreChecked(t *testing.T) {
 	for name, c := range map[string]struct {
 		users []topology.User

@@ -143,7 +143,7 @@ func CheckUsers(users []User) error {
 			}
 			for subject, other := range hooks {
 				if subject == g.Subject || strings.HasSuffix(subject, ".*") || strings.HasSuffix(g.Subject, ".*") {
-					return fmt.Errorf("users %s and %s both answer hooks: give each its own, as in app:%s=tone", other, u.Name, u.Name)
+					return fmt.Errorf("users %s and %s both answer hooks: give each its own, as in app:%s=tone and app:%s=guard, since an app without names answers all", other, u.Name, other, u.Name)
 				}
 			}
 			hooks[g.Subject] = u.Name
