@@ -24,10 +24,15 @@ func TestMain(m *testing.M) {
 // start runs a deployment with a model and tools for a test.
 func start(t *testing.T, answer model.AnswerFunc, tools ...tool.Tool) *embedded.Parley {
 	t.Helper()
-	p, err := embedded.Start(t.Context(), embedded.Options{
-		Dir: t.TempDir(), NoBuiltins: true, Tools: tools,
-		Models: []model.Served{{Provider: model.Func("test", answer), Model: "test-1"}},
-	})
+	return embed(t, embedded.Options{Tools: tools, Models: []model.Served{{Provider: model.Func("test", answer), Model: "test-1"}}})
+}
+
+// embed runs a deployment without the tools of the box, in a directory of its own, until
+// the test ends.
+func embed(t *testing.T, o embedded.Options) *embedded.Parley {
+	t.Helper()
+	o.Dir, o.NoBuiltins = t.TempDir(), true
+	p, err := embedded.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,15 +39,7 @@ func TestAParameterThatTheModelRefusesIsLeftOut(t *testing.T) {
 				}
 				return check(h, r, body)
 			}
-			p, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), NoBuiltins: true, Models: []model.Served{w.served}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := p.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
+			p := embed(t, embedded.Options{Models: []model.Served{w.served}})
 			say := func(conv *parley.Conversation, refused int, options ...parley.SendOption) {
 				t.Helper()
 				options = append(options, parley.WithModel(w.models[0]))

@@ -65,20 +65,11 @@ func pooled(t *testing.T) (first, second *failing, p *embedded.Parley) {
 	if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), NoBuiltins: true, Rules: rules, Tools: []tool.Tool{lookup()},
+	return first, second, embed(t, embedded.Options{Rules: rules, Tools: []tool.Tool{lookup()},
 		Models: []model.Served{
 			{Provider: openai.New(openai.Config{BaseURL: chat}), Model: "deep-1"},
 			{Provider: anthropic.New(anthropic.Config{BaseURL: claude}), Model: "claude-fable-5-1"},
 		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return first, second, p
 }
 
 // requested lists the requests to models in a conversation's log.

@@ -42,15 +42,7 @@ func TestAnImageThatTheProviderRefusesIsLeftOut(t *testing.T) {
 				}
 				return check(h, r, body)
 			}
-			p, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), NoBuiltins: true, Tools: sceneTools(image), Models: []model.Served{w.served}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := p.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
+			p := embed(t, embedded.Options{Tools: sceneTools(image), Models: []model.Served{w.served}})
 			conv := p.Conversation(parley.NewID())
 			model := parley.WithModel(w.models[0])
 			system := parley.WithSystem("Conversation " + conv.ID() + ".")

@@ -17,18 +17,9 @@ import (
 func refusing(t *testing.T, check func(*strict, *http.Request, map[string]any) string, tools ...tool.Tool) (*strict, *embedded.Parley) {
 	t.Helper()
 	host, url := newStrict(t, check, writeAnthropic)
-	p, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), NoBuiltins: true,
+	return host, embed(t, embedded.Options{
 		Models: []model.Served{{Provider: anthropic.New(anthropic.Config{BaseURL: url}), Model: "claude-opus-4-8"}},
 		Tools:  append(tools, lookup())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return host, p
 }
 
 // reduced returns what the log says was left out.

@@ -68,15 +68,7 @@ func TestAnswersFitASchemaOverEachWire(t *testing.T) {
 				w := wires(t)[c.wire]
 				var host structured
 				host.serve(t, w.host, c.field, refusal)
-				p, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), NoBuiltins: true, Models: []model.Served{w.served}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() {
-					if err := p.Close(); err != nil {
-						t.Error(err)
-					}
-				}()
+				p := embed(t, embedded.Options{Models: []model.Served{w.served}})
 				conv := p.Conversation(parley.NewID())
 				options := []parley.SendOption{parley.WithModel(w.models[0]), parley.WithSystem("Conversation " + conv.ID() + "."), parley.WithSchema(json.RawMessage(totalSchema))}
 				for turn := range 2 {

@@ -45,12 +45,12 @@ func (d Document) merge(raw json.RawMessage) (Document, events.Settings, error) 
 	added, _ := fields["add_rules"].([]any)
 	delete(fields, "add_rules")
 	delete(fields, "signature") // of the input, not a setting
-	schema, given := fields["answer_schema"]
+	schema := fields["answer_schema"]
 	if schema != nil {
 		delete(fields, "answer_schema")
 	}
 	merged := Document{mergePatch(d.fields, fields)}
-	if given && schema != nil {
+	if schema != nil {
 		// As it was written: two schemas merged are no schema, a null in one is a
 		// value, and models follow the order of properties.
 		var whole struct {

@@ -10,10 +10,9 @@ import (
 // link is what a Bus knows of its connection. The zero value is ready.
 type link struct {
 	mu        sync.Mutex
-	since     time.Time         // the server has answered without a break since then
-	reconnect chan struct{}     // closed at the next reconnect
-	announces map[int]time.Time // announcements without an answer, and when they were sent
-	last      int               // key of announces
+	since     time.Time           // the server has answered without a break since then
+	reconnect chan struct{}       // closed at the next reconnect
+	announces map[*time.Time]bool // when those announcements were sent that have no answer
 }
 
 // announcing records that this process announces itself, and returns how to record
@@ -22,15 +21,14 @@ func (l *link) announcing() (ended func(ok bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.announces == nil {
-		l.announces = map[int]time.Time{}
+		l.announces = map[*time.Time]bool{}
 	}
-	l.last++
-	key, sent := l.last, time.Now()
-	l.announces[key] = sent
+	sent := time.Now()
+	l.announces[&sent] = true
 	return func(ok bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.announces, key)
+		delete(l.announces, &sent)
 		if now := time.Now(); !ok || now.Sub(sent) > topology.WorkerBeat {
 			l.since = now
 		}
@@ -71,8 +69,8 @@ func (b *Bus) steady() time.Duration {
 func (l *link) steady() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, sent := range l.announces {
-		if time.Since(sent) > topology.WorkerBeat {
+	for sent := range l.announces {
+		if time.Since(*sent) > topology.WorkerBeat {
 			return 0
 		}
 	}

@@ -12,6 +12,20 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
+// acknowledges makes a stream acknowledge what it stores, or not.
+func acknowledges(t *testing.T, js jetstream.JetStream, stream string, yes bool) {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.NoAck = !yes
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAStreamThatStoresNothingIsNamed: nats-server does not answer a publish that
 // it could not write, and answers everything else. A stream without
 // acknowledgements looks the same.
@@ -19,17 +33,7 @@ func TestAStreamThatStoresNothingIsNamed(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	_, js := b.Raw()
-	freeze := func(frozen bool) {
-		s, err := js.Stream(t.Context(), topology.ConvStream(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := s.CachedInfo().Config
-		cfg.NoAck = frozen
-		if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-	}
+	freeze := func(frozen bool) { acknowledges(t, js, topology.ConvStream(0), !frozen) }
 	k := b.Deployment().NewKeeper()
 	if err := k.Problem(); err != nil {
 		t.Fatal(err)
@@ -67,17 +71,7 @@ func TestAnObjectStoreThatStoresNothingIsNamed(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)
 	_, js := b.Raw()
-	freeze := func(frozen bool) {
-		s, err := js.Stream(t.Context(), topology.ObjectStream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := s.CachedInfo().Config
-		cfg.NoAck = frozen
-		if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-	}
+	freeze := func(frozen bool) { acknowledges(t, js, topology.ObjectStream, !frozen) }
 	k := b.Deployment().NewKeeper()
 	freeze(true)
 	if err := b.Deployment().TestWrites(t.Context()); !bus.NotStored(err) {

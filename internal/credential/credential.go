@@ -30,20 +30,25 @@ func (d Dir) Key(user string) (public string, err error) {
 	if err := topology.CheckToken("user", user); err != nil {
 		return "", err
 	}
-	path := d.seed(user)
-	key, err := identity.ReadKey(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			key, err = create(path)
-		}
-		if errors.Is(err, fs.ErrExist) { // another process made one meanwhile, and its key is in use
-			key, err = identity.ReadKey(path)
-		}
-	}
+	key, err := readOrCreate(d.seed(user), identity.ReadKey, create)
 	if err != nil {
 		return "", fmt.Errorf("key of user %s: %w", user, err)
 	}
 	return key.Public(), nil
+}
+
+// readOrCreate reads a file, and creates it when there is none.
+func readOrCreate[T any](path string, read, create func(path string) (T, error)) (T, error) {
+	v, err := read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			v, err = create(path)
+		}
+		if errors.Is(err, fs.ErrExist) { // another process made one meanwhile, and it is in use
+			v, err = read(path)
+		}
+	}
+	return v, err
 }
 
 // create makes a key and writes its seed to a file, as write does.
@@ -77,15 +82,10 @@ func write(path string, secret []byte) error {
 // each other. It makes one, in the file cluster.password, when there is none.
 func (d Dir) ClusterPassword() (string, error) {
 	path := filepath.Join(d.of("cluster"), "cluster.password")
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			err = write(path, []byte(rand.Text()))
-		}
-		if err == nil || errors.Is(err, fs.ErrExist) {
-			text, err = os.ReadFile(path)
-		}
-	}
+	text, err := readOrCreate(path, os.ReadFile, func(path string) ([]byte, error) {
+		made := []byte(rand.Text())
+		return made, write(path, made)
+	})
 	if err != nil {
 		return "", fmt.Errorf("password of the cluster: %w", err)
 	}

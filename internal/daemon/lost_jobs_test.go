@@ -9,16 +9,21 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
+// kept runs a keeper, which makes again what is deleted, for 40 s at most. stop ends it.
+func (d *deployment) kept() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithTimeout(d.t.Context(), 40*time.Second)
+	done := make(chan error, 1)
+	go func() { done <- d.Deployment().NewKeeper().Run(ctx) }()
+	return ctx, func() { cancel(); <-done }
+}
+
 // TestJobsThatAreLostArePublishedAgain deletes JOBS while it holds the job of a
 // generation. The stream is created again, and the job published again.
 func TestJobsThatAreLostArePublishedAgain(t *testing.T) {
 	d := serve(t)
 	d.run(d.orchestrator("orchestrator"))
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	defer cancel()
-	kept := make(chan error, 1)
-	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
-	defer func() { cancel(); <-kept }()
+	ctx, stop := d.kept()
+	defer stop()
 	conversation := newID(t)
 	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Route: "scripted/demo"} })
 	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
@@ -49,11 +54,8 @@ func TestJobsThatAreLostArePublishedAgain(t *testing.T) {
 func TestJobsOfStartedWorkThatAreLostArePublishedAgain(t *testing.T) {
 	d := serve(t)
 	d.run(d.orchestrator("orchestrator"))
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	defer cancel()
-	kept := make(chan error, 1)
-	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
-	defer func() { cancel(); <-kept }()
+	ctx, stop := d.kept()
+	defer stop()
 	conversation := newID(t)
 	d.sendNew(conversation, func(id string) events.Event { return &events.Settings{ID: id, Route: "scripted/demo"} })
 	d.sendNew(conversation, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
@@ -85,11 +87,8 @@ func TestJobsOfStartedWorkThatAreLostArePublishedAgain(t *testing.T) {
 func TestAJobThatIsLostWhileItsWorkerLivesRunsOnce(t *testing.T) {
 	d := serve(t)
 	d.run(d.orchestrator("orchestrator"))
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	defer cancel()
-	kept := make(chan error, 1)
-	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
-	defer func() { cancel(); <-kept }()
+	ctx, stop := d.kept()
+	defer stop()
 	h := held{make(chan struct{}, 8), make(chan struct{})}
 	d.run(d.tools("one", registry(t, h)))
 	d.run(d.tools("two", registry(t, h)))

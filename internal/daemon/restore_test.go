@@ -147,11 +147,8 @@ func (d *deployment) endOf(conversation string) (end *events.TurnEnded) {
 // orchestrator holds its conversation in memory.
 func TestTimersThatAreLostAreSetAgain(t *testing.T) {
 	d := start(t, scriptFile(t, threeCalls), builtins(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	defer cancel()
-	kept := make(chan error, 1)
-	go func() { kept <- d.Deployment().NewKeeper().Run(ctx) }()
-	defer func() { cancel(); <-kept }()
+	ctx, stop := d.kept()
+	defer stop()
 	conversation := newID(t)
 	d.sendNew(conversation, func(id string) events.Event {
 		return &events.Settings{ID: id, Policy: &events.Policy{Rules: []events.Rule{{Action: events.ActionDefer, DelayMS: 4000}}}}

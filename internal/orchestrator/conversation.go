@@ -1,6 +1,8 @@
 package orchestrator
 
 import (
+	"slices"
+
 	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -49,14 +51,10 @@ func (c *conversation) unfinished() []events.Line {
 // unstarted returns the requests that no worker has started: their jobs may
 // never have reached the queue.
 func (c *conversation) unstarted() []events.Line {
-	var lines []events.Line
-	if r := c.state.Requested; r != nil && c.state.Open == nil {
-		lines = append(lines, events.Line{Event: r})
-	}
-	for _, call := range c.state.Calls {
-		if r := c.state.RequestedCalls[call.Call]; r != nil && call.Status == "" && !c.state.Started[call.Call] {
-			lines = append(lines, events.Line{Event: r})
+	return slices.DeleteFunc(c.unfinished(), func(l events.Line) bool {
+		if call, is := l.Event.(*events.ToolCallRequested); is {
+			return c.state.Started[call.Call]
 		}
-	}
-	return lines
+		return c.state.Open != nil
+	})
 }

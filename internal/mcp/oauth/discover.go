@@ -112,11 +112,7 @@ func (s *Source) post(ctx context.Context, address string, l *Login) error {
 		form.Set("token", l.RefreshToken)
 		form.Set("token_type_hint", "refresh_token")
 	}
-	secret := l.ClientSecret
-	if s.Client.ID == l.ClientID {
-		secret = s.Client.Secret
-	}
-	if secret != "" {
+	if secret := s.secretOf(l); secret != "" {
 		form.Set("client_secret", secret)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))

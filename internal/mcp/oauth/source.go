@@ -149,14 +149,18 @@ func (s *Source) renew(ctx context.Context, enough func(*Login) bool) (*Login, e
 	return next, s.Store.save(next)
 }
 
+// secretOf returns the secret of a login's client: a configured one is not stored.
+func (s *Source) secretOf(l *Login) string {
+	if s.Client.ID == l.ClientID {
+		return s.Client.Secret
+	}
+	return l.ClientSecret
+}
+
 // request requests new tokens. The refresh token is kept if the server issues no
 // other one.
 func (s *Source) request(ctx context.Context, l *Login) (*Login, error) {
-	secret := l.ClientSecret
-	if s.Client.ID == l.ClientID {
-		secret = s.Client.Secret
-	}
-	cfg := oauth2.Config{ClientID: l.ClientID, ClientSecret: secret, Endpoint: oauth2.Endpoint{TokenURL: l.TokenURL, AuthStyle: l.AuthStyle}}
+	cfg := oauth2.Config{ClientID: l.ClientID, ClientSecret: s.secretOf(l), Endpoint: oauth2.Endpoint{TokenURL: l.TokenURL, AuthStyle: l.AuthStyle}}
 	// The library's own refresh cannot name the resource (RFC 8707). A parameter
 	// without a value, as code is here, counts as absent (RFC 6749, 3.2).
 	t, err := cfg.Exchange(context.WithValue(ctx, oauth2.HTTPClient, s.HTTP), "",
