@@ -7,12 +7,14 @@ NODES    ?= 1
 FINISHED ?=
 BUGS     ?= all
 FLOOD    ?= 60s
+STREAM   ?= 100000
+IDLE     ?= 2000
 INPUTS   ?= ../shared/inputs
 ONLY     ?=
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build dist sizes test check lint fuzz recordings inputs bench e2e flood chaos recovery planted ci
+.PHONY: help build dist sizes test check lint fuzz recordings inputs bench curves e2e flood chaos recovery planted ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +34,7 @@ test: ## all tests, as go test ./... runs them
 
 # Tests of whole processes, releases, clusters and kills take minutes: make e2e and make chaos
 # run them, and CI runs all of them.
-LONG := TestSeeds|TestRecovery|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain|AReleaseIsTheSameTwice|TheBillNames|ReleasedBinaries
+LONG := TestSeeds|AnotherLeaderCopies|TestRecovery|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain|AReleaseIsTheSameTwice|TheBillNames|ReleasedBinaries
 
 check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector but the long ones
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
@@ -55,6 +57,14 @@ inputs: ## inputs that broke systems of this kind, from the directory INPUTS nex
 
 bench: ## events per second, latency and CPU on this machine, compared with raw JetStream
 	go run ./cmd/parley bench
+	go run ./cmd/parley bench --processes
+
+curves: ## reading a conversation by its length, a view and resuming, each in a log with STREAM (100000) messages of others on each side; a late turn, bytes on disk, memory with IDLE (2000) idle conversations
+	PARLEY_STREAM=$(STREAM) go test -run xxx -bench 'CatchUp|Resume' -benchtime 20x -timeout 60m ./internal/bus
+	PARLEY_STREAM=$(STREAM) go test -run xxx -bench View -benchtime 50x -timeout 60m .
+	go test -run xxx -bench 'Turns|Disk' -benchtime 3x .
+	go test -run xxx -bench ConversationApply ./internal/accumulator
+	PARLEY_IDLE=$(IDLE) go test -count=1 -v -timeout 60m -run E2EIdle ./cmd/parley
 
 e2e: ## the real commands, by scripts, and workers of three languages
 	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded' . ./cmd/... ./examples/...

@@ -33,7 +33,8 @@ type fuzzedLog struct {
 
 const lastWord = "the end"
 
-func newFuzzedLog(t *testing.T, seed uint64) *fuzzedLog {
+// serve starts a server without orchestrator and workers.
+func serve(t *testing.T) *broker.Broker {
 	t.Helper()
 	server, err := broker.Start(broker.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -44,6 +45,12 @@ func newFuzzedLog(t *testing.T, seed uint64) *fuzzedLog {
 			t.Error(err)
 		}
 	})
+	return server
+}
+
+func newFuzzedLog(t *testing.T, seed uint64) *fuzzedLog {
+	t.Helper()
+	server := serve(t)
 	b, err := bus.Connect(t.Context(), bus.Config{URL: server.URL()}, &topology.Plan{Shards: 1 + int(seed%2)})
 	if err != nil {
 		t.Fatal(err)

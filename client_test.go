@@ -1,6 +1,7 @@
 package parley_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,9 +30,9 @@ func start(t *testing.T, answer model.AnswerFunc, tools ...tool.Tool) *embedded.
 
 // embed runs a deployment without the tools of the box, in a directory of its own, until
 // the test ends.
-func embed(t *testing.T, o embedded.Options) *embedded.Parley {
+func embed(t testing.TB, o embedded.Options) *embedded.Parley {
 	t.Helper()
-	o.Dir, o.NoBuiltins = t.TempDir(), true
+	o.Dir, o.NoBuiltins = cmp.Or(o.Dir, t.TempDir()), true
 	p, err := embedded.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -271,6 +272,9 @@ func TestFollowedOffersShowWhoComesAndGoes(t *testing.T) {
 func TestTheDeploymentIsFollowed(t *testing.T) {
 	p := start(t, echo, transfer(make(chan string, 1)))
 	d, err := p.Deployment(t.Context())
+	for err == nil && len(d.Shards) == 1 && d.Shards[0].Owner == "" { // the start does not wait for the owner
+		d, err = p.Deployment(t.Context())
+	}
 	if err != nil || len(d.Shards) != 1 || len(d.Workers) != 2 || d.Server != p.URL() || len(d.Problems) > 0 {
 		t.Errorf("the deployment is %+v, %v", d, err)
 	}

@@ -1,8 +1,10 @@
 package parley
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,6 +22,9 @@ type doubt struct {
 	conversation *Conversation
 	last         atomic.Int64 // when the last event came, Unix nanoseconds
 	answered     atomic.Bool  // the orchestrator answered the message
+	// behind returns an error when what is waited for is not in the log, though it was
+	// stored; may be nil.
+	behind func(context.Context) error
 }
 
 func (d *doubt) heard() { d.last.Store(time.Now().UnixNano()) }
@@ -41,15 +46,15 @@ func (d *doubt) run(ctx context.Context) error {
 		silent := time.Since(time.Unix(0, d.last.Load()))
 		switch waiting := !d.answered.Load(); {
 		case waiting && time.Since(started) > answerTimeout:
-			err = d.conversation.unanswered(ctx, "message")
+			err = d.conversation.unanswered(ctx, "message", started)
 		case waiting && !tested && time.Since(started) > testAfter:
-			tested, err = true, d.conversation.unwritable(ctx, "message")
+			tested, err = true, cmp.Or(d.lost(ctx), d.conversation.unwritable(ctx, "message"))
 		case waiting:
 		case silent < silenceAfter:
 			allowed = silenceAfter
 		case silent > allowed:
 			allowed *= 2
-			err = d.lost(ctx)
+			err = cmp.Or(d.lost(ctx), d.unstored(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -57,11 +62,34 @@ func (d *doubt) run(ctx context.Context) error {
 	}
 }
 
-// lost returns an error if the turn cannot continue because nothing is stored.
 func (d *doubt) lost(ctx context.Context) error {
+	if d.behind == nil {
+		return nil
+	}
+	return d.behind(ctx)
+}
+
+// unstored returns an error if the turn cannot continue because nothing is stored.
+func (d *doubt) unstored(ctx context.Context) error {
 	v := d.conversation
 	if err := v.client.testWrites(ctx); err != nil {
 		return &Error{CodeNotStored, fmt.Errorf("the turn stops here and continues when messages can be stored again, see `parley tail %s`: %w", v.id, err)}
 	}
 	return nil
+}
+
+// watched returns a context that ends with the error of watch, which runs beside until it
+// returns. done ends both, and waits.
+func watched(ctx context.Context, watch func(context.Context) error) (_ context.Context, done func()) {
+	ctx, stop := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if err := watch(ctx); err != nil {
+			stop(err)
+		}
+	})
+	return ctx, func() {
+		stop(nil)
+		watching.Wait()
+	}
 }

@@ -21,7 +21,8 @@ type Event struct {
 	Channel Channel
 	Call    string
 	// Body is the event's content; *[Unknown] for a type that this version does not
-	// know, nil where Err is set.
+	// know, nil where Err is set. Other viewers in this process share it and Raw: they
+	// must not be changed.
 	Body Body
 	// Raw is the event as it is in the log, one JSON object, including fields that
 	// this version does not know.

@@ -14,8 +14,11 @@ import (
 const (
 	// storeTimeout is how long an input may take to be stored.
 	storeTimeout = 15 * time.Second
-	// answerTimeout is how long the answer to an input may take.
+	// answerTimeout is how long the answer to an input may take, and ownedTimeout how long
+	// while an orchestrator owns the conversation: of a cluster that has lost a node,
+	// several streams elect a leader within 9 s.
 	answerTimeout = 10 * time.Second
+	ownedTimeout  = 15 * time.Second
 	// diagnosisTimeout bounds finding out why there is no answer.
 	diagnosisTimeout = 8 * time.Second
 )
@@ -24,8 +27,9 @@ const (
 // *[Cancel], *[Compact] and *[Delete], and returns the orchestrator's answer, whatever it is.
 // An input without an id gets one; the same id is the same input for good, so an
 // input may be submitted again after an error. It fails with [CodeNotStored],
-// [CodeNoOrchestrator] or [CodeNoAnswer] when there is no answer within 10 s: the
-// input may be in the log then, and is answered there later.
+// [CodeNoOrchestrator] or [CodeNoAnswer] when there is no answer within 10 s, or 15 s
+// while an orchestrator owns the conversation: the input may be in the log then, and is
+// answered there later.
 func (v *Conversation) Submit(ctx context.Context, input Body) (*InputAnswered, error) {
 	id, sequence, err := v.publish(ctx, input)
 	if err != nil {
@@ -92,12 +96,9 @@ func (v *Conversation) answerTo(ctx context.Context, id string, sequence uint64,
 
 // decided reads what follows the input at a sequence until stop reports true.
 func (v *Conversation) decided(ctx context.Context, sequence uint64, what string, stop func(Body) bool) error {
-	waiting, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	for e, err := range v.Events(waiting, From{After: Cursor{Sequence: sequence, Index: WholeMessage}}) {
-		if err != nil && waiting.Err() != nil && ctx.Err() == nil {
-			return v.unanswered(ctx, what)
-		}
+	ctx, done := watched(ctx, func(ctx context.Context) error { return v.overdue(ctx, what) })
+	defer done()
+	for e, err := range v.Events(ctx, From{After: Cursor{Sequence: sequence, Index: WholeMessage}}) {
 		if err != nil {
 			return err
 		}
@@ -108,26 +109,45 @@ func (v *Conversation) decided(ctx context.Context, sequence uint64, what string
 	return errLogEnded
 }
 
-// unanswered returns why an input had no answer: messages are not stored, no
-// orchestrator runs, or the one that runs does not get to it.
-func (v *Conversation) unanswered(ctx context.Context, what string) error {
+// overdue blocks until no answer to an input is to be expected any more, and returns why;
+// nil when ctx has ended.
+func (v *Conversation) overdue(ctx context.Context, what string) error {
+	since := time.Now()
+	for wait := answerTimeout; ; wait = testAfter {
+		if !bus.Pause(ctx, wait) {
+			return nil
+		}
+		if err := v.unanswered(ctx, what, since); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// unanswered returns why an input has had no answer since it was stored: messages are not
+// stored, no orchestrator runs, or the one that runs does not get to it. It is nil while
+// an answer may still come.
+func (v *Conversation) unanswered(ctx context.Context, what string, since time.Time) error {
 	look, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
+	b := v.client.bus
+	owners, err := b.Deployment().Owners(look)
+	owner, owned := owners[topology.ShardOf(v.id, b.Shards())]
+	if (owned || err != nil) && time.Since(since) < ownedTimeout {
+		return nil
+	}
 	if err := v.unwritable(look, what); err != nil {
 		return err
 	}
-	b := v.client.bus
-	owners, err := b.Deployment().Owners(look)
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // the caller waits no longer
 	}
-	owner, owned := owners[topology.ShardOf(v.id, b.Shards())]
-	if err == nil && owned {
+	waited := time.Since(since).Round(time.Second)
+	if owned {
 		return errorf(CodeNoAnswer, "orchestrator %s owns the conversation and did not answer the %s within %s: see its log and its /readyz, or use `parley doctor`; the %s is in the log, see `parley tail %s`",
-			owner, what, answerTimeout, what, v.id)
+			owner, what, waited, what, v.id)
 	}
 	return errorf(CodeNoOrchestrator, "no orchestrator took the %s within %s: it is in the log and is answered when one runs; start `orchestrator` or `parley up --only orchestrator`, then see `parley tail %s`",
-		what, answerTimeout, v.id)
+		what, waited, v.id)
 }
 
 // unwritable returns an error if no answer can be stored.

@@ -210,7 +210,7 @@ func (k *talk) hold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := lines(view.Messages); !slices.Equal(got, want) {
+	if got := lines(view.Messages); !sameLines(got, want) {
 		t.Errorf("the transcript is\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

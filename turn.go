@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Turn is the turn that answers a message. It is safe for concurrent use.
@@ -55,8 +56,8 @@ func (t *Turn) ID() string {
 //
 // The error, as the last pair, is an [AnswerError] when the message or its settings
 // are refused or dropped from the queue; it has [CodeNoOrchestrator],
-// [CodeNoAnswer] or [CodeNotStored] when the message has no answer for 10 s or
-// answers cannot be stored. The message is in the log then, and Events may be
+// [CodeNoAnswer] or [CodeNotStored] when the message has no answer for 10 s (15 s while
+// an orchestrator owns the conversation) or answers cannot be stored. The message is in the log then, and Events may be
 // called again.
 func (t *Turn) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return t.follow(ctx, From{After: t.Start()}, false)
@@ -72,55 +73,120 @@ func (t *Turn) EventsFrom(ctx context.Context, from From) iter.Seq2[Event, error
 // turns, and the Decision behind the last event.
 func (t *Turn) follow(ctx context.Context, from From, all bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		ctx, stop := context.WithCancelCause(ctx)
 		f := newFollower(t)
-		var watching sync.WaitGroup
-		defer watching.Wait()
-		defer stop(nil)
-		watching.Go(func() {
-			if err := f.doubt.run(ctx); err != nil {
-				stop(err)
-			}
-		})
-		var refused error
-		for e, err := range t.conversation.Events(ctx, from) {
-			if err != nil {
-				yield(Event{}, err)
-				return
-			}
-			mine, err := f.see(e)
-			if err != nil {
-				refused = err
-			}
-			if (mine || all) && !yield(e, nil) {
-				return
-			}
-			switch end := !all || !e.Decided; {
-			case end && !all && t.earlier(refused):
-				t.follow(ctx, From{}, all)(yield)
-				return
-			case end && refused != nil:
-				yield(Event{}, refused)
-				return
-			case end && f.ended:
-				return
+		f.seen.Store(from.After.Sequence)
+		if !all {
+			f.doubt.behind = f.lost
+		}
+		err := t.followLog(ctx, f, from, all, yield)
+		for errors.Is(err, errLost) { // each time behind more of what HISTORY has
+			from, err = t.followFacts(ctx, f, all, yield)
+			if err == nil {
+				err = t.followLog(ctx, f, from, all, yield)
 			}
 		}
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(Event{}, err)
+		}
 	}
+}
+
+// followLog yields events of the log. It fails with [errStopped] when nothing is to be
+// yielded any more, and with [errLost] when HISTORY has what follows, and the log does
+// not.
+func (t *Turn) followLog(ctx context.Context, f *follower, from From, all bool, yield func(Event, error) bool) error {
+	ctx, done := watched(ctx, f.doubt.run)
+	defer done()
+	for e, err := range t.conversation.Events(ctx, from) {
+		if expired, is := errors.AsType[*CursorExpiredError](err); is && expired.OtherLog && !all {
+			if lost := f.lost(ctx); lost != nil {
+				err = lost
+			}
+		}
+		if err == nil {
+			err = t.follows(ctx, f, e, all, yield)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followFacts yields the facts that follow what the follower has seen, and returns where
+// to continue in the log.
+func (t *Turn) followFacts(ctx context.Context, f *follower, all bool, yield func(Event, error) bool) (From, error) {
+	last := f.seen.Load()
+	var decided []Event // of the Decision that comes next: only its own cursor tells where it is
+	for e, err := range t.conversation.Facts(ctx) {
+		if err == nil && e.Decided {
+			decided = append(decided, e)
+			continue
+		}
+		batch := append(decided, e)
+		if decided = nil; err == nil && e.Cursor.Sequence <= last {
+			continue
+		}
+		for _, e := range batch {
+			if err == nil {
+				err = t.follows(ctx, f, e, all, yield)
+			}
+		}
+		if err != nil {
+			return From{}, err
+		}
+	}
+	return From{After: Cursor{Sequence: f.seen.Load(), Index: WholeMessage}}, nil
+}
+
+// follows yields an event if it is one of those that are followed. It returns
+// [errStopped] behind the last one.
+func (t *Turn) follows(ctx context.Context, f *follower, e Event, all bool, yield func(Event, error) bool) error {
+	mine, err := f.see(e)
+	if err != nil {
+		f.refused = err
+	}
+	if (mine || all) && !yield(e, nil) {
+		return errStopped
+	}
+	switch end := !all || !e.Decided; {
+	case end && !all && t.earlier(f.refused):
+		t.follow(ctx, From{}, all)(yield)
+		return errStopped
+	case end && !all && !f.facts && t.repeated(f.refused) != "":
+		f.facts, f.refused = true, nil // the log has its turn no more
+		f.seen.Store(0)
+		return errLost
+	case end && f.refused != nil:
+		return f.refused
+	case end && f.ended:
+		return errStopped
+	}
+	return nil
 }
 
 // earlier reports whether an error means that the message was sent again after its
 // turn had ended. Then it is that turn, from the beginning of the conversation.
 func (t *Turn) earlier(err error) bool {
-	refused, ok := errors.AsType[*AnswerError](err)
-	if !ok || refused.Answer.Answer != AnswerAlreadyEnded || refused.Answer.Input != t.input || refused.Answer.Turn == "" {
+	turn := t.repeated(err)
+	if turn == "" {
 		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	again := t.first > 1
-	t.id, t.first = refused.Answer.Turn, 0
+	t.id, t.first = turn, 0
 	return again
+}
+
+// repeated returns the turn that answered the message when an error means that it was
+// sent again after that.
+func (t *Turn) repeated(err error) string {
+	refused, ok := errors.AsType[*AnswerError](err)
+	if !ok || refused.Answer.Answer != AnswerAlreadyEnded || refused.Answer.Input != t.input {
+		return ""
+	}
+	return refused.Answer.Turn
 }
 
 // Result is how a turn ended.
@@ -192,10 +258,13 @@ func (t *Turn) find(ctx context.Context) error {
 
 // follower follows one turn through the events of its conversation.
 type follower struct {
-	turn  *Turn
-	doubt doubt
-	mine  bool // what comes is of the turn
-	ended bool
+	turn    *Turn
+	doubt   doubt
+	mine    bool // what comes is of the turn
+	ended   bool
+	facts   bool          // all facts were looked through for the turn
+	refused error         // why there is no turn
+	seen    atomic.Uint64 // sequence of the last message of the log that was seen
 }
 
 func newFollower(t *Turn) *follower {
@@ -212,6 +281,7 @@ func newFollower(t *Turn) *follower {
 // turn to follow.
 func (f *follower) see(e Event) (mine bool, err error) {
 	f.doubt.heard()
+	f.seen.Store(max(f.seen.Load(), e.Cursor.Sequence))
 	t := f.turn
 	switch body := e.Body.(type) {
 	case *UserMessage:
@@ -226,6 +296,20 @@ func (f *follower) see(e Event) (mine bool, err error) {
 		return f.answered(body)
 	}
 	return f.mine, nil
+}
+
+// errLost reports that HISTORY has what follows, and the log has lost it.
+var errLost = errors.New("the log has lost what follows")
+
+// lost returns [errLost] when HISTORY has facts behind what was seen that the log has
+// lost. That it cannot be found out is no error: the log may still have what comes.
+func (f *follower) lost(ctx context.Context) error {
+	v := f.turn.conversation
+	at, err := v.client.bus.Conversation(v.id).LostSince(ctx, f.seen.Load()+1)
+	if err != nil || at == 0 {
+		return nil
+	}
+	return errLost
 }
 
 // started notes that the turn runs.

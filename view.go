@@ -46,6 +46,15 @@ func (v *View) Compacted() *Compacted {
 	return v.folded.Transcript.Shortened()
 }
 
+// Unsent returns how many of the view's messages, from the first, the model is not sent,
+// and of how many, from the first, it is not sent the long results of tools.
+func (v *View) Unsent() (messages, results int) {
+	if v.folded == nil {
+		return 0, 0
+	}
+	return v.folded.Transcript.Omitted()
+}
+
 // Call returns a call of the conversation and how it ended; false when there is
 // none. It is valid as [View.Open] is.
 func (v *View) Call(id string) (Called, bool) {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley"
+	"github.com/parleybus/parley/internal/host"
 	"github.com/parleybus/parley/internal/terminal"
 )
 
@@ -144,20 +145,37 @@ func (q *question) run(ctx context.Context, text string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	end, err := q.turn(ctx, s, q.view(), text, files...)
+	v := q.view()
+	if p, ok := v.(*people); ok && q.quiet {
+		if fits, err := q.fits(ctx, s); err != nil {
+			return err
+		} else if fits {
+			p.r.LastOnly()
+		}
+	}
+	end, err := q.turn(ctx, s, v, text, files...)
 	if err != nil {
 		return err
 	}
 	return exitOf(end, q.quiet)
 }
 
+// fits reports whether the answers of the conversation fit a schema, so that one may be
+// rejected.
+func (q *question) fits(ctx context.Context, s *host.Session) (bool, error) {
+	if given := q.parameters.schema; given != "" || q.fresh {
+		return given != "" && given != noSchema, nil
+	}
+	v, err := s.Conversation(q.conversation).View(ctx)
+	if parley.CodeOf(err) == parley.CodeNotFound {
+		return false, nil
+	}
+	return len(v.Settings.AnswerSchema) > 0, err
+}
+
 func (q *question) view() view {
 	if q.json {
 		return &lines{jsonOutput()}
 	}
-	v := newPeople(q.screen, terminal.Options{Reasoning: q.reasoning && !q.quiet, TextOnly: q.quiet})
-	if q.quiet && q.parameters.schema != "" && q.parameters.schema != noSchema {
-		v.r.LastOnly()
-	}
-	return v
+	return newPeople(q.screen, terminal.Options{Reasoning: q.reasoning && !q.quiet, TextOnly: q.quiet})
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -53,10 +56,40 @@ func TestBenchRefusesWhatIsOutOfBounds(t *testing.T) {
 		"a rate that is no number":      {"--rate", "fast"},
 		"a row of no length":            {"--seconds", "NaN"},
 		"an output that does not exist": {"--output", "xml"},
+		"a report that does not exist":  {"--against", "none.json"},
+		"a comparison in JSON":          {"--against", "none.json", "--output", "json"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := benchPrinted(t, args...); codeOf(err) != exitUsage {
 				t.Errorf("error %v, want wrong usage", err)
+			}
+		})
+	}
+}
+
+func TestBenchComparesWithAnEarlierReport(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	row := []string{"--short", "--conversations", "1", "--rate", "max", "--seconds", "0.2", "--turns", "0"}
+	for name, c := range map[string]struct {
+		ratio float64
+		fails string
+		says  string
+	}{
+		"what is kept":                     {0.001, "", "kept    1 conversations, events per second at most"},
+		"what is lost in each of its runs": {1000, "in each of 3 runs", "lost    1 conversations, events per second at most"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "before.json")
+			raw, err := json.Marshal(bench.Report{Ratios: []bench.Ratio{{Conversations: 1, OverRaw: c.ratio}}})
+			if err == nil {
+				err = os.WriteFile(path, raw, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := benchPrinted(t, append(row, "--against", path)...)
+			if (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) || !strings.Contains(out, c.says) {
+				t.Errorf("error %v, want %q; it prints\n%s", err, c.fails, out)
 			}
 		})
 	}

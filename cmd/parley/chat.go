@@ -26,7 +26,8 @@ func (a *app) chatCommand() *cobra.Command {
 		Use:   "chat",
 		Short: "Hold a conversation in the terminal",
 		Long: `Hold a conversation in the terminal. A line is a message; a line that ends in
-a backslash continues. Ctrl-C cancels the turn that runs and leaves when none
+a backslash continues. In a terminal, the path of an image that is pasted or dragged
+into a message attaches it. Ctrl-C cancels the turn that runs and leaves when none
 does; Ctrl-D leaves. With --conversation, what waits there comes first.
 
 ` + whatWaits,
@@ -67,7 +68,14 @@ func (q *question) chat(ctx context.Context) (err error) {
 		}
 		// A failed turn is printed and does not end the conversation, nor does a
 		// message that is not taken.
-		_, err = q.turn(ctx, s, q.chatView(), text)
+		m := pasted{text: text}
+		if q.keys.person() {
+			m = attachPasted(text)
+			for _, line := range m.lines() {
+				fmt.Fprintln(stderr(), p.Dim(wrapped(plainLine(line), 0, p.Width)))
+			}
+		}
+		_, err = q.turn(ctx, s, q.chatView(), m.text, m.options()...)
 		var untaken *untakenError
 		if errors.As(err, &untaken) {
 			fmt.Fprintln(stderr(), p.Dim(wrapped("— "+plainLine(err.Error())+" —", 0, p.Width)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/spf13/cobra"
 
@@ -46,24 +47,15 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 	if err != nil {
 		return err
 	}
-	found := a.examine(ctx, h, fix)
-	failed := false
-	for i := range found {
-		f := &found[i]
+	found, failed := []doctor.Finding{}, false
+	for f := range a.examine(ctx, h, fix) {
 		f.Says, f.Fixed = a.cfg.Secrets.Message(f.Says), a.cfg.Secrets.Message(f.Fixed)
 		failed = failed || !f.OK
+		found = append(found, f)
 		if asJSON {
 			continue
 		}
-		mark := "ok  "
-		if !f.OK {
-			mark = "FAIL"
-		}
-		line := fmt.Sprintf("%s  %-12s %s", mark, f.Check, plainLine(f.Says))
-		if f.Fixed != "" {
-			line += "\nfixed " + f.Check + ": " + plainLine(f.Fixed)
-		}
-		if _, err := fmt.Fprintln(stdout(), line); err != nil {
+		if _, err := fmt.Fprintln(stdout(), findingLine(f)); err != nil {
 			return outputError(err)
 		}
 	}
@@ -76,55 +68,94 @@ func (a *app) doctor(ctx context.Context, fix bool) error {
 	return err
 }
 
-// examine makes every check that this process can make.
-func (a *app) examine(ctx context.Context, h *host.Host, fix bool) []doctor.Finding {
-	var found []doctor.Finding
-	note := func(check string, err error, says string) {
+func findingLine(f doctor.Finding) string {
+	mark := "ok  "
+	if !f.OK {
+		mark = "FAIL"
+	}
+	line := fmt.Sprintf("%s  %-12s %s", mark, f.Check, plainLine(f.Says))
+	if f.Fixed != "" {
+		line += "\nfixed " + f.Check + ": " + plainLine(f.Fixed)
+	}
+	return line
+}
+
+// examine makes every check that this process can make, and yields each result as soon
+// as it is known.
+func (a *app) examine(ctx context.Context, h *host.Host, fix bool) iter.Seq[doctor.Finding] {
+	return func(yield func(doctor.Finding) bool) {
+		x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
+		for f := range a.examineHere(ctx, h, x) {
+			if !yield(f) {
+				return
+			}
+		}
+		s, err := h.Connect(ctx)
+		if parley.CodeOf(err) == parley.CodeNotSetUp && fix {
+			if s, err = h.JoinForRoles(ctx); err == nil && !yield(doctor.Finding{Check: "set-up", OK: true, Says: "the streams exist", Fixed: "made the streams that were missing"}) {
+				_ = s.Close() // nothing was examined there
+				return
+			}
+		}
+		if errors.Is(err, host.ErrNoData) {
+			yield(finding("data", doctor.Writable(a.data), a.data+" is empty: `parley ask` or `parley up` fills it"))
+			return
+		}
 		if err != nil {
-			says = err.Error()
+			yield(finding("server", err, ""))
+			return
 		}
-		found = append(found, doctor.Finding{Check: check, OK: err == nil, Says: says})
-	}
-	x := &doctor.Examination{Fix: fix, Tolerance: doctor.DefaultTolerance()}
-	rules, badRules := policy.Load(a.cfg.Rules)
-	models, err := host.Catalog(ctx, a.cfg, rules.Pools)
-	if err != nil {
-		note("models", err, "")
-	} else {
-		found = append(found, doctor.Models(ctx, models)...)
-		x.Providers = models.Names()
-	}
-	if badRules != nil {
-		note("rules", badRules, "")
-	} else if a.cfg.Rules != "" {
-		x.Rules = rules
-	}
-	if _, x.Servers, err = toolworker.Toolbox(h.WithTools(a.cfg), h.Log); err != nil {
-		note("tools-file", err, "")
-	}
-	s, err := h.Connect(ctx)
-	if parley.CodeOf(err) == parley.CodeNotSetUp && fix {
-		if s, err = h.JoinForRoles(ctx); err == nil {
-			found = append(found, doctor.Finding{Check: "set-up", OK: true, Says: "the streams exist", Fixed: "made the streams that were missing"})
+		defer func() { _ = s.Close() }() // what was found is what counts
+		if x.Bus, err = s.Bus(ctx); err != nil {
+			yield(finding("server", err, ""))
+			return
+		}
+		x.Where, x.Alone = s.Server(), s.Embedded()
+		if a.cfg.NATS.URL == "" {
+			x.Dir = a.data
+		}
+		for f := range x.Run(ctx) {
+			if !yield(f) {
+				return
+			}
 		}
 	}
-	if errors.Is(err, host.ErrNoData) {
-		err := doctor.Writable(a.data)
-		note("data", err, a.data+" is empty: `parley ask` or `parley up` fills it")
-		return found
+}
+
+// examineHere examines what needs no server, and notes it for the other checks.
+func (a *app) examineHere(ctx context.Context, h *host.Host, x *doctor.Examination) iter.Seq[doctor.Finding] {
+	return func(yield func(doctor.Finding) bool) {
+		rules, badRules := policy.Load(a.cfg.Rules)
+		models, err := host.Catalog(ctx, a.cfg, rules.Pools)
+		if err != nil {
+			if !yield(finding("models", err, "")) {
+				return
+			}
+		} else {
+			x.Providers = models.Names()
+			for _, f := range doctor.Models(ctx, models) {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+		switch {
+		case badRules != nil:
+			if !yield(finding("rules", badRules, "")) {
+				return
+			}
+		case a.cfg.Rules != "":
+			x.Rules = rules
+		}
+		if _, x.Servers, err = toolworker.Toolbox(h.WithTools(a.cfg), h.Log); err != nil {
+			yield(finding("tools-file", err, ""))
+		}
 	}
+}
+
+func finding(check string, err error, says string) doctor.Finding {
 	if err != nil {
-		note("server", err, "")
-		return found
+		says = err.Error()
 	}
-	defer func() { _ = s.Close() }() // what was found is what counts
-	if x.Bus, err = s.Bus(ctx); err != nil {
-		note("server", err, "")
-		return found
-	}
-	x.Where, x.Alone = s.Server(), s.Embedded()
-	if a.cfg.NATS.URL == "" {
-		x.Dir = a.data
-	}
-	return append(found, x.Run(ctx)...)
+	return doctor.Finding{Check: check, OK: err == nil, Says: says}
 }

@@ -26,6 +26,7 @@ type processes struct {
 	bin, dir string
 	url      string // of the NATS server
 	env      []string
+	stdin    io.Reader // of the commands; none is empty
 }
 
 // build builds the binaries once, with the server of the same module.
@@ -73,7 +74,7 @@ func (p *processes) begin(service bool, name string, args ...string) *process {
 	r.cmd = exec.Command(filepath.Join(p.bin, name), args...)
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "NATS_URL=" + p.url, "OLLAMA_HOST=http://127.0.0.1:1"}
 	r.cmd.Env = append(r.cmd.Env, p.env...)
-	r.cmd.Dir = p.dir
+	r.cmd.Dir, r.cmd.Stdin = p.dir, p.stdin
 	var out io.Reader
 	var err error
 	if service {
@@ -167,6 +168,21 @@ func (r *process) finish() string {
 		r.t.Fatalf("%v: %v\n%s", r.cmd.Args, r.err, r.errs.String())
 	}
 	return r.output()
+}
+
+// megabytes is a line of what the kernel says of a process, such as VmRSS.
+func (r *process) megabytes(line string) float64 {
+	r.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), line+":")
+	var kilobytes float64
+	if _, err := fmt.Sscan(rest, &kilobytes); err != nil {
+		r.t.Fatalf("%s of %s: %v", line, r.name, err)
+	}
+	return kilobytes / 1024
 }
 
 // kill ends a process as a crash does.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"net"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -51,7 +53,8 @@ func TestE2EServicesWaitForAServer(t *testing.T) {
 		}
 	}()
 	port := strings.TrimPrefix(silent.Addr().String(), "127.0.0.1:")
-	s.url = "nats://" + silent.Addr().String()
+	s.token = rand.Text()
+	s.url = brokertest.URL(s.token, silent.Addr().String())
 	orchestrator := s.start("orchestrator", "--http", "127.0.0.1:0")
 	worker := s.start("llm-worker", "--http", "127.0.0.1:0")
 	for range 4 {

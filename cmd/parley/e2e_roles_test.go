@@ -196,9 +196,8 @@ func TestE2ERolesOnThreeNodes(t *testing.T) {
 	first.await(1, `"type":"Paused"`)
 	id := <-called
 	c.servers[0].kill()
-	approved := app.command("approve", id, "--all").finish()
-	if !strings.Contains(approved, "approved charge") {
-		t.Errorf("approve printed\n%s", approved)
+	if said := app.command("approve", id, "--all").finish(); !strings.Contains(said, "approved charge") {
+		t.Errorf("approve printed\n%s", said)
 	}
 	first.await(1, `"type":"TurnEnded"`)
 	c.startServer(0)
@@ -225,9 +224,10 @@ func TestE2ERolesOnThreeNodes(t *testing.T) {
 	}
 	c.examined()
 	// A worker's user offers the tools of its configuration and no other: the other
-	// tools of the file are reported.
+	// tools of the file are reported. And an orchestrator may give an answer only on the
+	// connection on which it was asked, which it may have lost since.
 	for _, v := range c.violations() {
-		if !strings.Contains(v, `"$KV.PARLEY_PRESENCE.tool.`) {
+		if !strings.Contains(v, `"$KV.PARLEY_PRESENCE.tool.`) && !strings.Contains(v, `Publish Violation - Subject "_R_.`) {
 			t.Error(v)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/parleybus/parley/internal/broker/brokertest"
 	"github.com/parleybus/parley/internal/events"
 )
 
@@ -45,17 +47,21 @@ type separate struct {
 	conversation    string
 	nats            *process
 	port            string
+	token           string // of the server: processes of another test may know its port
 	llm, tool, orch *process
 	turns           int
 }
 
 func (s *separate) startNATS(port string) {
 	s.t.Helper()
-	s.nats = s.start("nats-server", "-js", "-sd", filepath.Join(s.dir, "store"), "-a", "127.0.0.1", "-p", port)
+	if s.token == "" {
+		s.token = rand.Text()
+	}
+	s.nats = s.start("nats-server", "-js", "-sd", filepath.Join(s.dir, "store"), "-a", "127.0.0.1", "-p", port, "--auth", s.token)
 	line := s.nats.await(1, "Listening for client connections on")
 	s.port = line[strings.LastIndex(line, ":")+1:]
 	s.nats.await(1, "Server is ready")
-	s.url = "nats://127.0.0.1:" + s.port
+	s.url = brokertest.URL(s.token, "127.0.0.1:"+s.port)
 }
 
 // restart starts a service that is not running and waits until it serves.

@@ -14,6 +14,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(tidy{m}, map[string]func(){
 		"parley": func() { os.Exit(run(os.Args[1:])) },
 		"asker":  asker,
+		"crowd":  crowd,
 		"thief":  thief,
 	})
 }

@@ -46,7 +46,8 @@ A user is ROLE[:NAME][=SCOPE,...]. The scope of an llm-worker names its routes,
 that of a tool-worker its tools, that of an app its hooks; "*" lets a worker take
 the jobs of every queue. Roles: viewer, app, caller, llm-worker, tool-worker,
 orchestrator, admin. By default there is one user for each role, and the workers
-have the providers and the tools that Parley brings.
+have the tools that Parley brings, its providers, the endpoints that it knows by
+name, such as groq, and those of --provider.
 
 --tenant and --accounts print the accounts of one of several deployments that
 share a server; see docs/tenants.md.`,
@@ -80,6 +81,7 @@ share a server; see docs/tenants.md.`,
 	f.StringVar(&c.at, "at", "", "that directory as the processes of the users see it; --dir by default")
 	f.StringVar(&c.url, "url", "", "URL of the server for the users; made from --listen by default")
 	f.IntVar(&c.server.Plan.Shards, "shards", max(a.cfg.Plan.Shards, 1), "shards of the deployment (PARLEY_SHARDS)")
+	f.StringSliceVar(&a.cfg.Providers, "provider", a.cfg.Providers, "endpoint of llm-workers, as their own flag names it: NAME=URL, or a known name (PARLEY_PROVIDERS)")
 	f.StringVar(&c.server.Name, "server-name", "", "name of the server, one of its own in a cluster")
 	f.StringVar(&c.server.Listen, "listen", "127.0.0.1:4222", "address for clients")
 	f.StringVar(&c.server.Store, "store", "data", "directory of the streams")
@@ -97,11 +99,15 @@ share a server; see docs/tenants.md.`,
 }
 
 func (c *permitting) printConfig() error {
-	users := topology.DefaultUsers(catalog.Providers(), toolworker.Names())
+	routes, err := catalog.Routes(c.app.cfg.Providers)
+	if err != nil {
+		return usage(err)
+	}
+	users := topology.DefaultUsers(routes, toolworker.Names())
 	if len(c.users) > 0 {
 		users = nil
 		for _, text := range c.users {
-			u, err := topology.ParseUser(text, catalog.Providers(), toolworker.Names())
+			u, err := topology.ParseUser(text, routes, toolworker.Names())
 			if err != nil {
 				return usage(err)
 			}
@@ -116,7 +122,6 @@ func (c *permitting) printConfig() error {
 	}
 	at := c.at
 	if at == "" {
-		var err error
 		if at, err = filepath.Abs(c.dir); err != nil {
 			return err
 		}
@@ -138,13 +143,11 @@ func (c *permitting) printConfig() error {
 	}
 	c.server.Users = users
 	if !c.server.Accounts { // the system account of a shared server is its operator's
-		var err error
 		if c.server.System, err = keys.Key("sys"); err != nil {
 			return err
 		}
 	}
 	if c.server.Cluster != "" {
-		var err error
 		if c.server.ClusterPassword, err = keys.ClusterPassword(); err != nil {
 			return err
 		}
@@ -186,7 +189,11 @@ type permitted struct {
 }
 
 func (c *permitting) printRole() error {
-	u, err := topology.ParseUser(c.role, catalog.Providers(), toolworker.Names())
+	routes, err := catalog.Routes(c.app.cfg.Providers)
+	if err != nil {
+		return usage(err)
+	}
+	u, err := topology.ParseUser(c.role, routes, toolworker.Names())
 	if err != nil {
 		return usage(err)
 	}

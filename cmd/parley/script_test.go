@@ -26,8 +26,12 @@ import (
 	"github.com/parleybus/parley"
 )
 
-// scriptTimeout is how long a process of a script may run.
-const scriptTimeout = 60 * time.Second
+// scriptTimeout is how long a process of a script may run, upTimeout how long one of up,
+// which the whole script uses.
+const (
+	scriptTimeout = 60 * time.Second
+	upTimeout     = 4 * time.Minute
+)
 
 // TestScripts runs the command as people and programs do. Each script has a
 // data directory of its own, no provider keys, and an Ollama that is not there.
@@ -65,6 +69,8 @@ func params(dir string) testscript.Params {
 			"until":     until,
 			"publish":   publish,
 			"messages":  messages,
+
+			"mcp-servers": mcpServers,
 		},
 	}
 }
@@ -115,7 +121,11 @@ func begin(ts *testscript.TestScript, args []string) *child {
 	ts.Check(c.cmd.Start())
 	ts.Check(w.Close())
 	// One that hangs is ended, so that the script fails and not the whole test.
-	late := time.AfterFunc(scriptTimeout, func() { _ = c.cmd.Process.Kill() })
+	limit := scriptTimeout
+	if len(args) > 1 && args[1] == "up" {
+		limit = upTimeout
+	}
+	late := time.AfterFunc(limit, func() { _ = c.cmd.Process.Kill() })
 	ts.Defer(func() {
 		late.Stop()
 		_ = c.cmd.Process.Kill() // it has ended where the script went well
@@ -340,24 +350,28 @@ func sealed(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // waits VAR N: waits until N things wait for somebody, over all conversations;
-// the conversation of the last one goes to VAR, the calls to VAR_1 and so on.
+// the conversation that waits for the shortest time goes to VAR, the calls to VAR_1 and so on.
 func waits(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	c := begin(ts, []string{"parley", "approvals", "--follow", "--output", "json"})
-	seen := 0
+	var seen []parley.WaitingChange
 	ok := c.until(func(line string) bool {
 		var w parley.WaitingChange
 		ts.Check(json.Unmarshal([]byte(line), &w))
 		if w.Change == "waits" {
-			seen++
-			ts.Setenv(args[0], w.Conversation)
-			ts.Setenv(fmt.Sprintf("%s_%d", args[0], seen), w.Call)
+			seen = append(seen, w)
 		}
-		return seen == n
+		return len(seen) == n
 	})
 	if !ok {
-		ts.Fatalf("%d things wait, want %d: %s", seen, n, c.complaint())
+		ts.Fatalf("%d things wait, want %d: %s", len(seen), n, c.complaint())
+	}
+	// What waited before comes in any order of conversations.
+	slices.SortStableFunc(seen, func(a, b parley.WaitingChange) int { return a.Since.Compare(*b.Since) })
+	for i, w := range seen {
+		ts.Setenv(args[0], w.Conversation)
+		ts.Setenv(fmt.Sprintf("%s_%d", args[0], i+1), w.Call)
 	}
 	ts.Check(c.cmd.Process.Signal(os.Interrupt))
 	c.until(func(string) bool { return false })

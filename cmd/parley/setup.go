@@ -60,6 +60,9 @@ func (a *app) setup(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
+	if given := a.cfg.Plan.Shards; given > 0 && given != b.Shards() {
+		return usagef("the deployment on %s has %s, and that number cannot change: leave --shards and PARLEY_SHARDS out, or name another server for a deployment with %d", b.URL(), count(uint64(b.Shards()), "shard"), given)
+	}
 	done := setUp{Server: b.URL(), Shards: b.Shards(), Changes: append([]string{}, b.Deployment().Changes()...)}
 	if asJSON {
 		return printJSON(done)

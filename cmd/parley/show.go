@@ -39,7 +39,15 @@ type shown struct {
 	Settings     *parley.Settings  `json:"settings,omitempty"`
 	Messages     []parley.Message  `json:"messages"`
 	Compacted    *parley.Compacted `json:"compacted,omitempty"`
+	Unsent       *unsent           `json:"unsent,omitempty"`
 	Awaiting     []parley.Awaited  `json:"awaiting,omitempty"`
+}
+
+// unsent is what the model is not sent of the messages: how many at the beginning, and
+// before which one the long results of tools.
+type unsent struct {
+	Messages int `json:"messages"`
+	Results  int `json:"results"`
 }
 
 func (a *app) show(ctx context.Context, id, format string, full bool, one only) (err error) {
@@ -79,6 +87,10 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	}
 	if format == "json" {
 		out := shown{Conversation: id, State: v.State, Messages: messages, Awaiting: awaited(waiting), Compacted: v.Compacted()}
+		if out.Compacted != nil {
+			out.Unsent = new(unsent)
+			out.Unsent.Messages, out.Unsent.Results = v.Unsent()
+		}
 		if v.Settings.ID != "" {
 			out.Settings = &v.Settings
 		}
@@ -92,10 +104,11 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 	for call, i := range did {
 		people[call] = terminal.Hand{By: terminal.Author{From: i.By, Signer: i.Signer}, Edited: i.Proposed, Answered: i.Answered}
 	}
+	remarks := unsentRemarks(&v)
 	entries, speakers := make([]terminal.TranscriptEntry, len(messages)), v.Speakers()
 	for i, m := range messages {
-		entries[i] = terminal.TranscriptEntry{Message: m, People: people}
-		if m.Role != parley.RoleUser {
+		entries[i] = terminal.TranscriptEntry{Message: m, People: people, Before: remarks[i]}
+		if m.Role != parley.RoleUser || m.By != "" {
 			continue
 		}
 		for range min(len(m.Parts), len(speakers)) {
@@ -112,6 +125,19 @@ func (a *app) show(ctx context.Context, id, format string, full bool, one only) 
 		}
 	}
 	return printAwaited(format, waiting)
+}
+
+// unsentRemarks returns what to say before messages about those above, by their place.
+func unsentRemarks(v *parley.View) map[int]string {
+	all := map[int]string{}
+	messages, results := v.Unsent()
+	if results > messages {
+		all[results] = "of the long results of tools above, the model is sent the size"
+	}
+	if messages > 0 {
+		all[messages] = "the model is not sent what is above"
+	}
+	return all
 }
 
 // awaited is what waits, as the wire has it.

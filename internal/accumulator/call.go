@@ -93,6 +93,10 @@ func (c *Conversation) expects(call string, seq uint64) bool {
 	return false
 }
 
+// RequestedAt is the sequence of the Decision that requested a call, which is not of an
+// earlier step or turn; 0 when this fold has not seen it.
+func (c *Conversation) RequestedAt(call string) uint64 { return c.callSequences[call] }
+
 // waits returns what a call waits for; empty while it runs, and for a call
 // of another step.
 func (c *Conversation) waits(call string) events.Wait {

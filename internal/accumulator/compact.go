@@ -88,7 +88,8 @@ func (t *Transcript) Estimate() int64 {
 }
 
 // measure remembers what the provider counted. A sum that has an estimate in it is no
-// count of one request.
+// count of one request. Results of calls that ran while the answer was written were not
+// in its request.
 func (t *Transcript) measure(u *events.Usage) {
 	if u == nil || u.Estimated || u.InputTokens == nil {
 		return
@@ -99,7 +100,11 @@ func (t *Transcript) measure(u *events.Usage) {
 			n += *more
 		}
 	}
-	t.measured = measure{n, t.Sent()}
+	bytes := t.Sent()
+	for _, call := range t.early {
+		bytes -= weightOf(t.results[call])
+	}
+	t.measured = measure{n, bytes}
 }
 
 // Compact returns what to leave out so that at most most bytes are sent: the oldest
@@ -248,7 +253,37 @@ func (t *Transcript) Prompt() []events.Message {
 		all[0].Parts = slices.Concat([]events.Part{note}, all[0].Parts)
 		return all
 	}
-	return slices.Concat([]events.Message{{Role: events.RoleUser, Parts: []events.Part{note}}}, all)
+	return slices.Concat([]events.Message{{Role: events.RoleUser, By: events.ByParley, Parts: []events.Part{note}}}, all)
+}
+
+// Omitted returns how many of the [Transcript.Messages] the model is not sent, and how
+// many come before the place from which it is sent long results.
+func (t *Transcript) Omitted() (messages, results int) {
+	n := 0
+	for i, e := range t.entries {
+		if i == t.compaction.turns {
+			messages = n
+		}
+		if i == t.compaction.results {
+			results = n
+		}
+		if len(e.message.Parts) == 0 {
+			continue
+		}
+		n++
+		for _, p := range e.message.Parts {
+			if p.Kind == events.PartCall {
+				n++
+			}
+		}
+	}
+	if t.compaction.turns >= len(t.entries) {
+		messages = n
+	}
+	if t.compaction.results >= len(t.entries) {
+		results = n
+	}
+	return messages, results
 }
 
 func turns(n int) string {

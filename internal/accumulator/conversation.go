@@ -193,7 +193,8 @@ func (c *Conversation) endIfOpen(call string, status events.Status) bool {
 func (c *Conversation) end(call string, status events.Status) {
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Call == call {
-			*s = events.CallState{Call: s.Call, Tool: s.Tool, Status: status}
+			*s = without(*s)
+			s.Status = status
 		}
 	}
 }
@@ -222,12 +223,7 @@ func (c *Conversation) answer(e *events.AssistantMessage) {
 	c.Window = cmp.Or(c.Window, e.Window) // what a refusal named counts
 	c.spend(e.Message.Provider, e.Message.Model, e.Usage)
 	c.Phase, c.Generation, c.Open, c.Requested = events.PhaseCalling, "", nil, nil
-	c.clearCalls()
-	for _, p := range e.Message.Parts {
-		if p.Kind == events.PartCall {
-			c.Calls = append(c.Calls, events.CallState{Call: p.Call, Tool: p.Name})
-		}
-	}
+	c.complete(e.Message)
 }
 
 // lasting returns the part of the state that lasts from one turn to the next.
@@ -293,13 +289,13 @@ func (c *Conversation) ApplyDecided(e events.Event) {
 			}
 		}
 	case *events.ToolCallRefused:
-		c.end(e.Call, e.Status)
+		c.refused(e)
 	case *events.ToolCallAnswered:
 		c.end(e.Call, events.StatusOK)
 	case *events.QuestionAnswered:
 		for i := range c.Calls {
 			if s := &c.Calls[i]; s.Call == e.Call && s.Status == "" && s.Question == e.Question {
-				*s = events.CallState{Call: s.Call, Tool: s.Tool}
+				*s = without(*s)
 			}
 		}
 	case *events.Paused:

@@ -258,6 +258,32 @@ func (g *Generation) Calls() []events.Part {
 	return calls
 }
 
+// Complete returns the call of a block whose arguments are complete; false when there
+// is none.
+func (g *Generation) Complete(block int) (events.Part, bool) {
+	p := g.call(block)
+	if p == nil || !p.closed {
+		return events.Part{}, false
+	}
+	out := p.head
+	out.Kind, out.Arguments = p.kind, string(p.text)
+	return out, true
+}
+
+// Arguments returns the arguments of a call; false when the answer does not have it or
+// they are not complete.
+func (g *Generation) Arguments(call string) (string, bool) {
+	for i := range g.parts {
+		if p := &g.parts[i]; p.kind == events.PartCall && p.closed && p.head.Call == call {
+			return string(p.text), true
+		}
+	}
+	return "", false
+}
+
+// Attempt returns the attempt that counts; empty before it has started.
+func (g *Generation) Attempt() string { return g.attempt }
+
 // Message returns the answer so far as an entry of the transcript.
 func (g *Generation) Message() events.Message {
 	m := events.Message{Role: events.RoleAssistant, Omitted: g.omitted, Parts: make([]events.Part, 0, len(g.parts))}

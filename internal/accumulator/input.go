@@ -14,6 +14,7 @@ import (
 type Input struct {
 	ID       string
 	Sequence uint64
+	Line     int // of its message, from 0
 	Event    events.Event
 	Raw      json.RawMessage // the event as it came
 	Bad      error           // why it cannot be read
@@ -27,7 +28,7 @@ const longestID = 256
 // else the message's, else the cursor.
 func (c *Conversation) input(m Message) {
 	for i, l := range m.Lines {
-		c.await(Input{ID: m.inputID(i, eventID(l)), Sequence: m.Sequence, Event: l.Event, Raw: l.Raw})
+		c.await(Input{ID: m.inputID(i, eventID(l)), Sequence: m.Sequence, Line: i, Event: l.Event, Raw: l.Raw})
 	}
 	if m.Bad == nil {
 		return
@@ -39,7 +40,7 @@ func (c *Conversation) input(m Message) {
 	if fault.Planted(fault.AnswerOtherID) {
 		id = ""
 	}
-	c.await(Input{ID: m.inputID(len(m.Lines), id), Sequence: m.Sequence, Bad: m.Bad})
+	c.await(Input{ID: m.inputID(len(m.Lines), id), Sequence: m.Sequence, Line: len(m.Lines), Bad: m.Bad})
 }
 
 // await keeps an input until it is answered. One that was published twice is

@@ -35,6 +35,14 @@ func (t *Transcript) Answered(input string) *events.InputAnswered {
 	return t.replies[input].InputAnswered
 }
 
+// Replies returns the number of inputs that have an answer.
+func (t *Transcript) Replies() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.replies)
+}
+
 // answeredAfter reports whether an input was answered after a sequence.
 func (t *Transcript) answeredAfter(input string, sequence uint64) bool {
 	return t != nil && t.replies[input].sequence > sequence
@@ -53,6 +61,20 @@ func (t *Transcript) speaker(input string) Speaker {
 		s.Signer = a.Signer
 	}
 	return s
+}
+
+// StartedBy returns the identity that signed the message which started a turn; empty
+// when that was not signed, or is not known.
+func (t *Transcript) StartedBy(turn string) string {
+	if t == nil {
+		return ""
+	}
+	for _, at := range t.index.turns[turn] {
+		if inputs := t.entries[at].inputs; len(inputs) > 0 {
+			return t.speaker(inputs[0]).Signer
+		}
+	}
+	return ""
 }
 
 // Requesters returns the identities whose messages are part of a turn or whose

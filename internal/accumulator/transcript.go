@@ -38,6 +38,7 @@ type Transcript struct {
 	configured     map[string]bool            // signers of accepted Settings; "" for those without
 	answers        map[string]bool            // calls with a person's result
 	started        map[string]bool            // calls that a worker started
+	early          []string                   // calls that were requested before their answer was complete
 	limitQuestions map[string]bool            // questions at limits, by id
 	// questions are those of tools, by id.
 	questions map[string]*events.QuestionAsked
@@ -134,8 +135,9 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 			t.enter(entry{message: e.Message, turn: e.Turn, step: e.Step})
 			t.measure(e.Usage)
 		}
+		t.settle(e.Message)
 	case *events.AnswerRejected:
-		t.enter(entry{message: events.Message{Role: events.RoleUser, Parts: []events.Part{{Kind: events.PartText, Text: rejection(e)}}}, turn: e.Turn, step: e.Step})
+		t.enter(entry{message: events.Message{Role: events.RoleUser, By: events.ByParley, Parts: []events.Part{{Kind: events.PartText, Text: rejection(e)}}}, turn: e.Turn, step: e.Step})
 	case *events.Compacted:
 		t.compacted(e)
 	case *events.ToolCallRequested:
@@ -145,6 +147,11 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 		if e.By != "" {
 			t.verdicts[e.Call] = e.By
 		}
+		if e.GenerationAttempt != "" {
+			t.early = append(t.early, e.Call)
+		}
+	case *events.GenerationRequested:
+		t.settle(events.Message{})
 	case *events.ToolCallRefused:
 		// Replaces a result that its owner had not read when it decided: the
 		// model must not read it either.
@@ -165,6 +172,7 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 		*t = *NewTranscript() // nothing of it is used again
 	case *events.TurnEnded:
 		t.ended[e.Turn] = e
+		t.settle(events.Message{})
 		delete(t.contexts, e.Turn)
 	}
 }

@@ -108,9 +108,12 @@ func (c *Conversation) released(e *events.ToolCallRequested) {
 		c.RequestedCalls, c.callSequences = map[string]*events.ToolCallRequested{}, map[string]uint64{}
 	}
 	c.RequestedCalls[e.Call], c.callSequences[e.Call] = e, c.TurnLane
+	c.early(e)
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Call == e.Call {
-			*s = events.CallState{Call: s.Call, Tool: s.Tool, Status: s.Status}
+			status := s.Status
+			*s = without(*s)
+			s.Status = status
 		}
 	}
 }
@@ -144,7 +147,7 @@ func (c *Conversation) paused(e *events.Paused) {
 func (c *Conversation) hold(a events.Awaited) {
 	c.Question = &events.Question{ID: a.Call, Limit: a.Reason, Digest: a.Digest, DeadlineMS: a.DeadlineMS}
 	for i := range c.Calls {
-		if s := &c.Calls[i]; s.Status == "" && s.Waits == "" {
+		if s := &c.Calls[i]; s.Status == "" && s.Waits == "" && !s.Early() {
 			s.Waits = events.WaitLimit
 		}
 	}
@@ -172,7 +175,8 @@ func (c *Conversation) resumed(e *events.Resumed) {
 func (c *Conversation) question(call string, e *events.QuestionAsked) {
 	for i := range c.Calls {
 		if s := &c.Calls[i]; s.Call == call {
-			*s = events.CallState{Call: s.Call, Tool: s.Tool, Waits: events.WaitAnswer, Question: e.Question, Digest: events.Digest(string(e.Arguments()))}
+			*s = without(*s)
+			s.Waits, s.Question, s.Digest = events.WaitAnswer, e.Question, events.Digest(string(e.Arguments()))
 		}
 	}
 	if c.Transcript != nil {

@@ -35,7 +35,15 @@ type Options struct {
 	Raw bool
 	// Part is the duration for which each part is measured alone.
 	Part time.Duration
-	// Profile is a file for a CPU profile of the rows; empty means none.
+	// Viewers is the number of viewers of each conversation, 1 to 10,000; only with
+	// Processes.
+	Viewers int
+	// Processes is a command that runs [Child]: the server, the roles and the viewers are
+	// in a process each then, rates have a limit, and decisions and parts are not measured.
+	// Empty: all in this process.
+	Processes []string
+	// Profile is a file for a CPU profile of the rows, with Processes of the viewers;
+	// empty means none.
 	Profile string
 }
 
@@ -46,11 +54,13 @@ type Report struct {
 	LoadBefore    string     `json:"load_before,omitempty"`
 	Rows          []Result   `json:"rows"`
 	Ratios        []Ratio    `json:"ratios"`
-	Decisions     *Decisions `json:"decisions,omitempty"`
+	Decisions     *Decisions `json:"decisions,omitempty"`      // on a deployment that does nothing else
+	BusyDecisions *Decisions `json:"busy_decisions,omitempty"` // beside 100 conversations with 5,000 events per second
 	EventsInFrame int        `json:"parts_events_per_frame"`
 	Parts         []Part     `json:"parts"`
 	OthersShare   float64    `json:"others_cpu_share"`
 	Seconds       float64    `json:"seconds"`
+	Processes     bool       `json:"processes,omitempty"`
 }
 
 // Ratio compares the rows without a rate limit.
@@ -66,6 +76,7 @@ const (
 	maxRate          = 1_000_000
 	maxSeconds       = 60
 	maxTurns         = 10_000
+	maxViewers       = 10_000
 	maxRows          = 40
 )
 
@@ -87,9 +98,15 @@ func (o Options) Check() error {
 		}
 	}
 	for _, r := range o.Rates {
-		if _, err := perSecond(r); err != nil {
+		switch n, err := perSecond(r); {
+		case err != nil:
 			return err
+		case n == 0 && len(o.Processes) > 0:
+			return errors.New("--rate max cannot be measured with --processes: give numbers")
 		}
+	}
+	if o.Viewers < 0 || o.Viewers > maxViewers || o.Viewers > 1 && len(o.Processes) == 0 {
+		return fmt.Errorf("--viewers %d must be from 1 to %d, and goes with --processes", o.Viewers, maxViewers)
 	}
 	return nil
 }
@@ -113,8 +130,11 @@ func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error)
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	if len(o.Processes) > 0 {
+		return o.runProcesses(ctx, text)
+	}
 	meter := startMeter()
-	s, err := openStage(ctx, slices.Max(o.Conversations)+8)
+	s, err := openStage(ctx, max(slices.Max(o.Conversations), busyConversations)+8)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +150,11 @@ func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error)
 			return nil, err
 		}
 		r.Decisions = &d
+		busy, err := s.busyDecisions(ctx, o.Turns)
+		if err != nil {
+			return nil, err
+		}
+		r.BusyDecisions = &busy
 	}
 	if err := s.stopRoles(); err != nil {
 		return nil, err
@@ -144,21 +169,31 @@ func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error)
 	return r, nil
 }
 
+// profile writes the CPU profile, if one is wanted, until stop is called.
+func (o Options) profile() (stop func(), err error) {
+	if o.Profile == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(o.Profile)
+	if err != nil {
+		return nil, fmt.Errorf("write the profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("profile: %w", err), f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // an incomplete profile fails when it is read
+	}, nil
+}
+
 // rows measures each row with Parley and without, one right after the other.
 func (o Options) rows(ctx context.Context, s *stage, r *Report, text io.Writer) error {
-	if o.Profile != "" {
-		f, err := os.Create(o.Profile)
-		if err != nil {
-			return fmt.Errorf("write the profile: %w", err)
-		}
-		defer func() {
-			pprof.StopCPUProfile()
-			_ = f.Close() // an incomplete profile fails when it is read
-		}()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return fmt.Errorf("profile: %w", err)
-		}
+	stop, err := o.profile()
+	if err != nil {
+		return err
 	}
+	defer stop()
 	window := time.Duration(o.Seconds * float64(time.Second))
 	for _, n := range o.Conversations {
 		for _, target := range o.Rates {

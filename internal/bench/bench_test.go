@@ -2,6 +2,8 @@ package bench
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -18,6 +20,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("PARLEY_BENCH_PROCESS") != "" { // a process of TestProcessesMeasureEveryRow
+		if err := Child(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
 }
 
@@ -58,6 +67,53 @@ func TestRunMeasuresEveryRowAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+func TestProcessesMeasureEveryRow(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	t.Setenv("PARLEY_BENCH_PROCESS", "1")
+	o := Options{Conversations: []int{2}, Rates: []string{"200"}, Seconds: 0.5, Raw: true, Viewers: 3, Processes: []string{os.Args[0]}}
+	var text bytes.Buffer
+	r, err := o.Run(t.Context(), &text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%d files are left (%v)", len(left), err)
+	}
+	var paths []string
+	for _, row := range r.Rows {
+		paths = append(paths, row.Path)
+		if row.EventsPerSecond == 0 {
+			continue // on a busy machine nothing arrived in the window
+		}
+		if row.Viewers != 3 || row.P50MS <= 0 || row.P50MS > row.P99MS || row.CPUMicros <= 0 || len(row.CPUOf) != 3 {
+			t.Errorf("row %+v", row)
+		}
+	}
+	if want := []string{pathParley, pathRaw}; !slices.Equal(paths, want) {
+		t.Errorf("rows %v, want %v", paths, want)
+	}
+	if !strings.Contains(text.String(), "3 viewers each; server ") {
+		t.Errorf("it printed:\n%s", &text)
+	}
+}
+
+func TestAProcessThatIsToldNonsenseSaysSo(t *testing.T) {
+	var out bytes.Buffer
+	if err := Child(t.Context(), strings.NewReader(`{"do":"dance"}`+"\n"+`{"do":"usage"}`), &out); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(out.String(), "\n"); !strings.Contains(lines[0], `there is no order \"dance\"`) || !strings.Contains(lines[1], `"cpu":`) {
+		t.Errorf("it answered %q", lines)
+	}
+	if err := Child(t.Context(), strings.NewReader("nonsense"), &out); err == nil {
+		t.Error("nonsense is no error")
+	}
+	if _, err := (Options{Conversations: []int{1}, Rates: []string{"5"}, Seconds: 1, Processes: []string{"/does/not/exist"}}).Run(t.Context(), io.Discard); err == nil {
+		t.Error("a program that does not exist is no error")
+	}
+}
+
 func TestOptionsOutOfBoundsAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"no conversation at all":       func(o *Options) { o.Conversations = []int{0} },
@@ -70,6 +126,9 @@ func TestOptionsOutOfBoundsAreRefused(t *testing.T) {
 		"a row of no length":           func(o *Options) { o.Seconds = math.NaN() },
 		"turns without end":            func(o *Options) { o.Turns = 10_001 },
 		"a number of turns below zero": func(o *Options) { o.Turns = -1 },
+		"viewers without processes":    func(o *Options) { o.Viewers = 2 },
+		"more viewers than 10000":      func(o *Options) { o.Viewers, o.Rates, o.Processes = 10_001, []string{"1"}, []string{"x"} },
+		"no limit, in processes":       func(o *Options) { o.Processes = []string{"x"} },
 		"more than 40 rows":            func(o *Options) { o.Conversations, o.Rates = make([]int, 21), []string{"1", "max"} },
 	} {
 		t.Run(name, func(t *testing.T) {

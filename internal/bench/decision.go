@@ -23,8 +23,14 @@ const toolName = "bench_tool"
 // turnsPerConversation is the number of turns in a conversation.
 const turnsPerConversation = 25
 
-// Decisions holds the latencies of decisions, for one turn at a time on an idle
-// deployment, between the times at which the server stored the messages.
+// Beside which answers decisions are measured a second time.
+const (
+	busyConversations = 100
+	busyRate          = 5000 // events per second of all of them
+)
+
+// Decisions holds the latencies of decisions, for one turn at a time, between the times at
+// which the server stored the messages.
 type Decisions struct {
 	Turns       int     `json:"turns"`
 	Calls       int     `json:"calls"`
@@ -73,6 +79,15 @@ func (s *stage) decisions(ctx context.Context, turns int) (Decisions, error) {
 	return times.sum(turns), nil
 }
 
+// busyDecisions is decisions while answers stream.
+func (s *stage) busyDecisions(ctx context.Context, turns int) (d Decisions, err error) {
+	_, err = s.parleyBeside(ctx, busyConversations, busyRate, 100*time.Millisecond, func(ctx context.Context) (err error) {
+		d, err = s.decisions(ctx, turns)
+		return err
+	})
+	return d, err
+}
+
 // answerCalls takes the tool's jobs and answers them until ctx ends.
 func (s *stage) answerCalls(ctx context.Context, times *storeTimes) error {
 	queue, err := topology.ToolQueue(toolName)
@@ -82,8 +97,7 @@ func (s *stage) answerCalls(ctx context.Context, times *storeTimes) error {
 	if err := s.raw.Jobs().EnsureQueue(ctx, queue); err != nil {
 		return err
 	}
-	_, js := s.raw.Raw()
-	cons, err := js.Consumer(ctx, topology.StreamJobs, queue.Consumer)
+	cons, err := s.raw.Jobs().Find(ctx, queue)
 	if err != nil {
 		return fmt.Errorf("queue %s: %w", queue.Consumer, err)
 	}

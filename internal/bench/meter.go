@@ -11,8 +11,9 @@ import (
 // usage holds the processor usage of an interval.
 type usage struct {
 	Wall   time.Duration
-	CPU    time.Duration // of this process
-	Others float64       // share of the machine that other processes and the hypervisor used; -1 if unknown
+	CPU    time.Duration   // of this process, or of all of the benchmark
+	Each   []time.Duration // of each process of the benchmark, where they are several
+	Others float64         // share of the machine that other processes and the hypervisor used; -1 if unknown
 }
 
 // share returns the share of the machine's processors that this process used.

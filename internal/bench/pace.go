@@ -24,6 +24,11 @@ type rowRun struct {
 	start int64         // when begin was closed
 	from  atomic.Int64
 	to    atomic.Int64
+
+	// For a row whose streams are in another process: began is called when they start,
+	// measured at the beginning of the window and at its end. Each may be nil.
+	began    func() error
+	measured func(beginning bool) error
 }
 
 func newRowRun(clock time.Time, parties int) *rowRun {
@@ -57,17 +62,31 @@ func (r *rowRun) measure(ctx context.Context, parties int, window time.Duration)
 	}
 	r.start = r.now()
 	close(r.begin)
+	if r.began != nil {
+		if err := r.began(); err != nil {
+			return usage{}, err
+		}
+	}
 	if !bus.Pause(ctx, min(window/2, 300*time.Millisecond)) {
 		return usage{}, context.Cause(ctx)
+	}
+	if r.measured != nil {
+		if err := r.measured(true); err != nil {
+			return usage{}, err
+		}
 	}
 	meter := startMeter()
 	r.from.Store(r.now())
 	whole := bus.Pause(ctx, window)
 	r.to.Store(r.now())
+	used := meter.stop()
 	if !whole {
-		return meter.stop(), context.Cause(ctx)
+		return used, context.Cause(ctx)
 	}
-	return meter.stop(), nil
+	if r.measured != nil {
+		return used, r.measured(false)
+	}
+	return used, nil
 }
 
 // pacer schedules a stream's events: at a fixed rate regardless of delivery, or
@@ -187,9 +206,9 @@ type answerBody struct {
 	ended bool
 }
 
-// answerEvents bounds the events of one answer, so that it keeps below the ceilings of
-// a deployment.
-const answerEvents = 350_000
+// answerEvents bounds the events of one answer, so that it stays below the length from
+// which a worker reads slowly, and below the ceilings of a deployment.
+const answerEvents = 100_000
 
 // burst bounds the chunks per read, like a socket that was not read for a while.
 const burst = 64

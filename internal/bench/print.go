@@ -14,8 +14,14 @@ func (r *Report) printHead(w io.Writer) {
 	if r.LoadBefore != "" {
 		load = ", load " + r.LoadBefore
 	}
-	fmt.Fprintf(w, `parley bench: %s, %d cores%s. One process: server (one shard, files, S2, RePublish,
-HISTORY), orchestrator, llm-worker, a viewer per conversation. The share of the
+	form := `One process: server (one shard, files, S2, RePublish,
+HISTORY), orchestrator, llm-worker, a viewer per conversation.`
+	if r.Processes {
+		form = `Three processes: the server (one shard, files,
+S2, RePublish, HISTORY); orchestrator and llm-worker, or raw publishers; viewers.
+µs/ev is for an event that is delivered to a viewer, in all three and in each.`
+	}
+	fmt.Fprintf(w, `parley bench: %s, %d cores%s. %s The share of the
 machine that other programs used is in the column "others": the higher, the less
 reliable the figures.
 
@@ -26,7 +32,7 @@ reliable the figures.
   raw+reader  the same with one consumer that follows the log, as an orchestrator does
 
 conv.   rate/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev   cpu  others
-`, r.Go, r.CPUs, load, rawWindow)
+`, r.Go, r.CPUs, load, form, rawWindow)
 }
 
 func (res Result) print(w io.Writer) {
@@ -40,6 +46,9 @@ func (res Result) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%5d  %7s  %-10s  %8.0f  %7.2f  %7.2f  %7.1f  %6.1f  %5.1f  %3.0f%%  %6s\n", res.Conversations, target, res.Path,
 		res.EventsPerSecond, res.P50MS, res.P99MS, res.MaxMS, res.EventsPerMessage, res.CPUMicros, 100*res.CPUShare, others)
+	if len(res.CPUOf) == 3 {
+		fmt.Fprintf(w, "%27s %d viewers each; server %.1f, publishing %.1f, viewers %.1f µs\n", "", res.Viewers, res.CPUOf[0], res.CPUOf[1], res.CPUOf[2])
+	}
 }
 
 func (r *Report) printRest(w io.Writer) {
@@ -47,13 +56,8 @@ func (r *Report) printRest(w io.Writer) {
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(w, "  %d conversations: parley/raw %.2f, parley/raw+reader %.2f\n", ratio.Conversations, ratio.OverRaw, ratio.OverReader)
 	}
-	if d := r.Decisions; d != nil {
-		fmt.Fprintf(w, `
-Decisions, %d turns one after the other, by the server's times:
-  GenerationEnded stored to tool job stored      p50 %.2f  p99 %.2f  max %.2f ms (%d calls)
-  UserMessage stored to GenerationStarted stored p50 %.2f  p99 %.2f  max %.2f ms
-`, d.Turns, d.CallP50MS, d.CallP99MS, d.CallMaxMS, d.Calls, d.AnswerP50MS, d.AnswerP99MS, d.AnswerMaxMS)
-	}
+	r.Decisions.print(w, "")
+	r.BusyDecisions.print(w, fmt.Sprintf(" beside %d conversations with %d events/s", busyConversations, busyRate))
 	fmt.Fprintf(w, "\nProcessor time of each part alone, µs per event, with 1 event and with %d in a frame:\n", r.EventsInFrame)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	var sum Part
@@ -71,6 +75,18 @@ Decisions, %d turns one after the other, by the server's times:
 		fmt.Fprintf(w, "; other programs used %.0f%% of the machine", 100*r.OthersShare)
 	}
 	fmt.Fprintln(w, ".")
+}
+
+// print prints decisions that were measured; nil are not.
+func (d *Decisions) print(w io.Writer, beside string) {
+	if d == nil {
+		return
+	}
+	fmt.Fprintf(w, `
+Decisions, %d turns one after the other%s, by the server's times:
+  GenerationEnded stored to tool job stored      p50 %.2f  p99 %.2f  max %.2f ms (%d calls)
+  UserMessage stored to GenerationStarted stored p50 %.2f  p99 %.2f  max %.2f ms
+`, d.Turns, beside, d.CallP50MS, d.CallP99MS, d.CallMaxMS, d.Calls, d.AnswerP50MS, d.AnswerP99MS, d.AnswerMaxMS)
 }
 
 // printBudgets prints whether the measured values are within the design's
@@ -100,5 +116,8 @@ func (r *Report) printBudgets(w io.Writer) {
 	}
 	if d := r.Decisions; d != nil {
 		line(d.CallP50MS < 0.5, "decision to queued job: p50 %.2f of 0.5 ms", d.CallP50MS)
+	}
+	if d := r.BusyDecisions; d != nil {
+		line(d.CallP50MS < 0.5 && d.CallP99MS < 3, "decision to queued job beside %d events/s: p50 %.2f of 0.5 ms, p99 %.2f of 3 ms", busyRate, d.CallP50MS, d.CallP99MS)
 	}
 }

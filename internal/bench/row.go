@@ -30,7 +30,8 @@ const (
 type Result struct {
 	Path             string  `json:"path"`
 	Conversations    int     `json:"conversations"`
-	TargetRate       float64 `json:"asked_per_second"` // 0 means no limit
+	Viewers          int     `json:"viewers,omitempty"` // of each; 1 when 0
+	TargetRate       float64 `json:"asked_per_second"`  // 0 means no limit
 	EventsPerSecond  float64 `json:"events_per_second"`
 	P50MS            float64 `json:"p50_ms"`
 	P99MS            float64 `json:"p99_ms"`
@@ -38,13 +39,20 @@ type Result struct {
 	EventsPerMessage float64 `json:"events_per_message"`
 	CPUMicros        float64 `json:"cpu_us_per_event"`
 	CPUShare         float64 `json:"cpu_share"`
-	OthersShare      float64 `json:"others_cpu_share"` // -1 if unknown
+	// CPUOf is CPUMicros of the server, of the process that publishes, and of the viewers'
+	// process, where they are three.
+	CPUOf       []float64 `json:"cpu_us_of_processes,omitempty"`
+	OthersShare float64   `json:"others_cpu_share"` // -1 if unknown
 }
 
 func newResult(path string, n int, rate float64, cost usage, samples []*viewerSamples) Result {
 	delays, messages := sortedDelays(samples)
 	count := float64(max(len(delays), 1))
-	return Result{Path: path, Conversations: n, TargetRate: rate,
+	var each []float64
+	for _, one := range cost.Each {
+		each = append(each, float64(one.Microseconds())/count)
+	}
+	return Result{Path: path, Conversations: n, CPUOf: each, TargetRate: rate,
 		EventsPerSecond: float64(len(delays)) / cost.Wall.Seconds(),
 		P50MS:           quantile(delays, 0.5), P99MS: quantile(delays, 0.99), MaxMS: quantile(delays, 1),
 		EventsPerMessage: count / float64(max(messages, 1)),
@@ -75,11 +83,24 @@ const rowTimeout = 90 * time.Second
 // parley measures n conversations, each from a user's message through decision,
 // job, worker, decoder and lane to its own viewer.
 func (s *stage) parley(ctx context.Context, n int, rate float64, window time.Duration) (Result, error) {
+	return s.parleyBeside(ctx, n, rate, window, nil)
+}
+
+// parleyBeside calls beside, if it is not nil, before the window, while the answers stream.
+func (s *stage) parleyBeside(ctx context.Context, n int, rate float64, window time.Duration, beside func(context.Context) error) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, window+rowTimeout)
 	defer cancel()
 	parties := 2 * n // generators and viewers
 	row := newRowRun(s.clock, parties)
 	g, run := errgroup.WithContext(ctx)
+	if beside != nil {
+		row.measured = func(beginning bool) error {
+			if !beginning {
+				return nil
+			}
+			return beside(run)
+		}
+	}
 	opening := make(chan struct{}, openAtOnce)
 	samples := make([]*viewerSamples, n)
 	for i := range n {
@@ -124,11 +145,20 @@ func (s *stage) viewOne(ctx context.Context, pace *pacer, samples *viewerSamples
 	if err := s.send(ctx, conversation, conversation); err != nil {
 		return err
 	}
+	return s.follow(ctx, conversation, pace, samples, open, started)
+}
+
+// follow follows a conversation until its turn ends.
+func (s *stage) follow(ctx context.Context, conversation string, pace *pacer, samples *viewerSamples, open, started func()) error {
+	var opened, begun bool
 	for m, err := range s.viewers.Conversation(conversation).Attach(ctx, bus.From{}) {
 		if err != nil {
 			return err
 		}
-		open()
+		if !opened {
+			opened = true
+			open()
+		}
 		now := pace.row.now()
 		chunks := int64(0)
 		for _, l := range m.Lines[m.Skip:] {
@@ -141,7 +171,10 @@ func (s *stage) viewOne(ctx context.Context, pace *pacer, samples *viewerSamples
 				samples.add(pace.row, now, at)
 				chunks++
 			case *events.GenerationStarted:
-				started()
+				if !begun {
+					begun = true
+					started()
+				}
 			case *events.Decision:
 				if end := turnEnd(e); end != nil {
 					return checkOutcome(end)
@@ -209,15 +242,7 @@ func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time
 		}
 		defer stop()
 	}
-	refused := make(chan error, 1)
-	nc, _ := s.raw.Raw()
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(rawWindow),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
-			select {
-			case refused <- err:
-			default:
-			}
-		}))
+	js, refused, err := s.publisher()
 	if err != nil {
 		return Result{}, err
 	}
@@ -232,11 +257,11 @@ func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time
 		}
 		seen := new(viewerSamples)
 		samples[i] = seen
-		sub, err := watch.Subscribe(a.Subject(topology.Live), func(m *nats.Msg) { seen.raw(row, m.Data) })
+		unsubscribe, err := subscribeRaw(watch, a, row, seen)
 		if err != nil {
-			return Result{}, fmt.Errorf("subscribe to %s: %w", a.Subject(topology.Live), err)
+			return Result{}, err
 		}
-		defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
+		defer unsubscribe()
 		places[i] = a
 	}
 	if err := watch.FlushWithContext(ctx); err != nil {
@@ -262,6 +287,30 @@ func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time
 	default:
 	}
 	return newResult(path, n, rate, cost, samples), nil
+}
+
+// publisher publishes raw messages; refused receives the first that the server refuses.
+func (s *stage) publisher() (js jetstream.JetStream, refused <-chan error, err error) {
+	first := make(chan error, 1)
+	nc, _ := s.raw.Raw()
+	js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(rawWindow),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
+			select {
+			case first <- err:
+			default:
+			}
+		}))
+	return js, first, err
+}
+
+// subscribeRaw subscribes to what is published on an address.
+func subscribeRaw(nc *nats.Conn, a topology.Address, row *rowRun, seen *viewerSamples) (stop func(), err error) {
+	subject := a.Subject(topology.Live)
+	sub, err := nc.Subscribe(subject, func(m *nats.Msg) { seen.raw(row, m.Data) })
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // fails only when the connection is closed
 }
 
 // newOut returns a new address on a channel that is stored and republished like

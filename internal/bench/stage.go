@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -134,6 +135,8 @@ func (s *stage) send(ctx context.Context, conversation, text string) error {
 // user's message selects the answer.
 type provider struct {
 	paces sync.Map // text of a user's message to *pacer
+	// asked returns the pacer of a user's message that another process has sent, or nil.
+	asked atomic.Pointer[func(text string) *pacer]
 }
 
 // Name implements [llm.Provider].
@@ -150,8 +153,7 @@ func (p *provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 	if last.Role == events.RoleTool {
 		return openai.Decode(strings.NewReader(string(appendChunk(nil, 0)) + chunkStop))
 	}
-	if v, ok := p.paces.Load(last.Parts[0].Text); ok {
-		pace := v.(*pacer)
+	if pace := p.pace(last.Parts[0].Text); pace != nil {
 		select {
 		case pace.row.ready <- struct{}{}:
 		default: // a retry: the row has its token already
@@ -159,6 +161,16 @@ func (p *provider) Stream(ctx context.Context, req llm.Request) llm.Stream {
 		return openai.Decode(&answerBody{ctx: ctx, pace: pace})
 	}
 	return openai.Decode(toolCallAnswer())
+}
+
+func (p *provider) pace(text string) *pacer {
+	if v, ok := p.paces.Load(text); ok {
+		return v.(*pacer)
+	}
+	if asked := p.asked.Load(); asked != nil {
+		return (*asked)(text)
+	}
+	return nil
 }
 
 // toolCallAnswer is an answer that calls the tool.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -67,17 +68,7 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 	var announced []Offer
 	var problems []error
 	now, rejected := map[string]Offer{}, map[string]bool{}
-	// The default first: whoever sees only the first offers must not take another.
-	offers = slices.Clone(offers)
-	slices.SortStableFunc(offers, func(a, b Offer) int {
-		switch {
-		case a.Default == b.Default:
-			return 0
-		case a.Default:
-			return -1
-		}
-		return 1
-	})
+	offers = defaultFirst(offers)
 	p.beating = nil
 	for _, o := range offers {
 		if o.BeatMS = p.beat.Milliseconds(); p.once {
@@ -126,6 +117,15 @@ func (p *Announcement) Set(ctx context.Context, offers []Offer) ([]Offer, error)
 	return announced, errors.Join(problems...)
 }
 
+// defaultFirst returns offers with the default model in front. A worker announces it
+// first and withdraws it last: an orchestrator that sees only some of the offers must
+// not take another model for the default one.
+func defaultFirst(offers []Offer) []Offer {
+	isDefault := func(o Offer) bool { return o.Default }
+	first := slices.DeleteFunc(slices.Clone(offers), func(o Offer) bool { return !o.Default })
+	return append(first, slices.DeleteFunc(slices.Clone(offers), isDefault)...)
+}
+
 // schedule sets beat and refresh from the lifetime of an entry.
 func (p *Announcement) schedule(ctx context.Context) {
 	if p.beat > 0 {
@@ -172,8 +172,8 @@ func (p *Announcement) Wait(ctx context.Context, changed <-chan struct{}) bool {
 func (p *Announcement) Leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
-	for key := range p.announced {
-		_ = p.bus.deleteEntry(ctx, topology.BucketPresence, key) // runs out by itself otherwise
+	for _, o := range slices.Backward(defaultFirst(slices.Collect(maps.Values(p.announced)))) {
+		_ = p.bus.deleteEntry(ctx, topology.BucketPresence, o.Key()) // runs out by itself otherwise
 	}
 	for key := range p.rejected {
 		_ = p.bus.deleteEntry(ctx, topology.BucketPresence, key)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
@@ -185,5 +186,40 @@ func TestAPieceOfAnObject(t *testing.T) {
 	}
 	if _, _, err := b.Objects().Piece(t.Context(), id()+"/nothing", 0, 10); err == nil || !strings.Contains(err.Error(), "no object") {
 		t.Errorf("an object that is not there: %v", err)
+	}
+}
+
+// TestTheDefaultModelIsAnnouncedFirstAndWithdrawnLast: who sees some of the offers must
+// not take another model for the default.
+func TestTheDefaultModelIsAnnouncedFirstAndWithdrawnLast(t *testing.T) {
+	b := inProcess(t)
+	// Not a watch: the bucket keeps one record for each key, so that a watch which
+	// comes late never sees the first.
+	nc, _ := b.Raw()
+	written, err := nc.SubscribeSync("$KV." + topology.BucketPresence + ".>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // the order of a map is right now and then
+		var offers []bus.Offer
+		for _, name := range []string{"a", "b", "m", "y", "z"} {
+			offers = append(offers, bus.Offer{Kind: "llm", Name: name, Worker: "w", Model: name + "/1", Default: name == "m"})
+		}
+		a := b.Presence().NewAnnouncement()
+		if _, err := a.Set(t.Context(), offers); err != nil {
+			t.Fatal(err)
+		}
+		a.Leave(t.Context())
+		var keys []string
+		for range 2 * len(offers) {
+			m, err := written.NextMsgWithContext(within(t, 10*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, topology.EntryKey(topology.BucketPresence, m.Subject))
+		}
+		if first, last := keys[0], keys[len(keys)-1]; first != offers[2].Key() || last != first {
+			t.Errorf("%q", keys)
+		}
 	}
 }

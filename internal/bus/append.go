@@ -42,7 +42,16 @@ func (l Lane) Append(ctx context.Context, after uint64, frame []byte) (uint64, e
 	}
 	subject, expect := l.address.Subject(topology.Conv), after
 	for again := writeBackoff(); ; {
-		seq, err := l.bus.tryAppend(ctx, subject, expect, data)
+		// An owner that has not noticed yet that its log was replaced would decide on what
+		// the log has lost.
+		var seq uint64
+		var err error
+		if l.address.Channel == events.ChannelTurn {
+			err = l.bus.sameLog(ctx, l.address.Shard, false)
+		}
+		if err == nil {
+			seq, err = l.bus.tryAppend(ctx, subject, expect, data)
+		}
 		if err == nil {
 			return seq, nil
 		}
@@ -58,7 +67,7 @@ func (l Lane) Append(ctx context.Context, after uint64, frame []byte) (uint64, e
 				}
 			}
 		}
-		if err != nil && (errors.Is(err, ErrFenced) || permanent(err) || isFull(err)) {
+		if err != nil && (errors.Is(err, ErrFenced) || errors.Is(err, ErrOtherLog) || permanent(err) || isFull(err)) {
 			return 0, fmt.Errorf("append to %s after %d: %w", subject, after, err)
 		}
 		l.bus.log.Debug("append undecided, trying again", "subject", subject, "error", err)
@@ -109,8 +118,8 @@ func (b *Bus) expect(ctx context.Context, a topology.Address, after uint64, last
 		at = last.seq
 	}
 	switch {
-	case at > after:
-		return 0, ErrFenced
+	case at > after && (a.Channel != events.ChannelTurn || at > b.gapEnd(a.Shard)):
+		return 0, ErrFenced // within a gap HISTORY's copy is the last
 	case at == after:
 		return after, nil // a try of ours is in flight, look again
 	}
@@ -210,13 +219,15 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 	if err != nil {
 		return nil, err
 	}
-	return b.publishData(ctx, subject, id, data)
+	return b.store(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id))
 }
 
-func (b *Bus) publishData(ctx context.Context, subject, id string, data []byte, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
+// store publishes a message until it is acknowledged; opts make that harmless.
+func (b *Bus) store(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
+	subject := m.Subject
 	var silence silence
 	err = b.retryWrite(ctx, "publish to "+subject, func(try context.Context) error {
-		ack, err = b.publish(try, &nats.Msg{Subject: subject, Data: data}, append(opts, jetstream.WithMsgID(id))...)
+		ack, err = b.publish(try, m, opts...)
 		b.writes.wrote(topology.StreamOf(subject), err)
 		if api, is := errors.AsType[*jetstream.APIError](err); is && isWrongLast(api) {
 			return &stopError{err}

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"time"
 
@@ -25,16 +24,8 @@ type From struct {
 	Ended bool
 }
 
-const (
-	// attachQueue is how many live messages wait for a slow viewer; beyond it the
-	// viewer reads the log, so that a slow viewer does not slow others.
-	attachQueue = 4096
-	// attachSilence is the time without a message after which the log is queried
-	// for a lost one: a lost last message leaves no gap.
-	attachSilence = 15 * time.Second
-	// lagMost bounds the backoff between reads for a gap.
-	lagMost = 200 * time.Millisecond
-)
+// lagMost bounds the backoff between reads for a gap.
+const lagMost = 200 * time.Millisecond
 
 // Attach yields a conversation's messages in order, without duplicates or gaps:
 // first from the log, then live. It subscribes before it reads, splices by
@@ -51,19 +42,18 @@ func (c Conversation) Attach(ctx context.Context, from From) iter.Seq2[Message, 
 			yield(Message{}, err)
 			return
 		}
-		v := viewer{bus: c.bus, conversation: c.id, shard: topology.ShardOf(c.id, c.bus.Shards()),
-			from: from, yield: yield}
-		first := v
-		err := first.run(ctx)
+		err := c.attach(from, yield).run(ctx)
 		for from.Left && errors.Is(err, ErrCursorExpired) {
-			left := v
-			left.from = From{Left: true, Ended: from.Ended}
-			err = left.run(ctx)
+			err = c.attach(From{Left: true, Ended: from.Ended}, yield).run(ctx)
 		}
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(Message{}, err)
 		}
 	}
+}
+
+func (c Conversation) attach(from From, yield func(Message, error) bool) *viewer {
+	return &viewer{bus: c.bus, conversation: c.id, shard: topology.ShardOf(c.id, c.bus.Shards()), from: from, yield: yield}
 }
 
 // errStopped reports that the consumer broke off.
@@ -76,6 +66,7 @@ type viewer struct {
 	from         From
 	yield        func(Message, error) bool
 	epoch        string    // of the log
+	end          uint64    // of the log, when it was asked for last
 	high         uint64    // last sequence yielded
 	latest       time.Time // when that was stored
 	seen         positions // last sequence yielded, per subject
@@ -88,42 +79,59 @@ func (v *viewer) run(ctx context.Context) error {
 	if v.from.Ended {
 		return v.replay(ctx)
 	}
-	live := make(chan *nats.Msg, attachQueue)
-	sub, err := v.bus.nc.ChanSubscribe(topology.Everything(topology.Live, v.bus.Shards(), v.conversation), live)
-	if err != nil {
-		return fmt.Errorf("subscribe to conversation %s: %w", v.conversation, err)
+	for again := v.bus.newRetry(); ; {
+		// The server has the hub's subscription before it answers the first request of
+		// the replay: both go the same way.
+		h, s, err := v.bus.join(hubKey{v.conversation, v.epoch}, v.shard, v.end)
+		if err != nil {
+			return err
+		}
+		before := v.high
+		err = v.watch(ctx, h, s)
+		v.bus.leave(h, s)
+		if err != nil {
+			return err
+		}
+		if v.high > before {
+			again = v.bus.newRetry()
+		} else if !again.wait(ctx) {
+			return context.Cause(ctx)
+		}
+		if err := v.whole(ctx); err != nil {
+			return err
+		}
 	}
-	// An error here means that the connection is closed, and the subscription
-	// with it.
-	defer func() { _ = sub.Unsubscribe() }()
-	// The server has the subscription before it answers the first request of the
-	// replay: both go the same way.
-	reconnected := v.bus.nc.StatusChanged(nats.CONNECTED)
-	defer v.bus.nc.RemoveStatusListener(reconnected)
-	silence := time.NewTimer(attachSilence)
-	defer silence.Stop()
-	lost := v.losses(sub)
+}
+
+// watch yields what the log holds, and then what comes from a hub, until the viewer has
+// fallen behind the hub or the hub has ended: then the log has what is missing.
+func (v *viewer) watch(ctx context.Context, h *hub, s *seat) error {
 	fault.Point(fault.Attaching)
-	for err = v.replay(ctx); err == nil; silence.Reset(attachSilence) {
-		var msg *nats.Msg
+	if err := v.replay(ctx); err != nil {
+		return err
+	}
+	for {
+		some, changed, ok := h.take(s)
+		if !ok {
+			return nil
+		}
+		for _, m := range some {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := v.give(m); err != nil {
+				return err
+			}
+		}
+		if len(some) > 0 {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-reconnected:
-		case <-silence.C:
-		case msg = <-live:
-		}
-		// What was lost was lost before msg: read the log first, or msg would
-		// overtake it.
-		if now := v.losses(sub); now != lost || msg == nil {
-			lost = now
-			err = v.heal(ctx)
-		}
-		if err == nil && msg != nil {
-			err = v.live(ctx, msg)
+		case <-changed:
 		}
 	}
-	return err
 }
 
 // losses counts what may have lost live messages: queue overflows and reconnects.
@@ -138,9 +146,7 @@ func (v *viewer) losses(sub *nats.Subscription) uint64 {
 // heal reads the log where it holds more than was yielded. The query costs a
 // fraction of a replay, and a silent conversation has nothing to replay.
 func (v *viewer) heal(ctx context.Context) error {
-	ask, cancel := context.WithTimeout(ctx, appendTimeout)
-	defer cancel()
-	r, err := v.bus.fromLeader(ask, topology.ConvStream(v.shard), getRequest{Sequence: v.high + 1, Next: v.pattern()})
+	r, err := v.next(ctx)
 	switch {
 	case err == nil && r == nil:
 		return v.whole(ctx)
@@ -153,9 +159,16 @@ func (v *viewer) heal(ctx context.Context) error {
 	return v.replay(ctx)
 }
 
+// next is what the log's leader has behind the last message yielded; nil when that is all.
+func (v *viewer) next(ctx context.Context) (*raw, error) {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	return v.bus.fromLeader(ctx, topology.ConvStream(v.shard), getRequest{Sequence: v.high + 1, Next: v.pattern()})
+}
+
 // replay yields what the log holds after the last message yielded.
 func (v *viewer) replay(ctx context.Context) error {
-	return v.readLog(ctx, v.pattern(), v.high+1)
+	return v.readLog(ctx, v.high+1)
 }
 
 func (v *viewer) pattern() string {
@@ -165,14 +178,14 @@ func (v *viewer) pattern() string {
 // expiryBatch bounds the messages, and expiryBytes the bytes, that a viewer reads
 // before it checks that none before them has expired.
 const (
-	expiryBatch = 256
+	expiryBatch = 1024
 	expiryBytes = 4 << 20
 )
 
 // readLog yields messages in batches. The log may expire between the check at the
 // beginning and the read, or while the consumer of a batch is slow: the check after a
 // batch has arrived is the one that shows that nothing before it was skipped.
-func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error {
+func (v *viewer) readLog(ctx context.Context, from uint64) error {
 	var batch []raw
 	var size int
 	flush := func() error { // also of nothing: all that was due may have expired
@@ -182,7 +195,10 @@ func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error
 		for _, r := range batch {
 			m, err := v.bus.message(ctx, r, false)
 			if err == nil {
-				err = v.give(m)
+				err = context.Cause(ctx)
+			}
+			if err == nil {
+				err = v.give(&m)
 			}
 			if err != nil {
 				return err
@@ -191,7 +207,7 @@ func (v *viewer) readLog(ctx context.Context, pattern string, from uint64) error
 		batch, size = nil, 0
 		return nil
 	}
-	err := v.bus.read(ctx, topology.ConvStream(v.shard), pattern, from, false, func(r raw) error {
+	err := v.bus.read(ctx, topology.ConvStream(v.shard), v.pattern(), from, false, func(r raw) error {
 		batch, size = append(batch, r), size+len(r.data)
 		if len(batch) < expiryBatch && size < expiryBytes {
 			return nil
@@ -212,24 +228,21 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 		return nil
 	}
 	subject, seq := r.subject, r.seq
-	if seq <= v.high {
-		if r.at.After(v.latest) {
+	if seq <= v.seen.last(subject) {
+		if seq <= v.high && r.at.After(v.latest) {
 			return v.whole(ctx) // sequences do not go back but in another log
 		}
 		return nil
 	}
 	for again := v.bus.newRetry(); before > v.seen.last(subject); {
-		pattern, from := v.pattern(), v.high+1
-		if before <= v.high {
-			// A message that was stored but never republished (its leader died
-			// in between), overtaken by other subjects: late is better than
-			// never, and its own subject's order holds.
-			pattern, from = subject, v.seen.last(subject)+1
-		}
 		if err := v.whole(ctx); err != nil {
 			return err
 		}
-		if err := v.readLog(ctx, pattern, from); err != nil {
+		// A message that was stored but never republished (its leader died in between)
+		// may have been overtaken by other subjects: late is better than never, and its
+		// own subject's order holds. All subjects are read: those of the others that are
+		// in the log by now and still to come would be behind what is read here.
+		if err := v.readLog(ctx, min(v.high, v.seen.last(subject))+1); err != nil {
 			return err
 		}
 		// A replica that lags does not have it yet. One that never gets it (the
@@ -245,10 +258,11 @@ func (v *viewer) live(ctx context.Context, msg *nats.Msg) error {
 	if err != nil {
 		return err
 	}
-	return v.give(m)
+	return v.give(&m)
 }
 
-func (v *viewer) give(m Message) error {
+func (v *viewer) give(shared *Message) error {
+	m := *shared
 	if m.Sequence <= v.seen.last(m.Subject) {
 		return nil
 	}

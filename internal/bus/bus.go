@@ -48,9 +48,12 @@ type Bus struct {
 	served  sync.Map       // queues that this process takes jobs from, by pointer: one for each subscription
 	writes  writeErrors
 	remade  remade
-	skew    atomic.Int64 // of the server's clock, see [Bus.Now]
-	gaps    sync.Map     // ends of what shards' logs have lost, by shard
+	clock   *clock   // of the server
+	gaps    sync.Map // ends of what shards' logs have lost, by shard
+	marks   sync.Map // *tail, what followers have read of shards' logs, by shard
 	denied  denials
+	acks    acks
+	hubs    hubs
 	// toolsDenied is set when this user may not see the known tools.
 	toolsDenied atomic.Bool
 
@@ -65,7 +68,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{log: cfg.Log, fetching: semaphore.NewWeighted(maxFetching)}
+	b := &Bus{log: cfg.Log, clock: newClock(), fetching: semaphore.NewWeighted(maxFetching)}
 	opts, err := cfg.options(b)
 	if err == nil {
 		b.key, err = cfg.signKey()

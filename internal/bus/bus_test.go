@@ -118,6 +118,20 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
+// subscribe passes messages to fn until the test ends. The server has the subscription when
+// it returns.
+func subscribe(t *testing.T, nc *nats.Conn, subject string, fn nats.MsgHandler) {
+	t.Helper()
+	sub, err := nc.Subscribe(subject, fn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Unsubscribe() }) // fails only when the connection is closed
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // eventually polls ok and fails the test after ten seconds.
 func eventually(t testing.TB, ok func() bool, otherwise string) {
 	t.Helper()

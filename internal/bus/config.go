@@ -105,6 +105,7 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 		nats.PingInterval(20 * time.Second),
 		nats.PermissionErrOnSubscribe(true),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.acks.lost()
 			if err != nil {
 				log.Warn("lost the connection to NATS, reconnecting", "error", err)
 			}
@@ -115,7 +116,7 @@ func (cfg Config) options(b *Bus) ([]nats.Option, error) {
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
-				b.denied.note(err)
+				b.acks.denied(b.denied.note(err))
 			}
 			if !errors.Is(err, nats.ErrSlowConsumer) {
 				log.Warn("NATS reports an error", "error", err)

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/fault"
 	"github.com/parleybus/parley/internal/topology"
@@ -95,11 +93,6 @@ func (p *purge) awaitCopiesOf(ctx context.Context, shard int) error {
 // jobs purges the jobs of all generations and calls that the facts name.
 func (p *purge) jobs(ctx context.Context) error {
 	var subjects []string
-	add := func(subject string, err error) {
-		if err == nil { // a name that is invalid never had a job
-			subjects = append(subjects, subject)
-		}
-	}
 	err := p.bus.Conversation(p.id).Facts(ctx, 0, func(m Message) error {
 		for _, l := range m.Lines {
 			d, ok := l.Event.(*events.Decision)
@@ -107,13 +100,7 @@ func (p *purge) jobs(ctx context.Context) error {
 				continue
 			}
 			for _, l := range d.Events {
-				switch e := l.Event.(type) {
-				case *events.GenerationRequested:
-					add(topology.GenerationJob(e.Route, e.Generation))
-				case *events.ToolCallRequested:
-					add(topology.ToolJob(e.Tool, e.Call))
-					add(topology.LowToolJob(e.Tool, e.Call))
-				}
+				subjects = append(subjects, topology.JobsOf(l.Event)...)
 			}
 		}
 		return nil
@@ -237,21 +224,9 @@ func (b *Bus) purgeOnce(ctx context.Context, stream, subject string, before uint
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	msg, err := b.request(ctx, b.api("STREAM.PURGE."+stream), req)
-	if err != nil {
-		return 0, err
+	var got struct {
+		Purged uint64 `json:"purged"`
 	}
-	var resp struct {
-		Error  *jetstream.APIError `json:"error"`
-		Purged uint64              `json:"purged"`
-	}
-	if err := json.Unmarshal(msg.Data, &resp); err != nil {
-		return 0, fmt.Errorf("the server's answer cannot be read: %w", err)
-	}
-	if resp.Error != nil {
-		return 0, resp.Error
-	}
-	return resp.Purged, nil
+	err = b.callAPI(ctx, "STREAM.PURGE."+stream, req, &got)
+	return got.Purged, err
 }

@@ -24,11 +24,12 @@ type denials struct {
 	waiting map[string][]*context.CancelCauseFunc // for an answer, by subject
 }
 
-// note records a permission violation and ends the wait for answers.
-func (d *denials) note(err error) {
+// note records a permission violation, ends the wait for answers and returns the
+// subject; empty when it is not about a publish.
+func (d *denials) note(err error) string {
 	_, rest, ok := strings.Cut(err.Error(), `Publish to "`)
 	if !ok {
-		return
+		return ""
 	}
 	subject, _, _ := strings.Cut(rest, `"`)
 	d.mu.Lock()
@@ -40,6 +41,7 @@ func (d *denials) note(err error) {
 	for _, cancel := range d.waiting[subject] {
 		(*cancel)(err)
 	}
+	return subject
 }
 
 // take returns why a publish to a subject got no answer, if it was denied, and
@@ -50,6 +52,13 @@ func (d *denials) take(subject string) error {
 	err := d.errs[subject]
 	delete(d.errs, subject)
 	return err
+}
+
+// has reports whether a publish to a subject was denied.
+func (d *denials) has(subject string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.errs[subject] != nil
 }
 
 // wait bounds a request to a subject: the context ends when the server denies it.
@@ -116,6 +125,9 @@ func (b *Bus) explainDenied(err error) error {
 	denied := b.denied.api(b.api(""))
 	if denied == nil {
 		return err
+	}
+	if b.imported() {
+		return fmt.Errorf("the role of this user does not permit that: `parley permissions --role ROLE` prints what a role may do: %w", denied)
 	}
 	return fmt.Errorf("this user may not use JetStream here: give it the permissions of a role, see `parley permissions`, and set NATS_JS_API_PREFIX=%s if it has an account of its own: %w", strings.TrimSuffix(topology.RoleAPI, "."), denied)
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -40,8 +42,6 @@ func (b *Bus) lastUpTo(ctx context.Context, a topology.Address, upTo uint64) (*r
 }
 
 func (b *Bus) directUpTo(ctx context.Context, stream, subject string, upTo uint64) (*raw, error) {
-	ctx, cancel := answer(ctx)
-	defer cancel()
 	req, err := json.Marshal(struct {
 		Multi []string `json:"multi_last"`
 		UpTo  uint64   `json:"up_to_seq"`
@@ -50,7 +50,7 @@ func (b *Bus) directUpTo(ctx context.Context, stream, subject string, upTo uint6
 	if err != nil {
 		return nil, err
 	}
-	msg, err := b.request(ctx, b.api("DIRECT.GET."+stream), req)
+	msg, err := ask(ctx, func(ctx context.Context) (*nats.Msg, error) { return b.request(ctx, b.api("DIRECT.GET."+stream), req) })
 	if err != nil {
 		return nil, fmt.Errorf("read the last message of %s: %w", subject, explainJetStream(err))
 	}

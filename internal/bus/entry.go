@@ -11,6 +11,10 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
+func (b *Bus) bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	return ask(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return b.js.KeyValue(ctx, name) })
+}
+
 // putEntry stores a value under a key of a bucket and returns its revision. It
 // publishes to the key's subject itself: nats.go puts its API prefix before it,
 // and would read the bucket's configuration first.

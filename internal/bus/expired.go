@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -39,6 +40,7 @@ func (v *viewer) whole(ctx context.Context) error {
 }
 
 func (v *viewer) wholeIn(ctx context.Context, info *jetstream.StreamInfo) error {
+	v.end = info.State.LastSeq
 	at := Cursor{Sequence: v.high, Index: Whole, Epoch: v.epoch}
 	next, given := v.high+1, true
 	if after := v.from.After; after.Sequence > v.high {
@@ -106,4 +108,62 @@ func (b *Bus) factBetween(ctx context.Context, conversation string, from, first 
 		r, err = b.fromLeader(ctx, topology.StreamHistory, getRequest{Sequence: r.seq + 1, Next: filter})
 	}
 	return false, err
+}
+
+// expiring is a read of a log that goes on expiring. A consumer skips what has expired
+// and does not say so; the facts in it come from HISTORY.
+type expiring struct {
+	bus   *Bus
+	shard int
+	facts func(ctx context.Context, before uint64) error // those from next on
+	next  uint64                                         // the sequence that comes next
+	at    time.Time                                      // when the one before was stored; zero at first
+	keeps time.Duration                                  // the log holds what is younger; 0 when that is not certain
+}
+
+// keeps is how long a log holds a message at least: 0 when it has a bound on what it holds,
+// which removes messages of any age.
+func keeps(cfg jetstream.StreamConfig) time.Duration {
+	switch {
+	case cfg.MaxBytes > 0 || cfg.MaxMsgs > 0 || cfg.MaxMsgsPerSubject > 0:
+		return 0
+	case cfg.MaxAge == 0:
+		return math.MaxInt64
+	}
+	return cfg.MaxAge
+}
+
+// before passes on the facts before a sequence, up to which the log has expired.
+func (e *expiring) before(ctx context.Context, first uint64) error {
+	if first <= e.next {
+		return nil
+	}
+	err := e.facts(ctx, first)
+	if err == nil {
+		e.next = max(e.next, first)
+	}
+	return err
+}
+
+// missed is called before a message that does not follow the one before it, and at the
+// end. What lies between is no older than the one before, and so has expired only if that
+// one may have.
+func (e *expiring) missed(ctx context.Context, seq uint64) error {
+	if seq <= e.next || !e.at.IsZero() && e.bus.Now().Sub(e.at) < e.keeps/2 {
+		return nil
+	}
+	first, err := e.first(ctx)
+	if err != nil {
+		return err
+	}
+	return e.before(ctx, min(seq, first))
+}
+
+// first is where the log begins now.
+func (e *expiring) first(ctx context.Context) (uint64, error) {
+	info, err := e.bus.infoOf(ctx, topology.ConvStream(e.shard))
+	if err != nil {
+		return 0, err
+	}
+	return info.State.FirstSeq, nil
 }

@@ -1,7 +1,10 @@
 package bus_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -276,4 +279,116 @@ func TestAttachNamesWhatExpiresUnderASlowReader(t *testing.T) {
 		}
 	}
 	t.Errorf("it ended at %d", last)
+}
+
+// TestWhatExpiresWhileALogIsReadIsNotSkipped lets the log expire further while a reader
+// is busy with what had expired before it began.
+func TestWhatExpiresWhileALogIsReadIsNotSkipped(t *testing.T) {
+	const all = 9
+	for name, read := range map[string]func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error{
+		"Follow": func(ctx context.Context, b *bus.Bus, _ string, fn func(bus.Message) error) error {
+			done := errors.New("caught up")
+			err := b.Shard(0).Follow(ctx, 0, fn, func() error { return done })
+			if errors.Is(err, done) {
+				err = nil
+			}
+			return err
+		},
+		"Conversation.Read": func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error {
+			return b.Conversation(conversation).Read(ctx, 0, fn)
+		},
+	} {
+		for _, first := range []uint64{6, all, all + 1} {
+			t.Run(fmt.Sprintf("%s, up to %d", name, first), func(t *testing.T) {
+				t.Parallel()
+				b := inProcess(t)
+				conversation := id()
+				for range all {
+					send(t, b, conversation, "hello")
+				}
+				copied(t, b, all)
+				expireBefore(t, b, 3)
+				var got []uint64
+				err := read(within(t, time.Minute), b, conversation, func(m bus.Message) error {
+					if got = append(got, m.Sequence); len(got) == 1 {
+						expireBefore(t, b, first)
+					}
+					return nil
+				})
+				if want := []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}; err != nil || !slices.Equal(got, want) {
+					t.Errorf("read %v, %v", got, err)
+				}
+			})
+		}
+	}
+}
+
+// expireBefore removes what the log holds before a sequence.
+func expireBefore(t *testing.T, b *bus.Bus, first uint64) {
+	t.Helper()
+	_, js := b.Raw()
+	s, err := js.Stream(t.Context(), topology.ConvStream(0))
+	if err == nil {
+		err = s.Purge(t.Context(), jetstream.WithPurgeSequence(first))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWhatABoundOnBytesRemovesIsNotSkipped: a log with a bound on its bytes may lose what
+// was stored a moment ago, while a reader handles the first of several batches.
+func TestWhatABoundOnBytesRemovesIsNotSkipped(t *testing.T) {
+	const all, first = 1100, 1090
+	for name, read := range map[string]func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error{
+		"Follow": func(ctx context.Context, b *bus.Bus, _ string, fn func(bus.Message) error) error {
+			done := errors.New("caught up")
+			err := b.Shard(0).Follow(ctx, 0, fn, func() error { return done })
+			if errors.Is(err, done) {
+				err = nil
+			}
+			return err
+		},
+		"Conversation.Read": func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error {
+			return b.Conversation(conversation).Read(ctx, 0, fn)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := inProcess(t)
+			_, js := b.Raw()
+			s, err := js.Stream(t.Context(), topology.ConvStream(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := s.CachedInfo().Config
+			cfg.MaxBytes = 64 << 20
+			if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			conversation := id()
+			for range all {
+				send(t, b, conversation, "hello")
+			}
+			copied(t, b, all)
+			var got []uint64
+			err = read(within(t, time.Minute), b, conversation, func(m bus.Message) error {
+				if got = append(got, m.Sequence); len(got) == 1 {
+					expireBefore(t, b, first) // as the server does when the bound is reached
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, seq := range got {
+				if seq != uint64(i)+1 {
+					t.Fatalf("message %d is the %dth", seq, i+1)
+				}
+			}
+			if len(got) != all {
+				t.Errorf("read %d messages of %d", len(got), all)
+			}
+		})
+	}
 }

@@ -18,14 +18,33 @@ import (
 // A payload in the object store is not fetched here, see
 // [Message.Claim]: one large object would hold up every conversation.
 //
+// While many messages come, they gather for 50 ms, unless one comes that a decision may be
+// due on: see [gatherEvery].
+//
+// It fails with [ErrOtherLog] when the log is replaced while it is followed.
+//
 // fn runs on one goroutine; its error ends Follow. caughtUp is called once, when
 // everything that the log held at the start, as its leader says, was passed on.
 func (s Shard) Follow(ctx context.Context, after uint64, fn func(Message) error, caughtUp func() error) error {
-	f := &follower{bus: s.bus, shard: s.number, next: after + 1, fn: fn, caughtUp: caughtUp, pending: true}
+	return s.follow(ctx, after, gatherEvery, fn, caughtUp)
+}
+
+func (s Shard) follow(ctx context.Context, after uint64, every time.Duration, fn func(Message) error, caughtUp func() error) error {
+	waker, err := s.bus.newWaker(s.number)
+	if err != nil {
+		return fmt.Errorf("follow shard %d: %w", s.number, err)
+	}
+	defer waker.close()
+	f := &follower{expiring: expiring{bus: s.bus, shard: s.number, next: after + 1}, fn: fn, caughtUp: caughtUp, pending: true, waker: waker, every: every}
 	if err := f.expired(ctx); err != nil {
 		return err
 	}
-	return s.bus.keepReading(ctx, fmt.Sprintf("shard %d", s.number), &f.next, f.follow)
+	err = s.bus.keepReading(ctx, fmt.Sprintf("shard %d", s.number), &f.next, f.follow)
+	if !errors.Is(err, ErrOtherLog) {
+		// Who reads the shard meanwhile may repair its log: then this says nothing.
+		s.bus.marks.CompareAndDelete(s.number, f.tail)
+	}
+	return err
 }
 
 // keepReading calls read again, from next on, each time its consumer is lost: for
@@ -56,13 +75,16 @@ func (b *Bus) keepReading(ctx context.Context, what string, next *uint64, read f
 
 // follower is the state of one [Shard.Follow].
 type follower struct {
-	bus      *Bus
-	shard    int
-	next     uint64 // sequence that comes next
+	expiring
 	fn       func(Message) error
 	caughtUp func() error
+	tail     *tail
 	end      uint64 // the log ended here at the start
 	pending  bool   // and was not read up to there yet
+	waker    *waker
+	every    time.Duration // how long messages gather
+	gathers  bool          // they do
+	behind   bool          // there is more than was read at a time
 }
 
 // expired passes on the facts that CONV no longer holds.
@@ -71,20 +93,24 @@ func (f *follower) expired(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("follow shard %d: %w", f.shard, err)
 	}
-	f.end = info.State.LastSeq
-	first := max(info.State.FirstSeq, 1, f.bus.gapEnd(f.shard)+1)
-	if f.next >= first {
-		return nil
+	f.end, f.tail, f.keeps = info.State.LastSeq, f.bus.begin(f.shard, info), keeps(info.Config)
+	f.facts = func(ctx context.Context, before uint64) error {
+		return f.bus.expiredFacts(ctx, f.shard, f.next, before, func(m Message) error {
+			f.next = m.Sequence + 1
+			return f.fn(m)
+		})
 	}
-	if err := f.bus.expiredFacts(ctx, f.shard, f.next, first, f.fn); err != nil {
-		return err
-	}
-	f.next = first
-	return nil
+	return f.before(ctx, max(info.State.FirstSeq, f.bus.gapEnd(f.shard)+1))
 }
 
 // follow reads on through one consumer until ctx ends or it is lost.
 func (f *follower) follow(ctx context.Context) error {
+	// A log that was replaced has lost its consumers, so that each reader ends with it.
+	if err := f.bus.sameLog(ctx, f.shard, true); errors.Is(err, ErrOtherLog) {
+		return &stopError{err}
+	} else if err != nil {
+		return err
+	}
 	// No filter: with several, the server looks at every subject of a block for
 	// each message, which costs a reader that has fallen behind a hundred times
 	// what it saves (BenchmarkFollowCatchesUp). Tool output is skipped here.
@@ -92,8 +118,14 @@ func (f *follower) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.close(ctx)
+	defer p.close()
+	f.at = time.Time{}
 	p.idle = func() error {
+		if f.pending {
+			if err := f.missed(ctx, f.end+1); err != nil {
+				return err
+			}
+		}
 		if err := f.live(); err != nil {
 			return &stopError{err}
 		}
@@ -105,20 +137,47 @@ func (f *follower) follow(ctx context.Context) error {
 				return err
 			}
 		}
-		err := p.batch(ctx, pullBatch, pullExpires, readerHeartbeat, func(r raw) error {
-			f.next = r.seq + 1
-			if err := f.take(r); err != nil {
-				return err
-			}
-			if r.seq >= f.end {
-				return f.live()
-			}
-			return nil
-		})
-		if err != nil {
+		if err := f.some(ctx, p); err != nil {
 			return err
 		}
 	}
+}
+
+// some reads what comes next: all that there is until the follower has caught up, then
+// one message after the other, or what has gathered.
+func (f *follower) some(ctx context.Context, p *puller) error {
+	request := pull{most: pullBatch, expires: pullExpires, heartbeat: readerHeartbeat, gathered: true}
+	begun, before := time.Now(), p.read
+	switch {
+	case f.pending || f.behind: // at once
+	case f.gathers:
+		f.waker.wait(ctx, f.every)
+	default:
+		request.most, request.gathered = gatherAfter, false
+	}
+	err := p.batch(ctx, request, func(r raw) error { return f.pass(ctx, r) })
+	if came := p.read - before; request.gathered {
+		f.gathers, f.behind = came > 1, came == pullBatch
+	} else {
+		f.gathers = came == gatherAfter && time.Since(begun) < gatherAfter*f.every/2
+	}
+	return err
+}
+
+// pass passes on a message that was read.
+func (f *follower) pass(ctx context.Context, r raw) error {
+	if err := f.missed(ctx, r.seq); err != nil {
+		return err
+	}
+	f.next, f.at = r.seq+1, r.at
+	f.tail.read(r)
+	if err := f.take(r); err != nil {
+		return err
+	}
+	if r.seq >= f.end {
+		return f.live()
+	}
+	return nil
 }
 
 // complete queries the log's leader whether everything was read that the log held
@@ -144,6 +203,9 @@ func (f *follower) live() error {
 func (f *follower) take(r raw) error {
 	if isOutput(r.subject) || r.subject == topology.Probe(f.shard) {
 		return nil
+	}
+	if !f.pending {
+		f.bus.clock.stored(r.at)
 	}
 	return f.fn(f.bus.unfetched(r, !f.pending))
 }

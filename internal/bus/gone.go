@@ -83,10 +83,10 @@ func (b *Bus) lives(ctx context.Context, worker string, ttl time.Duration) (live
 	if err != nil {
 		return 0, 0, err
 	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
 	keys := topology.EntrySubject(topology.BucketPresence, topology.PresenceKey("*", "*", worker))
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(keys))
+	info, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		return s.Info(ctx, jetstream.WithSubjectFilter(keys))
+	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("presence: %w", explainJetStream(err))
 	}

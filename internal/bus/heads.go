@@ -56,10 +56,10 @@ func (b *Bus) headsOnce(ctx context.Context, stream string, from, to uint64, fn 
 	if err != nil {
 		return next, err
 	}
-	defer p.close(ctx)
+	defer p.close()
 	for p.pending > 0 && next <= to && err == nil {
 		before := p.read
-		err = p.batch(ctx, int(min(p.pending, to-next+1, pullBatch)), appendTimeout, 0, func(r raw) error {
+		err = p.batch(ctx, pull{most: int(min(p.pending, to-next+1, pullBatch)), expires: appendTimeout}, func(r raw) error {
 			if r.seq <= to {
 				fn(r)
 			}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sort"
+	"time"
 
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -94,19 +96,57 @@ func (c Conversation) read(ctx context.Context, after uint64, input int64, fn fu
 	if err != nil {
 		return err
 	}
-	if first := max(info.State.FirstSeq, c.bus.gapEnd(shard)+1); after+1 < first {
-		err := c.FactsWithin(ctx, first-1, input, func(m Message) error {
-			if m.Sequence <= after {
-				return nil
-			}
-			return fn(m)
-		})
-		if err != nil {
+	e := expiring{bus: c.bus, shard: shard, next: after + 1, keeps: keeps(info.Config)}
+	pass := func(m Message) error {
+		if m.Sequence < e.next {
+			return nil
+		}
+		e.next, e.at = m.Sequence+1, m.Time
+		return fn(m)
+	}
+	e.facts = func(ctx context.Context, before uint64) error { return c.FactsWithin(ctx, before-1, input, pass) }
+	if err := e.before(ctx, max(info.State.FirstSeq, c.bus.gapEnd(shard)+1)); err != nil {
+		return err
+	}
+	e.at = time.Time{} // of what has expired
+	take := func(m Message) error {
+		if err := e.missed(ctx, m.Sequence); err != nil {
 			return err
 		}
-		after = first - 1
+		return pass(m)
 	}
-	return c.bus.readShard(ctx, shard, after, topology.Everything(topology.Conv, c.bus.Shards(), c.id), false, input, fn)
+	var held []Message
+	var size int
+	release := func() error {
+		first, err := e.first(ctx)
+		for _, m := range held {
+			if err == nil {
+				err = e.before(ctx, min(m.Sequence, first))
+			}
+			if err == nil {
+				err = pass(m)
+			}
+		}
+		held, size = nil, 0
+		return err
+	}
+	if e.keeps == 0 { // one look at where the log begins for many messages, after they have come
+		take = func(m Message) error {
+			held, size = append(held, m), size+len(m.Data)
+			if len(held) < expiryBatch && size < expiryBytes {
+				return nil
+			}
+			return release()
+		}
+	}
+	err = c.bus.readShard(ctx, shard, e.next-1, topology.Everything(topology.Conv, c.bus.Shards(), c.id), false, input, take)
+	if err == nil && len(held) > 0 {
+		err = release()
+	}
+	if err != nil {
+		return err
+	}
+	return e.missed(ctx, math.MaxUint64)
 }
 
 // errEnd ends a read at its bound.
@@ -137,19 +177,7 @@ func (b *Bus) expiredFacts(ctx context.Context, shard int, from, first uint64, f
 	if err != nil || last == nil {
 		return err
 	}
-	// HISTORY numbers its messages itself, but keeps the order of each shard.
-	begin := uint64(sort.Search(int(last.seq), func(i int) bool {
-		if err != nil {
-			return true
-		}
-		var r *raw
-		if r, err = b.fromLeader(ctx, topology.StreamHistory, getRequest{Sequence: uint64(i) + 1, Next: filter}); err != nil || r == nil {
-			return true
-		}
-		var o raw
-		o, err = original(*r)
-		return o.seq >= from
-	})) + 1
+	begin, err := b.historyFrom(ctx, filter, last.seq, from)
 	if err != nil {
 		return err
 	}
@@ -163,6 +191,25 @@ func (b *Bus) expiredFacts(ctx context.Context, shard int, from, first uint64, f
 		}
 		return fn(b.unfetched(r, false))
 	}))
+}
+
+// historyFrom is where in HISTORY the copies under a filter begin that have a sequence
+// from from on; last is HISTORY's last message under the filter. HISTORY numbers its
+// messages itself, but keeps the order of each shard.
+func (b *Bus) historyFrom(ctx context.Context, filter string, last, from uint64) (begin uint64, err error) {
+	begin = uint64(sort.Search(int(last), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		var r *raw
+		if r, err = b.fromLeader(ctx, topology.StreamHistory, getRequest{Sequence: uint64(i) + 1, Next: filter}); err != nil || r == nil {
+			return true
+		}
+		var o raw
+		o, err = original(*r)
+		return o.seq >= from
+	})) + 1
+	return begin, err
 }
 
 // LastDecision returns a conversation's last Decision at or before a sequence of

@@ -46,17 +46,10 @@ func before(wait time.Duration) *events.HookCall {
 func plain(t *testing.T, nc *nats.Conn, subject, answer string) (asked <-chan string) {
 	t.Helper()
 	requests := make(chan string, 100)
-	sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
+	subscribe(t, nc, subject, func(m *nats.Msg) {
 		requests <- string(m.Data)
 		_ = m.Respond([]byte(answer)) // the caller finds out
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = sub.Unsubscribe() })
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
 	return requests
 }
 

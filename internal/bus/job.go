@@ -17,34 +17,88 @@ import (
 // Publish puts a job in its queue. The id makes a repeated publish harmless
 // within the stream's window; past it the worker finds the job's lane ended.
 func (j Jobs) Publish(ctx context.Context, conversation, subject, id string, job events.Event) error {
-	return j.publish(ctx, conversation, subject, id, job)
-}
-
-func (j Jobs) publish(ctx context.Context, conversation, subject, id string, job events.Event, opts ...jetstream.PublishOpt) error {
-	frame, err := events.AppendFrame(nil, job)
-	if err != nil {
-		return err
-	}
-	data, err := j.bus.fitAs(ctx, conversation, jobObject(id), frame)
+	m, err := j.message(ctx, conversation, subject, id, job)
 	if err != nil {
 		return err
 	}
 	if fault.Planted(fault.DoubleJob) {
-		_, _ = j.bus.publishData(ctx, subject, messageID(conversation, id)+"/again", data)
+		_, _ = j.bus.store(ctx, m, jetstream.WithMsgID(messageID(conversation, id)+"/again"))
 	}
 	// A duplicate is the same job: its id has the conversation in it.
-	_, err = j.bus.publishData(ctx, subject, messageID(conversation, id), data, opts...)
+	_, err = j.bus.store(ctx, m, jetstream.WithMsgID(messageID(conversation, id)))
 	return err
 }
 
 // PublishAgain publishes a job that the queue may have lost, and does nothing while the
-// queue holds it, also if a worker has taken it.
+// queue holds it, also if a worker has taken it. It has no message id: the server knows
+// that of a job that was acknowledged, whose work the log may have lost since.
 func (j Jobs) PublishAgain(ctx context.Context, conversation, subject, id string, job events.Event) error {
-	err := j.publish(ctx, conversation, subject, id, job, jetstream.WithExpectLastSequencePerSubject(0))
-	if api, is := errors.AsType[*jetstream.APIError](err); is && isWrongLast(api) {
-		return nil
+	m, err := j.message(ctx, conversation, subject, id, job)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		_, err = j.bus.store(ctx, m, jetstream.WithExpectLastSequencePerSubject(0))
+		api, is := errors.AsType[*jetstream.APIError](err)
+		if !is || !isWrongLast(api) {
+			return err
+		}
+		if held, err := j.Hold(ctx, subject); err != nil || held {
+			return err
+		}
+		if err := j.Drop(ctx, subject); err != nil {
+			return err
+		}
 	}
 	return err
+}
+
+// Hold reports whether the queues hold a job under one of these subjects, taken by a
+// worker or not.
+func (j Jobs) Hold(ctx context.Context, subjects ...string) (bool, error) {
+	for _, subject := range subjects {
+		r, err := j.bus.lastFromLeader(ctx, topology.StreamJobs, subject)
+		if err != nil {
+			return false, err
+		}
+		if r == nil {
+			continue
+		}
+		if done, err := j.acknowledged(ctx, *r); err != nil || !done {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// acknowledged reports whether a job in the stream counts as acknowledged in its queue,
+// which then never delivers it. A server that was killed may have stored that, and not
+// that the job was removed (nats-server 2.15.3,
+// TestAnAcknowledgedJobThatIsThereAgainIsPublishedAgain).
+func (j Jobs) acknowledged(ctx context.Context, r raw) (bool, error) {
+	q, err := topology.QueueOf(r.subject)
+	if err != nil {
+		return false, err
+	}
+	c, err := j.Find(ctx, q)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return false, nil // the next one delivers all that there is
+	}
+	if err != nil {
+		return false, fmt.Errorf("queue %s: %w", q.Consumer, explainJetStream(err))
+	}
+	return c.CachedInfo().AckFloor.Stream >= r.seq, nil
+}
+
+func (j Jobs) message(ctx context.Context, conversation, subject, id string, job events.Event) (*nats.Msg, error) {
+	frame, err := events.AppendFrame(nil, job)
+	if err != nil {
+		return nil, err
+	}
+	m := nats.NewMsg(subject)
+	m.Header.Set(topology.HeaderJob, messageID(conversation, id))
+	m.Data, err = j.bus.fitAs(ctx, conversation, jobObject(id), frame)
+	return m, err
 }
 
 // Read decodes the payload of a job and fetches what it refers to.

@@ -180,7 +180,7 @@ func (k *Keeper) jobsGone(ctx context.Context) (bool, error) {
 		return true
 	})
 	for q := range needed {
-		err := k.findQueue(ctx, q)
+		_, err := k.bus.Jobs().Find(ctx, q)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			return true, nil
@@ -193,11 +193,4 @@ func (k *Keeper) jobsGone(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-func (k *Keeper) findQueue(ctx context.Context, q topology.Queue) error {
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	_, err := k.bus.js.Consumer(ctx, topology.StreamJobs, q.Consumer)
-	return err
 }

@@ -95,7 +95,7 @@ func (p Presence) KeepTool(ctx context.Context, known offer.Known, revision uint
 	if err != nil {
 		return 0, err
 	}
-	kv, err := p.bus.js.KeyValue(ctx, topology.BucketTools)
+	kv, err := p.bus.bucket(ctx, topology.BucketTools)
 	if err == nil && revision == 0 {
 		revision, err = kv.Create(ctx, name, raw)
 	} else if err == nil {

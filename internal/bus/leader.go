@@ -48,9 +48,9 @@ func (b *Bus) getFromLeader(ctx context.Context, stream string, get getRequest) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	msg, err := b.request(ctx, b.api("STREAM.MSG.GET."+stream), body)
+	msg, err := ask(ctx, func(ctx context.Context) (*nats.Msg, error) {
+		return b.request(ctx, b.api("STREAM.MSG.GET."+stream), body)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -98,4 +98,29 @@ func (b *Bus) kvFromLeader(ctx context.Context, bucket, key string) (*raw, error
 // api is the subject of a JetStream API operation.
 func (b *Bus) api(operation string) string {
 	return cmp.Or(b.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + operation
+}
+
+// callAPI makes one request to the JetStream API, and decodes the answer into got unless
+// that is nil. An error of the server is a [jetstream.APIError].
+func (b *Bus) callAPI(ctx context.Context, operation string, body []byte, got any) error {
+	ctx, cancel := answer(ctx)
+	defer cancel()
+	msg, err := b.request(ctx, b.api(operation), body)
+	if err != nil {
+		return err
+	}
+	var failed struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	err = json.Unmarshal(msg.Data, &failed)
+	if err == nil && failed.Error != nil {
+		return failed.Error
+	}
+	if err == nil && got != nil {
+		err = json.Unmarshal(msg.Data, got)
+	}
+	if err != nil {
+		return fmt.Errorf("the server's answer cannot be read: %w", err)
+	}
+	return nil
 }

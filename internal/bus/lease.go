@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 // Lease is the right to own a shard. It only saves work: two owners are harmless,
 // because the turn lane refuses one of them.
 type Lease struct {
+	bus *Bus
 	kv  jetstream.KeyValue
 	ttl time.Duration
 	key string
@@ -27,7 +29,7 @@ var ErrLeaseLost = errors.New("the shard's lease is lost")
 
 // TakeLease waits until the shard is free and takes it.
 func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
-	kv, err := s.bus.js.KeyValue(ctx, topology.BucketLeases)
+	kv, err := s.bus.bucket(ctx, topology.BucketLeases)
 	if err != nil {
 		return nil, fmt.Errorf("leases: %w", explainJetStream(err))
 	}
@@ -35,14 +37,20 @@ func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{kv: kv, ttl: ttl, key: topology.ShardKey(s.number), val: []byte(owner)}
-	for {
-		try, cancel := answer(ctx)
+	l := &Lease{bus: s.bus, kv: kv, ttl: ttl, key: topology.ShardKey(s.number), val: []byte(owner)}
+	for open := false; ; { // open: a try may have been stored whose answer did not come
+		try, cancel := context.WithTimeout(ctx, appendTimeout)
 		l.rev, err = kv.Create(try, l.key, l.val)
+		if open && errors.Is(err, jetstream.ErrKeyExists) {
+			if own := l.own(try); own > 0 {
+				l.rev, err = own, nil
+			}
+		}
 		cancel()
 		if err == nil || errors.Is(err, jetstream.ErrKeyExists) && fault.Planted(fault.IgnoreLease) {
 			return l, nil
 		}
+		open = open || !errors.Is(err, jetstream.ErrKeyExists)
 		if !errors.Is(err, jetstream.ErrKeyExists) {
 			s.bus.log.Debug("lease cannot be taken, trying again", "shard", s.number, "error", err)
 		}
@@ -57,6 +65,7 @@ func (s Shard) TakeLease(ctx context.Context, owner string) (*Lease, error) {
 func (l *Lease) Keep(ctx context.Context) error {
 	tick := time.NewTicker(l.ttl / 4)
 	defer tick.Stop()
+	var open time.Time // when a renewal was sent whose answer did not come; zero when there is none
 	for renewed := time.Now(); ; {
 		select {
 		case <-ctx.Done():
@@ -72,16 +81,36 @@ func (l *Lease) Keep(ctx context.Context) error {
 		// lease.
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.ttl/4)
 		rev, err := l.kv.Update(try, l.key, l.val, l.rev)
+		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) && !open.IsZero() {
+			if own := l.own(try); own > l.rev { // it was stored all the same
+				rev, err, sent = own, nil, open
+			}
+		}
 		cancel()
 		switch {
 		case err == nil:
-			l.rev, renewed = rev, sent
+			l.rev, renewed, open = rev, sent, time.Time{}
+			continue
 		case ctx.Err() != nil, fault.Planted(fault.IgnoreLease):
-		case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists),
-			time.Since(renewed) > l.ttl*3/4:
+			continue
+		}
+		refused := errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.Is(err, jetstream.ErrKeyExists)
+		if !refused && open.IsZero() {
+			open = sent
+		}
+		if refused || time.Since(renewed) > l.ttl*3/4 {
 			return fmt.Errorf("%w: %w", ErrLeaseLost, err)
 		}
 	}
+}
+
+// own is the revision of the lease that is stored when it is this owner's; 0 otherwise.
+func (l *Lease) own(ctx context.Context) uint64 {
+	r, err := l.bus.kvFromLeader(ctx, topology.BucketLeases, l.key)
+	if err != nil || r == nil || !bytes.Equal(r.data, l.val) {
+		return 0
+	}
+	return r.seq
 }
 
 // BreakLeases frees all shards: for the one process that holds the embedded

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -124,6 +125,78 @@ func TestLeaseIsLostWithTheServer(t *testing.T) {
 	}
 	if d := time.Since(began); d > 2*ttl {
 		t.Errorf("it was noticed after %s, when another may have owned the shard for long", d)
+	}
+}
+
+// TestALeaseIsKeptWhenTheAnswerToARenewalIsLost: it was stored, so that the next one names
+// another revision than the last.
+func TestALeaseIsKeptWhenTheAnswerToARenewalIsLost(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	p := through(t, s.URL())
+	b, other := join(t, s.URL()), join(t, p.url())
+	kv := shortenTTL(t, b, topology.BucketLeases, 4*time.Second)
+	l, err := other.Shard(0).TakeLease(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewals, err := kv.Watch(t.Context(), topology.ShardKey(0), jetstream.UpdatesOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = renewals.Stop() }) // its consumer ends with the server
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	p.mute()
+	go func() { ended <- l.Keep(ctx) }()
+	takeIn(t, renewals.Updates(), 10*time.Second) // and its answer is lost
+	p.cut()
+	for range 3 {
+		select {
+		case <-renewals.Updates():
+		case err := <-ended:
+			t.Fatalf("keep ended with %v", err)
+		case <-time.After(20 * time.Second):
+			t.Fatal("the lease is not renewed")
+		}
+	}
+	stop()
+	if err := take(t, ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("keep ended with %v", err)
+	}
+}
+
+// TestALeaseIsTakenWhenTheAnswerIsLost: its taker has it, and must not wait until it runs
+// out.
+func TestALeaseIsTakenWhenTheAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	p := through(t, s.URL())
+	b, other := join(t, s.URL()), join(t, p.url())
+	kv := shortenTTL(t, b, topology.BucketLeases, 2*time.Second)
+	if _, err := b.Shard(0).TakeLease(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	nc, _ := b.Raw()
+	key := topology.EntrySubject(topology.BucketLeases, topology.ShardKey(0))
+	tries := make(chan *nats.Msg, 64)
+	subscribe(t, nc, key, func(m *nats.Msg) { tries <- m })
+	taken := make(chan error, 1)
+	ctx := within(t, 30*time.Second)
+	go func() {
+		_, err := other.Shard(0).TakeLease(ctx, "two")
+		taken <- err
+	}()
+	take(t, tries) // in vain
+	p.mute()
+	eventually(t, func() bool {
+		held, err := kv.Get(t.Context(), topology.ShardKey(0))
+		return err == nil && string(held.Value()) == "two"
+	}, "the other does not take it")
+	shortenTTL(t, b, topology.BucketLeases, time.Hour)
+	p.cut()
+	if err := take(t, taken); err != nil {
+		t.Errorf("it has the lease, and does not see it: %v", err)
 	}
 }
 

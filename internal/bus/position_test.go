@@ -102,7 +102,7 @@ func liveMessage(subject string, sequence, before uint64) *nats.Msg {
 }
 
 // deployment is an embedded server and a connection to it.
-func deployment(t *testing.T) *Bus {
+func deployment(t testing.TB) *Bus {
 	t.Helper()
 	s, err := broker.Start(broker.Config{Dir: t.TempDir()})
 	if err != nil {

@@ -17,6 +17,9 @@ type Offer = offer.Offer
 // ServerState describes an MCP server to people; see package offer.
 type ServerState = offer.ServerState
 
+// RenamedTool is a tool of an MCP server under another name.
+type RenamedTool = offer.RenamedTool
+
 // Conflict is an announcement that was rejected.
 type Conflict = offer.Conflict
 

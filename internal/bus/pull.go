@@ -55,25 +55,24 @@ type puller struct {
 // newPuller makes a consumer for what a stream holds under a filter (empty: all)
 // from a sequence on.
 func (b *Bus) newPuller(ctx context.Context, stream, filter string, from uint64) (*puller, error) {
-	return b.pull(ctx, stream, from, jetstream.ConsumerConfig{FilterSubject: filter})
+	return b.openPuller(ctx, stream, from, jetstream.ConsumerConfig{FilterSubject: filter})
 }
 
 // newHeadPuller is a puller whose messages come without their payloads.
 func (b *Bus) newHeadPuller(ctx context.Context, stream string, from uint64) (*puller, error) {
-	return b.pull(ctx, stream, from, jetstream.ConsumerConfig{HeadersOnly: true})
+	return b.openPuller(ctx, stream, from, jetstream.ConsumerConfig{HeadersOnly: true})
 }
 
-func (b *Bus) pull(ctx context.Context, stream string, from uint64, cfg jetstream.ConsumerConfig) (*puller, error) {
+func (b *Bus) openPuller(ctx context.Context, stream string, from uint64, cfg jetstream.ConsumerConfig) (*puller, error) {
 	cfg = readerConfig(cfg, from)
-	making, cancel := answer(ctx)
-	defer cancel()
-	made, err := b.createReader(making, stream, cfg)
+	// One that is made twice has no reader, and the server deletes it.
+	made, err := ask(ctx, func(ctx context.Context) (readResponse, error) { return b.createReader(ctx, stream, cfg) })
 	if err != nil {
 		return nil, err
 	}
 	p := &puller{bus: b, stream: stream, filter: cmp.Or(cfg.FilterSubject, ">"), next: max(from, 1), consumer: made.Consumer, pending: made.Pending, in: make(chan *nats.Msg, pullBatch+64)}
 	if p.sub, err = b.nc.ChanSubscribe(b.nc.NewInbox(), p.in); err != nil {
-		p.drop(ctx)
+		p.drop()
 		return nil, err
 	}
 	p.status = b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
@@ -91,40 +90,47 @@ func readerConfig(cfg jetstream.ConsumerConfig, from uint64) jetstream.ConsumerC
 	return cfg
 }
 
-// close ends the subscription and deletes the consumer. If that fails the server
-// deletes it after [readerIdle].
-func (p *puller) close(ctx context.Context) {
+// close ends the subscription and deletes the consumer. It does not wait for the answer,
+// which a cluster that elects a leader does not give: if there is still a consumer, the
+// server deletes it after [readerIdle].
+func (p *puller) close() {
 	p.bus.nc.RemoveStatusListener(p.status)
 	_ = p.sub.Unsubscribe() // fails only when the connection is closed
-	p.drop(ctx)
+	p.drop()
 }
 
-func (p *puller) drop(ctx context.Context) {
-	if !p.bus.nc.IsConnected() {
-		return // a request would only wait
+func (p *puller) drop() {
+	if p.bus.nc.IsConnected() { // else it would be sent to another server, later
+		_ = p.bus.deleteReader(p.stream, p.filter, p.consumer)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
-	defer cancel()
-	_ = p.bus.deleteReader(ctx, p.stream, p.filter, p.consumer)
 }
 
 // errReaderLost reports that the consumer does not answer any more.
 var errReaderLost = errors.New("the reader's consumer does not answer")
 
-// batch asks for n messages at most and passes each to fn, until they have come
-// or the request has expired. With a heartbeat it waits as long as the server
-// confirms the request; without, expires is also how long it waits.
-func (p *puller) batch(ctx context.Context, n int, expires, heartbeat time.Duration, fn func(raw) error) error {
-	if err := p.request(n, expires, heartbeat); err != nil {
+// pull is a request for messages.
+type pull struct {
+	most      int           // messages
+	expires   time.Duration // how long the server holds it
+	heartbeat time.Duration // how often the server confirms it; 0: never
+	gathered  bool          // it ends with what there is, once that is at least one
+}
+
+// batch makes a request and passes each message to fn, until they have come or the request
+// has ended. With a heartbeat it waits as long as the server confirms the request;
+// without, expires is also how long it waits.
+func (p *puller) batch(ctx context.Context, want pull, fn func(raw) error) error {
+	if err := p.request(want); err != nil {
 		return err
 	}
+	expires, heartbeat := want.expires, want.heartbeat
 	silence := expires + time.Second
 	if heartbeat > 0 {
 		silence = 2*heartbeat + heartbeat/2
 	}
 	lost := time.NewTimer(silence)
 	defer lost.Stop()
-	for got := 0; got < n; {
+	for got := 0; got < want.most; {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -163,13 +169,14 @@ func (p *puller) batch(ctx context.Context, n int, expires, heartbeat time.Durat
 	return nil
 }
 
-func (p *puller) request(n int, expires, heartbeat time.Duration) error {
+func (p *puller) request(want pull) error {
 	body, err := json.Marshal(struct {
 		Batch     int           `json:"batch"`
 		MaxBytes  int           `json:"max_bytes"`
 		Expires   time.Duration `json:"expires"`
 		Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
-	}{n, max(pullBytes, 2*int(p.bus.nc.MaxPayload())), expires, heartbeat})
+		NoWait    bool          `json:"no_wait,omitempty"`
+	}{want.most, max(pullBytes, 2*int(p.bus.nc.MaxPayload())), want.expires, want.heartbeat, want.gathered})
 	if err != nil {
 		return err
 	}

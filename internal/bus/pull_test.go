@@ -22,9 +22,9 @@ func TestAReaderThatLagsIsReplacedAfterTwoHeartbeats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close(t.Context())
+	defer p.close()
 	p.filter = ">" // what it should get; its consumer holds none of it
-	if err := p.batch(t.Context(), 1, 4*heartbeat, heartbeat, nothing); err != nil {
+	if err := p.batch(t.Context(), pull{most: 1, expires: 4 * heartbeat, heartbeat: heartbeat}, nothing); err != nil {
 		t.Errorf("a reader of an empty log is given up: %v", err)
 	}
 	input := uuid.Must(uuid.NewV7()).String()
@@ -32,7 +32,7 @@ func TestAReaderThatLagsIsReplacedAfterTwoHeartbeats(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	err = p.batch(t.Context(), 1, time.Minute, heartbeat, nothing)
+	err = p.batch(t.Context(), pull{most: 1, expires: time.Minute, heartbeat: heartbeat}, nothing)
 	if took := time.Since(began); !errors.Is(err, ErrShortRead) || took > 10*time.Second {
 		t.Errorf("after %s: %v, want %v", took, err, ErrShortRead)
 	}

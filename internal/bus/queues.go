@@ -56,20 +56,25 @@ func (q QueueInfo) And(o QueueInfo) QueueInfo {
 	return q
 }
 
+// Find returns a queue; [jetstream.ErrConsumerNotFound] when it is missing.
+func (j Jobs) Find(ctx context.Context, q topology.Queue) (jetstream.Consumer, error) {
+	return ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return j.bus.js.Consumer(ctx, topology.StreamJobs, q.Consumer)
+	})
+}
+
 // EnsureQueue makes a queue if it is missing, so that its jobs wait visibly until
 // a worker comes. The limits of one that exists are the administrator's.
 func (j Jobs) EnsureQueue(ctx context.Context, q topology.Queue) error {
 	if _, ok := j.bus.queues.Load(q); ok {
 		return nil
 	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	var err error
-	if j.bus.imported() {
-		err = j.bus.requestQueue(ctx, q)
-	} else {
-		_, err = j.bus.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
-	}
+	_, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		if j.bus.imported() {
+			return nil, j.bus.requestQueue(ctx, q)
+		}
+		return j.bus.js.CreateConsumer(ctx, topology.StreamJobs, q.ConsumerConfig())
+	})
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("make queue %s: %w", q.Consumer, explainJetStream(err))
 	}

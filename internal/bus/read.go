@@ -83,13 +83,13 @@ const fewMessages = 256
 func (b *Bus) readOnce(ctx context.Context, stream, filter string, from uint64, bounded bool, fn func(raw) error) (uint64, error) {
 	p, err := b.newPuller(ctx, stream, filter, 1)
 	if err == nil && from > 1 && p.pending > fewMessages {
-		p.close(ctx)
+		p.close()
 		p, err = b.newPuller(ctx, stream, filter, from)
 	}
 	if err != nil {
 		return from, err
 	}
-	defer p.close(ctx)
+	defer p.close()
 	next := from
 	for p.pending > 0 && err == nil {
 		before := p.read
@@ -100,7 +100,7 @@ func (b *Bus) readOnce(ctx context.Context, stream, filter string, from uint64, 
 			// and delete the consumer only then.
 			most = max(most-1, 1)
 		}
-		err = p.batch(ctx, int(min(most, pullBatch)), appendTimeout, 0, func(r raw) error {
+		err = p.batch(ctx, pull{most: int(min(most, pullBatch)), expires: appendTimeout}, func(r raw) error {
 			if r.seq < from {
 				return nil
 			}

@@ -48,13 +48,18 @@ func (b *Bus) createReader(ctx context.Context, stream string, cfg jetstream.Con
 	return readResponse{Consumer: info.Name, Pending: info.NumPending}, nil
 }
 
-// deleteReader deletes a consumer that createReader created.
-func (b *Bus) deleteReader(ctx context.Context, stream, filter, consumer string) error {
+// deleteReader requests that a consumer be deleted that createReader created.
+func (b *Bus) deleteReader(stream, filter, consumer string) error {
+	subject := b.api("CONSUMER.DELETE." + stream + "." + consumer)
+	var body []byte
 	if b.imported() {
-		_, err := b.askReader(ctx, stream, filter, readRequest{Filter: filter, Delete: consumer})
-		return err
+		var err error
+		if body, err = json.Marshal(readRequest{Filter: filter, Delete: consumer}); err != nil {
+			return err
+		}
+		subject = topology.ReadRequest(stream, topology.ReadScope(filter))
 	}
-	return b.js.DeleteConsumer(ctx, stream, consumer)
+	return b.nc.PublishRequest(subject, b.nc.NewInbox(), body)
 }
 
 func (b *Bus) askReader(ctx context.Context, stream, filter string, req readRequest) (readResponse, error) {

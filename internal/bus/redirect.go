@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -21,7 +24,7 @@ func (c Conversation) Redirect(ctx context.Context, m Message) error {
 		id = fmt.Sprintf("%s-%d", topology.ConvStream(m.Shard), m.Sequence)
 	}
 	to := topology.At(c.bus.Shards(), c.id, events.ChannelIn)
-	ack, err := c.bus.publishData(ctx, to.Subject(topology.Conv), id, m.Data)
+	ack, err := c.bus.store(ctx, &nats.Msg{Subject: to.Subject(topology.Conv), Data: m.Data}, jetstream.WithMsgID(id))
 	if err != nil || !ack.Duplicate {
 		return err
 	}

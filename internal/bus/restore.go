@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -28,17 +27,19 @@ const fillMost = 200_000
 // two syncs, or an older copy of the volume is used), and repairs what can be
 // repaired. It returns the sequence after which the shard's owner begins to read.
 //
-// The log is lost past its end when HISTORY or the checkpoint knows a later
-// sequence. New messages would get sequences that were used before: HISTORY would
-// not copy them, readers would skip them, and cursors would be wrong. So the log is
+// The log has lost its end when HISTORY or the checkpoint knows a later sequence, or
+// when it has other messages than they know: then it has grown past what it lost, see
+// [Shard.grown]. New messages got, or would get, sequences that were used before:
+// HISTORY does not copy them, readers skip them, and cursors are wrong. So the log is
 // brought forward past everything that is known, its cursors get another epoch,
-// and inputs of the meantime are published again. Facts that HISTORY has count;
+// and what was written meanwhile is published again. Facts that HISTORY has count;
 // what was streamed and not copied is lost, and so is what neither has.
 func (s Shard) Restore(ctx context.Context) (after uint64, err error) {
-	if after, err = s.Checkpoint(ctx); err != nil {
+	after, read, err := s.checkpoint(ctx)
+	if err != nil {
 		return 0, err
 	}
-	copied, err := s.bus.lastCopy(ctx, topology.HistoryOf(s.number))
+	copied, err := s.bus.lastFromLeader(ctx, topology.StreamHistory, topology.HistoryOf(s.number))
 	if err != nil {
 		return 0, err
 	}
@@ -48,40 +49,44 @@ func (s Shard) Restore(ctx context.Context) (after uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var last raw
-	if copied != nil {
-		last = *copied
-	}
 	g, err := s.bus.gapOf(ctx, s.number)
 	if err != nil {
 		return 0, err
 	}
-	if known := max(last.seq, after); known > info.State.LastSeq {
-		g = &gap{UpTo: known, Since: last.at}
+	found, fact, err := s.lost(ctx, after, read, copied, info, g)
+	if err != nil {
+		return 0, err
+	}
+	if found != nil {
+		if g = found; after > fact {
+			after = 0 // conversations that had ended may be active again
+		}
 		s.bus.log.Error("the log of a shard has lost its end: what HISTORY has counts, what was streamed since is lost. Was an older copy of the volume restored, or did the power fail? (--sync always loses nothing)",
-			"shard", s.number, "ends_at", info.State.LastSeq, "history_has", last.seq, "checkpoint", after)
+			"shard", s.number, "ends_at", info.State.LastSeq, "known", found.UpTo, "history_has", fact, "checkpoint", after)
+		// The checkpoint first: an owner that dies here has to find the gap again.
+		if err := s.setCheckpoint(ctx, after, mark{}); err != nil {
+			return 0, err
+		}
 		if err := s.bus.setGap(ctx, s.number, *g); err != nil {
 			return 0, err
 		}
 		s.bus.newEpoch(ctx, info.Config)
+		s.bus.marks.Delete(s.number)
 	}
 	if g == nil {
 		return after, nil
 	}
 	s.bus.gaps.Store(s.number, g.UpTo)
-	if after > g.UpTo && info.State.LastSeq > g.UpTo {
+	if found == nil && after > g.UpTo && info.State.LastSeq > g.UpTo {
 		return after, nil // repaired before
-	}
-	if after > last.seq {
-		after = 0 // conversations that had ended may be active again
 	}
 	if err := s.bus.forward(ctx, s.number, *g); err != nil {
 		return 0, err
 	}
-	if err := s.bus.republishInputs(ctx, s.number, *g); err != nil {
+	if err := s.bus.republish(ctx, s.number, *g); err != nil {
 		return 0, err
 	}
-	return after, s.SetCheckpoint(ctx, after)
+	return after, s.setCheckpoint(ctx, after, mark{})
 }
 
 // forward brings a log to the end of a gap.
@@ -108,27 +113,6 @@ func (b *Bus) forward(ctx context.Context, shard int, g gap) error {
 		at = ack.Sequence
 	}
 	return nil
-}
-
-// republishInputs publishes the inputs again that were written into a gap: HISTORY does
-// not copy them. Their ids make it idempotent.
-func (b *Bus) republishInputs(ctx context.Context, shard int, g gap) error {
-	return ended(b.read(ctx, topology.ConvStream(shard), topology.OfShard(shard, "in"), 1, false, func(r raw) error {
-		m := b.unfetched(r, false)
-		switch {
-		case m.Sequence > g.UpTo:
-			return errEnd
-		case m.Time.Before(g.Since) || m.Conversation == "":
-			return nil
-		}
-		b.log.Warn("an input is published again, past the gap in its log", "conversation", m.Conversation, "sequence", m.Sequence)
-		for again := b.newRetry(); ; {
-			err := b.Conversation(m.Conversation).Redirect(ctx, m)
-			if !errors.Is(err, errDuplicate) || !again.wait(ctx) {
-				return err
-			}
-		}
-	}))
 }
 
 // newEpoch gives the cursors of a stream another epoch, where this user may change
@@ -170,6 +154,10 @@ func (b *Bus) setGap(ctx context.Context, shard int, g gap) error {
 	}
 	return nil
 }
+
+// GapEnd is the end of what the shard's log has lost; 0 when it has lost nothing that this
+// process knows. Up to there its log does not count.
+func (s Shard) GapEnd() uint64 { return s.bus.gapEnd(s.number) }
 
 // gapEnd is the end of a shard's gap; 0 when it has none that [Shard.Restore] of
 // this process has found.

@@ -96,9 +96,9 @@ func (r *Roster) follow(ctx context.Context, next *uint64) error {
 	if err != nil {
 		return err
 	}
-	defer p.close(ctx)
+	defer p.close()
 	for err == nil {
-		err = p.batch(ctx, pullBatch, pullExpires, readerHeartbeat, note)
+		err = p.batch(ctx, pull{most: pullBatch, expires: pullExpires, heartbeat: readerHeartbeat}, note)
 	}
 	return err
 }

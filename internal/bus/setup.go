@@ -53,7 +53,7 @@ func (b *Bus) parts(plan topology.Plan) []part {
 			make: func(ctx context.Context) error {
 				if shard {
 					// A checkpoint of the log before would skip what is written to this one.
-					if err := b.Shard(i).SetCheckpoint(ctx, 0); err != nil {
+					if err := b.Shard(i).setCheckpoint(ctx, 0, mark{}); err != nil {
 						return err
 					}
 					// Sequences continue: HISTORY copies nothing at or before its last copy.

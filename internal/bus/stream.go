@@ -4,22 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/topology"
 )
-
-// answerTime is the timeout of a request.
-const answerTime = 5 * time.Second
-
-// answer bounds the wait for an answer. A connection that is cut takes requests
-// with it unseen, and nats.go waits as long as the context lasts if that has a
-// deadline, be it a day.
-func answer(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, answerTime)
-}
 
 // stream is a handle without a round trip: if the stream does not exist, each call
 // on it reports that.
@@ -27,9 +16,7 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	if s, ok := b.streams.Load(name); ok {
 		return s.(jetstream.Stream), nil
 	}
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	s, err := b.js.Stream(ctx, name)
+	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, name) })
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))
 	}
@@ -47,21 +34,26 @@ func (b *Bus) requestInfo(ctx context.Context, stream string) (*jetstream.Stream
 	if err != nil {
 		return nil, err
 	}
-	asking, cancel := answer(ctx)
-	defer cancel()
-	asked := time.Now()
-	info, err := s.Info(asking)
-	if err == nil {
-		b.measure(info.TimeStamp, asked)
-	}
-	return info, err
+	return ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		asked := b.clock.ask()
+		info, err := s.Info(ctx)
+		if err == nil {
+			b.clock.measure(info.TimeStamp, asked)
+		}
+		return info, err
+	})
 }
 
 // info is the state of a stream; nil when it does not exist.
 func (b *Bus) info(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
-	ctx, cancel := answer(ctx)
-	defer cancel()
-	s, err := b.js.Stream(ctx, name)
+	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		asked := b.clock.ask()
+		s, err := b.js.Stream(ctx, name)
+		if err == nil {
+			b.clock.measure(s.CachedInfo().TimeStamp, asked)
+		}
+		return s, err
+	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		b.evict(name)
 		return nil, nil
@@ -69,8 +61,9 @@ func (b *Bus) info(ctx context.Context, name string) (*jetstream.StreamInfo, err
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, explainJetStream(err))
 	}
-	b.saw(s.CachedInfo())
-	return s.CachedInfo(), nil
+	info := s.CachedInfo()
+	b.saw(info)
+	return info, nil
 }
 
 // endOf is the last sequence of a stream; 0 when it never held anything.

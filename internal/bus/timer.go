@@ -116,9 +116,9 @@ func (f *dueFollower) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.close(ctx)
+	defer p.close()
 	for {
-		err := p.batch(ctx, pullBatch, pullExpires, readerHeartbeat, func(r raw) error {
+		err := p.batch(ctx, pull{most: pullBatch, expires: pullExpires, heartbeat: readerHeartbeat}, func(r raw) error {
 			if err := f.give(ctx, r); err != nil {
 				return err
 			}

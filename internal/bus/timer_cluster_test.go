@@ -105,3 +105,18 @@ func TestTimersSurviveTheirLeader(t *testing.T) {
 		t.Errorf("%v wait", got)
 	}
 }
+
+// TestANewLeaderMayHaveLostDecisions: what the former one stored and did not republish.
+func TestANewLeaderMayHaveLostDecisions(t *testing.T) {
+	t.Parallel()
+	_, b := cluster(t)
+	d := followDecisions(t, b, nothing)
+	for range 3 { // at the start, a second and two lifetimes of a lease later
+		takeIn(t, d.resync, time.Minute)
+	}
+	nc, _ := b.Raw()
+	if _, err := nc.RequestWithContext(within(t, time.Minute), "$JS.API.STREAM.LEADER.STEPDOWN."+topology.ConvStream(0), nil); err != nil {
+		t.Fatal(err)
+	}
+	takeIn(t, d.resync, time.Minute)
+}

@@ -41,7 +41,7 @@ const electionTimeout = 12 * time.Second
 func (b *Bus) history(ctx context.Context) (jetstream.Stream, error) {
 	for until := time.Now().Add(electionTimeout); ; {
 		try, cancel := context.WithTimeout(ctx, 2*appendTimeout)
-		s, err := b.js.Stream(try, topology.StreamHistory)
+		s, err := ask(try, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, topology.StreamHistory) })
 		cancel()
 		if err == nil {
 			return s, nil

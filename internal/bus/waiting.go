@@ -37,20 +37,24 @@ func (t Timers) List(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
+// waitingQueue is how many Decisions wait for a slow reader.
+const waitingQueue = 4096
+
 // Decisions delivers the turn messages of all conversations as they happen, until
 // ctx ends. It is for a display of what waits now; a reader that needs every message
 // uses [Conversation.Attach].
 //
 // resync is called first, when from then on nothing passes unseen, and again
-// whenever messages may have been missed: the connection was lost, or fn was
-// slower than the conversations for longer than the queue lasts. It reads the
+// whenever messages may have been missed: the connection was lost, fn was slower than
+// the conversations for longer than the queue lasts, or a log has another leader: one
+// that dies between storing a message and republishing it sends it to nobody. It reads the
 // current state, for instance [Timers.List]. Because a timer is set after the
 // decision that needs it, by the next owner if the first one died in between, it is
 // called again a second and two lifetimes of a lease after that. What follows may be
 // older than what it read: compare a Message's Sequence. resync and fn run on one
 // goroutine; an error of theirs ends Decisions.
 func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resync func() error) error {
-	queue := make(chan *nats.Msg, attachQueue)
+	queue := make(chan *nats.Msg, waitingQueue)
 	sub, err := d.bus.nc.ChanSubscribe(topology.LiveOfChannel(events.ChannelTurn), queue)
 	if err != nil {
 		return fmt.Errorf("subscribe to decisions: %w", err)
@@ -65,6 +69,8 @@ func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resyn
 	soon, later := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer soon.Stop()
 	defer later.Stop()
+	elected, done := d.bus.elections(ctx)
+	defer done()
 	read := func() error {
 		err := d.bus.synced(ctx, resync)
 		soon.Reset(time.Second)
@@ -81,6 +87,8 @@ func (d Deployment) Decisions(ctx context.Context, fn func(Message) error, resyn
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-reconnected:
+		case <-elected:
+			err = read()
 		case msg = <-queue:
 		}
 		if now := v.losses(sub); err == nil && now != lost {

@@ -97,6 +97,14 @@ const (
 	CodeOnLimit      = "on_limit_not_allowed"
 )
 
+// The error codes of numbers that the table does not change: inputs in a message,
+// messages that wait for the next turn, and calls in a verdict.
+const (
+	CodeInputs  = "too_many_inputs"
+	CodeQueued  = "too_many_waiting"
+	CodeRulings = "too_many_rulings"
+)
+
 // Row describes one ceiling.
 type Row struct {
 	Key     string // in the rules file

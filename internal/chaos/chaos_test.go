@@ -142,6 +142,7 @@ func run(t *testing.T, bin string, p plan, nodes int, m matrix) {
 			k.mu.Lock()
 			v.add(check, "%s %s: %v; its viewer saw %d events, and was interrupted last by %v", k.name, k.id, errs[i], len(k.seen), k.broke)
 			k.mu.Unlock()
+			t.Logf("%s %s has %s; %s", k.name, k.id, k.outline(ctx), queues(ctx, direct))
 		}
 		v.check(ctx, c, k, w, errs[i] == nil)
 	}

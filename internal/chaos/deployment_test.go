@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,13 +29,14 @@ type servers struct {
 	bin     string
 	dir     string
 	address string
+	token   string     // of the one server: roles of another run may know its port
 	mounted bool       // the store is on a small disk
 	mu      sync.Mutex // one server is away at a time
 }
 
 func startServers(t *testing.T, bin, dir string, p plan, nodes int) *servers {
 	t.Helper()
-	s := &servers{t: t, bin: bin, dir: dir}
+	s := &servers{t: t, bin: bin, dir: dir, token: rand.Text()}
 	if nodes == 3 {
 		s.cluster = brokertest.Start(t, brokertest.Config{Binary: filepath.Join(bin, "nats-server")})
 		return s
@@ -49,7 +51,7 @@ func startServers(t *testing.T, bin, dir string, p plan, nodes int) *servers {
 
 func (s *servers) start() {
 	_, port, _ := strings.Cut(s.address, ":")
-	s.one = begin(s.t, s.dir, "nats-server", nil, filepath.Join(s.bin, "nats-server"), "-js", "-sd", filepath.Join(s.dir, "store"), "-a", "127.0.0.1", "-p", port)
+	s.one = begin(s.t, s.dir, "nats-server", nil, filepath.Join(s.bin, "nats-server"), "-js", "-sd", filepath.Join(s.dir, "store"), "-a", "127.0.0.1", "-p", port, "--auth", s.token)
 }
 
 // urls returns the server of the n-th client first.
@@ -57,7 +59,7 @@ func (s *servers) url(n int) string {
 	if s.cluster != nil {
 		return s.cluster.Node(n % 3)
 	}
-	return "nats://" + s.address
+	return brokertest.URL(s.token, s.address)
 }
 
 // strike kills a server, calls struck, and starts the server again later.
@@ -185,7 +187,7 @@ func (d *deployment) keep(n, nodes int) {
 	case "orchestrator":
 		args = append(args, "--rules", filepath.Join(d.dir, "rules.yaml"), "--stream-replicas", fmt.Sprint(nodes))
 		if d.plan.Store.Kind == "expires" {
-			args = append(args, "--max-age", shortAge.String())
+			args = append(args, "--max-age", shortAge(nodes).String())
 		}
 	case "llm-worker":
 		args = append(args, "--script", filepath.Join(d.dir, "script.yaml"), "--provider", "fake="+d.fake.url(), "--idle-timeout", "3s")

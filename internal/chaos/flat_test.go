@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,8 +59,8 @@ func (d *deployment) footprint(ctx context.Context, b *bus.Bus) (footprint, erro
 	return f, streams.Err()
 }
 
-// firstFootprint waits until all processes answer and serve, and have as many goroutines
-// as a moment before.
+// firstFootprint waits until all processes answer, the queue of each offer exists, so that
+// its workers serve it, and they have as many goroutines as a moment before.
 func (d *deployment) firstFootprint(ctx context.Context, b *bus.Bus) (f footprint) {
 	var before footprint
 	err := patiently(ctx, func(ctx context.Context) (err error) {
@@ -67,12 +68,36 @@ func (d *deployment) firstFootprint(ctx context.Context, b *bus.Bus) (f footprin
 		if f, err = d.footprint(ctx, b); err == nil && !maps.Equal(f.goroutines, before.goroutines) {
 			err = errors.New("they are starting")
 		}
-		return err
+		return cmp.Or(err, queued(ctx, b))
 	})
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	return f
+}
+
+// queued returns an error while an offered tool has no queue.
+func queued(ctx context.Context, b *bus.Bus) error {
+	offers, err := b.Presence().Offers(ctx)
+	if err != nil {
+		return err
+	}
+	_, js := b.Raw()
+	for _, o := range offers {
+		if o.Tool == nil {
+			continue
+		}
+		for _, queueOf := range []func(string) (topology.Queue, error){topology.ToolQueue, topology.LowQueue} {
+			q, err := queueOf(o.Name)
+			if err == nil {
+				_, err = js.Consumer(ctx, topology.StreamJobs, q.Consumer)
+			}
+			if err != nil {
+				return fmt.Errorf("queue of %s: %w", o.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // metricsAddress returns where a process tells its metrics, as its log says: a port that
@@ -146,11 +171,13 @@ func (v *violations) checkFlat(ctx context.Context, c *parley.Client, d *deploym
 	defer cancel()
 	for {
 		more, err := []string(nil), error(nil)
-		if now, err = d.footprint(ctx, b); err == nil {
+		round, done := context.WithTimeout(ctx, roundMost)
+		if now, err = d.footprint(round, b); err == nil {
 			more = now.exceeds(before)
 		}
-		left, objects := d.objects(ctx, b)
-		offers, offered := c.Offers(ctx)
+		left, objects := d.objects(round, b)
+		offers, offered := c.Offers(round)
+		done()
 		workers := map[string]bool{}
 		for _, o := range offers {
 			workers[o.Worker] = true

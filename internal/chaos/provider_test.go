@@ -53,6 +53,16 @@ func budget(class events.ErrorClass) int {
 	return 1
 }
 
+// budget returns after how many requests of a step a turn of the conversation may fail
+// with a class. Only garbage is an internal error of one request; otherwise its worker
+// died with the last request that the step had.
+func (k *talk) budget(class events.ErrorClass) int {
+	if class == events.ErrInternal && k.fake.plan[k.text].kind != "garbage" {
+		return budget(events.ErrOverloaded)
+	}
+	return budget(class)
+}
+
 // failing is what a seed decides about the provider in one conversation.
 type failing struct {
 	providerFault

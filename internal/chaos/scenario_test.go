@@ -23,7 +23,13 @@ type scenario struct {
 	// steps. Where the failures are more than Parley repeats, the message is sent again.
 	provided bool
 	steps    int
+	// refusing is answered by a model that refuses the first request of each process of
+	// an llm-worker: processes that are started again can use up what Parley repeats.
+	refusing bool
 }
+
+// mayFail reports whether a turn may fail, by what the model does.
+func (s scenario) mayFail() bool { return s.provided || s.refusing }
 
 func scenarios() []scenario {
 	return append([]scenario{
@@ -31,7 +37,7 @@ func scenarios() []scenario {
 		{name: "calls", text: "calls", answer: "Done: looked, put, charged."},
 		{name: "approved", text: "approved", answer: "Done: charged."},
 		{name: "deferred", text: "deferred", answer: "Done: looked."},
-		{name: "refused", text: "refused by the provider", answer: "Better now."},
+		{name: "refused", text: "refused by the provider", answer: "Better now.", refusing: true},
 		{name: "cancelled", text: "words", cancelled: true},
 		{name: "deleted", text: "calls " + strings.Repeat("large ", 200<<10), answer: "Done: looked, put, charged.", deleted: true},
 		{name: "queued", text: "words", answer: words(60), twice: true},

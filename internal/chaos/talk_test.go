@@ -52,7 +52,7 @@ func (k *talk) run(ctx context.Context, cancelAfter int) error {
 	if k.configured {
 		return k.configure(ctx)
 	}
-	if k.provided {
+	if k.mayFail() {
 		return k.provide(ctx)
 	}
 	if k.compacted {

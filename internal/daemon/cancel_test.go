@@ -262,6 +262,9 @@ func (c *cancelling) partial(log []bus.Message, at int, before *accumulator.Conv
 	if before.Phase != events.PhaseGenerating || before.Open == nil || before.Open.Empty() || before.Open.Ended != nil {
 		return nil
 	}
+	if open := fold(c.id, log[:at]).Open; open == nil || open.Ended != nil {
+		return nil // it ended before the owner had read the cancel
+	}
 	var kept *events.AssistantMessage
 	each(log[at], func(e events.Event) {
 		if m, ok := e.(*events.AssistantMessage); ok {

@@ -124,10 +124,10 @@ func TestManyLargeInputsAreNotHeldAtOnce(t *testing.T) {
 	d.run(d.models("models", scriptFile(t, "model: demo\npace: 0\nrules:\n  - {name: one, match: ., steps: [{delay: 600000, text: Hello.}]}\n")))
 	s := &stranger{d, newID(t)}
 	subject := topology.At(d.Shards(), s.conversation, events.ChannelIn).Subject(topology.Conv)
-	const n = 14
+	const n = 28
 	var claims []string
 	for range n {
-		claims = append(claims, s.claim(s.object(3_900_000, "UserMessage")))
+		claims = append(claims, s.claim(s.object(2_000_000, "UserMessage")))
 	}
 	send := func(claims []string) {
 		for _, c := range claims {

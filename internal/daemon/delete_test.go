@@ -229,7 +229,7 @@ func TestADeletionIsFinishedByTheNextOwner(t *testing.T) {
 			model.run(model.models("models", scriptFile(t, threeSteps)))
 			tools.run(tools.tools("tools", builtins(t)))
 			first := as(topology.Orchestrator)
-			stop := first.run(first.orchestrator("first"))
+			stop := first.owner("first")
 			id := app.finished(strings.Repeat("a large text ", 100_000))
 			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()

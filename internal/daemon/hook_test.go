@@ -151,14 +151,17 @@ func formatLog(log []bus.Message) string {
 // "run" runs until it is cancelled, "gate" until the gate opens. It records its
 // arguments.
 type holder struct {
-	running sync.WaitGroup
-	gate    chan struct{}
+	gate chan struct{}
 
-	mu  sync.Mutex
-	ran map[string][]string // arguments by call
+	mu      sync.Mutex
+	ran     map[string][]string // arguments by call
+	running int                 // calls
+	ended   chan struct{}       // closed, and another one made, when none runs any more
 }
 
-func newHolder() *holder { return &holder{gate: make(chan struct{}), ran: map[string][]string{}} }
+func newHolder() *holder {
+	return &holder{gate: make(chan struct{}), ran: map[string][]string{}, ended: make(chan struct{})}
+}
 
 // Spec implements [tool.Tool].
 func (h *holder) Spec() events.ToolSpec {
@@ -183,8 +186,8 @@ func (h *holder) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	default:
 		return tool.Result{Content: args.As}, nil
 	}
-	h.running.Add(1)
-	defer h.running.Done()
+	h.count(1)
+	defer h.count(-1)
 	select {
 	case <-gate:
 		return tool.Result{Content: args.As}, nil
@@ -193,13 +196,27 @@ func (h *holder) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	}
 }
 
+// count counts a call that begins to run, or ends.
+func (h *holder) count(by int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running += by; h.running == 0 {
+		close(h.ended)
+		h.ended = make(chan struct{})
+	}
+}
+
 // wait blocks until no call runs; all must have been cancelled.
 func (h *holder) wait(t *testing.T) {
 	t.Helper()
-	done := make(chan struct{})
-	go func() { h.running.Wait(); close(done) }()
+	h.mu.Lock()
+	running, ended := h.running, h.ended
+	h.mu.Unlock()
+	if running == 0 {
+		return
+	}
 	select {
-	case <-done:
+	case <-ended:
 	case <-time.After(5 * time.Second):
 		t.Fatal("a call that is over is still running")
 	}

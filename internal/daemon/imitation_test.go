@@ -271,6 +271,8 @@ func shape(log []bus.Message) []string {
 			switch e := e.(type) {
 			case *events.TextChunk, *events.ReasoningChunk, *events.ToolCallDelta, *events.ToolOutput:
 				return // their number depends on the text
+			case *events.Decision:
+				return // the call without effects may have one of its own
 			case *events.InputAnswered:
 				line += fmt.Sprintf(" %s %d", e.Answer, len(e.Calls))
 			case *events.ToolResult:

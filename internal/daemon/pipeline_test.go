@@ -91,6 +91,25 @@ func (d *deployment) orchestratorWith(name, rules string) daemon.Role {
 	return orchestrator.Role(daemon.Config{Name: name, Rules: rulesFile(d.t, rules)}, d.log, nil, nil)
 }
 
+// owner runs an orchestrator and waits until it decides: what is in the log before that,
+// it resumes.
+func (d *deployment) owner(name string) (stop func()) {
+	d.t.Helper()
+	owns := make(chan struct{}, 1)
+	stop = d.run(orchestrator.Role(daemon.Config{Name: name, Rules: rulesFile(d.t, soonReminders)}, d.log, func(int) {
+		select {
+		case owns <- struct{}{}:
+		default:
+		}
+	}, nil))
+	select {
+	case <-owns:
+	case <-time.After(time.Minute):
+		d.t.Fatal("the orchestrator owns no shard")
+	}
+	return stop
+}
+
 func (d *deployment) tools(name string, tools *tool.Registry) daemon.Role {
 	return toolworker.Role(daemon.Config{Name: name, Slots: 64}, d.log, tools, nil, nil)
 }

@@ -2,7 +2,6 @@ package daemon_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -52,42 +51,35 @@ func session(t *testing.T, dir, script string, do func(d *deployment, start func
 	}
 }
 
+// olderCopy returns a copy of the log after one turn.
+func olderCopy(t *testing.T, dir, script string) (backup string) {
+	t.Helper()
+	backup = filepath.Join(t.TempDir(), "conv")
+	session(t, dir, script, func(d *deployment, start func() func()) {
+		start()
+		d.turn(newID(t), "before")
+	})
+	if err := os.CopyFS(backup, os.DirFS(logOn(dir))); err != nil {
+		t.Fatal(err)
+	}
+	return backup
+}
+
 // TestALogThatLostItsEndContinues: CONV is restored from an older copy of its
 // volume, while HISTORY, the checkpoint, jobs and timers are newer.
 func TestALogThatLostItsEndContinues(t *testing.T) {
 	dir, script := t.TempDir(), scriptFile(t, threeCalls)
 	a, fresh := newID(t), newID(t)
-	conv := filepath.Join(dir, "jetstream", "$G", "streams", topology.ConvStream(0))
-	backup := filepath.Join(t.TempDir(), "conv")
-	session(t, dir, script, func(d *deployment, start func() func()) {
-		start()
-		d.turn(newID(t), "before")
-	})
-	if err := os.CopyFS(backup, os.DirFS(conv)); err != nil {
-		t.Fatal(err)
-	}
+	backup := olderCopy(t, dir, script)
 	var call events.CallState
 	var cursor bus.Cursor
 	session(t, dir, script, func(d *deployment, start func() func()) {
 		start()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		v := d.view(ctx, a)
-		d.sendNew(a, func(id string) events.Event { return &events.Settings{ID: id, Policy: threeCallsPolicy(time.Second)} })
-		d.sendNew(a, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
-		v.until("the pause", func(e events.Event) bool { _, ok := e.(*events.Paused); return ok })
-		call = waiting(t, v.state, events.WaitApproval)
-		// Its other calls end; only the approval is pending.
-		results := 0
-		for results < 2 {
-			v.until("a result", func(e events.Event) bool { _, ok := e.(*events.ToolResult); return ok })
-			results++
-		}
-		cursor = v.seen[len(v.seen)-1].Cursor(0)
+		call, cursor = d.pausedTurn(ctx, a)
 	})
-	if err := errors.Join(os.RemoveAll(conv), os.CopyFS(conv, os.DirFS(backup))); err != nil {
-		t.Fatal(err)
-	}
+	replace(t, dir, backup)
 	session(t, dir, script, func(d *deployment, start func() func()) {
 		end, _, err := d.Shard(0).End(t.Context())
 		if err != nil || end >= cursor.Sequence {
@@ -95,9 +87,7 @@ func TestALogThatLostItsEndContinues(t *testing.T) {
 		}
 		// No orchestrator runs: these messages reuse the lost sequences.
 		d.sendNew(fresh, func(id string) events.Event { return &events.UserMessage{ID: id, Text: "go"} })
-		d.sendNew(a, func(id string) events.Event {
-			return &events.Verdict{ID: id, Verdict: events.RulingApprove, Calls: []events.CallVerdict{{Call: call.Call, Digest: call.Digest}}}
-		})
+		d.approve(a, call)
 		start()
 		if ended := d.endOf(fresh); ended.Outcome != events.OutcomeCompleted {
 			t.Errorf("a conversation that started in the gap ended as %s %v", ended.Outcome, ended.Error)
@@ -105,12 +95,7 @@ func TestALogThatLostItsEndContinues(t *testing.T) {
 		if ended := d.endOf(a); ended.Outcome != events.OutcomeCompleted {
 			t.Errorf("the turn that waited ended as %s %v", ended.Outcome, ended.Error)
 		}
-		for _, err := range d.Conversation(a).Attach(t.Context(), bus.From{After: cursor, Ended: true}) {
-			var gone *bus.ExpiredError
-			if !errors.As(err, &gone) || !gone.OtherLog {
-				t.Errorf("a cursor in the lost end: %v", err)
-			}
-		}
+		d.isLost(a, cursor)
 		_, next := d.turn(fresh, "again")
 		if next.Outcome != events.OutcomeCompleted {
 			t.Errorf("the next turn: %s %v", next.Outcome, next.Error)

@@ -41,6 +41,16 @@ type stage struct {
 // setStage returns a stage without a running orchestrator.
 func setStage(t *testing.T, script string) *stage {
 	t.Helper()
+	s := withoutModels(t)
+	models, recorder := s.recorded("models", script)
+	s.recorder = recorder
+	s.run(models)
+	return s
+}
+
+// withoutModels returns a stage with neither an orchestrator nor an llm-worker.
+func withoutModels(t *testing.T) *stage {
+	t.Helper()
 	s := &stage{deployment: serve(t), t: t, hold: newHolder(), conversation: newID(t)}
 	s.start = s.run
 	s.orchestrator = func() daemon.Role { return s.deployment.orchestrator("owner-" + newID(t)[24:]) }
@@ -48,10 +58,7 @@ func setStage(t *testing.T, script string) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	models, recorder := s.recorded("models", script)
-	s.recorder = recorder
 	s.run(s.tools("tools", tools))
-	s.run(models)
 	return s
 }
 

@@ -8,6 +8,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -63,15 +64,28 @@ const (
 	checkTimeout = 20 * time.Second
 )
 
+// check is one check, and whether it is not to be made.
+type check struct {
+	name string
+	make func(context.Context) (says, fixed string, err error)
+	skip bool
+}
+
 // Run executes every check, in an order in which the first failure is the most
-// likely cause of the later ones.
-func (x *Examination) Run(ctx context.Context) []Finding {
-	var all []Finding
-	for _, check := range []struct {
-		name string
-		make func(context.Context) (says, fixed string, err error)
-		skip bool
-	}{
+// likely cause of the later ones, and yields each result as soon as it is known: a
+// check of a server that does not answer takes up to 20 s.
+func (x *Examination) Run(ctx context.Context) iter.Seq[Finding] {
+	return func(yield func(Finding) bool) {
+		for _, c := range x.checks() {
+			if !c.skip && !yield(c.run(ctx)) {
+				return
+			}
+		}
+	}
+}
+
+func (x *Examination) checks() []check {
+	return []check{
 		{"server", x.server, false},
 		{"streams", x.streams, false},
 		{"disk", x.disk, false},
@@ -87,23 +101,21 @@ func (x *Examination) Run(ctx context.Context) []Finding {
 		{"timers", x.timers, false},
 		{"stuck", x.stuck, x.Alone},
 		{"mcp", x.mcp, len(x.Servers) == 0},
-	} {
-		if check.skip {
-			continue
-		}
-		try, cancel := context.WithTimeout(ctx, checkTimeout)
-		says, fixed, err := check.make(try)
-		cancel()
-		f := Finding{Check: check.name, OK: err == nil, Says: says, Fixed: fixed}
-		switch {
-		case bus.Denied(err):
-			f.OK, f.Says = true, "not examined: this user may not"
-		case err != nil:
-			f.Says = err.Error()
-		}
-		all = append(all, f)
 	}
-	return all
+}
+
+func (c *check) run(ctx context.Context) Finding {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	says, fixed, err := c.make(ctx)
+	f := Finding{Check: c.name, OK: err == nil, Says: says, Fixed: fixed}
+	switch {
+	case bus.Denied(err):
+		f.OK, f.Says = true, "not examined: this user may not"
+	case err != nil:
+		f.Says = err.Error()
+	}
+	return f
 }
 
 func (x *Examination) server(ctx context.Context) (says, fixed string, err error) {

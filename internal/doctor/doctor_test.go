@@ -142,6 +142,14 @@ func illnesses() map[string]illness {
 			_, err = p.js.Publish(p.Context(), "$KV.PARLEY_PRESENCE.tool.clock.other", raw)
 			p.must(err)
 		}, "tools", "stop one of the two, or rename its tool", false},
+		"a tool whose schema cannot be used": {func(p *patient) {
+			bomb := spec(events.EffectPure)
+			bomb.Name, bomb.Schema = "bomb", json.RawMessage(`{"type":"object","$dynamicRef":"#x"}`)
+			raw, err := json.Marshal(bus.Offer{Kind: "tool", Name: "bomb", Worker: "other", Tool: bomb})
+			p.must(err)
+			_, err = p.js.Publish(p.Context(), "$KV.PARLEY_PRESENCE.tool.bomb.other", raw)
+			p.must(err)
+		}, "tools", "tool bomb of worker other is not offered to models", false},
 		"rules for a tool that nobody serves": {func(p *patient) {
 			p.x.Rules = policy.Defaults{Policy: &events.Policy{Rules: []events.Rule{{Tool: "clok", Action: events.ActionAuto}}}}
 		}, "tools", `"clok", which no worker serves`, false},
@@ -186,12 +194,12 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			t.Parallel()
 			p := healthy(t)
 			ill.upset(p)
-			found := p.x.Run(t.Context())
+			found := slices.Collect(p.x.Run(t.Context()))
 			if got := failed(found); ill.check == "" && len(got) > 0 || ill.check != "" && !strings.Contains(got[ill.check], ill.says) {
 				t.Errorf("it says %v, want %q from %q", got, ill.says, ill.check)
 			}
 			p.x.Fix = true
-			found = p.x.Run(t.Context())
+			found = slices.Collect(p.x.Run(t.Context()))
 			if got := failed(found)[ill.check]; ill.cured != (got == "" && ill.check != "") {
 				t.Errorf("after --fix %q says %q", ill.check, got)
 			}
@@ -249,4 +257,20 @@ func TestDoctorNamesTheKeyThatIsRefused(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	doctor.Models(ctx, c) // returns
+}
+
+// TestAFindingIsKnownBeforeTheNextCheck: checks of a server that does not answer take
+// long, and what was found before them is printed meanwhile.
+func TestAFindingIsKnownBeforeTheNextCheck(t *testing.T) {
+	p := healthy(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var found []doctor.Finding
+	for f := range p.x.Run(ctx) {
+		cancel()
+		found = append(found, f)
+	}
+	if len(found) < 2 || !found[0].OK || found[1].OK {
+		t.Errorf("with a context that ends at the first result: %+v", found)
+	}
 }

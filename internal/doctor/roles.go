@@ -10,6 +10,7 @@ import (
 
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/tool"
 )
 
 // orchestrator checks that every shard has an owner.
@@ -79,17 +80,22 @@ func (x *Examination) queues(ctx context.Context) (says, fixed string, err error
 	return fmt.Sprintf("%d queues, none waits for a worker", len(queues)), "", nil
 }
 
-// tools checks that no announcement is rejected, and that the tools named by
-// rules and conversations are served.
+// tools checks that no announcement is rejected, that schemas can be used, and that the
+// tools named by rules and conversations are served.
 func (x *Examination) tools(ctx context.Context) (says, fixed string, err error) {
 	offers, conflicts, err := x.Bus.Presence().OffersAndConflicts(ctx)
 	if err != nil {
 		return "", "", err
 	}
 	var bad, names []string
+	schemas := tool.Validator{Ceilings: &x.Rules.Ceilings}
 	for _, o := range offers {
-		if o.Kind == "tool" {
-			names = append(names, o.Name)
+		if o.Kind != "tool" || o.Tool == nil {
+			continue
+		}
+		names = append(names, o.Name)
+		if err := schemas.Check(*o.Tool); err != nil { // as an orchestrator does
+			bad = append(bad, fmt.Sprintf("tool %s of worker %s is not offered to models: %v: correct its schema, or raise the ceiling", o.Name, o.Worker, err))
 		}
 	}
 	for _, c := range conflicts {

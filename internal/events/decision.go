@@ -110,6 +110,9 @@ type ToolCallRequested struct {
 	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"the arguments as a person edited them; absent when they are the model's"`
 	By        string          `json:"by,omitempty" jsonschema:"id of the Verdict that approved it"`
 	Signers   []string        `json:"signers,omitempty" jsonschema:"names of the identities that approved it, by their signatures"`
+	// GenerationAttempt is set when the call was requested before the answer with it
+	// was complete (ADR 90).
+	GenerationAttempt string `json:"generation_attempt,omitempty" jsonschema:"attempt of the generation that still writes the answer with this call; absent when the answer is complete"`
 }
 
 // ToolCallsQueued lists calls that wait until others of their conversation

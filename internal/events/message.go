@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,6 +24,9 @@ const (
 type Message struct {
 	Role  Role   `json:"role" jsonschema:"user, assistant or tool"`
 	Parts []Part `json:"parts" jsonschema:"in log order"`
+	// By is set where no person wrote a user's message: providers have no other role for
+	// what Parley says to the model.
+	By string `json:"by,omitempty" jsonschema:"of a user's message that no person wrote: parley, about an answer that it rejected or messages that it left out"`
 	// Provider and Model wrote an assistant message. A part's Carry is
 	// returned only to the model that wrote it, at the provider that served it.
 	Provider string `json:"provider,omitempty" jsonschema:"provider that wrote an assistant message"`
@@ -30,6 +34,11 @@ type Message struct {
 	// Omitted is part of the prefix to which the carries of this message belong:
 	// requests to the same model leave the same out again.
 	Omitted Omission `json:"omitted,omitempty" jsonschema:"what the answered request left out of the history before this message, after the provider refused it whole: carries, calls, turns or images"`
+}
+
+// HasCall reports whether a message makes a call.
+func HasCall(m Message, call string) bool {
+	return slices.ContainsFunc(m.Parts, func(p Part) bool { return p.Kind == PartCall && p.Call == call })
 }
 
 // PartKind is the kind of a [Part].

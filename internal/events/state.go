@@ -73,6 +73,9 @@ type CallState struct {
 	Call   string `json:"call" jsonschema:"id of the call"`
 	Tool   string `json:"tool" jsonschema:"name of the tool"`
 	Status Status `json:"status,omitempty" jsonschema:"how it ended; absent while it waits or runs"`
+	// GenerationAttempt is set for a call that was requested before the answer with it
+	// was complete (ADR 90).
+	GenerationAttempt string `json:"generation_attempt,omitempty" jsonschema:"attempt that made the call, if it was requested before its answer was complete"`
 	// The fields below are set while it waits.
 	Waits      Wait   `json:"waits,omitempty" jsonschema:"what it waits for; absent when it runs or has ended"`
 	Effect     Effect `json:"effect,omitempty" jsonschema:"effect class"`
@@ -85,6 +88,9 @@ type CallState struct {
 	Needs    *Need      `json:"needs,omitempty" jsonschema:"who must approve; absent when anybody may"`
 	Approved []Approval `json:"approved,omitempty" jsonschema:"approvals so far, where several people must approve"`
 }
+
+// Early reports whether the call was requested before the answer with it was complete.
+func (c *CallState) Early() bool { return c.GenerationAttempt != "" }
 
 // Waiting reports whether the call waits for a person, an app or a time.
 func (c *CallState) Waiting() bool {

@@ -54,9 +54,9 @@ func (s *subscription) handle(ctx context.Context, msg jetstream.Msg, limits jet
 		fault.Point(fault.JobDone)
 		s.resolved(msg, ack(msg, m.Metadata))
 	case <-m.Nacked():
-		s.resolved(msg, nack(msg, m.Metadata))
+		s.handBack(ctx, msg, m.Metadata)
 	default: // not delivered to the handler, or not acknowledged in time
-		s.resolved(msg, msg.Nak())
+		s.handBack(ctx, msg, nil)
 	}
 }
 

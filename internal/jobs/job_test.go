@@ -331,6 +331,33 @@ func TestAWorkerPoolStops(t *testing.T) {
 	})
 }
 
+// TestWhatIsHandedBackGoesToAnotherWorker stops a worker that waits for one more job
+// and hands back what it has at that moment: its own request for jobs does not get it.
+func TestWhatIsHandedBackGoesToAnotherWorker(t *testing.T) {
+	t.Parallel()
+	b := inProcess(t)
+	q := queue(t, b, time.Minute, -1)
+	took := make(chan int)
+	for range 200 {
+		began := make(chan struct{})
+		stop := q.work(t, 2, 0, func(ctx context.Context, _ jobs.Job) error {
+			close(began)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		q.put(t, 1)
+		take(t, began)
+		stopped := make(chan struct{})
+		stopOther := q.work(t, 1, 0, func(_ context.Context, j jobs.Job) error { took <- j.Delivery; return nil })
+		go func() { stop(); close(stopped) }()
+		if n := take(t, took); n != 2 {
+			t.Fatalf("delivery %d", n)
+		}
+		take(t, stopped)
+		stopOther()
+	}
+}
+
 func TestJobPublishedTwiceRunsOnce(t *testing.T) {
 	t.Parallel()
 	b := inProcess(t)

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,10 +39,10 @@ func (w *WorkerPool) endRejected(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// endJob ends what a job was for. The job's message id names its conversation,
-// also where nothing of the job can be read.
+// endJob ends what a job was for. A header names its conversation, also where nothing of
+// the job can be read; a job of an older version has a message id only.
 func endJob(ctx context.Context, b *bus.Bus, m *message.Message, reason string) error {
-	conversation, id, found := strings.Cut(m.Metadata.Get(jetstream.MsgIDHeader), "/")
+	conversation, id, found := strings.Cut(cmp.Or(m.Metadata.Get(topology.HeaderJob), m.Metadata.Get(jetstream.MsgIDHeader)), "/")
 	if !found || topology.CheckID("conversation", conversation) != nil || topology.CheckID("job", id) != nil {
 		return nil // not published by a program of ours
 	}

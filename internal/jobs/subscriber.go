@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -21,8 +20,12 @@ const (
 	fetchTimeout = 5 * time.Second
 	// fetchBackoff is the wait after a request that failed.
 	fetchBackoff = 200 * time.Millisecond
-	// requestTimeout bounds the wait for an answer of the server.
-	requestTimeout = 5 * time.Second
+	// leaveTimeout bounds the wait, when a subscription ends, until the server has
+	// dropped its request for jobs.
+	leaveTimeout = 2 * time.Second
+	// buffered is how many messages of the server a request has room for, its
+	// heartbeats among them.
+	buffered = 64
 )
 
 // ErrClosed reports the use of a subscriber or publisher that is closed.
@@ -94,7 +97,8 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	}
 	ctx, stop := context.WithCancel(ctx)
 	s.stops = append(s.stops, stop)
-	sub := &subscription{Subscriber: s, queue: queue, slots: NewSemaphore(s.cfg.Slots), out: make(chan *message.Message)}
+	sub := &subscription{Subscriber: s, queue: queue, slots: NewSemaphore(s.cfg.Slots),
+		out: make(chan *message.Message), left: make(chan struct{})}
 	s.active.Go(func() {
 		defer stop()
 		sub.run(ctx)
@@ -121,6 +125,7 @@ type subscription struct {
 	queue topology.Queue
 	slots Semaphore
 	out   chan *message.Message
+	left  chan struct{} // closed when no request for jobs is at the server any more
 }
 
 func (s *subscription) run(ctx context.Context) {
@@ -128,6 +133,7 @@ func (s *subscription) run(ctx context.Context) {
 	s.bus.Jobs().Serve(ctx, s.queue)
 	var running sync.WaitGroup
 	defer running.Wait()
+	defer close(s.left)
 	for ctx.Err() == nil {
 		err := s.take(ctx, &running)
 		if err == nil || ctx.Err() != nil {
@@ -143,12 +149,12 @@ func (s *subscription) run(ctx context.Context) {
 
 // take fetches as many messages as slots are free, again and again.
 func (s *subscription) take(ctx context.Context, running *sync.WaitGroup) error {
-	cons, err := s.consumer(ctx)
+	cons, err := s.bus.Jobs().Find(ctx, s.queue)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		if err := s.bus.Jobs().RemakeQueue(ctx, s.queue); err != nil {
 			return err
 		}
-		cons, err = s.consumer(ctx)
+		cons, err = s.bus.Jobs().Find(ctx, s.queue)
 	}
 	if err != nil {
 		return err
@@ -184,38 +190,68 @@ func (s *subscription) available(ctx context.Context) (int, error) {
 	return s.slots.free(), nil
 }
 
-// fetch takes messages from the server once and gives them out.
+// fetch takes so many messages from the server and gives them out. When ctx ends, what
+// the server has sent already is handed back: Consumer.Fetch would drop it, and it would
+// be lost until its AckWait is over.
 func (s *subscription) fetch(ctx context.Context, cons jetstream.Consumer, most int, limits jetstream.ConsumerConfig, running *sync.WaitGroup) error {
-	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	batch, err := cons.Fetch(most, jetstream.FetchContext(fetching))
+	batch, err := cons.Messages(jetstream.StopAfter(most), jetstream.PullMaxMessages(max(most, buffered)), jetstream.PullExpiry(fetchTimeout))
 	if err != nil {
 		return err
 	}
-	for msg := range batch.Messages() {
-		leave, err := s.acquire(ctx, msg, limits.AckWait)
+	defer batch.Stop()
+	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	running.Go(func() {
+		select {
+		case <-ctx.Done():
+			s.leave(reading, cancel, batch)
+		case <-reading.Done():
+		}
+	})
+	for {
+		msg, err := batch.Next(jetstream.NextContext(reading))
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, context.Canceled) {
+			return nil
+		}
 		if err != nil {
-			s.resolved(msg, msg.Nak())
+			return err
+		}
+		release, err := s.acquire(ctx, msg, limits.AckWait)
+		if err != nil { // ctx has ended
+			running.Go(func() { s.handBack(ctx, msg, nil) })
 			continue
 		}
 		s.slots <- struct{}{}
 		running.Go(func() {
-			defer func() { s.slots.Release(); leave() }()
+			defer func() { s.slots.Release(); release() }()
 			s.handle(ctx, msg, limits)
 		})
 	}
-	err = batch.Error()
-	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }
 
-func (s *subscription) consumer(ctx context.Context) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	_, js := s.bus.Raw()
-	return js.Consumer(ctx, topology.StreamJobs, s.queue.Consumer)
+// leave ends a request for jobs: the iterator ends with what the server sent before it
+// knew. While the server is away there is nothing to wait for.
+func (s *subscription) leave(reading context.Context, cancel context.CancelFunc, batch jetstream.MessagesContext) {
+	nc, _ := s.bus.Raw()
+	if !nc.IsConnected() {
+		cancel()
+		return
+	}
+	batch.Drain()
+	select {
+	case <-reading.Done():
+	case <-time.After(leaveTimeout):
+		cancel()
+	}
+}
+
+// handBack gives a message to another subscriber. When ctx has ended it waits until this
+// one has no request at the server, which would get the message again and lose it.
+func (s *subscription) handBack(ctx context.Context, msg jetstream.Msg, meta message.Metadata) {
+	if ctx.Err() != nil {
+		<-s.left
+	}
+	s.resolved(msg, nack(msg, meta))
 }
 
 // acquire acquires the shared semaphores for a message, which it keeps alive

@@ -64,6 +64,14 @@ func Unique(servers []Listed, reserved func(name string) bool, known func(name, 
 	return slices.Clip(all)
 }
 
+// Renamed returns the name that a server gave a tool of [Unique]; empty if it has it.
+func Renamed(t tool.Tool) string {
+	if n, ok := t.(*named); ok {
+		return n.Tool.Spec().Name
+	}
+	return ""
+}
+
 // named is a tool under another name.
 type named struct {
 	tool.Tool

@@ -53,6 +53,9 @@ func TestToolsOfOneNameGetTheirServersName(t *testing.T) {
 					t.Fatal(err)
 				}
 				got = append(got, one.Spec().Name+"="+result.Content)
+				if _, listed, _ := strings.Cut(result.Content, "/"); (mcp.Renamed(one) != "") != (one.Spec().Name != listed) {
+					t.Errorf("%s: %s was renamed from %q", c.what, one.Spec().Name, mcp.Renamed(one))
+				}
 			}
 			want := strings.Fields(c.want)
 			slices.Sort(got)

@@ -43,6 +43,7 @@ type process struct {
 	pipes  sync.WaitGroup
 	closed sync.Once
 	ended  chan struct{} // closed when Close ends it
+	alone  atomic.Bool   // it had exited before that
 }
 
 // Connect implements [sdk.Transport].
@@ -136,7 +137,10 @@ func (p *process) Read(context.Context) (jsonrpc.Message, error) {
 func (p *process) broke(pipe string, err error) error {
 	select {
 	case <-p.ended:
-		return io.EOF
+		// The SDK closes after a write that failed, and reports what its reader says then.
+		if !p.alone.Load() {
+			return io.EOF
+		}
 	case <-p.exited:
 	case <-time.After(grace):
 		return fmt.Errorf("%w: it closed its %s: %w", errGone, pipe, err)
@@ -206,6 +210,11 @@ func (p *process) Close() error {
 	}
 	var err error
 	p.closed.Do(func() {
+		select {
+		case <-p.exited:
+			p.alone.Store(true)
+		default:
+		}
 		close(p.ended)
 		err = p.in.Close()
 		for _, next := range []func(*os.Process){endGroup, killGroup} {

@@ -71,7 +71,19 @@ type ServerState struct {
 	Missing string `json:"missing,omitempty"`
 	// Omitted are those of its tools that cannot be used.
 	Omitted []events.OmittedTool `json:"omitted,omitempty"`
+	// Renamed are those of its tools that have its name before theirs, because another
+	// server or the worker has, or had, a tool of their name.
+	Renamed []RenamedTool `json:"renamed,omitempty"`
 }
+
+// RenamedTool is a tool of an MCP server under another name.
+type RenamedTool struct {
+	Tool string `json:"tool"` // as the server lists it, with the prefix
+	As   string `json:"as"`
+}
+
+// mostRenamed is how many renamed tools a line names.
+const mostRenamed = 10
 
 // Lines returns the state as text for whoever calls a model, a line each.
 func (s ServerState) Lines() []string {
@@ -81,6 +93,16 @@ func (s ServerState) Lines() []string {
 	}
 	for _, o := range s.Omitted {
 		all = append(all, fmt.Sprintf("MCP server %s: tool %s is left out: %s", s.Name, o.Tool, o.Reason))
+	}
+	if len(s.Renamed) > 0 {
+		var names []string
+		for _, r := range s.Renamed[:min(len(s.Renamed), mostRenamed)] {
+			names = append(names, r.Tool+" as "+r.As)
+		}
+		if len(s.Renamed) > mostRenamed {
+			names = append(names, "and others")
+		}
+		all = append(all, fmt.Sprintf("MCP server %s: offers %s, because another server or the worker has a tool of that name", s.Name, strings.Join(names, ", ")))
 	}
 	return all
 }

@@ -21,7 +21,7 @@ func TestADecisionDoesNotChangeWhenItsOwnerContinues(t *testing.T) {
 	apply(events.ChannelCall, callID(1), 2, &events.ToolStarted{Call: callID(1), Attempt: "a"})
 	apply(events.ChannelIn, "", 3, &events.Cancel{ID: "00000000-0000-7000-8000-000000000009", Scope: events.ScopeQueue})
 	apply(events.ChannelCall, callID(1), 4, &events.ToolResult{Call: callID(1), Attempt: "a", Status: events.StatusOK})
-	d, draft := Decide(c, testEnv(), time.UnixMilli(1000))
+	d, draft, _ := Decide(c, testEnv(), time.UnixMilli(1000))
 	if d == nil || d.State.Calls[0].Status != "" {
 		t.Fatalf("the Decision is %+v", d)
 	}

@@ -25,7 +25,7 @@ func (s *shard) attend(ctx context.Context, c *conversation) {
 		}
 		c.failures, c.fault = 0, nil
 		s.mu.Lock()
-		if len(c.inbox) > 0 && s.live || len(c.dues) > 0 || len(c.hookAnswers) > 0 || c.resume {
+		if len(c.inbox) > 0 && s.live || len(c.dues) > 0 || len(c.hookAnswers) > 0 || c.resume || c.looking {
 			s.mu.Unlock()
 			continue
 		}
@@ -59,6 +59,10 @@ const (
 	minBackoff = 20 * time.Millisecond
 	maxBackoff = 5 * time.Second
 )
+
+// betweenBatches is the pause between decisions on inputs that are more than one
+// decision answers: other conversations get the processors.
+const betweenBatches = 15 * time.Millisecond
 
 // failed decides how a conversation continues after an error, and waits for
 // the backoff. It returns false when the conversation is given up.
@@ -116,11 +120,12 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 			c.state = nil
 			return err
 		}
+		s.countTurn(c)
 	}
 	for {
 		s.mu.Lock()
-		t := pendingWork{c.inbox, s.live, c.resume, c.dues, c.hookAnswers}
-		c.inbox, c.resume, c.dues, c.hookAnswers = nil, false, nil, nil
+		t := pendingWork{c.inbox, s.live, c.resume, c.looking, c.dues, c.hookAnswers}
+		c.inbox, c.resume, c.looking, c.dues, c.hookAnswers = nil, false, false, nil, nil
 		s.mu.Unlock()
 		rest, decided, err := s.step(ctx, c, t)
 		if err != nil {
@@ -138,7 +143,11 @@ func (s *shard) advance(ctx context.Context, c *conversation) error {
 			}
 			continue
 		}
+		if decided && len(c.state.Inputs) > 0 && !bus.Pause(ctx, betweenBatches) {
+			return context.Cause(ctx)
+		}
 		if !decided {
+			c.fetched = fetched{}
 			if t.live {
 				s.purge(ctx, c)
 			}
@@ -153,6 +162,7 @@ type pendingWork struct {
 	inbox       []bus.Message
 	live        bool
 	resume      bool
+	looking     bool
 	dues        []bus.Due
 	hookAnswers []*events.HookAnswered
 }
@@ -173,6 +183,11 @@ func (s *shard) step(ctx context.Context, c *conversation, t pendingWork) (rest 
 	if decided, err = s.decide(ctx, c, latest(t.dues), t.hookAnswers); err != nil {
 		return rest, false, err
 	}
+	if t.looking && !decided && !faulty {
+		if err := s.lookForJobs(ctx, c); err != nil {
+			return rest, false, err
+		}
+	}
 	if faulty && decided {
 		s.mu.Lock()
 		c.resume = c.resume || t.resume
@@ -191,15 +206,17 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 	}
 	env := s.env(c.state.Transcript.Settings)
 	env.HookAnswers, env.Fault, env.Purged = hooked, c.fault, s.receiptOf(c)
+	env.Complete, c.complete = c.complete, nil
 	unusable, err := s.unusable(ctx, c)
 	if err != nil {
 		return false, err
 	}
 	env.Unusable = unusable
 	inputs := trafficOf(batch(c.state))
-	env.Conversation, env.App, env.Open = s.o.meter.read(now, keyOfConversation(c.id)), s.o.meter.read(now, keyOfApp(env.Who)), s.o.Held.Load()
+	env.Conversation, env.Apps = s.o.meter.read(now, c.id)
+	env.Running = s.o.meter.turns()
 	env.Endpoints = s.o.breakers.endpoints()
-	d, draft := Decide(c.state, env, now)
+	d, draft, apps := Decide(c.state, env, now)
 	if d == nil {
 		return false, nil
 	}
@@ -213,10 +230,11 @@ func (s *shard) decide(ctx context.Context, c *conversation, due time.Time, hook
 		return false, err
 	}
 	c.fault = nil // the Decision has ended the turn
-	s.o.meter.add(now, inputs, keyOfConversation(c.id), keyOfApp(env.Who))
+	s.o.meter.add(now, c.id, inputs, apps)
 	s.o.breakers.count(c.state, d, now)
 	timer, open := c.state.NextMS(), c.unstarted()
 	c.adopt(draft, d, seq)
+	s.countTurn(c)
 	reached(d)
 	if err := s.publish(ctx, c, d.Events, s.o.Bus.Jobs().Publish); err != nil {
 		return false, err

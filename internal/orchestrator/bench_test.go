@@ -21,7 +21,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(fmt.Sprintf("adopt/calls=%d", calls), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				d, draft := Decide(c, env, now)
+				d, draft, _ := Decide(c, env, now)
 				next := *c
 				next.Transcript = nil
 				next.Adopt(draft, d, 1_000_000)
@@ -30,7 +30,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(fmt.Sprintf("fold/calls=%d", calls), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				d, _ := Decide(c, env, now)
+				d, _, _ := Decide(c, env, now)
 				after := c.Clone()
 				for _, l := range d.Events {
 					after.ApplyDecided(l.Event)
@@ -50,7 +50,7 @@ func toDecide(b *testing.B, calls int) *accumulator.Conversation {
 	if calls == 0 {
 		return c
 	}
-	d, draft := Decide(c, testEnv(), time.UnixMilli(1000))
+	d, draft, _ := Decide(c, testEnv(), time.UnixMilli(1000))
 	c.Adopt(draft, d, 2)
 	m := accumulator.Message{Channel: events.ChannelGen, Sequence: 3}
 	add := func(e events.Stamped) {

@@ -32,6 +32,9 @@ func (d *decision) dispatchEach(calls []events.Part) {
 	var awaiting []events.Awaited
 	var queued []string
 	for _, call := range calls {
+		if s := d.call(call.Call); s != nil && s.Early() && times[call.Call] == 1 {
+			continue
+		}
 		switch a, later := d.dispatchOne(call, times[call.Call]); {
 		case later:
 			queued = append(queued, call.Call)

@@ -13,7 +13,7 @@ import (
 // without bounds the cost of a conversation would be quadratic.
 const (
 	maxInputs  = 64  // inputs in one message
-	maxBatch   = 256 // inputs that one Decision answers, plus the rest of the last message
+	maxBatch   = 256 // inputs that one Decision answers
 	maxQueued  = 100 // messages that wait for the next turn
 	maxRulings = 512 // calls that one Verdict decides
 	maxGrants  = 256 // standing approvals of a conversation
@@ -99,12 +99,8 @@ func (d *decision) boundedMessage(g *accumulator.Generation, why *events.Error) 
 	return m, cut
 }
 
-// batch returns the inputs that the next Decision answers: the first
-// maxBatch, and the rest of the last one's message.
+// batch returns the inputs that the next Decision answers. The rest of a message is
+// answered by the next one: a large Decision would hold up what others store meanwhile.
 func batch(c *accumulator.Conversation) []accumulator.Input {
-	n := maxBatch
-	for n < len(c.Inputs) && c.Inputs[n].Sequence == c.Inputs[n-1].Sequence {
-		n++
-	}
-	return c.Inputs[:min(n, len(c.Inputs))]
+	return c.Inputs[:min(maxBatch, len(c.Inputs))]
 }

@@ -3,12 +3,15 @@ package orchestrator
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/parleybus/parley/internal/accumulator"
 	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/identity"
 )
 
 // TestSettingsOfOneDecisionShareTheCostOfCompiling: many Settings with conditions
@@ -155,8 +158,8 @@ func TestTrafficIsRefusedNotCancels(t *testing.T) {
 	for code, set := range map[string]func(*Env){
 		ceilings.CodeMessagesPerMinute:    func(e *Env) { e.Ceilings.MessagesPerMinute = 3 },
 		ceilings.CodeBytesPerMinute:       func(e *Env) { e.Ceilings.BytesPerMinute = 400 },
-		ceilings.CodeAppMessagesPerMinute: func(e *Env) { e.Ceilings.AppMessagesPerMinute, e.App.Messages = 1_000, 997 },
-		ceilings.CodeAppBytesPerMinute:    func(e *Env) { e.Ceilings.AppBytesPerMinute, e.App.Bytes = 1_000, 700 },
+		ceilings.CodeAppMessagesPerMinute: func(e *Env) { e.Ceilings.AppMessagesPerMinute, e.Apps = 1_000, map[string]Traffic{"": {Messages: 997}} },
+		ceilings.CodeAppBytesPerMinute:    func(e *Env) { e.Ceilings.AppBytesPerMinute, e.Apps = 1_000, map[string]Traffic{"": {Bytes: 700}} },
 	} {
 		t.Run(code, func(t *testing.T) {
 			s := newScene(t)
@@ -188,30 +191,109 @@ func TestTrafficIsRefusedNotCancels(t *testing.T) {
 
 func TestTurnsOfAnAppHaveACeiling(t *testing.T) {
 	s := newScene(t)
-	s.env.Ceilings.AppConversations, s.env.Open = 5, 6
+	s.env.Ceilings.AppConversations, s.env.Running = 5, map[string]int64{"": 5, "anna": 4}
 	if a := only[*events.InputAnswered](s.say("go"))[0]; a.Answer != events.AnswerRefused || a.Code != ceilings.CodeAppConversations {
 		t.Errorf("%+v", a)
 	}
-	s.env.Open = 5
+	s.env.Running = map[string]int64{"": 4, "anna": 5}
 	if a := only[*events.InputAnswered](s.say("go"))[0]; a.Answer != events.AnswerAccepted {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestAConversationUsesLittleOfWhatItsAppMayPublish: what its own ceiling, or that of
+// a message, refuses does not count for the app. On the code before, one conversation
+// could have all others of its app refused, and who signed nothing everybody.
+func TestAConversationUsesLittleOfWhatItsAppMayPublish(t *testing.T) {
+	for name, fill := range map[string]func(*scene) []events.Event{
+		"messages beyond its own ceiling": func(s *scene) (all []events.Event) {
+			for range 50 {
+				all = append(all, &events.UserMessage{ID: s.id(), Text: "hello"})
+			}
+			return all
+		},
+		"cancels beyond its own ceiling": func(s *scene) (all []events.Event) {
+			for range 50 {
+				all = append(all, &events.Cancel{ID: s.id(), Scope: events.ScopeAll})
+			}
+			return all
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.env.Ceilings.MessagesPerMinute = 10
+			s.in(fill(s)...)
+			if got := s.apps[""]; got.Messages != 10 {
+				t.Errorf("the app has %+v, want the 10 inputs that the conversation may have", got)
+			}
+		})
+	}
+	t.Run("more inputs than a message holds", func(t *testing.T) {
+		s := newScene(t)
+		var lines []events.Line
+		for range 3 * maxInputs {
+			lines = append(lines, events.Line{Event: &events.Cancel{ID: s.id(), Scope: events.ScopeAll}})
+		}
+		s.append(accumulator.Message{Channel: events.ChannelIn, Lines: lines})
+		s.foldAll()
+		refused := 0
+		for _, a := range only[*events.InputAnswered](s.decide()) {
+			if a.Code == ceilings.CodeInputs {
+				refused++
+			}
+		}
+		if got := s.apps[""]; got.Messages != maxInputs || refused != 2*maxInputs {
+			t.Errorf("the app has %+v, and %d were refused", got, refused)
+		}
+	})
+}
+
+// TestWhoSignsHasCeilingsOfItsOwn: a stranger who signs nothing uses up what strangers
+// may send together, and no identity is refused for it.
+func TestWhoSignsHasCeilingsOfItsOwn(t *testing.T) {
+	s := newScene(t)
+	s.env.Identities = bookOf(identity.Inputs{}, people()...)
+	s.env.Ceilings.AppMessagesPerMinute, s.env.Ceilings.AppConversations = 100, 5
+	s.env.Apps, s.env.Running = map[string]Traffic{"": {Messages: 100}, "anna": {Messages: 50}}, map[string]int64{"": 5, "anna": 1}
+	if a := only[*events.InputAnswered](s.say("go"))[0]; a.Code != ceilings.CodeAppMessagesPerMinute {
+		t.Errorf("without a signature: %+v", a)
+	}
+	if a := only[*events.InputAnswered](s.signed(annasKey, &events.UserMessage{ID: s.id(), Text: "go"}))[0]; a.Answer != events.AnswerAccepted || a.Signer != "anna" {
+		t.Errorf("signed: %+v", a)
+	}
+	if got := s.apps["anna"]; got.Messages != 1 {
+		t.Errorf("counted: %+v", s.apps)
+	}
+	s.env.Apps["anna"] = Traffic{Messages: 100}
+	if a := only[*events.InputAnswered](s.signed(annasKey, &events.Settings{ID: s.id()}))[0]; a.Code != ceilings.CodeAppMessagesPerMinute || !strings.HasPrefix(a.Reason, "anna published more than 100 inputs") {
+		t.Errorf("beyond its own: %+v", a)
 	}
 }
 
 func TestTheMeterCountsByMinute(t *testing.T) {
 	var m meter
 	at := time.Date(2026, 11, 28, 12, 0, 59, 0, time.UTC)
-	m.add(at, Traffic{2, 20}, "a", "b")
-	m.add(at, Traffic{1, 5}, "a")
-	for key, want := range map[string]Traffic{"a": {3, 25}, "b": {2, 20}, "c": {}} {
-		if got := m.read(at, key); got != want {
-			t.Errorf("%s: %v, want %v", key, got, want)
+	m.add(at, "a", Traffic{2, 20}, map[string]Traffic{"": {1, 10}, "shop": {1, 10}})
+	_, seen := m.read(at, "a")
+	m.add(at, "a", Traffic{1, 5}, map[string]Traffic{"shop": {1, 5}})
+	check := func(at time.Time, own Traffic, want map[string]Traffic) {
+		t.Helper()
+		if got, apps := m.read(at, "a"); got != own || !maps.Equal(apps, want) {
+			t.Errorf("%v and %v, want %v and %v", got, apps, own, want)
 		}
 	}
-	if got := m.read(at.Add(-time.Hour), "a"); got != (Traffic{3, 25}) {
-		t.Errorf("with a clock that was set back: %v", got)
+	both := map[string]Traffic{"": {1, 10}, "shop": {2, 15}}
+	check(at, Traffic{3, 25}, both)
+	check(at.Add(-time.Hour), Traffic{3, 25}, both) // a clock that was set back
+	if seen["shop"] != (Traffic{1, 10}) {
+		t.Errorf("what a decision reads has changed: %v", seen)
 	}
-	if got := m.read(at.Add(time.Second), "a"); got != (Traffic{}) {
-		t.Errorf("in the next minute: %v", got)
+	check(at.Add(time.Second), Traffic{}, nil)
+
+	m.run("shop", 1)
+	m.run("", 1)
+	m.run("", -1)
+	if got := m.turns(); !maps.Equal(got, map[string]int64{"shop": 1}) {
+		t.Errorf("%v", got)
 	}
 }

@@ -121,6 +121,16 @@ func TestAConversationNeverEndsByItsLength(t *testing.T) {
 			if len(messages) != c.turns*6 || n.tokens() > n.window {
 				t.Errorf("the transcript has %d messages, a request %d tokens", len(messages), n.tokens())
 			}
+			left, results := n.state.Transcript.Omitted()
+			if left == 0 || results < left || len(messages)-left != len(prompt) {
+				t.Errorf("%d of %d messages are not sent, the results of %d, and a request has %d", left, len(messages), results, len(prompt))
+			}
+			for i, m := range messages[left:] {
+				text, sent := m.Parts[0].Text, prompt[i].Parts[len(prompt[i].Parts)-1].Text
+				if brief := left+i < results && m.Role == events.RoleTool && len(text) > 256; (sent != text) != brief {
+					t.Errorf("message %d of %d bytes is sent as %q", left+i, len(text), sent)
+				}
+			}
 			last := prompt[len(prompt)-6:]
 			if last[0].Role != events.RoleUser || !strings.HasPrefix(last[0].Parts[len(last[0].Parts)-1].Text, fmt.Sprintf("question %d:", c.turns-1)) {
 				t.Errorf("the last turn is not sent whole: %+v", last[0])

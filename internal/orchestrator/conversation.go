@@ -15,6 +15,29 @@ func addressOf(s *shard, conversation string) topology.Address {
 
 func (c *conversation) apply(m bus.Message) {
 	c.follow(func() { c.state.Apply(m.Folded()) })
+	if m.Channel != events.ChannelGen {
+		return
+	}
+	for _, l := range m.Lines {
+		switch e := l.Event.(type) {
+		case *events.GenerationStarted:
+			c.complete = nil
+		case *events.ToolCallEnd:
+			c.complete = append(c.complete, e.Block)
+		}
+	}
+}
+
+// arguments returns the raw arguments with which a call runs; false for a call of an
+// attempt that was superseded before its answer was complete.
+func (c *conversation) arguments(e *events.ToolCallRequested) (string, bool) {
+	if _, known := c.state.Transcript.Call(e.Call); known || e.GenerationAttempt == "" {
+		return c.state.Transcript.Arguments(e.Call), true
+	}
+	if c.state.Open == nil {
+		return "", false
+	}
+	return c.state.Open.Arguments(e.Call)
 }
 
 // adopt takes over the state of the owner's Decision, stored at sequence

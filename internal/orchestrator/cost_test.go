@@ -219,7 +219,7 @@ func TestADecisionDoesNotCostByTheLengthOfTheConversation(t *testing.T) {
 				apply(c)
 				return fastest(func() {
 					for range 10 {
-						if d, _ := Decide(c, testEnv(), time.UnixMilli(1000)); d == nil {
+						if d, _, _ := Decide(c, testEnv(), time.UnixMilli(1000)); d == nil {
 							t.Fatal("nothing is decided")
 						}
 					}
@@ -255,7 +255,7 @@ func flood(messages, inputs int) *accumulator.Conversation {
 func decideAll(c *accumulator.Conversation) (answers map[events.Answer]int, decisions int) {
 	answers = map[events.Answer]int{}
 	for {
-		d, draft := Decide(c, testEnv(), time.UnixMilli(1000))
+		d, draft, _ := Decide(c, testEnv(), time.UnixMilli(1000))
 		if d == nil {
 			return answers, decisions
 		}

@@ -53,16 +53,18 @@ type Env struct {
 	// MaxLimits are the limits that the deployment sets: no conversation exceeds
 	// them. One that is 0, or unset, is no bound.
 	MaxLimits events.Limits
-	// Who published the inputs: the key of what an app may use. It is empty: the
-	// identity of publishers is not known yet.
-	Who string
-	// Conversation and App are the inputs that were decided on in the minute of the
-	// decision, of the conversation and of the app. Open is the number of the app's
-	// conversations with work in progress, this one included.
-	Conversation, App Traffic
-	Open              int64
+	// Conversation and Apps are the inputs that were decided on in the minute of the
+	// decision: of the conversation, and of each app. An app is an identity that signs
+	// its inputs; all others together are the app "". Running is the number of the
+	// conversations of each app in which a turn runs.
+	Conversation Traffic
+	Apps         map[string]Traffic
+	Running      map[string]int64
 	// Ceilings are the deployment's; those that are 0 have their default.
 	Ceilings ceilings.Ceilings
+	// Complete are the blocks of the open generation whose calls have become complete
+	// since the last decision.
+	Complete []int
 	// HookAnswers are the answers of hooks that are not in the log yet.
 	HookAnswers []*events.HookAnswered
 	// Unusable are the inputs with a part that refers to something that cannot be used,
@@ -81,8 +83,9 @@ type Env struct {
 // Decide returns the Decision that the conversation needs now, and the
 // conversation after it, for [accumulator.Conversation.Adopt]. Both are nil
 // when there is nothing to decide. It reads nothing but its arguments and
-// changes none of them. The caller sets the Decision's Owner.
-func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decision, *accumulator.Conversation) {
+// changes none of them. The caller sets the Decision's Owner, and counts the inputs
+// that apps contains, by app.
+func Decide(c *accumulator.Conversation, env Env, now time.Time) (made *events.Decision, after *accumulator.Conversation, apps map[string]Traffic) {
 	env.Ceilings = env.Ceilings.WithDefaults()
 	batch := batch(c)
 	d := &decision{c: c.Draft(len(batch)), batch: batch, transcript: c.Transcript, env: env, now: now, seed: seedOf(c, batch), budget: policy.NewBudget()}
@@ -95,16 +98,18 @@ func Decide(c *accumulator.Conversation, env Env, now time.Time) (*events.Decisi
 	d.fault()
 	d.unreadable()
 	d.purged()
+	d.abandon(d.c.Abandoned())
 	for d.turn() {
 	}
+	d.startEarly()
 	if len(d.out) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	made := &events.Decision{Events: make([]events.Line, len(d.out)), State: d.c.State.Clone()}
+	made = &events.Decision{Events: make([]events.Line, len(d.out)), State: d.c.State.Clone()}
 	for i, e := range d.out {
 		made.Events[i].Event = e
 	}
-	return made, d.c
+	return made, d.c, d.apps
 }
 
 // decision collects events and applies each to a draft of the conversation,
@@ -135,6 +140,8 @@ type decision struct {
 	// signers are the verified authors of the batch's inputs, by id; "" of those
 	// that are not signed.
 	signers map[string]string
+	// apps are the inputs of this decision that count for apps.
+	apps map[string]Traffic
 	// requesters are the authors of messages and Settings that this decision takes
 	// into the turn.
 	requesters []string
@@ -238,7 +245,7 @@ func (d *decision) stop(outcome events.Outcome, reason string, status events.Sta
 		if g.Ended != nil {
 			m.Finish, m.Partial = g.Ended.Finish, cut || failure(g.Ended) != nil
 		}
-		d.emit(m)
+		d.emitAnswer(m)
 	}
 	for _, call := range c.Calls {
 		if call.Status == "" {
@@ -251,6 +258,7 @@ func (d *decision) stop(outcome events.Outcome, reason string, status events.Sta
 func (d *decision) end(outcome events.Outcome, reason string, err *events.Error) {
 	c := d.c
 	turn := c.Turn
+	d.abandon(c.Calls)
 	usage, spent := d.spent()
 	cost, _ := d.env.Prices.Cost(spent)
 	d.emit(&events.TurnEnded{Turn: turn, Outcome: outcome, Reason: reason, Error: err, Steps: c.Step, Usage: usage, CostUSD: cost})

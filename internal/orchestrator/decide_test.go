@@ -166,7 +166,8 @@ func (s *script) decide() string {
 
 func (s *script) decideOnce() string {
 	s.env.Settings = s.log.state.Transcript.Settings
-	d, draft := Decide(s.log.state, s.env, s.now)
+	s.env.Complete, s.log.complete = s.log.complete, nil
+	d, draft, _ := Decide(s.log.state, s.env, s.now)
 	var b strings.Builder
 	for _, e := range eventsOf(d) {
 		switch e := e.(type) {

@@ -48,6 +48,7 @@ func (d *decision) requestGeneration(of choice, step, try int, wait time.Duratio
 	if wait > 0 {
 		e.NotBefore = d.now.Add(wait).UnixMilli()
 	}
+	d.abandon(d.c.Calls)
 	d.emit(e)
 	return false
 }
@@ -65,7 +66,7 @@ func (d *decision) generated(g *accumulator.Generation, end *events.GenerationEn
 	}
 	calls, generation := g.Calls(), c.Generation
 	more := len(calls) > 0 || end.Finish == events.FinishPause // the provider runs its own tools
-	d.emit(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: g.Spent(), Window: end.Window})
+	d.emitAnswer(&events.AssistantMessage{Turn: c.Turn, Generation: c.Generation, Step: c.Step, Message: g.Message(), Finish: end.Finish, Usage: g.Spent(), Window: end.Window})
 	if !more {
 		if err := unanswered(g, end); err != nil {
 			d.end(events.OutcomeFailed, reasonOf(err), err)

@@ -10,8 +10,10 @@ import (
 // its length, and many messages to a turn that waits would load it for each of
 // them.
 const (
-	idleTime = 2 * time.Second
-	maxIdle  = 1_000 // of a shard
+	idleTime     = 2 * time.Second
+	maxIdle      = 1_000    // of a shard
+	maxIdleBytes = 32 << 20 // of their transcripts, as far as they are more than one
+	replyBytes   = 1 << 10  // of an answer to an input, at most
 )
 
 // idle is a cached conversation with no work in progress. It has no
@@ -19,15 +21,25 @@ const (
 type idle struct {
 	*conversation
 	since time.Time
+	bytes int64
 }
 
 // keepIdle caches the state of an evicted conversation in a new struct, so
 // that goroutines with the old one cannot change it. Deleted conversations
-// are not cached. s.mu is held.
+// are not cached, nor what the cache has no room for. s.mu is held.
 func (s *shard) keepIdle(c *conversation) {
-	if len(s.idle) < maxIdle && !c.state.Gone() {
-		s.idle[c.id] = idle{&conversation{id: c.id, state: c.state, requestedAt: c.requestedAt}, time.Now()}
+	bytes := c.state.Transcript.Size() + replyBytes*int64(c.state.Transcript.Replies())
+	if len(s.idle) >= maxIdle || len(s.idle) > 0 && s.idleBytes+bytes > maxIdleBytes || c.state.Gone() {
+		return
 	}
+	s.idle[c.id] = idle{&conversation{id: c.id, state: c.state, requestedAt: c.requestedAt}, time.Now(), bytes}
+	s.idleBytes += bytes
+}
+
+// dropIdle removes a conversation from the cache; s.mu is held.
+func (s *shard) dropIdle(id string) {
+	s.idleBytes -= s.idle[id].bytes
+	delete(s.idle, id)
 }
 
 // takeIdle takes a conversation out of the cache, or returns a new one; s.mu
@@ -37,7 +49,7 @@ func (s *shard) takeIdle(id string) *conversation {
 	if !ok {
 		return &conversation{id: id}
 	}
-	delete(s.idle, id)
+	s.dropIdle(id)
 	return i.conversation
 }
 
@@ -49,7 +61,7 @@ func (s *shard) applyLate(m bus.Message) {
 	switch {
 	case !ok:
 	case m.Claim() != nil:
-		delete(s.idle, m.Conversation) // the next message loads it again
+		s.dropIdle(m.Conversation) // the next message loads it again
 	default:
 		i.apply(m)
 	}
@@ -59,7 +71,7 @@ func (s *shard) applyLate(m bus.Message) {
 func (s *shard) expire(now time.Time) {
 	for id, i := range s.idle {
 		if now.Sub(i.since) >= idleTime {
-			delete(s.idle, id)
+			s.dropIdle(id)
 		}
 	}
 }

@@ -14,14 +14,8 @@ import (
 
 // inputs answers the inputs of the batch, in log order.
 func (d *decision) inputs() {
-	var message uint64
-	lines := 0
 	for _, in := range d.batch {
-		if in.Sequence != message {
-			message, lines = in.Sequence, 0
-		}
-		lines++
-		over := d.tooMuch(in)
+		over, tooMuch := d.tooMuchHere(in)
 		if d.c.Gone() {
 			d.gone(in)
 			continue
@@ -29,18 +23,24 @@ func (d *decision) inputs() {
 		if d.repeated(in) {
 			continue
 		}
-		if lines > maxInputs {
-			d.answer(in.ID, events.AnswerRefused, "", fmt.Sprintf("a message holds at most %d inputs: send this one in another message, under another id", maxInputs))
+		if in.Line >= maxInputs {
+			why := "too many inputs in a message"
+			if in.Line == maxInputs { // said once: a Decision holds the answers of all
+				why = fmt.Sprintf("a message holds at most %d inputs: send this one, and those behind it, in other messages, under other ids", maxInputs)
+			}
+			d.exceeds(in.ID, events.AnswerRefused, ceilings.CodeInputs, why)
 			continue
 		}
-		if over != nil {
-			d.exceeds(in.ID, events.AnswerRefused, ceilings.CodeOf(over), over.Error())
+		if d.refusedFor(in, tooMuch) {
 			continue
 		}
 		if size := int64(len(in.Raw)); in.Event != nil && size > d.env.Ceilings.InputBytes {
 			in.Event, in.Bad = nil, inputTooLarge(size, d.env.Ceilings.InputBytes)
 		}
 		if !d.admit(in) {
+			continue
+		}
+		if !over && d.refusedFor(in, d.tooMuchOfApp(in)) {
 			continue
 		}
 		switch e := in.Event.(type) {
@@ -67,6 +67,14 @@ func (d *decision) inputs() {
 	if d.joined && d.fresh() && d.c.Phase == events.PhaseGenerating {
 		d.requestGeneration(d.choose(d.c.Step, 1), d.c.Step, 1, 0, nil)
 	}
+}
+
+// refusedFor refuses an input that exceeds a ceiling; false when err is nil.
+func (d *decision) refusedFor(in accumulator.Input, err error) bool {
+	if err != nil {
+		d.exceeds(in.ID, events.AnswerRefused, ceilings.CodeOf(err), err.Error())
+	}
+	return err != nil
 }
 
 // repeated answers an input whose id was answered before in the same way,
@@ -169,9 +177,9 @@ func (d *decision) message(input string, e *events.UserMessage) {
 	case d.queued+e.Size() > d.env.Ceilings.QueueBytes:
 		d.exceeds(input, events.AnswerRefused, ceilings.CodeQueueBytes, fmt.Sprintf(
 			"the messages that wait have %d bytes, with this one more than %d: send it again when the turn has ended, or raise queue_bytes", d.queued, d.env.Ceilings.QueueBytes))
-	case d.c.Turn == "" && d.env.Open > d.env.Ceilings.AppConversations:
+	case d.c.Turn == "" && d.env.Running[d.signers[input]] >= d.env.Ceilings.AppConversations:
 		d.exceeds(input, events.AnswerRefused, ceilings.CodeAppConversations, fmt.Sprintf(
-			"turns of more than %d conversations run: publish this again when some have ended, or raise app_conversations", d.env.Ceilings.AppConversations))
+			"turns of %d conversations of the same app run: publish this again when some have ended, or raise app_conversations", d.env.Ceilings.AppConversations))
 	case d.c.Turn == "":
 		d.waiting = append(d.waiting, input)
 		d.queued += e.Size()
@@ -190,7 +198,8 @@ func (d *decision) arrive(input string, e *events.UserMessage) {
 	}
 	switch arrival := cmp.Or(e.Arrival, usual, events.ArrivalQueue); {
 	case (arrival == events.ArrivalQueue || arrival == events.ArrivalSupersede) && len(d.c.Queue) >= maxQueued:
-		d.answer(input, events.AnswerRefused, turn, fmt.Sprintf("%d messages already wait for the next turn: send this again when the turn has ended, or cancel the queue", len(d.c.Queue)))
+		d.emit(&events.InputAnswered{Input: input, Answer: events.AnswerRefused, Turn: turn, Code: ceilings.CodeQueued, Reason: fmt.Sprintf(
+			"%d messages already wait for the next turn: send this again when the turn has ended, or cancel the queue", len(d.c.Queue))})
 	case arrival == events.ArrivalRefuse && waits:
 		d.answer(input, events.AnswerRefused, turn, "the turn is paused: decide what it waits for, or cancel it, then send this again")
 	case arrival == events.ArrivalRefuse:

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -45,7 +46,9 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 	env := s.env(settings)
 	a := topology.At(s.o.Bus.Shards(), c.id, events.ChannelGen)
 	job := &events.GenerationJob{
-		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: c.requestedAt, Decision: c.state.TurnLane,
+		// An answer in the gap of a log that has lost its end does not count: its worker
+		// must not find that the generation has ended.
+		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: max(c.requestedAt, s.o.Bus.Shard(s.n).GapEnd()), Decision: c.state.TurnLane,
 		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, DelayMS: s.remaining(e.NotBefore), Requests: requestsLeft(e.Try),
 		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Prompt(), Parameters: settings.Parameters, AnswerSchema: settings.AnswerSchema,
 		Ceilings: events.AnswerCeilings{AnswerBytes: env.Ceilings.AnswerBytes, AnswerCalls: env.Ceilings.AnswerCalls, ArgumentBytes: env.Ceilings.ArgumentBytes},
@@ -86,13 +89,17 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 	if err := s.o.Bus.Jobs().EnsureQueue(ctx, queue); err != nil {
 		return err
 	}
+	arguments, known := c.arguments(e)
+	if !known {
+		return nil
+	}
 	shards := s.o.Bus.Shards()
 	job := &events.ToolJob{
-		Conversation: c.id, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Effect: e.Effect, Decision: c.state.TurnLane,
+		Conversation: c.id, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Effect: e.Effect, Decision: cmp.Or(c.state.RequestedAt(e.Call), c.state.TurnLane),
 		Subject: topology.OfCall(shards, c.id, events.ChannelCall, e.Call).Subject(topology.Conv),
 		Output:  topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
 		// A tool's parser may refuse what Go's reads as a replacement character.
-		Arguments: events.Arguments(events.WellFormed(c.state.Transcript.Arguments(e.Call))),
+		Arguments: events.Arguments(events.WellFormed(arguments)),
 	}
 	var left int64
 	if stop := s.stop(c); stop > 0 {

@@ -16,6 +16,8 @@ type conversationLog struct {
 	messages []accumulator.Message
 	known    int // messages the owner has folded
 	state    *accumulator.Conversation
+	// complete are the blocks whose calls have become complete since a decision.
+	complete []int
 	// states are the states in the Decisions, by sequence.
 	states map[uint64]events.State
 }
@@ -40,8 +42,14 @@ func (l *conversationLog) fold() bool {
 	if l.known == len(l.messages) {
 		return false
 	}
-	l.state.Apply(l.messages[l.known])
+	m := l.messages[l.known]
+	l.state.Apply(m)
 	l.known++
+	for _, line := range m.Lines {
+		if e, ok := line.Event.(*events.ToolCallEnd); ok && m.Channel == events.ChannelGen {
+			l.complete = append(l.complete, e.Block)
+		}
+	}
 	return true
 }
 

@@ -65,6 +65,7 @@ type Orchestrator struct {
 	judge     *policy.Judge
 	maxLimits events.Limits
 	meter     meter
+	large     *rate.Limiter // of the bytes of large inputs
 	breakers  *breakers
 }
 
@@ -77,6 +78,7 @@ const readsPerSecond, readsAtOnce = 500, 2000
 func (o *Orchestrator) Run(ctx context.Context) error {
 	o.Ceilings = o.Ceilings.WithDefaults()
 	o.judge = &policy.Judge{Ceilings: o.Ceilings}
+	o.large = rate.NewLimiter(largeRate, ceilings.MostInputBytes)
 	o.breakers = newBreakers(o.Pools, o.Log)
 	if o.Held == nil {
 		o.Held = new(atomic.Int64)
@@ -85,6 +87,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	o.Limits = Env{Settings: events.Settings{Limits: o.Limits}, Limits: DefaultLimits(), MaxLimits: o.maxLimits, Ceilings: o.Ceilings}.limits()
 	roster := o.Bus.Presence().NewRoster()
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { o.Bus.Deployment().KeepCopying(ctx); return nil })
 	g.Go(func() error {
 		return o.retryForever(ctx, "the roster cannot be read, retrying", func() error { return roster.Run(ctx) })
 	})

@@ -228,7 +228,7 @@ func TestAPoolSharesByWeight(t *testing.T) {
 		s := pooled(t, policy.Member{Model: "a/1", Weight: 3}, policy.Member{Model: "b/2", Weight: 1}, policy.Member{Model: "c/3"})
 		s.ids = 1000 * i
 		s.write(events.ChannelIn, "", &events.UserMessage{ID: s.id(), Text: "hello"})
-		again, _ := Decide(s.state, s.env, s.now)
+		again, _, _ := Decide(s.state, s.env, s.now)
 		s.decide()
 		r := s.madeRequests()[0]
 		count[r.Route]++

@@ -234,7 +234,9 @@ func defaultRoute(before string, all []offer.Dated) string {
 			best = d
 		}
 	}
-	if best == nil {
+	// A provider without a model answers nobody. It is what is left of a worker's offers
+	// while it starts or stops.
+	if best == nil || before != "" && strings.HasSuffix(best.Model, "/") {
 		return before
 	}
 	return best.Model

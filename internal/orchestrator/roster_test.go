@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/parleybus/parley/internal/broker"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -170,4 +172,37 @@ func TestTheBucketOfToolsIsWrittenWhenSomethingIsNew(t *testing.T) {
 	for o.env(time.Now()).Tools["clock"].Description == "" {
 	}
 	saved("a changed tool", now.Add(121*time.Minute), now.Add(121*time.Minute).UnixMilli())
+}
+
+// TestTheDefaultModelOutlivesARestartOfItsWorkers: a worker withdraws its offers one by
+// one. Before, the orchestrator took what was left for a moment, a provider without a
+// model, for the default, and turns that were sent before the workers were back failed
+// (seed 11 of make chaos).
+func TestTheDefaultModelOutlivesARestartOfItsWorkers(t *testing.T) {
+	dated := func(models ...string) (all []offer.Dated) {
+		for i, m := range models {
+			model, isDefault := strings.CutSuffix(m, "!")
+			all = append(all, offer.Dated{Offer: offer.Offer{Kind: offer.LLM, Model: model, Default: isDefault}, Since: uint64(i)})
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		before string
+		seen   []offer.Dated
+		want   string
+	}{
+		"nobody is there":                       {"a/1", nil, "a/1"},
+		"a provider without a model":            {"a/1", dated("b/"), "a/1"},
+		"the same, and no default before":       {"", dated("b/"), "b/"},
+		"another model":                         {"a/1", dated("b/2"), "b/2"},
+		"another, and the one before":           {"a/1", dated("b/2", "a/1"), "a/1"},
+		"the default of another worker":         {"a/1", dated("a/1", "b/2!"), "b/2"},
+		"a model, and a provider that has none": {"", dated("b/", "a/1"), "a/1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := defaultRoute(c.before, c.seen); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
 }

@@ -20,13 +20,14 @@ type scene struct {
 	env      Env
 	now      time.Time
 	ids      int
-	long     bool   // what is not sent to a model is not checked after each decision
-	requests int    // that each failed attempt of failing made
-	quiet    uint64 // sequence of the last Decision without work in progress
+	long     bool               // what is not sent to a model is not checked after each decision
+	requests int                // that each failed attempt of failing made
+	quiet    uint64             // sequence of the last Decision without work in progress
+	apps     map[string]Traffic // what counted for apps
 }
 
 func newScene(t *testing.T) *scene {
-	return &scene{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000)}
+	return &scene{conversationLog: newLog("00000000-0000-7000-8000-c00000000000"), t: t, env: testEnv(), now: time.UnixMilli(1000), apps: map[string]Traffic{}}
 }
 
 func (s *scene) id() string {
@@ -141,9 +142,14 @@ func (s *scene) wait() []events.Event {
 func (s *scene) decide() []events.Event {
 	s.t.Helper()
 	s.env.Settings = s.state.Transcript.Settings
-	d, draft := Decide(s.state, s.env, s.now)
+	s.env.Complete, s.complete = s.complete, nil
+	d, draft, apps := Decide(s.state, s.env, s.now)
 	es := eventsOf(d)
 	if d != nil {
+		for app, t := range apps {
+			t.add(s.apps[app])
+			s.apps[app] = t
+		}
 		s.decided(d, draft)
 		es = append(es, s.decide()...) // what came after an input
 	}

@@ -37,8 +37,10 @@ type shard struct {
 	live          bool // the log was read to its end: decide and publish
 	read          uint64
 	checkpoint    uint64
+	marked        uint64 // what was read when the checkpoint was written
 	conversations map[string]*conversation
 	idle          map[string]idle // evicted a moment ago
+	idleBytes     int64           // of these
 	repurges      map[string]repurge
 }
 
@@ -50,16 +52,22 @@ type conversation struct {
 	busy        bool
 	inbox       []bus.Message
 	resume      bool                   // repeat the side effects of open work
+	looking     bool                   // for lost jobs
 	dues        []bus.Due              // timers that have fired
 	hookAnswers []*events.HookAnswered // what hooks answered
 
 	state       *accumulator.Conversation
+	complete    []int  // blocks whose calls have become complete, see [Env.Complete]
 	replayed    bool   // its first message here was read before the log's end was reached
 	requestedAt uint64 // position of the gen lane when the open generation was requested
 	fault       error  // why the turn cannot continue
 	failures    int    // in a row
 	hookCalls   map[events.PendingHook]context.CancelFunc
 	deletion    deletion
+	fetched     fetched
+	look        look
+	// counted is the turn that is counted for the app whose message started it.
+	counted, app string
 }
 
 func newShard(o *Orchestrator, n int, offers *offerings) *shard {
@@ -73,7 +81,7 @@ func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	if err != nil {
 		return err
 	}
-	s.read, s.checkpoint = after, after
+	s.read, s.checkpoint, s.marked = after, after, after
 	s.work.Go(func() { s.tend(ctx) })
 	s.work.Go(func() { s.sweep(ctx) })
 	s.work.Go(func() { s.strays.run(ctx) })
@@ -82,7 +90,9 @@ func (s *shard) run(ctx context.Context, fail context.CancelCauseFunc) error {
 		func() error { s.caughtUp(ctx); return nil })
 	fail(err)
 	s.work.Wait()
-	s.o.Held.Add(-int64(len(s.conversations)))
+	for _, c := range s.conversations {
+		s.evict(c)
+	}
 	return err
 }
 
@@ -107,11 +117,12 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 		c = s.track(m.Conversation, m.Sequence)
 	case !c.busy && len(c.inbox) == 0 && m.Bad == nil && m.Claim() == nil && !wantsDecision(m):
 		c.apply(m)
-		if g := c.state.Open; g == nil || g.Ended == nil && g.Size() <= s.o.Ceilings.AnswerBytes {
+		if g := c.state.Open; (g == nil || g.Ended == nil && g.Size() <= s.o.Ceilings.AnswerBytes) && len(c.state.Abandoned()) == 0 {
 			s.evictIfIdle(c)
 			return
 		}
-		// A chunk that breaks the contract ends its generation: decide.
+		// A chunk that breaks the contract ends its generation, and the next attempt
+		// the calls of the one before: decide.
 		s.wake(ctx, c)
 		return
 	}
@@ -119,21 +130,10 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	s.wake(ctx, c)
 }
 
-// wantsDecision reports whether a message may lead to a decision. Chunks do
-// not. On a call's lane it may be what an idle conversation waits for: an
-// external result, or the question of the next attempt at a call whose
-// worker died.
+// wantsDecision reports whether a message may lead to a decision.
 func wantsDecision(m bus.Message) bool {
-	if m.Channel == events.ChannelIn {
-		return true
-	}
-	for _, l := range m.Lines {
-		switch l.Event.(type) {
-		case *events.GenerationEnded, *events.ToolResult, *events.QuestionAsked, *events.Claim:
-			return true
-		}
-	}
-	return false
+	return m.Channel == events.ChannelIn ||
+		slices.ContainsFunc(m.Lines, func(l events.Line) bool { return events.Decisive(l.Event) })
 }
 
 // wake starts a goroutine for a conversation without one; s.mu is held.
@@ -170,6 +170,7 @@ func (s *shard) evictIfIdle(c *conversation) {
 func (s *shard) evict(c *conversation) {
 	delete(s.conversations, c.id)
 	s.o.Held.Add(-1)
+	s.uncountTurn(c)
 }
 
 // holds reports whether this conversation is in memory; s.mu is held. An
@@ -261,7 +262,7 @@ func (s *shard) tend(ctx context.Context) {
 		case <-t.C:
 		}
 		s.offers.look(time.Now())
-		to, moved := s.survey(ctx)
+		to, read, moved := s.survey(ctx)
 		if !moved {
 			continue
 		}
@@ -272,18 +273,19 @@ func (s *shard) tend(ctx context.Context) {
 			}
 			continue
 		}
-		s.checkpoint = to
+		s.checkpoint, s.marked = to, read
 		fault.Point(fault.CheckpointAfter)
 	}
 }
 
 // survey wakes the conversations whose time is up and finds the sequence
-// before which no work in progress started.
-func (s *shard) survey(ctx context.Context) (uint64, bool) {
+// before which no work in progress started. The checkpoint also says what was read, for
+// the next owner to see whether it has the same log: it is written when either moves.
+func (s *shard) survey(ctx context.Context) (to, read uint64, moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(time.Now())
-	to := min(s.read, s.strays.before())
+	to = min(s.read, s.strays.before())
 	s.revisit(ctx, time.Now())
 	now := s.o.Bus.Now().UnixMilli()
 	for _, c := range s.conversations {
@@ -294,7 +296,12 @@ func (s *shard) survey(ctx context.Context) (uint64, bool) {
 			if stop := s.stop(c); stop > 0 && now >= stop && s.live {
 				s.wake(ctx, c)
 			}
+			if s.live && len(c.queued()) > 0 && c.look.due(c.state.TurnLane, time.Now()) {
+				c.looking = true
+				s.wake(ctx, c)
+			}
 		}
 	}
-	return to, s.live && to > s.checkpoint
+	to = max(to, s.checkpoint)
+	return to, s.read, s.live && (to > s.checkpoint || s.read > s.marked)
 }

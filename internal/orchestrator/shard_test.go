@@ -61,3 +61,67 @@ func TestAConversationThatHasJustBecomeQuietIsNotReadAgain(t *testing.T) {
 		t.Errorf("%d are kept", len(s.idle))
 	}
 }
+
+// TestTheCacheOfIdleConversationsHasABound: of many large conversations in a moment only
+// some are cached. Before, a thousand were, whatever they held.
+func TestTheCacheOfIdleConversationsHasABound(t *testing.T) {
+	s := newShard(&Orchestrator{Held: new(atomic.Int64)}, 0, nil)
+	s.live = true
+	answers := &events.Decision{}
+	for i := range 8 << 10 { // 8 MiB of them
+		answers.Events = append(answers.Events, events.Line{Event: &events.InputAnswered{Input: callID(i), Answer: events.AnswerRefused}})
+	}
+	quiet := func(id string) {
+		c := s.track(id, 1)
+		c.state = &accumulator.Conversation{ID: id, Transcript: accumulator.NewTranscript()}
+		c.state.Apply(accumulator.Message{Channel: events.ChannelTurn, Sequence: 1, Lines: []events.Line{{Event: answers}}})
+		s.read = 1
+		s.evictIfIdle(c)
+	}
+	for i := range 20 {
+		quiet(callID(i))
+	}
+	if n := len(s.idle); n != maxIdleBytes/(8<<20) {
+		t.Errorf("%d are cached, of %d bytes", n, s.idleBytes)
+	}
+	s.track(callID(0), 2)
+	if n := len(s.idle); n != maxIdleBytes/(8<<20)-1 {
+		t.Errorf("%d are cached when one is in use again", n)
+	}
+	s.expire(time.Now().Add(idleTime))
+	if len(s.idle) > 0 || s.idleBytes != 0 {
+		t.Errorf("%d are cached, of %d bytes, when their time has passed", len(s.idle), s.idleBytes)
+	}
+}
+
+// TestRunningTurnsAreCountedByWhoStartedThem: while their conversations are in memory,
+// and once.
+func TestRunningTurnsAreCountedByWhoStartedThem(t *testing.T) {
+	s := newShard(&Orchestrator{Held: new(atomic.Int64)}, 0, nil)
+	want := func(n int64) {
+		t.Helper()
+		if got := s.o.meter.turns()[""]; got != n {
+			t.Errorf("%d turns are counted, want %d", got, n)
+		}
+	}
+	c := s.track("c", 1)
+	s.countTurn(c) // not loaded
+	want(0)
+	c.state = &accumulator.Conversation{ID: "c"}
+	c.state.Turn = "one"
+	s.countTurn(c)
+	s.countTurn(c)
+	want(1)
+	c.state.Turn = "two" // the next turn began with the end of the one before
+	s.countTurn(c)
+	want(1)
+	c.state = nil // it is loaded again
+	s.countTurn(c)
+	want(0)
+	c.state = &accumulator.Conversation{ID: "c"}
+	c.state.Turn = "two"
+	s.countTurn(c)
+	want(1)
+	s.evict(c)
+	want(0)
+}

@@ -55,24 +55,17 @@ func (s *shard) dropJobs(ctx context.Context, c *conversation, open []events.Lin
 		return // the purge counts them
 	}
 	for _, l := range open {
-		var subjects []string
-		add := func(subject string, err error) {
-			if err == nil {
-				subjects = append(subjects, subject)
-			}
-		}
 		switch e := l.Event.(type) {
 		case *events.GenerationRequested:
-			if c.state.Generation != e.Generation {
-				add(topology.GenerationJob(e.Route, e.Generation))
+			if c.state.Generation == e.Generation {
+				continue
 			}
 		case *events.ToolCallRequested:
-			if !c.state.Awaits(e.Call) {
-				add(topology.ToolJob(e.Tool, e.Call))
-				add(topology.LowToolJob(e.Tool, e.Call))
+			if c.state.Awaits(e.Call) {
+				continue
 			}
 		}
-		for _, subject := range subjects {
+		for _, subject := range topology.JobsOf(l.Event) {
 			if err := s.o.Bus.Jobs().Drop(ctx, subject); err != nil && ctx.Err() == nil {
 				s.o.Log.Warn("an obsolete job could not be removed from its queue yet", "job", subject, "error", err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/parleybus/parley/internal/ceilings"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/policy"
 )
@@ -27,7 +28,7 @@ func (d *decision) verdict(input string, e *events.Verdict) {
 		return
 	}
 	if n := len(e.Calls); n > maxRulings {
-		d.answer(input, events.AnswerInvalid, "", fmt.Sprintf("the verdict names %d calls, at most %d can be decided at once: give several verdicts", n, maxRulings))
+		d.exceeds(input, events.AnswerInvalid, ceilings.CodeRulings, fmt.Sprintf("the verdict names %d calls, at most %d can be decided at once: give several verdicts", n, maxRulings))
 		return
 	}
 	a := &events.InputAnswered{Input: input, Turn: d.c.Turn}

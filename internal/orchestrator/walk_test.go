@@ -31,6 +31,7 @@ type walk struct {
 	calls      []string          // calls requested and not answered by a worker
 	attempts   map[string]string // who runs a call
 	odd        bool              // others write what no program of ours does
+	long       bool              // answers have many calls, and tools answer meanwhile
 	check      func(*events.Decision)
 	superseded map[string]bool
 }
@@ -93,6 +94,12 @@ func choose[T any](w *walk, from ...T) T { return from[w.pick(len(from))] }
 // step lets one thing happen.
 func (w *walk) step() {
 	steps := []string{"say", "tool", "fold", "fold", "decide", "decide", "wait", "repeat"}
+	if w.long {
+		steps = []string{"fold", "decide", "tool"}
+		if w.state.Turn == "" || choose(w, false, false, false, true) {
+			steps = append(steps, "say")
+		}
+	}
 	if w.odd {
 		steps = append(steps, "odd", "odd")
 	}
@@ -248,13 +255,23 @@ func (w *walk) work(what int) {
 		if a.open == "" {
 			a.blocks++
 			a.open = w.id("3")
-			w.emit(&events.ToolCallStart{Block: a.blocks, Call: a.open, Name: choose(w, "f", "f", "g", "g", "g", "nope", "")})
+			name := choose(w, "f", "f", "f", "g", "g", "g", "nope", "")
+			if w.long {
+				name = choose(w, "f", "f", "f", "g")
+			}
+			w.emit(&events.ToolCallStart{Block: a.blocks, Call: a.open, Name: name})
 			return
 		}
 		w.emit(&events.ToolCallDelta{Block: a.blocks, Call: a.open, Arguments: choose(w, `{"x":1}`, `{"x":2}`, `{`)})
 		w.close("")
+		if choose(w, false, true) { // the owner reads while the answer is written
+			w.foldAll()
+			w.decide()
+		}
 	default:
-		w.end()
+		if !w.long || choose(w, false, false, true) {
+			w.end()
+		}
 	}
 }
 
@@ -320,9 +337,10 @@ func (w *walk) tool() {
 func (w *walk) decide() bool {
 	w.env.Settings = w.state.Transcript.Settings
 	before := looks(w.state)
-	d, draft := Decide(w.state, w.env, w.now)
+	w.env.Complete, w.complete = w.complete, nil
+	d, draft, _ := Decide(w.state, w.env, w.now)
 	es := eventsOf(d)
-	if again, _ := Decide(w.state, w.env, w.now); written(eventsOf(again)) != written(es) {
+	if again, _, _ := Decide(w.state, w.env, w.now); written(eventsOf(again)) != written(es) {
 		w.t.Fatalf("decided twice, and otherwise:\n%s\n%s", written(es), written(eventsOf(again)))
 	}
 	if after := looks(w.state); after != before {

@@ -75,10 +75,17 @@ func (m *markdown) fact(line string) string {
 }
 
 func (m *markdown) entry(e TranscriptEntry) {
+	if e.Before != "" {
+		m.paragraph("*" + m.fact(e.Before) + "*")
+	}
 	switch e.Message.Role {
 	case events.RoleTool: // shown with the assistant's calls
 	case events.RoleUser:
-		m.heading("User", e)
+		who := "User"
+		if e.Message.By != "" {
+			who = m.p.line(e.Message.By) + " to the model"
+		}
+		m.heading(who, e)
 	case events.RoleAssistant:
 		m.heading("Assistant", e)
 	default:

@@ -32,6 +32,7 @@ type TranscriptEntry struct {
 	People map[string]Hand
 	// Authors are those of the parts of a user's message, as far as they are known.
 	Authors []Author
+	Before  string // a remark about the messages before this one; empty when there is none
 }
 
 // Hand is what a person did to a call.
@@ -73,6 +74,14 @@ func textTranscript(w io.Writer, p Profile, conversation string, entries []Trans
 }
 
 func (r *Renderer) entry(e TranscriptEntry) {
+	if e.Before != "" {
+		r.remark(dim, e.Before)
+	}
+	if e.Message.By != "" {
+		r.written(e.Message)
+		r.turnEnded(&events.TurnEnded{Outcome: e.Outcome, Reason: e.Reason, Error: e.Error})
+		return
+	}
 	if e.Message.Role == events.RoleAssistant {
 		r.running = 0
 		clear(r.names)
@@ -112,6 +121,13 @@ func (r *Renderer) entry(e TranscriptEntry) {
 		r.note(dim, strings.Join(facts, " "+r.m.dot+" "))
 	}
 	r.turnEnded(&events.TurnEnded{Outcome: e.Outcome, Reason: e.Reason, Error: e.Error})
+}
+
+// written shows a message that a program wrote to the model, not a person.
+func (r *Renderer) written(m events.Message) {
+	for _, part := range m.Parts {
+		r.remark(yellow, r.p.line(m.By)+" to the model: "+r.p.line(part.Text))
+	}
 }
 
 // facts returns the metadata of a message.

@@ -79,7 +79,7 @@ func Grants(role Role, plan Plan, scope Scope) []Grant {
 		g.app()
 		g.call()
 	case LLMWorker:
-		g.request(g.lane(events.ChannelGen))
+		g.request(g.lane(events.ChannelGen), pattern(TemplateWake))
 		g.work("llm")
 	case ToolWorker:
 		g.request(g.lane(events.ChannelCall), g.lane(events.ChannelOut))

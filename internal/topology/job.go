@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parleybus/parley/internal/events"
 )
 
 // Queue is the queue of the jobs of a route or a tool.
@@ -61,6 +63,20 @@ func QueueNamed(consumer string) (Queue, error) {
 	return q, nil
 }
 
+// QueueOf returns the queue of a job's subject.
+func QueueOf(subject string) (Queue, error) {
+	t := strings.Split(subject, ".")
+	switch {
+	case len(t) == 4 && t[0] == "jobs" && t[1] == "llm":
+		return LLMQueue(t[2])
+	case len(t) == 4 && t[0] == "jobs" && t[1] == "tool":
+		return ToolQueue(t[2])
+	case len(t) == 5 && t[0] == "jobs" && t[1] == "tool" && t[3] == "low":
+		return LowQueue(t[2])
+	}
+	return Queue{}, fmt.Errorf("%w: %q is not the subject of a job", ErrBadID, clip(subject))
+}
+
 // RouteToken returns the queue of a route: the part before the first slash of
 // "provider/model". Workers scale by it.
 func RouteToken(route string) (string, error) {
@@ -110,6 +126,24 @@ func LowToolJob(tool, call string) (string, error) {
 		err = CheckID("call", call)
 	}
 	return fill(TemplateLowToolJob, tool, call), err
+}
+
+// JobsOf returns the subjects that the job of a request may have, and none for any other
+// event, or for one with a name that no job can have.
+func JobsOf(request events.Event) (subjects []string) {
+	add := func(subject string, err error) {
+		if err == nil {
+			subjects = append(subjects, subject)
+		}
+	}
+	switch e := request.(type) {
+	case *events.GenerationRequested:
+		add(GenerationJob(e.Route, e.Generation))
+	case *events.ToolCallRequested:
+		add(ToolJob(e.Tool, e.Call))
+		add(LowToolJob(e.Tool, e.Call))
+	}
+	return subjects
 }
 
 // ConsumerConfig returns the queue's durable consumer, which its workers share.

@@ -1,6 +1,8 @@
 package topology
 
-import "slices"
+import (
+	"slices"
+)
 
 // Role is the role of a NATS user; it determines the permissions.
 type Role string
@@ -29,10 +31,13 @@ const (
 // create Parley's streams, not change or delete them.
 func (p Plan) orchestrating() []string {
 	own := []string{
-		"conv.*.*.turn", "jobs.>", "timer.>", "hooks.>", "dead.>",
+		"conv.*.*.turn", "jobs.>",
+		"conv.*.*.in", "conv.*.*.call.*", pattern(TemplateProbe), // again, in another shard or past the gap of a log
+		"timer.>", "hooks.>", "dead.>",
 		"$KV." + BucketLeases + ".>", "$KV." + BucketCheckpoints + ".>", "$KV." + BucketTools + ".>", EntrySubject(BucketPresence, PresenceKey("pool", "*", "*")),
 		API + "CONSUMER.CREATE.JOBS.>", API + "CONSUMER.INFO.JOBS.*", API + "CONSUMER.LIST.JOBS", API + "STREAM.INFO.JOBS",
 		API + "CONSUMER.DELETE.JOBS.*", API + "STREAM.MSG.GET.JOBS", // leftovers
+		API + "STREAM.LEADER.STEPDOWN." + StreamHistory, // of a leader that copies nothing
 	}
 	var logs []string
 	for _, stream := range p.logs() {

@@ -12,11 +12,17 @@ const (
 	// original size of its payload, in bytes, if the payload was cut.
 	HeaderReason = "Parley-Reason"
 	HeaderSize   = "Parley-Size"
+	// HeaderJob says what a job is for, also where it cannot be decoded: conversation and
+	// call or generation, as "<conversation>/<id>".
+	HeaderJob = "Parley-Job"
 	// HeaderNATS is the prefix of the headers of the server and of nats.go.
 	HeaderNATS = "Nats-"
 	// HeaderSource is set by the server on a copy in HISTORY. It starts with the
 	// stream and the sequence of the original.
 	HeaderSource = "Nats-Stream-Source"
+	// HeaderRead is set on a checkpoint: the last message of the log that the shard's
+	// owner had read then, as sequence, time and the time at which the stream was made.
+	HeaderRead = "Parley-Read"
 	// HeaderOperation is set by nats.go on the message that deletes a bucket's key.
 	HeaderOperation = "KV-Operation"
 )

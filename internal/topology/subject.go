@@ -85,6 +85,25 @@ func (a Address) Subject(log Log) string {
 // It belongs to no conversation.
 func Probe(shard int) string { return fill(TemplateProbe, strconv.Itoa(shard)) }
 
+// Wake returns the subject on which a worker wakes the owner of a shard, when the log has
+// something of the gen channel to decide on. A message there says nothing else, and may be
+// lost.
+func Wake(shard int) string { return fill(TemplateWake, strconv.Itoa(shard)) }
+
+// Wakes returns the patterns of what wakes the owner of a shard: facts, and [Wake].
+func Wakes(shard int) []string {
+	all := waking()
+	for i, template := range all {
+		all[i] = pattern(strings.Replace(template, "{shard}", strconv.Itoa(shard), 1))
+	}
+	return all
+}
+
+// waking returns the templates of what wakes the owner of a shard.
+func waking() []string {
+	return []string{LogTemplate(Live, events.ChannelIn), LogTemplate(Live, events.ChannelCall), TemplateWake}
+}
+
 // Everything returns the pattern of all channels of a conversation.
 func Everything(log Log, shards int, conversation string) string {
 	return fmt.Sprintf("%s.%d.%s.>", log, ShardOf(conversation, shards), conversation)

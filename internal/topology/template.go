@@ -18,6 +18,7 @@ const (
 	TemplateProbe         = "conv.{shard}.probe"
 	TemplateRead          = "read.{stream}.{scope}"
 	TemplateQueue         = "queue.{queue}"
+	TemplateWake          = "wake.{shard}"
 )
 
 // LogTemplate returns the template of a channel in a log, with parameters in
@@ -47,7 +48,7 @@ func Templates() []string {
 		}
 	}
 	return append(all, TemplateGenerationJob, TemplateToolJob, TemplateLowToolJob, TemplateHook,
-		TemplateTimer, TemplateDue, TemplateDead, TemplateProbe, TemplateRead, TemplateQueue)
+		TemplateTimer, TemplateDue, TemplateDead, TemplateProbe, TemplateRead, TemplateQueue, TemplateWake)
 }
 
 // pattern replaces each parameter of a template by a wildcard.

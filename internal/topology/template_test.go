@@ -34,6 +34,7 @@ func TestEverySubjectHasItsTemplate(t *testing.T) {
 		topology.TemplateProbe:         topology.Probe(3),
 		topology.TemplateRead:          topology.ReadRequest("CONV_0", conversation),
 		topology.TemplateQueue:         topology.QueueRequest("tool_clock"),
+		topology.TemplateWake:          topology.Wake(3),
 	}
 	for _, log := range []topology.Log{topology.Conv, topology.Live, topology.History} {
 		for _, channel := range topology.Channels(log) {

@@ -184,6 +184,14 @@ func TestQueuesAreFoundByTheirNames(t *testing.T) {
 		if err != nil || q.Consumer != name || q.Subject(call) != subject || topology.JobID(subject) != call {
 			t.Errorf("%s: %+v, %v", name, q, err)
 		}
+		if of, err := topology.QueueOf(subject); err != nil || of != q {
+			t.Errorf("%s is of the queue %+v, %v", subject, of, err)
+		}
+	}
+	for _, subject := range []string{"", "jobs", "jobs.llm.x", "jobs.tool.x.high." + call, "jobs.other.x." + call, "conv.0." + call + ".in"} {
+		if q, err := topology.QueueOf(subject); !errors.Is(err, topology.ErrBadID) {
+			t.Errorf("%q is of the queue %+v, %v", subject, q, err)
+		}
 	}
 	for _, name := range []string{"", "llm", "llm_", "llm_a/b", "tool_a.b", "other_x", "tool_*"} {
 		if q, err := topology.QueueNamed(name); !errors.Is(err, topology.ErrBadID) {

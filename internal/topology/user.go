@@ -63,8 +63,11 @@ func (u User) Permissions(plan Plan) (publish, subscribe []string) {
 	case Admin:
 		return []string{">"}, []string{">"}
 	case Orchestrator:
-		publish = plan.orchestrating()
-		return publish, []string{AllReads, AllQueues, inbox}
+		subscribe = []string{AllReads, AllQueues, inbox}
+		for _, template := range waking() {
+			subscribe = append(subscribe, pattern(template))
+		}
+		return plan.orchestrating(), subscribe
 	}
 	for _, g := range Grants(u.Role, plan, u.Scope) {
 		if g.Kind == Request {

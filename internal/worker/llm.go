@@ -260,7 +260,7 @@ func (g *generation) run(ctx context.Context) error {
 				req = next
 				continue
 			}
-			end.Error = transcript.Advise(end.Error, req.Omit)
+			end.Error = transcript.Advise(end.Error, req)
 		}
 		if end.Error != nil {
 			g.w.Log.Info("the provider failed", "provider", token, "model", model, "error", end.Error)

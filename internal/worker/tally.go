@@ -20,18 +20,23 @@ type tally struct {
 }
 
 // answerRate is how many bytes of an answer a worker takes in a second, in addition to
-// answerBurst at its beginning: far more than any model writes. A provider that sends
-// faster must not take the processors from other conversations.
+// answerBurst at its beginning, and endlessRate how many behind the first usualAnswer
+// bytes: far more than any model writes. A provider that sends faster must not take the
+// processors from other conversations.
 const (
-	answerRate  = 8 << 20
 	answerBurst = 64 << 10
+	answerRate  = 8 << 20
+	usualAnswer = 5 << 20 / 2
+	endlessRate = 1 << 20
 )
 
-// pause returns how long the worker does not read on, so that the answer keeps to
-// answerRate.
+// pause returns how long the worker does not read on, so that the answer keeps to its
+// rates.
 func (t *tally) pause(elapsed time.Duration) time.Duration {
-	ahead := t.answer.Bytes - answerBurst - int64(elapsed.Seconds()*answerRate)
-	return time.Duration(float64(ahead) / answerRate * float64(time.Second))
+	usual := min(t.answer.Bytes, usualAnswer) - answerBurst
+	endless := max(t.answer.Bytes-usualAnswer, 0)
+	due := float64(usual)/answerRate + float64(endless)/endlessRate
+	return time.Duration(due*float64(time.Second)) - elapsed
 }
 
 // tallied identifies a content block: there is one of each kind and number.

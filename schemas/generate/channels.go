@@ -92,6 +92,8 @@ func channels() []channel {
 			[]string{app}, []string{orchestrator}, nil, ""},
 		channel{"queue", topology.TemplateQueue, "A request to create the queue with a durable name such as tool_clock, if it is missing. Answer: {} or {\"error\":text}.",
 			[]string{llmWorker, toolWorker, app}, []string{orchestrator}, nil, ""},
+		channel{"wake", topology.TemplateWake, "An empty message, plain NATS: the gen channel of a conversation of the shard has something to decide on, the end of an answer or of the arguments of a call. Without it the orchestrator decides up to 50 ms later.",
+			[]string{llmWorker}, []string{orchestrator}, nil, ""},
 	)
 }
 

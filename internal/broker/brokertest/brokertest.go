@@ -5,9 +5,11 @@ package brokertest
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -36,6 +38,7 @@ type Cluster struct {
 	t                        *testing.T
 	cfg                      Config
 	dir                      string
+	token                    string
 	clients, routes, monitor []string // host:port
 	servers                  [3]*server
 }
@@ -52,7 +55,7 @@ type server struct {
 // Start starts a cluster and stops it at the end of the test.
 func Start(t *testing.T, cfg Config) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, cfg: cfg, dir: t.TempDir()}
+	c := &Cluster{t: t, cfg: cfg, dir: t.TempDir(), token: rand.Text()}
 	if c.cfg.Binary == "" {
 		c.cfg.Binary = filepath.Join(c.dir, "nats-server")
 		build := exec.CommandContext(t.Context(), "go", "build", "-o", c.cfg.Binary, "github.com/nats-io/nats-server/v2")
@@ -71,14 +74,21 @@ func Start(t *testing.T, cfg Config) *Cluster {
 	return c
 }
 
-// Addresses returns n addresses with free ports, chosen by the system.
+// Ports of servers that come back to them lie below those that systems give out by
+// themselves (32768 on Linux): another process must not get one while its server is down.
+const firstPort, ports = 12_000, 20_000
+
+// Addresses returns n addresses with free ports.
 func Addresses(t *testing.T, n int) []string {
 	t.Helper()
 	var all []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(all) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+mathrand.IntN(ports)))
 		if err != nil {
-			t.Fatal(err)
+			if tries > 100+n {
+				t.Fatal(err)
+			}
+			continue // in use
 		}
 		defer func() { _ = l.Close() }() // keep all until all are known
 		all = append(all, l.Addr().String())
@@ -86,11 +96,15 @@ func Addresses(t *testing.T, n int) []string {
 	return all
 }
 
-// URL returns the addresses of all servers.
-func (c *Cluster) URL() string { return "nats://" + strings.Join(c.clients, ",nats://") }
+// URL returns the URLs of all servers.
+func (c *Cluster) URL() string { return c.Node(0) + "," + c.Node(1) + "," + c.Node(2) }
 
-// Node returns the URL of one server.
-func (c *Cluster) Node(i int) string { return "nats://" + c.clients[i] }
+// Node returns the URL of one server. It holds the cluster's token, without which
+// clients of another test could find a server on a port that was theirs.
+func (c *Cluster) Node(i int) string { return URL(c.token, c.clients[i]) }
+
+// URL returns the URL of a server that demands a token.
+func URL(token, address string) string { return "nats://" + token + "@" + address }
 
 // Number returns the number of the server with a name, as JetStream reports it.
 func (c *Cluster) Number(name string) int {
@@ -106,15 +120,16 @@ const configuration = `
 server_name: n%d
 listen: %s
 http: %s
+authorization { token: %q }
 jetstream { store_dir: %q, max_outstanding_catchup: %d }
-cluster { name: parley, listen: %s, routes: [%s] }
+cluster { name: %q, listen: %s, routes: [%s] }
 `
 
 func (c *Cluster) begin(i int) {
 	c.t.Helper()
 	config := filepath.Join(c.dir, fmt.Sprintf("n%d.conf", i))
-	text := fmt.Sprintf(configuration, i, c.clients[i], c.monitor[i], filepath.Join(c.dir, fmt.Sprintf("store%d", i)),
-		c.cfg.Catchup, c.routes[i], "nats://"+strings.Join(c.routes, ", nats://"))
+	text := fmt.Sprintf(configuration, i, c.clients[i], c.monitor[i], c.token, filepath.Join(c.dir, fmt.Sprintf("store%d", i)),
+		c.cfg.Catchup, "parley-"+c.token, c.routes[i], "nats://"+strings.Join(c.routes, ", nats://"))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // Full reports whether PARLEY_LAG=full selects the full form of the tests with
@@ -32,14 +34,44 @@ type Lagging struct {
 // Behind chooses the server that will lag: one that does not lead a stream.
 func (c *Cluster) Behind(stream string) *Lagging {
 	c.t.Helper()
+	leader := c.Leader(stream)
+	return &Lagging{Cluster: c, Leader: leader, Away: (leader + 1) % 3}
+}
+
+// Lead lets a server lead a stream.
+func (c *Cluster) Lead(i int, stream string) {
+	c.t.Helper()
 	js, done := c.connect(c.URL())
 	defer done()
-	s, err := js.Stream(c.t.Context(), stream)
-	if err != nil {
-		c.t.Fatal(err)
+	for name := fmt.Sprintf("n%d", i); c.leader(js, stream) != name; {
+		request := fmt.Sprintf(`{"placement":{"preferred":%q}}`, name)
+		if err := js.Conn().Publish(topology.API+"STREAM.LEADER.STEPDOWN."+stream, []byte(request)); err != nil {
+			c.t.Fatalf("let %s lead %s: %v", name, stream, err)
+		}
 	}
-	leader := c.Number(s.CachedInfo().Cluster.Leader)
-	return &Lagging{Cluster: c, Leader: leader, Away: (leader + 1) % 3}
+}
+
+// Leader waits until a stream has a leader and returns the number of that server.
+func (c *Cluster) Leader(stream string) int {
+	c.t.Helper()
+	js, done := c.connect(c.URL())
+	defer done()
+	return c.Number(c.leader(js, stream))
+}
+
+// leader waits for a leader. A request to one that was killed is never answered.
+func (c *Cluster) leader(js jetstream.JetStream, stream string) string {
+	c.t.Helper()
+	for until := time.Now().Add(startMost); time.Now().Before(until); {
+		try, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		s, err := js.Stream(try, stream)
+		cancel()
+		if err == nil && s.CachedInfo().Cluster.Leader != "" {
+			return s.CachedInfo().Cluster.Leader
+		}
+	}
+	c.t.Fatalf("%s has no leader", stream)
+	return ""
 }
 
 func (c *Cluster) connect(url string) (jetstream.JetStream, func()) {

@@ -23,9 +23,11 @@ const (
 	// source names the tools of all MCP servers in the registry.
 	source = "mcp"
 	// maxReason bounds the reason why tools are missing, in bytes, mostOmitted the
-	// tools of a server that are named, mostServers the servers: they go into one record of presence.
+	// tools of a server that are named, mostRenamed those under another name, mostServers
+	// the servers: they go into one record of presence.
 	maxReason   = 500
 	mostOmitted = 10
+	mostRenamed = 11
 	mostServers = 15
 )
 
@@ -44,6 +46,7 @@ type servers struct {
 	file     map[string]bool     // names of the file's own tools
 	listed   map[string][]tool.Tool
 	states   map[string]bus.ServerState
+	renamed  map[string][]bus.RenamedTool
 	known    map[string]string // servers of the tools known before, by name
 	tried    map[string]bool   // has listed its tools, or failed to
 	reported chan struct{}     // gets one for each server that was tried
@@ -218,8 +221,15 @@ func (s *servers) set() error {
 			own[spec.Name] = true
 		}
 	}
-	return s.tools.Set(source, mcp.Unique(all, func(name string) bool { return own[name] || s.file[name] },
-		func(name, server string) bool { return s.known[name] == server })...)
+	unique := mcp.Unique(all, func(name string) bool { return own[name] || s.file[name] },
+		func(name, server string) bool { return s.known[name] == server })
+	s.renamed = map[string][]bus.RenamedTool{}
+	for _, t := range unique {
+		if spec, listed := t.Spec(), mcp.Renamed(t); listed != "" && len(s.renamed[spec.Server]) < mostRenamed {
+			s.renamed[spec.Server] = append(s.renamed[spec.Server], bus.RenamedTool{Tool: listed, As: spec.Name})
+		}
+	}
+	return s.tools.Set(source, unique...)
 }
 
 // report takes over the state of a server, and has it announced.
@@ -251,21 +261,27 @@ func (s *servers) report(server string, state mcp.State) {
 	}
 }
 
-// missing returns the servers of which tools are missing, in the order of the file.
+// missing returns the servers of which tools are missing, then those of which tools are
+// only renamed, each in the order of the file.
 func (s *servers) missing() []bus.ServerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []bus.ServerState
+	var all, renamed []bus.ServerState
 	for _, one := range s.all {
 		state := s.states[one.Name]
+		state.Renamed = s.renamed[one.Name]
 		if _, listed := s.listed[one.Name]; listed && state.Missing != "" {
 			state.Missing = "its calls wait or fail: " + state.Missing
 		} else if !listed && !s.tried[one.Name] && s.running[one.Name] != nil {
 			state.Missing = fmt.Sprintf("it has been starting for %s", time.Since(s.running[one.Name].started).Round(time.Second))
 		}
-		if (state.Missing != "" || len(state.Omitted) > 0) && len(all) < mostServers {
+		switch {
+		case state.Missing != "" || len(state.Omitted) > 0:
 			all = append(all, state)
+		case len(state.Renamed) > 0:
+			renamed = append(renamed, state)
 		}
 	}
-	return slices.Clip(all)
+	all = append(all, renamed...)
+	return slices.Clip(all[:min(len(all), mostServers)])
 }

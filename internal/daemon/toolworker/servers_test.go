@@ -99,9 +99,20 @@ func names(registry *tool.Registry) string {
 func TestTwoServersWithOneNameKeepTheirNamesOverRestarts(t *testing.T) {
 	b := connected(t)
 	one, two := serving(t, "one", "search", "now"), serving(t, "two", "search", "post")
-	first, _ := boxed(t, b, one, two)
+	first, box := boxed(t, b, one, two)
 	if got, want := names(first), "one_now one_search post two_search"; got != want {
 		t.Fatalf("got %q, want %q", got, want)
+	}
+	var said []string
+	for _, state := range box.missing() {
+		said = append(said, state.Lines()...)
+	}
+	want := []string{
+		"MCP server one: offers now as one_now, search as one_search, because another server or the worker has a tool of that name",
+		"MCP server two: offers search as two_search, because another server or the worker has a tool of that name",
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("it is said that %q, want %q", said, want)
 	}
 	for _, s := range first.Specs() { // as the orchestrator keeps what workers offer
 		if _, err := b.Presence().KeepTool(t.Context(), offer.Known{Tool: s, SeenMS: time.Now().UnixMilli()}, 0); err != nil {
@@ -113,7 +124,7 @@ func TestTwoServersWithOneNameKeepTheirNamesOverRestarts(t *testing.T) {
 	if got, want := names(second), "post two_search"; got != want {
 		t.Errorf("without the other server: got %q, want %q", got, want)
 	}
-	if missing := box.missing(); len(missing) != 1 || missing[0].Name != "one" || missing[0].Missing == "" {
+	if missing := box.missing(); len(missing) != 2 || missing[0].Name != "one" || missing[0].Missing == "" || missing[1].Missing != "" {
 		t.Errorf("missing %+v", missing)
 	}
 }
@@ -165,11 +176,13 @@ func TestAStartWaitsForServersAsLongAsConfigured(t *testing.T) {
 
 func TestManyProblemsFitIntoOneRecord(t *testing.T) {
 	box := newServers(nil, nil, nil, nil)
+	box.renamed = map[string][]offer.RenamedTool{}
 	long := events.OmittedTool{Tool: strings.Repeat("n", 203), Reason: strings.Repeat("r", 500)}
 	for i := range 100 {
 		s := &mcp.Server{Name: strings.Repeat("s", 1+i)}
 		box.all = append(box.all, s)
 		box.tried[s.Name] = true
+		box.renamed[s.Name] = slices.Repeat([]offer.RenamedTool{{Tool: long.Tool[:64], As: long.Tool[:64]}}, mostRenamed)
 		box.states[s.Name] = bus.ServerState{Name: s.Name, Missing: strings.Repeat("m", maxReason), Omitted: slices.Repeat([]events.OmittedTool{long}, mostOmitted)}
 	}
 	if _, err := (offer.Offer{Kind: offer.Tool, Name: "read_result", Worker: "w", Tool: &events.ToolSpec{Name: "read_result"}, Servers: box.missing()}).Encode(); err != nil {

@@ -5,13 +5,13 @@ import (
 	"github.com/parleybus/parley/internal/llm/transcript"
 )
 
-// takes returns what the API takes: an image of at most 5 MB in base64, a request of
-// at most 32 MB.
+// takes returns what the API takes: an image of at most 5 MB in base64 and 8,000 pixels on
+// a side, or 2,000 in a request with more than 20 images, a request of at most 32 MB.
 //
 // Sources: https://docs.claude.com/en/docs/build-with-claude/vision and
 // https://docs.claude.com/en/docs/build-with-claude/pdf-support
 func takes() *transcript.Media {
-	return &transcript.Media{Images: 5 << 20 / 4 * 3, PDFs: 20 << 20, Results: true}
+	return &transcript.Media{Images: 5 << 20 / 4 * 3, PDFs: 20 << 20, Side: 8000, Many: 20, ManySide: 2000, Results: true}
 }
 
 type mediaBlock struct {

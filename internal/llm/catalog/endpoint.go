@@ -58,6 +58,22 @@ func ParseEndpoint(text string) (Endpoint, error) {
 	return e, nil
 }
 
+// Routes returns the names of all providers and presets, and of the endpoints that are
+// given as in [Options].Endpoints: the routes that an llm-worker may serve.
+func Routes(endpoints []string) ([]string, error) {
+	all := append(Providers(), presetNames()...)
+	for _, text := range endpoints {
+		e, err := ParseEndpoint(text)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(all, e.Name) {
+			all = append(all, e.Name)
+		}
+	}
+	return all, nil
+}
+
 func presetNames() (names []string) {
 	for _, p := range Presets() {
 		names = append(names, p.Name)

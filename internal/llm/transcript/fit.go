@@ -61,7 +61,7 @@ func Fit(name string, req llm.Request, rules Rules) []events.Message {
 		}
 		out = rules.add(out, m)
 	}
-	return rules.follow(out, images)
+	return rules.bounded(rules.follow(out, images))
 }
 
 // own reports whether the model that is asked wrote a message.

@@ -18,6 +18,11 @@ type Media struct {
 	// PDFs is the longest PDF, in bytes; 0 if the host takes none. Text files are
 	// sent as text to every host.
 	PDFs int64
+	// Side is the longest side of an image, in pixels; no bound if it is 0.
+	Side int
+	// Many is a number of images in a request beyond which no side may have more than
+	// ManySide pixels; no bound if it is 0.
+	Many, ManySide int
 	// Results leaves images of results in the message of the result. Otherwise they
 	// follow the results in a message of the user, as Chat Completions demands.
 	Results bool
@@ -127,8 +132,47 @@ func (most Media) part(p events.Part, req llm.Request, without bool) events.Part
 		}
 		return leftOut(p, fmt.Sprintf("the provider takes at most %s", media.Size(bound)))
 	}
+	if w, h := media.Dimensions(data); most.Side > 0 && max(w, h) > most.Side {
+		return leftOut(p, fmt.Sprintf("it has %d x %d pixels and the provider takes at most %d on a side", w, h, most.Side))
+	}
 	p.Data, p.MIME, p.Object = data, mime, nil
 	return p
+}
+
+// bounded leaves out images that the provider does not take beside so many others. An
+// image that is too large for them costs the oldest images, if it is one of the newest,
+// or else itself: people ask about what they sent last.
+func (r Rules) bounded(messages []events.Message) []events.Message {
+	if r.Media == nil || r.Media.Many == 0 {
+		return messages
+	}
+	type place struct {
+		message, part int
+		large         bool
+	}
+	var all []place
+	for i, m := range messages {
+		for j, p := range m.Parts {
+			if p.Kind == events.PartImage {
+				w, h := media.Dimensions(p.Data)
+				all = append(all, place{i, j, max(w, h) > r.Media.ManySide})
+			}
+		}
+	}
+	older := len(all) - r.Media.Many
+	if older <= 0 {
+		return messages
+	}
+	newestLarge := slices.ContainsFunc(all[older:], func(p place) bool { return p.large })
+	why := fmt.Sprintf("the provider takes no image above %d pixels on a side in a request with more than %d images", r.Media.ManySide, r.Media.Many)
+	for _, p := range all[:older] {
+		if newestLarge || p.large {
+			m := &messages[p.message]
+			m.Parts = slices.Clone(m.Parts)
+			m.Parts[p.part] = leftOut(m.Parts[p.part], why)
+		}
+	}
+	return messages
 }
 
 // leftOut returns the text in place of an image or file: the model can say that it has

@@ -61,6 +61,45 @@ func pictures(messages []events.Message) string {
 	return strings.Join(out, " ")
 }
 
+// pngOf is the header of a PNG that is w pixels wide.
+func pngOf(w int) string {
+	return "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + string([]byte{0, 0, byte(w >> 8), byte(w), 0, 0, 0, 9})
+}
+
+// TestImagesBeyondWhatTheProviderTakesAreLeftOut, with a host that takes 900 pixels, and
+// 100 in a request with more than two images.
+func TestImagesBeyondWhatTheProviderTakesAreLeftOut(t *testing.T) {
+	rules := Rules{Media: &Media{Images: 1000, Side: 900, Many: 2, ManySide: 100, Results: true}}
+	sent := func(widths ...int) (out []events.Message) {
+		for _, w := range widths {
+			out = append(out, users(image("a", pngOf(w))))
+		}
+		return out
+	}
+	const (
+		is   = "user(<image/png>)"
+		many = "user([image a, image/png, 24 bytes: left out, the provider takes no image above 100 pixels on a side in a request with more than 2 images])"
+	)
+	for _, c := range []struct {
+		name     string
+		messages []events.Message
+		want     []string
+	}{
+		{"a side too long", sent(901), []string{"user([image a, 24 bytes: left out, it has 901 x 9 pixels and the provider takes at most 900 on a side])"}},
+		{"two that are large", sent(900, 101), []string{is, is}},
+		{"many that are small", sent(100, 100, 100, 100), []string{is, is, is, is}},
+		{"an old one that is large", sent(100, 101, 100, 100), []string{is, many, is, is}},
+		{"a new one that is large", sent(100, 100, 100, 101), []string{many, many, is, is}},
+		{"what is left out does not count", sent(901, 900, 900), []string{"user([image a, 24 bytes: left out, it has 901 x 9 pixels and the provider takes at most 900 on a side])", is, is}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, want := pictures(Fit("p", llm.Request{Model: "m", Messages: c.messages}, rules)), strings.Join(c.want, " "); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
 func TestFitMedia(t *testing.T) {
 	all := &Media{Images: 1000, PDFs: 1000, Results: true}
 	follow := &Media{Images: 1000}

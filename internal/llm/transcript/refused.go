@@ -129,15 +129,49 @@ func shape(name string, req llm.Request) (c counts) {
 
 // Advise returns the error of a request that is not made again, with what was left
 // out and what to do next.
-func Advise(refusal *events.Error, omitted events.Omission) *events.Error {
+func Advise(refusal *events.Error, req llm.Request) *events.Error {
 	e := *refusal
 	switch {
+	case refusal.Class == events.ErrContextLength && oneTurn(req.Messages):
+		e.Message = strings.TrimRight(e.Message, ". ") + ": this turn alone is longer than the model's window; " + smaller(req) + ", or choose a model with a larger window (parley ask --model PROVIDER/MODEL)"
 	case refusal.Class == events.ErrContextLength:
 		e.Message = strings.TrimRight(e.Message, ". ") + ": the conversation is longer than the model's window; shorten it (parley compact CONVERSATION), start a new one (parley ask without -c), or choose a model with a larger window (parley ask --model PROVIDER/MODEL)"
-	case omitted != events.OmitNothing && refusesHistory(refusal):
-		e.Message += fmt.Sprintf(" (also refused without %s: start a new conversation, or choose another model)", omitted.Words())
+	case req.Omit != events.OmitNothing && refusesHistory(refusal):
+		e.Message += fmt.Sprintf(" (also refused without %s: start a new conversation, or choose another model)", req.Omit.Words())
 	default:
 		return refusal
 	}
 	return &e
+}
+
+// oneTurn reports whether messages have no more than one turn: a compaction would leave
+// nothing out of them.
+func oneTurn(messages []events.Message) bool {
+	turns := 0
+	for _, m := range messages {
+		if m.Role == events.RoleUser && m.By == "" {
+			turns++
+		}
+	}
+	return turns < 2
+}
+
+// smaller says what could be shorter in a request of one turn.
+func smaller(req llm.Request) string {
+	has := func(kinds ...events.PartKind) bool {
+		return slices.ContainsFunc(req.Messages, func(m events.Message) bool {
+			return slices.ContainsFunc(m.Parts, func(p events.Part) bool { return slices.Contains(kinds, p.Kind) })
+		})
+	}
+	what := []string{"send a shorter message"}
+	if has(events.PartImage, events.PartFile) {
+		what = append(what, "attach smaller or fewer files")
+	}
+	if has(events.PartResult) {
+		what = append(what, "ask for less at once, so that tools return less")
+	}
+	if len(req.Tools) > 0 {
+		what = append(what, "offer fewer tools (parley ask --tools NAMES)")
+	}
+	return strings.Join(what, ", ")
 }

@@ -1,6 +1,39 @@
 package transcript
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/llm"
+)
+
+// TestAdviceNamesWhatHelps: a compaction leaves nothing out of one turn.
+func TestAdviceNamesWhatHelps(t *testing.T) {
+	rejected := user("Your answer was rejected")
+	rejected.By = events.ByParley
+	offered := []events.ToolSpec{{Name: "f"}}
+	for _, c := range []struct {
+		name  string
+		req   llm.Request
+		says  string
+		never string
+	}{
+		{"two turns", llm.Request{Messages: []events.Message{user("1"), by("p/m", text("A")), user("2")}}, "parley compact CONVERSATION", "shorter message"},
+		{"two turns, the first without an answer", llm.Request{Messages: []events.Message{user("1"), user("2")}}, "parley compact CONVERSATION", "shorter message"},
+		{"a message", llm.Request{Messages: []events.Message{user("1")}}, "send a shorter message, or choose", "compact"},
+		{"a message with tools", llm.Request{Messages: []events.Message{user("1")}, Tools: offered}, "send a shorter message, offer fewer tools", "compact"},
+		{"a file", llm.Request{Messages: []events.Message{users(fileOf("f", "text"))}}, "attach smaller or fewer files", "tools"},
+		{"a result", llm.Request{Messages: []events.Message{user("1"), by("p/m", call("x")), result("x")}, Tools: offered}, "ask for less at once", "compact"},
+		{"an answer that was rejected", llm.Request{Messages: []events.Message{user("1"), by("p/m", text("A")), rejected}}, "send a shorter message", "compact"},
+	} {
+		e := &events.Error{Class: events.ErrContextLength, Message: "prompt is too long."}
+		got := Advise(e, c.req).Message
+		if !strings.HasPrefix(got, "prompt is too long: ") || !strings.Contains(got, c.says) || !strings.Contains(got, "choose a model with a larger window") || strings.Contains(got, c.never) {
+			t.Errorf("%s: %q; want %q and not %q", c.name, got, c.says, c.never)
+		}
+	}
+}
 
 func TestARefusalNamesTheWindow(t *testing.T) {
 	for _, c := range []struct {

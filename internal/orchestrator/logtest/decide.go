@@ -51,7 +51,8 @@ func (l *Log) Before(i int, known uint64) (*accumulator.Conversation, error) {
 
 // Again makes the Decision at i again from what the owner knew, and returns its
 // frame. What the log does not hold is taken from the Decision itself: the time,
-// what hooks answered, what was purged, and the error of a fault.
+// what hooks answered, which complete calls were considered, what was purged, and the
+// error of a fault.
 func (l *Log) Again(i int, known uint64) ([]byte, error) {
 	return l.againAt(i, known, l.Messages[i].Time)
 }
@@ -69,10 +70,13 @@ func (l *Log) againAt(i int, known uint64, now time.Time) ([]byte, error) {
 	}
 	env := l.env(made)
 	env.Settings = c.Transcript.Settings
+	if env.Complete, err = l.complete(i, made); err != nil {
+		return nil, err
+	}
 	if at := timeOf(made); !at.IsZero() {
 		now = at
 	}
-	d, _ := orchestrator.Decide(c, env, now)
+	d, _, _ := orchestrator.Decide(c, env, now)
 	if d == nil {
 		return nil, nil
 	}
@@ -146,6 +150,33 @@ func (l *Log) env(made *events.Decision) orchestrator.Env {
 		}
 	}
 	return env
+}
+
+// complete returns the blocks of the calls that the Decision at i requests before their
+// answer is complete.
+func (l *Log) complete(i int, made *events.Decision) ([]int, error) {
+	early := map[string]bool{}
+	for _, line := range made.Events {
+		if e, is := line.Event.(*events.ToolCallRequested); is && e.GenerationAttempt != "" {
+			early[e.Call] = true
+		}
+	}
+	var blocks []int
+	for j := range l.Messages[:i] {
+		if len(early) == 0 {
+			break
+		}
+		m, err := l.Messages[j].Folded()
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range m.Lines {
+			if e, is := line.Event.(*events.ToolCallEnd); is && early[e.Call] {
+				blocks = append(blocks, e.Block)
+			}
+		}
+	}
+	return blocks, nil
 }
 
 // timeOf is when a Decision was made, in whole milliseconds; zero when it does not

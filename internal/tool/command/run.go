@@ -55,18 +55,48 @@ func (t *command) Run(ctx context.Context, in tool.Input) (tool.Result, error) {
 	}
 	out := &stdout{limit: t.limit, print: in.Output, stop: stop}
 	stderr := &tail{}
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, stderr, t.grace
-	lead(cmd)
-	if err := cmd.Start(); err != nil {
+	started, err := t.execute(running, cmd, out, stderr)
+	if !started {
 		return tool.Result{}, t.unstarted(ctx, err)
 	}
-	err = cmd.Wait()
-	sweep(cmd.Process.Pid)
 	out.show(true)
 	if err := t.outcome(ctx, cmd, err, out, stderr); err != nil {
 		return tool.Result{}, err
 	}
 	return t.result(out, stderr)
+}
+
+// execute runs a program until it and its children have ended, and reports whether it
+// was started.
+func (t *command) execute(ctx context.Context, cmd *exec.Cmd, out *stdout, stderr *tail) (started bool, err error) {
+	printed, err := newPipe(t.grace)
+	if err != nil {
+		return false, err
+	}
+	complained, err := newPipe(t.grace)
+	if err != nil {
+		printed.drop()
+		return false, err
+	}
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = printed.out, complained.out, t.grace
+	lead(cmd)
+	if err := cmd.Start(); err != nil {
+		printed.drop()
+		complained.drop()
+		return false, err
+	}
+	printed.start(out)
+	complained.start(stderr)
+	err = cmd.Wait()
+	if ctx.Err() != nil { // its children had the grace, too
+		sweep(cmd.Process.Pid)
+	}
+	printed.end()
+	complained.end()
+	<-printed.done
+	<-complained.done
+	sweep(cmd.Process.Pid)
+	return true, err
 }
 
 // unstarted returns the error of a program that did not start.
@@ -88,7 +118,7 @@ func (t *command) outcome(ctx context.Context, cmd *exec.Cmd, err error, out *st
 	switch {
 	case out.over:
 		return tool.End(events.StatusTooLarge, "%s printed more than %d bytes and was terminated: request less. The operator of the tool worker can raise result_bytes", t.called, t.limit)
-	case err == nil, errors.Is(err, exec.ErrWaitDelay): // a child kept the output open
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // a child kept the input open
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%s timed out and was terminated: %w%s", t.called, ctx.Err(), last(out, stderr))

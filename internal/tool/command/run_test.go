@@ -217,7 +217,7 @@ func TestACallEnds(t *testing.T) {
 	})
 	t.Run("when the program has gone and a child holds the output open", func(t *testing.T) {
 		var pid int
-		it := made(t, events.ToolSpec{}, command.Config{Command: self(t, "family", text("go"))})
+		it := made(t, events.ToolSpec{}, command.Config{Command: self(t, "family", text("go")), Grace: "3s"}) // the child has to start within it
 		p, done := startReady(t.Context(), t, it)
 		pid = p
 		if err := <-done; err != nil {
