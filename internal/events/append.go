@@ -30,6 +30,8 @@ func Append(dst []byte, e Event) ([]byte, error) {
 		}
 	case *ToolOutput:
 		return appendToolOutput(dst, e), nil
+	case *GenerationJob:
+		return appendJob(dst, e)
 	case *Unknown:
 		return appendUnknown(dst, e)
 	}

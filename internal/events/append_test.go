@@ -58,6 +58,31 @@ func checkAppend(t *testing.T, e Event) {
 	}
 }
 
+func TestAJobIsWrittenAsTheGeneralPathWritesIt(t *testing.T) {
+	whole := Part{Kind: PartCall, Text: "a<b\n", Summary: true, Call: "c", ProviderID: "p", Name: "n", Arguments: "{}", Custom: true,
+		Invalid: "i", Status: "ok", Carry: json.RawMessage(`{"a":"}"}`)}
+	for name, messages := range map[string][]Message{
+		"without a transcript":    nil,
+		"with an empty one":       {},
+		"with every field":        {{Role: RoleAssistant, Parts: []Part{whole, whole}, By: "parley", Provider: "p", Model: "m", Omitted: OmitCarries}, {}},
+		"with no parts":           {{Role: RoleUser}, {Role: RoleUser, Parts: []Part{}}},
+		"with an image":           {{Parts: []Part{{Kind: PartImage, MIME: "image/png", Data: []byte("a")}}}},
+		"with an object":          {{Parts: []Part{{Object: &Object{Name: "n"}}}}},
+		"with attachments":        {{Parts: []Part{{Attachments: []Attachment{{}}}}}},
+		"with space in a carry":   {{Parts: []Part{{Carry: json.RawMessage(`{ "a": 1 }`)}}}},
+		"with a carry of no sort": {{Parts: []Part{{Carry: json.RawMessage(`{`)}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &GenerationJob{Conversation: "c", System: `,"messages":null`, Messages: messages, Tools: []ToolSpec{{Name: "t", Schema: json.RawMessage(`{"a":1,"messages":null}`)}}}
+			checkAppend(t, e)
+			if raw, err := Append(nil, e); err == nil {
+				checkHot(t, raw)
+			}
+		})
+	}
+	checkAppend(t, (*GenerationJob)(nil))
+}
+
 func TestAppendAllocatesNothingOnTheTokenPath(t *testing.T) {
 	dst := make([]byte, 0, 4096)
 	for _, e := range hot()[6:12] {

@@ -2,6 +2,8 @@ package events
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -61,4 +63,49 @@ func BenchmarkDecodeLine(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkJob compares writing and reading the job of a conversation of 500 turns with one pass of
+// encoding/json.
+func BenchmarkJob(b *testing.B) {
+	job := &GenerationJob{Conversation: "c", Turn: "t"}
+	for i := range 500 {
+		job.Messages = append(job.Messages,
+			Message{Role: RoleUser, Parts: []Part{{Kind: PartText, Text: fmt.Sprintf("question %d", i)}}},
+			Message{Role: RoleAssistant, Provider: "bench", Model: "long", Parts: []Part{{Kind: PartText, Text: strings.Repeat("word 12 ", 40)}}})
+	}
+	raw, err := Append(nil, job)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("append", func(b *testing.B) {
+		b.SetBytes(int64(len(raw)))
+		for b.Loop() {
+			if _, err := Append(nil, job); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("append json", func(b *testing.B) {
+		b.SetBytes(int64(len(raw)))
+		for b.Loop() {
+			if _, err := appendSlow(nil, job); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, decode := range map[string]func([]byte) error{
+		"hand": func(raw []byte) error { _, err := DecodeLine(raw); return err },
+		"json": func(raw []byte) error { return json.Unmarshal(raw, new(GenerationJob)) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(raw)))
+			for b.Loop() {
+				if err := decode(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

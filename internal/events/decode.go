@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// decodeHot decodes the events of the token path when they are exactly as
+// decodeHot decodes the events of the token path and jobs when they are exactly as
 // Append writes them. Anything else, valid or not, returns nil and takes the
 // general path; so do rare cases (a carry, a
 // surrogate pair written as two escapes). raw must be valid UTF-8.
@@ -19,6 +19,8 @@ func decodeHot(raw []byte) Event {
 		return r.toolCallDelta()
 	case r.skip(`{"type":"ReasoningChunk"`):
 		return r.reasoningChunk()
+	case r.skip(`{"type":"GenerationJob"`):
+		return decodeJob(raw)
 	}
 	return nil
 }

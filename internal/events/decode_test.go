@@ -26,6 +26,11 @@ func checkHot(t *testing.T, raw []byte) bool {
 	return true
 }
 
+// job is a job with messages, and with what follows them.
+func job(messages, behind string) string {
+	return `{"type":"GenerationJob","conversation":"c","step":2,"messages":[` + messages + `]` + behind
+}
+
 func TestTheFastDecoder(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -40,6 +45,33 @@ func TestTheFastDecoder(t *testing.T) {
 		{"undoes escapes", `{"type":"TextChunk","index":0,"text":"\"\\\/\b\f\n\r\t\u0000\u00e9\u2028\ufffdé世🦜"}`, true},
 		{"undoes escapes in the attempt too", `{"type":"TextChunk","attempt":"\n\n","index":0,"text":"\u4E16\n"}`, true},
 		{"takes the largest count", `{"type":"TextChunk","index":999999999,"text":""}`, true},
+
+		{"takes a job", job(`{"role":"user","parts":[{"kind":"text","text":"a\n"}]}`, `}`), true},
+		{"takes a job without messages", job(``, `}`), true},
+		{"takes a job with fields behind its messages", job(`{"role":"user","parts":[{"kind":"text"}]}`, `,"tools":[{"name":"t","schema":{"a":[null]}}],"ceilings":{"answer_calls":1}}`), true},
+		{"takes a job with every field of a message that is text", job(`{"role":"assistant","parts":[{"kind":"reasoning","text":"t","summary":true},{"kind":"call","call":"c","provider_id":"p","name":"n","arguments":"{}","custom":true,"invalid":"i"},{"kind":"result","status":"ok","carry":{"a":"}\""}}],"by":"parley","provider":"p","model":"m","omitted":"carries"}`, `}`), true},
+		{"takes a job with a message that has an image", job(`{"role":"user","parts":[{"kind":"image","data":"AAAA","mime":"image/png"}]},{"role":"user","parts":[]}`, `}`), true},
+		{"takes a job with a message of another order", job(`{"parts":[],"role":"user"},{"parts":null}`, `}`), true},
+		{"takes a job with a surrogate pair", job(`{"role":"user","parts":[{"kind":"text","text":"\ud83e\udd9c"}]}`, `}`), true},
+		{"takes a job whose system prompt looks like its messages", `{"type":"GenerationJob","system":",\"messages\":[{","messages":[{"role":"user","parts":[]}]}`, true},
+		{"takes the last of two transcripts", job(`{"role":"user","parts":[{"kind":"text","text":"a"}]}`, `,"messages":[{"role":"tool","parts":[]},{}]}`), true},
+		{"takes none, which is behind a transcript", job(`{"role":"user","parts":[]}`, `,"messages":null}`), true},
+		{"leaves a job with a transcript before its messages", `{"type":"GenerationJob","Messages":[{"role":"tool"}],"messages":[{"role":"user","parts":[]}]}`, false},
+		{"leaves a job whose transcript is in another field", `{"type":"GenerationJob","x":{"y":1,"messages":[{"role":"user","parts":[]}]}}`, false},
+		{"leaves a job of the other order", `{"messages":[],"type":"GenerationJob"}`, false},
+		{"leaves a job without a transcript", `{"type":"GenerationJob","step":1}`, false},
+		{"leaves a job that ends in its messages", job(`{"role":"user","parts":[{"kind":"text","text":"a"}`, ``), false},
+		{"leaves a job without a comma between messages", job(`{"role":"user","parts":[]}{"role":"user","parts":[]}`, `}`), false},
+		{"leaves a job with a comma behind its messages", job(`{"role":"user","parts":[]},`, `}`), false},
+		{"leaves a job with a comma behind its transcript", job(`{"role":"user","parts":[]}`, `,}`), false},
+		{"leaves a job without a comma behind its transcript", job(`{"role":"user","parts":[]}`, `"tools":[]}`), false},
+		{"leaves a job with a comma before its messages", job(`,{"role":"user","parts":[]}`, `}`), false},
+		{"leaves a job with a message that is a number", job(`1`, `}`), false},
+		{"leaves a job with a carry that is no JSON", job(`{"role":"user","parts":[{"kind":"text","carry":{a}}]}`, `}`), false},
+		{"leaves a job with a role that is a number", job(`{"role":1,"parts":[]}`, `}`), false},
+		{"leaves a job with a step that is a text", `{"type":"GenerationJob","step":"1","messages":[]}`, false},
+		{"leaves a job with tools that are a number", job(``, `,"tools":1}`), false},
+		{"leaves a job that something follows", job(``, `}}`), false},
 
 		{"leaves a count that may overflow", `{"type":"TextChunk","index":9999999999,"text":""}`, false},
 		{"leaves a negative number", `{"type":"TextChunk","index":-1,"text":""}`, false},

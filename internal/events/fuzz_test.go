@@ -25,6 +25,11 @@ func FuzzAppend(f *testing.F) {
 			&ToolCallDelta{Origin: o, Block: block, Call: call, Arguments: text},
 			&ToolCallEnd{Origin: o, Block: block, Call: call, Invalid: text, Carry: carry},
 			&ToolOutput{Call: call, Attempt: attempt, Index: index, Text: text},
+			&GenerationJob{Conversation: id, Step: index, System: text, AnswerSchema: carry, Messages: []Message{
+				{Role: Role(id), By: call, Provider: attempt, Model: id, Omitted: Omission(text), Parts: []Part{
+					{Kind: PartKind(id), Text: text, Summary: flag, Call: call, ProviderID: id, Name: attempt, Arguments: text, Custom: flag, Invalid: id, Status: Status(call), Carry: carry},
+					{Text: call, Data: carry}, {MIME: text}}},
+				{}, {Parts: []Part{}}}},
 		} {
 			checkAppend(t, e)
 			if raw, err := Append(nil, e); err == nil && utf8.Valid(raw) {
@@ -40,6 +45,10 @@ func FuzzDecode(f *testing.F) {
 		if raw, err := Append(nil, e); err == nil {
 			f.Add(raw)
 		}
+	}
+	for _, messages := range []string{``, `{"role":"user","parts":[{"kind":"text","text":"a\n"}]}`,
+		`{"role":"assistant","parts":[{"kind":"call","call":"c","carry":{"a":"}"}}],"model":"m"},{"parts":[{"data":"AA=="}]}`} {
+		f.Add([]byte(job(messages, `,"tools":[]}`)))
 	}
 	f.Add([]byte(`{"type":"TextChunk","index":01,"text":"\ud83e\udd9c"}`))
 	f.Add([]byte(`{"type":"ToolCallDelta","index":1e3,"arguments":"\u00e9"}`))
