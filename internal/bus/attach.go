@@ -186,29 +186,30 @@ const (
 // beginning and the read, or while the consumer of a batch is slow: the check after a
 // batch has arrived is the one that shows that nothing before it was skipped.
 func (v *viewer) readLog(ctx context.Context, from uint64) error {
-	var batch []raw
+	var batch []Message
 	var size int
 	flush := func() error { // also of nothing: all that was due may have expired
 		if err := v.whole(ctx); err != nil {
 			return err
 		}
-		for _, r := range batch {
-			m, err := v.bus.message(ctx, r, false)
+		for i := range batch {
+			err := v.bus.Objects().FetchWithin(ctx, &batch[i], MaxInput)
 			if err == nil {
 				err = context.Cause(ctx)
 			}
 			if err == nil {
-				err = v.give(&m)
+				err = v.give(&batch[i])
 			}
 			if err != nil {
 				return err
 			}
 		}
-		batch, size = nil, 0
+		clear(batch) // what was given is the consumer's
+		batch, size = batch[:0], 0
 		return nil
 	}
 	err := v.bus.read(ctx, topology.ConvStream(v.shard), v.pattern(), from, false, func(r raw) error {
-		batch, size = append(batch, r), size+len(r.data)
+		batch, size = append(batch, v.bus.unfetched(r, false)), size+len(r.data) // decoded while the next ones come
 		if len(batch) < expiryBatch && size < expiryBytes {
 			return nil
 		}

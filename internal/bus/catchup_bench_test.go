@@ -23,7 +23,7 @@ func crowd(b *testing.B, c *Bus, shard int) {
 }
 
 // stream writes a conversation of so many events, one in a message.
-func stream(b *testing.B, c *Bus, a topology.Address, n int) {
+func stream(b testing.TB, c *Bus, a topology.Address, n int) {
 	b.Helper()
 	lane := c.Lane(a).Open(b.Context(), 0)
 	for i := range n {

@@ -46,6 +46,7 @@ type puller struct {
 	behind   uint64 // where it was when the leader had more, at the last heartbeat
 	pending  uint64 // messages that follow, as of the last one
 	read     uint64 // messages so far, as the consumer counts them
+	asked    int    // messages of a request that was made ahead of its batch
 	in       chan *nats.Msg
 	sub      *nats.Subscription
 	status   chan nats.Status // a request is lost with the connection
@@ -114,13 +115,16 @@ type pull struct {
 	expires   time.Duration // how long the server holds it
 	heartbeat time.Duration // how often the server confirms it; 0: never
 	gathered  bool          // it ends with what there is, once that is at least one
+	ahead     bool          // the next messages are requested before the last one is passed on
 }
 
 // batch makes a request and passes each message to fn, until they have come or the request
 // has ended. With a heartbeat it waits as long as the server confirms the request;
 // without, expires is also how long it waits.
 func (p *puller) batch(ctx context.Context, want pull, fn func(raw) error) error {
-	if err := p.request(want); err != nil {
+	if p.asked > 0 {
+		want.most, p.asked = p.asked, 0
+	} else if err := p.request(want); err != nil {
 		return err
 	}
 	expires, heartbeat := want.expires, want.heartbeat
@@ -159,10 +163,18 @@ func (p *puller) batch(ctx context.Context, want pull, fn func(raw) error) error
 			if err != nil {
 				return err
 			}
+			got, p.read, p.pending, p.next = got+1, p.read+1, pending, r.seq+1
+			if want.ahead && got == want.most && pending > 0 {
+				next := want
+				next.most = int(min(pending, pullBatch))
+				if err := p.request(next); err != nil {
+					return err
+				}
+				p.asked = next.most
+			}
 			if err := fn(r); err != nil {
 				return &stopError{err}
 			}
-			got, p.read, p.pending, p.next = got+1, p.read+1, pending, r.seq+1
 			lost.Reset(silence) // fn may have taken long
 		}
 	}

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 func TestAReaderThatLagsIsReplacedAfterTwoHeartbeats(t *testing.T) {
 	t.Parallel()
 	b := deployment(t)
-	const heartbeat = 200 * time.Millisecond
+	const heartbeat = 500 * time.Millisecond
 	nothing := func(raw) error { return errors.New("a message that is not there") }
 	p, err := b.newPuller(t.Context(), topology.ConvStream(0), topology.Probe(0), 1)
 	if err != nil {
@@ -35,5 +36,42 @@ func TestAReaderThatLagsIsReplacedAfterTwoHeartbeats(t *testing.T) {
 	err = p.batch(t.Context(), pull{most: 1, expires: time.Minute, heartbeat: heartbeat}, nothing)
 	if took := time.Since(began); !errors.Is(err, ErrShortRead) || took > 10*time.Second {
 		t.Errorf("after %s: %v, want %v", took, err, ErrShortRead)
+	}
+}
+
+// A reader has the server send the next messages while it is at work on the last ones.
+func TestTheNextMessagesAreAskedForAhead(t *testing.T) {
+	t.Parallel()
+	b := deployment(t)
+	id := uuid.Must(uuid.NewV7()).String()
+	a := topology.At(b.Shards(), id, events.ChannelGen)
+	const all = 2*pullBatch + 7
+	stream(t, b, a, all)
+	p, err := b.newPuller(t.Context(), topology.ConvStream(a.Shard), a.Subject(topology.Conv), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	var asked []int
+	read, sum := 0, 0
+	for _, want := range []int{pullBatch, pullBatch, 7} {
+		err := p.batch(t.Context(), pull{most: int(min(p.pending, pullBatch)), expires: appendTimeout, ahead: true}, func(r raw) error {
+			if read++; read%pullBatch == 0 || read == all {
+				asked = append(asked, p.asked)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum += want; read != sum {
+			t.Fatalf("%d messages, want %d", read, sum)
+		}
+	}
+	if want := []int{pullBatch, 7, 0}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %v ahead, want %v", asked, want)
+	}
+	if p.pending != 0 || read != all {
+		t.Errorf("%d of %d messages, %d more", read, all, p.pending)
 	}
 }

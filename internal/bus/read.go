@@ -100,7 +100,7 @@ func (b *Bus) readOnce(ctx context.Context, stream, filter string, from uint64, 
 			// and delete the consumer only then.
 			most = max(most-1, 1)
 		}
-		err = p.batch(ctx, pull{most: int(min(most, pullBatch)), expires: appendTimeout}, func(r raw) error {
+		err = p.batch(ctx, pull{most: int(min(most, pullBatch)), expires: appendTimeout, ahead: !bounded}, func(r raw) error {
 			if r.seq < from {
 				return nil
 			}
