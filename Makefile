@@ -9,12 +9,13 @@ BUGS     ?= all
 FLOOD    ?= 60s
 STREAM   ?= 100000
 IDLE     ?= 2000
+TIMES    ?= 3
 INPUTS   ?= ../shared/inputs
 ONLY     ?=
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build dist sizes test check lint fuzz recordings inputs bench curves e2e flood chaos recovery planted ci
+.PHONY: help build dist sizes test check lint fuzz recordings inputs bench bench-peers curves e2e flood chaos recovery planted ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ inputs: ## inputs that broke systems of this kind, from the directory INPUTS nex
 bench: ## events per second, latency and CPU on this machine, compared with raw JetStream
 	go run ./cmd/parley bench
 	go run ./cmd/parley bench --processes
+
+bench-peers: ## Parley beside plain JetStream and Redis Streams by hand, TIMES (3) times; needs redis-server
+	cd internal/bench/peers && go build -o ../../../bin/peers . && ../../../bin/peers -times $(TIMES)
 
 curves: ## reading a conversation by its length, a view and resuming, each in a log with STREAM (100000) messages of others on each side; a late turn, bytes on disk, memory with IDLE (2000) idle conversations
 	PARLEY_STREAM=$(STREAM) go test -run xxx -bench 'CatchUp|Resume' -benchtime 20x -timeout 60m ./internal/bus

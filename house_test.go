@@ -38,7 +38,11 @@ var mayImport = map[string]string{
 	"internal/daemon/orchestrator": "internal/daemon internal/orchestrator internal/policy internal/tool internal/bus",
 	"internal/daemon/llmworker":    "internal/daemon internal/worker internal/jobs/metrics internal/llm/catalog internal/bus",
 	"internal/daemon/toolworker":   "internal/daemon internal/worker internal/jobs/metrics internal/mcp internal/mcp/oauth internal/tool internal/tool/manifest internal/bus",
-	"internal/bench":               "internal/broker internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/bus internal/llm internal/llm/catalog internal/llm/openai internal/accumulator internal/topology internal/events",
+	"internal/bench/meter":         "",
+	"internal/bench/wire":          "internal/topology",
+	"internal/bench/peers":         "internal/bench internal/bench/wire internal/topology", // a module of its own
+	"internal/bench/wire/wiretest": "internal/bench/wire internal/topology internal/events",
+	"internal/bench":               "internal/bench/meter internal/bench/wire internal/broker internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/bus internal/llm internal/llm/catalog internal/llm/openai internal/accumulator internal/topology internal/events",
 	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
 	"examples/weather":             "tool",
 	"examples/conformance":         "", // tests only
@@ -102,7 +106,7 @@ var mayImport = map[string]string{
 // that everything else is to be shielded from, by prefix.
 var onlyImportedBy = map[string]string{
 	"cel.dev/":                              "internal/policy",
-	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/identity internal/broker/... internal/bench internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
+	"github.com/nats-io/":                   "internal/bus internal/jobs internal/topology internal/identity internal/broker/... internal/bench/... internal/host . tool embedded", // bench measures NATS beside us, the public packages pass options on
 	"github.com/CycloneDX/":                 "internal/release",
 	"github.com/charmbracelet/":             "internal/terminal",
 	"github.com/yuin/goldmark":              "internal/terminal",
@@ -113,7 +117,7 @@ var onlyImportedBy = map[string]string{
 	"github.com/modelcontextprotocol/":      "internal/mcp/...",
 	"golang.org/x/oauth2":                   "internal/mcp/...",
 	module + "internal/broker":              "internal/bench internal/host",
-	module + "internal/bench":               "cmd/parley",
+	module + "internal/bench":               "cmd/parley internal/bench/...",
 	module + "internal/terminal":            "cmd/...",
 	module + "internal/daemon":              "cmd/... internal/daemon/... internal/bench internal/host embedded",
 	module + "internal/llm/recording":       "internal/llm/recording/... internal/llm/conformance",

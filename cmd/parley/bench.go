@@ -61,6 +61,8 @@ a deployment, and only the rows are measured, with numbers as rates.`,
 	f.BoolVar(&o.Raw, "raw", true, "measure raw publishing beside each row")
 	f.BoolVar(&o.processes, "processes", false, "measure with the server, the workers and the viewers in a process each")
 	f.IntVar(&o.Viewers, "viewers", 1, "viewers of each conversation, with --processes")
+	f.BoolVar(&o.Stall, "stall", false, "one viewer stands still for the row, with --viewers: it must see all afterwards")
+	f.IntSliceVar(&o.CatchUp, "catch-up", nil, "also read conversations of so many events from their beginning, with --processes")
 	f.BoolVar(&o.short, "short", false, "a quarter of everything, for CI")
 	f.StringVar(&o.output, "output", "text", "text or json")
 	f.StringVar(&o.against, "against", "", "an earlier report of --output json: fails if over 30 percent of a ratio to raw is lost, of the best of three runs")
@@ -68,7 +70,7 @@ a deployment, and only the rows are measured, with numbers as rates.`,
 	cmd.AddCommand(&cobra.Command{
 		Use: "process", Hidden: true, Args: cobra.NoArgs, Short: "A process of parley bench --processes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return bench.Child(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			return bench.Child(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), nil)
 		},
 	})
 	return cmd

@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/parleybus/parley/internal/bench/meter"
 )
 
 // Options select what is measured.
@@ -42,6 +44,14 @@ type Options struct {
 	// in a process each then, rates have a limit, and decisions and parts are not measured.
 	// Empty: all in this process.
 	Processes []string
+	// Peer is measured beside each row, with Processes; nil for none.
+	Peer *Peer
+	// Stall has the last viewer of the first conversation stand still for the row, and fails
+	// if it has not seen all events afterwards; only with more than one viewer.
+	Stall bool
+	// CatchUp are lengths of conversations, in events of a message each, at most 100,000, that are read
+	// from their beginning to their end; only with Processes.
+	CatchUp []int
 	// Profile is a file for a CPU profile of the rows, with Processes of the viewers;
 	// empty means none.
 	Profile string
@@ -53,6 +63,7 @@ type Report struct {
 	CPUs          int        `json:"cpus"`
 	LoadBefore    string     `json:"load_before,omitempty"`
 	Rows          []Result   `json:"rows"`
+	CatchUps      []CatchUp  `json:"catch_ups,omitempty"`
 	Ratios        []Ratio    `json:"ratios"`
 	Decisions     *Decisions `json:"decisions,omitempty"`      // on a deployment that does nothing else
 	BusyDecisions *Decisions `json:"busy_decisions,omitempty"` // beside 100 conversations with 5,000 events per second
@@ -78,6 +89,7 @@ const (
 	maxTurns         = 10_000
 	maxViewers       = 10_000
 	maxRows          = 40
+	maxCatchUp       = 100_000
 )
 
 // Check returns an error for an option out of bounds, by the name of the
@@ -108,6 +120,17 @@ func (o Options) Check() error {
 	if o.Viewers < 0 || o.Viewers > maxViewers || o.Viewers > 1 && len(o.Processes) == 0 {
 		return fmt.Errorf("--viewers %d must be from 1 to %d, and goes with --processes", o.Viewers, maxViewers)
 	}
+	if len(o.Processes) == 0 && (o.Stall || o.Peer != nil || len(o.CatchUp) > 0) {
+		return errors.New("--stall, --catch-up and peers go with --processes")
+	}
+	if o.Stall && o.Viewers < 2 {
+		return errors.New("--stall needs more than one viewer: give --viewers")
+	}
+	for _, n := range o.CatchUp {
+		if n < 1 || n > maxCatchUp {
+			return fmt.Errorf("--catch-up %d must be from 1 to %d", n, maxCatchUp)
+		}
+	}
 	return nil
 }
 
@@ -133,13 +156,13 @@ func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error)
 	if len(o.Processes) > 0 {
 		return o.runProcesses(ctx, text)
 	}
-	meter := startMeter()
+	began := meter.Start()
 	s, err := openStage(ctx, max(slices.Max(o.Conversations), busyConversations)+8)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	r := &Report{Go: runtime.Version(), CPUs: runtime.NumCPU(), LoadBefore: loadAverage()}
+	r := &Report{Go: runtime.Version(), CPUs: runtime.NumCPU(), LoadBefore: meter.Load()}
 	r.printHead(text)
 	if err := o.rows(ctx, s, r, text); err != nil {
 		return nil, err
@@ -163,7 +186,7 @@ func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error)
 	if r.Parts, err = s.parts(ctx, r.EventsInFrame, o.Part); err != nil {
 		return nil, err
 	}
-	cost := meter.stop()
+	cost := began.Stop()
 	r.OthersShare, r.Seconds = cost.Others, cost.Wall.Seconds()
 	r.printRest(text)
 	return r, nil

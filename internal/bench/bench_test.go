@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"slices"
@@ -15,13 +16,18 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/parleybus/parley/internal/bench/meter"
+	"github.com/parleybus/parley/internal/bench/wire"
+	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm/openai"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv("PARLEY_BENCH_PROCESS") != "" { // a process of TestProcessesMeasureEveryRow
-		if err := Child(context.Background(), os.Stdin, os.Stdout); err != nil {
+		if err := Child(context.Background(), os.Stdin, os.Stdout, standIn()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -71,7 +77,8 @@ func TestProcessesMeasureEveryRow(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	t.Setenv("PARLEY_BENCH_PROCESS", "1")
-	o := Options{Conversations: []int{2}, Rates: []string{"200"}, Seconds: 0.5, Raw: true, Viewers: 3, Processes: []string{os.Args[0]}}
+	o := Options{Conversations: []int{2}, Rates: []string{"200"}, Seconds: 0.5, Raw: true, Viewers: 3, Processes: []string{os.Args[0]},
+		Peer: standIn(), Stall: true, CatchUp: []int{30}}
 	var text bytes.Buffer
 	r, err := o.Run(t.Context(), &text)
 	if err != nil {
@@ -90,23 +97,79 @@ func TestProcessesMeasureEveryRow(t *testing.T) {
 			t.Errorf("row %+v", row)
 		}
 	}
-	if want := []string{pathParley, pathRaw}; !slices.Equal(paths, want) {
+	want := []string{pathParley, pathRaw, "peer"}
+	if !slices.Equal(paths, want) {
 		t.Errorf("rows %v, want %v", paths, want)
+	}
+	paths = nil
+	for _, one := range r.CatchUps {
+		if paths = append(paths, one.Path); one.Events != 30 || one.P50MS <= 0 || one.P50MS > one.MaxMS {
+			t.Errorf("catching up %+v", one)
+		}
+	}
+	if !slices.Equal(paths, want) {
+		t.Errorf("catching up %v, want %v", paths, want)
 	}
 	if !strings.Contains(text.String(), "3 viewers each; server ") {
 		t.Errorf("it printed:\n%s", &text)
 	}
 }
 
+// standIn is a peer: another server of our own, without a deployment's processes.
+func standIn() *Peer {
+	log := slog.New(slog.DiscardHandler)
+	return &Peer{
+		Name: "peer",
+		Serve: func(_ context.Context, dir string) (*PeerServer, error) {
+			server, err := broker.Start(broker.Config{Dir: dir, Log: log})
+			if err != nil {
+				return nil, err
+			}
+			return &PeerServer{URL: server.URL(), Stop: server.Stop, CPU: func() (time.Duration, error) { return meter.CPU(), nil }}, nil
+		},
+		Open: func(ctx context.Context, url string) (wire.Wire, error) {
+			b, err := bus.Connect(ctx, bus.Config{Name: "peer", Log: log, URL: url}, &topology.Plan{Shards: 1})
+			if err != nil {
+				return nil, err
+			}
+			w, err := plain(b)
+			return connected{w, b}, err
+		},
+	}
+}
+
+// connected closes its connection, too.
+type connected struct {
+	*wire.JetStream
+	bus *bus.Bus
+}
+
+func (c connected) Close() error {
+	err := c.JetStream.Close()
+	c.bus.Close()
+	return err
+}
+
+func TestAViewerThatStoodStillMustHaveSeenAll(t *testing.T) {
+	first, last := &viewerSamples{events: 5}, &viewerSamples{events: 4, stalls: true}
+	if err := checkStalled([]*viewerSamples{first, last}); err == nil {
+		t.Error("one event less is no error")
+	}
+	last.events++
+	if err := checkStalled([]*viewerSamples{first, last}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAProcessThatIsToldNonsenseSaysSo(t *testing.T) {
 	var out bytes.Buffer
-	if err := Child(t.Context(), strings.NewReader(`{"do":"dance"}`+"\n"+`{"do":"usage"}`), &out); err != nil {
+	if err := Child(t.Context(), strings.NewReader(`{"do":"dance"}`+"\n"+`{"do":"usage"}`), &out, nil); err != nil {
 		t.Fatal(err)
 	}
 	if lines := strings.Split(out.String(), "\n"); !strings.Contains(lines[0], `there is no order \"dance\"`) || !strings.Contains(lines[1], `"cpu":`) {
 		t.Errorf("it answered %q", lines)
 	}
-	if err := Child(t.Context(), strings.NewReader("nonsense"), &out); err == nil {
+	if err := Child(t.Context(), strings.NewReader("nonsense"), &out, nil); err == nil {
 		t.Error("nonsense is no error")
 	}
 	if _, err := (Options{Conversations: []int{1}, Rates: []string{"5"}, Seconds: 1, Processes: []string{"/does/not/exist"}}).Run(t.Context(), io.Discard); err == nil {
@@ -128,8 +191,13 @@ func TestOptionsOutOfBoundsAreRefused(t *testing.T) {
 		"a number of turns below zero": func(o *Options) { o.Turns = -1 },
 		"viewers without processes":    func(o *Options) { o.Viewers = 2 },
 		"more viewers than 10000":      func(o *Options) { o.Viewers, o.Rates, o.Processes = 10_001, []string{"1"}, []string{"x"} },
-		"no limit, in processes":       func(o *Options) { o.Processes = []string{"x"} },
-		"more than 40 rows":            func(o *Options) { o.Conversations, o.Rates = make([]int, 21), []string{"1", "max"} },
+		"a peer without processes":     func(o *Options) { o.Peer = standIn() },
+		"one viewer that stalls":       func(o *Options) { o.Stall, o.Rates, o.Processes = true, []string{"1"}, []string{"x"} },
+		"catching up on nothing": func(o *Options) {
+			o.CatchUp, o.Rates, o.Processes = []int{0}, []string{"1"}, []string{"x"}
+		},
+		"no limit, in processes": func(o *Options) { o.Processes = []string{"x"} },
+		"more than 40 rows":      func(o *Options) { o.Conversations, o.Rates = make([]int, 21), []string{"1", "max"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := Options{Conversations: []int{1}, Rates: []string{"max"}, Seconds: 1}

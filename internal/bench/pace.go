@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parleybus/parley/internal/bench/meter"
 	"github.com/parleybus/parley/internal/bus"
 )
 
@@ -51,35 +52,35 @@ func (r *rowRun) now() int64 { return int64(time.Since(r.clock)) }
 
 // measure waits for the parties, runs the streams for a warm-up and the window,
 // and ends them. It returns the usage of the window.
-func (r *rowRun) measure(ctx context.Context, parties int, window time.Duration) (usage, error) {
+func (r *rowRun) measure(ctx context.Context, parties int, window time.Duration) (meter.Usage, error) {
 	defer close(r.over)
 	for range parties {
 		select {
 		case <-r.ready:
 		case <-ctx.Done():
-			return usage{}, context.Cause(ctx)
+			return meter.Usage{}, context.Cause(ctx)
 		}
 	}
 	r.start = r.now()
 	close(r.begin)
 	if r.began != nil {
 		if err := r.began(); err != nil {
-			return usage{}, err
+			return meter.Usage{}, err
 		}
 	}
 	if !bus.Pause(ctx, min(window/2, 300*time.Millisecond)) {
-		return usage{}, context.Cause(ctx)
+		return meter.Usage{}, context.Cause(ctx)
 	}
 	if r.measured != nil {
 		if err := r.measured(true); err != nil {
-			return usage{}, err
+			return meter.Usage{}, err
 		}
 	}
-	meter := startMeter()
+	began := meter.Start()
 	r.from.Store(r.now())
 	whole := bus.Pause(ctx, window)
 	r.to.Store(r.now())
-	used := meter.stop()
+	used := began.Stop()
 	if !whole {
 		return used, context.Cause(ctx)
 	}
@@ -243,6 +244,29 @@ type viewerSamples struct {
 	mu       sync.Mutex
 	delays   []int64 // nanoseconds
 	messages int
+	events   int64 // also outside of the window
+
+	stalls bool // stands still for the window
+}
+
+// memoryOf is how many bytes the delays take.
+func memoryOf(all []*viewerSamples) (bytes int64) {
+	for _, s := range all {
+		s.mu.Lock()
+		bytes += int64(cap(s.delays)) * 8
+		s.mu.Unlock()
+	}
+	return bytes
+}
+
+// checkStalled compares what the last viewer of a conversation has seen with what the
+// first one has, if the last one stood still.
+func checkStalled(viewers []*viewerSamples) error {
+	first, last := viewers[0], viewers[len(viewers)-1]
+	if last.stalls && last.events != first.events {
+		return fmt.Errorf("a viewer that stood still has seen %d events, another one %d", last.events, first.events)
+	}
+	return nil
 }
 
 // sortedDelays returns the delays of all viewers in order.

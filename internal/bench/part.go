@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parleybus/parley/internal/accumulator"
+	"github.com/parleybus/parley/internal/bench/meter"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/llm/openai"
@@ -57,8 +58,7 @@ func (s *stage) parts(ctx context.Context, frame int, budget time.Duration) ([]P
 func (s *stage) partsOf(ctx context.Context, frame int, budget time.Duration) ([]Part, error) {
 	p := &partRunner{stage: s, frame: frame, budget: budget}
 	for i := range frame {
-		e := &events.TextChunk{Origin: events.Origin{Attempt: "01938a5c-7c1e-7000-8000-000000000001", Index: i + 1}, Text: string(appendText(nil, 1))}
-		p.events = append(p.events, e)
+		p.events = append(p.events, chunkEvent(i))
 	}
 	var err error
 	if p.lines, err = events.AppendFrame(nil, p.events...); err != nil {
@@ -99,15 +99,15 @@ func (s *stage) partsOf(ctx context.Context, frame int, budget time.Duration) ([
 
 // cost runs a part for the given time and returns its cost per event.
 func (p *partRunner) cost(run func() int) float64 {
-	meter := startMeter()
+	began := meter.Start()
 	n := 0
-	for time.Since(meter.at) < p.budget {
+	for time.Since(began.At) < p.budget {
 		n += run()
 	}
-	return microsPerEvent(meter.stop(), n)
+	return microsPerEvent(began.Stop(), n)
 }
 
-func microsPerEvent(c usage, events int) float64 {
+func microsPerEvent(c meter.Usage, events int) float64 {
 	return float64(c.CPU.Nanoseconds()) / 1e3 / float64(max(events, 1))
 }
 
@@ -173,7 +173,7 @@ func (p *partRunner) fold() float64 {
 func (p *partRunner) lane(ctx context.Context) (float64, error) {
 	g, run := errgroup.WithContext(ctx)
 	counts := make([]int, laneCount)
-	meter := startMeter()
+	began := meter.Start()
 	for i := range laneCount {
 		g.Go(func() error {
 			a, err := newLane()
@@ -181,7 +181,7 @@ func (p *partRunner) lane(ctx context.Context) (float64, error) {
 				return err
 			}
 			lane := p.stage.roles.Lane(a).Open(run, 0)
-			for time.Since(meter.at) < p.budget && err == nil {
+			for time.Since(began.At) < p.budget && err == nil {
 				for _, e := range p.events {
 					if err = lane.Append(e); err != nil {
 						break
@@ -197,7 +197,7 @@ func (p *partRunner) lane(ctx context.Context) (float64, error) {
 		})
 	}
 	err := g.Wait()
-	return microsPerEvent(meter.stop(), sum(counts)), err
+	return microsPerEvent(began.Stop(), sum(counts)), err
 }
 
 func sum(counts []int) (n int) {
@@ -251,12 +251,12 @@ func (p *partRunner) publish(ctx context.Context, viewers int) (float64, error) 
 	}
 	err := round() // viewers that received it are attached
 	n := 0
-	meter := startMeter()
-	for err == nil && time.Since(meter.at) < p.budget {
+	began := meter.Start()
+	for err == nil && time.Since(began.At) < p.budget {
 		err = round()
 		n += len(subjects) * p.frame
 	}
-	micros := microsPerEvent(meter.stop(), n)
+	micros := microsPerEvent(began.Stop(), n)
 	done(errMeasured)
 	return micros, errors.Join(err, g.Wait())
 }
@@ -284,15 +284,15 @@ func (p *partRunner) follow(ctx context.Context, after uint64) (float64, error) 
 		return 0, err
 	}
 	n := 0
-	var meter costMeter
-	var cost usage
+	var began meter.Meter
+	var cost meter.Usage
 	err = p.stage.roles.Shard(0).Follow(ctx, after, func(m bus.Message) error {
 		if n == 0 { // the cost of the start does not belong to the events
-			meter = startMeter()
+			began = meter.Start()
 		}
 		n += len(m.Lines)
-		if m.Sequence >= last || time.Since(meter.at) > p.budget {
-			cost = meter.stop()
+		if m.Sequence >= last || time.Since(began.At) > p.budget {
+			cost = began.Stop()
 			return errMeasured
 		}
 		return m.Bad

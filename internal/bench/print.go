@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"text/tabwriter"
+
+	"github.com/parleybus/parley/internal/bench/wire"
 )
 
 // The output is for people; a write error shows at the last write.
@@ -32,7 +34,7 @@ reliable the figures.
   raw+reader  the same with one consumer that follows the log, as an orchestrator does
 
 conv.   rate/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev   cpu  others
-`, r.Go, r.CPUs, load, form, rawWindow)
+`, r.Go, r.CPUs, load, form, wire.Window)
 }
 
 func (res Result) print(w io.Writer) {
@@ -47,8 +49,13 @@ func (res Result) print(w io.Writer) {
 	fmt.Fprintf(w, "%5d  %7s  %-10s  %8.0f  %7.2f  %7.2f  %7.1f  %6.1f  %5.1f  %3.0f%%  %6s\n", res.Conversations, target, res.Path,
 		res.EventsPerSecond, res.P50MS, res.P99MS, res.MaxMS, res.EventsPerMessage, res.CPUMicros, 100*res.CPUShare, others)
 	if len(res.CPUOf) == 3 {
-		fmt.Fprintf(w, "%27s %d viewers each; server %.1f, publishing %.1f, viewers %.1f µs\n", "", res.Viewers, res.CPUOf[0], res.CPUOf[1], res.CPUOf[2])
+		fmt.Fprintf(w, "%27s %d viewers each; server %.1f, publishing %.1f, viewers %.1f µs; %.1f KB for a viewer, %.1f after the row\n", "",
+			res.Viewers, res.CPUOf[0], res.CPUOf[1], res.CPUOf[2], res.ViewerKB, res.ViewerKBAfter)
 	}
+}
+
+func (c CatchUp) print(w io.Writer) {
+	fmt.Fprintf(w, "catch up %7d events  %-10s  p50 %7.2f ms, max %7.2f\n", c.Events, c.Path, c.P50MS, c.MaxMS)
 }
 
 func (r *Report) printRest(w io.Writer) {

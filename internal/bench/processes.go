@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,15 +11,13 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/parleybus/parley/internal/broker"
+	"github.com/parleybus/parley/internal/bench/meter"
+	"github.com/parleybus/parley/internal/bench/wire"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/topology"
 )
@@ -75,9 +72,11 @@ func (p *process) end() error {
 type crew struct {
 	*stage
 	server, roles *process
+	peer          *PeerServer          // nil if there is none
+	wires         map[string]wire.Wire // by the path of a row
 }
 
-func openCrew(ctx context.Context, command []string, slots int) (c *crew, err error) {
+func (o Options) openCrew(ctx context.Context) (c *crew, err error) {
 	// A clock that other processes can count from: without its monotonic part.
 	c = &crew{stage: &stage{clock: time.Now().Round(0), provider: &provider{}, stop: func() {}}}
 	defer func() {
@@ -86,7 +85,7 @@ func openCrew(ctx context.Context, command []string, slots int) (c *crew, err er
 		}
 	}()
 	for _, p := range []**process{&c.server, &c.roles} {
-		if *p, err = startProcess(command); err != nil {
+		if *p, err = startProcess(o.Processes); err != nil {
 			return c, err
 		}
 	}
@@ -94,44 +93,67 @@ func openCrew(ctx context.Context, command []string, slots int) (c *crew, err er
 	if err != nil {
 		return c, err
 	}
-	if _, err := c.roles.tell(order{Do: doRoles, URL: served.URL, Slots: slots, Clock: c.clock}); err != nil {
+	roles := order{Do: doRoles, URL: served.URL, Slots: slices.Max(o.Conversations) + 8, Clock: c.clock}
+	if o.Peer != nil {
+		if c.dir, err = os.MkdirTemp("", "parley-bench-"); err != nil {
+			return c, fmt.Errorf("make a directory for %s: %w", o.Peer.Name, err)
+		}
+		if c.peer, err = o.Peer.Serve(ctx, c.dir); err != nil {
+			return c, err
+		}
+		roles.Peer = c.peer.URL
+	}
+	if _, err := c.roles.tell(roles); err != nil {
 		return c, err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	c.viewers, err = bus.Connect(ctx, bus.Config{Name: "parley bench", Log: log, URL: served.URL}, nil)
+	if c.viewers, err = bus.Connect(ctx, bus.Config{Name: "parley bench", Log: log, URL: served.URL}, nil); err != nil {
+		return c, err
+	}
+	c.wires, err = openWires(ctx, c.viewers, o.Peer, roles.Peer)
 	return c, err
 }
 
 // Close ends the processes, the server last.
 func (c *crew) Close() error {
-	err := c.stage.Close()
+	err := closeAll(c.wires)
 	for _, p := range []*process{c.roles, c.server} {
 		if p != nil {
 			err = errors.Join(err, p.end())
 		}
 	}
-	return err
+	if c.peer != nil {
+		err = errors.Join(err, c.peer.Stop())
+	}
+	return errors.Join(err, c.stage.Close())
 }
 
-// spent is the processor time of each process so far.
-func (c *crew) spent() (all [3]time.Duration, err error) {
-	server, err := c.server.tell(order{Do: doUsage})
+// spent is the processor time of each process so far, of a row's path.
+func (c *crew) spent(path string) (all [3]time.Duration, err error) {
+	if path != pathParley && path != pathRaw {
+		all[0], err = c.peer.CPU()
+	} else {
+		var server report
+		server, err = c.server.tell(order{Do: doUsage})
+		all[0] = server.CPU
+	}
 	if err != nil {
 		return all, err
 	}
 	roles, err := c.roles.tell(order{Do: doUsage})
-	return [3]time.Duration{server.CPU, roles.CPU, processCPU()}, err
+	all[1], all[2] = roles.CPU, meter.CPU()
+	return all, err
 }
 
 // runProcesses is [Options.Run] with three processes.
 func (o Options) runProcesses(ctx context.Context, text io.Writer) (_ *Report, err error) {
-	meter := startMeter()
-	c, err := openCrew(ctx, o.Processes, slices.Max(o.Conversations)+8)
+	began := meter.Start()
+	c, err := o.openCrew(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	r := &Report{Go: runtime.Version(), CPUs: runtime.NumCPU(), LoadBefore: loadAverage(), Processes: true}
+	r := &Report{Go: runtime.Version(), CPUs: runtime.NumCPU(), LoadBefore: meter.Load(), Processes: true}
 	r.printHead(text)
 	stop, err := o.profile()
 	if err != nil {
@@ -144,11 +166,8 @@ func (o Options) runProcesses(ctx context.Context, text io.Writer) (_ *Report, e
 			if err != nil {
 				return nil, err
 			}
-			for _, path := range []string{pathParley, pathRaw} {
-				if path == pathRaw && !o.Raw {
-					continue
-				}
-				res, err := c.measure(ctx, path, n, max(o.Viewers, 1), rate, time.Duration(o.Seconds*float64(time.Second)))
+			for _, path := range o.paths() {
+				res, err := c.measure(ctx, o, path, n, rate)
 				if err != nil {
 					return nil, err
 				}
@@ -157,13 +176,24 @@ func (o Options) runProcesses(ctx context.Context, text io.Writer) (_ *Report, e
 			}
 		}
 	}
-	cost := meter.stop()
+	for _, n := range o.CatchUp {
+		for _, path := range o.paths() {
+			one, err := c.catchUp(ctx, path, n)
+			if err != nil {
+				return nil, err
+			}
+			one.print(text)
+			r.CatchUps = append(r.CatchUps, one)
+		}
+	}
+	cost := began.Stop()
 	r.OthersShare, r.Seconds = -1, cost.Wall.Seconds()
 	return r, nil
 }
 
-// measure measures a row of n conversations with so many viewers each.
-func (c *crew) measure(ctx context.Context, path string, n, viewers int, rate float64, window time.Duration) (Result, error) {
+// measure measures a row of n conversations.
+func (c *crew) measure(ctx context.Context, o Options, path string, n int, rate float64) (Result, error) {
+	viewers, window := max(o.Viewers, 1), time.Duration(o.Seconds*float64(time.Second))
 	ctx, cancel := context.WithTimeout(ctx, window+rowTimeout)
 	defer cancel()
 	row := newRowRun(c.clock, 2*n*viewers) // a viewer may start before it waits and after
@@ -171,46 +201,71 @@ func (c *crew) measure(ctx context.Context, path string, n, viewers int, rate fl
 	for i := range samples {
 		samples[i] = new(viewerSamples)
 	}
+	samples[viewers-1].stalls = o.Stall && path == pathParley && viewers > 1
+	m := c.measureRow(row, path, samples)
 	g, run := errgroup.WithContext(ctx)
 	prepare, parties := c.answers, n*viewers
-	if path == pathRaw {
-		prepare, parties = c.subscribe, 0
+	if path != pathParley {
+		prepare, parties = func(ctx context.Context, _ *errgroup.Group, row *rowRun, samples []*viewerSamples, n int, rate float64) (func(), error) {
+			return c.subscribe(ctx, path, row, samples, n, rate)
+		}, 0
 	}
 	done, err := prepare(run, g, row, samples, n, rate/float64(n))
+	defer done()
 	if err != nil {
 		return Result{}, err
-	}
-	defer done()
-	var before, after [3]time.Duration
-	row.measured = func(beginning bool) (err error) {
-		if beginning {
-			before, err = c.spent()
-		} else {
-			after, err = c.spent()
-		}
-		return err
-	}
-	row.began = func() error {
-		_, err := c.roles.tell(order{Do: doBegin})
-		return err
 	}
 	cost, err := row.measure(run, parties, window)
 	_, over := c.roles.tell(order{Do: doOver})
 	if err := errors.Join(err, over, g.Wait()); err != nil {
 		return Result{}, fmt.Errorf("%d conversations, %s: %w", n, path, err)
 	}
-	cost.CPU = 0
-	for i := range after {
-		cost.Each = append(cost.Each, after[i]-before[i])
-		cost.CPU += after[i] - before[i]
+	if err := checkStalled(samples[:viewers]); err != nil {
+		return Result{}, err
 	}
-	if cost.Others >= 0 { // the meter took the two other processes for strangers
-		theirs := float64(cost.Each[0]+cost.Each[1]) / float64(cost.Wall) / float64(runtime.NumCPU())
+	cost.CPU = 0
+	for i := range m.after {
+		cost.Each = append(cost.Each, m.after[i]-m.before[i])
+		cost.CPU += m.after[i] - m.before[i]
+	}
+	if cost.Others >= 0 { // the meter took the other processes for strangers
+		theirs := float64(cost.CPU-cost.Each[2]) / float64(cost.Wall) / float64(runtime.NumCPU())
 		cost.Others = max(0, cost.Others-theirs)
 	}
 	res := newResult(path, n, rate, cost, samples)
-	res.Viewers = viewers
+	res.Viewers, res.ViewerKB, res.ViewerKBAfter = viewers, m.kilobytes(0, n*viewers), m.kilobytes(1, n*viewers)
 	return res, nil
+}
+
+// rowMeasures are the processor times of the three processes, and the memory of the
+// viewers' process.
+type rowMeasures struct {
+	before, after [3]time.Duration
+	memory        [3]int64 // without viewers, with all of them, and after the window
+}
+
+func (m *rowMeasures) kilobytes(when, viewers int) float64 {
+	return float64(m.memory[when+1]-m.memory[0]) / 1024 / float64(viewers)
+}
+
+// measureRow measures at the beginning of a row's window and at its end.
+func (c *crew) measureRow(row *rowRun, path string, samples []*viewerSamples) *rowMeasures {
+	m := &rowMeasures{memory: [3]int64{meter.Memory()}}
+	row.measured = func(beginning bool) (err error) {
+		if beginning {
+			m.before, err = c.spent(path)
+			return err
+		}
+		m.after, err = c.spent(path)
+		m.memory[2] = meter.Memory() - memoryOf(samples)
+		return err
+	}
+	row.began = func() error {
+		m.memory[1] = meter.Memory()
+		_, err := c.roles.tell(order{Do: doBegin})
+		return err
+	}
+	return m
 }
 
 // answers prepares conversations whose answers come at a rate.
@@ -262,8 +317,8 @@ func (c *crew) watch(ctx context.Context, pace *pacer, mine []*viewerSamples, op
 	return nil
 }
 
-// subscribe prepares raw publishers and plain subscriptions.
-func (c *crew) subscribe(ctx context.Context, _ *errgroup.Group, row *rowRun, samples []*viewerSamples, n int, rate float64) (func(), error) {
+// subscribe prepares publishers and viewers by hand.
+func (c *crew) subscribe(ctx context.Context, path string, row *rowRun, samples []*viewerSamples, n int, rate float64) (func(), error) {
 	var lanes []topology.Address
 	var undo []func()
 	done := func() {
@@ -271,7 +326,6 @@ func (c *crew) subscribe(ctx context.Context, _ *errgroup.Group, row *rowRun, sa
 			f()
 		}
 	}
-	nc, _ := c.viewers.Raw()
 	for i := range n {
 		a, err := newOut()
 		if err != nil {
@@ -279,174 +333,13 @@ func (c *crew) subscribe(ctx context.Context, _ *errgroup.Group, row *rowRun, sa
 		}
 		lanes = append(lanes, a)
 		for _, one := range samples[i*len(samples)/n : (i+1)*len(samples)/n] {
-			stop, err := subscribeRaw(nc, a, row, one)
+			stop, err := c.wires[path].Watch(ctx, a, func(e []byte) { one.raw(row, e) })
 			if err != nil {
 				return done, err
 			}
 			undo = append(undo, stop)
 		}
 	}
-	if err := nc.FlushWithContext(ctx); err != nil {
-		return done, fmt.Errorf("subscribe: %w", err)
-	}
-	_, err := c.roles.tell(order{Do: doPublish, Rate: rate, Lanes: lanes})
+	_, err := c.roles.tell(order{Do: doPublish, Path: path, Rate: rate, Lanes: lanes})
 	return done, err
-}
-
-// order is what the process of the viewers tells a child, a line of JSON each.
-type order struct {
-	Do    string    `json:"do"` // one of the constants below
-	URL   string    `json:"url,omitempty"`
-	Slots int       `json:"slots,omitempty"`
-	Clock time.Time `json:"clock,omitzero"` // times count from here
-	// Of a row.
-	Rate  float64            `json:"rate,omitempty"` // events per second of one conversation
-	Lanes []topology.Address `json:"lanes,omitempty"`
-}
-
-// What a child can be told.
-const (
-	doServe   = "serve"   // run the server
-	doRoles   = "roles"   // run orchestrator and worker
-	doRow     = "row"     // prepare a row of answers
-	doPublish = "publish" // prepare a row of raw publishers
-	doBegin   = "begin"   // begin the row
-	doOver    = "over"    // end it
-	doUsage   = "usage"   // tell the processor time
-)
-
-// report is a child's answer to an order.
-type report struct {
-	URL   string        `json:"url,omitempty"`
-	CPU   time.Duration `json:"cpu,omitempty"`
-	Error string        `json:"error,omitempty"`
-}
-
-// Child does what the process that started it tells it on in, and answers on out, until
-// in ends. It is the other half of [Options.Processes].
-func Child(ctx context.Context, in io.Reader, out io.Writer) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	c := child{ctx: ctx, stage: &stage{provider: &provider{}, stop: func() {}}}
-	defer func() {
-		cancel()
-		err = errors.Join(err, c.publishing.Wait(), c.Close())
-	}()
-	orders, reports := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
-	for {
-		var o order
-		if err := orders.Decode(&o); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return fmt.Errorf("read an order: %w", err)
-		}
-		r, err := c.do(o)
-		if err != nil {
-			r.Error = err.Error()
-		}
-		if err := reports.Encode(r); err != nil {
-			return fmt.Errorf("answer an order: %w", err)
-		}
-	}
-}
-
-type child struct {
-	*stage
-	ctx        context.Context
-	row        *rowRun
-	publishing errgroup.Group
-}
-
-func (c *child) do(o order) (r report, err error) {
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	switch o.Do {
-	case doServe:
-		if c.dir, err = os.MkdirTemp("", "parley-bench-"); err != nil {
-			return r, fmt.Errorf("make a directory for the server: %w", err)
-		}
-		if c.server, err = broker.Start(broker.Config{Dir: c.dir, Log: log}); err != nil {
-			return r, err
-		}
-		r.URL = c.server.URL()
-	case doRoles:
-		c.clock = o.Clock
-		for _, b := range []**bus.Bus{&c.roles, &c.raw} {
-			if *b, err = bus.Connect(c.ctx, bus.Config{Name: "parley bench", Log: log, URL: o.URL}, &topology.Plan{Shards: 1}); err != nil {
-				return r, err
-			}
-		}
-		return r, c.runRoles(c.ctx, log, o.Slots)
-	case doRow:
-		c.row = newRowRun(c.clock, 0)
-		asked := c.asked()
-		c.provider.asked.Store(&asked)
-	case doPublish:
-		c.row = newRowRun(c.clock, 0)
-		return r, c.publish(o)
-	case doBegin:
-		c.row.start = c.row.now()
-		close(c.row.begin)
-	case doOver:
-		close(c.row.over)
-		err = c.publishing.Wait()
-		c.publishing = errgroup.Group{}
-		return r, err
-	case doUsage:
-		r.CPU = processCPU()
-	default:
-		return r, fmt.Errorf("there is no order %q", o.Do)
-	}
-	return r, nil
-}
-
-// asked returns the pacer of a conversation, by the message of its user, see [paceText].
-func (c *child) asked() func(text string) *pacer {
-	row, paces := c.row, sync.Map{}
-	return func(text string) *pacer {
-		f := strings.Fields(text)
-		if len(f) != 3 {
-			return nil
-		}
-		rate, err := strconv.ParseFloat(f[1], 64)
-		phase, err2 := strconv.ParseFloat(f[2], 64)
-		if errors.Join(err, err2) != nil {
-			return nil
-		}
-		p, _ := paces.LoadOrStore(f[0], newPacer(row, rate, phase, 0))
-		return p.(*pacer)
-	}
-}
-
-// paceText is a user's message that says at which rate its answer comes.
-func paceText(conversation string, rate, phase float64) string {
-	return fmt.Sprintf("%s %g %g", conversation, rate, phase)
-}
-
-// publish starts raw publishers.
-func (c *child) publish(o order) error {
-	js, refused, err := c.publisher()
-	if err != nil {
-		return err
-	}
-	row := c.row
-	var all errgroup.Group
-	for i, a := range o.Lanes {
-		pace := newPacer(row, o.Rate, float64(i)/float64(len(o.Lanes)), 1<<62)
-		all.Go(func() error { return publishPaced(c.ctx, js, a, pace) })
-	}
-	c.publishing.Go(func() error {
-		defer js.CleanupPublisher()
-		err := all.Wait()
-		select {
-		case <-js.PublishAsyncComplete():
-		case <-c.ctx.Done():
-		}
-		select {
-		case refusal := <-refused:
-			err = errors.Join(err, fmt.Errorf("a raw publish was refused: %w", refusal))
-		default:
-		}
-		return err
-	})
-	return nil
 }

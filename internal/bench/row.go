@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/parleybus/parley/internal/bench/meter"
+	"github.com/parleybus/parley/internal/bench/wire"
 	"github.com/parleybus/parley/internal/bus"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -37,15 +38,19 @@ type Result struct {
 	P99MS            float64 `json:"p99_ms"`
 	MaxMS            float64 `json:"max_ms"`
 	EventsPerMessage float64 `json:"events_per_message"`
-	CPUMicros        float64 `json:"cpu_us_per_event"`
-	CPUShare         float64 `json:"cpu_share"`
+	// ViewerKB is the memory of the viewers' process for a viewer, in KB of heap and stacks,
+	// before the first event; ViewerKBAfter is after the window. Only in three processes.
+	ViewerKB      float64 `json:"viewer_kb,omitempty"`
+	ViewerKBAfter float64 `json:"viewer_kb_after,omitempty"`
+	CPUMicros     float64 `json:"cpu_us_per_event"`
+	CPUShare      float64 `json:"cpu_share"`
 	// CPUOf is CPUMicros of the server, of the process that publishes, and of the viewers'
 	// process, where they are three.
 	CPUOf       []float64 `json:"cpu_us_of_processes,omitempty"`
 	OthersShare float64   `json:"others_cpu_share"` // -1 if unknown
 }
 
-func newResult(path string, n int, rate float64, cost usage, samples []*viewerSamples) Result {
+func newResult(path string, n int, rate float64, cost meter.Usage, samples []*viewerSamples) Result {
 	delays, messages := sortedDelays(samples)
 	count := float64(max(len(delays), 1))
 	var each []float64
@@ -57,7 +62,7 @@ func newResult(path string, n int, rate float64, cost usage, samples []*viewerSa
 		P50MS:           quantile(delays, 0.5), P99MS: quantile(delays, 0.99), MaxMS: quantile(delays, 1),
 		EventsPerMessage: count / float64(max(messages, 1)),
 		CPUMicros:        float64(cost.CPU.Microseconds()) / count,
-		CPUShare:         cost.share(), OthersShare: cost.Others,
+		CPUShare:         cost.Share(), OthersShare: cost.Others,
 	}
 }
 
@@ -160,6 +165,13 @@ func (s *stage) follow(ctx context.Context, conversation string, pace *pacer, sa
 			open()
 		}
 		now := pace.row.now()
+		if samples.stalls && now >= pace.row.from.Load() {
+			select {
+			case <-pace.row.over:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
 		chunks := int64(0)
 		for _, l := range m.Lines[m.Skip:] {
 			switch e := l.Event.(type) {
@@ -182,7 +194,7 @@ func (s *stage) follow(ctx context.Context, conversation string, pace *pacer, sa
 			}
 		}
 		if chunks > 0 {
-			samples.message(pace.row, now)
+			samples.message(pace.row, now, chunks)
 			pace.saw(chunks)
 		}
 	}
@@ -197,9 +209,10 @@ func (s *viewerSamples) add(row *rowRun, now, at int64) {
 	}
 }
 
-func (s *viewerSamples) message(row *rowRun, now int64) {
+func (s *viewerSamples) message(row *rowRun, now, events int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.events += events
 	if now >= row.from.Load() && now < row.to.Load() {
 		s.messages++
 	}
@@ -222,15 +235,12 @@ func checkOutcome(end *events.TurnEnded) error {
 	return nil
 }
 
-// rawWindow bounds the unacknowledged raw publishes.
-const rawWindow = 4096
-
 // publishRaw measures the same events on the same streams without Parley: one
 // message per event, published asynchronously, to a plain subscriber of the
 // republished subject per conversation. There is no provider to decode, no order
 // or fence between messages, and no fold: the orchestrator does not follow the
 // channel. With reader, a consumer reads the log as an orchestrator would.
-func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time.Duration, reader bool) (Result, error) {
+func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time.Duration, reader bool) (_ Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, window+rowTimeout)
 	defer cancel()
 	path := pathRaw
@@ -242,75 +252,44 @@ func (s *stage) publishRaw(ctx context.Context, n int, rate float64, window time
 		}
 		defer stop()
 	}
-	js, refused, err := s.publisher()
+	publishing, err := plain(s.raw)
 	if err != nil {
 		return Result{}, err
 	}
-	defer js.CleanupPublisher()
+	defer func() { err = errors.Join(err, publishing.Close()) }()
+	watching, err := plain(s.viewers)
+	if err != nil {
+		return Result{}, err
+	}
 	row := newRowRun(s.clock, 0)
 	samples, places := make([]*viewerSamples, n), make([]topology.Address, n)
-	watch, _ := s.viewers.Raw()
 	for i := range n {
-		a, err := newOut()
+		if places[i], err = newOut(); err != nil {
+			return Result{}, err
+		}
+		samples[i] = new(viewerSamples)
+		stop, err := watching.Watch(ctx, places[i], func(e []byte) { samples[i].raw(row, e) })
 		if err != nil {
 			return Result{}, err
 		}
-		seen := new(viewerSamples)
-		samples[i] = seen
-		unsubscribe, err := subscribeRaw(watch, a, row, seen)
-		if err != nil {
-			return Result{}, err
-		}
-		defer unsubscribe()
-		places[i] = a
-	}
-	if err := watch.FlushWithContext(ctx); err != nil {
-		return Result{}, fmt.Errorf("subscribe: %w", err)
+		defer stop()
 	}
 	g, run := errgroup.WithContext(ctx)
 	for i, a := range places {
 		pace := newPacer(row, rate/float64(n), float64(i)/float64(n), 1<<62)
-		g.Go(func() error { return publishPaced(run, js, a, pace) })
+		g.Go(func() error { return publishPaced(run, publishing, a, pace) })
 	}
 	cost, err := row.measure(run, 0, window)
-	if err := errors.Join(g.Wait(), err); err != nil {
+	if err := errors.Join(g.Wait(), err, publishing.Flush(ctx)); err != nil {
 		return Result{}, fmt.Errorf("%d raw publishers: %w", n, err)
-	}
-	select {
-	case <-js.PublishAsyncComplete():
-	case <-ctx.Done():
-		return Result{}, fmt.Errorf("raw publishes are not acknowledged: %w", context.Cause(ctx))
-	}
-	select {
-	case err := <-refused:
-		return Result{}, fmt.Errorf("a raw publish was refused: %w", err)
-	default:
 	}
 	return newResult(path, n, rate, cost, samples), nil
 }
 
-// publisher publishes raw messages; refused receives the first that the server refuses.
-func (s *stage) publisher() (js jetstream.JetStream, refused <-chan error, err error) {
-	first := make(chan error, 1)
-	nc, _ := s.raw.Raw()
-	js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(rawWindow),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
-			select {
-			case first <- err:
-			default:
-			}
-		}))
-	return js, first, err
-}
-
-// subscribeRaw subscribes to what is published on an address.
-func subscribeRaw(nc *nats.Conn, a topology.Address, row *rowRun, seen *viewerSamples) (stop func(), err error) {
-	subject := a.Subject(topology.Live)
-	sub, err := nc.Subscribe(subject, func(m *nats.Msg) { seen.raw(row, m.Data) })
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
-	}
-	return func() { _ = sub.Unsubscribe() }, nil // fails only when the connection is closed
+// plain uses a connection as plain JetStream.
+func plain(b *bus.Bus) (*wire.JetStream, error) {
+	nc, _ := b.Raw()
+	return wire.NewJetStream(nc)
 }
 
 // newOut returns a new address on a channel that is stored and republished like
@@ -323,25 +302,23 @@ func newOut() (topology.Address, error) {
 	return topology.OfCall(1, conversation.String(), events.ChannelOut, conversation.String()), nil
 }
 
-func publishPaced(ctx context.Context, js jetstream.JetStream, a topology.Address, pace *pacer) error {
-	subject := a.Subject(topology.Conv)
+func publishPaced(ctx context.Context, w wire.Wire, a topology.Address, pace *pacer) error {
 	e := &events.TextChunk{Origin: events.Origin{Attempt: a.Call}}
-	var text []byte
 	for {
 		n := pace.take(ctx, burst)
 		if n == 0 {
 			return ctx.Err()
 		}
-		for range n {
-			text = appendText(text[:0], pace.row.now())
-			e.Text, e.Index = string(text), e.Index+1
-			data, err := events.Append(make([]byte, 0, 160), e)
-			if err != nil {
+		batch := make([][]byte, n)
+		for i := range batch {
+			e.Text, e.Index = string(appendText(nil, pace.row.now())), e.Index+1
+			var err error
+			if batch[i], err = events.Append(make([]byte, 0, 160), e); err != nil {
 				return err
 			}
-			if _, err := js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: data}, jetstream.WithStallWait(rowTimeout)); err != nil {
-				return fmt.Errorf("publish to %s: %w", subject, err)
-			}
+		}
+		if err := w.Publish(ctx, a, batch); err != nil {
+			return err
 		}
 	}
 }
@@ -358,7 +335,7 @@ func (s *viewerSamples) raw(row *rowRun, data []byte) {
 		return
 	}
 	s.add(row, now, at)
-	s.message(row, now)
+	s.message(row, now, 1)
 }
 
 // readAlong reads the raw messages from the log as they are stored.

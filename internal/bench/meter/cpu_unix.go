@@ -1,14 +1,14 @@
 //go:build unix
 
-package bench
+package meter
 
 import (
 	"syscall"
 	"time"
 )
 
-// processCPU returns the processor time that this process has used.
-func processCPU() time.Duration {
+// CPU returns the processor time that this process has used.
+func CPU() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0 // cannot happen with these arguments

@@ -1,4 +1,4 @@
-package bench
+package meter
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// processCPU returns the processor time that this process has used.
-func processCPU() time.Duration {
+// CPU returns the processor time that this process has used.
+func CPU() time.Duration {
 	var created, exited, kernel, user windows.Filetime
 	if windows.GetProcessTimes(windows.CurrentProcess(), &created, &exited, &kernel, &user) != nil {
 		return 0

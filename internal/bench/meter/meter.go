@@ -1,4 +1,6 @@
-package bench
+// Package meter measures what a benchmark costs: processor time and memory of this
+// process, and how busy the machine is with others.
+package meter
 
 import (
 	"os"
@@ -8,32 +10,34 @@ import (
 	"time"
 )
 
-// usage holds the processor usage of an interval.
-type usage struct {
+// Usage holds the processor usage of an interval.
+type Usage struct {
 	Wall   time.Duration
 	CPU    time.Duration   // of this process, or of all of the benchmark
 	Each   []time.Duration // of each process of the benchmark, where they are several
 	Others float64         // share of the machine that other processes and the hypervisor used; -1 if unknown
 }
 
-// share returns the share of the machine's processors that this process used.
-func (c usage) share() float64 {
+// Share returns the share of the machine's processors that this process used.
+func (c Usage) Share() float64 {
 	return float64(c.CPU) / float64(c.Wall) / float64(runtime.NumCPU())
 }
 
-// costMeter measures the usage of an interval.
-type costMeter struct {
-	at   time.Time
+// Meter measures the usage of an interval.
+type Meter struct {
+	At   time.Time // its beginning
 	cpu  time.Duration
 	busy time.Duration
 }
 
-func startMeter() costMeter {
-	return costMeter{at: time.Now(), cpu: processCPU(), busy: machineBusy()}
+// Start begins an interval.
+func Start() Meter {
+	return Meter{At: time.Now(), cpu: CPU(), busy: machineBusy()}
 }
 
-func (m costMeter) stop() usage {
-	c := usage{Wall: time.Since(m.at), CPU: processCPU() - m.cpu, Others: -1}
+// Stop returns the usage since the beginning; it may be called again.
+func (m Meter) Stop() Usage {
+	c := Usage{Wall: time.Since(m.At), CPU: CPU() - m.cpu, Others: -1}
 	if busy := machineBusy(); busy > 0 && m.busy > 0 {
 		others := busy - m.busy - c.CPU
 		c.Others = max(0, float64(others)/float64(c.Wall)/float64(runtime.NumCPU()))
@@ -64,8 +68,8 @@ func machineBusy() time.Duration {
 	return time.Duration(ticks) * (time.Second / 100)
 }
 
-// loadAverage returns the machine's load average over a minute; empty if unknown.
-func loadAverage() string {
+// Load returns the machine's load average over a minute; empty if unknown.
+func Load() string {
 	raw, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return ""
