@@ -46,7 +46,7 @@ type puller struct {
 	behind   uint64 // where it was when the leader had more, at the last heartbeat
 	pending  uint64 // messages that follow, as of the last one
 	read     uint64 // messages so far, as the consumer counts them
-	asked    int    // messages of a request that was made ahead of its batch
+	asked    int    // messages of a request that was made ahead, which the next batch waits for
 	in       chan *nats.Msg
 	sub      *nats.Subscription
 	status   chan nats.Status // a request is lost with the connection
@@ -71,7 +71,7 @@ func (b *Bus) openPuller(ctx context.Context, stream string, from uint64, cfg je
 	if err != nil {
 		return nil, err
 	}
-	p := &puller{bus: b, stream: stream, filter: cmp.Or(cfg.FilterSubject, ">"), next: max(from, 1), consumer: made.Consumer, pending: made.Pending, in: make(chan *nats.Msg, pullBatch+64)}
+	p := &puller{bus: b, stream: stream, filter: cmp.Or(cfg.FilterSubject, ">"), next: max(from, 1), consumer: made.Consumer, pending: made.Pending, in: make(chan *nats.Msg, 2*pullBatch+64)}
 	if p.sub, err = b.nc.ChanSubscribe(b.nc.NewInbox(), p.in); err != nil {
 		p.drop()
 		return nil, err
@@ -115,7 +115,7 @@ type pull struct {
 	expires   time.Duration // how long the server holds it
 	heartbeat time.Duration // how often the server confirms it; 0: never
 	gathered  bool          // it ends with what there is, once that is at least one
-	ahead     bool          // the next messages are requested before the last one is passed on
+	ahead     bool          // the next messages are requested when half of these have come
 }
 
 // batch makes a request and passes each message to fn, until they have come or the request
@@ -164,9 +164,9 @@ func (p *puller) batch(ctx context.Context, want pull, fn func(raw) error) error
 				return err
 			}
 			got, p.read, p.pending, p.next = got+1, p.read+1, pending, r.seq+1
-			if want.ahead && got == want.most && pending > 0 {
+			if left := want.most - got; want.ahead && got == want.most/2 && int(pending) > left {
 				next := want
-				next.most = int(min(pending, pullBatch))
+				next.most = min(int(pending)-left, pullBatch)
 				if err := p.request(next); err != nil {
 					return err
 				}
