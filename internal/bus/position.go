@@ -14,10 +14,17 @@ type positions struct {
 	// be distinguished from what was yielded.
 	floor      uint64
 	newer, old map[string]uint64
+	// recent is the subject of the last position that was set, and at the position: most
+	// messages follow one of their own subject, and need neither half.
+	recent string
+	at     uint64
 }
 
 // last returns the position of a subject: what follows it was not yielded.
 func (s *positions) last(subject string) uint64 {
+	if subject == s.recent {
+		return s.at
+	}
 	if at, ok := s.newer[subject]; ok {
 		return at
 	}
@@ -28,6 +35,14 @@ func (s *positions) last(subject string) uint64 {
 }
 
 func (s *positions) set(subject string, sequence uint64) {
+	if subject != s.recent && s.recent != "" {
+		s.keep(s.recent, s.at)
+	}
+	s.recent, s.at = subject, sequence
+}
+
+// keep puts a position into the newer half.
+func (s *positions) keep(subject string, sequence uint64) {
 	if _, ok := s.newer[subject]; !ok && len(s.newer) >= positionsMost/2 {
 		for evicted, at := range s.old {
 			if _, ok := s.newer[evicted]; !ok {
