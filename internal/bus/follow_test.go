@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -354,6 +355,63 @@ func TestLastDecision(t *testing.T) {
 			t.Errorf("%+v at %d, %v", d, seq, err)
 		}
 	})
+}
+
+// The server looks at the subjects of all conversations for a bounded direct get, and
+// makes a consumer for a read: a Decision shortly before the last one is found by
+// stepping back.
+func TestADecisionBeforeAPositionIsFoundWithoutLookingAtOtherConversations(t *testing.T) {
+	b := inProcess(t)
+	nc, js := b.Raw()
+	var costly atomic.Int64
+	for _, api := range []string{"$JS.API.DIRECT.GET.*", "$JS.API.CONSUMER.CREATE.>"} {
+		sub, err := nc.Subscribe(api, func(*nats.Msg) { costly.Add(1) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+	}
+	before, conversation := id(), id()
+	other := decide(t, b, before, 0, "other")
+	var all []uint64
+	for i := range 30 {
+		after := uint64(0)
+		if i > 0 {
+			after = all[i-1]
+		}
+		all = append(all, decide(t, b, conversation, after, fmt.Sprint(i)))
+	}
+	check := func(upTo uint64, want int, mayCost bool) {
+		t.Helper()
+		costly.Store(0)
+		d, seq, err := b.Conversation(conversation).LastDecision(t.Context(), upTo)
+		switch {
+		case err != nil:
+			t.Errorf("up to %d: %v", upTo, err)
+		case want < 0 && d != nil, want >= 0 && (d == nil || seq != all[want] || d.Owner != fmt.Sprint(want)):
+			t.Errorf("up to %d: %+v at %d, want decision %d", upTo, d, seq, want)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if n := costly.Load(); n > 0 != mayCost {
+			t.Errorf("up to %d: %d costly requests", upTo, n)
+		}
+	}
+	check(all[29], 29, false)
+	check(all[29]-1, 28, false)
+	check(all[20], 20, false)
+	check(all[2], 2, true) // too far back
+	stream, err := js.Stream(t.Context(), topology.ConvStream(topology.ShardOf(conversation, b.Shards())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, seq := range all[4:] {
+		if err := stream.DeleteMsg(t.Context(), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(other, -1, false) // before the first
 }
 
 // TestForgedHeadersHoldUpNoReader stores messages that look like the server's own

@@ -248,7 +248,7 @@ func (c Conversation) LastDecision(ctx context.Context, upTo uint64) (d *events.
 func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*raw, error) {
 	last, err := b.lastFromLeader(ctx, topology.ConvStream(a.Shard), a.Subject(topology.Conv))
 	if err == nil && last != nil && upTo > 0 && last.seq > upTo {
-		last, err = b.lastUpTo(ctx, a, upTo)
+		last, err = b.lastUpTo(ctx, a, *last, upTo)
 	}
 	if err != nil || last != nil && last.seq > b.gapEnd(a.Shard) {
 		return last, err
@@ -258,6 +258,13 @@ func (b *Bus) lastTurn(ctx context.Context, a topology.Address, upTo uint64) (*r
 	last, err = b.lastCopy(ctx, a.Subject(topology.History))
 	if err != nil || last == nil || upTo == 0 || last.seq <= upTo {
 		return last, err
+	}
+	first, err := b.fromLeader(ctx, topology.StreamHistory, getRequest{Sequence: 1, Next: a.Subject(topology.History)})
+	if err != nil || first == nil {
+		return nil, err
+	}
+	if r, err := original(*first); err != nil || r.seq > upTo {
+		return nil, err
 	}
 	last = nil
 	err = b.read(ctx, topology.StreamHistory, a.Subject(topology.History), 1, false, func(r raw) error {
