@@ -135,50 +135,62 @@ func (p *puller) batch(ctx context.Context, want pull, fn func(raw) error) error
 	lost := time.NewTimer(silence)
 	defer lost.Stop()
 	for got := 0; got < want.most; {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-lost.C:
-			return cmp.Or(p.bus.denial(p.requests()), errReaderLost)
-		case <-p.status:
-			if p.bus.nc.IsClosed() {
-				return nats.ErrConnectionClosed
-			}
-			return errReaderLost
-		case msg := <-p.in:
-			lost.Reset(silence)
-			if !isStored(msg) {
-				if ended, err := control(msg); ended || err != nil {
-					return err
-				}
-				if heartbeat > 0 && msg.Header.Get("Status") == "100" {
-					if err := p.heartbeat(ctx); err != nil {
-						return err
-					}
-				}
-				lost.Reset(silence)
-				continue
-			}
-			r, pending, err := p.message(msg)
-			if err != nil {
+		msg, err := p.receive(ctx, lost, silence)
+		if err != nil {
+			return err
+		}
+		if !isStored(msg) {
+			if ended, err := control(msg); ended || err != nil {
 				return err
 			}
-			got, p.read, p.pending, p.next = got+1, p.read+1, pending, r.seq+1
-			if left := want.most - got; want.ahead && got == want.most/2 && int(pending) > left {
-				next := want
-				next.most = min(int(pending)-left, pullBatch)
-				if err := p.request(next); err != nil {
+			if heartbeat > 0 && msg.Header.Get("Status") == "100" {
+				if err := p.heartbeat(ctx); err != nil {
 					return err
 				}
-				p.asked = next.most
 			}
-			if err := fn(r); err != nil {
-				return &stopError{err}
+			continue
+		}
+		r, pending, err := p.message(msg)
+		if err != nil {
+			return err
+		}
+		got, p.read, p.pending, p.next = got+1, p.read+1, pending, r.seq+1
+		if left := want.most - got; want.ahead && got == want.most/2 && int(pending) > left {
+			next := want
+			next.most = min(int(pending)-left, pullBatch)
+			if err := p.request(next); err != nil {
+				return err
 			}
-			lost.Reset(silence) // fn may have taken long
+			p.asked = next.most
+		}
+		if err := fn(r); err != nil {
+			return &stopError{err}
 		}
 	}
 	return nil
+}
+
+// receive returns what the server sends next, or an error if it is silent for too long.
+func (p *puller) receive(ctx context.Context, lost *time.Timer, silence time.Duration) (*nats.Msg, error) {
+	select {
+	case msg := <-p.in: // mostly it is here already, and there is nothing to wait for
+		return msg, context.Cause(ctx)
+	default:
+	}
+	lost.Reset(silence)
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-lost.C:
+		return nil, cmp.Or(p.bus.denial(p.requests()), errReaderLost)
+	case <-p.status:
+		if p.bus.nc.IsClosed() {
+			return nil, nats.ErrConnectionClosed
+		}
+		return nil, errReaderLost
+	case msg := <-p.in:
+		return msg, nil
+	}
 }
 
 func (p *puller) request(want pull) error {
