@@ -25,8 +25,8 @@ const mostSteps = 16
 //
 // Mostly only a few messages are behind it, and each names the one before it. The
 // server's batched direct get (ADR-31) takes a bound, too, but looks at every subject of
-// a block of the stream (nats-server 2.15.3, multiLastSeqsLocked): 12 ms where 40,000
-// conversations are. Any replica may answer it. A replica that is behind the bound finds
+// a block of the stream (nats-server 2.15.3, multiLastSeqsLocked), which are those of all
+// conversations. Any replica may answer it. A replica that is behind the bound finds
 // nothing at all (nats-server 2.15.2), so what it finds is right; where it finds nothing,
 // the lane is read. No role with an account of its own may send one.
 func (b *Bus) lastUpTo(ctx context.Context, a topology.Address, last raw, upTo uint64) (*raw, error) {
