@@ -72,6 +72,7 @@ type Report struct {
 	OthersShare   float64    `json:"others_cpu_share"`
 	Seconds       float64    `json:"seconds"`
 	Processes     bool       `json:"processes,omitempty"`
+	Peer          string     `json:"peer,omitempty"` // name of what else was measured beside
 }
 
 // Ratio compares the rows without a rate limit.

@@ -23,6 +23,10 @@ HISTORY), orchestrator, llm-worker, a viewer per conversation.`
 S2, RePublish, HISTORY); orchestrator and llm-worker, or raw publishers; viewers.
 µs/ev is for an event that is delivered to a viewer, in all three and in each.`
 	}
+	peer := ""
+	if r.Peer != "" {
+		peer = fmt.Sprintf("  %-10s  the same by hand, with a server of its own\n", r.Peer)
+	}
 	fmt.Fprintf(w, `parley bench: %s, %d cores%s. %s The share of the
 machine that other programs used is in the column "others": the higher, the less
 reliable the figures.
@@ -32,9 +36,9 @@ reliable the figures.
               asynchronously (window %d), to a subscriber of the republished subject:
               no provider to decode, no order, no fence, no reader of the log
   raw+reader  the same with one consumer that follows the log, as an orchestrator does
-
+%s
 conv.   rate/s  path        events/s   p50 ms   p99 ms   max ms  ev/msg  µs/ev   cpu  others
-`, r.Go, r.CPUs, load, form, wire.Window)
+`, r.Go, r.CPUs, load, form, wire.Window, peer)
 }
 
 func (res Result) print(w io.Writer) {

@@ -117,15 +117,16 @@ func (o Options) openCrew(ctx context.Context) (c *crew, err error) {
 // Close ends the processes, the server last.
 func (c *crew) Close() error {
 	err := closeAll(c.wires)
+	if c.peer != nil {
+		err = errors.Join(err, c.peer.Stop())
+	}
+	err = errors.Join(err, c.stage.Close())
 	for _, p := range []*process{c.roles, c.server} {
 		if p != nil {
 			err = errors.Join(err, p.end())
 		}
 	}
-	if c.peer != nil {
-		err = errors.Join(err, c.peer.Stop())
-	}
-	return errors.Join(err, c.stage.Close())
+	return err
 }
 
 // spent is the processor time of each process so far, of a row's path.
@@ -154,6 +155,9 @@ func (o Options) runProcesses(ctx context.Context, text io.Writer) (_ *Report, e
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	r := &Report{Go: runtime.Version(), CPUs: runtime.NumCPU(), LoadBefore: meter.Load(), Processes: true}
+	if o.Peer != nil {
+		r.Peer = o.Peer.Name
+	}
 	r.printHead(text)
 	stop, err := o.profile()
 	if err != nil {
