@@ -57,10 +57,10 @@ async function call(m, leave, watch) {
   const end = (status, content, after) => append("ToolResult", { status, content, took_ms: Date.now() - began }, after).then(() => m.ack());
   const started = await append("ToolStarted", { worker, delivery: m.info.deliveryCount }, seq); // from now on the lane refuses older attempts, and our result counts
   if (before && once || failed >= 100) return end(once ? "unknown" : "failed", "it was tried before, and came to no end", started.seq);
-  const signal = AbortSignal.any([leave, stop.signal, AbortSignal.timeout(job.timeout_ms || tool.timeout_ms)]);
+  const signal = AbortSignal.any([leave, stop.signal]), late = setTimeout(() => stop.abort(new DOMException("", "TimeoutError")), job.timeout_ms || tool.timeout_ms); // Node 20 loses an AbortSignal.timeout in any()
   const print = (text) => nc.publish(job.output, JSON.stringify({ type: "ToolOutput", ...own, index: index++, text }));
   const [status, content] = await run(job.arguments, signal, print).then((text) => ["ok", text],
-    (err) => [!signal.aborted ? "failed" : signal.reason.name ? "timeout" : signal.reason, err.message]);
+    (err) => [!signal.aborted ? "failed" : signal.reason.name ? "timeout" : signal.reason, err.message]).finally(() => clearTimeout(late));
   return status !== "unknown" || once ? end(status, content, started.seq) : append("ToolReleased", {}, started.seq).then(() => m.nak()); // for another worker
 }
 const name = `tool_${tool.name}`, key = `$KV.PARLEY_PRESENCE.tool.${tool.name}.${worker}`, leave = new AbortController(), leaving = leave.signal;
