@@ -6,6 +6,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ type Options struct {
 	// Turns is the number of turns for the latency of decisions, at most 10,000; 0
 	// skips it.
 	Turns int
+	// Busy is the number of events per second beside which decisions are measured a second
+	// time; 0 means 5,000.
+	Busy int
 	// Raw also measures raw publishing for each row.
 	Raw bool
 	// Part is the duration for which each part is measured alone.
@@ -174,7 +178,7 @@ func (o Options) Run(ctx context.Context, text io.Writer) (_ *Report, err error)
 			return nil, err
 		}
 		r.Decisions = &d
-		busy, err := s.busyDecisions(ctx, o.Turns)
+		busy, err := s.busyDecisions(ctx, o.Turns, cmp.Or(o.Busy, busyRate))
 		if err != nil {
 			return nil, err
 		}

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func TestRunMeasuresEveryRowAndLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
-	o := Options{Conversations: []int{3}, Rates: []string{"300", "max"}, Seconds: 0.2, Turns: 3, Raw: true, Part: 20 * time.Millisecond}
+	o := Options{Conversations: []int{3}, Rates: []string{"300", "max"}, Seconds: 0.2, Turns: 3, Busy: 1000, Raw: true, Part: 20 * time.Millisecond}
 	r, err := o.Run(t.Context(), io.Discard)
 	if err != nil {
 		t.Fatal(err)

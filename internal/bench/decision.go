@@ -26,13 +26,14 @@ const turnsPerConversation = 25
 // Beside which answers decisions are measured a second time.
 const (
 	busyConversations = 100
-	busyRate          = 5000 // events per second of all of them
+	busyRate          = 5000 // events per second of all of them, see [Options.Busy]
 )
 
 // Decisions holds the latencies of decisions, for one turn at a time, between the times at
 // which the server stored the messages.
 type Decisions struct {
 	Turns       int     `json:"turns"`
+	Beside      int     `json:"beside_events_per_second,omitempty"` // of other conversations
 	Calls       int     `json:"calls"`
 	CallP50MS   float64 `json:"call_p50_ms"` // GenerationEnded in the log to ToolJob in its queue
 	CallP99MS   float64 `json:"call_p99_ms"`
@@ -80,11 +81,12 @@ func (s *stage) decisions(ctx context.Context, turns int) (Decisions, error) {
 }
 
 // busyDecisions is decisions while answers stream.
-func (s *stage) busyDecisions(ctx context.Context, turns int) (d Decisions, err error) {
-	_, err = s.parleyBeside(ctx, busyConversations, busyRate, 100*time.Millisecond, func(ctx context.Context) (err error) {
+func (s *stage) busyDecisions(ctx context.Context, turns, rate int) (d Decisions, err error) {
+	_, err = s.parleyBeside(ctx, busyConversations, float64(rate), 100*time.Millisecond, func(ctx context.Context) (err error) {
 		d, err = s.decisions(ctx, turns)
 		return err
 	})
+	d.Beside = rate
 	return d, err
 }
 

@@ -67,8 +67,8 @@ func (r *Report) printRest(w io.Writer) {
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(w, "  %d conversations: parley/raw %.2f, parley/raw+reader %.2f\n", ratio.Conversations, ratio.OverRaw, ratio.OverReader)
 	}
-	r.Decisions.print(w, "")
-	r.BusyDecisions.print(w, fmt.Sprintf(" beside %d conversations with %d events/s", busyConversations, busyRate))
+	r.Decisions.print(w)
+	r.BusyDecisions.print(w)
 	fmt.Fprintf(w, "\nProcessor time of each part alone, µs per event, with 1 event and with %d in a frame:\n", r.EventsInFrame)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	var sum Part
@@ -89,9 +89,13 @@ func (r *Report) printRest(w io.Writer) {
 }
 
 // print prints decisions that were measured; nil are not.
-func (d *Decisions) print(w io.Writer, beside string) {
+func (d *Decisions) print(w io.Writer) {
 	if d == nil {
 		return
+	}
+	beside := ""
+	if d.Beside > 0 {
+		beside = fmt.Sprintf(" beside %d conversations with %d events/s", busyConversations, d.Beside)
 	}
 	fmt.Fprintf(w, `
 Decisions, %d turns one after the other%s, by the server's times:
@@ -129,6 +133,6 @@ func (r *Report) printBudgets(w io.Writer) {
 		line(d.CallP50MS < 0.5, "decision to queued job: p50 %.2f of 0.5 ms", d.CallP50MS)
 	}
 	if d := r.BusyDecisions; d != nil {
-		line(d.CallP50MS < 0.5 && d.CallP99MS < 3, "decision to queued job beside %d events/s: p50 %.2f of 0.5 ms, p99 %.2f of 3 ms", busyRate, d.CallP50MS, d.CallP99MS)
+		line(d.CallP50MS < 0.5 && d.CallP99MS < 3, "decision to queued job beside %d events/s: p50 %.2f of 0.5 ms, p99 %.2f of 3 ms", d.Beside, d.CallP50MS, d.CallP99MS)
 	}
 }
