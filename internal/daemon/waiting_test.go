@@ -51,16 +51,22 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 		d.run(r)
 	}
 	const tries = 9
-	alone := d.fastest(d.pauseMany(tries))
+	// The server looks at what lies between a conversation's messages, up to a block of
+	// them; the race detector makes that three to four times as long as all else.
+	const slower = 8
+	few := d.pauseMany(tries)
+	released := func() bool { return held.Load() == 0 }
+	within(t, "the orchestrator holds a few conversations that only wait", released) // as with many: each is read from the log
+	alone := d.fastest(few)
 	runtime.GC()
 	before := inUse()
 	all := d.pauseMany(n + tries)
-	within(t, "the orchestrator holds conversations that only wait", func() bool { return held.Load() == 0 })
+	within(t, "the orchestrator holds conversations that only wait", released)
 	runtime.GC()
 	grown := float64(inUse()-before) / float64(n+tries)
 	among, answered := d.fastest(all[:tries]), tries
 	// Another process may have had the processor: what is slow stays slow.
-	for among > 4*alone && answered < 10*tries {
+	for among > slower*alone && answered < 10*tries {
 		among = min(among, d.fastest(all[answered:answered+tries]))
 		answered += tries
 	}
@@ -68,7 +74,7 @@ func TestConversationsThatWaitCostNothing(t *testing.T) {
 	if waits, err := d.Timers().List(t.Context()); err != nil || len(waits) != len(all)-answered {
 		t.Errorf("%d conversations have a timer, %d wait: %v", len(waits), len(all)-answered, err)
 	}
-	if among > 4*alone {
+	if among > slower*alone {
 		t.Errorf("answering one of %d took %v, %v when few wait", n, among, alone)
 	}
 }
