@@ -66,7 +66,6 @@ bench-peers: ## Parley beside plain JetStream and Redis Streams by hand, TIMES (
 curves: ## reading a conversation by its length, a view and resuming, each in a log with STREAM (100000) messages of others on each side; a late turn, bytes on disk, memory with IDLE (2000) idle conversations
 	PARLEY_STREAM=$(STREAM) go test -run xxx -bench 'CatchUp|Resume' -benchtime 20x -timeout 60m ./internal/bus
 	PARLEY_STREAM=$(STREAM) go test -run xxx -bench View -benchtime 50x -timeout 60m .
-	PARLEY_STREAM=$(STREAM) go test -run xxx -bench Start -benchtime 10x -timeout 60m .
 	go test -run xxx -bench 'Turns|Disk' -benchtime 3x .
 	go test -run xxx -bench ConversationApply ./internal/accumulator
 	PARLEY_IDLE=$(IDLE) go test -count=1 -v -timeout 60m -run E2EIdle ./cmd/parley

@@ -142,32 +142,6 @@ func BenchmarkView(b *testing.B) {
 	b.ReportMetric(median(took), "ms-p50")
 }
 
-// BenchmarkStart starts a deployment in a directory with 100 turns and PARLEY_STREAM
-// messages of others, until a turn in a new conversation has ended, and closes it.
-func BenchmarkStart(b *testing.B) {
-	dir := b.TempDir()
-	p := benchDeployment(b, dir, slowly(0))
-	conversation := p.Conversation(parley.NewID())
-	takeTurns(b, conversation, 100)
-	fill(b, p.Server(), conversation.ID())
-	if err := p.Close(); err != nil {
-		b.Fatal(err)
-	}
-	var started, took []time.Duration
-	for b.Loop() {
-		began := time.Now()
-		p := benchDeployment(b, dir, slowly(0))
-		started = append(started, time.Since(began))
-		takeTurns(b, p.Conversation(parley.NewID()), 1)
-		took = append(took, time.Since(began))
-		if err := p.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(median(started), "ms/start")
-	b.ReportMetric(median(took), "ms/first-turn")
-}
-
 // fill crowds the log of a conversation.
 func fill(b *testing.B, url, conversation string) {
 	b.Helper()
