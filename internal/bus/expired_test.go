@@ -281,11 +281,9 @@ func TestAttachNamesWhatExpiresUnderASlowReader(t *testing.T) {
 	t.Errorf("it ended at %d", last)
 }
 
-// TestWhatExpiresWhileALogIsReadIsNotSkipped lets the log expire further while a reader
-// is busy with what had expired before it began.
-func TestWhatExpiresWhileALogIsReadIsNotSkipped(t *testing.T) {
-	const all = 9
-	for name, read := range map[string]func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error{
+// logReaders read a log to its end: as its owner does, and a conversation.
+func logReaders() map[string]func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error {
+	return map[string]func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error{
 		"Follow": func(ctx context.Context, b *bus.Bus, _ string, fn func(bus.Message) error) error {
 			done := errors.New("caught up")
 			err := b.Shard(0).Follow(ctx, 0, fn, func() error { return done })
@@ -297,7 +295,14 @@ func TestWhatExpiresWhileALogIsReadIsNotSkipped(t *testing.T) {
 		"Conversation.Read": func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error {
 			return b.Conversation(conversation).Read(ctx, 0, fn)
 		},
-	} {
+	}
+}
+
+// TestWhatExpiresWhileALogIsReadIsNotSkipped lets the log expire further while a reader
+// is busy with what had expired before it began.
+func TestWhatExpiresWhileALogIsReadIsNotSkipped(t *testing.T) {
+	const all = 9
+	for name, read := range logReaders() {
 		for _, first := range []uint64{6, all, all + 1} {
 			t.Run(fmt.Sprintf("%s, up to %d", name, first), func(t *testing.T) {
 				t.Parallel()
@@ -340,19 +345,7 @@ func expireBefore(t *testing.T, b *bus.Bus, first uint64) {
 // was stored a moment ago, while a reader handles the first of several batches.
 func TestWhatABoundOnBytesRemovesIsNotSkipped(t *testing.T) {
 	const all, first = 1100, 1090
-	for name, read := range map[string]func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error{
-		"Follow": func(ctx context.Context, b *bus.Bus, _ string, fn func(bus.Message) error) error {
-			done := errors.New("caught up")
-			err := b.Shard(0).Follow(ctx, 0, fn, func() error { return done })
-			if errors.Is(err, done) {
-				err = nil
-			}
-			return err
-		},
-		"Conversation.Read": func(ctx context.Context, b *bus.Bus, conversation string, fn func(bus.Message) error) error {
-			return b.Conversation(conversation).Read(ctx, 0, fn)
-		},
-	} {
+	for name, read := range logReaders() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := inProcess(t)

@@ -224,13 +224,10 @@ func appendUnknown(dst []byte, u *Unknown) ([]byte, error) {
 
 // appendSlow is the general path; the others must write the same bytes.
 func appendSlow(dst []byte, e Event) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e); err != nil {
+	body, err := appendJSON(nil, e)
+	if err != nil {
 		return dst, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}
-	body := bytes.TrimRight(buf.Bytes(), "\n")
 	if body[0] != '{' {
 		return dst, fmt.Errorf("encode %s: the event is %s, not an object", e.Type(), body)
 	}

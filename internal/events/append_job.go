@@ -82,7 +82,7 @@ func appendMessage(dst []byte, m Message) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// appendJSON is the general path of a part of an event.
+// appendJSON is the general path of an event, or of a part of one.
 func appendJSON(dst []byte, of any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
