@@ -208,13 +208,14 @@ func (c *crew) measure(ctx context.Context, o Options, path string, n int, rate 
 	samples[viewers-1].stalls = o.Stall && path == pathParley && viewers > 1
 	m := c.measureRow(row, path, samples)
 	g, run := errgroup.WithContext(ctx)
-	prepare, parties := c.answers, n*viewers
-	if path != pathParley {
-		prepare, parties = func(ctx context.Context, _ *errgroup.Group, row *rowRun, samples []*viewerSamples, n int, rate float64) (func(), error) {
-			return c.subscribe(ctx, path, row, samples, n, rate)
-		}, 0
+	done, parties := func() {}, 0
+	var err error
+	if path == pathParley {
+		parties = n * viewers
+		err = c.answers(run, g, row, samples, n, rate/float64(n))
+	} else {
+		done, err = c.subscribe(run, path, row, samples, n, rate/float64(n))
 	}
-	done, err := prepare(run, g, row, samples, n, rate/float64(n))
 	defer done()
 	if err != nil {
 		return Result{}, err
@@ -273,9 +274,9 @@ func (c *crew) measureRow(row *rowRun, path string, samples []*viewerSamples) *r
 }
 
 // answers prepares conversations whose answers come at a rate.
-func (c *crew) answers(ctx context.Context, g *errgroup.Group, row *rowRun, samples []*viewerSamples, n int, rate float64) (func(), error) {
+func (c *crew) answers(ctx context.Context, g *errgroup.Group, row *rowRun, samples []*viewerSamples, n int, rate float64) error {
 	if _, err := c.roles.tell(order{Do: doRow}); err != nil {
-		return nil, err
+		return err
 	}
 	opening := make(chan struct{}, openAtOnce)
 	for i := range n {
@@ -283,7 +284,7 @@ func (c *crew) answers(ctx context.Context, g *errgroup.Group, row *rowRun, samp
 		mine := samples[i*len(samples)/n : (i+1)*len(samples)/n]
 		g.Go(func() error { return c.watch(ctx, pace, mine, opening) })
 	}
-	return func() {}, nil
+	return nil
 }
 
 // watch is [stage.view] with several viewers.
