@@ -62,6 +62,7 @@ const (
 	longestTurn  = 15 * time.Minute // unless the conversation's Settings set another limit
 	fullPercent  = 90               // of the storage of the account
 	checkTimeout = 20 * time.Second
+	catchUp      = 10 * time.Second // of HISTORY, once its sources are repaired
 )
 
 // check is one check, and whether it is not to be made.

@@ -179,7 +179,7 @@ func illnesses() map[string]illness {
 			p.x.Tolerance.HistoryLag, p.x.Tolerance.Overdue = 0, time.Hour
 			p.change(topology.StreamHistory, func(c *jetstream.StreamConfig) { c.Sources = nil })
 			p.write(&events.UserMessage{Text: "hello"})
-		}, "history", "HISTORY is behind CONV_0", false},
+		}, "history", "HISTORY is behind CONV_0", true},
 		"an MCP server that is down": {func(p *patient) { p.x.Servers = []*mcp.Server{{Name: "files", Command: []string{"false"}}} }, "mcp", `"files" does not list its tools`, false},
 	}
 }

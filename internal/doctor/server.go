@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,9 +108,23 @@ func (x *Examination) replicas(ctx context.Context) (says, fixed string, err err
 	return "no replica is offline or behind", "", nil
 }
 
+// late reports whether HISTORY lacks a fact that it should have by now.
+func (x *Examination) late(s bus.Behind) bool {
+	return !s.Diverging && s.Fact > s.Copied && time.Since(s.FactAt) > x.Tolerance.HistoryLag
+}
+
 // history checks that HISTORY has the same facts as CONV.
 func (x *Examination) history(ctx context.Context) (says, fixed string, err error) {
 	behind, err := x.Bus.Deployment().HistoryBehind(ctx)
+	// The server takes some seconds to copy after a source is there again.
+	for deadline := time.Now().Add(catchUp); x.Fix && err == nil && slices.ContainsFunc(behind, x.late) && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return "", "", ctx.Err()
+		case <-time.After(catchUp / 50):
+		}
+		behind, err = x.Bus.Deployment().HistoryBehind(ctx)
+	}
 	if err != nil {
 		return "", "", err
 	}
@@ -117,7 +132,7 @@ func (x *Examination) history(ctx context.Context) (says, fixed string, err erro
 	for _, s := range behind {
 		if s.Diverging {
 			bad = append(bad, fmt.Sprintf("HISTORY has facts up to %d of CONV_%d, which ends at %d: CONV has lost its end or was created again", s.Copied, s.Shard, s.End))
-		} else if s.Fact > s.Copied && time.Since(s.FactAt) > x.Tolerance.HistoryLag {
+		} else if x.late(s) {
 			bad = append(bad, fmt.Sprintf("HISTORY is behind CONV_%d: it has facts up to %d of %d", s.Shard, s.Copied, s.Fact))
 		}
 		reset, err := x.Bus.Shard(s.Shard).StaleCheckpoint(ctx, x.Fix)
