@@ -183,13 +183,36 @@ type GenerationEnded struct {
 	Model      string `json:"model,omitempty" jsonschema:"the model that answered, as the provider names it"`
 	ResponseID string `json:"response_id,omitempty" jsonschema:"the provider's id of the answer"`
 	Window     int64  `json:"window,omitempty" jsonschema:"tokens that the model takes, where the worker knows it or the provider's refusal says it"`
-	Events     int    `json:"events,omitempty" jsonschema:"number of the attempt's events, this one included"`
+	EventCount int    `json:"event_count,omitempty" jsonschema:"number of the attempt's events, this one included; older logs name it events"`
 	// Requests count in the budget of the step.
 	Requests int `json:"requests,omitempty" jsonschema:"requests that the attempt made to the provider, with those that it refused; absent means one"`
 	// Omitted are the tools that the provider does not take.
 	Omitted []OmittedTool `json:"omitted,omitempty" jsonschema:"tools that were left out of the request because the provider does not take them"`
 	// OmittedParameters are the parameters that the model refuses.
 	OmittedParameters []OmittedParameter `json:"omitted_parameters,omitempty" jsonschema:"parameters that were left out of the request because the model refuses them"`
+}
+
+// UnmarshalJSON also reads event_count under its former name, events, where the
+// new one is absent.
+func (e *GenerationEnded) UnmarshalJSON(raw []byte) error {
+	type plain GenerationEnded // without this method
+	if err := json.Unmarshal(raw, (*plain)(e)); err != nil {
+		return err
+	}
+	if e.EventCount != 0 {
+		return nil
+	}
+	var counts struct {
+		EventCount *int `json:"event_count"`
+		Events     int  `json:"events"`
+	}
+	if err := json.Unmarshal(raw, &counts); err != nil {
+		return err
+	}
+	if counts.EventCount == nil {
+		e.EventCount = counts.Events
+	}
+	return nil
 }
 
 // OmittedParameter is a parameter that was left out of a request.
