@@ -35,10 +35,15 @@ const outlives = 2 * time.Second
 // Launch starts the program under test with further environment variables, and a name
 // for it in PARLEY_NAME. It is killed when the rule ends.
 func (s *Stage) Launch(name string, env ...string) *Process {
-	cmd := exec.Command(s.program.Command[0], s.program.Command[1:]...)
+	return s.LaunchProgram(s.program, name, env...)
+}
+
+// LaunchProgram is [Stage.Launch] of any program.
+func (s *Stage) LaunchProgram(program Program, name string, env ...string) *Process {
+	cmd := exec.Command(program.Command[0], program.Command[1:]...)
 	// Only the rule's bus counts, whatever the environment names.
 	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NATS_") })
-	cmd.Env = slices.Concat(inherited, s.Env, s.program.Env, []string{"PARLEY_NAME=" + name}, env)
+	cmd.Env = slices.Concat(inherited, s.Env, program.Env, []string{"PARLEY_NAME=" + name}, env)
 	cmd.WaitDelay = outlives
 	p := &Process{Name: name, check: s.Check, cmd: cmd, Done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = stdout{p}, stderr{p}
@@ -47,7 +52,7 @@ func (s *Stage) Launch(name string, env ...string) *Process {
 		err = cmd.Start()
 	}
 	if err != nil {
-		s.Fatalf("start %s: %v", strings.Join(s.program.Command, " "), err)
+		s.Fatalf("start %s: %v", strings.Join(program.Command, " "), err)
 	}
 	go func() {
 		p.Err = cmd.Wait()
