@@ -12,6 +12,7 @@ import (
 
 	"github.com/parleybus/parley/internal/conformance"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
+	"github.com/parleybus/parley/internal/conformance/viewer"
 	"github.com/parleybus/parley/internal/daemon"
 )
 
@@ -172,7 +173,7 @@ func (k *kit) printRule(r conformance.Rule) error {
 
 // roleKits returns the roles that programs can be checked as.
 func roleKits() []roleKit {
-	return []roleKit{toolWorkerKit()}
+	return []roleKit{toolWorkerKit(), viewerKit()}
 }
 
 func toolWorkerKit() roleKit {
@@ -195,5 +196,15 @@ waits that long, and answers. docs/tool-workers.md has the rules at its end.`,
 			}
 			return toolworker.Rules(t), err
 		},
+	}
+}
+
+func viewerKit() roleKit {
+	return roleKit{
+		role: "viewer", short: "Check a program that shows a conversation",
+		long: `The program prints one JSON object per line for each event of the conversation in
+PARLEY_CONVERSATION: {"cursor":"812-3@epoch","event":{…}}. It starts from the
+beginning, or behind the cursor in PARLEY_FROM. docs/checklists/viewer.md has the rules.`,
+		rules: func(context.Context, conformance.Program) ([]conformance.Rule, error) { return viewer.Rules(), nil },
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parleybus/parley/internal/conformance"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
+	"github.com/parleybus/parley/internal/conformance/viewer"
 )
 
 // holds checks rules with a program. Most of a rule's time is waiting, so that more of
@@ -34,6 +35,39 @@ func TestWorkersFollowTheChecklist(t *testing.T) {
 			t.Parallel()
 			holds(t, l.Program, toolworker.Rules(l.Tool))
 		})
+	}
+}
+
+// programs returns a Go program of this process and the example in JavaScript, where it
+// can run.
+func programs(t *testing.T, role string) map[string]conformance.Program {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]conformance.Program{"Go": {Command: []string{self}, Env: []string{asProgram + "=" + role}}}
+	command, err := script(t, role+".mjs")
+	switch {
+	case err == nil:
+		all["JavaScript"] = conformance.Program{Command: command}
+	case os.Getenv("PARLEY_EXAMPLES") != "":
+		t.Errorf("the %s in JavaScript cannot be run: %v: run npm install in examples/javascript, or set PARLEY_NODE_MODULES", role, err)
+	default:
+		t.Logf("the %s in JavaScript cannot be run here: %v", role, err)
+	}
+	return all
+}
+
+func TestProgramsFollowTheChecklists(t *testing.T) {
+	t.Parallel()
+	for role, rules := range map[string][]conformance.Rule{"viewer": viewer.Rules()} {
+		for name, p := range programs(t, role) {
+			t.Run(role+" in "+name, func(t *testing.T) {
+				t.Parallel()
+				holds(t, p, rules)
+			})
+		}
 	}
 }
 

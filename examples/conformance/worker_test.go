@@ -32,7 +32,7 @@ func languages(t *testing.T) []language {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := []language{{"Go", conformance.Program{Command: []string{self}, Env: []string{asWorker + "=1"}},
+	all := []language{{"Go", conformance.Program{Command: []string{self}, Env: []string{asProgram + "=tool-worker"}},
 		toolworker.Tool{Name: "echo", Arguments: `{"text":"again"}`, Failing: `{"text":7}`, Answer: "again", Besides: []string{"read_result"}}}}
 	add := func(l language, err error) {
 		switch {

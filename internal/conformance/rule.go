@@ -10,7 +10,7 @@ import (
 )
 
 // Soon bounds what a program does at once, on a busy machine.
-const Soon = 10 * time.Second
+const Soon = 20 * time.Second
 
 // Rule is one rule of a role's checklist.
 type Rule struct {
@@ -45,7 +45,7 @@ func (r *Result) String() string {
 }
 
 // DefaultTimeout is how long a rule may take.
-const DefaultTimeout = 60 * time.Second
+const DefaultTimeout = 2 * time.Minute
 
 // Options say how rules are run.
 type Options struct {
@@ -104,8 +104,8 @@ func (r Rule) Run(ctx context.Context, p Program, timeout time.Duration) Result 
 	defer c.mu.Unlock()
 	result.Problems = c.problems
 	for _, p := range c.output {
-		if text := strings.TrimSpace(p.Output()); text != "" && !result.OK {
-			result.Output += "output of " + p.Name + ":\n" + text + "\n"
+		if text := ending(p.Output()); text != "" && !result.OK {
+			result.Output += "output of " + p.Name + ":\n" + text
 		}
 	}
 	return result
@@ -119,4 +119,20 @@ func (c *Check) alone(f func()) {
 		f()
 	}()
 	<-done
+}
+
+// outputLines is how many lines of a program's output a result has, and outputWidth how
+// many characters of each.
+const outputLines, outputWidth = 12, 300
+
+// ending returns the last lines of a program's output.
+func ending(output string) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	var b strings.Builder
+	for _, line := range lines[max(len(lines)-outputLines, 0):] {
+		if line = strings.TrimSpace(strings.ToValidUTF8(line, "?")); line != "" {
+			fmt.Fprintf(&b, "%.*s\n", outputWidth, line)
+		}
+	}
+	return b.String()
 }

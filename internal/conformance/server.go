@@ -85,6 +85,9 @@ func (s *Server) Start() error {
 		return err
 	}
 	o.NoLog, o.NoSigs = true, true
+	// A busy machine may take more than the default of 2 s to start a program, between its
+	// connection and its login.
+	o.AuthTimeout = startMost.Seconds()
 	if s.running, err = natsserver.NewServer(o); err != nil {
 		return err
 	}
@@ -112,6 +115,13 @@ func (s *Server) Refused() []string {
 	s.refused.mu.Lock()
 	defer s.refused.mu.Unlock()
 	return slices.Clone(s.refused.all)
+}
+
+// Subscribed reports whether a client that is not the rule's own admin or orchestrator
+// would get a message on a subject.
+func (s *Server) Subscribed(subject string) bool {
+	found, err := s.running.Subsz(&natsserver.SubszOptions{Subscriptions: true, Test: subject, Limit: 1000})
+	return err == nil && slices.ContainsFunc(found.Subs, func(d natsserver.SubDetail) bool { return d.Account != topology.AccountStreams })
 }
 
 // refusals is a server's log that keeps what users were refused, and discards the rest.
