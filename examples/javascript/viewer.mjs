@@ -18,7 +18,7 @@ async function load({ name, size, sha256 }) { // an object; the first descriptio
   }
   throw new Error(`object ${name} is missing, or is not what was stored`);
 }
-const print = (line) => process.stdout.write(JSON.stringify(line) + "\n"), exit = (code) => process.stdout.write("", () => process.exit(code));, end = (code) => exit(code) && new Promise(() => {}); // after all lines are written; nothing more is read
+const print = (line) => process.stdout.write(JSON.stringify(line) + "\n"), exit = (code) => process.stdout.write("", () => process.exit(code)), end = (code) => exit(code) && new Promise(() => {}); // after all lines are written; nothing more is read
 const fnv1a = (text) => [...Buffer.from(text)].reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5);
 const shard = fnv1a(conversation) % +(await jsm.streams.info("HISTORY")).config.metadata["parley.shards"], log = `CONV_${shard}`;
 const epochOf = ({ config, created }) => config.metadata?.["parley.epoch"] ?? new Date(created).getTime().toString(36);
