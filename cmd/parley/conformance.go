@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/llmworker"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
 	"github.com/parleybus/parley/internal/conformance/viewer"
 	"github.com/parleybus/parley/internal/daemon"
@@ -173,7 +174,7 @@ func (k *kit) printRule(r conformance.Rule) error {
 
 // roleKits returns the roles that programs can be checked as.
 func roleKits() []roleKit {
-	return []roleKit{toolWorkerKit(), viewerKit()}
+	return []roleKit{toolWorkerKit(), llmWorkerKit(), viewerKit()}
 }
 
 func toolWorkerKit() roleKit {
@@ -206,5 +207,24 @@ func viewerKit() roleKit {
 PARLEY_CONVERSATION: {"cursor":"812-3@epoch","event":{…}}. It starts from the
 beginning, or behind the cursor in PARLEY_FROM. docs/checklists/viewer.md has the rules.`,
 		rules: func(context.Context, conformance.Program) ([]conformance.Rule, error) { return viewer.Rules(), nil },
+	}
+}
+
+func llmWorkerKit() roleKit {
+	var m llmworker.Model
+	return roleKit{
+		role: "llm-worker", short: "Check a program that runs generations of a model",
+		long: `The program serves a route with a model that does what the job's parameters.extra
+say: pause_ms, fail, cut and call. docs/checklists/llm-worker.md has the rules.`,
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().StringVar(&m.Route, "route", "", "the route; default: the one that the program announces")
+		},
+		rules: func(ctx context.Context, p conformance.Program) ([]conformance.Rule, error) {
+			var err error
+			if len(p.Command) > 0 {
+				m, err = llmworker.Discover(ctx, p, m)
+			}
+			return llmworker.Rules(m), err
+		},
 	}
 }

@@ -47,6 +47,8 @@ func program(role string) (code int, err error) {
 	switch role {
 	case "tool-worker":
 		err = work(ctx)
+	case "llm-worker":
+		err = generate(ctx)
 	case "viewer":
 		return view(ctx)
 	default:

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/llmworker"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
 	"github.com/parleybus/parley/internal/conformance/viewer"
 )
@@ -59,13 +60,22 @@ func programs(t *testing.T, role string) map[string]conformance.Program {
 	return all
 }
 
+// kits returns the rules of each role, for the program in a language.
+func kits() map[string]func(language string) []conformance.Rule {
+	models := map[string]llmworker.Model{"Go": {Route: "told", Model: "told/one"}, "JavaScript": {Route: "parrot", Model: "parrot/one"}}
+	return map[string]func(string) []conformance.Rule{
+		"llm-worker": func(language string) []conformance.Rule { return llmworker.Rules(models[language]) },
+		"viewer":     func(string) []conformance.Rule { return viewer.Rules() },
+	}
+}
+
 func TestProgramsFollowTheChecklists(t *testing.T) {
 	t.Parallel()
-	for role, rules := range map[string][]conformance.Rule{"viewer": viewer.Rules()} {
+	for role, rules := range kits() {
 		for name, p := range programs(t, role) {
 			t.Run(role+" in "+name, func(t *testing.T) {
 				t.Parallel()
-				holds(t, p, rules)
+				holds(t, p, rules(name))
 			})
 		}
 	}
