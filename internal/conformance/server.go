@@ -119,9 +119,20 @@ func (s *Server) Refused() []string {
 
 // Subscribed reports whether a client that is not the rule's own admin or orchestrator
 // would get a message on a subject.
-func (s *Server) Subscribed(subject string) bool {
+func (s *Server) Subscribed(subject string) bool { return s.Subscribers(subject) > 0 }
+
+// Subscribers counts the subscriptions of such clients.
+func (s *Server) Subscribers(subject string) (n int) {
 	found, err := s.running.Subsz(&natsserver.SubszOptions{Subscriptions: true, Test: subject, Limit: 1000})
-	return err == nil && slices.ContainsFunc(found.Subs, func(d natsserver.SubDetail) bool { return d.Account != topology.AccountStreams })
+	if err != nil {
+		return 0
+	}
+	for i := range found.Subs {
+		if found.Subs[i].Account != topology.AccountStreams {
+			n++
+		}
+	}
+	return n
 }
 
 // refusals is a server's log that keeps what users were refused, and discards the rest.
