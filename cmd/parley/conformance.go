@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/hook"
 	"github.com/parleybus/parley/internal/conformance/llmworker"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
 	"github.com/parleybus/parley/internal/conformance/viewer"
@@ -174,7 +175,7 @@ func (k *kit) printRule(r conformance.Rule) error {
 
 // roleKits returns the roles that programs can be checked as.
 func roleKits() []roleKit {
-	return []roleKit{toolWorkerKit(), llmWorkerKit(), viewerKit()}
+	return []roleKit{toolWorkerKit(), llmWorkerKit(), viewerKit(), hookKit()}
 }
 
 func toolWorkerKit() roleKit {
@@ -226,5 +227,14 @@ say: pause_ms, fail, cut and call. docs/checklists/llm-worker.md has the rules.`
 			}
 			return llmworker.Rules(m), err
 		},
+	}
+}
+
+func hookKit() roleKit {
+	return roleKit{
+		role: "hook", short: "Check a program that answers a hook before turns",
+		long: `The program answers the hook that PARLEY_HOOK and PARLEY_HOOK_WHEN name, with a
+context that has the message's text. docs/checklists/hook.md has the rules.`,
+		rules: func(context.Context, conformance.Program) ([]conformance.Rule, error) { return hook.Rules(), nil },
 	}
 }

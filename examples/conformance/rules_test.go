@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/hook"
 	"github.com/parleybus/parley/internal/conformance/llmworker"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
 	"github.com/parleybus/parley/internal/conformance/viewer"
@@ -65,6 +66,7 @@ func kits() map[string]func(language string) []conformance.Rule {
 	models := map[string]llmworker.Model{"Go": {Route: "told", Model: "told/one"}, "JavaScript": {Route: "parrot", Model: "parrot/one"}}
 	return map[string]func(string) []conformance.Rule{
 		"llm-worker": func(language string) []conformance.Rule { return llmworker.Rules(models[language]) },
+		"hook":       func(string) []conformance.Rule { return hook.Rules() },
 		"viewer":     func(string) []conformance.Rule { return viewer.Rules() },
 	}
 }
