@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parleybus/parley/internal/conformance"
+	speaker "github.com/parleybus/parley/internal/conformance/app"
 	"github.com/parleybus/parley/internal/conformance/hook"
 	"github.com/parleybus/parley/internal/conformance/llmworker"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
@@ -175,7 +176,7 @@ func (k *kit) printRule(r conformance.Rule) error {
 
 // roleKits returns the roles that programs can be checked as.
 func roleKits() []roleKit {
-	return []roleKit{toolWorkerKit(), llmWorkerKit(), viewerKit(), hookKit()}
+	return []roleKit{toolWorkerKit(), llmWorkerKit(), viewerKit(), appKit(), hookKit()}
 }
 
 func toolWorkerKit() roleKit {
@@ -236,5 +237,15 @@ func hookKit() roleKit {
 		long: `The program answers the hook that PARLEY_HOOK and PARLEY_HOOK_WHEN name, with a
 context that has the message's text. docs/checklists/hook.md has the rules.`,
 		rules: func(context.Context, conformance.Program) ([]conformance.Rule, error) { return hook.Rules(), nil },
+	}
+}
+
+func appKit() roleKit {
+	return roleKit{
+		role: "app", short: "Check a program that speaks and decides for people",
+		long: `The program takes commands on its standard input, one JSON object in each line, for
+the conversation in PARLEY_CONVERSATION, and prints the answers. docs/checklists/app.md
+has the commands and the rules.`,
+		rules: func(context.Context, conformance.Program) ([]conformance.Rule, error) { return speaker.Rules(), nil },
 	}
 }

@@ -49,6 +49,8 @@ func program(role string) (code int, err error) {
 		err = work(ctx)
 	case "llm-worker":
 		err = generate(ctx)
+	case "app":
+		err = speak(ctx)
 	case "hook":
 		err = answerHook(ctx)
 	case "viewer":

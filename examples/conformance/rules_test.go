@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/app"
 	"github.com/parleybus/parley/internal/conformance/hook"
 	"github.com/parleybus/parley/internal/conformance/llmworker"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
@@ -66,6 +67,7 @@ func kits() map[string]func(language string) []conformance.Rule {
 	models := map[string]llmworker.Model{"Go": {Route: "told", Model: "told/one"}, "JavaScript": {Route: "parrot", Model: "parrot/one"}}
 	return map[string]func(string) []conformance.Rule{
 		"llm-worker": func(language string) []conformance.Rule { return llmworker.Rules(models[language]) },
+		"app":        func(string) []conformance.Rule { return app.Rules() },
 		"hook":       func(string) []conformance.Rule { return hook.Rules() },
 		"viewer":     func(string) []conformance.Rule { return viewer.Rules() },
 	}
