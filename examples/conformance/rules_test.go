@@ -64,7 +64,7 @@ func programs(t *testing.T, role string) map[string]conformance.Program {
 
 // kits returns the rules of each role, for the program in a language.
 func kits() map[string]func(language string) []conformance.Rule {
-	models := map[string]llmworker.Model{"Go": {Route: "told", Model: "told/one"}, "JavaScript": {Route: "parrot", Model: "parrot/one"}}
+	models := map[string]llmworker.Model{"Go": {Route: "told", Model: "told/one"}, "JavaScript": parrot()}
 	return map[string]func(string) []conformance.Rule{
 		"llm-worker": func(language string) []conformance.Rule { return llmworker.Rules(models[language]) },
 		"app":        func(string) []conformance.Rule { return app.Rules() },

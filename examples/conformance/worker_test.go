@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/llmworker"
 	"github.com/parleybus/parley/internal/conformance/toolworker"
 )
 
@@ -49,9 +50,17 @@ func languages(t *testing.T) []language {
 	return all
 }
 
+// unitConverter is the tool of the example in JavaScript.
+func unitConverter() toolworker.Tool {
+	return toolworker.Tool{Name: "convert_units", Arguments: `{"value":2,"from":"km","to":"m"}`, Failing: `{"value":2,"from":"km","to":"stone"}`, Answer: "2000 m"}
+}
+
+// parrot is the model of the example in JavaScript.
+func parrot() llmworker.Model { return llmworker.Model{Route: "parrot", Model: "parrot/one"} }
+
 func javascript(t *testing.T) (language, error) {
 	t.Helper()
-	l := language{name: "JavaScript", Tool: toolworker.Tool{Name: "convert_units", Arguments: `{"value":2,"from":"km","to":"m"}`, Failing: `{"value":2,"from":"km","to":"stone"}`, Answer: "2000 m"}}
+	l := language{name: "JavaScript", Tool: unitConverter()}
 	var err error
 	l.Command, err = script(t, "worker.mjs")
 	return l, err

@@ -137,6 +137,22 @@ func waitsForItsOwn(s *stage) {
 	t.Never(lateMost, "it printed the answer to another client's input, expected its own only", func() bool { return len(t.p.Lines()) > t.read })
 }
 
+// answersAnother plays an orchestrator that answers another client's input first.
+func answersAnother(s *stage) {
+	t := s.talk()
+	t.do(`{"do":"send","text":"hello"}`)
+	own := t.input(1)
+	answer := func(id string, a events.Answer) {
+		frame, err := events.AppendFrame(nil, &events.Decision{State: events.State{Phase: events.PhaseIdle}, Events: []events.Line{{Event: &events.InputAnswered{Input: id, Answer: a}}}})
+		s.Must(err)
+		t.put(events.ChannelTurn, string(frame))
+	}
+	answer(conformance.NewID(), events.AnswerRefused)
+	t.Never(lateMost, "it printed the answer to another client's input, expected its own only", func() bool { return len(t.p.Lines()) > t.read })
+	answer(own.id, events.AnswerAccepted)
+	t.answered(events.AnswerAccepted)
+}
+
 // findsAnswers lets the orchestrator start, and answer, while the app is cut off.
 func findsAnswers(s *stage) {
 	t := s.talk()

@@ -41,6 +41,7 @@ func table() []rule {
 		{3, "it finds the conversation's shard, of as many as the deployment has", conformance.Setup{Shards: 5}, findsShards},
 		{4, "it publishes an input again, with the same id, until the server acknowledges it", proxied, publishesAgain},
 		{5, "it prints the answer to its own input, and to no other", plain, waitsForItsOwn},
+		{5, "it waits on when another input is answered first", plain, answersAnother},
 		{6, "it finds an answer that was given while it was disconnected", proxied, findsAnswers},
 		{7, "it reads an answer that arrives in a Claim", plain, resolvesClaims},
 		{8, "a verdict names the digest that Paused shows, whatever the arguments look like", plain, approves},

@@ -3,6 +3,7 @@ package llmworker
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -141,4 +142,22 @@ func handsBack(s *stage) {
 	if code := first.Exit(conformance.Soon); code != 0 {
 		s.Errorf("it exits with code %d after SIGTERM, expected 0", code)
 	}
+}
+
+// keepsTheJob loses the end of a generation on its way to the server for a while.
+func keepsTheJob(s *stage) {
+	s = newStage(s.Check, s.model, conformance.Setup{Proxied: true})
+	s.MakeQueue(s.served)
+	s.start("one")
+	g := s.newGeneration(`{}`)
+	var lost atomic.Int64
+	s.Proxy.Lose(func(f conformance.Frame) bool {
+		return f.ToServer && f.Subject == g.job.Subject && strings.Contains(string(f.Data), `"GenerationEnded"`) && lost.Add(1) > 0
+	})
+	g.publish()
+	s.Eventually(conformance.Soon, "it publishes a GenerationEnded", func() bool { return lost.Load() > 0 })
+	s.Never(time.Second, "the job was acknowledged before GenerationEnded was stored, expected after it", func() bool { return !s.HasJob(g.subject) })
+	s.Proxy.Lose(nil)
+	await[*events.GenerationEnded](g, 1, 2*conformance.Soon)
+	g.JobRemoved(g.subject, conformance.Soon)
 }

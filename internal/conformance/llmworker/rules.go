@@ -84,6 +84,7 @@ func table() []rule {
 		{8, "it appends GenerationStarted first, behind the lane's last message", startsFirst},
 		{9, "an attempt's events have the indices 0, 1, 2 and so on, and each message follows the one before it", countsEvents},
 		{10, "it appends one GenerationEnded, with the number of events, and then acknowledges the job", endsOnce},
+		{10, "it keeps the job until GenerationEnded is stored", keepsTheJob},
 		{11, "it appends what the model says while the model says it", streams},
 		{12, "a failure of the provider ends the generation with the error's class", fails},
 		{13, "an answer that was cut ends with the class cut, and is not terminated", reportsCuts},

@@ -3,6 +3,7 @@ package toolworker
 import (
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -94,4 +95,22 @@ func takesOver(s *stage) {
 	if r := c.ended(events.StatusCancelled); r.Attempt != second.Attempt {
 		s.Errorf("the result is of attempt %s, expected %s, the latest", r.Attempt, second.Attempt)
 	}
+}
+
+// keepsTheJob loses the result of a call on its way to the server for a while.
+func keepsTheJob(s *stage) {
+	s = newStage(s.Check, s.tool, conformance.Setup{Proxied: true})
+	s.MakeQueue(s.served)
+	s.start("one")
+	c := s.newCall(s.tool.Arguments)
+	var lost atomic.Int64
+	s.Proxy.Lose(func(f conformance.Frame) bool {
+		return f.ToServer && f.Subject == c.job.Subject && strings.Contains(string(f.Data), `"ToolResult"`) && lost.Add(1) > 0
+	})
+	c.publish()
+	s.Eventually(conformance.Soon, "it publishes a ToolResult", func() bool { return lost.Load() > 0 })
+	s.Never(time.Second, "the job was acknowledged before its result was stored, expected after it", func() bool { return !s.HasJob(c.subject) })
+	s.Proxy.Lose(nil)
+	await[*events.ToolResult](c, 2*conformance.Soon)
+	c.jobRemoved(conformance.Soon)
 }

@@ -64,6 +64,7 @@ func table() []rule {
 		{8, "a start precedes the result, and each expects the last sequence", startsThenEnds},
 		{9, "output is shown while the call runs, in order", showsOutput},
 		{10, "a call has one result, and then its job is acknowledged", startsThenEnds},
+		{10, "a job is kept until the result of its call is stored", keepsTheJob},
 		{11, "a failed tool sets the status, and the reason in the content", fails},
 		{12, "a call that exceeds its time ends as timeout", timesOut},
 		{13, "a Cancel of the turn ends the call as cancelled", cancels(func(c *call) cancel { return cancel{Turn: c.job.Turn} })},
