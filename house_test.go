@@ -49,6 +49,10 @@ var mayImport = map[string]string{
 	"internal/conformance":         "internal/credential internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/bus internal/tool internal/topology internal/events",
 
 	"internal/conformance/toolworker": "internal/conformance internal/bus internal/tool internal/topology internal/events",
+	"internal/conformance/llmworker":  "internal/conformance internal/bus internal/topology internal/events",
+	"internal/conformance/viewer":     "internal/conformance internal/bus internal/topology internal/events",
+	"internal/conformance/app":        "internal/conformance internal/tool internal/topology internal/events",
+	"internal/conformance/hook":       "internal/conformance internal/topology internal/events",
 	"deploy/keda":                     "", // tests only
 	"internal/host":                   ". internal/broker internal/bus internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/policy",
 	"internal/doctor":                 "internal/llm/catalog internal/llm/dialect internal/mcp internal/bus internal/tool internal/policy internal/events",

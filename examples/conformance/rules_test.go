@@ -117,6 +117,10 @@ func TestEveryRuleOfTheChecklistsIsTested(t *testing.T) {
 		rules         []conformance.Rule
 	}{
 		{"../../docs/tool-workers.md", "## Checklist", toolworker.Rules(toolworker.Tool{})},
+		{"../../docs/checklists/llm-worker.md", "", llmworker.Rules(llmworker.Model{})},
+		{"../../docs/checklists/viewer.md", "", viewer.Rules()},
+		{"../../docs/checklists/app.md", "", app.Rules()},
+		{"../../docs/checklists/hook.md", "", hook.Rules()},
 	} {
 		var tested []int
 		for _, r := range c.rules {

@@ -13,7 +13,7 @@ import (
 
 // Consumer returns a queue as the server reports it.
 func (s *Stage) Consumer(w Served) *jetstream.ConsumerInfo {
-	c, err := s.JS.Consumer(s.Context(), topology.StreamJobs, w.Queue().Consumer)
+	c, err := s.JS.Consumer(s.Context(), topology.StreamJobs, s.queueOf(w).Consumer)
 	s.Must(err)
 	info, err := c.Info(s.Context())
 	s.Must(err)
@@ -23,7 +23,7 @@ func (s *Stage) Consumer(w Served) *jetstream.ConsumerInfo {
 // queueRequests returns the requests for a queue from now on.
 func (s *Stage) queueRequests(w Served) *nats.Subscription {
 	nc, _ := s.Raw()
-	sub, err := nc.SubscribeSync(topology.QueueRequest(w.Queue().Consumer))
+	sub, err := nc.SubscribeSync(topology.QueueRequest(s.queueOf(w).Consumer))
 	s.Must(err)
 	s.Must(nc.FlushWithContext(s.Within(Soon)))
 	return sub
@@ -31,14 +31,14 @@ func (s *Stage) queueRequests(w Served) *nats.Subscription {
 
 func (s *Stage) requested(sub *nats.Subscription, w Served) {
 	if _, err := sub.NextMsg(Soon); err != nil {
-		s.Fatalf("within %v no request on %s (%v), expected one: the queue is missing", Soon, topology.QueueRequest(w.Queue().Consumer), err)
+		s.Fatalf("within %v no request on %s (%v), expected one: the queue is missing", Soon, topology.QueueRequest(s.queueOf(w).Consumer), err)
 	}
 }
 
 // queueExists waits until a queue exists.
 func (s *Stage) queueExists(w Served) {
-	s.Eventually(2*Soon, "the queue "+w.Queue().Consumer+" exists", func() bool {
-		_, err := s.JS.Consumer(s.Context(), topology.StreamJobs, w.Queue().Consumer)
+	s.Eventually(2*Soon, "the queue "+s.queueOf(w).Consumer+" exists", func() bool {
+		_, err := s.JS.Consumer(s.Context(), topology.StreamJobs, s.queueOf(w).Consumer)
 		return err == nil
 	})
 }
@@ -51,7 +51,7 @@ func (s *Stage) RequestsTheQueue(w Served, run func()) {
 	s.queueExists(w)
 	made := s.Consumer(w).Config
 	// The orchestrator's call changes nothing.
-	info, err := s.JS.CreateOrUpdateConsumer(s.Context(), topology.StreamJobs, w.Queue().ConsumerConfig())
+	info, err := s.JS.CreateOrUpdateConsumer(s.Context(), topology.StreamJobs, s.queueOf(w).ConsumerConfig())
 	s.Must(err)
 	if want := info.CachedInfo().Config; !reflect.DeepEqual(made, want) {
 		s.Errorf("the worker has the queue %+v, the orchestrator creates %+v", made, want)

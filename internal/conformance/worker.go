@@ -24,15 +24,16 @@ const AckWait = 2 * time.Second
 // Served is what a worker serves: a kind, llm or tool, and the route or tool.
 type Served struct{ Kind, Name string }
 
-// Queue returns the queue of its jobs.
-func (w Served) Queue() topology.Queue {
-	consumer := topology.Consumer(w.Kind, w.Name, false)
-	return topology.Queue{Consumer: consumer, Filter: "jobs." + w.Kind + "." + w.Name + ".*"}
+// queueOf returns the queue of its jobs.
+func (s *Stage) queueOf(w Served) topology.Queue {
+	q, err := topology.QueueNamed(topology.Consumer(w.Kind, w.Name, false))
+	s.Must(err)
+	return q
 }
 
 // MakeQueue creates the queue as the orchestrator does, except for the AckWait.
 func (s *Stage) MakeQueue(w Served) {
-	cfg := w.Queue().ConsumerConfig()
+	cfg := s.queueOf(w).ConsumerConfig()
 	cfg.AckWait = AckWait
 	_, err := s.JS.CreateOrUpdateConsumer(s.Context(), topology.StreamJobs, cfg)
 	s.Must(err)

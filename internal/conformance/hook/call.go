@@ -16,15 +16,12 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// subject is where the program is asked.
-const subject = "hooks.before." + name
-
 // start starts the program and waits until it subscribes.
 func (s *stage) start() *conformance.Process {
 	p := s.Launch("hook", "PARLEY_HOOK="+name, "PARLEY_HOOK_WHEN=before")
-	s.Eventually(2*conformance.Soon, "it subscribes to "+subject, func() bool {
+	s.Eventually(2*conformance.Soon, "it subscribes to "+s.subject, func() bool {
 		p.Running()
-		return s.Server.Subscribed(subject)
+		return s.Server.Subscribed(s.subject)
 	})
 	return p
 }
@@ -56,7 +53,7 @@ func (s *stage) askWith(c *events.HookCall, data []byte) *asked {
 	var err error
 	a.answers, err = nc.SubscribeSync(inbox)
 	s.Must(err)
-	s.Must(nc.PublishRequest(subject, inbox, data))
+	s.Must(nc.PublishRequest(s.subject, inbox, data))
 	s.Must(nc.FlushWithContext(s.Within(conformance.Soon)))
 	return a
 }
@@ -78,7 +75,7 @@ func (a *asked) answer() *events.HookAnswered {
 	case m == nil:
 		a.s.Fatalf("no answer within %v, expected a HookAnswered on the reply subject", conformance.Soon)
 	case m.Header.Get("Status") == "503":
-		a.s.Fatalf("nobody subscribes to %s", subject)
+		a.s.Fatalf("nobody subscribes to %s", a.s.subject)
 	}
 	answer := new(events.HookAnswered)
 	var head map[string]json.RawMessage
@@ -144,7 +141,7 @@ func sharesRequests(s *stage) {
 	for range 3 {
 		s.start()
 	}
-	s.Eventually(conformance.Soon, "three processes subscribe", func() bool { return s.Server.Subscribers(subject) >= 3 })
+	s.Eventually(conformance.Soon, "three processes subscribe", func() bool { return s.Server.Subscribers(s.subject) >= 3 })
 	for i := range 10 {
 		a := s.ask(call(fmt.Sprintf("question %d", i)))
 		a.says(fmt.Sprintf("question %d", i))
@@ -247,7 +244,7 @@ func survivesGarbage(s *stage) {
 		s.askWith(call(""), []byte(text))
 	}
 	nc, _ := s.Raw()
-	s.Must(nc.Publish(subject, []byte(`{"type":"HookCall"}`))) // without a reply subject
+	s.Must(nc.Publish(s.subject, []byte(`{"type":"HookCall"}`))) // without a reply subject
 	s.ask(call("still there")).says("still there")
 	p.Running()
 }

@@ -3,6 +3,7 @@ package hook
 
 import (
 	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -17,11 +18,16 @@ type rule struct {
 }
 
 // stage is a stage on which the program answers a hook.
-type stage struct{ *conformance.Stage }
+type stage struct {
+	*conformance.Stage
+	subject string // where the program is asked
+}
 
 func newStage(c *conformance.Check, setup conformance.Setup) *stage {
 	setup.Role, setup.Names = topology.App, []string{name}
-	return &stage{c.NewStage(setup)}
+	subject, err := topology.HookSubject(events.HookBefore, name)
+	c.Must(err)
+	return &stage{c.NewStage(setup), subject}
 }
 
 // Rules returns the rules for a program that answers a hook.

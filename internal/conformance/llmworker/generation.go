@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/parleybus/parley/internal/conformance"
 	"github.com/parleybus/parley/internal/events"
 	"github.com/parleybus/parley/internal/topology"
@@ -142,7 +144,7 @@ func (g *generation) attempt() []conformance.Written {
 		if !w.Follows(before) {
 			g.Errorf("the message of event %d has the header Nats-Expected-Last-Subject-Sequence %q, expected %d, the lane's last message before it", i, w.After, before)
 		}
-		if w.Header["Nats-Msg-Id"] != nil {
+		if w.Header[jetstream.MsgIDHeader] != nil {
 			g.Errorf("a message on the lane has the header Nats-Msg-Id, expected none: the expected sequence already refuses duplicates")
 		}
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/parleybus/parley/internal/conformance"
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/topology"
 )
 
 // silenceMost is how long a viewer may take to find that the last message was lost: no
@@ -19,7 +21,7 @@ const silenceMost = 30 * time.Second
 func (l *log) lose(texts ...string) *atomic.Int64 {
 	lost := new(atomic.Int64)
 	l.Proxy.Lose(func(f conformance.Frame) bool {
-		if f.ToServer || !bytes.HasPrefix([]byte(f.Subject), []byte("live.")) {
+		if f.ToServer || !strings.HasPrefix(f.Subject, string(topology.Live)+".") {
 			return false
 		}
 		for _, text := range texts {
