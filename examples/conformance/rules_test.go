@@ -19,7 +19,7 @@ import (
 // them run at once than there are processors.
 func holds(t *testing.T, p conformance.Program, rules []conformance.Rule) {
 	t.Helper()
-	conformance.Run(t.Context(), p, rules, conformance.Options{AtOnce: 6}, func(r conformance.Result) {
+	conformance.Run(t.Context(), p, rules, conformance.Options{AtOnce: 4}, func(r conformance.Result) {
 		t.Run(strconv.Itoa(r.Number)+": "+r.Says, func(t *testing.T) {
 			for _, problem := range r.Problems {
 				t.Error(problem)

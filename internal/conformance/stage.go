@@ -168,8 +168,9 @@ func (s *Stage) Connect(role topology.Role, plan *topology.Plan) *bus.Bus {
 }
 
 // Dial connects without Parley's client, as a user of a role.
-func (s *Stage) Dial(role topology.Role) *nats.Conn {
-	cfg := s.config(role)
+func (s *Stage) Dial(role topology.Role) *nats.Conn { return s.dial(s.config(role)) }
+
+func (s *Stage) dial(cfg bus.Config) *nats.Conn {
 	login := nats.UserInfo(cfg.User, cfg.Password)
 	if cfg.Token != "" {
 		login = nats.Token(cfg.Token)

@@ -61,8 +61,8 @@ func (s *stage) askWith(c *events.HookCall, data []byte) *asked {
 // next returns the next answer within a time; nil when there is none.
 func (a *asked) next(d time.Duration) *nats.Msg {
 	m, err := a.answers.NextMsg(d)
-	if errors.Is(err, nats.ErrTimeout) {
-		return nil
+	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
+		return nil // the second says that nobody subscribes
 	}
 	a.s.Must(err)
 	return m
@@ -71,11 +71,8 @@ func (a *asked) next(d time.Duration) *nats.Msg {
 // answer waits for the answer and checks it.
 func (a *asked) answer() *events.HookAnswered {
 	m := a.next(conformance.Soon)
-	switch {
-	case m == nil:
-		a.s.Fatalf("no answer within %v, expected a HookAnswered on the reply subject", conformance.Soon)
-	case m.Header.Get("Status") == "503":
-		a.s.Fatalf("nobody subscribes to %s", a.s.subject)
+	if m == nil {
+		a.s.Fatalf("no answer within %v, or nobody subscribes to %s; expected a HookAnswered on the reply subject", conformance.Soon, a.s.subject)
 	}
 	answer := new(events.HookAnswered)
 	var head map[string]json.RawMessage

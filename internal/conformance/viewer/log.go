@@ -191,10 +191,18 @@ func (l *log) showsWithin(p *conformance.Process, want []line, d time.Duration) 
 	return got
 }
 
-// waits waits until a viewer has printed a number of lines, or ended.
+// waits waits until a viewer has printed a number of lines, has ended, or has printed
+// nothing for a time.
 func (l *log) waits(p *conformance.Process, n int, d time.Duration) {
-	end := time.Now().Add(d)
-	for len(p.Lines()) < n && time.Now().Before(end) {
+	end, before := time.Now().Add(d), 0
+	for {
+		lines := len(p.Lines())
+		if lines > before {
+			end, before = time.Now().Add(d), lines
+		}
+		if lines >= n || time.Now().After(end) {
+			return
+		}
 		select {
 		case <-p.Done:
 			return

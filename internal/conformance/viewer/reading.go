@@ -76,7 +76,7 @@ func splices(s *stage) {
 	attempt := conformance.NewID()
 	index := l.answer(attempt, 100, 3)
 	writing.Go(func() {
-		for n := 0; n < 1500 && ctx.Err() == nil; n++ {
+		for n := 0; n < 800 && ctx.Err() == nil; n++ {
 			if n%40 == 39 {
 				l.decide()
 				l.message("more")
