@@ -35,7 +35,7 @@ test: ## all tests, as go test ./... runs them
 
 # Tests of whole processes, releases, clusters and kills take minutes: make e2e and make chaos
 # run them, and CI runs all of them.
-LONG := TestSeeds|AnotherLeaderCopies|TestRecovery|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain|AReleaseIsTheSameTwice|TheBillNames|ReleasedBinaries
+LONG := TestSeeds|AnotherLeaderCopies|TestRecovery|PlantedBugs|TestScripts|TestTerminal|E2E|ReplicaThatLags|ComeAndGo|KilledWorkers|WorkersOfAllLanguages|FollowTheChecklist|PlantedFaults|AtAnyMoment|FourWorkers|Stranger|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded|FiveMegabytes|WhatIsDeletedIsCreatedAgain|AReleaseIsTheSameTwice|TheBillNames|ReleasedBinaries
 
 check: ## what must pass before a commit: format, vet, staticcheck, go.mod, tests with the race detector but the long ones
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
@@ -71,7 +71,7 @@ curves: ## reading a conversation by its length, a view and resuming, each in a 
 	PARLEY_IDLE=$(IDLE) go test -count=1 -v -timeout 60m -run E2EIdle ./cmd/parley
 
 e2e: ## the real commands, by scripts, and workers of three languages
-	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded' . ./cmd/... ./examples/...
+	go test -race -count=1 -v -run 'TestScripts|TestTerminal|E2E|WorkersOfAllLanguages|FollowTheChecklist|PlantedFaults|CommandsPrintTheSame|OutsideTheModule|EverythingIsEmbedded' . ./cmd/... ./examples/...
 
 flood: ## each hostile input (ONLY="claims": those with that in their names) for FLOOD (60s) beside an honest conversation: latency, memory, answers
 	PARLEY_FLOOD=$(FLOOD) PARLEY_ONLY="$(ONLY)" go test -count=1 -v -timeout 60m -run E2EFlood ./cmd/parley

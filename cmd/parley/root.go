@@ -93,7 +93,7 @@ Other NATS clients on this machine connect to it after: eval "$(parley env)"
 	flags.StringVar(&a.cfg.LogFormat, "log-format", cmp.Or(a.cfg.LogFormat, "text"), "text or json (PARLEY_LOG_FORMAT)")
 	root.AddCommand(a.askCommand(), a.chatCommand(), a.upCommand(), a.tailCommand(), a.replayCommand(),
 		a.listCommand(), a.envCommand(), a.whereCommand(), a.showCommand(), a.approvalsCommand(), a.approveCommand(), a.rejectCommand(), a.editCommand(), a.answerCommand(),
-		a.toolsCommand(), a.mcpCommand(), a.topCommand(), a.revokeCommand(), a.policyCommand(), a.keyCommand(), a.sendCommand(), a.cancelCommand(), a.compactCommand(), a.deleteCommand(), a.decodeCommand(), a.doctorCommand(), a.modelsCommand(), a.setupCommand(), a.permissionsCommand(), benchCommand())
+		a.toolsCommand(), a.mcpCommand(), a.topCommand(), a.revokeCommand(), a.policyCommand(), a.keyCommand(), a.sendCommand(), a.cancelCommand(), a.compactCommand(), a.deleteCommand(), a.decodeCommand(), a.doctorCommand(), a.modelsCommand(), a.setupCommand(), a.permissionsCommand(), a.conformanceCommand(), benchCommand())
 	for _, cmd := range root.Commands() {
 		// Not in a PreRun: cobra looks for required flags, and for those that
 		// exclude each other, after it.

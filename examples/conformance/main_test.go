@@ -24,26 +24,48 @@ import (
 	"github.com/parleybus/parley/internal/tool"
 )
 
-// asWorker runs the Go worker if this process was started as one.
-const asWorker = "PARLEY_CONFORMANCE_WORKER"
+// asProgram has this process run as a program under test: its value is the role.
+const asProgram = "PARLEY_CONFORMANCE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asWorker) != "" {
-		if err := work(); err != nil {
+	if role := os.Getenv(asProgram); role != "" {
+		code, err := program(role)
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
 		}
-		return
+		os.Exit(code)
 	}
 	// nats-server waits for an answer to the request for HISTORY's source on a
 	// goroutine that outlives its shutdown.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"))
 }
 
-// work runs the Go worker until it gets a signal.
-func work() error {
+// program runs as a role until it gets a signal, and returns the exit code.
+func program(role string) (code int, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	switch role {
+	case "tool-worker":
+		err = work(ctx)
+	case "llm-worker":
+		err = generate(ctx)
+	case "app":
+		err = speak(ctx)
+	case "hook":
+		err = answerHook(ctx)
+	case "viewer":
+		return view(ctx)
+	default:
+		err = fmt.Errorf("there is no program for the role %q", role)
+	}
+	if err != nil {
+		return 1, err
+	}
+	return 0, nil
+}
+
+// work runs the Go worker.
+func work(ctx context.Context) error {
 	tools, err := tool.New(echo{})
 	if err != nil {
 		return err

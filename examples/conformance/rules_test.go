@@ -6,78 +6,102 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/app"
+	"github.com/parleybus/parley/internal/conformance/hook"
+	"github.com/parleybus/parley/internal/conformance/llmworker"
+	"github.com/parleybus/parley/internal/conformance/toolworker"
+	"github.com/parleybus/parley/internal/conformance/viewer"
 )
 
-// rule is one rule of the checklist, by its number.
-type rule struct {
-	number int
-	says   string
-	holds  func(s *stage, l language)
-}
-
-func rules() []rule {
-	return []rule{
-		{1, "the permissions of a tool-worker are sufficient", announces},
-		{1, "a token or a password is sufficient on a server without accounts", signsIn},
-		{2, "a missing queue is requested from an orchestrator", requestsTheQueue},
-		{2, "a request for a queue without an answer is repeated", requestsAgain},
-		{2, "an existing queue is not changed", leavesTheQueue},
-		{3, "the tool is announced, and again before the announcement expires", announcesAgain},
-		{4, "a job that runs longer than AckWait is delivered once", heartbeats},
-		{5, "the job of a claim is fetched from the object store", fetchesClaims},
-		{5, "other descriptions of an object do not change what is fetched", ignoresForgeries},
-		{6, "a call that has its result is acknowledged and not run", leavesResults},
-		{7, "a call that is over is acknowledged and not run", leavesStale},
-		{7, "a call without a Decision is run regardless of Decisions", runsOutsideTurns},
-		{8, "a start precedes the result, and each expects the last sequence", startsThenEnds},
-		{9, "output is shown while the call runs, in order", showsOutput},
-		{10, "a call has one result, and then its job is acknowledged", startsThenEnds},
-		{11, "a failed tool sets the status, and the reason in the content", fails},
-		{12, "a call that exceeds its time ends as timeout", timesOut},
-		{13, "a Cancel of the turn ends the call as cancelled", cancels(func(c *call) cancel { return cancel{Turn: c.job.Turn} })},
-		{13, "a Cancel of the call ends it as cancelled", cancels(func(c *call) cancel { return cancel{Call: c.job.Call} })},
-		{13, "a Cancel of everything ends the call as cancelled", cancels(func(c *call) cancel { return cancel{Turn: c.job.Turn, Scope: "all"} })},
-		{13, "a Cancel of something else, or that names nothing, does not end the call", ignoresOthers},
-		{14, "a Decision without the call ends it as cancelled", heedsDecisions},
-		{15, "a call that may not be run again ends as unknown when its worker died", neverTwice},
-		{16, "a worker that lost the lane writes no more", yields},
-		{17, "a call that was started a hundred times ends as failed", givesUp},
-		{18, "a job is handed back at once when its worker gets a stop signal", handsBack},
-		{18, "a call that may not be run again ends as unknown when its worker gets a stop signal", endsOnce},
-		{19, "a worker that gets a stop signal withdraws its announcement and exits with 0", leaves},
-		{20, "a job of a worker that was killed is run by another, as another attempt", takesOver},
-		{21, "a job that another worker has started is left to it while it is present", leavesRunning},
-		{21, "a job that another worker has handed back is taken at once", takesReleased},
-	}
+// holds checks rules with a program. Most of a rule's time is waiting, so that more of
+// them run at once than there are processors.
+func holds(t *testing.T, p conformance.Program, rules []conformance.Rule) {
+	t.Helper()
+	conformance.Run(t.Context(), p, rules, conformance.Options{AtOnce: 4}, func(r conformance.Result) {
+		t.Run(strconv.Itoa(r.Number)+": "+r.Says, func(t *testing.T) {
+			for _, problem := range r.Problems {
+				t.Error(problem)
+			}
+			if r.Output != "" {
+				t.Log(r.Output)
+			}
+		})
+	})
 }
 
 func TestWorkersFollowTheChecklist(t *testing.T) {
 	t.Parallel()
 	for _, l := range languages(t) {
 		t.Run(l.name, func(t *testing.T) {
-			for _, r := range rules() {
-				t.Run(strconv.Itoa(r.number)+": "+r.says, func(t *testing.T) {
-					t.Parallel()
-					r.holds(newStage(t, l.tools()...), l)
-				})
-			}
+			t.Parallel()
+			holds(t, l.Program, toolworker.Rules(l.Tool))
 		})
 	}
 }
 
-// checklist returns the numbers of the list at the end of the document.
-func checklist(t *testing.T) []int {
+// programs returns a Go program of this process and the example in JavaScript, where it
+// can run.
+func programs(t *testing.T, role string) map[string]conformance.Program {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/tool-workers.md")
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := regexp.MustCompile(`(?m)^## Checklist$`).FindIndex(text)
-	if at == nil {
-		t.Fatal("docs/tool-workers.md has no section Checklist")
+	all := map[string]conformance.Program{"Go": {Command: []string{self}, Env: []string{asProgram + "=" + role}}}
+	command, err := script(t, role+".mjs")
+	switch {
+	case err == nil:
+		all["JavaScript"] = conformance.Program{Command: command}
+	case os.Getenv("PARLEY_EXAMPLES") != "":
+		t.Errorf("the %s in JavaScript cannot be run: %v: run npm install in examples/javascript, or set PARLEY_NODE_MODULES", role, err)
+	default:
+		t.Logf("the %s in JavaScript cannot be run here: %v", role, err)
+	}
+	return all
+}
+
+// kits returns the rules of each role, for the program in a language.
+func kits() map[string]func(language string) []conformance.Rule {
+	models := map[string]llmworker.Model{"Go": {Route: "told", Model: "told/one"}, "JavaScript": parrot()}
+	return map[string]func(string) []conformance.Rule{
+		"llm-worker": func(language string) []conformance.Rule { return llmworker.Rules(models[language]) },
+		"app":        func(string) []conformance.Rule { return app.Rules() },
+		"hook":       func(string) []conformance.Rule { return hook.Rules() },
+		"viewer":     func(string) []conformance.Rule { return viewer.Rules() },
+	}
+}
+
+func TestProgramsFollowTheChecklists(t *testing.T) {
+	t.Parallel()
+	for role, rules := range kits() {
+		for name, p := range programs(t, role) {
+			t.Run(role+" in "+name, func(t *testing.T) {
+				t.Parallel()
+				holds(t, p, rules(name))
+			})
+		}
+	}
+}
+
+// checklist returns the numbers of the list in a document, behind a heading if one is
+// named.
+func checklist(t *testing.T, path, heading string) []int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if heading != "" {
+		at := regexp.MustCompile(`(?m)^` + heading + `$`).FindIndex(text)
+		if at == nil {
+			t.Fatalf("%s has no section %s", path, heading)
+		}
+		text = text[at[1]:]
 	}
 	var numbers []int
-	for _, m := range regexp.MustCompile(`(?m)^(\d+)\. `).FindAllSubmatch(text[at[1]:], -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(\d+)\. `).FindAllSubmatch(text, -1) {
 		n, err := strconv.Atoi(string(m[1]))
 		if err != nil {
 			t.Fatal(err)
@@ -87,12 +111,23 @@ func checklist(t *testing.T) []int {
 	return numbers
 }
 
-func TestEveryRuleOfTheChecklistIsTested(t *testing.T) {
-	var tested []int
-	for _, r := range rules() {
-		tested = append(tested, r.number)
-	}
-	if got, want := slices.Compact(tested), checklist(t); !slices.Equal(got, want) {
-		t.Errorf("rules %v are tested, the checklist has %v", got, want)
+func TestEveryRuleOfTheChecklistsIsTested(t *testing.T) {
+	for _, c := range []struct {
+		path, heading string
+		rules         []conformance.Rule
+	}{
+		{"../../docs/tool-workers.md", "## Checklist", toolworker.Rules(toolworker.Tool{})},
+		{"../../docs/checklists/llm-worker.md", "", llmworker.Rules(llmworker.Model{})},
+		{"../../docs/checklists/viewer.md", "", viewer.Rules()},
+		{"../../docs/checklists/app.md", "", app.Rules()},
+		{"../../docs/checklists/hook.md", "", hook.Rules()},
+	} {
+		var tested []int
+		for _, r := range c.rules {
+			tested = append(tested, r.Number)
+		}
+		if got, want := slices.Compact(tested), checklist(t, c.path, c.heading); !slices.Equal(got, want) {
+			t.Errorf("%s: rules %v are tested, the checklist has %v", c.path, got, want)
+		}
 	}
 }

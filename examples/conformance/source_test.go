@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
 func TestExamplesHaveUnderEightyLines(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"../python/worker.py", "../javascript/worker.mjs"} {
+	all, err := filepath.Glob("../javascript/*.mjs")
+	if err != nil || len(all) < 5 {
+		t.Fatalf("%d examples in JavaScript: %v", len(all), err)
+	}
+	for _, path := range append(all, "../python/worker.py") {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

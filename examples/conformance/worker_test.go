@@ -1,31 +1,24 @@
 package conformance_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
+
+	"github.com/parleybus/parley/internal/conformance"
+	"github.com/parleybus/parley/internal/conformance/llmworker"
+	"github.com/parleybus/parley/internal/conformance/toolworker"
 )
 
-// language is a worker that the checklist is applied to, with a tool that takes
-// pause_ms.
+// language is a worker that the checklist is applied to.
 type language struct {
-	name, tool  string
-	good, wrong string   // arguments, open at the end; the wrong ones make the tool fail
-	answer      string   // part of the result for the good ones
-	besides     []string // other tools that the program always serves
-	command     []string
-	env         []string
+	name string
+	conformance.Program
+	toolworker.Tool
 }
-
-// tools returns all tools that the worker serves.
-func (l language) tools() []string { return append([]string{l.tool}, l.besides...) }
 
 // languages returns the workers that can run on this machine: the Go worker
 // always, the others if their dependencies are installed. With PARLEY_EXAMPLES set
@@ -40,8 +33,8 @@ func languages(t *testing.T) []language {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := []language{{name: "Go", tool: "echo", good: `{"text":"again"`, wrong: `{"text":7`, answer: "again",
-		besides: []string{"read_result"}, command: []string{self}, env: []string{asWorker + "=1"}}}
+	all := []language{{"Go", conformance.Program{Command: []string{self}, Env: []string{asProgram + "=tool-worker"}},
+		toolworker.Tool{Name: "echo", Arguments: `{"text":"again"}`, Failing: `{"text":7}`, Answer: "again", Besides: []string{"read_result"}}}}
 	add := func(l language, err error) {
 		switch {
 		case err == nil:
@@ -57,119 +50,72 @@ func languages(t *testing.T) []language {
 	return all
 }
 
+// unitConverter is the tool of the example in JavaScript.
+func unitConverter() toolworker.Tool {
+	return toolworker.Tool{Name: "convert_units", Arguments: `{"value":2,"from":"km","to":"m"}`, Failing: `{"value":2,"from":"km","to":"stone"}`, Answer: "2000 m"}
+}
+
+// parrot is the model of the example in JavaScript.
+func parrot() llmworker.Model { return llmworker.Model{Route: "parrot", Model: "parrot/one"} }
+
 func javascript(t *testing.T) (language, error) {
 	t.Helper()
-	l := language{name: "JavaScript", tool: "convert_units", good: `{"value":2,"from":"km","to":"m"`, wrong: `{"value":2,"from":"km","to":"stone"`, answer: "2000 m"}
+	l := language{name: "JavaScript", Tool: unitConverter()}
+	var err error
+	l.Command, err = script(t, "worker.mjs")
+	return l, err
+}
+
+// script returns the command that runs an example in JavaScript, after the changes, which
+// replace the first text of each pair by the second.
+func script(t *testing.T, name string, changes ...string) ([]string, error) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return l, err
+		return nil, err
 	}
 	modules := os.Getenv("PARLEY_NODE_MODULES")
 	if modules == "" {
 		modules = filepath.Join("..", "javascript", "node_modules")
 	}
 	if _, err := os.Stat(filepath.Join(modules, "@nats-io", "jetstream")); err != nil {
-		return l, err
+		return nil, err
+	}
+	if modules, err = filepath.Abs(modules); err != nil {
+		return nil, err
+	}
+	source, err := os.ReadFile(filepath.Join("..", "javascript", name))
+	if err != nil {
+		return nil, err
+	}
+	text := string(source)
+	for i := 0; i+1 < len(changes); i += 2 {
+		if strings.Count(text, changes[i]) != 1 {
+			t.Fatalf("%s has %q %d times, want once", name, changes[i], strings.Count(text, changes[i]))
+		}
+		text = strings.Replace(text, changes[i], changes[i+1], 1)
 	}
 	// Node looks for modules next to the program: copy the program there.
-	source, err := os.ReadFile(filepath.Join("..", "javascript", "worker.mjs"))
-	if err != nil {
-		return l, err
-	}
 	dir := t.TempDir()
-	if modules, err = filepath.Abs(modules); err != nil {
-		return l, err
-	}
-	program := filepath.Join(dir, "worker.mjs")
+	program := filepath.Join(dir, name)
 	// Garbage is collected all the time, so that nothing works only because it was not.
-	l.command = []string{node, "--expose-gc", "--import", "data:text/javascript,setInterval(gc,20).unref()", program}
-	return l, errors.Join(os.Symlink(modules, filepath.Join(dir, "node_modules")), os.WriteFile(program, source, 0o600))
+	command := []string{node, "--expose-gc", "--import", "data:text/javascript,setInterval(gc,20).unref()", program}
+	return command, errors.Join(os.Symlink(modules, filepath.Join(dir, "node_modules")), os.WriteFile(program, []byte(text), 0o600))
 }
 
 func python(t *testing.T) (language, error) {
 	t.Helper()
-	l := language{name: "Python", tool: "word_count", good: `{"text":"to be or not to be"`, wrong: `{"text":7`, answer: "6 words"}
+	l := language{name: "Python", Tool: toolworker.Tool{Name: "word_count", Arguments: `{"text":"to be or not to be"}`, Failing: `{"text":7}`, Answer: "6 words"}}
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		return l, err
 	}
-	l.command = []string{python, filepath.Join("..", "python", "worker.py")}
+	l.Command = []string{python, filepath.Join("..", "python", "worker.py")}
 	if err := exec.CommandContext(t.Context(), python, "-c", "import nats").Run(); err == nil {
 		return l, nil
 	}
 	t.Log("nats-py is not installed: the Python worker runs on a stand-in of the functions that it uses")
 	standin, err := filepath.Abs(filepath.Join("testdata", "standin"))
-	l.env = []string{"PYTHONPATH=" + standin, "PYTHONDONTWRITEBYTECODE=1"}
+	l.Env = []string{"PYTHONPATH=" + standin, "PYTHONDONTWRITEBYTECODE=1"}
 	return l, err
-}
-
-// process is a running worker.
-type process struct {
-	name string
-	cmd  *exec.Cmd
-	out  lockedBuffer
-	done chan struct{}
-	err  error // why it ended, once done is closed
-}
-
-// lockedBuffer holds the output of a process.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
-}
-
-// start starts a worker and waits until it is announced.
-func (s *stage) start(l language, name string) *process {
-	s.t.Helper()
-	p := s.launch(l, name)
-	s.eventually(soon, name+" announces itself", func() bool {
-		select {
-		case <-p.done:
-			s.t.Fatalf("%s ended: %v\n%s", name, p.err, p.out.String())
-		default:
-		}
-		return s.offer(l, name) != nil
-	})
-	return p
-}
-
-// launch starts a worker; it ends with the test.
-func (s *stage) launch(l language, name string) *process {
-	s.t.Helper()
-	cmd := exec.Command(l.command[0], l.command[1:]...)
-	cmd.Env = slices.Concat(os.Environ(), s.env, l.env, []string{"PARLEY_NAME=" + name})
-	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.out, &p.out
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	go func() {
-		p.err = cmd.Wait()
-		close(p.done)
-	}()
-	s.t.Cleanup(func() {
-		p.signal(syscall.SIGKILL)
-		<-p.done
-		if output := strings.TrimSpace(p.out.String()); output != "" && s.t.Failed() {
-			s.t.Logf("output of %s:\n%s", name, output)
-		}
-	})
-	return p
-}
-
-func (p *process) signal(sig syscall.Signal) {
-	_ = p.cmd.Process.Signal(sig) // it may have ended
 }

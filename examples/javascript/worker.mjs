@@ -72,7 +72,7 @@ await announce();
 const present = setInterval(announce, 1000), jobs = js.consumers.getConsumerFromInfo(queue);
 process.once("SIGTERM", () => leave.abort("unknown", clearInterval(present)));
 while (!leaving.aborted) {
-  const m = await jobs.next({ expires: 1000 }), watch = [], beat = setInterval(() => m?.working(), queue.config.ack_wait / 3e6);
+  const m = await jobs.next({ expires: 1000 }).catch(console.error), watch = [], beat = setInterval(() => m?.working(), queue.config.ack_wait / 3e6);
   if (m) await (leaving.aborted ? m.nak() : call(m, leaving, watch).catch((err) => { console.error(m.subject, err); m.nak(6000); }));
   [clearInterval(beat), ...watch.map((s) => s.unsubscribe())];
 }
