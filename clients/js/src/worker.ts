@@ -72,9 +72,9 @@ export class Worker implements Service {
   async start(): Promise<this> {
     let served = await this.announce(true);
     void (async () => {
-      for (let n = 1; !this.stopping; n++) {
+      for (let n = 1; !this.stopping && !this.bus.closed; n++) {
         await new Promise<void>((resolve) => { this.wake = resolve; setTimeout(resolve, beat); });
-        if (!this.stopping) served = await this.announce(!served && n % 3 === 0, served);
+        if (!this.stopping && !this.bus.closed) served = await this.announce(!served && n % 3 === 0, served);
         if (served && !this.stopping && this.pulls.size === 0) this.pull();
       }
     })();

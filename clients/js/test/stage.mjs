@@ -15,6 +15,9 @@ function program(variable, name, pkg) {
   return built[name];
 }
 
+export const parley = () => program("PARLEY", "parley", "./cmd/parley");
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 export async function freePort() {
   const s = createServer();
   await new Promise((resolve) => s.listen(0, "127.0.0.1", resolve));
@@ -31,7 +34,7 @@ rules:
   - contains: "slow"
     steps: [{ pace: 50, text: "${Array.from({ length: 100 }, (_, i) => `s${i}`).join(" ")}" }]
   - contains: "mail"
-    steps: [{ text: "I write it.", calls: [{ tool: send_mail, raw: '{"to":"ann","amount":1.50,"name":"caf\\\\u00e9"}' }] }, { text: "It is sent." }]
+    steps: [{ text: "I write it.", calls: [{ tool: send_mail, raw: '{"to":"ann","amount":1.50,"name":"caf\\u00e9"}' }] }, { text: "It is sent." }]
   - contains: "reverse"
     steps: [{ calls: [{ tool: reverse, arguments: { text: "abc" } }] }, { text: "Reversed." }]
   - contains: "wait"
@@ -69,7 +72,7 @@ export class Stage {
   }
 
   async startParley(...flags) {
-    this.parley = spawn(program("PARLEY", "parley", "./cmd/parley"), ["up", "--nats", this.url, "--data", join(this.dir, "data"), "--script", join(this.dir, "script.yaml"), "--model", "scripted/demo", "--log-level", "info",
+    this.parley = spawn(parley(), ["up", "--nats", this.url, "--data", join(this.dir, "data"), "--script", join(this.dir, "script.yaml"), "--model", "scripted/demo", "--log-level", "info",
       ...(this.rules ? ["--rules", join(this.dir, "rules.yaml")] : []), ...flags], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, OPENAI_API_KEY: "", ANTHROPIC_API_KEY: "", GEMINI_API_KEY: "", OLLAMA_HOST: "" } });
     this.output = "";
     for (const o of [this.parley.stdout, this.parley.stderr]) o.on("data", (d) => (this.output += d));
@@ -78,7 +81,7 @@ export class Stage {
       const a = await c?.conversation().cancel({}, { timeout: 1000 }).catch(() => undefined);
       await c?.close();
       if (a) return;
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await pause(50);
     }
     throw new Error(`parley up is not ready:\n${this.output}`);
   }
@@ -116,6 +119,6 @@ export async function until(fn, ms = 20_000) {
     const v = await fn();
     if (v) return v;
     if (Date.now() > end) throw new Error(`it did not come within ${ms} ms: ${fn}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    await pause(25);
   }
 }
