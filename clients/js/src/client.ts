@@ -30,6 +30,8 @@ export interface ConnectOptions {
   signKey?: string;
   /** The name of the connection, as the server shows it. */
   name?: string;
+  /** The name of workers, to which a random part is added; PARLEY_NAME in Node. */
+  worker?: string;
   /** The class of WebSockets, where the runtime has none: Node 20 and `import { WebSocket } from "ws"`. */
   webSocket?: unknown;
   /** Receives what goes wrong and is tried again. */
@@ -70,7 +72,7 @@ export async function open(options: ConnectOptions, dial?: Dial): Promise<Client
     throw err;
   }
   const key = options.signKey?.trim() || seed;
-  return new Client(bus, key ? signer(key) : undefined);
+  return new Client(bus, options.worker, key ? signer(key) : undefined);
 }
 
 // signer returns a function that signs the line of an input, as docs/people.md says.
@@ -89,7 +91,7 @@ function signer(seed: string): (conversation: string, line: string) => string {
 export class Client {
   private readonly shared: Shared;
 
-  constructor(private readonly bus: Bus, sign?: Shared["sign"]) {
+  constructor(private readonly bus: Bus, private readonly worker?: string, sign?: Shared["sign"]) {
     this.shared = { bus, paused: new Map(), sign };
   }
 
@@ -110,10 +112,10 @@ export class Client {
   }
 
   /** Serves a tool: handler runs its calls. */
-  serveTool(tool: T.ToolSpec, handler: ToolHandler, options?: ServeOptions): Promise<Service> { return serveTool(this.bus, tool, handler, options); }
+  serveTool(tool: T.ToolSpec, handler: ToolHandler, options?: ServeOptions): Promise<Service> { return serveTool(this.bus, tool, handler, { name: this.worker, ...options }); }
 
   /** Serves a model: handler streams its answers. */
-  serveModel(model: string, handler: ModelHandler, options?: ModelOptions): Promise<Service> { return serveModel(this.bus, model, handler, options); }
+  serveModel(model: string, handler: ModelHandler, options?: ModelOptions): Promise<Service> { return serveModel(this.bus, model, handler, { name: this.worker, ...options }); }
 
   /** Answers a hook. */
   serveHook(when: T.HookTime, name: string, handler: HookHandler): Promise<Service> { return serveHook(this.bus, when, name, handler); }

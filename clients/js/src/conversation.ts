@@ -186,7 +186,7 @@ export class Conversation {
     for (let n = 0, answers = 0; n < 32 && at > 0; n++) {
       const d = await lastDecision(this.bus, this.place, at, signal);
       at = d?.sequence ?? 0;
-      const has = (type: string) => d!.decision.events.some((e) => e.type === type);
+      const has = (type: string) => d!.decision.events?.some((e) => e.type === type);
       if (!d || !d.decision.state.turn || has("TurnStarted") || (has("AssistantMessage") && ++answers === 2)) break;
       at--;
     }
@@ -206,7 +206,7 @@ export class Conversation {
       if (!at || m.sequence >= at.sequence) at = m;
       if (m.channel === "gen" || m.channel === "out") return;
       messages = undefined;
-      if (m.frame.lines.some((l) => l.event.type === "Decision" && (l.event as T.Decision).events.some((e) => e.type === "GenerationRequested"))) requested = m.sequence;
+      if (m.frame.lines.some((l) => l.event.type === "Decision" && (l.event as T.Decision).events?.some((e) => e.type === "GenerationRequested"))) requested = m.sequence;
     };
     const cursor = () => (at ? formatCursor({ sequence: at.sequence, index: Infinity, epoch: at.epoch }) : "");
     const view = (): View => {
@@ -311,7 +311,7 @@ export class Conversation {
   private async deletion(id: string, signal: AbortSignal): Promise<T.InputAnswered> {
     for (let wait = 20; ; wait = Math.min(2 * wait, 1000)) {
       const last = await lastDecision(this.bus, this.place, undefined, signal);
-      const answer = last?.decision.events.find((e) => e.type === "InputAnswered" && e.input === id);
+      const answer = last?.decision.events?.find((e) => e.type === "InputAnswered" && e.input === id);
       if (answer) return answer as T.InputAnswered;
       if (last?.decision.state.phase === "deleted") return { type: "InputAnswered", input: id, answer: "deleted", reason: "the conversation was deleted" };
       await pause(wait, signal);
@@ -323,7 +323,7 @@ export class Conversation {
     const { signal } = options, last = await lastDecision(this.bus, this.place, undefined, signal);
     if (last?.decision.state.phase !== "paused") return [];
     const { state } = last.decision, listed = new Map<string, T.Awaited>();
-    const list = (d: T.Decision) => { for (const e of d.events) if (e.type === "Paused") for (const a of e.awaiting ?? []) listed.set(a.call, a); };
+    const list = (d: T.Decision) => { for (const e of d.events ?? []) if (e.type === "Paused") for (const a of e.awaiting ?? []) listed.set(a.call, a); };
     const calls = (state.calls ?? []).filter((c) => !c.status && c.waits && c.waits !== "slot" && c.waits !== "limit");
     const complete = () => calls.every((c) => listed.has(c.call) && (listed.get(c.call)!.question ?? "") === (c.question ?? ""));
     list(last.decision);

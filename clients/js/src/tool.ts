@@ -59,7 +59,7 @@ async function handle(w: Worker, tool: T.ToolSpec, handler: ToolHandler, job: Jo
   const { event, place } = job, { bus } = w, call = event.call, once = rank(event.effect) === 3, attempt = newID();
   const open = (s: T.State) => !!s.calls?.some((c) => c.call === call && !c.status);
   const answers = new Map<string, (a: T.QuestionAnswered) => void>();
-  const seen = (d: T.Decision) => { for (const e of d.events) if (e.type === "QuestionAnswered") answers.get(e.question)?.(e); };
+  const seen = (d: T.Decision) => { for (const e of d.events ?? []) if (e.type === "QuestionAnswered") answers.get(e.question)?.(e); };
   const watch = w.watch(job, call, open, seen); // before the lane is read: a later Decision is not missed
   try {
     const first = { type: "ToolStarted", call, attempt, tool: tool.name, worker: w.worker, delivery: job.delivery } as const;
