@@ -98,11 +98,14 @@ const carry = (head: T.Part, e: Any) => { if (e.carry !== undefined) head.carry 
 // part and message have the known fields that say something, in the order of the schemas.
 function part(p: T.Part): T.Part {
   const out: Record<string, unknown> = { kind: p.kind ?? "" };
-  for (const f of ["text", "summary", "call", "provider_id", "name", "arguments", "custom", "invalid", "status", "object", "mime", "data"] as const) if (p[f]) out[f] = p[f];
-  if (p.attachments?.length) out.attachments = p.attachments;
+  for (const f of ["text", "summary", "call", "provider_id", "name", "arguments", "custom", "invalid", "status", "mime", "data"] as const) if (p[f]) out[f] = p[f];
+  if (p.object) out.object = reference(p.object);
+  if (p.attachments?.length) out.attachments = p.attachments.map((a) => ({ ...(a.name && { name: a.name }), ...(a.mime && { mime: a.mime }), object: a.object ? reference(a.object) : null }));
   if (p.carry !== undefined) out.carry = p.carry;
   return out as unknown as T.Part;
 }
+
+const reference = ({ bucket, name, size, sha256 }: T.ObjectReference) => ({ bucket: bucket ?? "", name: name ?? "", size: size ?? 0, sha256: sha256 ?? "" });
 
 function message(m: T.Message): T.Message {
   const out: Record<string, unknown> = { role: m.role ?? "", parts: (m.parts ?? []).map(part) };
@@ -251,7 +254,7 @@ export class Fold {
   private lasting(): void {
     this.phase = "idle";
     this.turn = this.generation = "";
-    this.usage = this.question = undefined;
+    this.usage = this.question = this.deleted = undefined;
     this.clearCalls();
   }
 
@@ -264,7 +267,7 @@ export class Fold {
   private decided(e: Any, line: Line, index: number): void {
     this.phase ||= "idle";
     switch (e.type) {
-      case "InputAnswered": this.answered(e as unknown as T.InputAnswered); break;
+      case "InputAnswered": this.answered({ ...(e as unknown as T.InputAnswered), input: e.input ?? "" }); break;
       case "TurnStarted":
         this.turns++;
         this.lasting();
@@ -451,7 +454,7 @@ export class Fold {
   private piece(e: Any): void {
     const attempt: string = e.attempt ?? "", index: number = e.index ?? 0, g = this.open;
     if (!stamped.has(e.type)) { // a type that this version does not know
-      if (g?.writes(attempt) && typeof e.attempt === "string" && index >= g.next) { g.next = index + 1; g.count++; }
+      if (g?.writes(attempt) && Number.isInteger(index) && index >= g.next) { g.next = index + 1; g.count++; }
       return;
     }
     if (e.type === "GenerationStarted") {

@@ -122,7 +122,8 @@ function check(v: unknown, kind: string): string {
   const inner = kind.slice(1, -1);
   if (kind[0] === "[") {
     if (!Array.isArray(v)) return expected(false, "a list");
-    for (const item of v) {
+    for (const [i, given] of v.entries()) {
+      const item = (given === null && (shapes[inner] ? (v[i] = {}) : inner === "s" ? (v[i] = "") : null)) || given;
       const wrong = inner === "event" && item?.type === "Decision" ? ": a Decision cannot hold a Decision" : check(item, inner);
       if (wrong) return wrong;
     }
