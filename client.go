@@ -35,6 +35,9 @@ type Config struct {
 	SignKey string
 	// Name of the connection, as the server shows it; "parley client" when empty.
 	Name string
+	// Version of the program, which its workers announce: `parley doctor` lists it. That
+	// of this module when empty.
+	Version string
 	// Log receives lost and restored connections; discarded when nil.
 	Log *slog.Logger
 	// Dial opens connections in place of [net.Dial], if it is set.

@@ -48,7 +48,7 @@ var mayImport = map[string]string{
 	"examples/conformance":         "", // tests only
 	"deploy/keda":                  "", // tests only
 	"internal/host":                ". internal/broker internal/bus internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/policy",
-	"internal/doctor":              "internal/llm/catalog internal/llm/dialect internal/mcp internal/bus internal/tool internal/policy internal/events",
+	"internal/doctor":              "internal/llm/catalog internal/llm/dialect internal/mcp internal/bus internal/tool internal/policy internal/topology internal/events",
 	"internal/orchestrator":        "internal/ceilings internal/media internal/bus internal/offer internal/policy internal/identity internal/accumulator internal/topology internal/sealed internal/events internal/fault",
 	"internal/jobs":                "internal/bus internal/topology internal/events internal/fault",
 	"internal/jobs/metrics":        "internal/jobs",
@@ -144,6 +144,7 @@ var large = map[string]string{
 	"internal/events":       "the whole vocabulary is one package: a file for the events of a channel, and the codec",
 	"internal/mcp":          "client, server and transports of one protocol, three files of them for processes by platform",
 	"internal/orchestrator": "one file for a rule of Decide, which share its state, and the owner of a shard around it",
+	"internal/topology":     "a table a file: what is on the wire, and who may do what with it",
 	"internal/terminal":     "one file for a kind of block; table.go, markdown.go, text.go and fill.go are to go to a library",
 }
 

@@ -28,7 +28,7 @@ type parameters struct {
 
 func (p *parameters) add(f *pflag.FlagSet) {
 	p.flags = f
-	f.StringVar(&p.effort, "effort", "", "how much the model reasons: minimal, low, medium, high, or a word of its provider")
+	f.StringVar(&p.effort, "effort", "", "how much the model reasons: none, minimal, low, medium, high, xhigh, max, or default for what its provider does")
 	f.Float64Var(&p.temperature, "temperature", 0, "randomness of the answer, as the provider scales it")
 	f.Int64Var(&p.answerTokens, "answer-tokens", 0, "most tokens of an answer")
 	f.StringVar(&p.schema, "schema", "", "file with a JSON Schema that answers must fit from now on, - for standard input, none to remove it")

@@ -44,6 +44,8 @@ type Transcript struct {
 	questions map[string]*events.QuestionAsked
 	contexts  map[string][]context // of hooks before a turn
 	ended     map[string]*events.TurnEnded
+	// extensions are those of messages, by input; see [events.Extensions].
+	extensions map[string]map[string]json.RawMessage
 }
 
 // context is a hook's addition to the system prompt of a turn.
@@ -74,6 +76,12 @@ func (t *Transcript) input(in Input) {
 		t.inputs[in.ID] = e
 		if e.From != "" {
 			t.from[in.ID] = e.From
+		}
+		if own := extensionsOf(in.Raw); own != nil {
+			if t.extensions == nil {
+				t.extensions = map[string]map[string]json.RawMessage{}
+			}
+			t.extensions[in.ID] = own
 		}
 	case *events.Verdict:
 		t.from[in.ID] = e.From
@@ -172,6 +180,11 @@ func (t *Transcript) decided(e events.Event, at uint64) {
 		*t = *NewTranscript() // nothing of it is used again
 	case *events.TurnEnded:
 		t.ended[e.Turn] = e
+		for _, at := range t.index.turns[e.Turn] {
+			for _, input := range t.entries[at].inputs {
+				delete(t.extensions, input)
+			}
+		}
 		t.settle(events.Message{})
 		delete(t.contexts, e.Turn)
 	}
@@ -201,9 +214,11 @@ func (t *Transcript) answered(e *events.InputAnswered, at uint64) {
 	}
 	if e.Answer == events.AnswerRefused || e.Answer == events.AnswerInvalid {
 		delete(t.inputs, e.Input)
+		delete(t.extensions, e.Input)
 	}
 	for _, id := range e.Dropped {
 		delete(t.inputs, id)
+		delete(t.extensions, id)
 	}
 }
 

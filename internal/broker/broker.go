@@ -113,12 +113,14 @@ func (b *Broker) start(cfg Config) error {
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		DontListen:      cfg.Port < 0,
 	}
-	if cfg.Port >= 0 {
-		port, err := freePort(cfg.Port)
-		if err != nil {
+	switch {
+	case cfg.Port == 0: // the server keeps the port that the system gives it
+		opts.Port = server.RANDOM_PORT
+	case cfg.Port > 0:
+		if err := checkPort(cfg.Port); err != nil {
 			return err
 		}
-		opts.Port = port
+		opts.Port = cfg.Port
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
@@ -148,15 +150,13 @@ func (b *Broker) start(cfg Config) error {
 	return nil
 }
 
-// freePort checks whether a port is free: the server itself would end the
-// process.
-func freePort(port int) (int, error) {
+// checkPort returns an error if another program listens on a port.
+func checkPort(port int) error {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return 0, fmt.Errorf("port %d on 127.0.0.1 %w (%w): another server runs there; stop it, or use --port 0 for a free one", port, ErrPort, err)
+		return fmt.Errorf("port %d on 127.0.0.1 %w (%w): another server runs there; stop it, or use --port 0 for a free one", port, ErrPort, err)
 	}
-	port = l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
+	return l.Close()
 }
 
 // lockFile is the file that a server has locked while it runs.

@@ -202,6 +202,7 @@ func (b *Bus) withdraw(ctx context.Context, o Offer) error {
 // with the known one and with those of its name that others announce. One that is
 // not accepted is announced as rejected, so that `parley doctor` can report it.
 func (b *Bus) announce(ctx context.Context, o Offer, compare bool) error {
+	o.Version = b.version
 	raw, err := o.Encode()
 	if err == nil {
 		o, err = offer.Decode(o.Key(), raw)

@@ -219,7 +219,9 @@ func (b *Bus) publishOnce(ctx context.Context, conversation, subject, id string,
 	if err != nil {
 		return nil, err
 	}
-	return b.store(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id))
+	m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
+	m.Header.Set(topology.HeaderProtocol, topology.ProtocolText())
+	return b.store(ctx, m, jetstream.WithMsgID(id))
 }
 
 // store publishes a message until it is acknowledged; opts make that harmless.

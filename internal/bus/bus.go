@@ -13,6 +13,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -52,6 +53,7 @@ type Bus struct {
 	gaps    sync.Map // ends of what shards' logs have lost, by shard
 	marks   sync.Map // *tail, what followers have read of shards' logs, by shard
 	denied  denials
+	version string // of the program, which workers announce
 	acks    acks
 	hubs    hubs
 	// toolsDenied is set when this user may not see the known tools.
@@ -68,7 +70,7 @@ func Connect(ctx context.Context, cfg Config, setup *topology.Plan) (*Bus, error
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{log: cfg.Log, clock: newClock(), fetching: semaphore.NewWeighted(maxFetching)}
+	b := &Bus{log: cfg.Log, version: cmp.Or(cfg.Version, moduleVersion()), clock: newClock(), fetching: semaphore.NewWeighted(maxFetching)}
 	opts, err := cfg.options(b)
 	if err == nil {
 		b.key, err = cfg.signKey()
@@ -98,6 +100,9 @@ func (b *Bus) open(ctx context.Context, setup *topology.Plan) error {
 	}
 	s, err := b.history(ctx)
 	if err != nil {
+		return err
+	}
+	if err := checkProtocol(s.CachedInfo()); err != nil {
 		return err
 	}
 	shards, err := shardsOf(s.CachedInfo())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ type Config struct {
 	SignKey string
 	// Name of the connection, shown by the server.
 	Name string
+	// Version is that of the program, which its workers announce; that of this module
+	// when empty, as far as the binary knows it.
+	Version string
 	// Log receives connection losses and returns; discarded when nil.
 	Log *slog.Logger
 	// Dial connects instead of [net.Dial], if it is set.
@@ -64,7 +68,7 @@ func (cfg Config) Or(other Config) Config {
 	for _, f := range []struct{ to, from *string }{
 		{&cfg.URL, &other.URL}, {&cfg.Creds, &other.Creds}, {&cfg.NKey, &other.NKey}, {&cfg.Token, &other.Token},
 		{&cfg.User, &other.User}, {&cfg.Password, &other.Password}, {&cfg.CA, &other.CA}, {&cfg.Cert, &other.Cert},
-		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.APIPrefix, &other.APIPrefix}, {&cfg.SignKey, &other.SignKey}, {&cfg.Name, &other.Name},
+		{&cfg.Key, &other.Key}, {&cfg.InboxPrefix, &other.InboxPrefix}, {&cfg.APIPrefix, &other.APIPrefix}, {&cfg.SignKey, &other.SignKey}, {&cfg.Name, &other.Name}, {&cfg.Version, &other.Version},
 	} {
 		*f.to = cmp.Or(*f.to, *f.from)
 	}
@@ -186,3 +190,20 @@ func (cfg Config) InProcess(server nats.Option) Config {
 	cfg.Options = append(cfg.Options, server)
 	return cfg
 }
+
+// moduleVersion returns the version of this module in the binary; empty when it does
+// not say, as in a test.
+func moduleVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == modulePath && m.Version != "(devel)" {
+			return m.Version
+		}
+	}
+	return ""
+}
+
+const modulePath = "github.com/parleybus/parley"

@@ -74,6 +74,9 @@ func originSequence(source string) (uint64, error) {
 	return strconv.ParseUint(f[1], 10, 64)
 }
 
+// protocol is the protocol that the publisher named.
+func (r raw) protocol() int { return topology.ProtocolOf(r.header.Get(topology.HeaderProtocol)) }
+
 // id is the message id that the publisher gave, empty when it gave none.
 func (r raw) id() string { return r.header.Get(jetstream.MsgIDHeader) }
 

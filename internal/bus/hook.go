@@ -58,7 +58,7 @@ func (h Hooks) Call(ctx context.Context, call *events.HookCall) (*events.HookAns
 		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
-	reply, err := h.bus.requestAnswer(asking, &nats.Msg{Subject: subject, Reply: inbox}, request, answers)
+	reply, err := h.bus.requestAnswer(asking, &nats.Msg{Subject: subject, Reply: inbox, Header: nats.Header{topology.HeaderProtocol: {topology.ProtocolText()}}}, request, answers)
 	switch {
 	case err == nil:
 	case errors.Is(asking.Err(), context.DeadlineExceeded):

@@ -97,6 +97,7 @@ func (j Jobs) message(ctx context.Context, conversation, subject, id string, job
 	}
 	m := nats.NewMsg(subject)
 	m.Header.Set(topology.HeaderJob, messageID(conversation, id))
+	m.Header.Set(topology.HeaderProtocol, topology.ProtocolText())
 	m.Data, err = j.bus.fitAs(ctx, conversation, jobObject(id), frame)
 	return m, err
 }

@@ -17,6 +17,7 @@ type Message struct {
 	Time     time.Time
 	Data     []byte        // the payload as it is on the bus
 	ID       string        // the Nats-Msg-Id that the publisher set; empty when there is none
+	Protocol int           // that an input's publisher named; 0 on other channels
 	Lines    []events.Line // its events; those before the bad line when Bad is set
 	Bad      error         // why the payload cannot be read
 	Skip     int           // events of the frame that the viewer has seen already
@@ -50,6 +51,9 @@ func (b *Bus) messageWithin(ctx context.Context, r raw, live bool, input int64) 
 func (b *Bus) unfetched(r raw, live bool) Message {
 	m := Message{Subject: r.subject, Sequence: r.seq, Time: r.at.UTC(), Data: r.data, ID: r.id(), Live: live}
 	if m.Address, m.Bad = topology.Parse(r.subject); m.Bad == nil {
+		if m.Channel == events.ChannelIn {
+			m.Protocol = r.protocol()
+		}
 		m.Lines, m.Bad = events.DecodeFrame(r.data)
 	}
 	return m

@@ -140,6 +140,9 @@ func (b *Bus) ensure(ctx context.Context, p part, said topology.Plan, there bool
 		return "", fmt.Errorf("stream %s: %w", p.name, explainJetStream(err))
 	}
 	b.saw(s.CachedInfo())
+	if err := checkProtocol(s.CachedInfo()); err != nil {
+		return "", err
+	}
 	have := s.CachedInfo().Config
 	next, wrong := p.want(have)
 	if len(wrong) > 0 && !there {
@@ -210,6 +213,9 @@ func (b *Bus) layout(ctx context.Context, said int) (shards int, there bool, err
 		return 0, false, err
 	}
 	if history != nil {
+		if err := checkProtocol(history); err != nil {
+			return 0, false, err
+		}
 		if shards, err := shardsOf(history); err == nil {
 			return shards, true, nil
 		}
@@ -238,6 +244,15 @@ func (b *Bus) layout(ctx context.Context, said int) (shards int, there bool, err
 		return 0, false, err
 	}
 	return shards, there, nil
+}
+
+// checkProtocol returns an error if a stream is of a later protocol than this program
+// knows: it would do there what it must not.
+func checkProtocol(s *jetstream.StreamInfo) error {
+	if there := topology.ProtocolOf(s.Config.Metadata[topology.MetadataProtocol]); there > topology.Protocol {
+		return lastingError{fmt.Errorf("this deployment speaks protocol %d (stream %s), and this program protocol %d: update this program", there, s.Config.Name, topology.Protocol)}
+	}
+	return nil
 }
 
 func shardsOf(s *jetstream.StreamInfo) (int, error) {

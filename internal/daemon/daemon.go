@@ -116,7 +116,7 @@ func (s Service) run(ctx context.Context, cfg Config) error {
 	if err := topology.CheckToken("process", cfg.Name); err != nil {
 		return err
 	}
-	cfg.NATS.Name, cfg.NATS.Log = s.Name+" "+cfg.Name, log
+	cfg.NATS.Name, cfg.NATS.Log, cfg.NATS.Version = s.Name+" "+cfg.Name, log, Version
 	health := NewHealth()
 	health.Secrets = cfg.Secrets
 	g, run := errgroup.WithContext(ctx)

@@ -96,6 +96,7 @@ func (x *Examination) checks() []check {
 		{"history", x.history, false},
 		{"orchestrator", x.orchestrator, x.Alone},
 		{"workers", x.workers, false},
+		{"versions", x.versions, false},
 		{"pools", x.pools, len(x.Rules.Pools) == 0},
 		{"queues", x.queues, x.Alone},
 		{"tools", x.tools, x.Alone},

@@ -89,6 +89,14 @@ func (p *patient) job(tool string) {
 	p.must(p.b.Jobs().Publish(p.Context(), p.one, subject, call, &events.ToolJob{Call: call, Tool: tool, Arguments: json.RawMessage("{}")}))
 }
 
+// announce stores a record of presence as a stranger would.
+func (p *patient) announce(key string, record any) {
+	raw, err := json.Marshal(record)
+	p.must(err)
+	_, err = p.js.Publish(p.Context(), "$KV.PARLEY_PRESENCE."+key, raw)
+	p.must(err)
+}
+
 // change changes the configuration of a stream.
 func (p *patient) change(name string, to func(*jetstream.StreamConfig)) {
 	s, err := p.js.Stream(p.Context(), name)
@@ -136,19 +144,16 @@ func illnesses() map[string]illness {
 		}, "workers", "parley up --only llm-worker", false},
 		"jobs of a tool that nobody serves": {func(p *patient) { p.job("gone") }, "queues", `"gone" wait and no worker serves it`, false},
 		"jobs that nobody takes":            {func(p *patient) { p.job("clock") }, "queues", `"clock" wait and its workers take none`, false},
+		"a worker of a later protocol": {func(p *patient) {
+			p.announce("llm.next.new", map[string]any{"kind": "llm", "name": "next", "worker": "new", "model": "next/a", "protocol": topology.Protocol + 1})
+		}, "versions", "worker new speaks protocol 2, this program protocol 1", false},
 		"two tools of one name": {func(p *patient) {
-			raw, err := json.Marshal(bus.Offer{Kind: "tool", Name: "clock", Worker: "other", Tool: spec(events.EffectOnce)})
-			p.must(err)
-			_, err = p.js.Publish(p.Context(), "$KV.PARLEY_PRESENCE.tool.clock.other", raw)
-			p.must(err)
+			p.announce("tool.clock.other", bus.Offer{Kind: "tool", Name: "clock", Worker: "other", Tool: spec(events.EffectOnce)})
 		}, "tools", "stop one of the two, or rename its tool", false},
 		"a tool whose schema cannot be used": {func(p *patient) {
 			bomb := spec(events.EffectPure)
 			bomb.Name, bomb.Schema = "bomb", json.RawMessage(`{"type":"object","$dynamicRef":"#x"}`)
-			raw, err := json.Marshal(bus.Offer{Kind: "tool", Name: "bomb", Worker: "other", Tool: bomb})
-			p.must(err)
-			_, err = p.js.Publish(p.Context(), "$KV.PARLEY_PRESENCE.tool.bomb.other", raw)
-			p.must(err)
+			p.announce("tool.bomb.other", bus.Offer{Kind: "tool", Name: "bomb", Worker: "other", Tool: bomb})
 		}, "tools", "tool bomb of worker other is not offered to models", false},
 		"rules for a tool that nobody serves": {func(p *patient) {
 			p.x.Rules = policy.Defaults{Policy: &events.Policy{Rules: []events.Rule{{Tool: "clok", Action: events.ActionAuto}}}}

@@ -187,17 +187,20 @@ type Paused struct {
 
 // Awaited is one thing that a turn waits for.
 type Awaited struct {
-	For        Wait            `json:"for" jsonschema:"approval, time, result, answer or limit"`
-	Call       string          `json:"call" jsonschema:"id of the call; for a limit the id of the question"`
-	Question   string          `json:"question,omitempty" jsonschema:"answer: id of the tool's question; arguments hold its message and schema"`
-	Tool       string          `json:"tool,omitempty" jsonschema:"name of the tool"`
-	Effect     Effect          `json:"effect,omitempty" jsonschema:"effect class"`
-	Arguments  json.RawMessage `json:"arguments,omitempty" jsonschema:"arguments with which the call would run"`
-	Digest     string          `json:"digest" jsonschema:"what a Verdict must name: digest of the arguments"`
-	Rule       string          `json:"rule,omitempty" jsonschema:"key of the rule that requires it; absent for the default"`
-	Reason     string          `json:"reason,omitempty" jsonschema:"why it waits; for a limit its name, such as max_steps"`
-	DueMS      int64           `json:"due_ms,omitempty" jsonschema:"when a deferred call runs, Unix milliseconds"`
-	DeadlineMS int64           `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
+	For       Wait            `json:"for" jsonschema:"approval, time, result, answer or limit"`
+	Call      string          `json:"call" jsonschema:"id of the call; for a limit the id of the question"`
+	Question  string          `json:"question,omitempty" jsonschema:"answer: id of the tool's question; arguments hold its message and schema"`
+	Tool      string          `json:"tool,omitempty" jsonschema:"name of the tool"`
+	Effect    Effect          `json:"effect,omitempty" jsonschema:"effect class"`
+	Arguments json.RawMessage `json:"arguments,omitempty" jsonschema:"arguments with which the call would run"`
+	// ArgumentsText is for programs whose JSON library does not keep what it reads as
+	// it was written, such as 1.50.
+	ArgumentsText string `json:"arguments_text,omitempty" jsonschema:"the arguments as text, without white space between tokens: digest is the SHA-256 of this text"`
+	Digest        string `json:"digest" jsonschema:"what a Verdict must name: digest of the arguments"`
+	Rule          string `json:"rule,omitempty" jsonschema:"key of the rule that requires it; absent for the default"`
+	Reason        string `json:"reason,omitempty" jsonschema:"why it waits; for a limit its name, such as max_steps"`
+	DueMS         int64  `json:"due_ms,omitempty" jsonschema:"when a deferred call runs, Unix milliseconds"`
+	DeadlineMS    int64  `json:"deadline_ms,omitempty" jsonschema:"when it expires, Unix milliseconds"`
 	// Needs is who must decide it; nil when anybody may.
 	Needs    *Need      `json:"needs,omitempty" jsonschema:"who must approve; absent when anybody may"`
 	Approved []Approval `json:"approved,omitempty" jsonschema:"approvals so far, where several people must approve"`

@@ -8,13 +8,19 @@ import (
 )
 
 // Digest is the digest of a call's arguments that a Verdict names: SHA-256 of
-// the JSON without insignificant white space, hex; nothing and null count as {}.
+// [DigestText], hex.
 func Digest(arguments string) string {
+	sum := sha256.Sum256([]byte(DigestText(arguments)))
+	return hex.EncodeToString(sum[:])
+}
+
+// DigestText returns arguments without the white space between their tokens, all else as
+// it was written; nothing and null count as {}.
+func DigestText(arguments string) string {
 	raw := Arguments(arguments)
 	var compact bytes.Buffer
 	if json.Compact(&compact, raw) == nil {
 		raw = compact.Bytes()
 	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:])
+	return string(raw)
 }

@@ -9,7 +9,7 @@ type Parameters struct {
 	TopP            *float64 `json:"top_p,omitempty" jsonschema:"nucleus sampling"`
 	Seed            *int64   `json:"seed,omitempty" jsonschema:"seed for reproducible answers, where the provider has it"`
 	Stop            []string `json:"stop,omitempty" jsonschema:"sequences that end the answer"`
-	ReasoningEffort string   `json:"reasoning_effort,omitempty" jsonschema:"minimal, low, medium or high; for Anthropic and Gemini before 3 a budget is derived"`
+	ReasoningEffort string   `json:"reasoning_effort,omitempty" jsonschema:"none, minimal, low, medium, high, xhigh or max: the nearest that the model has; default leaves it to the provider"`
 	ToolChoice      string   `json:"tool_choice,omitempty" jsonschema:"auto, none, required or the name of a tool"`
 	// Extra is added to the provider's request. The deployment lists the keys that it
 	// may have.

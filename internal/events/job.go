@@ -21,6 +21,8 @@ type GenerationJob struct {
 	Tools        []ToolSpec      `json:"tools,omitempty" jsonschema:"tools offered"`
 	Parameters   Parameters      `json:"parameters,omitzero" jsonschema:"parameters of the generation"`
 	AnswerSchema json.RawMessage `json:"answer_schema,omitempty" jsonschema:"JSON Schema that an answer without calls must fit"`
+	// Extensions are what apps wrote for this worker; Parley does not read them.
+	Extensions *Extensions `json:"extensions,omitempty" jsonschema:"fields beginning with x_ of what apps wrote"`
 	// Ceilings let a worker stop an answer before the orchestrator ends its turn.
 	Ceilings AnswerCeilings `json:"ceilings,omitzero" jsonschema:"bounds of the answer: a worker ends one that exceeds them with an error of class ceiling"`
 }
@@ -45,7 +47,20 @@ type ToolJob struct {
 	Effect       Effect          `json:"effect" jsonschema:"effect class"`
 	Arguments    json.RawMessage `json:"arguments" jsonschema:"a complete JSON object, valid against the tool's schema"`
 	TimeoutMS    int64           `json:"timeout_ms,omitempty" jsonschema:"timeout in milliseconds"`
+	Extensions   *Extensions     `json:"extensions,omitempty" jsonschema:"fields beginning with x_ of what apps wrote"`
 }
+
+// Extensions are the fields beginning with x_ of the conversation's Settings, of the
+// parameters in it, and of the messages of the turn. Apps write them for workers of
+// their own.
+type Extensions struct {
+	Settings   map[string]json.RawMessage            `json:"settings,omitempty" jsonschema:"those of Settings, merged as all settings are"`
+	Parameters map[string]json.RawMessage            `json:"parameters,omitempty" jsonschema:"those of the parameters in Settings"`
+	Messages   map[string]map[string]json.RawMessage `json:"messages,omitempty" jsonschema:"those of the turn's UserMessages, by the id of the message"`
+}
+
+// ExtensionPrefix begins the names of fields and events that are never Parley's.
+const ExtensionPrefix = "x_"
 
 // Claim replaces a message that was too large for the bus: the whole payload
 // is in the object store.

@@ -140,7 +140,7 @@ func (h *Host) Join(ctx context.Context) (*Session, error) {
 // none runs on the data directory.
 func (h *Host) connection() parley.Config {
 	cfg := parley.Config(h.Config.NATS)
-	cfg.Name, cfg.Log = h.Connection, h.Log
+	cfg.Name, cfg.Log, cfg.Version = h.Connection, h.Log, daemon.Version
 	if cfg.URL == "" {
 		l := &link{dir: h.Dir, learn: func(token string) { h.Config.Secrets.Add(token) }}
 		cfg.URL, cfg.Dial, cfg.Options = Running(h.Dir), l.dial, append(slices.Clone(cfg.Options), l.option)

@@ -33,7 +33,7 @@ func (h *Host) Embed(ctx context.Context, port int) (*Session, error) {
 		return nil, err
 	}
 	h.Config.Secrets.Add(server.Token())
-	cfg := parley.Config(bus.Config{Name: h.Connection, Log: h.Log}.InProcess(server.InProcess()))
+	cfg := parley.Config(bus.Config{Name: h.Connection, Log: h.Log, Version: daemon.Version}.InProcess(server.InProcess()))
 	s, err := h.roleSession(ctx, cfg)
 	if err == nil {
 		if err = s.bus.Deployment().BreakLeases(ctx); err != nil {

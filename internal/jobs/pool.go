@@ -69,7 +69,7 @@ func (w *WorkerPool) Run(ctx context.Context) error {
 	}
 	pause := middleware.DelayOnError{InitialInterval: retryDelay, MaxInterval: retryDelay, Multiplier: 1}
 	steer := &steering{log: log, reported: map[string]time.Time{}}
-	router.AddMiddleware(steer.handBack, pause.Middleware, poison, w.endRejected, giveUp)
+	router.AddMiddleware(steer.handBack, pause.Middleware, poison, w.endRejected, giveUp, knownProtocol)
 	if w.Metrics.Handler != nil {
 		router.AddMiddleware(w.Metrics.Handler)
 	}

@@ -24,6 +24,9 @@ const (
 	Pool = "pool"
 )
 
+// maxVersion is the length of the longest version that is kept, in bytes.
+const maxVersion = 64
+
 // maxPool is how many models of a pool an offer lists.
 const maxPool = 100
 
@@ -54,6 +57,10 @@ type Offer struct {
 	// that has repeated none for four times as long counts as dead when another worker
 	// asks whether it still runs a job. 0: it counts as alive while a record exists.
 	BeatMS int64 `json:"beat_ms,omitempty"`
+	// Protocol is that of the worker, [topology.Protocol]; 1 when it is absent. Version is
+	// that of its program, for people.
+	Protocol int    `json:"protocol,omitempty"`
+	Version  string `json:"version,omitempty"`
 	// Withdrawn reports that the worker keeps running and offers this no more.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 	// Rejected is the tool that the worker does not serve, because another tool of
@@ -144,6 +151,10 @@ func (o *Offer) check() error {
 	if o.BeatMS < minBeatMS {
 		o.BeatMS = 0
 	}
+	o.Protocol = max(o.Protocol, 1)
+	if !isVersion(o.Version) {
+		o.Version = ""
+	}
 	switch o.Kind {
 	case LLM, Tool:
 	case Pool:
@@ -178,8 +189,16 @@ func (o *Offer) check() error {
 	return nil
 }
 
+// isVersion reports whether a text can be shown as a version: a worker may write any.
+func isVersion(text string) bool {
+	return len(text) <= maxVersion && !strings.ContainsFunc(text, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".+-_", c))
+	})
+}
+
 // Encode returns an offer's record.
 func (o Offer) Encode() ([]byte, error) {
+	o.Protocol = topology.Protocol
 	raw, err := json.Marshal(o)
 	if err == nil && len(raw) > MaxBytes {
 		err = ErrTooLong

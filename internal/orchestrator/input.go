@@ -120,7 +120,7 @@ func (d *decision) settings(in accumulator.Input) {
 	}
 	document, merged, err := d.document.Merge(in)
 	if err == nil {
-		err = d.checkSettings(&merged)
+		err = cmp.Or(checkExtensions(document.ExtensionBytes()), d.checkSettings(&merged))
 	}
 	if err != nil {
 		d.exceeds(in.ID, events.AnswerInvalid, ceilings.CodeOf(err), "the settings are unchanged: "+err.Error())
@@ -156,7 +156,7 @@ func (d *decision) checkSettings(e *events.Settings) error {
 		return err
 	}
 	_, unknown := d.env.Identities.CheckPolicy(e.Policy)
-	return cmp.Or(checkCompaction(e.Compaction), d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), d.env.checkLimits(e.Limits), policy.CheckTools(e.Tools),
+	return cmp.Or(checkCompaction(e.Compaction), d.env.Judge.Check(e.Policy), unknown, policy.CheckLimits(e.Limits), d.env.checkLimits(e.Limits), policy.CheckTools(e.Tools), policy.CheckParameters(e.Parameters),
 		policy.CheckArrival(e.WhileRunning, e.WhileWaiting), policy.CheckHooks(e.Hooks))
 }
 

@@ -51,7 +51,8 @@ func (s *shard) publishGeneration(ctx context.Context, c *conversation, e *event
 		Conversation: c.id, Subject: a.Subject(topology.Conv), LaneSequence: max(c.requestedAt, s.o.Bus.Shard(s.n).GapEnd()), Decision: c.state.TurnLane,
 		Turn: e.Turn, Generation: e.Generation, Step: e.Step, Route: e.Route, DelayMS: s.remaining(e.NotBefore), Requests: requestsLeft(e.Try),
 		System: strings.Join(slices.Concat(nonEmpty(settings.System), c.state.Transcript.Context(e.Turn)), "\n\n"), Messages: c.state.Transcript.Prompt(), Parameters: settings.Parameters, AnswerSchema: settings.AnswerSchema,
-		Ceilings: events.AnswerCeilings{AnswerBytes: env.Ceilings.AnswerBytes, AnswerCalls: env.Ceilings.AnswerCalls, ArgumentBytes: env.Ceilings.ArgumentBytes},
+		Extensions: c.state.Transcript.Extensions(e.Turn),
+		Ceilings:   events.AnswerCeilings{AnswerBytes: env.Ceilings.AnswerBytes, AnswerCalls: env.Ceilings.AnswerCalls, ArgumentBytes: env.Ceilings.ArgumentBytes},
 	}
 	job.Tools = env.offered(c.state.Transcript).Tools
 	subject, err := topology.GenerationJob(e.Route, e.Generation)
@@ -99,7 +100,8 @@ func (s *shard) publishCall(ctx context.Context, c *conversation, e *events.Tool
 		Subject: topology.OfCall(shards, c.id, events.ChannelCall, e.Call).Subject(topology.Conv),
 		Output:  topology.OfCall(shards, c.id, events.ChannelOut, e.Call).Subject(topology.Conv),
 		// A tool's parser may refuse what Go's reads as a replacement character.
-		Arguments: events.Arguments(events.WellFormed(arguments)),
+		Arguments:  events.Arguments(events.WellFormed(arguments)),
+		Extensions: c.state.Transcript.Extensions(e.Turn),
 	}
 	var left int64
 	if stop := s.stop(c); stop > 0 {

@@ -143,7 +143,7 @@ func (s *scene) question(t *testing.T, limit string) *events.Question {
 	}
 	pauses := only[*events.Paused](s.everything())
 	last := pauses[len(pauses)-1]
-	want := []events.Awaited{{For: events.WaitLimit, Call: q.ID, Digest: events.Digest(`{"limit":"` + limit + `"}`), Reason: limit, DeadlineMS: q.DeadlineMS}}
+	want := []events.Awaited{{For: events.WaitLimit, Call: q.ID, ArgumentsText: `{"limit":"` + limit + `"}`, Digest: events.Digest(`{"limit":"` + limit + `"}`), Reason: limit, DeadlineMS: q.DeadlineMS}}
 	got := append([]events.Awaited(nil), last.Awaiting...)
 	got[0].Arguments = nil
 	if diff := cmp.Diff(want, got); diff != "" {

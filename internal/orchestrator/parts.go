@@ -16,6 +16,9 @@ import (
 // Such a message is refused whole: an answer to a part of it is an answer to another
 // question.
 func (d *decision) unusable(input string, e *events.UserMessage) error {
+	if err := checkExtensions(d.transcript.ExtensionBytes(input)); err != nil {
+		return err
+	}
 	if len(e.Parts) > media.MostParts {
 		return fmt.Errorf("it has %d parts, at most %d are taken: send the others in another message", len(e.Parts), media.MostParts)
 	}
@@ -43,6 +46,17 @@ func (d *decision) unusable(input string, e *events.UserMessage) error {
 		return errors.New("it has no text, image or file")
 	case d.env.Unusable[input] != "":
 		return errors.New(d.env.Unusable[input])
+	}
+	return nil
+}
+
+// maxExtensions bounds the fields beginning with x_ of a message, and those of all
+// settings, in bytes: each job of the turn has them.
+const maxExtensions = 64 << 10
+
+func checkExtensions(bytes int) error {
+	if bytes > maxExtensions {
+		return fmt.Errorf("its fields beginning with x_ have %d bytes, at most %d are allowed: store what is longer elsewhere, and refer to it", bytes, maxExtensions)
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ type offerings struct {
 	again  time.Time               // when the bucket is checked again
 	next   uint64                  // revision of the bucket to read next
 	logged map[offer.Conflict]bool // used by run only
+	later  bool                    // a later protocol was logged; used by run only
 }
 
 // view is what decisions use of the offers. It is shared and never changes.
@@ -192,8 +193,9 @@ func (o *offerings) absent(v *view, name string, m *remembered, strict events.Ef
 // report logs conflicts that are new, a few at a time: anybody can make many.
 func (o *offerings) report() {
 	o.mu.Lock()
-	conflicts := o.view.conflicts
+	conflicts, seen := o.view.conflicts, o.seen
 	o.mu.Unlock()
+	o.reportLater(seen)
 	logged, n := make(map[offer.Conflict]bool, len(conflicts)), 0
 	for _, c := range conflicts {
 		if !o.logged[c] {
@@ -205,6 +207,21 @@ func (o *offerings) report() {
 		logged[c] = true
 	}
 	o.logged = logged
+}
+
+// reportLater logs once that workers speak a later protocol.
+func (o *offerings) reportLater(seen *bus.Snapshot) {
+	if o.later || seen == nil {
+		return
+	}
+	for _, one := range seen.Announced {
+		if one.Protocol > topology.Protocol {
+			o.later = true
+			o.log.Warn("a worker speaks a later protocol than this orchestrator: update this one, see `parley doctor`",
+				"worker", one.Worker, "protocol", one.Protocol, "own", topology.Protocol)
+			return
+		}
+	}
 }
 
 // defaultRoute returns the route to ask when nothing names one: of a model that a

@@ -35,6 +35,7 @@ type shard struct {
 
 	mu            sync.Mutex
 	live          bool // the log was read to its end: decide and publish
+	later         bool // a later protocol was logged
 	read          uint64
 	checkpoint    uint64
 	marked        uint64 // what was read when the checkpoint was written
@@ -101,6 +102,11 @@ func (s *shard) take(ctx context.Context, m bus.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read = m.Sequence
+	if m.Protocol > topology.Protocol && !s.later {
+		s.later = true // once: anybody may write any number
+		s.o.Log.Warn("an app speaks a later protocol than this orchestrator, which skips what it does not know: update this one",
+			"conversation", m.Conversation, "protocol", m.Protocol, "own", topology.Protocol)
+	}
 	if m.Conversation == "" || topology.ShardOf(m.Conversation, s.o.Bus.Shards()) != s.n {
 		s.strays.add(m)
 		return

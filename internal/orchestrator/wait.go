@@ -12,7 +12,10 @@ import (
 func (d *decision) pause(awaiting []events.Awaited, reminder int) {
 	now := d.now.UnixMilli()
 	e := &events.Paused{Turn: d.c.Turn, AtMS: now, Awaiting: awaiting, Reminder: reminder, Usage: d.c.Usage}
-	for _, a := range awaiting {
+	for i, a := range awaiting {
+		if len(a.Arguments) > 0 {
+			awaiting[i].ArgumentsText = events.DigestText(string(a.Arguments))
+		}
 		if a.DeadlineMS > 0 && (e.DeadlineMS == 0 || a.DeadlineMS < e.DeadlineMS) {
 			e.DeadlineMS = a.DeadlineMS
 		}

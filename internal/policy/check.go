@@ -229,8 +229,21 @@ func CheckTools(tools []string) error {
 		if len(name) > maxName {
 			return fmt.Errorf("tools has a name of %d bytes, at most %d are allowed: %.60q…", len(name), maxName, name)
 		}
+		if err := pattern("tools: name", name); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// CheckParameters reports why the parameters of a generation cannot be used. What a
+// model refuses of them is found by asking it; this is what none takes.
+func CheckParameters(p events.Parameters) error {
+	switch p.ReasoningEffort {
+	case "", "none", "minimal", "low", "medium", "high", "xhigh", "max", "default":
+		return nil
+	}
+	return fmt.Errorf("reasoning_effort is %.60q: give none, minimal, low, medium, high, xhigh or max, or default for what the provider does by itself", p.ReasoningEffort)
 }
 
 // CheckArrival reports why the ways in which messages arrive while a turn runs

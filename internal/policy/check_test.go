@@ -125,6 +125,12 @@ func manyTools(n int) map[string]int {
 	return all
 }
 
+func TestParametersThatNoModelTakes(t *testing.T) {
+	for effort, want := range map[string]string{"": "", "none": "", "high": "", "max": "", "maximal": `reasoning_effort is "maximal": give none`, "HIGH": `is "HIGH"`} {
+		t.Run(effort, func(t *testing.T) { says(t, CheckParameters(events.Parameters{ReasoningEffort: effort}), want) })
+	}
+}
+
 func TestToolsThatCannotBeUsed(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -134,6 +140,8 @@ func TestToolsThatCannotBeUsed(t *testing.T) {
 		{"none", nil, ""},
 		{"as many as are allowed", slices.Repeat([]string{"fs_*"}, maxTools), ""},
 		{"more than that", slices.Repeat([]string{"fs_*"}, maxTools+1), "tools has 1001 names, at most 1000"},
+		{"a bracket that is not closed", []string{"["}, `tools: name "[" is not a pattern: a [ must be closed`},
+		{"no name", []string{"fs_*", ""}, "tools: name has an empty name"},
 		{"a long name", []string{strings.Repeat("a", maxName+1)}, "a name of 257 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) { says(t, CheckTools(c.tools), c.want) })

@@ -141,12 +141,13 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 			Name: name, Subjects: subjects,
 			Storage: jetstream.FileStorage, Compression: jetstream.S2Compression,
 			Replicas: p.Replicas, AllowDirect: true,
+			Metadata: map[string]string{MetadataProtocol: ProtocolText()},
 		}
 	}
 	var all []jetstream.StreamConfig
 	history := base(StreamHistory)
 	history.Description = "what was said, decided and answered, for good"
-	history.Metadata = map[string]string{MetadataShards: strconv.Itoa(p.Shards)}
+	history.Metadata[MetadataShards] = strconv.Itoa(p.Shards)
 	history.MaxConsumers = consumersPerStream
 	history.MaxAge, history.MaxBytes = p.HistoryMaxAge, p.HistoryMaxBytes
 	for shard := range p.Shards {
@@ -154,7 +155,7 @@ func (p Plan) Streams() []jetstream.StreamConfig {
 		conv.Description = "conversations, everything, in order"
 		conv.MaxAge, conv.MaxBytes = p.MaxAge, p.MaxBytes/int64(p.Shards)
 		conv.Duplicates = inputDedup
-		conv.Metadata = map[string]string{MetadataShards: strconv.Itoa(p.Shards)}
+		conv.Metadata[MetadataShards] = strconv.Itoa(p.Shards)
 		conv.MaxConsumers = consumersPerStream
 		conv.RePublish = &jetstream.RePublish{Source: fmt.Sprintf("conv.%d.>", shard), Destination: fmt.Sprintf("live.%d.>", shard)}
 		all = append(all, conv)
@@ -195,6 +196,7 @@ func (p Plan) Buckets() []jetstream.StreamConfig {
 			Storage: jetstream.FileStorage, Replicas: p.Replicas, MaxAge: ttl,
 			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowDirect: true,
 			DenyDelete: true, DenyPurge: true, MaxConsumers: consumersPerStream,
+			Metadata: map[string]string{MetadataProtocol: ProtocolText()},
 		}
 		if ttl > 0 {
 			cfg.Duplicates = min(ttl, 2*time.Minute)
@@ -218,5 +220,6 @@ func (p Plan) Objects() jetstream.StreamConfig {
 		Name: ObjectStream, Description: "what exceeds a message", Subjects: []string{objectChunks + ">", AllObjects},
 		Storage: jetstream.FileStorage, Compression: jetstream.S2Compression, Replicas: p.WithDefaults().Replicas,
 		MaxAge: p.ObjectsMaxAge, MaxBytes: p.ObjectsMaxBytes, Discard: jetstream.DiscardNew, AllowDirect: true, MaxConsumers: consumersPerStream,
+		Metadata: map[string]string{MetadataProtocol: ProtocolText()},
 	}
 }

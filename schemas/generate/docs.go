@@ -17,8 +17,8 @@ func document(src *source, defs *definitions, examples map[string][]byte) []byte
 
 Everything that happens in a conversation is an event: a compact JSON object
 whose first field is ` + "`type`" + `. A message carries one event or several, one per line
-(NDJSON) and at most 4,096. Programs keep and pass on unknown
-fields, and skip unknown events. [schemas/](../schemas) has the JSON Schemas,
+(NDJSON) and at most 4,096. Programs ignore unknown
+fields and skip unknown events; [protocol.md](protocol.md) has the rules. [schemas/](../schemas) has the JSON Schemas,
 [asyncapi.yaml](../schemas/asyncapi.yaml) also the subjects.
 
 ## Channels

@@ -1,5 +1,6 @@
 // Command generate writes the files that are derived from the structs of
-// internal/events: schemas/*.json, schemas/asyncapi.yaml and docs/events.md. It
+// internal/events: schemas/*.json, schemas/asyncapi.yaml, docs/events.md and the
+// state machines in docs/protocol.md. It
 // reads the examples under schemas/examples, which are written by hand.
 package main
 
@@ -73,6 +74,9 @@ func generate(root string) (map[string][]byte, error) {
 	}
 	if files["schemas/asyncapi.yaml"], err = asyncAPI(src, defs, examples); err != nil {
 		return nil, fmt.Errorf("asyncapi.yaml: %w", err)
+	}
+	if files["docs/protocol.md"], err = drawMachines(root); err != nil {
+		return nil, err
 	}
 	return files, nil
 }

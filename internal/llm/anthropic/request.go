@@ -145,6 +145,8 @@ func (r *request) think(effort string) {
 		budget = 8192
 	case "high":
 		budget = 24576
+	case "xhigh", "max":
+		budget = 32768
 	default:
 		return
 	}

@@ -52,6 +52,8 @@ func TestRequestBody(t *testing.T) {
 		{"a budget stays when the answer began with redacted thinking",
 			llm.Request{Model: "m", Messages: []events.Message{assistant("anthropic", opaquePart(`{"type":"redacted_thinking","data":"x"}`), called("c1", "x", "a", "{}")), result("c1", "ok", "1")}, Parameters: events.Parameters{ReasoningEffort: "low"}},
 			`{"model":"m","max_tokens":8192,"messages":[{"role":"assistant","content":[{"type":"redacted_thinking","data":"x"},{"id":"x","input":{},"name":"a","type":"tool_use"}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"x","content":"1"}]}],"thinking":{"type":"enabled","budget_tokens":2048},"stream":true}`},
+		{"later models know more effort", llm.Request{Model: "claude-opus-4-7", Messages: hi, Parameters: events.Parameters{ReasoningEffort: "max"}},
+			`{"model":"claude-opus-4-7","max_tokens":8192,` + said + `,"thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"max"},"stream":true}`},
 		{"later models are asked by effort", llm.Request{Model: "claude-opus-4-7", Messages: hi, Parameters: events.Parameters{ReasoningEffort: "minimal", TopP: new(0.5)}},
 			`{"model":"claude-opus-4-7","max_tokens":8192,` + said + `,"thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"low"},"stream":true}`},
 		{"extra fields are added",

@@ -22,6 +22,14 @@ type thinkingConfig struct {
 func think(model, effort string) *thinkingConfig {
 	major, minor, known := version(model)
 	t := &thinkingConfig{IncludeThoughts: true}
+	switch effort { // to Google's words
+	case "none":
+		effort = "minimal"
+	case "xhigh", "max":
+		effort = "high"
+	case "default":
+		effort = ""
+	}
 	switch {
 	case effort == "" && !thinks(model):
 		return nil

@@ -111,10 +111,12 @@ func options(p events.Parameters) map[string]any {
 
 func think(effort string) *api.ThinkValue {
 	switch effort {
-	case "":
+	case "", "default":
 		return nil
-	case "minimal":
+	case "none", "minimal":
 		return &api.ThinkValue{Value: false}
+	case "xhigh", "max":
+		effort = "high"
 	}
 	return &api.ThinkValue{Value: effort}
 }

@@ -128,8 +128,8 @@ func asRecorded(t *testing.T, got []byte) []byte {
 	return got
 }
 
-// withoutBudget returns a Decision without what ADR 66 has changed since the logs were
-// written: the length of waits, and the estimated usage of answers that did not reach
+// withoutBudget returns a Decision without what is new since the logs were written
+// (arguments_text), and without what ADR 66 has changed: the length of waits, and the estimated usage of answers that did not reach
 // their end. A turn whose model refused was completed then.
 func withoutBudget(frame []byte) []byte {
 	for _, r := range [][2]string{
@@ -137,6 +137,7 @@ func withoutBudget(frame []byte) []byte {
 		{`("not_before_ms":0),"usage":\{[^{}]*\}`, `$1`},
 		{`,"usage":\{[^{}]*"estimated":true\}`, ``},
 		{`"outcome":"failed","reason":"content_filter","error":\{[^{}]*\}`, `"outcome":"completed","reason":"stop"`},
+		{`,"arguments_text":"(?:[^"\\]|\\.)*"`, ``},
 		{`,"spent":\{"[^"]*":\{[^{}]*"estimated":true\}\}`, ``},
 	} {
 		frame = regexp.MustCompile(r[0]).ReplaceAll(frame, []byte(r[1]))
