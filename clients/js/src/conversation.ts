@@ -6,6 +6,9 @@ import { attach, facts, lastDecision, type Message, type Start } from "./log.js"
 import { type Channel, checkID, formatCursor, newID, ParleyError, pause, type Place, placeOf, protocol, subjectOf } from "./names.js";
 import type * as T from "./types.js";
 
+/** An event of a log: of a channel, or inside a Decision. */
+export type LogEvent = T.InEvent | T.TurnEvent | T.GenEvent | T.CallEvent | T.OutEvent | T.DecisionEvent;
+
 /** One event of a conversation's log. */
 export interface Event {
   /** The position after the event: `events({ from: e.cursor })` continues behind it. */
@@ -16,7 +19,7 @@ export interface Event {
   /** The call whose channel it is; empty on in, turn and gen. */
   call: string;
   /** The event. Its type may be one that this version does not know; it is "" where `error` is set. */
-  body: T.ParleyEvent;
+  body: LogEvent;
   /** The event's JSON, as it is in the log. */
   raw: string;
   /** Why the rest of a message cannot be read. */
@@ -74,10 +77,10 @@ export interface SubmitOptions {
 }
 
 /** An input without what the client adds: its type, and its id unless it is sent again. */
-export type Draft<E extends T.Input> = Partial<Omit<E, "type">>;
+export type Draft<E> = Partial<Omit<E, "type">>;
 
 /** Something that a conversation waits for. */
-export interface Waiting extends T.Awaited {
+export interface Waiting extends T.AwaitedItem {
   conversation: string;
   since?: Date;
   /** Lets the call run, or the turn continue past a limit. */
@@ -130,14 +133,14 @@ class Attempts {
       if (l.event.type === "Decision") {
         ((l.event as T.Decision).events ?? []).forEach((body, n) => all.push({ ...base, cursor: before, body, raw: rawAt(l.raw, "events", n)!, decided: true }));
       }
-      all.push({ ...base, cursor: at(i), body: l.event as T.ParleyEvent, raw: l.raw, decided: false });
+      all.push({ ...base, cursor: at(i), body: l.event as LogEvent, raw: l.raw, decided: false });
       for (const e of all) {
         this.mark(e); // also what the viewer had: it may start an attempt
         if (i >= m.skip) yield e;
       }
       before = at(i);
     }
-    if (m.frame.bad) yield { ...base, cursor: at(Infinity), body: { type: "" } as unknown as T.ParleyEvent, raw: "", decided: false, error: m.frame.bad };
+    if (m.frame.bad) yield { ...base, cursor: at(Infinity), body: { type: "" } as unknown as LogEvent, raw: "", decided: false, error: m.frame.bad };
   }
 }
 
@@ -263,7 +266,7 @@ export class Conversation {
    * Publishes an input until it is stored, and returns the orchestrator's answer to it. An
    * input is the same for good by its id: submit it again with its id after an error.
    */
-  async submit(input: T.Input, options: SubmitOptions = {}): Promise<T.InputAnswered> {
+  async submit(input: T.InEvent, options: SubmitOptions = {}): Promise<T.InputAnswered> {
     const { type, id = newID(), ...fields } = input, { timeout = 15_000, signal } = options;
     checkID("input", id);
     let line = JSON.stringify({ type, id, ...fields });
@@ -322,7 +325,7 @@ export class Conversation {
   async waiting(options: { signal?: AbortSignal } = {}): Promise<Waiting[]> {
     const { signal } = options, last = await lastDecision(this.bus, this.place, undefined, signal);
     if (last?.decision.state.phase !== "paused") return [];
-    const { state } = last.decision, listed = new Map<string, T.Awaited>();
+    const { state } = last.decision, listed = new Map<string, T.AwaitedItem>();
     const list = (d: T.Decision) => { for (const e of d.events ?? []) if (e.type === "Paused") for (const a of e.awaiting ?? []) listed.set(a.call, a); };
     const calls = (state.calls ?? []).filter((c) => !c.status && c.waits && c.waits !== "slot" && c.waits !== "limit");
     const complete = () => calls.every((c) => listed.has(c.call) && (listed.get(c.call)!.question ?? "") === (c.question ?? ""));
@@ -333,7 +336,7 @@ export class Conversation {
         for (const l of m.frame.lines) if (l.event.type === "Decision") list(l.event as T.Decision);
       }
     }
-    const all: T.Awaited[] = [];
+    const all: T.AwaitedItem[] = [];
     for (const c of calls) {
       const a = listed.get(c.call), known = a && (a.question ?? "") === (c.question ?? "") ? a : { ...c, for: c.waits!, digest: c.digest ?? "" };
       const anybody = !c.needs || !(c.needs.approvers?.length || (c.needs.approvals ?? 0) > 1 || c.needs.not_requester);
@@ -341,7 +344,7 @@ export class Conversation {
       all.push({ ...known, needs: c.needs, approved: c.approved });
     }
     const q = state.question;
-    if (q) all.push({ for: "limit", call: q.id, arguments: { limit: q.limit }, digest: q.digest, reason: q.limit, deadline_ms: q.deadline_ms });
+    if (q) all.push({ for: "limit", call: q.id, arguments: { limit: q.limit }, arguments_text: JSON.stringify({ limit: q.limit }), digest: q.digest, reason: q.limit, deadline_ms: q.deadline_ms });
     return all.map((a) => this.waits(a, state.paused_ms ? new Date(state.paused_ms) : undefined));
   }
 
@@ -350,7 +353,7 @@ export class Conversation {
     return m !== null && (await this.bus.decode(m.data, undefined, signal)).lines.some((l) => l.event.type === "ToolResult");
   }
 
-  private waits(a: T.Awaited, since?: Date): Waiting {
+  private waits(a: T.AwaitedItem, since?: Date): Waiting {
     const decide = (verdict: T.Ruling, fields: Partial<T.CallVerdict>, { signal, timeout, ...draft }: Draft<T.Verdict> & SubmitOptions = {}) =>
       this.verdict({ ...draft, verdict, calls: [{ call: a.call, digest: a.digest, ...fields }] }, { signal, timeout });
     return { ...a, conversation: this.id, since, approve: (o) => decide("approve", {}, o), reject: (o) => decide("reject", {}, o),

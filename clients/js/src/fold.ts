@@ -126,7 +126,7 @@ export class Fold {
   usage?: T.Usage;
   question?: T.Question;
   grants: T.Grant[] = [];
-  deleted?: T.ConversationDeleted;
+  deleted?: T.DeletionReceipt;
   /** Inputs without an answer, in log order. */
   inputs: Input[] = [];
   open?: Generation;
@@ -342,7 +342,7 @@ export class Fold {
         this.queue = [];
         this.grants = [];
         const { type: _, ...receipt } = e;
-        this.deleted = receipt as unknown as T.ConversationDeleted;
+        this.deleted = receipt as unknown as T.DeletionReceipt;
     }
   }
 

@@ -1,7 +1,7 @@
 // What both entry points have.
 export * from "./core.js";
 export { Client, type ConnectOptions, type Dial, open } from "./client.js";
-export { Conversation, type Draft, type Event, type EventsOptions, type SubmitOptions, type View, type Waiting } from "./conversation.js";
+export { Conversation, type Draft, type Event, type EventsOptions, type LogEvent, type SubmitOptions, type View, type Waiting } from "./conversation.js";
 export type { HookHandler } from "./hook.js";
 export type { ModelHandler, ModelOptions, ModelPiece } from "./model.js";
 export type { ToolContext, ToolHandler, ToolOutcome } from "./tool.js";
