@@ -48,6 +48,7 @@ async function answer(bus: Bus, m: Msg, handler: HookHandler): Promise<void> {
     said = { error: String((err as Error)?.message ?? err).replace(/\s+/g, " ").slice(0, 1024) };
   }
   clearTimeout(timer);
+  if (stop.signal.aborted) return; // the turn has gone on
   const { turn, when, hook, conversation } = call, { context, refuse, error } = said;
   try {
     m.respond(await bus.fit(conversation ?? "", "HookAnswered", JSON.stringify({ type: "HookAnswered", turn, when, hook, context, refuse, error })));
