@@ -4,6 +4,4 @@ import { type Client, type ConnectOptions, open } from "./client.js";
 export * from "./index.js";
 
 /** Connects to a deployment over a WebSocket: the URL begins with ws:// or wss://. */
-export function connect(options: ConnectOptions & { url: string }): Promise<Client> {
-  return open(options);
-}
+export function connect(options: ConnectOptions & { url: string }): Promise<Client> { return open(options); }

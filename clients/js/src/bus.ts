@@ -8,20 +8,14 @@ import type { Claim, ObjectReference } from "./types.js";
 
 /** A message of a stream. */
 export interface Stored {
-  subject: string;
-  sequence: number;
-  time: Date;
-  data: Uint8Array;
-  headers?: MsgHdrs;
+  subject: string; sequence: number; time: Date; data: Uint8Array; headers?: MsgHdrs;
   /** live: the sequence of the message before it on its subject */
   before?: number;
 }
 
 /** An error that JetStream answers with. */
 export class ApiError extends Error {
-  constructor(readonly code: number, readonly errCode: number, text: string) {
-    super(`${text} (error ${errCode})`);
-  }
+  constructor(readonly code: number, readonly errCode: number, text: string) { super(`${text} (error ${errCode})`); }
 }
 
 export interface StreamInfo {
@@ -31,10 +25,7 @@ export interface StreamInfo {
   state: { first_seq: number; last_seq: number; subjects?: Record<string, number> };
 }
 
-interface RequestOptions {
-  timeout?: number;
-  headers?: MsgHdrs;
-}
+interface RequestOptions { timeout?: number; headers?: MsgHdrs; }
 
 export interface PublishOptions {
   id?: string; // Nats-Msg-Id
@@ -73,9 +64,7 @@ export function delivery(reply: string): { sequence: number; delivered: number; 
 export class Bus {
   connected = true;
   /** How often the connection was made again, and when it was last. */
-  reconnects = 0;
-  since = Date.now();
-  shards = 1;
+  reconnects = 0; since = Date.now(); shards = 1;
   private listeners = new Set<() => void>();
 
   constructor(readonly nc: NatsConnection, readonly api: string, readonly inboxPrefix: string, readonly log: (text: string) => void) {
@@ -96,13 +85,8 @@ export class Bus {
   }
 
   /** Calls fn when the connection is lost, made again or closed, until the returned function is called. */
-  onLink(fn: () => void): () => void {
-    this.listeners.add(fn);
-    return () => this.listeners.delete(fn);
-  }
-
+  onLink(fn: () => void): () => void { this.listeners.add(fn); return () => this.listeners.delete(fn); }
   get closed(): boolean { return this.nc.isClosed(); }
-
   inbox(): string { return createInbox(this.inboxPrefix); }
 
   /** Makes one request. It fails as soon as the connection is lost. */
@@ -117,12 +101,8 @@ export class Bus {
   /** Repeats fn with backoff: without limit while there is no connection, else a number of times. */
   async retry<T>(what: string, signal: AbortSignal | undefined, fn: () => Promise<T>, tries = 14): Promise<T> {
     for (let n = 0; ; n++) {
-      signal?.throwIfAborted();
-      if (this.closed) throw new ParleyError("closed", `${what}: the client is closed`);
-      try {
-        if (this.connected) return await fn();
-        n = -1;
-      } catch (err) {
+      signal?.throwIfAborted(); if (this.closed) throw new ParleyError("closed", `${what}: the client is closed`);
+      try { if (this.connected) return await fn(); n = -1; } catch (err) {
         if (err instanceof ParleyError || (err instanceof ApiError && err.code < 500 && err.code !== 408)) throw err;
         if (err instanceof errors.PermissionViolationError) throw new ParleyError("denied", `${what}: this user may not do that: ${err.message}`, { cause: err });
         if (n >= tries && this.connected) throw new ParleyError("unavailable", `${what}: the server does not do it now: ${(err as Error).message}`, { cause: err });
@@ -133,20 +113,16 @@ export class Bus {
 
   /** Waits before the next try: until the connection is there again, or for a moment. */
   async backoff(n: number, signal?: AbortSignal): Promise<void> {
-    const stop = new AbortController(), abort = () => stop.abort();
-    const off = this.onLink(abort);
+    const stop = new AbortController(), abort = () => stop.abort(), off = this.onLink(abort);
     signal?.addEventListener("abort", abort);
     await pause(this.connected ? Math.min(1000, 20 * 2 ** Math.max(n, 0)) * (1 + Math.random() / 4) : 30_000, stop.signal).catch(() => {});
-    off();
-    signal?.removeEventListener("abort", abort);
-    signal?.throwIfAborted();
+    off(); signal?.removeEventListener("abort", abort); signal?.throwIfAborted();
   }
 
   private async call<T>(operation: string, body: unknown): Promise<T> {
     const m = await this.request(`${this.api}.${operation}`, body === undefined ? "" : JSON.stringify(body));
     const got = m.json<T & { error?: { code: number; err_code: number; description: string } }>();
-    if (got.error) throw new ApiError(got.error.code, got.error.err_code, got.error.description);
-    return got;
+    if (got.error) throw new ApiError(got.error.code, got.error.err_code, got.error.description); return got;
   }
 
   info(stream: string, signal?: AbortSignal, body?: unknown): Promise<StreamInfo> {
@@ -161,10 +137,7 @@ export class Bus {
       try {
         const { message: m } = await this.call<{ message: { subject: string; seq: number; hdrs?: string; data?: string; time: string } }>(`STREAM.MSG.GET.${stream}`, which);
         return { subject: m.subject, sequence: m.seq, time: new Date(m.time), data: fromBase64(m.data ?? ""), headers: m.hdrs ? MsgHdrsImpl.decode(fromBase64(m.hdrs)) : undefined };
-      } catch (err) {
-        if (err instanceof ApiError && err.errCode === 10037) return null;
-        throw err;
-      }
+      } catch (err) { if (err instanceof ApiError && err.errCode === 10037) return null; throw err; }
     });
   }
 
@@ -182,20 +155,13 @@ export class Bus {
   async *read(stream: string, filter: string, from: number, signal?: AbortSignal): AsyncGenerator<Stored> {
     for (let fails = 0; ; ) {
       for (let n = 0; n < fewMessages || fails > 3; n++) {
-        const m = await this.get(stream, { seq: Math.max(from, 1), next_by_subj: filter }, signal);
-        if (!m) return;
-        from = m.sequence + 1;
-        yield m;
+        const m = await this.get(stream, { seq: Math.max(from, 1), next_by_subj: filter }, signal); if (!m) return;
+        from = m.sequence + 1; yield m;
       }
       const before = from;
       try {
-        for await (const m of this.consume(stream, filter, from)) {
-          from = m.sequence + 1;
-          yield m;
-        }
-      } catch (err) {
-        this.log(`reading ${stream} goes on through another consumer: ${(err as Error).message}`);
-      }
+        for await (const m of this.consume(stream, filter, from)) { from = m.sequence + 1; yield m; }
+      } catch (err) { this.log(`reading ${stream} goes on through another consumer: ${(err as Error).message}`); }
       fails = from > before ? 0 : fails + 1;
     }
   }
@@ -208,8 +174,7 @@ export class Bus {
     let made: { name: string; num_pending: number };
     if (imported) {
       const got = (await this.request(service, JSON.stringify({ filter, from }))).json<{ consumer: string; pending?: number; error?: string }>();
-      if (got.error) throw new Error(got.error);
-      made = { name: got.consumer, num_pending: got.pending ?? 0 };
+      if (got.error) throw new Error(got.error); made = { name: got.consumer, num_pending: got.pending ?? 0 };
     } else {
       made = await this.call(`CONSUMER.CREATE.${stream}.${name}.${filter}`, { stream_name: stream, config: {
         name, filter_subject: filter, ack_policy: "none", deliver_policy: "by_start_sequence", opt_start_seq: from, mem_storage: true, num_replicas: 1, inactive_threshold: 30e9 } });
@@ -229,13 +194,11 @@ export class Bus {
             throw new Error(`the consumer ended: ${code} ${description}`);
           }
           if (at.consumer !== ++count) throw new Error(`message ${count} of the consumer is missing`);
-          pending = at.pending;
-          yield { subject: m.subject, sequence: at.sequence, time: at.time, data: m.data, headers: m.headers };
+          pending = at.pending; yield { subject: m.subject, sequence: at.sequence, time: at.time, data: m.data, headers: m.headers };
         }
       }
     } finally {
-      off();
-      sub.unsubscribe();
+      off(); sub.unsubscribe();
       if (this.connected && !this.closed) {
         if (imported) this.nc.publish(service, JSON.stringify({ filter, delete: made.name }), { reply: this.inbox() });
         else this.nc.publish(`${this.api}.CONSUMER.DELETE.${stream}.${made.name}`, "", { reply: this.inbox() });
@@ -251,8 +214,7 @@ export class Bus {
     if (options.follows !== undefined) h.set("Nats-Expected-Last-Subject-Sequence", String(options.follows));
     const m = await this.request(subject, data, { timeout: 2000, ...(h.keys().length > 0 && { headers: h }) });
     const got = m.json<{ seq: number; duplicate?: boolean; error?: { code: number; err_code: number; description: string } }>();
-    if (got.error) throw new ApiError(got.error.code, got.error.err_code, got.error.description);
-    return got;
+    if (got.error) throw new ApiError(got.error.code, got.error.err_code, got.error.description); return got;
   }
 
   /** Appends to a lane whose last message has a sequence (0: it is empty), and returns the new one. */
@@ -260,17 +222,14 @@ export class Bus {
     const stream = `CONV_${subject.split(".")[1]}`;
     let expect = follows;
     return this.retry(`append to ${subject}`, signal, async () => {
-      try {
-        return (await this.publish(subject, data, { follows: expect })).seq;
-      } catch (err) {
+      try { return (await this.publish(subject, data, { follows: expect })).seq; } catch (err) {
         if (!(err instanceof ApiError) || (err.errCode !== 10071 && err.errCode !== 10164)) throw err;
         const last = await this.last(stream, subject, signal), at = last?.sequence ?? 0;
         if (last && at > follows && same(last.data, data)) return at; // its answer was lost
         if (at > follows || !(at === follows || await this.mayFollow(stream, subject, follows, at))) {
           throw new ParleyError("fenced", `another writer has taken the lane ${subject} after ${follows}`, { cause: err });
         }
-        expect = at;
-        throw new Error(`the lane ${subject} is at ${at}`);
+        expect = at; throw new Error(`the lane ${subject} is at ${at}`);
       }
     }, Infinity);
   }
@@ -285,8 +244,7 @@ export class Bus {
 
   /** Returns what to publish for a frame: itself, or a claim if it is larger than a message. */
   async fit(conversation: string, type: string, frame: string): Promise<Uint8Array> {
-    const data = encode(frame);
-    if (data.length <= (this.nc.info?.max_payload ?? 1 << 20) - 4096) return data;
+    const data = encode(frame); if (data.length <= (this.nc.info?.max_payload ?? 1 << 20) - 4096) return data;
     const object = await this.store(conversation, data);
     return encode(JSON.stringify({ type: "Claim", of: type, object, preview: frame.slice(0, 2048).toWellFormed() }));
   }
@@ -300,9 +258,7 @@ export class Bus {
     for (let from = 0, follows = 0; from < data.length; from += chunkBytes, chunks++) {
       const chunk = data.subarray(from, from + chunkBytes);
       follows = await this.retry(`store object ${name}`, signal, async () => {
-        try {
-          return (await this.publish(subject, chunk, { follows })).seq;
-        } catch (err) {
+        try { return (await this.publish(subject, chunk, { follows })).seq; } catch (err) {
           const last = err instanceof ApiError && err.code < 500 ? await this.last(objectsStream, subject, signal) : null;
           if (last && last.sequence > follows && same(last.data, chunk)) return last.sequence;
           throw err;
@@ -325,8 +281,7 @@ export class Bus {
       let at = 0;
       if (object.size > 0) {
         for await (const chunk of this.all(objectsStream, `$O.PARLEY_OBJECTS.C.${meta.nuid}`, 1, signal)) {
-          data.set(chunk.data.subarray(0, object.size - at), at);
-          if ((at += chunk.data.length) >= object.size) break;
+          data.set(chunk.data.subarray(0, object.size - at), at); if ((at += chunk.data.length) >= object.size) break;
         }
       }
       if (at >= object.size && (await sha256(data)) === object.sha256) return data;
@@ -351,10 +306,8 @@ export class Bus {
 
 /** What waits for its one reader. */
 export class Queue<T> {
-  private items: T[] = [];
-  private error?: unknown;
+  private items: T[] = []; private error?: unknown;
   private wake?: () => void;
-
   get length(): number { return this.items.length; }
   push(item: T): void { this.items.push(item); this.wake?.(); }
   fail(error: unknown): void { this.error ??= error; this.wake?.(); }
@@ -368,24 +321,15 @@ export class Queue<T> {
     if (this.items.length > 0 || this.error) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => { this.wake = resolve; timer = setTimeout(resolve, ms); });
-    this.wake = undefined;
-    clearTimeout(timer);
+    this.wake = undefined; clearTimeout(timer);
   }
 
   async next(ms: number): Promise<T> {
-    await this.wait(ms);
-    if (this.items.length > 0) return this.items.shift()!;
-    throw this.error ?? new Error(`nothing came within ${ms} ms`);
+    await this.wait(ms); if (this.items.length > 0) return this.items.shift()!; throw this.error ?? new Error(`nothing came within ${ms} ms`);
   }
 }
 
-export function json<T>(data: Uint8Array): T | undefined {
-  try {
-    return JSON.parse(new TextDecoder().decode(data)) as T;
-  } catch {
-    return undefined;
-  }
-}
+export function json<T>(data: Uint8Array): T | undefined { try { return JSON.parse(new TextDecoder().decode(data)) as T; } catch { return undefined; } }
 
 const same = (a: Uint8Array, b: Uint8Array) => a.length === b.length && a.every((x, i) => x === b[i]);
 const fromBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));

@@ -2,26 +2,20 @@
 import { credsAuthenticator, type ConnectionOptions as NatsOptions, type NatsConnection, nkeyAuthenticator, nkeys, wsconnect } from "@nats-io/nats-core";
 import { ApiError, Bus } from "./bus.js";
 import { Conversation, type Shared, type Waiting } from "./conversation.js";
-import { type HookHandler, serveHook } from "./hook.js";
+import { type HookHandler, serveHook } from "./serve/hook.js";
 import { encode } from "./json.js";
-import { type ModelHandler, type ModelOptions, serveModel } from "./model.js";
+import { type ModelHandler, type ModelOptions, serveModel } from "./serve/model.js";
 import { newID, ParleyError, protocol } from "./names.js";
-import { serveTool, type ToolHandler } from "./tool.js";
+import { serveTool, type ToolHandler } from "./serve/tool.js";
 import type * as T from "./types.js";
-import type { Service, ServeOptions } from "./worker.js";
+import type { Service, ServeOptions } from "./serve/worker.js";
 
 /** How to reach a deployment. */
 export interface ConnectOptions {
   /** nats://HOST:PORT, or ws:// and wss:// for a WebSocket, with a token or a user and a password before an @; several separated by commas. */
-  url?: string;
-  servers?: string | string[];
-  token?: string;
-  user?: string;
-  password?: string;
+  url?: string; servers?: string | string[]; token?: string; user?: string; password?: string;
   /** The seed of the user's nkey, or the content of a creds file. */
-  nkey?: string;
-  creds?: string;
-  tls?: NatsOptions["tls"];
+  nkey?: string; creds?: string; tls?: NatsOptions["tls"];
   /** _INBOX_ and the user's name, for a user with the permissions of a role. */
   inboxPrefix?: string;
   /** PARLEY.API for a user whose role has an account of its own; $JS.API when absent. */
@@ -43,8 +37,7 @@ export type Dial = (options: NatsOptions) => Promise<NatsConnection>;
 /** Connects through a transport: dial is `connect` of a transport for what is no WebSocket. */
 export async function open(options: ConnectOptions, dial?: Dial): Promise<Client> {
   const given = [options.servers ?? options.url ?? "nats://127.0.0.1:4222"].flat().flatMap((s) => s.split(",")).map((s) => s.trim());
-  const urls = given.map((s) => new URL(s.includes("://") ? s : `nats://${s}`));
-  const ws = urls.some((u) => u.protocol === "ws:" || u.protocol === "wss:");
+  const urls = given.map((s) => new URL(s.includes("://") ? s : `nats://${s}`)), ws = urls.some((u) => u.protocol === "ws:" || u.protocol === "wss:");
   const { username, password } = urls[0]!, secret = decodeURIComponent(password), login = decodeURIComponent(username);
   const creds = options.creds?.trim(), seed = creds ? /-----BEGIN USER NKEY SEED-----\s*(\S+)/.exec(creds)?.[1] : options.nkey?.trim();
   const nats: NatsOptions = {
@@ -62,8 +55,7 @@ export async function open(options: ConnectOptions, dial?: Dial): Promise<Client
   });
   const bus = new Bus(nc, (options.apiPrefix ?? "$JS.API").replace(/\.$/, ""), options.inboxPrefix ?? "_INBOX", options.log ?? (() => {}));
   try {
-    const { config } = await bus.info("HISTORY");
-    bus.shards = Number(config.metadata?.["parley.shards"] ?? 1);
+    const { config } = await bus.info("HISTORY"); bus.shards = Number(config.metadata?.["parley.shards"] ?? 1);
     const version = Number(config.metadata?.["parley.protocol"] ?? 1);
     if (version > protocol) bus.log(`the deployment speaks protocol ${version}, this client ${protocol}: update the client`);
   } catch (err) {
@@ -71,8 +63,7 @@ export async function open(options: ConnectOptions, dial?: Dial): Promise<Client
     if (err instanceof ApiError && err.errCode === 10059) throw new ParleyError("not_set_up", "the server has no Parley streams: start an orchestrator, which creates them", { cause: err });
     throw err;
   }
-  const key = options.signKey?.trim() || seed;
-  return new Client(bus, options.worker, key ? signer(key) : undefined);
+  const key = options.signKey?.trim() || seed; return new Client(bus, options.worker, key ? signer(key) : undefined);
 }
 
 // signer returns a function that signs the line of an input, as docs/people.md says.
@@ -80,8 +71,7 @@ function signer(seed: string): (conversation: string, line: string) => string {
   const key = nkeys.fromSeed(encode(/-----BEGIN USER NKEY SEED-----\s*(\S+)/.exec(seed)?.[1] ?? seed)), name = key.getPublicKey();
   return (conversation, line) => {
     const text = encode(`parley input 1\n${conversation}\n${line}`), covered = new Uint8Array(text.length + 1);
-    covered[0] = 0xff;
-    covered.set(text, 1);
+    covered[0] = 0xff; covered.set(text, 1);
     const sig = btoa(String.fromCharCode(...key.sign(covered))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
     return `${line.slice(0, -1)},"signature":{"key":"${name}","sig":"${sig}"}}`;
   };
@@ -90,10 +80,7 @@ function signer(seed: string): (conversation: string, line: string) => string {
 /** A connection to a deployment. It reconnects by itself, without limit. */
 export class Client {
   private readonly shared: Shared;
-
-  constructor(private readonly bus: Bus, private readonly worker?: string, sign?: Shared["sign"]) {
-    this.shared = { bus, paused: new Map(), sign };
-  }
+  constructor(private readonly bus: Bus, private readonly worker?: string, sign?: Shared["sign"]) { this.shared = { bus, paused: new Map(), sign }; }
 
   /** Returns the conversation with an id, or a new one. */
   conversation(id: string = newID()): Conversation { return new Conversation(this.shared, id); }
@@ -125,12 +112,8 @@ export class Client {
 
   /** Stores bytes that belong to a conversation, for a message's part. */
   store(conversation: string, data: Uint8Array): Promise<T.ObjectReference> { return this.bus.store(conversation, data); }
-
   get connected(): boolean { return this.bus.connected; }
 
   /** Sends what is buffered and closes the connection. Iterators end with an error. */
-  async close(): Promise<void> {
-    if (this.bus.closed) return;
-    await (this.bus.connected ? this.bus.nc.drain() : this.bus.nc.close());
-  }
+  async close(): Promise<void> { if (this.bus.closed) return; await (this.bus.connected ? this.bus.nc.drain() : this.bus.nc.close()); }
 }

@@ -14,8 +14,7 @@ export interface Event {
   /** The position after the event: `events({ from: e.cursor })` continues behind it. */
   cursor: string;
   /** When the server stored it. */
-  time: Date;
-  channel: Channel;
+  time: Date; channel: Channel;
   /** The call whose channel it is; empty on in, turn and gen. */
   call: string;
   /** The event. Its type may be one that this version does not know; it is "" where `error` is set. */
@@ -43,29 +42,22 @@ export interface EventsOptions {
   /** Continues with what is left where the log has expired, in place of the error CursorExpired. */
   remaining?: boolean;
   /** false ends at the end of the log. */
-  follow?: boolean;
-  signal?: AbortSignal;
+  follow?: boolean; signal?: AbortSignal;
 }
 
 /** A conversation, folded up to a position of its log. */
 export interface View {
-  conversation: string;
-  cursor: string;
-  phase: T.Phase;
-  turn: string;
-  turns: number;
+  conversation: string; cursor: string; phase: T.Phase; turn: string; turns: number;
   /** The transcript, as a model reads it. */
   messages: T.Message[];
   /** The answer that is being streamed, and its generation. */
-  open: T.Message | null;
-  generation: string;
+  open: T.Message | null; generation: string;
   /** The calls of the step. */
   calls: Call[];
   /** All accepted settings, merged. */
   settings: Partial<T.Settings>;
   /** Ids of messages that wait for a turn, and of inputs without an answer. */
-  queue: string[];
-  inputs: string[];
+  queue: string[]; inputs: string[];
   /** What the turn has used so far. */
   usage?: T.Usage;
 }
@@ -81,8 +73,7 @@ export type Draft<E> = Partial<Omit<E, "type">>;
 
 /** Something that a conversation waits for. */
 export interface Waiting extends T.AwaitedItem {
-  conversation: string;
-  since?: Date;
+  conversation: string; since?: Date;
   /** Lets the call run, or the turn continue past a limit. */
   approve(options?: Draft<T.Verdict> & SubmitOptions): Promise<T.InputAnswered>;
   reject(options?: Draft<T.Verdict> & SubmitOptions): Promise<T.InputAnswered>;
@@ -96,15 +87,12 @@ export interface Waiting extends T.AwaitedItem {
 export interface Shared {
   bus: Bus;
   /** Conversations that were just seen pausing, and when. */
-  paused: Map<string, number>;
-  sign?: (conversation: string, line: string) => string;
+  paused: Map<string, number>; sign?: (conversation: string, line: string) => string;
 }
 
 /** Which attempt of each lane counts. */
 class Attempts {
-  private generation = "";
-  private done = "";
-  private calls = new Map<string, string>();
+  private generation = ""; private done = ""; private calls = new Map<string, string>();
 
   mark(e: Event): void {
     const b = e.body as UnknownEvent & { attempt?: string; index?: number }, attempt = b.attempt ?? "";
@@ -112,15 +100,11 @@ class Attempts {
     switch (b.type) {
       case "GenerationStarted": e.supersedes = other(this.generation); this.generation = attempt; break;
       case "HistoryReduced": case "TextChunk": case "ReasoningChunk": case "ToolCallStart": case "ToolCallDelta": case "ToolCallEnd": case "GenerationReleased": case "GenerationEnded":
-        e.superseded = other(this.generation) !== "" || (this.done !== "" && attempt === this.done);
-        break;
+        e.superseded = other(this.generation) !== "" || (this.done !== "" && attempt === this.done); break;
       case "AssistantMessage": this.done = this.generation; this.generation = ""; break;
       case "ToolStarted": e.supersedes = other(this.calls.get(e.call)); this.calls.set(e.call, attempt); break;
       case "ToolOutput": e.superseded = other(this.calls.get(e.call)) !== ""; break;
-      case "ToolResult":
-        e.superseded = other(this.calls.get(e.call)) !== "";
-        if (!e.superseded) this.calls.delete(e.call);
-        break;
+      case "ToolResult": e.superseded = other(this.calls.get(e.call)) !== ""; if (!e.superseded) this.calls.delete(e.call); break;
       case "TurnEnded": this.generation = this.done = ""; this.calls.clear();
     }
   }
@@ -146,12 +130,10 @@ class Attempts {
 
 /** One conversation, which need not exist yet: it begins with the first message. */
 export class Conversation {
-  readonly place: Place;
-  private readonly bus: Bus;
+  readonly place: Place; private readonly bus: Bus;
 
   constructor(private readonly shared: Shared, readonly id: string) {
-    this.bus = shared.bus;
-    this.place = placeOf(checkID("conversation", id), this.bus.shards);
+    this.bus = shared.bus; this.place = placeOf(checkID("conversation", id), this.bus.shards);
   }
 
   /**
@@ -163,18 +145,12 @@ export class Conversation {
     const { from: after, ...rest } = options;
     let attempts = after || options.since || options.remaining ? undefined : new Attempts(), before = after ?? "";
     for await (const m of this.messages({ after, ...rest })) {
-      attempts ??= await this.attemptsBefore(m.sequence, options.signal);
-      yield* attempts.events(m, before);
+      attempts ??= await this.attemptsBefore(m.sequence, options.signal); yield* attempts.events(m, before);
       before = formatCursor({ sequence: m.sequence, index: Infinity, epoch: m.epoch });
     }
   }
 
-  private async *messages(start: Start): AsyncGenerator<Message> {
-    for await (const m of attach(this.bus, this.place, start)) {
-      this.note(m);
-      yield m;
-    }
-  }
+  private async *messages(start: Start): AsyncGenerator<Message> { for await (const m of attach(this.bus, this.place, start)) { this.note(m); yield m; } }
 
   private note(m: Message): void {
     const d = m.frame.lines[0]?.event as T.Decision | undefined;
@@ -187,11 +163,9 @@ export class Conversation {
     const attempts = new Attempts();
     let at = sequence - 1;
     for (let n = 0, answers = 0; n < 32 && at > 0; n++) {
-      const d = await lastDecision(this.bus, this.place, at, signal);
-      at = d?.sequence ?? 0;
+      const d = await lastDecision(this.bus, this.place, at, signal); at = d?.sequence ?? 0;
       const has = (type: string) => d!.decision.events?.some((e) => e.type === type);
-      if (!d || !d.decision.state.turn || has("TurnStarted") || (has("AssistantMessage") && ++answers === 2)) break;
-      at--;
+      if (!d || !d.decision.state.turn || has("TurnStarted") || (has("AssistantMessage") && ++answers === 2)) break; at--;
     }
     for await (const m of attach(this.bus, this.place, { after: at > 0 ? String(at) : undefined, remaining: true, follow: false, signal })) {
       if (m.sequence >= sequence) break;
@@ -205,10 +179,8 @@ export class Conversation {
     const { signal } = options, fold = new Fold();
     let at: Message | undefined, requested = 0, messages: T.Message[] | undefined;
     const apply = (m: Message) => {
-      fold.apply({ ...m, id: m.headers?.get("Nats-Msg-Id")?.replace(`${this.id}/`, "") });
-      if (!at || m.sequence >= at.sequence) at = m;
-      if (m.channel === "gen" || m.channel === "out") return;
-      messages = undefined;
+      fold.apply({ ...m, id: m.headers?.get("Nats-Msg-Id")?.replace(`${this.id}/`, "") }); if (!at || m.sequence >= at.sequence) at = m;
+      if (m.channel === "gen" || m.channel === "out") return; messages = undefined;
       if (m.frame.lines.some((l) => l.event.type === "Decision" && (l.event as T.Decision).events?.some((e) => e.type === "GenerationRequested"))) requested = m.sequence;
     };
     const cursor = () => (at ? formatCursor({ sequence: at.sequence, index: Infinity, epoch: at.epoch }) : "");
@@ -223,12 +195,8 @@ export class Conversation {
     // The open answer is read from its request on: HISTORY does not have what streams.
     const resume = fold.generation && requested > 0 ? String(requested) : cursor();
     for await (const m of this.messages({ after: resume || undefined, remaining: true, follow: false, signal })) apply(m);
-    yield view();
-    if (options.follow === false) return;
-    for await (const m of this.messages({ after: cursor() || undefined, remaining: true, signal })) {
-      apply(m);
-      yield view();
-    }
+    yield view(); if (options.follow === false) return;
+    for await (const m of this.messages({ after: cursor() || undefined, remaining: true, signal })) { apply(m); yield view(); }
   }
 
   /** Returns the conversation as it is now. */
@@ -267,12 +235,9 @@ export class Conversation {
    * input is the same for good by its id: submit it again with its id after an error.
    */
   async submit(input: T.InEvent, options: SubmitOptions = {}): Promise<T.InputAnswered> {
-    const { type, id = newID(), ...fields } = input, { timeout = 15_000, signal } = options;
-    checkID("input", id);
-    let line = JSON.stringify({ type, id, ...fields });
-    if (this.shared.sign) line = this.shared.sign(this.id, line);
-    const sequence = await this.publish(type, id, line, signal);
-    const stop = new AbortController(), abort = () => stop.abort(signal!.reason);
+    const { type, id = newID(), ...fields } = input, { timeout = 15_000, signal } = options; checkID("input", id);
+    let line = JSON.stringify({ type, id, ...fields }); if (this.shared.sign) line = this.shared.sign(this.id, line);
+    const sequence = await this.publish(type, id, line, signal), stop = new AbortController(), abort = () => stop.abort(signal!.reason);
     signal?.addEventListener("abort", abort);
     let waited = 0;
     const timer = setInterval(() => {
@@ -280,11 +245,8 @@ export class Conversation {
         stop.abort(new ParleyError("no_answer", `the ${type} ${id} is in the log of conversation ${this.id} and has no answer after ${timeout} ms: it is answered when an orchestrator runs; submit it again with its id to wait on`));
       }
     }, 250);
-    try {
-      return type === "Delete" ? await this.deletion(id, stop.signal) : await this.answerTo(id, sequence, stop.signal);
-    } finally {
-      clearInterval(timer);
-      signal?.removeEventListener("abort", abort);
+    try { return type === "Delete" ? await this.deletion(id, stop.signal) : await this.answerTo(id, sequence, stop.signal); } finally {
+      clearInterval(timer); signal?.removeEventListener("abort", abort);
     }
   }
 
@@ -314,8 +276,7 @@ export class Conversation {
   private async deletion(id: string, signal: AbortSignal): Promise<T.InputAnswered> {
     for (let wait = 20; ; wait = Math.min(2 * wait, 1000)) {
       const last = await lastDecision(this.bus, this.place, undefined, signal);
-      const answer = last?.decision.events?.find((e) => e.type === "InputAnswered" && e.input === id);
-      if (answer) return answer as T.InputAnswered;
+      const answer = last?.decision.events?.find((e) => e.type === "InputAnswered" && e.input === id); if (answer) return answer as T.InputAnswered;
       if (last?.decision.state.phase === "deleted") return { type: "InputAnswered", input: id, answer: "deleted", reason: "the conversation was deleted" };
       await pause(wait, signal);
     }

@@ -6,10 +6,7 @@ import type * as T from "./types.js";
 
 /** A message of the log, as the fold takes it. */
 export interface Folded {
-  channel: Channel;
-  call: string;
-  sequence: number;
-  frame: Frame;
+  channel: Channel; call: string; sequence: number; frame: Frame;
   /** the publisher's message id, without the conversation before it */
   id?: string;
 }
@@ -23,55 +20,34 @@ const bytes = new TextEncoder();
 
 /** The answer that is being streamed. The attempt that started last is the only one that counts. */
 export class Generation {
-  attempt = "";
-  next = 0;
-  count = 0;
-  started?: T.GenerationStarted;
-  ended?: Any;
-  private omitted = "";
-  private old = new Set<string>();
+  attempt = ""; next = 0; count = 0; started?: T.GenerationStarted; ended?: Any; private omitted = ""; private old = new Set<string>();
   private parts = new Map<string, { text: string[]; closed: boolean; head: T.Part }>();
-
   writes(attempt: string): boolean { return this.started !== undefined && this.attempt === attempt; }
   replaced(attempt: string): boolean { return this.old.has(attempt); }
 
   start(e: T.GenerationStarted): void {
-    const attempt = e.attempt ?? "";
-    if (this.ended || (this.started && this.attempt === attempt) || this.old.has(attempt)) return;
+    const attempt = e.attempt ?? ""; if (this.ended || (this.started && this.attempt === attempt) || this.old.has(attempt)) return;
     if (this.started) this.old.add(this.attempt);
-    this.started = e;
-    this.attempt = attempt;
-    this.next = (e.index ?? 0) + 1;
-    this.count = 1;
-    this.omitted = "";
-    this.parts = new Map();
+    this.started = e; this.attempt = attempt; this.next = (e.index ?? 0) + 1; this.count = 1; this.omitted = ""; this.parts = new Map();
   }
 
   apply(e: Any): void {
-    if (this.ended) return;
-    this.next = (e.index ?? 0) + 1;
-    this.count++;
+    if (this.ended) return; this.next = (e.index ?? 0) + 1; this.count++;
     const block: number = e.block ?? 0, call = this.parts.get(`call ${block}`);
     switch (e.type) {
       case "HistoryReduced": this.omitted = e.omitted ?? ""; break;
       case "TextChunk": this.part(e.refusal ? "refusal" : "text", block).text.push(e.text ?? ""); break;
       case "ReasoningChunk": {
-        const p = this.part("reasoning", block);
-        p.text.push(e.text ?? "");
+        const p = this.part("reasoning", block); p.text.push(e.text ?? "");
         if (e.summary) p.head.summary = true;
-        carry(p.head, e);
-        break;
+        carry(p.head, e); break;
       }
       case "ToolCallStart":
         if (!call) this.part("call", block).head = { kind: "call", call: e.call, provider_id: e.provider_id, name: e.name, custom: e.custom, invalid: "the call was not completed" };
         break;
       case "ToolCallDelta": if (call && !call.closed) call.text.push(e.arguments ?? ""); break;
       case "ToolCallEnd":
-        if (call && !call.closed) {
-          call.closed = true;
-          call.head.invalid = e.invalid;
-          carry(call.head, e);
-        }
+        if (call && !call.closed) { call.closed = true; call.head.invalid = e.invalid; carry(call.head, e); }
         break;
       case "GenerationEnded": this.ended = e;
     }
@@ -79,9 +55,7 @@ export class Generation {
 
   private part(kind: T.PartKind, block: number) {
     const key = `${kind} ${block}`;
-    let p = this.parts.get(key);
-    if (!p) this.parts.set(key, (p = { text: [], closed: false, head: { kind } }));
-    return p;
+    let p = this.parts.get(key); if (!p) this.parts.set(key, (p = { text: [], closed: false, head: { kind } })); return p;
   }
 
   message(): T.Message {
@@ -89,8 +63,6 @@ export class Generation {
     return message({ role: "assistant", parts, provider: this.started?.provider, model: this.started?.model, omitted: this.omitted as T.Omission });
   }
 
-  /** What the attempt has cost, where its end did not report it, is estimated by the orchestrator alone. */
-  get model(): string { return this.started ? `${this.started.provider ?? ""}/${this.started.model ?? ""}` : ""; }
 }
 
 const carry = (head: T.Part, e: Any) => { if (e.carry !== undefined) head.carry = e.carry; };
@@ -117,26 +89,13 @@ interface Entry { message: T.Message; turn: string }
 
 /** A conversation, folded up to a position of its log. */
 export class Fold {
-  phase: T.Phase | "" = "";
-  turn = "";
-  turns = 0;
-  generation = "";
-  calls: Call[] = [];
-  queue: string[] = [];
-  usage?: T.Usage;
-  question?: T.Question;
-  grants: T.Grant[] = [];
-  deleted?: T.DeletionReceipt;
+  phase: T.Phase | "" = ""; turn = ""; turns = 0; generation = ""; calls: Call[] = []; queue: string[] = []; usage?: T.Usage; question?: T.Question;
+  grants: T.Grant[] = []; deleted?: T.DeletionReceipt;
   /** Inputs without an answer, in log order. */
-  inputs: Input[] = [];
-  open?: Generation;
+  inputs: Input[] = []; open?: Generation;
   /** The accepted Settings, merged. */
   settings: Record<string, unknown> = {};
-
-  private turnLane = 0;
-  private inLane = 0;
-  private genLane = 0;
-  private lastCall = 0;
+  private turnLane = 0; private inLane = 0; private genLane = 0; private lastCall = 0;
   private requestedAt = 0; // the Decision that requested the open generation
   private callAt = new Map<string, number>();
   private attempts = new Map<string, string>(); // the attempt that runs, by call
@@ -147,43 +106,27 @@ export class Fold {
   private results = new Map<string, T.Part>();
   private inTurn = new Map<string, string>(); // turns by the ids of their messages
   private pending = new Map<string, string>(); // Settings that are not answered
-  private replies = new Map<string, { answered: boolean; sequence: number }>();
-  private edits = new Map<string, string>();
+  private replies = new Map<string, { answered: boolean; sequence: number }>(); private edits = new Map<string, string>();
   private early: string[] = [];
 
   /** Applies a message. Messages of a channel come in log order; one that comes again changes nothing. */
   apply(m: Folded): void {
     switch (m.channel) {
-      case "in":
-        if (m.sequence <= this.inLane) return;
-        this.inLane = m.sequence;
-        return this.take(m);
+      case "in": if (m.sequence <= this.inLane) return; this.inLane = m.sequence; return this.take(m);
       case "turn":
-        if (m.sequence <= this.turnLane) return;
-        this.turnLane = m.sequence;
+        if (m.sequence <= this.turnLane) return; this.turnLane = m.sequence;
         for (const l of m.frame.lines) {
           if (l.event.type !== "Decision") continue;
-          ((l.event as T.Decision).events ?? []).forEach((e, i) => this.decided(e as Any, l, i));
-          this.catchUp();
+          ((l.event as T.Decision).events ?? []).forEach((e, i) => this.decided(e as Any, l, i)); this.catchUp();
         }
         return;
-      case "gen":
-        if (m.sequence <= this.genLane) return;
-        this.genLane = m.sequence;
-        return this.streamed(m);
-      case "call":
-        if (m.sequence <= this.lastCall) return;
-        this.lastCall = m.sequence;
-        return this.take(m);
+      case "gen": if (m.sequence <= this.genLane) return; this.genLane = m.sequence; return this.streamed(m);
+      case "call": if (m.sequence <= this.lastCall) return; this.lastCall = m.sequence; return this.take(m);
     }
   }
 
   /** Applies what is kept behind inputs without an answer: for readers at the end of the facts. */
-  drain(): void {
-    const behind = this.behind;
-    this.behind = [];
-    for (const m of behind) m.channel === "in" ? this.input(m) : this.called(m);
-  }
+  drain(): void { const behind = this.behind; this.behind = []; for (const m of behind) m.channel === "in" ? this.input(m) : this.called(m); }
 
   private take(m: Folded): void {
     if (this.behind.length > 0 || (m.channel === "call" && this.inputs.length > 0)) this.behind.push(m);
@@ -193,10 +136,7 @@ export class Fold {
 
   private catchUp(): void {
     while (this.behind[0] && (this.behind[0].channel === "in" || this.inputs.length === 0)) {
-      const [m, ...rest] = this.behind;
-      this.behind = [];
-      this.take(m!);
-      this.behind = rest;
+      const [m, ...rest] = this.behind; this.behind = []; this.take(m!); this.behind = rest;
     }
   }
 
@@ -208,8 +148,7 @@ export class Fold {
   }
 
   private await(input: Input): void {
-    const reply = this.replies.get(input.id);
-    if (this.inputs.some((o) => o.id === input.id) || (reply && reply.sequence > input.sequence)) return;
+    const reply = this.replies.get(input.id); if (this.inputs.some((o) => o.id === input.id) || (reply && reply.sequence > input.sequence)) return;
     this.inputs.push(input);
     if (this.inTurn.has(input.id) || reply?.answered) return; // published again after its answer
     if (input.event?.type === "Settings") this.pending.set(input.id, input.raw!);
@@ -219,20 +158,15 @@ export class Fold {
   private answered(e: T.InputAnswered): void {
     this.inputs = this.inputs.filter((o) => o.id !== e.input);
     if (e.answer === "queued" && !this.queue.includes(e.input)) this.queue.push(e.input);
-    const dropped = e.dropped ?? [];
-    this.queue = this.queue.filter((id) => !dropped.includes(id));
+    const dropped = e.dropped ?? []; this.queue = this.queue.filter((id) => !dropped.includes(id));
     for (const g of e.granted ?? []) if (!this.grants.some((o) => o.id === g.id)) this.grants.push(g);
     if (e.revoked?.length) this.grants = this.grants.filter((g) => !e.revoked!.includes(g.id));
 
     const again = this.replies.get(e.input)?.answered;
     this.replies.set(e.input, { answered: true, sequence: this.turnLane });
     for (const id of dropped) this.replies.set(id, { answered: true, sequence: this.replies.get(id)?.sequence ?? 0 });
-    if (again) return;
-    const patch = this.pending.get(e.input);
-    if (patch !== undefined) {
-      if (e.answer === "accepted") this.settings = merge(this.settings, patch);
-      this.pending.delete(e.input);
-    }
+    if (again) return; const patch = this.pending.get(e.input);
+    if (patch !== undefined) { if (e.answer === "accepted") this.settings = merge(this.settings, patch); this.pending.delete(e.input); }
     if (e.answer === "accepted" && e.turn && this.unjoined.has(e.input)) this.join(e.input, e.turn);
     if (e.answer === "refused" || e.answer === "invalid") this.unjoined.delete(e.input);
     for (const id of dropped) this.unjoined.delete(id);
@@ -241,8 +175,7 @@ export class Fold {
   private join(id: string, turn: string): void {
     const m = this.unjoined.get(id), entry = this.entries.find((e) => e.turn === turn && e.message.role === "user");
     if (!this.inTurn.has(id)) {
-      this.inTurn.set(id, turn);
-      if (!entry || !m) return;
+      this.inTurn.set(id, turn); if (!entry || !m) return;
       if (m.text || !m.parts?.length) entry.message.parts.push(part({ kind: "text", text: m.text }));
       for (const p of m.parts ?? []) entry.message.parts.push(part(p as T.Part));
     }
@@ -251,28 +184,15 @@ export class Fold {
 
   // --- the orchestrator's decisions
 
-  private lasting(): void {
-    this.phase = "idle";
-    this.turn = this.generation = "";
-    this.usage = this.question = this.deleted = undefined;
-    this.clearCalls();
-  }
-
-  private clearCalls(): void {
-    this.calls = [];
-    this.callAt.clear();
-    this.attempts.clear();
-  }
+  private lasting(): void { this.phase = "idle"; this.turn = this.generation = ""; this.usage = this.question = this.deleted = undefined; this.clearCalls(); }
+  private clearCalls(): void { this.calls = []; this.callAt.clear(); this.attempts.clear(); }
 
   private decided(e: Any, line: Line, index: number): void {
     this.phase ||= "idle";
     switch (e.type) {
       case "InputAnswered": this.answered({ ...(e as unknown as T.InputAnswered), input: e.input ?? "" }); break;
       case "TurnStarted":
-        this.turns++;
-        this.lasting();
-        this.phase = "generating";
-        this.turn = e.turn ?? "";
+        this.turns++; this.lasting(); this.phase = "generating"; this.turn = e.turn ?? "";
         this.queue = this.queue.filter((id) => !e.inputs?.includes(id));
         this.entries.push({ message: { role: "user", parts: [] }, turn: this.turn });
         for (const id of e.inputs ?? []) this.join(id, this.turn);
@@ -280,23 +200,13 @@ export class Fold {
       case "HooksRequested": if (e.when === "before") this.phase = "preparing"; break;
       case "GenerationRequested":
         if (this.open) this.spend(e.usage ?? ((e.try ?? 0) > 1 ? this.open.ended?.usage : undefined));
-        this.phase = "generating";
-        this.generation = e.generation ?? "";
-        this.open = undefined;
-        this.requestedAt = this.turnLane;
-        this.clearCalls();
-        this.settle();
-        break;
+        this.phase = "generating"; this.generation = e.generation ?? ""; this.open = undefined; this.requestedAt = this.turnLane;
+        this.clearCalls(); this.settle(); break;
       case "AssistantMessage": {
-        const m = message(e.message ?? { parts: [] });
-        this.spend(e.usage);
-        this.phase = "calling";
-        this.generation = "";
-        this.open = undefined;
-        this.complete(m);
+        const m = message(e.message ?? { parts: [] }); this.spend(e.usage); this.phase = "calling"; this.generation = "";
+        this.open = undefined; this.complete(m);
         if (m.parts.length > 0) this.entries.push({ message: m, turn: e.turn ?? "" });
-        this.settle(m);
-        break;
+        this.settle(m); break;
       }
       case "AnswerRejected":
         this.entries.push({ turn: e.turn ?? "", message: { role: "user", by: "parley", parts: [{ kind: "text",
@@ -305,63 +215,37 @@ export class Fold {
       case "ToolCallRequested": this.requested(e, line, index); break;
       case "ToolCallsQueued": for (const c of this.calls) if (e.calls?.includes(c.call) && !c.status) c.waits = "slot"; break;
       case "ToolCallRefused": {
-        const early = this.calls.some((c) => c.call === e.call && c.generation_attempt);
-        this.end(e.call, e.status);
+        const early = this.calls.some((c) => c.call === e.call && c.generation_attempt); this.end(e.call, e.status);
         if (early) this.attempts.delete(e.call);
-        this.results.set(e.call, { kind: "result", call: e.call, text: e.content, status: e.status });
-        break;
+        this.results.set(e.call, { kind: "result", call: e.call, text: e.content, status: e.status }); break;
       }
-      case "ToolCallAnswered":
-        this.end(e.call, "ok");
-        this.results.set(e.call, { kind: "result", call: e.call, text: e.content, status: "ok" });
-        break;
-      case "QuestionAnswered":
-        this.change(e.call, (c) => (!c.status && (c.question ?? "") === (e.question ?? "") ? bare(c) : c));
-        break;
+      case "ToolCallAnswered": this.end(e.call, "ok"); this.results.set(e.call, { kind: "result", call: e.call, text: e.content, status: "ok" }); break;
+      case "QuestionAnswered": this.change(e.call, (c) => (!c.status && (c.question ?? "") === (e.question ?? "") ? bare(c) : c)); break;
       case "Paused": this.paused(e as unknown as T.Paused); break;
       case "Resumed":
-        this.phase = "calling";
-        this.question = undefined;
+        this.phase = "calling"; this.question = undefined;
         for (const c of this.calls) if (c.waits === "limit") delete c.waits;
         break;
-      case "TurnEnded":
-        this.lasting();
-        this.open = undefined;
-        this.settle();
-        break;
+      case "TurnEnded": this.lasting(); this.open = undefined; this.settle(); break;
       case "DeletionStarted":
         this.forget("deleting");
         for (const id of e.inputs ?? []) this.inputs = this.inputs.filter((o) => o.id !== id);
         break;
       case "ConversationDeleted":
-        this.phase = "deleted";
-        this.turn = this.generation = "";
-        this.turns = 0;
-        this.usage = this.question = undefined;
-        this.calls = [];
-        this.queue = [];
-        this.grants = [];
-        const { type: _, ...receipt } = e;
-        this.deleted = receipt as unknown as T.DeletionReceipt;
+        this.phase = "deleted"; this.turn = this.generation = ""; this.turns = 0; this.usage = this.question = undefined;
+        this.calls = []; this.queue = []; this.grants = [];
+        const { type: _, ...receipt } = e; this.deleted = receipt as unknown as T.DeletionReceipt;
     }
   }
 
   private forget(phase: T.Phase): void {
-    this.lasting();
-    this.phase = phase;
-    this.turns = 0;
-    this.queue = [];
-    this.grants = [];
-    this.open = undefined;
-    this.settings = {};
-    this.entries = [];
-    this.early = [];
+    this.lasting(); this.phase = phase; this.turns = 0; this.queue = [];
+    this.grants = []; this.open = undefined; this.settings = {}; this.entries = []; this.early = [];
     for (const m of [this.unjoined, this.results, this.inTurn, this.pending, this.replies, this.edits]) m.clear();
   }
 
   private spend(usage?: T.Usage): void {
-    if (!usage) return;
-    const sum: T.Usage = { ...this.usage };
+    if (!usage) return; const sum: T.Usage = { ...this.usage };
     for (const f of ["input_tokens", "output_tokens", "total_tokens", "cached_input_tokens", "reasoning_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"] as const) {
       if (usage[f] !== undefined && usage[f] !== null) sum[f] = (sum[f] ?? 0) + usage[f]!;
     }
@@ -388,11 +272,7 @@ export class Fold {
   private complete(m: T.Message): void {
     const early = this.calls;
     this.calls = m.parts.filter((p) => p.kind === "call").map((p) => early.find((c) => c.call === p.call) ?? { call: p.call ?? "", tool: p.name ?? "" });
-    for (const c of early) {
-      if (this.calls.some((o) => o.call === c.call)) continue;
-      this.callAt.delete(c.call);
-      this.attempts.delete(c.call);
-    }
+    for (const c of early) { if (this.calls.some((o) => o.call === c.call)) continue; this.callAt.delete(c.call); this.attempts.delete(c.call); }
   }
 
   // settle forgets results of calls that were requested early and are not in the answer.
@@ -420,13 +300,10 @@ export class Fold {
 
   // called applies a message of a call's lane: only that of a call that was requested
   // before, or that waits for a result from outside, counts.
-  private called(m: Folded): void {
-    for (const { event } of m.frame.lines) if (this.expects(m.call, m.sequence)) this.happened(event as Any, m.call);
-  }
+  private called(m: Folded): void { for (const { event } of m.frame.lines) if (this.expects(m.call, m.sequence)) this.happened(event as Any, m.call); }
 
   private expects(call: string, sequence: number): boolean {
-    const c = this.calls.find((c) => c.call === call);
-    if (!this.calls.some((c) => c.call === call && !c.status)) return false;
+    const c = this.calls.find((c) => c.call === call); if (!this.calls.some((c) => c.call === call && !c.status)) return false;
     if (c!.waits === "result") return !this.calls.some((c) => c.call === call && c.needs && (c.needs.approvers?.length || (c.needs.approvals ?? 0) > 1 || c.needs.not_requester));
     return (!c!.waits || c!.waits === "answer") && sequence > (this.callAt.get(call) ?? 0);
   }
@@ -436,8 +313,7 @@ export class Fold {
     if (e.type === "ToolStarted") this.attempts.set(call, e.attempt ?? "");
     else if (e.type === "QuestionAsked" && runs) this.change(call, (c) => ({ ...bare(c), waits: "answer", question: e.question }));
     else if (e.type === "ToolResult" && (runs || this.calls.find((c) => c.call === call)?.waits === "result")) {
-      const status: T.Status = statuses.has(e.status) ? e.status : "unknown";
-      this.end(call, status);
+      const status: T.Status = statuses.has(e.status) ? e.status : "unknown"; this.end(call, status);
       const attachments = e.attachments?.filter((a: T.Attachment) => a.object);
       if (!this.results.has(call)) this.results.set(call, { kind: "result", call, text: e.content, status, object: e.object, attachments });
     }
@@ -458,8 +334,7 @@ export class Fold {
       return;
     }
     if (e.type === "GenerationStarted") {
-      if (!e.generation) return this.incomplete(e, "generation");
-      if (e.generation !== this.generation) return;
+      if (!e.generation) return this.incomplete(e, "generation"); if (e.generation !== this.generation) return;
       if (!attempt) return this.incomplete(e, "attempt");
       return (this.open ??= new Generation()).start(e as unknown as T.GenerationStarted);
     }
@@ -506,16 +381,14 @@ const bare = (c: Call): Call => ({ call: c.call, tool: c.tool, ...(c.generation_
 
 // inputID returns the id of an input: its own, that of the message, or its cursor.
 function inputID(m: Folded, line: number, own: unknown): string {
-  const fits = (id: unknown): id is string => typeof id === "string" && id !== "" && bytes.encode(id).length <= 256;
-  if (fits(own)) return own;
+  const fits = (id: unknown): id is string => typeof id === "string" && id !== "" && bytes.encode(id).length <= 256; if (fits(own)) return own;
   if (!fits(m.id)) return `${m.sequence}-${line}`;
   return line === 0 ? m.id : `${m.id}-${line}`;
 }
 
 /** Merges Settings into those before them: a JSON Merge Patch (RFC 7396), but for the answer's schema and added rules. */
 function merge(before: Record<string, unknown>, raw: string): Record<string, unknown> {
-  const { add_rules: added, signature: _, answer_schema: schema, ...fields } = JSON.parse(raw) as Record<string, unknown>;
-  const next = patched(before, fields);
+  const { add_rules: added, signature: _, answer_schema: schema, ...fields } = JSON.parse(raw) as Record<string, unknown>, next = patched(before, fields);
   if (schema === null) delete next.answer_schema;
   else if (schema !== undefined) next.answer_schema = schema; // whole: two schemas merged are no schema
   if (Array.isArray(added) && added.length > 0) {
@@ -531,9 +404,6 @@ const sorted = (v: unknown): string => JSON.stringify(v, (_, o) => (isObject(o) 
 
 function patched(target: unknown, patch: Record<string, unknown>): Record<string, unknown> {
   const next: Record<string, unknown> = isObject(target) ? { ...target } : {};
-  for (const [name, v] of Object.entries(patch)) {
-    if (v === null) delete next[name];
-    else next[name] = isObject(v) ? patched(next[name], v) : v;
-  }
+  for (const [name, v] of Object.entries(patch)) { if (v === null) delete next[name]; else next[name] = isObject(v) ? patched(next[name], v) : v; }
   return next;
 }

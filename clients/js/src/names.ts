@@ -19,10 +19,7 @@ export type Code =
 
 /** An error of this client. */
 export class ParleyError extends Error {
-  constructor(readonly code: Code, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = "ParleyError";
-  }
+  constructor(readonly code: Code, message: string, options?: ErrorOptions) { super(message, options); this.name = "ParleyError"; }
 }
 
 /**
@@ -40,11 +37,7 @@ export class CursorExpired extends ParleyError {
 }
 
 /** A position in a log. index is Infinity after all events of a message. */
-export interface Position {
-  sequence: number;
-  index: number;
-  epoch: string;
-}
+export interface Position { sequence: number; index: number; epoch: string; }
 
 /** Parses a cursor such as `812-3@mii4k1c0`; the index and the epoch may be left out. */
 export function parseCursor(cursor: string): Position {
@@ -55,9 +48,7 @@ export function parseCursor(cursor: string): Position {
   return { sequence: +m[1]!, index: m[2] === undefined ? Infinity : +m[2], epoch: m[3] ?? "" };
 }
 
-export function formatCursor(p: Position): string {
-  return p.sequence + (p.index === Infinity ? "" : `-${p.index}`) + (p.epoch && `@${p.epoch}`);
-}
+export function formatCursor(p: Position): string { return p.sequence + (p.index === Infinity ? "" : `-${p.index}`) + (p.epoch && `@${p.epoch}`); }
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -73,8 +64,7 @@ export function checkName(what: string, name: string): string {
 
 /** Returns a new id for a conversation or an input: a UUIDv7. */
 export function newID(): string {
-  const b = crypto.getRandomValues(new Uint8Array(16));
-  const hex = Array.from(b, (x) => x.toString(16).padStart(2, "0")).join("");
+  const b = crypto.getRandomValues(new Uint8Array(16)), hex = Array.from(b, (x) => x.toString(16).padStart(2, "0")).join("");
   const at = Date.now().toString(16).padStart(12, "0");
   return `${at.slice(0, 8)}-${at.slice(8)}-7${hex.slice(13, 16)}-${"89ab"[b[8]! & 3]}${hex.slice(17, 20)}-${hex.slice(20)}`;
 }
@@ -88,15 +78,10 @@ export function shardOf(conversation: string, shards: number): number {
 }
 
 /** A conversation's place on the bus. */
-export interface Place {
-  conversation: string;
-  shard: number;
-  stream: string;
-}
+export interface Place { conversation: string; shard: number; stream: string; }
 
 export const placeOf = (conversation: string, shards: number): Place => {
-  const shard = shardOf(conversation, shards);
-  return { conversation, shard, stream: `CONV_${shard}` };
+  const shard = shardOf(conversation, shards); return { conversation, shard, stream: `CONV_${shard}` };
 };
 
 export type Log = "conv" | "live" | "history";
@@ -107,8 +92,7 @@ export type Channel = "in" | "turn" | "gen" | "call" | "out";
 
 /** Reads the channel, and the call, of a subject of any log. */
 export function channelOf(subject: string): { channel: Channel; call: string } {
-  const t = subject.split(".");
-  return { channel: t[3] as Channel, call: t[4] ?? "" };
+  const t = subject.split("."); return { channel: t[3] as Channel, call: t[4] ?? "" };
 }
 
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {

@@ -29,10 +29,18 @@ for (const [, title, code, expected] of examples) {
   });
 }
 
+test("the client has under 1,500 lines of code, without what serves workers, and its own dependencies", () => {
+  const code = (text) => text.split("\n").filter((l) => l.trim() && !/^\s*(\/\/|\/?\*)/.test(l)).length, of = (dir) => readdirSync(join(home, dir)).filter((f) => f.endsWith(".ts") && !/^(types|shapes)\.ts$/.test(f));
+  const count = (dir) => of(dir).reduce((n, f) => n + code(readFileSync(join(home, dir, f), "utf8")), 0);
+  assert.ok(count("src") < 1500, `${count("src")} lines`);
+  assert.ok(count("src/serve") < 600, `${count("src/serve")} lines`);
+  assert.deepEqual(Object.keys(JSON.parse(readFileSync(join(home, "package.json"), "utf8")).dependencies).filter((d) => !d.startsWith("@nats-io/")), []);
+});
+
 test("the package has the code, the types, the README and the licence", () => {
   const [pack] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: home, encoding: "utf8" }));
   const files = pack.files.map((f) => f.path), of = (ending) => files.filter((f) => f.startsWith("dist/") && f.endsWith(ending)).map((f) => f.slice(5, -ending.length)).sort();
-  const sources = readdirSync(join(home, "src")).map((f) => f.replace(/\.ts$/, "")).sort();
+  const sources = readdirSync(join(home, "src"), { recursive: true }).filter((f) => f.endsWith(".ts")).map((f) => f.slice(0, -3)).sort();
   assert.deepEqual(of(".d.ts"), sources);
   assert.deepEqual(of(".js"), sources);
   assert.deepEqual(files.filter((f) => !f.startsWith("dist/")).sort(), ["LICENSE", "README.md", "package.json"]);

@@ -1,8 +1,8 @@
 // Serving a tool.
-import { type Bus, json } from "./bus.js";
-import { compact, encode, rawAt, type UnknownEvent } from "./json.js";
-import { newID, ParleyError, pause, subjectOf } from "./names.js";
-import type * as T from "./types.js";
+import { type Bus, json } from "../bus.js";
+import { compact, encode, rawAt, type UnknownEvent } from "../json.js";
+import { newID, ParleyError, pause, subjectOf } from "../names.js";
+import type * as T from "../types.js";
 import { type Job, Retry, type Service, type ServeOptions, Worker } from "./worker.js";
 
 /** What a tool gives: text for the model, and the result as JSON for programs. */
@@ -10,9 +10,7 @@ export type ToolOutcome = string | { content: string; structured?: unknown };
 
 /** A call that runs. */
 export interface ToolContext {
-  call: string;
-  conversation: string;
-  turn: string;
+  call: string; conversation: string; turn: string;
   /** Aborted when the call is cancelled, takes too long, or the worker stops. */
   signal: AbortSignal;
   /** Shows output to people while the tool runs. */
@@ -57,15 +55,13 @@ async function conflict(w: Worker, tool: T.ToolSpec, revision: number): Promise<
 
 async function handle(w: Worker, tool: T.ToolSpec, handler: ToolHandler, job: Job & { event: UnknownEvent & T.ToolJob }): Promise<void> {
   const { event, place } = job, { bus } = w, call = event.call, once = rank(event.effect) === 3, attempt = newID();
-  const open = (s: T.State) => !!s.calls?.some((c) => c.call === call && !c.status);
-  const answers = new Map<string, (a: T.QuestionAnswered) => void>();
+  const open = (s: T.State) => !!s.calls?.some((c) => c.call === call && !c.status), answers = new Map<string, (a: T.QuestionAnswered) => void>();
   const seen = (d: T.Decision) => { for (const e of d.events ?? []) if (e.type === "QuestionAnswered") answers.get(e.question)?.(e); };
   const watch = w.watch(job, call, open, seen); // before the lane is read: a later Decision is not missed
   try {
     const first = { type: "ToolStarted", call, attempt, tool: tool.name, worker: w.worker, delivery: job.delivery } as const;
     const ended = (e: UnknownEvent, running: string) => e.type === "ToolResult" && running !== "" && (e as unknown as T.ToolResult).attempt === running;
-    const taken = await w.takeLane(job, event.decision, first, ended, open, once);
-    if (!taken) return;
+    const taken = await w.takeLane(job, event.decision, first, ended, open, once); if (!taken) return;
     let position = taken.position;
     const append = async (e: UnknownEvent) => { position = await bus.append(event.subject, position, await bus.fit(place.conversation, e.type, JSON.stringify(e))); };
     const end = async (status: T.Status, content: string, more: Partial<T.ToolResult> = {}) => {
@@ -77,8 +73,7 @@ async function handle(w: Worker, tool: T.ToolSpec, handler: ToolHandler, job: Jo
       await append({ type: "ToolResult", call, attempt, tool: tool.name, status, content, ...more });
     };
     const release = async (error: string | undefined, after: number, why: string) => {
-      await append({ type: "ToolReleased", call, attempt, tool: tool.name, error });
-      throw new Retry(after, why);
+      await append({ type: "ToolReleased", call, attempt, tool: tool.name, error }); throw new Retry(after, why);
     };
     if (taken.past.length > 0 && once) return await end("unknown", "a worker died while it ran this call; it is not known whether it took effect, and it must not be run again on its own");
     if (rank(event.effect) < rank(tool.effect)) {
@@ -105,20 +100,15 @@ async function handle(w: Worker, tool: T.ToolSpec, handler: ToolHandler, job: Jo
           await append({ type: "QuestionAsked", call, attempt, question, message, schema });
           const a = await answered(w, job, position, answer, seen, clock.signal);
           return a.declined ? null : (a.content ?? true);
-        } finally {
-          answers.delete(question);
-          resume();
-        }
+        } finally { answers.delete(question); resume(); }
       } };
     const aborted = new Promise<never>((_, reject) => clock.signal.addEventListener("abort", () => reject(clock.signal.reason)));
     aborted.catch(() => {});
     try {
       const given = await Promise.race([(async () => handler(event.arguments ?? {}, context))(), aborted]), outcome = typeof given === "string" ? { content: given } : given;
-      over = true;
-      await end("ok", String(outcome?.content ?? ""), { structured: outcome?.structured, took_ms: Date.now() - began });
+      over = true; await end("ok", String(outcome?.content ?? ""), { structured: outcome?.structured, took_ms: Date.now() - began });
     } catch (err) {
-      if (err instanceof ParleyError && err.code === "fenced") throw err;
-      over = true;
+      if (err instanceof ParleyError && err.code === "fenced") throw err; over = true;
       const text = String((err as Error)?.message ?? err), took_ms = Date.now() - began, retry = (err as { retryAfter?: number })?.retryAfter;
       if (watch.cancelled()) return await end("cancelled", "the call was cancelled", { took_ms });
       if (job.signal.aborted && !once) return await release(undefined, 0, "the worker stops");
@@ -127,13 +117,8 @@ async function handle(w: Worker, tool: T.ToolSpec, handler: ToolHandler, job: Jo
       const tried = taken.failures + 1;
       if (retry !== undefined && !once && tried < mostTries) return await release(text.slice(0, 4096), retry || 250 * 2 ** tried, text);
       await end("failed", retry !== undefined && !once ? `tried ${tried} times, the last time: ${text}` : text, { took_ms });
-    } finally {
-      clock.stop();
-      watch.signal.removeEventListener("abort", stop);
-    }
-  } finally {
-    watch.end();
-  }
+    } finally { clock.stop(); watch.signal.removeEventListener("abort", stop); }
+  } finally { watch.end(); }
 }
 
 // answered waits for the answer to a question: live, and from the log after a lost connection.
@@ -142,10 +127,7 @@ async function answered(w: Worker, job: Job, from: number, answer: Promise<T.Que
     const stop = new AbortController(), off = w.bus.onLink(() => stop.abort()), abort = () => stop.abort();
     signal.addEventListener("abort", abort);
     await Promise.race([answer.then((a) => { found = a; stop.abort(); }), pause(15_000, stop.signal).catch(() => {})]);
-    off();
-    signal.removeEventListener("abort", abort);
-    signal.throwIfAborted();
-    if (found) return found;
+    off(); signal.removeEventListener("abort", abort); signal.throwIfAborted(); if (found) return found;
     for await (const m of w.bus.all(job.place.stream, subjectOf("conv", job.place, "turn"), from + 1, signal)) {
       for (const l of (await w.bus.decode(m.data)).lines) if (l.event.type === "Decision") seen(l.event as T.Decision);
     }
@@ -154,10 +136,7 @@ async function answered(w: Worker, job: Job, from: number, answer: Promise<T.Que
 
 /** A deadline that stands still while the tool waits for a person. */
 class Clock extends AbortController {
-  late = false;
-  private timer?: ReturnType<typeof setTimeout>;
-  private since = 0;
-  private paused = 0;
+  late = false; private timer?: ReturnType<typeof setTimeout>; private since = 0; private paused = 0;
 
   constructor(private left: number) { super(); this.run(); }
 

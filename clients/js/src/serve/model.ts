@@ -1,8 +1,8 @@
 // Serving a model.
-import type { Bus } from "./bus.js";
-import { encode, type UnknownEvent } from "./json.js";
-import { newID, ParleyError } from "./names.js";
-import type * as T from "./types.js";
+import type { Bus } from "../bus.js";
+import { encode, type UnknownEvent } from "../json.js";
+import { newID, ParleyError } from "../names.js";
+import type * as T from "../types.js";
 import { type Job, Retry, type Service, type ServeOptions, Worker } from "./worker.js";
 
 type Unstamped<E> = Omit<E, "attempt" | "index">;
@@ -23,18 +23,13 @@ const frameBytes = 64 << 10, mostTokensWait = 4 << 20;
 
 /** Writes a lane: one append at a time, each of all that came meanwhile. */
 class Lane {
-  private lines: string[] = [];
-  private size = 0;
-  private writing?: Promise<void>;
-  private error?: unknown;
+  private lines: string[] = []; private size = 0; private writing?: Promise<void>; private error?: unknown;
 
   constructor(private bus: Bus, private job: Job, private subject: string, private position: number) {}
 
   async append(e: object): Promise<void> {
-    if (this.error) throw this.error;
-    const line = JSON.stringify(e).toWellFormed();
-    this.lines.push(line);
-    this.size += line.length;
+    if (this.error) throw this.error; const line = JSON.stringify(e).toWellFormed();
+    this.lines.push(line); this.size += line.length;
     this.writing ??= this.write().finally(() => { this.writing = undefined; });
     if (this.size > mostTokensWait) await this.flush();
   }
@@ -43,21 +38,15 @@ class Lane {
     while (this.lines.length > 0 && !this.error) {
       let n = 0;
       for (let size = 0; n < this.lines.length && n < 4096 && (n === 0 || size + this.lines[n]!.length <= frameBytes); n++) size += this.lines[n]!.length;
-      const frame = this.lines.splice(0, n).join("\n");
-      this.size -= frame.length - n + 1;
+      const frame = this.lines.splice(0, n).join("\n"); this.size -= frame.length - n + 1;
       try {
         this.position = await this.bus.append(this.subject, this.position, await this.bus.fit(this.job.place.conversation, JSON.parse(frame.slice(0, frame.indexOf("\n") >>> 0)).type, frame));
         if (/"type":"(?:GenerationEnded|ToolCallEnd)"/.test(frame)) this.bus.nc.publish(`wake.${this.job.place.shard}`);
-      } catch (err) {
-        this.error = err;
-      }
+      } catch (err) { this.error = err; }
     }
   }
 
-  async flush(): Promise<void> {
-    await this.writing;
-    if (this.error) throw this.error;
-  }
+  async flush(): Promise<void> { await this.writing; if (this.error) throw this.error; }
 }
 
 /** Serves the models of a provider: name is that of the route, or route/model with the model to ask when a job names none. */
@@ -93,10 +82,7 @@ async function handle(w: Worker, provider: string, usual: string, handler: Model
     const pieces = handler(event, { signal: watch.signal, model })[Symbol.asyncIterator]();
     try {
       for (let r; !(r = await Promise.race([pieces.next(), aborted])).done; ) {
-        for (const e of answer.events(r.value)) {
-          if (e.type === "GenerationEnded") last = e as Partial<T.GenerationEnded>;
-          else await append(e);
-        }
+        for (const e of answer.events(r.value)) { if (e.type === "GenerationEnded") last = e as Partial<T.GenerationEnded>; else await append(e); }
       }
       for (const e of answer.cut("the answer ended before the call was complete")) await append(e);
       const { type: _, ...said } = last as { type?: string };
@@ -106,25 +92,19 @@ async function handle(w: Worker, provider: string, usual: string, handler: Model
       if (err instanceof ParleyError && err.code === "fenced") throw err;
       if (watch.cancelled()) return await fail("cancelled", "the turn was stopped", { finish: "cancelled" });
       if (job.signal.aborted) {
-        await append({ type: "GenerationReleased", generation } as { type: string });
-        await lane.flush();
-        throw new Retry(0, "the worker stops");
+        await append({ type: "GenerationReleased", generation } as { type: string }); await lane.flush(); throw new Retry(0, "the worker stops");
       }
       for (const e of answer.cut("the answer was stopped before the call was complete")) await append(e);
       const { class: cls = "internal", code, retryAfter } = err as { class?: string; code?: unknown; retryAfter?: number };
       await end({ finish: "error", error: { class: cls as T.ErrorClass, message: String((err as Error)?.message ?? err), ...(typeof code === "string" && { code }), ...(retryAfter && { retry_after_ms: retryAfter }) } });
     }
-  } finally {
-    watch.end();
-  }
+  } finally { watch.end(); }
 }
 
 /** Numbers the calls of an answer, gives them ids, and bounds it. */
 class Answer {
-  calls = 0;
-  private bytes = 0;
-  private block = 0;
-  private ids = new Map<number, { call: string; open: boolean; bytes: number }>();
+  calls = 0; private bytes = 0;
+  private block = 0; private ids = new Map<number, { call: string; open: boolean; bytes: number }>();
 
   constructor(private most: T.AnswerCeilings) {}
 
@@ -134,19 +114,15 @@ class Answer {
       const args = typeof piece.arguments === "string" ? piece.arguments : JSON.stringify(piece.arguments), block = ++this.block;
       yield* this.events({ type: "ToolCallStart", block, name: piece.call } as ModelPiece);
       yield* this.events({ type: "ToolCallDelta", block, arguments: args } as ModelPiece);
-      yield* this.events({ type: "ToolCallEnd", block, ...invalid(args) } as ModelPiece);
-      this.block++;
-      return;
+      yield* this.events({ type: "ToolCallEnd", block, ...invalid(args) } as ModelPiece); this.block++; return;
     }
     const e = piece as { type: string; block?: number; text?: string; arguments?: string }, n = encode((e.text ?? "") + (e.arguments ?? "")).length, block = e.block ?? 0;
     if ((e.type === "TextChunk" && !e.text) || (e.type === "ToolCallDelta" && !e.arguments)) return; // never empty
     if (e.type === "ToolCallStart") { this.ids.set(block, { call: newID(), open: true, bytes: 0 }); this.calls++; }
     const id = /^ToolCall/.test(e.type) ? this.ids.get(block) : undefined;
     if (id) { id.bytes += n; id.open = e.type !== "ToolCallEnd"; }
-    this.bytes += n;
-    this.bound("answer_bytes", this.bytes);
-    this.bound("answer_calls", this.calls);
-    this.bound("argument_bytes", id?.bytes ?? 0);
+    this.bytes += n; this.bound("answer_bytes", this.bytes);
+    this.bound("answer_calls", this.calls); this.bound("argument_bytes", id?.bytes ?? 0);
     yield (id ? { ...e, call: id.call } : e) as { type: string };
   }
 
@@ -166,9 +142,7 @@ function invalid(args: string): { invalid?: string } {
   try {
     const v: unknown = JSON.parse(args || "{}");
     return typeof v === "object" && v !== null && !Array.isArray(v) ? {} : { invalid: "the arguments are not a JSON object" };
-  } catch (err) {
-    return { invalid: `the arguments are not valid JSON: ${(err as Error).message}` };
-  }
+  } catch (err) { return { invalid: `the arguments are not valid JSON: ${(err as Error).message}` }; }
 }
 
 // estimate counts the tokens of a request at four bytes each, for answers without a count.

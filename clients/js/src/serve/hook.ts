@@ -1,8 +1,8 @@
 // Answering hooks: an app is called before or after a turn.
 import type { Msg } from "@nats-io/nats-core";
-import type { Bus } from "./bus.js";
-import { checkName, ParleyError } from "./names.js";
-import type * as T from "./types.js";
+import type { Bus } from "../bus.js";
+import { checkName, ParleyError } from "../names.js";
+import type * as T from "../types.js";
 import type { Service } from "./worker.js";
 
 /** Answers a hook: what to add to the system prompt, or why the turn must not continue. Its error is the answer's. */
@@ -44,15 +44,11 @@ async function answer(bus: Bus, m: Msg, handler: HookHandler): Promise<void> {
     call = lines[0]!.event as T.HookCall;
     timer = setTimeout(() => stop.abort(new DOMException("the hook's time is over", "TimeoutError")), Math.min(call.timeout_ms ?? 5000, 2 ** 31 - 1));
     said = (await handler(call as T.HookCall, { signal: stop.signal })) ?? {};
-  } catch (err) {
-    said = { error: String((err as Error)?.message ?? err).replace(/\s+/g, " ").slice(0, 1024) };
-  }
+  } catch (err) { said = { error: String((err as Error)?.message ?? err).replace(/\s+/g, " ").slice(0, 1024) }; }
   clearTimeout(timer);
   if (stop.signal.aborted) return; // the turn has gone on
   const { turn, when, hook, conversation } = call, { context, refuse, error } = said;
   try {
     m.respond(await bus.fit(conversation ?? "", "HookAnswered", JSON.stringify({ type: "HookAnswered", turn, when, hook, context, refuse, error })));
-  } catch (err) {
-    bus.log(`a hook could not be answered on ${m.subject}: ${(err as Error).message}`);
-  }
+  } catch (err) { bus.log(`a hook could not be answered on ${m.subject}: ${(err as Error).message}`); }
 }

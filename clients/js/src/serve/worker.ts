@@ -1,11 +1,11 @@
 // What tool and model workers share: the queue, presence, and taking a lane over. The
 // rules are those of docs/tool-workers.md.
 import type { Msg } from "@nats-io/nats-core";
-import { ApiError, type Bus, delivery, json, presenceStream, Queue, republished, type Stored } from "./bus.js";
-import type { UnknownEvent } from "./json.js";
-import { lastDecision } from "./log.js";
-import { channelOf, checkName, newID, ParleyError, pause, type Place, placeOf, protocol, subjectOf } from "./names.js";
-import type * as T from "./types.js";
+import { ApiError, type Bus, delivery, json, presenceStream, Queue, republished, type Stored } from "../bus.js";
+import type { UnknownEvent } from "../json.js";
+import { lastDecision } from "../log.js";
+import { channelOf, checkName, newID, ParleyError, pause, type Place, placeOf, protocol, subjectOf } from "../names.js";
+import type * as T from "../types.js";
 
 export interface ServeOptions {
   /** The worker's name; a random part is added. */
@@ -30,13 +30,7 @@ export class Retry extends Error {
 export class Reject extends Error {}
 
 /** A job that runs. signal is aborted when the worker stops. */
-export interface Job {
-  event: UnknownEvent;
-  subject: string;
-  delivery: number;
-  place: Place;
-  signal: AbortSignal;
-}
+export interface Job { event: UnknownEvent; subject: string; delivery: number; place: Place; signal: AbortSignal; }
 
 /** An attempt at a job, as its lane has it. */
 interface Attempt { id: string; worker: string; released: boolean; failure: string }
@@ -48,9 +42,7 @@ const jobAttempts = 100, presenceTTL = 12_000, beat = 1000;
 
 /** A worker serves one queue. */
 export class Worker implements Service {
-  readonly worker: string;
-  private ackWait = 4000;
-  private stopping = false;
+  readonly worker: string; private ackWait = 4000; private stopping = false;
   private readonly ending = new AbortController(); // the time of running jobs is over
   private readonly running = new Map<string, { msg: Msg; done: Promise<void> }>();
   private readonly pulls = new Set<() => void>();
@@ -82,9 +74,7 @@ export class Worker implements Service {
       if (this.bus.connected) { for (const { msg } of this.running.values()) this.say(msg, "+WPI"); this.wake(); }
       if (this.bus.closed) off();
     });
-    await this.ensureQueue();
-    if (served) this.pull();
-    return this;
+    await this.ensureQueue(); if (served) this.pull(); return this;
   }
 
   private say(msg: Msg, what: string): void { if (!this.bus.closed) this.bus.nc.publish(msg.reply!, what); }
@@ -96,33 +86,24 @@ export class Worker implements Service {
     try {
       let why = compare ? await this.checkRecord?.(Infinity) : served ? "" : "it was rejected";
       const put = async () => (await this.bus.publish(this.key, JSON.stringify({ kind: this.kind, name: this.name, worker: this.worker, beat_ms: beat, protocol, ...(why ? { rejected: this.record.tool } : this.record) }))).seq;
-      const revision = await put();
-      if (compare && !why && (why = await this.checkRecord?.(revision))) await put();
+      const revision = await put(); if (compare && !why && (why = await this.checkRecord?.(revision))) await put();
       if (compare && why) this.bus.log(`${this.kind} ${this.name} is not served, it is tried again: ${why}`);
       if (Date.now() - sent > beat) this.answered = Date.now();
       return !why;
     } catch (err) {
-      this.answered = Date.now();
-      if (err instanceof ParleyError && err.code === "denied") throw err;
-      this.bus.log(`cannot announce ${this.kind} ${this.name}, it is tried again: ${(err as Error).message}`);
-      return served;
+      this.answered = Date.now(); if (err instanceof ParleyError && err.code === "denied") throw err;
+      this.bus.log(`cannot announce ${this.kind} ${this.name}, it is tried again: ${(err as Error).message}`); return served;
     }
   }
 
   // ensureQueue reads the queue's configuration; an orchestrator makes one that is missing.
   private async ensureQueue(): Promise<void> {
     while (!this.stopping && !this.bus.closed) {
-      try {
-        const { config } = await this.bus.consumerInfo("JOBS", this.queue);
-        this.ackWait = config.ack_wait / 1e6;
-        return;
-      } catch (err) {
+      try { const { config } = await this.bus.consumerInfo("JOBS", this.queue); this.ackWait = config.ack_wait / 1e6; return; } catch (err) {
         try {
           if (err instanceof ApiError && err.code === 404) await this.bus.request(`queue.${this.queue}`, "");
           else this.bus.log(`queue ${this.queue}: ${(err as Error).message}`);
-        } catch (failed) {
-          this.bus.log(`queue ${this.queue} is missing and was requested: ${(failed as Error).message}`);
-        }
+        } catch (failed) { this.bus.log(`queue ${this.queue} is missing and was requested: ${(failed as Error).message}`); }
       }
       await pause(500);
     }
@@ -132,10 +113,7 @@ export class Worker implements Service {
   private pull(): void {
     for (let n = this.options.slots ?? (this.kind === "tool" ? 16 : 64); n > 0; n--) {
       void (async () => {
-        while (!this.stopping && !this.bus.closed) {
-          const msg = await this.next();
-          if (msg) await this.take(msg);
-        }
+        while (!this.stopping && !this.bus.closed) { const msg = await this.next(); if (msg) await this.take(msg); }
       })().catch((err) => this.bus.log(`queue ${this.queue}: ${err.message}`));
     }
   }
@@ -147,34 +125,20 @@ export class Worker implements Service {
     try {
       if (!this.bus.connected) await this.bus.backoff(0);
       this.bus.nc.publish(`${this.bus.api}.CONSUMER.MSG.NEXT.JOBS.${this.queue}`, JSON.stringify({ batch: 1, expires: 5e9 }), { reply: inbox });
-      const m = await queue.next(6000);
-      if (m.reply?.startsWith("$JS.ACK.")) return m;
+      const m = await queue.next(6000); if (m.reply?.startsWith("$JS.ACK.")) return m;
       if (m.headers?.code !== 408) await this.missing();
-    } catch (err) {
-      if (!this.stopping && this.bus.connected) await this.missing();
-    } finally {
-      off();
-      sub.unsubscribe();
-      this.pulls.delete(end);
-    }
+    } catch (err) { if (!this.stopping && this.bus.connected) await this.missing(); } finally { off(); sub.unsubscribe(); this.pulls.delete(end); }
     return undefined;
   }
 
-  private async missing(): Promise<void> {
-    await pause(200);
-    await this.ensureQueue();
-  }
+  private async missing(): Promise<void> { await pause(200); await this.ensureQueue(); }
 
   private async take(msg: Msg): Promise<void> {
-    if (this.stopping) return this.say(msg, "-NAK");
-    const known = this.running.get(msg.subject);
+    if (this.stopping) return this.say(msg, "-NAK"); const known = this.running.get(msg.subject);
     if (known) { // it was delivered again while it runs here: it goes on under the new message
-      known.msg = msg;
-      this.say(msg, "+WPI");
-      return known.done;
+      known.msg = msg; this.say(msg, "+WPI"); return known.done;
     }
-    const entry = { msg, done: Promise.resolve() };
-    const heartbeat = setInterval(() => this.say(entry.msg, "+WPI"), this.ackWait / 3);
+    const entry = { msg, done: Promise.resolve() }, heartbeat = setInterval(() => this.say(entry.msg, "+WPI"), this.ackWait / 3);
     this.running.set(msg.subject, entry);
     entry.done = this.run(msg).then(
       () => this.say(entry.msg, "+ACK"),
@@ -210,12 +174,8 @@ export class Worker implements Service {
           { type: "GenerationEnded", attempt, index: 1, generation: id, finish: "error", terminated: false, event_count: 2, events: 2, error: { class: "internal", message: content } }];
       if (this.kind === "llm" && (await lastDecision(this.bus, place))?.decision.state.generation !== id) return true;
       const last = await this.bus.last(place.stream, lane);
-      await this.bus.append(lane, last?.sequence ?? 0, new TextEncoder().encode(end.map((e) => JSON.stringify(e)).join("\n")));
-      return true;
-    } catch (err) {
-      this.bus.log(`job ${msg.subject} could not be ended: ${(err as Error).message}`);
-      return false;
-    }
+      await this.bus.append(lane, last?.sequence ?? 0, new TextEncoder().encode(end.map((e) => JSON.stringify(e)).join("\n"))); return true;
+    } catch (err) { this.bus.log(`job ${msg.subject} could not be ended: ${(err as Error).message}`); return false; }
   }
 
   /**
@@ -245,9 +205,7 @@ export class Worker implements Service {
       }
       try {
         return { position: await this.bus.append(lane, position, new TextEncoder().encode(JSON.stringify(first))), past, failures: past.filter((a) => !a.released || a.failure).length };
-      } catch (err) {
-        if (!(err instanceof ParleyError) || err.code !== "fenced" || tries >= 100) throw err;
-      }
+      } catch (err) { if (!(err instanceof ParleyError) || err.code !== "fenced" || tries >= 100) throw err; }
       if (tries > 1) await pause(Math.min(tries, 20));
     }
   }
@@ -260,13 +218,11 @@ export class Worker implements Service {
     let cancelled = false;
     const leave = () => stop.abort(new ParleyError("closed", "the worker stops"));
     const check = async (m: Stored) => {
-      const { channel } = channelOf(m.subject);
-      const { lines } = channel === "turn" ? await this.bus.decode(m.data) : await this.bus.decode(m.data, 0);
+      const { channel } = channelOf(m.subject), { lines } = channel === "turn" ? await this.bus.decode(m.data) : await this.bus.decode(m.data, 0);
       for (const l of lines) {
         const e = l.event as unknown as T.Cancel | T.Decision;
         if (e.type === "Decision" && channel === "turn" && event.decision > 0) {
-          seen(e);
-          cancelled ||= !open(e.state);
+          seen(e); cancelled ||= !open(e.state);
         } else if (e.type === "Cancel" && channel === "in" && !(e.turn && e.turn !== event.turn)) {
           const scope = e.scope || (e.call ? "call" : "turn"), named = (event.decision > 0 && e.turn === event.turn) || (call !== "" && e.call === call);
           cancelled ||= named && (scope === "call" ? call !== "" && e.call === call : (scope === "turn" || scope === "all") && event.decision > 0 && e.turn === event.turn);
@@ -275,8 +231,7 @@ export class Worker implements Service {
       if (cancelled) stop.abort(new ParleyError("deleted", "it was cancelled"));
     };
     const subs = ["in", "turn"].map((channel) => this.bus.nc.subscribe(subjectOf("live", place, channel), { callback: (_, msg) => {
-      const m = msg && republished(msg);
-      if (m) check(m).catch((err) => this.bus.log(`a message of ${m.subject} was not read: ${err.message}`));
+      const m = msg && republished(msg); if (m) check(m).catch((err) => this.bus.log(`a message of ${m.subject} was not read: ${err.message}`));
     } }));
     job.signal.aborted ? leave() : job.signal.addEventListener("abort", leave);
     return { signal: stop.signal, cancelled: () => cancelled, end: () => { subs.forEach((s) => s.unsubscribe()); job.signal.removeEventListener("abort", leave); } };
@@ -290,34 +245,26 @@ export class Worker implements Service {
     const ttl = info.config.max_age ? info.config.max_age / 1e6 : presenceTTL, last = await this.bus.last(presenceStream, keys), beats = last && json<{ beat_ms?: number }>(last.data)?.beat_ms;
     let lives = ttl, left = 0;
     if (last && beats) {
-      lives = Math.min(4 * Math.max(beats, 100), ttl);
-      left = lives - (new Date(info.ts!).getTime() - last.time.getTime());
+      lives = Math.min(4 * Math.max(beats, 100), ttl); left = lives - (new Date(info.ts!).getTime() - last.time.getTime());
     } else if (last) {
       for (const subject of Object.keys(info.state.subjects ?? {})) if ((await this.bus.last(presenceStream, subject))?.data.length) left = ttl / 4;
     }
-    if (left > 0) {
-      this.absent.delete(worker);
-      return Math.min(left, ttl / 4);
-    }
+    if (left > 0) { this.absent.delete(worker); return Math.min(left, ttl / 4); }
     if (!this.absent.has(worker)) this.absent.set(worker, Date.now());
-    const steady = this.bus.connected ? Date.now() - Math.max(this.bus.since, this.answered) : 0;
-    left = lives - steady;
+    const steady = this.bus.connected ? Date.now() - Math.max(this.bus.since, this.answered) : 0; left = lives - steady;
     if (sure) left = Math.max(left, ttl - steady, ttl - (Date.now() - this.absent.get(worker)!));
     return left <= 0 ? 0 : Math.min(left, ttl / 4);
   }
 
   /** Takes no more jobs, withdraws the announcement, and ends running jobs: what may run again is handed back. */
   async stop(): Promise<void> {
-    this.stopping = true;
-    this.wake();
+    this.stopping = true; this.wake();
     for (const end of [...this.pulls]) end();
     const gone = this.bus.publish(this.key, "", { headers: { "KV-Operation": "DEL" } }).catch((err) => this.bus.log(`cannot withdraw ${this.key}: ${err.message}`));
     const left = () => Promise.all([...this.running.values()].map((r) => r.done));
     const within = (ms: number) => { let timer: ReturnType<typeof setTimeout>; return Promise.race([left(), new Promise<void>((resolve) => { timer = setTimeout(resolve, ms); })]).finally(() => clearTimeout(timer)); };
     if (this.options.drain) await within(this.options.drain);
-    this.ending.abort(new ParleyError("closed", "the worker stops"));
-    await within(5000);
-    await gone;
-    if (this.bus.connected && !this.bus.closed) await this.bus.nc.flush();
+    this.ending.abort(new ParleyError("closed", "the worker stops")); await within(5000);
+    await gone; if (this.bus.connected && !this.bus.closed) await this.bus.nc.flush();
   }
 }
