@@ -110,7 +110,7 @@ func (s *scribe) generate() {
 		}
 		s.append(s.gen(), frame...)
 	default:
-		s.append(s.gen(), &events.GenerationEnded{Origin: s.origin(), Generation: s.state.Generation, Finish: events.FinishStop, Terminated: true, Events: s.index})
+		s.append(s.gen(), &events.GenerationEnded{Origin: s.origin(), Generation: s.state.Generation, Finish: events.FinishStop, Terminated: true, EventCount: s.index})
 		said := &events.AssistantMessage{Turn: s.state.Turn, Generation: s.state.Generation, Step: s.state.Step, Finish: events.FinishStop,
 			Message: events.Message{Role: events.RoleAssistant, Parts: []events.Part{{Kind: events.PartText, Text: fmt.Sprint("answer ", s.state.Step)}}}}
 		s.state.Generation, s.attempt, s.stale = "", "", ""

@@ -97,7 +97,7 @@ var mayImport = map[string]string{
 	"internal/media":               "internal/events",
 	"internal/events":              "",
 	"schemas":                      "",
-	"schemas/generate":             "internal/topology internal/events",
+	"schemas/generate":             "internal/offer internal/topology internal/events",
 
 	"internal/orchestrator/logtest": "internal/ceilings internal/orchestrator internal/policy internal/tool internal/accumulator internal/topology internal/events", // imported by tests only
 }

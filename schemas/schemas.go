@@ -1,9 +1,14 @@
 // Package schemas holds the wire contract for programs in any language: a JSON
-// Schema (2020-12) per event, an example of each, and the AsyncAPI document
-// with the subjects and the writers of each event.
+// Schema (2020-12) per event to validate with, one bundle of them all to generate code
+// from, an example of each event, and the AsyncAPI document with subjects, headers,
+// writers and permissions.
 //
-// Everything except the examples is generated from the structs of
-// internal/events:
+// The bundle, parley.schema.json, is the contract of exactly this version. In the
+// schema of a Decision alone, events of later versions are valid too: readers skip
+// them.
+//
+// Everything except the examples is generated from the structs of internal/events and
+// internal/offer and from the tables of internal/topology:
 //
 //	go generate ./schemas
 package schemas
@@ -19,7 +24,8 @@ import (
 //go:embed *.json examples/*.json asyncapi.yaml
 var files embed.FS
 
-// FS returns all files: <Event>.json, examples/<Event>.json, asyncapi.yaml.
+// FS returns all files: parley.schema.json, <Event>.json, examples/<Event>.json,
+// asyncapi.yaml.
 func FS() fs.FS { return files }
 
 // Lookup returns the JSON Schema of an event by its type.

@@ -71,8 +71,8 @@ func (c *Conversation) piece(l events.Line) {
 // extend applies an event of the running attempt.
 func (c *Conversation) extend(e events.Stamped) {
 	if end, ok := e.(*events.GenerationEnded); ok {
-		if missing := end.Events - c.Open.count - 1; missing > 0 && end.Error == nil {
-			c.fail(end, events.ErrCut, fmt.Sprintf("%d of the answer's %d events are missing from the log", missing, end.Events))
+		if missing := end.EventCount - c.Open.count - 1; missing > 0 && end.Error == nil {
+			c.fail(end, events.ErrCut, fmt.Sprintf("%d of the answer's %d events are missing from the log", missing, end.EventCount))
 			return
 		}
 		e = known(end)

@@ -26,7 +26,7 @@ func ending(c *Conversation) string {
 }
 
 func TestAnAnswerWhoseEventsAreNotAllThereIsNotUsed(t *testing.T) {
-	const done = `{"type":"GenerationEnded","attempt":"A","index":2,"generation":"g1","finish":"stop","terminated":true,"usage":{"input_tokens":3},"events":3}`
+	const done = `{"type":"GenerationEnded","attempt":"A","index":2,"generation":"g1","finish":"stop","terminated":true,"usage":{"input_tokens":3},"event_count":3}`
 	for _, c := range []struct{ name, log, want string }{
 		{"all are there", started + `
 			gen {"type":"TextChunk","attempt":"A","index":1,"text":"hi"}
@@ -39,19 +39,19 @@ func TestAnAnswerWhoseEventsAreNotAllThereIsNotUsed(t *testing.T) {
 		{"one is missing", started + `
 			gen ` + done, "error cut: 1 of the answer's 3 events are missing from the log"},
 		{"the failure of the answer is what counts", started + `
-			gen {"type":"GenerationEnded","attempt":"A","index":7,"generation":"g1","finish":"error","terminated":false,"events":8,"error":{"class":"auth","message":"no"}}`,
+			gen {"type":"GenerationEnded","attempt":"A","index":7,"generation":"g1","finish":"error","terminated":false,"event_count":8,"error":{"class":"auth","message":"no"}}`,
 			"error auth: no"},
 		{"the start is missing", asked + `
 			gen {"type":"TextChunk","attempt":"A","index":1,"text":"hi"}
 			gen ` + done, "error cut: the beginning of the answer is missing from the log"},
 		{"the start of the attempt that took over is missing", started + `
-			gen {"type":"GenerationEnded","attempt":"B","index":2,"generation":"g1","finish":"stop","terminated":true,"events":3}`,
+			gen {"type":"GenerationEnded","attempt":"B","index":2,"generation":"g1","finish":"stop","terminated":true,"event_count":3}`,
 			"error cut: the beginning of the answer is missing from the log"},
 		{"an attempt that was replaced ends", started + `
 			gen {"type":"GenerationStarted","attempt":"B","index":0,"generation":"g1","turn":"t1","step":1,"provider":"p","model":"m"}
 			gen ` + done, "open"},
 		{"another generation ends", started + `
-			gen {"type":"GenerationEnded","attempt":"Z","index":2,"generation":"g0","finish":"stop","terminated":true,"events":3}`, "open"},
+			gen {"type":"GenerationEnded","attempt":"Z","index":2,"generation":"g0","finish":"stop","terminated":true,"event_count":3}`, "open"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := history(t, c.log)

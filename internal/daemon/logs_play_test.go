@@ -80,7 +80,7 @@ func answerLogs() map[string]recordedLog {
 				s.raw(events.ChannelGen, "", "", fmt.Sprintf(`{"type":"GenerationStarted","attempt":"0197f3a2-7c1e-7000-8000-0000000000aa","index":0,"generation":"%s","turn":"%s","step":1,"provider":"other","model":"m"}`, s.state.Generation, s.state.Turn))
 				s.raw(events.ChannelGen, "", "", `{"type":"TextChunk","attempt":"0197f3a2-7c1e-7000-8000-0000000000aa","index":1,"block":0,"text":"said by another"}`)
 				s.restart()
-				s.raw(events.ChannelGen, "", "", fmt.Sprintf(`{"type":"GenerationEnded","attempt":"0197f3a2-7c1e-7000-8000-0000000000aa","index":2,"generation":"%s","finish":"stop","terminated":true,"events":3}`, s.state.Generation))
+				s.raw(events.ChannelGen, "", "", fmt.Sprintf(`{"type":"GenerationEnded","attempt":"0197f3a2-7c1e-7000-8000-0000000000aa","index":2,"generation":"%s","finish":"stop","terminated":true,"event_count":3}`, s.state.Generation))
 				s.over()
 				s.waitsFor("wait")
 				s.restart()

@@ -173,7 +173,7 @@ func playMalformed(s *stage) {
 	s.send(&events.Settings{Route: "elsewhere/model"})
 	for _, start := range []string{`{"type":"GenerationStarted","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}`,
 		`{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}` + "\n" + `{"type":"TextChunk","index":1,"text":"hi"}`,
-		`{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}` + "\n" + `{"type":"Sparkle","attempt":"A","index":1}` + "\n" + `{"type":"GenerationEnded","attempt":"A","index":9,"generation":"G","finish":"odd","terminated":true,"events":10}`} {
+		`{"type":"GenerationStarted","attempt":"A","index":0,"generation":"G","turn":"T","step":1,"provider":"p","model":"m"}` + "\n" + `{"type":"Sparkle","attempt":"A","index":1}` + "\n" + `{"type":"GenerationEnded","attempt":"A","index":9,"generation":"G","finish":"odd","terminated":true,"event_count":10}`} {
 		s.send(&events.UserMessage{Text: "bye"})
 		s.reach("the request", func() bool { return s.state.Generation != "" })
 		ids := strings.NewReplacer(`"G"`, `"`+s.state.Generation+`"`, `"T"`, `"`+s.state.Turn+`"`)

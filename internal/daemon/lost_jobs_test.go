@@ -242,7 +242,7 @@ func TestAnAnswerInTheGapOfALogIsMadeAgain(t *testing.T) {
 	frame, err := events.AppendFrame(nil,
 		&events.GenerationStarted{Origin: events.Origin{Attempt: attempt}, Generation: requested.Generation, Turn: requested.Turn, Step: 1, Provider: "scripted", Model: "demo", Worker: "gone"},
 		&events.TextChunk{Origin: events.Origin{Attempt: attempt, Index: 1}, Text: "lost"},
-		&events.GenerationEnded{Origin: events.Origin{Attempt: attempt, Index: 2}, Generation: requested.Generation, Finish: events.FinishStop, Events: 2})
+		&events.GenerationEnded{Origin: events.Origin{Attempt: attempt, Index: 2}, Generation: requested.Generation, Finish: events.FinishStop, EventCount: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -109,5 +110,56 @@ func fill(t *testing.T, v reflect.Value) {
 		v.SetFloat(0.25)
 	default:
 		t.Fatalf("a field is a %s: teach fill to set it", v.Type())
+	}
+}
+
+func TestAGenerationEndedIsReadUnderItsFormerName(t *testing.T) {
+	for _, tc := range []struct {
+		name, fields string
+		want         int
+	}{
+		{"the name of today", `,"event_count":3`, 3},
+		{"the former name", `,"events":3`, 3},
+		{"the name of today counts where both are there", `,"events":4,"event_count":3`, 3},
+		{"also when it is 0", `,"events":4,"event_count":0`, 0},
+		{"neither", ``, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l, err := DecodeLine([]byte(`{"type":"GenerationEnded","attempt":"a","index":2,"finish":"stop","terminated":true` + tc.fields + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			end := l.Event.(*GenerationEnded)
+			if end.EventCount != tc.want || end.Attempt != "a" || end.Index != 2 || !end.Terminated {
+				t.Errorf("%+v", end)
+			}
+			raw, err := Append(nil, end)
+			if err != nil || strings.Contains(string(raw), `"events"`) {
+				t.Errorf("it is written as %s, %v", raw, err)
+			}
+		})
+	}
+	for field, raw := range map[string]string{"events": `{"type":"GenerationEnded","index":0,"events":[]}`, "index": `{"type":"GenerationEnded","index":"0"}`} {
+		if _, err := DecodeLine([]byte(raw)); err == nil || !strings.Contains(err.Error(), `event GenerationEnded: field "`+field+`": a whole number is expected`) {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
+
+func TestAHookCallWritesTheTypeOfTheEventInIt(t *testing.T) {
+	call := &HookCall{Hook: "h", When: HookAfter, Turn: "t", Answer: "<a>", TimeoutMS: 1, Ended: &TurnEnded{Turn: "t", Outcome: OutcomeFailed, Reason: "<b>", Steps: 1}}
+	raw, err := Append(nil, call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"type":"HookCall","hook":"h","when":"after","conversation":"","turn":"t","answer":"<a>","timeout_ms":1,"ended":{"type":"TurnEnded","turn":"t","outcome":"failed","reason":"<b>","steps":1}}`
+	if string(raw) != want {
+		t.Errorf("got  %s\nwant %s", raw, want)
+	}
+	for _, text := range []string{want, strings.Replace(want, `"type":"TurnEnded",`, "", 1)} {
+		l, err := DecodeLine([]byte(text))
+		if err != nil || !reflect.DeepEqual(l.Event, call) {
+			t.Errorf("%s\nis read as %+v, %v", text, l.Event, err)
+		}
 	}
 }

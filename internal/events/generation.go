@@ -8,9 +8,9 @@ import "encoding/json"
 // an attempt that is not the latest to start does not count.
 //
 // Both are empty in what a provider yields; the worker that writes the lane
-// stamps them.
+// stamps them. A field with the tag wire:"required" must be there on the wire.
 type Origin struct {
-	Attempt string `json:"attempt,omitempty" jsonschema:"id of the worker's try (UUIDv7)"`
+	Attempt string `json:"attempt,omitempty" wire:"required" jsonschema:"id of the worker's try (UUIDv7)"`
 	Index   int    `json:"index" jsonschema:"position among the attempt's events, from 0, without gaps"`
 }
 
@@ -107,7 +107,7 @@ type TextChunk struct {
 }
 
 // ReasoningChunk is a piece of the model's reasoning, or data to send back
-// with it (Carry). A block with a Carry and no text at all is opaque: it is
+// with it (carry). A block with a carry and no text at all is opaque: it is
 // kept in its position and returned unchanged (redacted thinking, blocks of tools
 // that the provider runs itself).
 type ReasoningChunk struct {
@@ -122,7 +122,7 @@ type ReasoningChunk struct {
 type ToolCallStart struct {
 	Origin
 	Block      int    `json:"block,omitempty" jsonschema:"content block of the call, unique in the answer"`
-	Call       string `json:"call,omitempty" jsonschema:"our id of the call (UUIDv7), minted by the worker"`
+	Call       string `json:"call,omitempty" wire:"required" jsonschema:"our id of the call (UUIDv7), minted by the worker"`
 	ProviderID string `json:"provider_id,omitempty" jsonschema:"the provider's id; it may not be unique"`
 	Name       string `json:"name" jsonschema:"the tool's name as the model gave it"`
 	Custom     bool   `json:"custom,omitempty" jsonschema:"the arguments are free text, not JSON"`
@@ -174,7 +174,7 @@ func (f Finish) Known() bool {
 // GenerationEnded closes an attempt and its generation.
 type GenerationEnded struct {
 	Origin
-	Generation string `json:"generation,omitempty" jsonschema:"id of the generation"`
+	Generation string `json:"generation,omitempty" wire:"required" jsonschema:"id of the generation"`
 	Finish     Finish `json:"finish" jsonschema:"how it ended, in our terms"`
 	FinishWord string `json:"finish_word,omitempty" jsonschema:"the provider's own term"`
 	Terminated bool   `json:"terminated" jsonschema:"the provider's terminal sign was seen on the wire; an answer without it is complete only if it has a finish_word and no error"`
@@ -183,13 +183,36 @@ type GenerationEnded struct {
 	Model      string `json:"model,omitempty" jsonschema:"the model that answered, as the provider names it"`
 	ResponseID string `json:"response_id,omitempty" jsonschema:"the provider's id of the answer"`
 	Window     int64  `json:"window,omitempty" jsonschema:"tokens that the model takes, where the worker knows it or the provider's refusal says it"`
-	Events     int    `json:"events,omitempty" jsonschema:"number of the attempt's events, this one included"`
+	EventCount int    `json:"event_count,omitempty" jsonschema:"number of the attempt's events, this one included; older logs name it events"`
 	// Requests count in the budget of the step.
 	Requests int `json:"requests,omitempty" jsonschema:"requests that the attempt made to the provider, with those that it refused; absent means one"`
 	// Omitted are the tools that the provider does not take.
 	Omitted []OmittedTool `json:"omitted,omitempty" jsonschema:"tools that were left out of the request because the provider does not take them"`
 	// OmittedParameters are the parameters that the model refuses.
 	OmittedParameters []OmittedParameter `json:"omitted_parameters,omitempty" jsonschema:"parameters that were left out of the request because the model refuses them"`
+}
+
+// UnmarshalJSON also reads event_count under its former name, events, where the
+// new one is absent.
+func (e *GenerationEnded) UnmarshalJSON(raw []byte) error {
+	type plain GenerationEnded // without this method
+	if err := json.Unmarshal(raw, (*plain)(e)); err != nil {
+		return err
+	}
+	if e.EventCount != 0 {
+		return nil
+	}
+	var counts struct {
+		EventCount *int `json:"event_count"`
+		Events     int  `json:"events"`
+	}
+	if err := json.Unmarshal(raw, &counts); err != nil {
+		return err
+	}
+	if counts.EventCount == nil {
+		e.EventCount = counts.Events
+	}
+	return nil
 }
 
 // OmittedParameter is a parameter that was left out of a request.

@@ -1,5 +1,7 @@
 package events
 
+import "encoding/json"
+
 // HookTime is the time of a turn at which a hook is called.
 type HookTime string
 
@@ -29,15 +31,33 @@ type HooksRequested struct {
 
 // HookCall is the request to a hook.
 type HookCall struct {
-	Hook         string     `json:"hook" jsonschema:"name of the hook"`
-	When         HookTime   `json:"when" jsonschema:"before or after"`
-	Conversation string     `json:"conversation" jsonschema:"id of the conversation"`
-	Turn         string     `json:"turn" jsonschema:"id of the turn: the key of effects that must not happen twice"`
-	Message      *Message   `json:"message,omitempty" jsonschema:"before: the person's message"`
-	Ended        *TurnEnded `json:"ended,omitempty" jsonschema:"after: how the turn ended"`
-	Answer       string     `json:"answer,omitempty" jsonschema:"after: the text of the last assistant message"`
-	TimeoutMS    int64      `json:"timeout_ms" jsonschema:"time to answer, in milliseconds from receipt"`
-	DeadlineMS   int64      `json:"deadline_ms,omitempty" jsonschema:"when the answer is too late by the orchestrator's clock, Unix milliseconds, for people"`
+	Hook         string   `json:"hook" jsonschema:"name of the hook"`
+	When         HookTime `json:"when" jsonschema:"before or after"`
+	Conversation string   `json:"conversation" jsonschema:"id of the conversation"`
+	Turn         string   `json:"turn" jsonschema:"id of the turn: the key of effects that must not happen twice"`
+	Message      *Message `json:"message,omitempty" jsonschema:"before: the person's message"`
+	Answer       string   `json:"answer,omitempty" jsonschema:"after: the text of the last assistant message"`
+	TimeoutMS    int64    `json:"timeout_ms" jsonschema:"time to answer, in milliseconds from receipt"`
+	DeadlineMS   int64    `json:"deadline_ms,omitempty" jsonschema:"when the answer is too late by the orchestrator's clock, Unix milliseconds, for people"`
+	// Ended is written with its type, as every event.
+	Ended *TurnEnded `json:"ended,omitempty" jsonschema:"after: how the turn ended"`
+}
+
+// MarshalJSON writes the type of Ended too.
+func (c HookCall) MarshalJSON() ([]byte, error) {
+	type plain HookCall // without this method
+	whole := struct {
+		plain
+		Ended json.RawMessage `json:"ended,omitempty"` // in place of the one in plain
+	}{plain: plain(c)}
+	if c.Ended != nil {
+		raw, err := Append(nil, c.Ended)
+		if err != nil {
+			return nil, err
+		}
+		whole.Ended = raw
+	}
+	return appendJSON(nil, whole)
 }
 
 // HookAnswered is a hook's answer: the reply on the bus, and its record in a

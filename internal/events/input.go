@@ -24,7 +24,7 @@ func (p Parameters) Given() bool {
 // Settings change the settings of a conversation. Those that are accepted are
 // merged into those before them as a JSON Merge Patch (RFC 7396): a field that is
 // absent changes nothing, null unsets it, objects are merged field by field (but for
-// AnswerSchema), lists are replaced. So a client changes settings without reading them first.
+// answer_schema), lists are replaced. So a client changes settings without reading them first.
 type Settings struct {
 	ID         string     `json:"id" jsonschema:"id of the input (UUIDv7); inputs are idempotent by their id, permanently"`
 	Route      string     `json:"route,omitempty" jsonschema:"provider/model, or a pool of models of the deployment; empty means the deployment's default"`
@@ -79,7 +79,7 @@ func (m *UserMessage) Size() int64 {
 }
 
 // InputPart is an image, a file or a text of a [UserMessage]. An image or a file has
-// its bytes in Data or is stored by reference, of this conversation.
+// its bytes in data or is stored by reference, of this conversation.
 type InputPart struct {
 	Kind   PartKind `json:"kind" jsonschema:"text, image (PNG, JPEG, GIF or WebP) or file (PDF or UTF-8 text)"`
 	Text   string   `json:"text,omitempty" jsonschema:"text: the text"`

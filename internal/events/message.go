@@ -147,7 +147,7 @@ func (u *Usage) Total() int64 {
 	return n
 }
 
-// ErrorClass is the kind of an [Error], which determines what can be done.
+// ErrorClass is the kind of a failure, which determines what can be done.
 type ErrorClass string
 
 // The classes of provider errors.

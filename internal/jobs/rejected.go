@@ -62,7 +62,7 @@ func endJob(ctx context.Context, b *bus.Bus, m *message.Message, reason string) 
 	}
 	return endLane(ctx, b, topology.At(b.Shards(), conversation, events.ChannelGen),
 		&events.GenerationStarted{Origin: events.Origin{Attempt: attempt.String()}, Generation: id, Turn: d.State.Turn, Step: d.State.Step},
-		&events.GenerationEnded{Origin: events.Origin{Attempt: attempt.String(), Index: 1}, Generation: id, Finish: events.FinishError, Events: 2,
+		&events.GenerationEnded{Origin: events.Origin{Attempt: attempt.String(), Index: 1}, Generation: id, Finish: events.FinishError, EventCount: 2,
 			Error: &events.Error{Class: events.ErrInternal, Message: why}})
 }
 

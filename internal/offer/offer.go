@@ -45,22 +45,20 @@ var (
 // Offer is what a worker serves: a route of models or a tool. It is a record of
 // presence.
 type Offer struct {
-	Kind    string           `json:"kind"` // "llm", "tool" or "pool"
-	Name    string           `json:"name"` // route, tool or pool
-	Worker  string           `json:"worker"`
+	Kind    string           `json:"kind"`              // "llm", "tool" or "pool"
+	Name    string           `json:"name"`              // route, tool or pool
+	Worker  string           `json:"worker"`            // name of the worker
 	Model   string           `json:"model,omitempty"`   // llm: full name of the route's default model
 	Default bool             `json:"default,omitempty"` // llm: the one to ask when nobody names a model
 	Models  []string         `json:"models,omitempty"`  // pool: full names of its models, in order
-	Tool    *events.ToolSpec `json:"tool,omitempty"`
-	Low     bool             `json:"low,omitempty"` // tool: the worker also takes the calls that can wait
+	Tool    *events.ToolSpec `json:"tool,omitempty"`    // tool: what the worker serves
+	Low     bool             `json:"low,omitempty"`     // tool: the worker also takes the calls that can wait
 	// BeatMS is how often, in milliseconds, the worker repeats one of its records: one
 	// that has repeated none for four times as long counts as dead when another worker
 	// asks whether it still runs a job. 0: it counts as alive while a record exists.
-	BeatMS int64 `json:"beat_ms,omitempty"`
-	// Protocol is that of the worker, [topology.Protocol]; 1 when it is absent. Version is
-	// that of its program, for people.
-	Protocol int    `json:"protocol,omitempty"`
-	Version  string `json:"version,omitempty"`
+	BeatMS   int64  `json:"beat_ms,omitempty"`
+	Protocol int    `json:"protocol,omitempty"` // version of the protocol that the worker follows; 1 when it is absent
+	Version  string `json:"version,omitempty"`  // version of the worker's program, for people
 	// Withdrawn reports that the worker keeps running and offers this no more.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 	// Rejected is the tool that the worker does not serve, because another tool of
@@ -73,7 +71,7 @@ type Offer struct {
 
 // ServerState describes an MCP server to people.
 type ServerState struct {
-	Name string `json:"name"`
+	Name string `json:"name"` // of the server, as the worker's file names it
 	// Missing is why none of its tools is there; empty if they are.
 	Missing string `json:"missing,omitempty"`
 	// Omitted are those of its tools that cannot be used.
@@ -86,7 +84,7 @@ type ServerState struct {
 // RenamedTool is a tool of an MCP server under another name.
 type RenamedTool struct {
 	Tool string `json:"tool"` // as the server lists it, with the prefix
-	As   string `json:"as"`
+	As   string `json:"as"`   // as models are offered it
 }
 
 // mostRenamed is how many renamed tools a line names.

@@ -14,7 +14,7 @@ import (
 // orchestrator's: a model that was offered it may call it when both have been
 // restarted, and no other worker can make it milder meanwhile.
 type Known struct {
-	Tool   events.ToolSpec `json:"tool"`
+	Tool   events.ToolSpec `json:"tool"`    // as the worker announced it
 	SeenMS int64           `json:"seen_ms"` // when a worker last offered it, to the hour
 	// Withdrawn reports that its last worker keeps running and no longer offers it:
 	// calls are refused, and its effect class is kept.

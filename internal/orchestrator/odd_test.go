@@ -32,7 +32,7 @@ func (w *walk) odds() (events.Channel, string, events.Event) {
 			return events.ChannelGen, "", e
 		default:
 			a.ended = true
-			e := &events.GenerationEnded{Generation: a.generation, Finish: "exhausted", Terminated: true, Events: choose(w, 0, a.index+1, a.index+9)}
+			e := &events.GenerationEnded{Generation: a.generation, Finish: "exhausted", Terminated: true, EventCount: choose(w, 0, a.index+1, a.index+9)}
 			if choose(w, false, true) {
 				e.Error = &events.Error{Class: "bad_hair_day", Message: "no", RetryAfterMS: choose(w, int64(-1), 1<<62)}
 			}

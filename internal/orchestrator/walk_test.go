@@ -285,7 +285,7 @@ func (w *walk) end() {
 	if w.lane.open != "" {
 		w.close("it was cut")
 	}
-	e := &events.GenerationEnded{Generation: w.lane.generation, Finish: events.FinishStop, Terminated: true, Events: choose(w, 0, w.lane.index+1, w.lane.index+1)}
+	e := &events.GenerationEnded{Generation: w.lane.generation, Finish: events.FinishStop, Terminated: true, EventCount: choose(w, 0, w.lane.index+1, w.lane.index+1)}
 	tokens := int64(w.pick(60))
 	switch w.pick(13) {
 	case 0:

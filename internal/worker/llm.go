@@ -401,7 +401,7 @@ func (g *generation) end(ctx context.Context, end *events.GenerationEnded) error
 		}
 		end.Finish = events.FinishCancelled
 	}
-	end.Generation, end.Events = g.job.Generation, g.index+1
+	end.Generation, end.EventCount = g.job.Generation, g.index+1
 	g.w.Stats.generation(end, g.index)
 	fault.Point(fault.AnswerStreamed)
 	return g.append(end)

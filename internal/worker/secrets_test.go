@@ -159,7 +159,7 @@ func TestAModelThatTellsASecret(t *testing.T) {
 			t.Errorf("block %s is %q, want %q", block, texts[block], want)
 		}
 	}
-	if raw, err := json.Marshal(all); err != nil || strings.Contains(string(raw), hidden) || end.Events != len(all) {
+	if raw, err := json.Marshal(all); err != nil || strings.Contains(string(raw), hidden) || end.EventCount != len(all) {
 		t.Errorf("the lane has %s, %v", raw, err)
 	}
 }

@@ -71,7 +71,7 @@ func TestAnLLMWorkerTakesAJob(t *testing.T) {
 	lane := c.lane(events.ChannelGen)
 	start, end := await[*events.GenerationStarted](s, lane, soon), await[*events.GenerationEnded](s, lane, soon)
 	if start.Generation != job.Generation || start.Worker != "first" || start.Provider != "test" || start.Model != "m" ||
-		end.Attempt != start.Attempt || end.Finish != events.FinishStop || end.Events != 3 || end.Index != 2 {
+		end.Attempt != start.Attempt || end.Finish != events.FinishStop || end.EventCount != 3 || end.Index != 2 {
 		t.Errorf("started %+v, ended %+v", start, end)
 	}
 	if got := s.types(lane); got != "GenerationStarted TextChunk GenerationEnded" {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func readAsyncAPI(t *testing.T) map[string]any {
 }
 
 func TestEveryReferenceOfTheAsyncAPIDocumentResolves(t *testing.T) {
-	doc := readAsyncAPI(t)
+	doc, bundle := readAsyncAPI(t), readBundle(t)
 	seen := 0
 	var walk func(v any)
 	walk = func(v any) {
@@ -41,7 +42,7 @@ func TestEveryReferenceOfTheAsyncAPIDocumentResolves(t *testing.T) {
 					continue
 				}
 				seen++
-				if err := resolve(doc, target); err != "" {
+				if err := resolve(doc, bundle, target); err != "" {
 					t.Errorf("%s: %s", target, err)
 				}
 			}
@@ -58,13 +59,14 @@ func TestEveryReferenceOfTheAsyncAPIDocumentResolves(t *testing.T) {
 }
 
 // resolve returns why a reference leads nowhere.
-func resolve(doc any, target string) string {
-	path, local := strings.CutPrefix(target, "#/")
-	if !local {
-		if _, err := os.Stat(filepath.Join(root, "schemas", target)); err != nil {
-			return err.Error()
-		}
-		return ""
+func resolve(doc, bundle any, target string) string {
+	file, path, _ := strings.Cut(target, "#/")
+	switch file {
+	case "":
+	case "./" + bundleName:
+		doc = bundle
+	default:
+		return "there is no file " + file
 	}
 	for key := range strings.SplitSeq(path, "/") {
 		m, ok := doc.(map[string]any)
@@ -79,8 +81,8 @@ func resolve(doc any, target string) string {
 func TestTheAsyncAPIDocumentCoversEveryEvent(t *testing.T) {
 	doc := readAsyncAPI(t)
 	messages := doc["components"].(map[string]any)["messages"].(map[string]any)
-	if len(messages) != len(events.Prototypes()) {
-		t.Errorf("%d messages, want one per event: %d", len(messages), len(events.Prototypes()))
+	if n := len(events.Prototypes()) + len(others()); len(messages) != n {
+		t.Errorf("%d messages, want one per event and per other message: %d", len(messages), n)
 	}
 	kept := map[string]bool{} // on a channel that is a log, or a queue
 	for key, c := range doc["channels"].(map[string]any) {
@@ -98,7 +100,7 @@ func TestTheAsyncAPIDocumentCoversEveryEvent(t *testing.T) {
 			t.Errorf("%s is no message", e.Type())
 			continue
 		}
-		if got := m["payload"].(map[string]any)["$ref"]; got != "./"+e.Type()+".json" {
+		if got := m["payload"].(map[string]any)["$ref"]; got != "./"+bundleName+"#/$defs/"+e.Type() {
 			t.Errorf("%s has the payload %v", e.Type(), got)
 		}
 		description, _ := m["description"].(string)
@@ -116,12 +118,14 @@ func TestTheAsyncAPIDocumentHasEverySubject(t *testing.T) {
 		case string:
 			there[address] = true
 		default:
-			if key != hookAnswers {
+			if !strings.HasSuffix(key, "-answers") {
 				t.Errorf("channel %s has the address %v", key, address)
 			}
 		}
 	}
-	for _, template := range topology.Templates() {
+	entries := []string{"$KV.PARLEY_PRESENCE.{kind}.{name}.{worker}", "$KV.PARLEY_PRESENCE.probe", "$KV.PARLEY_TOOLS.{tool}", "$KV.PARLEY_LEASES.shard.{shard}",
+		"$KV.PARLEY_CHECKPOINTS.shard.{shard}", "$KV.PARLEY_CHECKPOINTS.gap.{shard}", "$KV.PARLEY_CHECKPOINTS.timers.{shard}", "$O.PARLEY_OBJECTS.M.{object}", "$O.PARLEY_OBJECTS.C.{chunks}"}
+	for _, template := range slices.Concat(topology.Templates(), entries) {
 		if !there[template] {
 			t.Errorf("%s is missing", template)
 		}
@@ -164,12 +168,80 @@ func TestEveryChannelHasAReader(t *testing.T) {
 		if action := o["action"]; action != "send" && action != "receive" {
 			t.Errorf("%s has the action %v", name, action)
 		} else if action == "receive" {
-			read[strings.TrimPrefix(o["channel"].(map[string]any)["$ref"].(string), "#/channels/")] = true
+			read[channelOf(o)] = true
+		}
+		if reply, ok := o["reply"].(map[string]any); ok {
+			read[channelOf(reply)] = true
 		}
 	}
 	for name := range doc["channels"].(map[string]any) {
 		if !read[name] {
 			t.Errorf("%s has no receiver", name)
+		}
+	}
+}
+
+func channelOf(operation map[string]any) string {
+	return strings.TrimPrefix(operation["channel"].(map[string]any)["$ref"].(string), "#/channels/")
+}
+
+func TestARequestIsAnOperationWithAReply(t *testing.T) {
+	operations := readAsyncAPI(t)["operations"].(map[string]any)
+	for name, answers := range map[string]string{
+		"orchestrator-sends-hooks": hookAnswers, "app-receives-hooks": hookAnswers,
+		"app-sends-read": readAnswers, "orchestrator-receives-read": readAnswers,
+		"tool-worker-sends-queue": queueAnswers, "llm-worker-sends-queue": queueAnswers, "orchestrator-receives-queue": queueAnswers,
+	} {
+		o, ok := operations[name].(map[string]any)
+		if !ok {
+			t.Errorf("there is no operation %s", name)
+			continue
+		}
+		reply, ok := o["reply"].(map[string]any)
+		if !ok || channelOf(reply) != answers || len(reply["messages"].([]any)) == 0 {
+			t.Errorf("%s has the reply %v, want one on %s", name, o["reply"], answers)
+		}
+	}
+	for name := range operations {
+		if strings.HasSuffix(name, "-answers") {
+			t.Errorf("%s is an operation of its own: it is the reply of another", name)
+		}
+	}
+}
+
+func TestMessagesHaveTheirHeaders(t *testing.T) {
+	doc := readAsyncAPI(t)
+	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
+	for _, tc := range []struct{ channel, message, header, kind string }{
+		{"conv-in", "UserMessage", "Nats-Msg-Id", "required"},
+		{"conv-in", "UserMessage", "Parley-Protocol", ""},
+		{"conv-in", "UserMessage", "traceparent", ""},
+		{"conv-turn", "Decision", "Nats-Expected-Last-Subject-Sequence", "required"},
+		{"conv-gen", "TextChunk", "Nats-Expected-Last-Subject-Sequence", "required"},
+		{"conv-call", "ToolResult", "Nats-Expected-Last-Subject-Sequence", "required"},
+		{"live-gen", "TextChunk", "Nats-Sequence", "required"},
+		{"live-gen", "TextChunk", "Nats-Last-Sequence", "required"},
+		{"live-in", "UserMessage", "Nats-Msg-Id", ""},
+		{"history-in", "UserMessage", "Nats-Stream-Source", "required"},
+		{"jobs-llm", "GenerationJob", "Nats-Msg-Id", ""},
+		{"jobs-llm", "GenerationJob", "Parley-Job", "required"},
+		{"jobs-tool", "ToolJob", "Parley-Protocol", ""},
+		{"hooks", "HookCall", "Parley-Protocol", ""},
+		{"dead", "DeadLetter", "Parley-Reason", "required"},
+		{"dead", "DeadLetter", "Parley-Size", ""},
+		{"checkpoints", "Checkpoint", "Parley-Read", ""},
+		{"presence", "PresenceRecord", "KV-Operation", ""},
+	} {
+		message := doc["channels"].(map[string]any)[tc.channel].(map[string]any)["messages"].(map[string]any)[tc.message].(map[string]any)
+		target, _ := message["headers"].(map[string]any)
+		if target == nil {
+			t.Errorf("%s on %s has no headers", tc.message, tc.channel)
+			continue
+		}
+		s := schemas[strings.TrimPrefix(target["$ref"].(string), "#/components/schemas/")].(map[string]any)
+		required, _ := s["required"].([]any)
+		if s["properties"].(map[string]any)[tc.header] == nil || slices.Contains(required, any(tc.header)) != (tc.kind == "required") {
+			t.Errorf("%s on %s: header %s, want it %q: %v", tc.message, tc.channel, tc.header, tc.kind, s)
 		}
 	}
 }

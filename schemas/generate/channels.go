@@ -9,102 +9,92 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// channel is a kind of subject and its events.
+// channel is a kind of subject and its messages.
 type channel struct {
-	key     string // name in the AsyncAPI document
-	address string
-	text    string
-	senders []string // roles; none if the server copies
-	readers []string // roles
-	events  []string
-	reply   string // key of the channel of the answers, for a request
+	key      string // name in the AsyncAPI document
+	address  string // empty if the request has it
+	text     string
+	senders  []string // roles; none if the server writes
+	readers  []string // roles
+	events   []string
+	messages []string // of those that are no events: see others
+	headers  []header
+	reply    string // key of the channel of the answers, for a request
 }
 
-// The roles of the programs on the bus.
+// The roles of the programs on the bus. A caller may also do what an app may, but for
+// answering hooks: it is named only where an app may not.
 const (
-	app          = "app"
-	orchestrator = "orchestrator"
-	llmWorker    = "llm-worker"
-	toolWorker   = "tool-worker"
-	viewer       = "viewer"
-	admin        = "admin"
+	app          = string(topology.App)
+	caller       = string(topology.Caller)
+	orchestrator = string(topology.Orchestrator)
+	llmWorker    = string(topology.LLMWorker)
+	toolWorker   = string(topology.ToolWorker)
+	viewer       = string(topology.Viewer)
+	admin        = string(topology.Admin)
 )
 
 // channels returns all kinds of subjects. A claim may replace any message that
 // can be too large for the bus.
 func channels() []channel {
-	lane := " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
-	log := map[events.Channel]channel{
-		events.ChannelIn: {"in", "", "Inputs of people and apps. Many writers; inputs are idempotent by their id, permanently; the header Nats-Msg-Id is <conversation>/<id>.",
-			[]string{app}, []string{orchestrator, llmWorker, toolWorker, viewer},
-			[]string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "AnswerRejected", "Compact", "Claim"}, ""},
-		events.ChannelTurn: {"turn", "", "Decisions of the orchestrator." + lane,
-			[]string{orchestrator}, []string{orchestrator, viewer},
-			[]string{"Decision", "Claim"}, ""},
-		events.ChannelGen: {"gen", "", "A model's answer, as it streams." + lane,
-			[]string{llmWorker}, []string{orchestrator, viewer},
-			[]string{"GenerationStarted", "HistoryReduced", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "GenerationReleased", "Claim"}, ""},
-		events.ChannelCall: {"call", "", "The run of a tool call, or an app's result of a deferred call." + lane,
-			[]string{toolWorker, app}, []string{orchestrator, viewer},
-			[]string{"ToolStarted", "ToolReleased", "QuestionAsked", "ToolResult", "Claim"}, ""},
-		events.ChannelOut: {"out", "", "Interim output of a call, for display only; HISTORY does not keep it.",
-			[]string{toolWorker}, []string{viewer},
-			[]string{"ToolOutput"}, ""},
+	return slices.Concat(logs(), queues(), services(), buckets())
+}
+
+// logs returns the channels of the three logs of a conversation.
+func logs() []channel {
+	const lane = " A lane: each append states the sequence it follows (Nats-Expected-Last-Subject-Sequence), so only one writer at a time succeeds."
+	workers := []string{orchestrator, app, llmWorker, toolWorker}
+	conv := map[events.Channel]channel{
+		events.ChannelIn: {text: "Inputs of people and apps. Many writers; inputs are idempotent by their id, permanently; the header Nats-Msg-Id is <conversation>/<id>. What came in the wrong shard the orchestrator publishes again in the right one.",
+			senders: []string{app}, readers: workers, headers: slices.Concat(messageID(), protocol(), trace()),
+			events: []string{"Settings", "UserMessage", "Verdict", "Cancel", "Delete", "Compact", "Claim"}},
+		events.ChannelTurn: {text: "Decisions of the orchestrator." + lane,
+			senders: []string{orchestrator}, readers: workers, headers: follows(),
+			events: []string{"Decision", "Claim"}},
+		events.ChannelGen: {text: "A model's answer, as it streams." + lane,
+			senders: []string{llmWorker}, readers: workers, headers: follows(),
+			events: []string{"GenerationStarted", "HistoryReduced", "TextChunk", "ReasoningChunk", "ToolCallStart", "ToolCallDelta", "ToolCallEnd", "GenerationEnded", "GenerationReleased", "Claim"}},
+		events.ChannelCall: {text: "The run of a tool call, or an app's result of a deferred call." + lane,
+			senders: []string{toolWorker, app}, readers: workers, headers: follows(),
+			events: []string{"ToolStarted", "ToolReleased", "QuestionAsked", "ToolResult", "Claim"}},
+		events.ChannelOut: {text: "Interim output of a call, for display only; HISTORY does not keep it.",
+			senders: []string{toolWorker}, readers: []string{app},
+			events: []string{"ToolOutput"}},
+	}
+	live := map[events.Channel][]string{ // who is woken by it or looks for a Cancel, besides viewers
+		events.ChannelIn:   {orchestrator, llmWorker, toolWorker},
+		events.ChannelTurn: {llmWorker, toolWorker},
+		events.ChannelCall: {orchestrator},
 	}
 	var all []channel
-	add := func(in topology.Log, change func(*channel)) {
+	add := func(in topology.Log, change func(events.Channel, *channel)) {
 		for _, name := range topology.Channels(in) {
-			c := log[name]
-			c.key, c.address = string(in)+"-"+c.key, topology.LogTemplate(in, name)
-			change(&c)
+			c := conv[name]
+			c.key, c.address = logKey(in, name), topology.LogTemplate(in, name)
+			change(name, &c)
 			all = append(all, c)
 		}
 	}
-	add(topology.Conv, func(*channel) {})
-	add(topology.Live, func(c *channel) {
+	add(topology.Conv, func(events.Channel, *channel) {})
+	add(topology.Live, func(name events.Channel, c *channel) {
 		c.text = "Messages stored under conv, republished by the server with the headers Nats-Sequence and Nats-Last-Sequence; plain NATS, for live viewers."
-		c.senders, c.readers = nil, []string{viewer}
+		c.senders, c.readers = nil, slices.Concat([]string{viewer, app}, live[name])
+		c.headers = slices.Concat(optional(c.headers), republished())
 	})
-	add(topology.History, func(c *channel) {
+	add(topology.History, func(_ events.Channel, c *channel) {
 		c.text = "Messages stored under conv, copied by the server and kept until deleted; the header Nats-Stream-Source names the original."
-		c.senders, c.readers = nil, []string{orchestrator, viewer}
+		c.senders, c.headers = nil, slices.Concat(optional(c.headers), copied())
 	})
-	return append(all,
-		channel{"jobs-llm", topology.TemplateGenerationJob, "Generations to run, a work queue; published after the decision that requests them.",
-			[]string{orchestrator}, []string{llmWorker}, []string{"GenerationJob", "Claim"}, ""},
-		channel{"jobs-tool", topology.TemplateToolJob, "Tool calls to run, a work queue; published after the decision that requests them.",
-			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
-		channel{"jobs-tool-low", topology.TemplateLowToolJob, "Tool calls of conversations with the priority low, a separate work queue; workers reserve most slots for the other queue.",
-			[]string{orchestrator}, []string{toolWorker}, []string{"ToolJob", "Claim"}, ""},
-		channel{"hooks", topology.TemplateHook, "A request to an app before or after a turn, plain NATS; the orchestrator repeats it until the app answers or the deadline has passed.",
-			[]string{orchestrator}, []string{app}, []string{"HookCall", "Claim"}, hookAnswers},
-		channel{hookAnswers, "", "The answer to a request under hooks, published to the reply subject of the request.",
-			[]string{app}, []string{orchestrator}, []string{"HookAnswered", "Claim"}, ""},
-		channel{"timers", topology.TemplateTimer, "The one timer of a waiting conversation: a scheduled message of the server, without an event.",
-			[]string{orchestrator}, []string{orchestrator}, nil, ""},
-		channel{"due", topology.TemplateDue, "The server publishes the message of a timer here when it fires.",
-			nil, []string{orchestrator}, nil, ""},
-		channel{"dead", topology.TemplateDead, "Messages that could not be decoded or run, unchanged; the header Parley-Reason has the reason, Parley-Size the original length of a message that was cut.",
-			[]string{orchestrator, llmWorker, toolWorker}, []string{admin}, nil, ""},
-		channel{"probe", topology.TemplateProbe, "Empty messages that test whether a log can be written; readers of the log skip them.",
-			[]string{app}, []string{orchestrator}, nil, ""},
-		channel{"read", topology.TemplateRead, "A request for a short-lived pull consumer on a stream, for users who may not create one. Request: {\"filter\":subject,\"from\":sequence,\"heads\":bool} or {\"delete\":consumer}. Answer: {\"consumer\":name,\"pending\":count} or {\"error\":text}. The consumer takes requests on CONSUMER.MSG.NEXT.<stream>.<consumer>, without acknowledgements, and ends after 30 s without any.",
-			[]string{app}, []string{orchestrator}, nil, ""},
-		channel{"queue", topology.TemplateQueue, "A request to create the queue with a durable name such as tool_clock, if it is missing. Answer: {} or {\"error\":text}.",
-			[]string{llmWorker, toolWorker, app}, []string{orchestrator}, nil, ""},
-		channel{"wake", topology.TemplateWake, "An empty message, plain NATS: the gen channel of a conversation of the shard has something to decide on, the end of an answer or of the arguments of a call. Without it the orchestrator decides up to 50 ms later.",
-			[]string{llmWorker}, []string{orchestrator}, nil, ""},
-	)
+	return all
 }
 
-// hookAnswers is the channel of the answers to hooks. Its address is the reply
-// subject of the request.
-const hookAnswers = "hook-answers"
+// logKey is the key of a channel of a log.
+func logKey(log topology.Log, name events.Channel) string { return string(log) + "-" + string(name) }
 
 // decided returns the events that occur only inside a Decision.
 func decided() []string {
 	return []string{"TurnStarted", "GenerationRequested", "AssistantMessage", "ToolCallRequested", "ToolCallsQueued",
-		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested", "Compacted", "DeletionStarted", "ConversationDeleted"}
+		"ToolCallRefused", "ToolCallAnswered", "QuestionAnswered", "Paused", "Resumed", "InputAnswered", "TurnEnded", "HooksRequested", "Compacted", "AnswerRejected", "DeletionStarted", "ConversationDeleted"}
 }
 
 // recorded returns the events of a channel that is not stored, and whose record
@@ -125,6 +115,11 @@ func parameters() []value {
 		{"stream", "name of the stream to read"},
 		{"scope", "id of the conversation to read, or all"},
 		{"queue", "durable name of the queue: llm_<route>, tool_<tool> or toollow_<tool>"},
+		{"kind", "llm, tool or pool"},
+		{"name", "name of the route, tool or pool"},
+		{"worker", "name of the process, unique among those that run"},
+		{"object", "name of the object, base64url with padding"},
+		{"chunks", "id of the object's chunks: nuid in its description"},
 		{"subject", "the subject that the message had, several tokens"},
 	}
 }
@@ -155,8 +150,17 @@ func checkChannels() error {
 		}
 	}
 	placed := slices.Concat(decided(), recorded())
+	var extra []string
+	for _, m := range others() {
+		extra = append(extra, m.name)
+	}
 	for _, c := range channels() {
 		placed = append(placed, c.events...)
+		for _, name := range c.messages {
+			if !slices.Contains(extra, name) {
+				return fmt.Errorf("message %s of %s is not described: see messages.go", name, c.key)
+			}
+		}
 		for _, p := range addressParameters(c.address) {
 			if !slices.ContainsFunc(parameters(), func(v value) bool { return v.text == p }) {
 				return fmt.Errorf("parameter {%s} of %s is not described: see channels.go", p, c.address)

@@ -12,22 +12,25 @@ import (
 // document returns docs/events.md.
 func document(src *source, defs *definitions, examples map[string][]byte) []byte {
 	var b bytes.Buffer
-	b.WriteString(`<!-- Generated from internal/events and internal/topology: go generate ./schemas -->
+	b.WriteString(`<!-- ` + mark + ` -->
 # Events
 
 Everything that happens in a conversation is an event: a compact JSON object
 whose first field is ` + "`type`" + `. A message carries one event or several, one per line
 (NDJSON) and at most 4,096. Programs ignore unknown
 fields and skip unknown events; [protocol.md](protocol.md) has the rules. [schemas/](../schemas) has the JSON Schemas,
-[asyncapi.yaml](../schemas/asyncapi.yaml) also the subjects.
+[asyncapi.yaml](../schemas/asyncapi.yaml) also the subjects, headers and permissions.
 
 ## Channels
 
-| subject | written by | read by | events |
+The names of writers and readers are roles. A caller may also do what an app may, but for
+answering hooks.
+
+| subject | written by | read by | messages |
 | --- | --- | --- | --- |
 `)
 	for _, c := range channels() {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", subject(c), writers(c), strings.Join(c.readers, ", "), links(c.events))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", subject(c), writers(c), strings.Join(c.readers, ", "), links(slices.Concat(c.events, defs.recordsOf(c))))
 	}
 	b.WriteString("\n")
 	for _, c := range channels() {
@@ -44,33 +47,58 @@ orchestrator decides on the turn channel.
 		fields(&b, e.schema)
 		fmt.Fprintf(&b, "\n```json\n%s\n```\n", bytes.TrimSpace(examples[e.name]))
 	}
+	b.WriteString("\n## Records\n\nEntries of buckets; they have no `type`.\n")
+	types(&b, defs.records)
 	b.WriteString("\n## Types\n\nSeveral events use these types.\n")
-	for _, s := range defs.shared {
-		if slices.ContainsFunc(defs.events, func(e definition) bool { return e.name == s.name }) {
-			continue // described above; inside another event it has no "type"
+	types(&b, defs.shared)
+	b.WriteString("\n## Unions\n\n[parley.schema.json](../schemas/parley.schema.json) has all schemas in one file, for\ngenerators of code, and these unions of events.\n\n")
+	for _, u := range defs.unions {
+		var members []string
+		for _, one := range u.schema.OneOf {
+			members = append(members, typeName(one))
 		}
-		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", s.name, src.text[s.name])
+		fmt.Fprintf(&b, "### %s\n\n%s One of: %s.\n\n", u.name, u.schema.Description, links(members))
+	}
+	return append(bytes.TrimRight(b.Bytes(), "\n"), '\n')
+}
+
+// types writes a section for each type.
+func types(b *bytes.Buffer, all []definition) {
+	for _, s := range all {
+		fmt.Fprintf(b, "\n### %s\n\n%s\n\n", s.name, s.schema.Description)
 		if s.schema.Enum == nil {
-			fields(&b, s.schema)
+			fields(b, s.schema)
 			continue
 		}
-		for _, v := range src.values[s.name] {
-			fmt.Fprintf(&b, "- `%s`", v.text)
+		for _, v := range s.values {
+			fmt.Fprintf(b, "- `%s`", v.text)
 			if v.comment != "" {
-				fmt.Fprintf(&b, ": %s", v.comment)
+				fmt.Fprintf(b, ": %s", v.comment)
 			}
 			b.WriteString("\n")
 		}
 	}
-	return b.Bytes()
 }
 
 // subject formats the address of a channel for people.
 func subject(c channel) string {
 	if c.address == "" {
-		return "reply subject of the request"
+		all := channels()
+		i := slices.IndexFunc(all, func(request channel) bool { return request.reply == c.key })
+		return "reply to " + subject(all[i])
 	}
 	return "`" + strings.NewReplacer("{", "<", "}", ">").Replace(c.address) + "`"
+}
+
+// recordsOf returns the messages of a channel that are records.
+func (d *definitions) recordsOf(c channel) []string {
+	var names []string
+	for _, r := range d.records {
+		if slices.Contains(c.messages, r.name) {
+			names = append(names, r.name)
+		}
+	}
+	return names
 }
 
 func writers(c channel) string {
@@ -121,15 +149,19 @@ func kind(s *jsonschema.Schema) string {
 	name := typeName(s)
 	switch {
 	case name != "":
-		return fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name))
+		return links([]string{name})
+	case len(s.AnyOf) > 0:
+		return kind(s.AnyOf[0]) + " or null"
+	case len(s.Types) > 0: // of a patch: a type or null
+		one := *s
+		one.Type, one.Types = s.Types[0], nil
+		return kind(&one) + " or null"
 	case s.Const != nil:
 		return fmt.Sprintf("`%q`", *s.Const)
 	case s.Type == "array":
 		return "array of " + kind(s.Items)
 	case s.Type == "object" && s.AdditionalProperties != nil:
 		return "object of " + kind(s.AdditionalProperties)
-	case s.Type == "object":
-		return "event"
 	case s.Type == "":
 		return "any JSON"
 	}

@@ -147,22 +147,31 @@ func TestTheSchemas(t *testing.T) {
 		raw   string
 		wrong string // part of the error; empty when valid
 	}{
-		{"a bare event is valid", "TextChunk", `{"type":"TextChunk","index":0,"text":""}`, ""},
+		{"a bare event is valid", "TextChunk", `{"type":"TextChunk","attempt":"a","index":0,"text":""}`, ""},
 		{"unknown fields are valid, at every depth", "TurnEnded",
 			`{"type":"TurnEnded","turn":"t","outcome":"failed","steps":1,"later":1,"error":{"class":"network","message":"m","later":{}}}`, ""},
-		{"raw JSON may be anything", "ReasoningChunk", `{"type":"ReasoningChunk","index":0,"carry":["a",null]}`, ""},
+		{"raw JSON may be anything", "ReasoningChunk", `{"type":"ReasoningChunk","attempt":"a","index":0,"carry":["a",null]}`, ""},
 		{"unknown events inside a decision are valid", "Decision", `{"type":"Decision","events":[{"type":"Later"}],"state":{"phase":"idle"}}`, ""},
-		{"another type is refused", "TextChunk", `{"type":"ReasoningChunk","index":0,"text":""}`, "/type"},
-		{"a missing type is refused", "TextChunk", `{"index":0,"text":""}`, "type"},
-		{"a missing field is refused", "TextChunk", `{"type":"TextChunk","index":0}`, "text"},
+		{"bytes are base64 in a string", "UserMessage", `{"type":"UserMessage","id":"1","text":"","parts":[{"kind":"image","data":"iVBORw=="}]}`, ""},
+		{"bytes are no list", "UserMessage", `{"type":"UserMessage","id":"1","text":"","parts":[{"kind":"image","data":[137]}]}`, "/data"},
+		{"another type is refused", "TextChunk", `{"type":"ReasoningChunk","attempt":"a","index":0,"text":""}`, "/type"},
+		{"a missing type is refused", "TextChunk", `{"attempt":"a","index":0,"text":""}`, "type"},
+		{"a missing field is refused", "TextChunk", `{"type":"TextChunk","attempt":"a","index":0}`, "text"},
+		{"a field that only a worker leaves out before it writes is refused where it is missing", "TextChunk", `{"type":"TextChunk","index":0,"text":""}`, "attempt"},
 		{"null is refused for a list", "TurnStarted", `{"type":"TurnStarted","turn":"t","inputs":null}`, "/inputs"},
 		{"null is refused for a number", "AssistantMessage",
 			`{"type":"AssistantMessage","turn":"t","generation":"g","step":1,"message":{"role":"user","parts":[]},"finish":"stop","usage":{"input_tokens":null}}`, "/usage/input_tokens"},
 		{"null is refused for an object", "ToolResult", `{"type":"ToolResult","call":"c","status":"ok","content":"","object":null}`, "/object"},
 		{"a word we do not have is refused", "ToolResult", `{"type":"ToolResult","call":"c","status":"fine","content":""}`, "/status"},
-		{"a fraction is refused for a count", "TextChunk", `{"type":"TextChunk","index":0.5,"text":""}`, "/index"},
+		{"a fraction is refused for a count", "TextChunk", `{"type":"TextChunk","attempt":"a","index":0.5,"text":""}`, "/index"},
 		{"a negative sequence is refused", "GenerationJob",
 			`{"type":"GenerationJob","conversation":"c","subject":"s","lane_sequence":-1,"turn":"t","generation":"g","step":1,"route":"r","messages":[]}`, "/lane_sequence"},
+		{"a known event inside a decision follows its schema", "Decision", `{"type":"Decision","events":[{"type":"TurnEnded","turn":"t"}],"state":{"phase":"idle"}}`, "/events/0"},
+		{"an event that is never in a decision is refused there", "Decision", `{"type":"Decision","events":[{"type":"Cancel","id":"1"}],"state":{"phase":"idle"}}`, "/events/0"},
+		{"the event in a call of a hook has its type", "HookCall",
+			`{"type":"HookCall","hook":"h","when":"after","conversation":"c","turn":"t","timeout_ms":1,"ended":{"turn":"t","outcome":"failed","steps":1}}`, "/ended"},
+		{"a deletion in a state has none", "Decision",
+			`{"type":"Decision","events":[],"state":{"phase":"deleted","deleted":{"messages":1,"history":1,"jobs":0,"timers":0,"objects":0,"at_ms":1}}}`, ""},
 		{"an event without type inside a decision is refused", "Decision", `{"type":"Decision","events":[{}],"state":{"phase":"idle"}}`, "/events/0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -184,7 +193,7 @@ func TestSettingsMayUnsetWhateverTheyMaySet(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	raw := `{"type":"Settings","id":"1","parameters":{"temperature":null,"extra":null},"limits":{"steps":null,"calls":{"git_*":null}},"policy":{"rules":null,"deadline_ms":null}}`
+	raw := `{"type":"Settings","id":"1","compaction":{"window":null},"parameters":{"temperature":null,"extra":null},"limits":{"steps":null,"calls":{"git_*":null}},"policy":{"rules":null,"deadline_ms":null}}`
 	if err := validate(t, settings, []byte(raw)); err != nil {
 		t.Error(err)
 	}

@@ -40,7 +40,7 @@ func TestGeneratedFilesAreUpToDate(t *testing.T) {
 
 func TestWriteMakesAllFilesAndRemovesSchemasOfEventsThatAreNoMore(t *testing.T) {
 	dir := t.TempDir()
-	for _, sub := range []string{"internal/events", "schemas/examples", "schemas/vectors", "docs"} {
+	for _, sub := range []string{"internal/events", "internal/offer", "schemas/examples", "schemas/vectors", "docs"} {
 		if err := os.CopyFS(filepath.Join(dir, sub), os.DirFS(filepath.Join(root, sub))); err != nil {
 			t.Fatal(err)
 		}
@@ -69,8 +69,10 @@ func TestWriteMakesAllFilesAndRemovesSchemasOfEventsThatAreNoMore(t *testing.T) 
 func TestGenerateReportsWhatIsMissing(t *testing.T) {
 	t.Run("an event without an example", func(t *testing.T) {
 		dir := t.TempDir()
-		if err := os.CopyFS(filepath.Join(dir, "internal/events"), os.DirFS(filepath.Join(root, "internal/events"))); err != nil {
-			t.Fatal(err)
+		for _, sub := range []string{"internal/events", "internal/offer"} {
+			if err := os.CopyFS(filepath.Join(dir, sub), os.DirFS(filepath.Join(root, sub))); err != nil {
+				t.Fatal(err)
+			}
 		}
 		_, err := generate(dir)
 		if err == nil || !strings.Contains(err.Error(), "Settings needs an example") {
@@ -98,7 +100,13 @@ func TestParseReadsWhatReflectionCannot(t *testing.T) {
 type Mood string
 
 // Part is a part.
-type Part struct{}
+type Part struct {
+	// ReadMS is when it
+	// was read.
+	ReadMS int "json:\"read_ms,omitempty\""
+	Text string "json:\"text\"" // what it says
+	bare int
+}
 
 // Moods.
 const (
@@ -117,6 +125,12 @@ const (
 	if got := src.values["Mood"]; len(got) != 2 || got[0] != (value{"good", "as it should be"}) || got[1] != (value{"bad", ""}) {
 		t.Errorf("values %q", got)
 	}
+	if got := src.fields["Part.read_ms"]; got != "read_ms is when it was read." {
+		t.Errorf("comment %q", got)
+	}
+	if got := src.fields["Part.text"]; got != "what it says" {
+		t.Errorf("comment %q", got)
+	}
 	write("// Mood is a mood.\ntype Mood string\n\n// Good is computed.\nconst Good Mood = \"go\" + \"od\"\n")
 	if _, err := parse(dir); err == nil || !strings.Contains(err.Error(), "constant Good of type Mood is not a string literal") {
 		t.Errorf("error %v", err)
@@ -124,7 +138,7 @@ const (
 }
 
 func TestEveryStringTypeWithConstantsIsAnEnum(t *testing.T) {
-	src, err := parse(filepath.Join(root, "internal", "events"))
+	src, err := parse(filepath.Join(root, "internal", "events"), filepath.Join(root, "internal", "offer"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +147,7 @@ func TestEveryStringTypeWithConstantsIsAnEnum(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, values := range src.values {
-		s := defs.find(name)
+		s := defs.find(wireName(name))
 		if s == nil {
 			if name != "Channel" { // part of a subject, not of an event
 				t.Errorf("%s has constants and is in no event", name)

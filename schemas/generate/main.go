@@ -1,7 +1,8 @@
 // Command generate writes the files that are derived from the structs of
-// internal/events: schemas/*.json, schemas/asyncapi.yaml, docs/events.md and the
-// state machines in docs/protocol.md. It
-// reads the examples under schemas/examples, which are written by hand.
+// internal/events and internal/offer and from the tables of internal/topology:
+// schemas/*.json, schemas/asyncapi.yaml, docs/events.md and the state machines in
+// docs/protocol.md. It reads the examples under schemas/examples, which are written by
+// hand.
 package main
 
 import (
@@ -51,7 +52,7 @@ func write(root string) error {
 
 // generate returns the content of every generated file by its path under root.
 func generate(root string) (map[string][]byte, error) {
-	src, err := parse(filepath.Join(root, "internal", "events"))
+	src, err := parse(filepath.Join(root, "internal", "events"), filepath.Join(root, "internal", "offer"))
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +72,9 @@ func generate(root string) (map[string][]byte, error) {
 		if files["schemas/"+e.name+".json"], err = schemaFile(e, defs); err != nil {
 			return nil, fmt.Errorf("schema of %s: %w", e.name, err)
 		}
+	}
+	if files["schemas/"+bundleName], err = bundle(defs); err != nil {
+		return nil, fmt.Errorf("%s: %w", bundleName, err)
 	}
 	if files["schemas/asyncapi.yaml"], err = asyncAPI(src, defs, examples); err != nil {
 		return nil, fmt.Errorf("asyncapi.yaml: %w", err)

@@ -2,60 +2,83 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/parleybus/parley/internal/events"
+	"github.com/parleybus/parley/internal/offer"
 )
 
-// definitions holds the schemas of all events and of their shared types.
+// definitions holds the schemas of all events, of their shared types, of the records
+// in buckets, and of the unions of events.
 type definitions struct {
-	events []definition // in the order of the documentation
-	shared []definition // in the order in which the events first use them
+	events  []definition // in the order of the documentation
+	shared  []definition // in the order in which the events first use them
+	records []definition
+	unions  []definition
 }
 
-// definition is the schema of one Go type.
+// definition is the schema of one type.
 type definition struct {
 	name   string
 	schema *jsonschema.Schema
+	values []value // of an enum
 }
 
-// find returns a shared type.
+// find returns the schema with a name; nil when there is none.
 func (d *definitions) find(name string) *jsonschema.Schema {
-	i := slices.IndexFunc(d.shared, func(s definition) bool { return s.name == name })
-	if i < 0 {
-		return nil
+	for _, all := range [][]definition{d.shared, d.events, d.records, d.unions} {
+		if i := slices.IndexFunc(all, func(s definition) bool { return s.name == name }); i >= 0 {
+			return all[i].schema
+		}
 	}
-	return d.shared[i].schema
+	return nil
 }
 
-// describe returns the schemas of all events. Named types below them become
+// describe returns the schemas of everything. Named types inside others are
 // references to #/$defs/<Name>.
 func describe(src *source) (*definitions, error) {
+	records := []reflect.Type{reflect.TypeFor[offer.Offer](), reflect.TypeFor[offer.Known]()}
 	var shared []reflect.Type
 	prototypes := events.Prototypes()
 	for _, e := range prototypes {
 		shared = collect(shared, reflect.TypeOf(e).Elem())
 	}
+	for _, r := range records {
+		shared = collect(shared, r)
+	}
 	opts := &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[json.RawMessage](): {},
-		reflect.TypeFor[events.Line]():     line(),
+		reflect.TypeFor[[]byte]():          {Type: "string", ContentEncoding: "base64"},
+		reflect.TypeFor[events.Line]():     refTo(decisionEvent),
 	}}
 	for _, t := range shared {
-		opts.TypeSchemas[t] = &jsonschema.Schema{Ref: "#/$defs/" + t.Name()}
+		opts.TypeSchemas[t] = refTo(nestedName(t))
 	}
-	defs := &definitions{}
+	defs := &definitions{unions: unions()}
 	for _, t := range shared {
-		s, err := schemaOf(t, opts, src)
+		if name := nestedName(t); events.New(name) == nil { // an event is described below
+			s, err := schemaOf(t, opts, src)
+			if err != nil {
+				return nil, err
+			}
+			s.Description = describes(s.Description, wireName(t.Name()), name)
+			defs.shared = append(defs.shared, definition{name, s, src.values[t.Name()]})
+		}
+	}
+	for _, r := range records {
+		s, err := schemaOf(r, opts, src)
 		if err != nil {
 			return nil, err
 		}
-		defs.shared = append(defs.shared, definition{t.Name(), s})
+		defs.records = append(defs.records, definition{wireName(r.Name()), s, nil})
 	}
 	for _, e := range prototypes {
 		s, err := schemaOf(reflect.TypeOf(e).Elem(), opts, src)
@@ -66,25 +89,13 @@ func describe(src *source) (*definitions, error) {
 		s.Properties["type"] = &jsonschema.Schema{Type: "string", Const: &name, Description: "the name of the event; always the first field"}
 		s.PropertyOrder = append([]string{"type"}, s.PropertyOrder...)
 		s.Required = append([]string{"type"}, s.Required...)
-		defs.events = append(defs.events, definition{e.Type(), s})
+		defs.events = append(defs.events, definition{e.Type(), s, nil})
 	}
-	return defs, nil
+	return defs, defs.patches()
 }
 
-// line is an event inside an event.
-func line() *jsonschema.Schema {
-	return &jsonschema.Schema{
-		Type: "object",
-		Properties: map[string]*jsonschema.Schema{
-			"type": {Type: "string", Description: "the name of the event, whose schema it follows"},
-		},
-		Required: []string{"type"},
-	}
-}
-
-// collect appends the named types of the events package that t refers to, each
-// once and before those it refers to itself. Embedded structs are no types of
-// their own on the wire.
+// collect appends our named types that t refers to, each once and before those it
+// refers to itself. Embedded structs are no types of their own on the wire.
 func collect(found []reflect.Type, t reflect.Type) []reflect.Type {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -103,7 +114,7 @@ func collect(found []reflect.Type, t reflect.Type) []reflect.Type {
 }
 
 func add(found []reflect.Type, t reflect.Type) []reflect.Type {
-	ours := t.PkgPath() == reflect.TypeFor[events.Line]().PkgPath()
+	ours := t.PkgPath() == reflect.TypeFor[events.Line]().PkgPath() || t.PkgPath() == reflect.TypeFor[offer.Offer]().PkgPath()
 	if t == reflect.TypeFor[events.Line]() || ours && slices.Contains(found, t) {
 		return found
 	}
@@ -131,8 +142,11 @@ func schemaOf(t reflect.Type, opts *jsonschema.ForOptions, src *source) (*jsonsc
 		return nil, err
 	}
 	relax(s)
-	if s.Description = src.text[t.Name()]; s.Description == "" {
+	if s.Description = describes(src.text[t.Name()], t.Name(), wireName(t.Name())); s.Description == "" {
 		return nil, fmt.Errorf("type %s has no doc comment, which is its description", t.Name())
+	}
+	if t.Kind() == reflect.Struct {
+		require(s, t)
 	}
 	if t.Kind() == reflect.String {
 		for _, v := range src.values[t.Name()] {
@@ -141,10 +155,27 @@ func schemaOf(t reflect.Type, opts *jsonschema.ForOptions, src *source) (*jsonsc
 	}
 	for name, p := range s.Properties {
 		if p.Description == "" {
-			return nil, fmt.Errorf("field %s of %s has no jsonschema tag, which is its description", name, t.Name())
+			p.Description = src.fields[t.Name()+"."+name]
+		}
+		if p.Description == "" {
+			return nil, fmt.Errorf("field %s of %s has neither a jsonschema tag nor a comment, which is its description", name, t.Name())
 		}
 	}
 	return s, nil
+}
+
+// require adds the fields that every writer must write though Go leaves them out when
+// they are empty: those with the tag wire:"required".
+func require(s *jsonschema.Schema, t reflect.Type) {
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Tag.Get("wire") == "required" && !slices.Contains(s.Required, name) {
+			s.Required = append(s.Required, name)
+		}
+	}
+	slices.SortFunc(s.Required, func(a, b string) int {
+		return cmp.Compare(slices.Index(s.PropertyOrder, a), slices.Index(s.PropertyOrder, b))
+	})
 }
 
 func relax(s *jsonschema.Schema) {
@@ -170,50 +201,29 @@ func relax(s *jsonschema.Schema) {
 	}
 }
 
-// schemaFile returns the schema of an event with all referenced types.
-func schemaFile(e definition, defs *definitions) ([]byte, error) {
-	s := e.schema.CloneSchemas()
-	s.Schema = "https://json-schema.org/draft/2020-12/schema"
-	s.ID = "https://parleybus.dev/schemas/" + e.name + ".json"
-	s.Title = e.name
-	refer(s, s, defs)
-	if e.name == "Settings" {
-		unset(s)
-	}
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	return headFirst(raw)
-}
-
-// refer adds the types that part references, recursively, to $defs of root.
-func refer(root, part *jsonschema.Schema, defs *definitions) {
-	if name := typeName(part); name != "" && root.Defs[name] == nil {
-		if root.Defs == nil {
-			root.Defs = map[string]*jsonschema.Schema{}
+// patches makes Settings a merge patch, in which null unsets a field. Objects in it
+// are patches too, under names of their own: elsewhere their fields are not null.
+func (d *definitions) patches() error {
+	settings := d.find("Settings")
+	nullable(settings)
+	for _, name := range []string{"GenerationParameters", "Limits", "Policy", "Compaction"} {
+		s := d.find(name)
+		if s == nil {
+			return fmt.Errorf("type %s of Settings is missing: see patches in schema.go", name)
 		}
-		root.Defs[name] = defs.find(name)
-		refer(root, defs.find(name), defs)
+		patch := s.CloneSchemas()
+		nullable(patch)
+		patch.Description = name + "Patch is " + name + " in Settings: null unsets a field.\n\n" + s.Description
+		d.shared = append(d.shared, definition{name + "Patch", patch, nil})
+		for _, p := range settings.Properties {
+			for _, one := range p.AnyOf {
+				if typeName(one) == name {
+					one.Ref += "Patch"
+				}
+			}
+		}
 	}
-	for _, p := range part.Properties {
-		refer(root, p, defs)
-	}
-	if part.Items != nil {
-		refer(root, part.Items, defs)
-	}
-	if part.AdditionalProperties != nil {
-		refer(root, part.AdditionalProperties, defs)
-	}
-}
-
-// unset allows null in Settings, which is a merge patch: null unsets a field.
-func unset(root *jsonschema.Schema) {
-	nullable(root)
-	for _, name := range []string{"Parameters", "Limits", "Policy"} {
-		root.Defs[name] = root.Defs[name].CloneSchemas()
-		nullable(root.Defs[name])
-	}
+	return nil
 }
 
 // nullable allows null for the optional fields of an object, and for the values
@@ -256,7 +266,7 @@ func headFirst(raw []byte) ([]byte, error) {
 	}
 	var buf bytes.Buffer
 	buf.WriteByte('{')
-	for i, key := range []string{"$schema", "$id", "title", "description", "type", "required", "properties", "$defs"} {
+	for i, key := range []string{"$schema", "$id", "$comment", "title", "description", "type", "required", "oneOf", "properties", "$defs"} {
 		if fields[key] == nil {
 			continue
 		}

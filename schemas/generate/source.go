@@ -7,14 +7,15 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 )
 
-// source holds the data from the Go source of the events that reflection does
-// not provide.
+// source holds the data from the Go source that reflection does not provide.
 type source struct {
 	text   map[string]string  // doc comment of every type
+	fields map[string]string  // comment of every field, by "Type.name", with the name on the wire
 	values map[string][]value // constants of every string type, in order
 }
 
@@ -24,10 +25,21 @@ type value struct {
 	comment string
 }
 
-func parse(dir string) (*source, error) {
+// parse reads the packages in folders.
+func parse(dirs ...string) (*source, error) {
+	src := &source{text: map[string]string{}, fields: map[string]string{}, values: map[string][]value{}}
+	for _, dir := range dirs {
+		if err := src.parse(dir); err != nil {
+			return nil, err
+		}
+	}
+	return src, nil
+}
+
+func (s *source) parse(dir string) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	fset := token.NewFileSet()
 	var files []*ast.File
@@ -37,29 +49,58 @@ func parse(dir string) (*source, error) {
 		}
 		f, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		files = append(files, f)
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no Go files in %s: is -root the module's folder?", dir)
+		return fmt.Errorf("no Go files in %s: is -root the module's folder?", dir)
 	}
-	pkg, err := doc.NewFromFiles(fset, files, "github.com/parleybus/parley/internal/events", doc.PreserveAST)
+	pkg, err := doc.NewFromFiles(fset, files, "github.com/parleybus/parley/internal/"+filepath.Base(dir), doc.PreserveAST)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	printer := pkg.Printer()
 	printer.TextWidth = -1
-	src := &source{text: map[string]string{}, values: map[string][]value{}}
 	for _, t := range pkg.Types {
-		src.text[t.Name] = strings.TrimSpace(string(printer.Text(pkg.Parser().Parse(t.Doc))))
+		s.text[t.Name] = strings.TrimSpace(string(printer.Text(pkg.Parser().Parse(t.Doc))))
+		s.comments(t)
 		for _, group := range t.Consts {
-			if err := src.constants(group.Decl); err != nil {
-				return nil, err
+			if err := s.constants(group.Decl); err != nil {
+				return err
 			}
 		}
 	}
-	return src, nil
+	return nil
+}
+
+// comments collects the comments of the fields of a struct.
+func (s *source) comments(t *doc.Type) {
+	for _, spec := range t.Decl.Specs {
+		typ, ok := spec.(*ast.TypeSpec)
+		if !ok {
+			continue
+		}
+		fields, ok := typ.Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		for _, f := range fields.Fields.List {
+			if len(f.Names) == 0 || f.Tag == nil {
+				continue
+			}
+			tag, err := strconv.Unquote(f.Tag.Value)
+			if err != nil {
+				continue
+			}
+			name, _, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
+			text := f.Doc.Text()
+			if f.Comment != nil {
+				text = f.Comment.Text()
+			}
+			s.fields[t.Name+"."+name] = describes(strings.Join(strings.Fields(text), " "), f.Names[0].Name, name)
+		}
+	}
 }
 
 // constants collects the constants of a group that have a named type.
