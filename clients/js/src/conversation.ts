@@ -220,9 +220,22 @@ export class Conversation {
     return this.submit({ type: "Verdict", ...verdict } as T.Verdict, options);
   }
 
-  /** Stops the turn, a call, or what is queued. */
-  cancel(cancel: Draft<T.Cancel> = {}, options: SubmitOptions = {}): Promise<T.InputAnswered> {
-    return this.submit({ type: "Cancel", ...cancel } as T.Cancel, options);
+  /** Stops the turn that runs now, or what the fields say: a turn, a call, or what is queued. */
+  async cancel(cancel: Draft<T.Cancel> = {}, options: SubmitOptions = {}): Promise<T.InputAnswered> {
+    // Without the turn's id it could stop a later turn.
+    const turn = cancel.turn ?? (cancel.scope === "queue" ? undefined : (await lastDecision(this.bus, this.place, undefined, options.signal))?.decision.state.turn);
+    return this.submit({ type: "Cancel", ...cancel, turn } as T.Cancel, options);
+  }
+  /** Gives the result of a call that waits for one from outside, and reports whether it is the first. */
+  async result(call: string, content: string, options: { status?: T.Status; signal?: AbortSignal } = {}): Promise<boolean> {
+    const frame = JSON.stringify({ type: "ToolResult", call: checkID("call", call), status: options.status ?? "ok", content });
+    try {
+      await this.bus.append(subjectOf("conv", this.place, `call.${call}`), 0, await this.bus.fit(this.id, "ToolResult", frame), options.signal); // the lane is empty
+      return true;
+    } catch (err) {
+      if (err instanceof ParleyError && err.code === "fenced") return false;
+      throw err;
+    }
   }
 
   /** Deletes the conversation: its messages, jobs, timers and objects. It resolves when all is done. */
@@ -318,7 +331,10 @@ export class Conversation {
     const decide = (verdict: T.Ruling, fields: Partial<T.CallVerdict>, { signal, timeout, ...draft }: Draft<T.Verdict> & SubmitOptions = {}) =>
       this.verdict({ ...draft, verdict, calls: [{ call: a.call, digest: a.digest, ...fields }] }, { signal, timeout });
     return { ...a, conversation: this.id, since, approve: (o) => decide("approve", {}, o), reject: (o) => decide("reject", {}, o),
-      edit: (args, o) => decide("edit", { arguments: args }, o), answer: (content, o) => decide("answer", { content }, o) };
+      edit: (args, o) => decide("edit", { arguments: args }, o), answer: async (content, o) => {
+        if ((a.arguments as { key?: string } | undefined)?.key) throw new ParleyError("invalid", `the answer to ${a.tool} has secrets: it must be sealed for the question's key, which this client does not do`);
+        return decide("answer", { content }, o);
+      } };
   }
 }
 

@@ -29,6 +29,11 @@ for (const [, title, code, expected] of examples) {
   });
 }
 
+test("the types are those of the schemas", () => {
+  execFileSync(process.execPath, [join(home, "scripts/generate.mjs")], { env: { ...process.env, OUT: dir } });
+  for (const file of ["types.ts", "shapes.ts"]) assert.equal(readFileSync(join(home, "src", file), "utf8"), readFileSync(join(dir, file), "utf8"), `${file}: npm run generate`);
+});
+
 test("the client has under 1,500 lines of code, without what serves workers, and its own dependencies", () => {
   const code = (text) => text.split("\n").filter((l) => l.trim() && !/^\s*(\/\/|\/?\*)/.test(l)).length, of = (dir) => readdirSync(join(home, dir)).filter((f) => f.endsWith(".ts") && !/^(types|shapes)\.ts$/.test(f));
   const count = (dir) => of(dir).reduce((n, f) => n + code(readFileSync(join(home, dir, f), "utf8")), 0);

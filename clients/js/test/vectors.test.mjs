@@ -52,7 +52,7 @@ for (const file of files) {
       const pick = ({ call, tool, status, waits }) => ({ call, tool, ...(status && { status }), ...(waits && { waits }) });
       const open = f.generation && f.open ? f.open : null;
       const got = JSON.parse(JSON.stringify({
-        phase: f.phase, turn: f.turn, turns: f.turns, generation: f.generation, messages: f.messages(), open: open ? open.message() : null, ended: Boolean(open?.ended),
+        phase: f.phase, turn: f.turn, turns: f.turns, generation: f.generation, messages: f.messages(), open: open ? open.message() : null, ended: Boolean(open?.ended), failed: Boolean(open?.ended?.error),
         calls: f.calls.map(pick), settings: f.settings, queue: f.queue, inputs: f.inputs.map((i) => i.id), deleted: f.deleted !== undefined, usage: f.usage }));
       for (const field of Object.keys(v.view)) assert.deepEqual(got[field], v.view[field], `${v.name}: ${field}. ${v.says ?? ""}`);
     });
