@@ -71,11 +71,12 @@ async function run(transport) {
   try {
     while (killed < clientKills || servers < serverKills) {
       const before = lines(events).length;
-      for (let n = 0; lines(events).length <= before + 5 && n < 1000; n++) await pause(10); // it gets on
+      for (let n = 0; lines(events).length <= before + 20 && n < 3000; n++) await pause(10); // it gets on
       await pause(Math.random() * 400);
       if (servers < serverKills && servers * clientKills <= killed * serverKills) {
         await stage.restartServer();
         servers++;
+        continue; // the client lives on, and is not killed before it has got on
       }
       if (killed < clientKills) {
         await stopped(child, "SIGKILL");
