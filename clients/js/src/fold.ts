@@ -21,7 +21,7 @@ const bytes = new TextEncoder();
 /** The answer that is being streamed. The attempt that started last is the only one that counts. */
 export class Generation {
   attempt = ""; next = 0; count = 0; started?: T.GenerationStarted; ended?: Any; private omitted = ""; private old = new Set<string>();
-  private parts = new Map<string, { text: string[]; closed: boolean; head: T.Part }>();
+  private parts = new Map<string, { text: string; closed: boolean; head: T.Part }>();
   writes(attempt: string): boolean { return this.started !== undefined && this.attempt === attempt; }
   replaced(attempt: string): boolean { return this.old.has(attempt); }
 
@@ -36,16 +36,16 @@ export class Generation {
     const block: number = e.block ?? 0, call = this.parts.get(`call ${block}`);
     switch (e.type) {
       case "HistoryReduced": this.omitted = e.omitted ?? ""; break;
-      case "TextChunk": this.part(e.refusal ? "refusal" : "text", block).text.push(e.text ?? ""); break;
+      case "TextChunk": this.part(e.refusal ? "refusal" : "text", block).text += e.text ?? ""; break;
       case "ReasoningChunk": {
-        const p = this.part("reasoning", block); p.text.push(e.text ?? "");
+        const p = this.part("reasoning", block); p.text += e.text ?? "";
         if (e.summary) p.head.summary = true;
         carry(p.head, e); break;
       }
       case "ToolCallStart":
         if (!call) this.part("call", block).head = { kind: "call", call: e.call, provider_id: e.provider_id, name: e.name, custom: e.custom, invalid: "the call was not completed" };
         break;
-      case "ToolCallDelta": if (call && !call.closed) call.text.push(e.arguments ?? ""); break;
+      case "ToolCallDelta": if (call && !call.closed) call.text += e.arguments ?? ""; break;
       case "ToolCallEnd":
         if (call && !call.closed) { call.closed = true; call.head.invalid = e.invalid; carry(call.head, e); }
         break;
@@ -55,11 +55,11 @@ export class Generation {
 
   private part(kind: T.PartKind, block: number) {
     const key = `${kind} ${block}`;
-    let p = this.parts.get(key); if (!p) this.parts.set(key, (p = { text: [], closed: false, head: { kind } })); return p;
+    let p = this.parts.get(key); if (!p) this.parts.set(key, (p = { text: "", closed: false, head: { kind } })); return p;
   }
 
   message(): T.Message {
-    const parts = [...this.parts.values()].map((p) => part({ ...p.head, [p.head.kind === "call" ? "arguments" : "text"]: p.text.join("") }));
+    const parts = [...this.parts.values()].map((p) => part({ ...p.head, [p.head.kind === "call" ? "arguments" : "text"]: p.text }));
     return message({ role: "assistant", parts, provider: this.started?.provider, model: this.started?.model, omitted: this.omitted as T.Omission });
   }
 

@@ -130,6 +130,20 @@ test("a tool asks a person, is tried again after an error that passes, and has l
   await Promise.all([...tools, model].map((s) => s.stop()));
 });
 
+test("a worker runs as many calls at once as it has slots", async () => {
+  let now = 0, most = 0;
+  const tool = await client.serveTool({ name: "one_by_one", effect: "pure", schema: { type: "object" } }, async () => { most = Math.max(most, ++now); await pause(1500); now--; return "ok"; }, { slots: 1 });
+  const model = await client.serveModel("js7/m", async function* (job) {
+    if (job.messages.at(-1).role === "user") for (let n = 0; n < 3; n++) yield { call: "one_by_one", arguments: { n } };
+    else yield "Done.";
+  });
+  const v = await conversation("js7/m");
+  await v.send("go");
+  assert.equal((await ended(v)).outcome, "completed");
+  assert.equal(most, 1);
+  await Promise.all([tool, model].map((s) => s.stop()));
+});
+
 test("hooks add to the system prompt, refuse turns, and learn how they ended", async () => {
   const systems = [], ends = [];
   const services = await Promise.all([

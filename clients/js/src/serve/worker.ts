@@ -42,7 +42,7 @@ const jobAttempts = 100, presenceTTL = 12_000, beat = 1000;
 
 /** A worker serves one queue. */
 export class Worker implements Service {
-  readonly worker: string; private ackWait = 4000; private stopping = false;
+  readonly worker: string; private ackWait = 4000; private stopping = false; private pulling = false;
   private readonly ending = new AbortController(); // the time of running jobs is over
   private readonly running = new Map<string, { msg: Msg; done: Promise<void> }>();
   private readonly pulls = new Set<() => void>();
@@ -67,9 +67,9 @@ export class Worker implements Service {
       for (let n = 1; !this.stopping && !this.bus.closed; n++) {
         await new Promise<void>((resolve) => { this.wake = resolve; setTimeout(resolve, beat); });
         if (!this.stopping && !this.bus.closed) served = await this.announce(!served && n % 3 === 0, served);
-        if (served && !this.stopping && this.pulls.size === 0) this.pull();
+        if (served) this.pull();
       }
-    })();
+    })().catch((err: Error) => this.bus.log(`${this.kind} ${this.name} is not announced any more: ${err.message}`));
     const off = this.bus.onLink(() => {
       if (this.bus.connected) { for (const { msg } of this.running.values()) this.say(msg, "+WPI"); this.wake(); }
       if (this.bus.closed) off();
@@ -111,6 +111,8 @@ export class Worker implements Service {
 
   // pull takes jobs, one for each free slot: another worker could run what waits here.
   private pull(): void {
+    if (this.pulling || this.stopping) return;
+    this.pulling = true;
     for (let n = this.options.slots ?? (this.kind === "tool" ? 16 : 64); n > 0; n--) {
       void (async () => {
         while (!this.stopping && !this.bus.closed) { const msg = await this.next(); if (msg) await this.take(msg); }
