@@ -15,7 +15,7 @@ ONLY     ?=
 LDFLAGS   = $(if $(VERSION),-ldflags "-X github.com/parleybus/parley/internal/daemon.Version=$(VERSION)")
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build dist sizes test check lint fuzz recordings inputs bench bench-peers curves e2e flood chaos recovery planted ci
+.PHONY: help build dist sizes test check lint fuzz recordings inputs bench bench-peers curves e2e flood chaos recovery planted js ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ recovery: ## how long a turn stands still after a fault, COUNT (5) times each, o
 
 planted: ## each of BUGS (all) planted bugs in real processes, lanes and viewers is found by its checker within 20 seeds; prints which seed and which check
 	PARLEY_BUGS=$(BUGS) go test -count=1 -v -timeout 0 -run PlantedBugsAreFound ./internal/chaos
+
+js: ## the JavaScript client: install, build, test; needs npm, and Chromium for the test in a browser
+	cd clients/js && (npm ci --no-audit --no-fund || npm install --no-audit --no-fund) && npm run build && npm test
 
 ci: ## what CI runs
 	.ci/run
