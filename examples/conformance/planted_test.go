@@ -33,8 +33,8 @@ func faults() []fault {
 		{"an llm-worker that forgets the fence", "llm-worker.mjs", 9, []string{`, { expect: { lastSubjectSequence: seq } })`, `)`}},
 		{"an llm-worker that leaves indices out", "llm-worker.mjs", 9, []string{`index: index++,`, `index: (index += 2) - 2,`}},
 		{"an llm-worker that acknowledges before it writes", "llm-worker.mjs", 10, []string{
-			`=> append("GenerationEnded", { ...base, terminated: false, ...fields, events: index + 1 }).then(() => m.ack());`,
-			`=> { m.ack(); return append("GenerationEnded", { ...base, terminated: false, ...fields, events: index + 1 }); };`}},
+			`=> append("GenerationEnded", { ...base, terminated: false, ...fields, event_count: index + 1 }).then(() => m.ack());`,
+			`=> { m.ack(); return append("GenerationEnded", { ...base, terminated: false, ...fields, event_count: index + 1 }); };`}},
 		{"an llm-worker that takes a cut answer for a whole one", "llm-worker.mjs", 13, []string{`error = finish ? undefined : {`, `finish ??= "stop"; error = finish ? undefined : {`}},
 		{"an llm-worker that passes half a call on", "llm-worker.mjs", 15, []string{"{ block: 1, call, ...(!finish && { invalid: `the arguments are incomplete: ${error.message}` }) }", `{ block: 1, call }`}},
 		{"an llm-worker that does not heed a Cancel", "llm-worker.mjs", 16, []string{`["turn", "in"].map(`, `["turn"].map(`}},

@@ -47,7 +47,7 @@ async function generate(m, leave, watch) {
   if (before && !released.has(before.attempt) && before.worker && before.worker !== worker && !await gone(before.worker)) return m.nak(3000);
   const append = async (type, fields) => // one at a time: each message follows the one before it
     (seq = (await js.publish(job.subject, JSON.stringify({ type, attempt, index: index++, ...fields }), { expect: { lastSubjectSequence: seq } })).seq);
-  const end = (fields) => append("GenerationEnded", { ...base, terminated: false, ...fields, events: index + 1 }).then(() => m.ack());
+  const end = (fields) => append("GenerationEnded", { ...base, terminated: false, ...fields, event_count: index + 1 }).then(() => m.ack());
   await append("GenerationStarted", { ...base, turn: job.turn, step: job.step, provider: route, model: job.route.split("/").slice(1).join("/"), worker }); // from now on the lane refuses older attempts
   if (starts.filter((s) => !released.has(s.attempt)).length >= (job.requests || 100)) return end({ finish: "error", error: { class: "internal", message: "too many workers died on this generation" } });
   try {

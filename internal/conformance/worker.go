@@ -17,9 +17,9 @@ import (
 	"github.com/parleybus/parley/internal/topology"
 )
 
-// AckWait is the AckWait of queues that a rule makes, shorter than the default to keep
-// the rules short. Workers read it from the queue.
-const AckWait = 2 * time.Second
+// AckWait is the AckWait of queues that a rule makes, which is the default. A job that is
+// handed back at once is taken before it, on a busy machine too.
+const AckWait = 4 * time.Second
 
 // Served is what a worker serves: a kind, llm or tool, and the route or tool.
 type Served struct{ Kind, Name string }
@@ -31,7 +31,7 @@ func (s *Stage) queueOf(w Served) topology.Queue {
 	return q
 }
 
-// MakeQueue creates the queue as the orchestrator does, except for the AckWait.
+// MakeQueue creates the queue as the orchestrator does, with [AckWait].
 func (s *Stage) MakeQueue(w Served) {
 	cfg := s.queueOf(w).ConsumerConfig()
 	cfg.AckWait = AckWait

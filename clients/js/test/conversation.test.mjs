@@ -50,7 +50,7 @@ for (const transport of ["tcp", "ws"]) {
       last = view;
       if (view.turns === 1 && view.phase === "idle") break;
     }
-    assert.ok(open > 100);
+    assert.ok(open > 20, `the open answer had ${open} characters at most`);
     assert.equal(last.open, null);
     const shown = JSON.parse(execFileSync(parley(), ["show", v.id, "-o", "json", "--nats", stage.url], { encoding: "utf8" }));
     assert.deepEqual(last.messages, shown.messages);

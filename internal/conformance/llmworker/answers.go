@@ -80,7 +80,7 @@ func leavesEnded(s *stage) {
 	s.MakeQueue(s.served)
 	g := s.newGeneration(`{}`)
 	attempt := conformance.NewID()
-	g.Write(g.lane, 0, g.started(attempt, "before"), &events.GenerationEnded{Origin: events.Origin{Attempt: attempt, Index: 1}, Generation: g.job.Generation, Finish: events.FinishStop, Terminated: true, Events: 2})
+	g.Write(g.lane, 0, g.started(attempt, "before"), &events.GenerationEnded{Origin: events.Origin{Attempt: attempt, Index: 1}, Generation: g.job.Generation, Finish: events.FinishStop, Terminated: true, EventCount: 2})
 	s.start("one")
 	g.publish().untouched(2)
 }
@@ -153,7 +153,7 @@ func endsOnce(s *stage) {
 		if _, last := all[len(all)-1].Event.(*events.GenerationEnded); !last || strings.Count(g.lanes(), "GenerationEnded") != 1 {
 			g.Fatalf("the lane holds %s, expected one GenerationEnded, as the last event", g.lanes())
 		}
-		if e.Events != len(all) || e.Generation != g.job.Generation || !e.Terminated {
+		if e.EventCount != len(all) || e.Generation != g.job.Generation || !e.Terminated {
 			g.Errorf("the end is %s, expected generation %s, terminated true and events %d, the number of the attempt's events", all[len(all)-1].Raw, g.job.Generation, len(all))
 		}
 		if g.text() == "" {

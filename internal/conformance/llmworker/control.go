@@ -55,7 +55,7 @@ func yields(s *stage) {
 	at := g.Write(g.lane, all[len(all)-1].At, g.started(other, ""))
 	id := conformance.NewID()
 	g.PublishInput(g.job.Conversation, id, &events.Cancel{ID: id, Turn: g.job.Turn})
-	end := g.Write(g.lane, at, &events.GenerationEnded{Origin: events.Origin{Attempt: other, Index: 1}, Generation: g.job.Generation, Finish: events.FinishStop, Terminated: true, Events: 2})
+	end := g.Write(g.lane, at, &events.GenerationEnded{Origin: events.Origin{Attempt: other, Index: 1}, Generation: g.job.Generation, Finish: events.FinishStop, Terminated: true, EventCount: 2})
 	g.JobRemoved(g.subject, 2*conformance.Soon)
 	if all := g.read(); all[len(all)-1].At != end {
 		s.Errorf("after the other worker had ended the generation it wrote more: the lane holds %s", conformance.Types(all))

@@ -69,7 +69,7 @@ async function handle(w: Worker, provider: string, usual: string, handler: Model
     let index = 1;
     const append = (e: { type: string }) => { const { type, ...rest } = e; return lane.append({ type, attempt, index: index++, ...rest }); };
     const end = async (e: Partial<T.GenerationEnded>) => {
-      await append({ type: "GenerationEnded", generation, finish: "other", terminated: false, ...e, event_count: index + 1, events: index + 1 } as { type: string });
+      await append({ type: "GenerationEnded", generation, finish: "other", terminated: false, ...e, event_count: index + 1 } as { type: string });
       await lane.flush();
     };
     const fail = (cls: string, message: string, more: Partial<T.GenerationEnded> = {}) => end({ finish: "error", error: { class: cls as T.ErrorClass, message }, ...more });

@@ -173,7 +173,7 @@ export class Worker implements Service {
       const end = this.kind === "tool"
         ? [{ type: "ToolStarted", call: id, attempt, tool: this.name }, { type: "ToolResult", call: id, attempt, tool: this.name, status: "failed", content }]
         : [{ type: "GenerationStarted", attempt, index: 0, generation: id, turn: "", step: 0, provider: this.name, model: "" },
-          { type: "GenerationEnded", attempt, index: 1, generation: id, finish: "error", terminated: false, event_count: 2, events: 2, error: { class: "internal", message: content } }];
+          { type: "GenerationEnded", attempt, index: 1, generation: id, finish: "error", terminated: false, event_count: 2, error: { class: "internal", message: content } }];
       if (this.kind === "llm" && (await lastDecision(this.bus, place))?.decision.state.generation !== id) return true;
       const last = await this.bus.last(place.stream, lane);
       await this.bus.append(lane, last?.sequence ?? 0, new TextEncoder().encode(end.map((e) => JSON.stringify(e)).join("\n"))); return true;
