@@ -1,12 +1,10 @@
 package viewer
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/parleybus/parley/internal/bus"
@@ -67,31 +65,33 @@ func showsLive(s *stage) {
 	l.shows(p, l.wants(0))
 }
 
-// splices starts viewers while messages of all channels are written.
+// splices starts viewers while messages of all channels are written, until each of them
+// has printed something and for a while after that.
 func splices(s *stage) {
 	l := s.newLog()
-	ctx, stop := context.WithCancel(s.Context())
-	var writing sync.WaitGroup
-	s.Cleanup(func() { stop(); writing.Wait() })
 	attempt := conformance.NewID()
-	index := l.answer(attempt, 100, 3)
-	writing.Go(func() {
-		for n := 0; n < 800 && ctx.Err() == nil; n++ {
-			if n%40 == 39 {
-				l.decide()
-				l.message("more")
-			}
-			index = l.more(attempt, index, 1+n%5)
-		}
-	})
+	index := l.answer(attempt, 50, 3)
 	var all []*conformance.Process
 	for range 3 {
 		all = append(all, l.view())
 	}
-	for _, p := range all {
-		l.waits(p, 1, conformance.Soon) // while it is written
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for n, rest := 0, 150; rest > 0; n++ {
+		if n%20 == 19 {
+			l.decide()
+			l.message("more")
+			<-tick.C // the others come as fast as they can be written
+		}
+		index = l.more(attempt, index, 1+n%5)
+		if silent := slices.ContainsFunc(all, func(p *conformance.Process) bool { return len(p.Lines()) == 0 }); silent && time.Since(began) < conformance.Soon {
+			<-tick.C
+			<-tick.C
+		} else {
+			rest--
+		}
 	}
-	writing.Wait()
 	want := l.wants(0)
 	for _, p := range all {
 		l.showsWithin(p, want, 2*conformance.Soon)
