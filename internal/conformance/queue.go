@@ -71,13 +71,17 @@ func (s *Stage) RequestsAgain(w Served, run func()) {
 	run()
 }
 
-// LeavesTheQueue checks that a worker does not change an existing queue.
+// LeavesTheQueue checks that a worker does not change an existing queue, which an
+// administrator has given an AckWait of its own.
 func (s *Stage) LeavesTheQueue(w Served, run func()) {
-	s.MakeQueue(w)
+	cfg := s.queueOf(w).ConsumerConfig()
+	cfg.AckWait += time.Second
+	_, err := s.JS.CreateOrUpdateConsumer(s.Context(), topology.StreamJobs, cfg)
+	s.Must(err)
 	s.StartWorker(w, "one")
 	run()
-	if got := s.Consumer(w).Config.AckWait; got != AckWait {
-		s.Errorf("AckWait of the queue is %v now, expected %v as before", got, AckWait)
+	if got := s.Consumer(w).Config.AckWait; got != cfg.AckWait {
+		s.Errorf("AckWait of the queue is %v now, expected %v as before", got, cfg.AckWait)
 	}
 }
 

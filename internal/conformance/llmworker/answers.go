@@ -154,7 +154,7 @@ func endsOnce(s *stage) {
 			g.Fatalf("the lane holds %s, expected one GenerationEnded, as the last event", g.lanes())
 		}
 		if e.EventCount != len(all) || e.Generation != g.job.Generation || !e.Terminated {
-			g.Errorf("the end is %s, expected generation %s, terminated true and events %d, the number of the attempt's events", all[len(all)-1].Raw, g.job.Generation, len(all))
+			g.Errorf("the end is %s, expected generation %s, terminated true and event_count %d, the number of the attempt's events", all[len(all)-1].Raw, g.job.Generation, len(all))
 		}
 		if g.text() == "" {
 			g.Errorf("the answer has no text, expected some")
