@@ -53,15 +53,6 @@ func (s *stage) talk() *talk {
 // do gives the app a command.
 func (t *talk) do(format string, args ...any) { t.p.Tell(fmt.Sprintf(format, args...)) }
 
-// quoted is a JSON string.
-func quoted(text string) string {
-	b, err := json.Marshal(text)
-	if err != nil {
-		return `""` // a string always encodes
-	}
-	return string(b)
-}
-
 // next waits for the next line that the app prints.
 func (t *talk) next() line {
 	t.Eventually(2*conformance.Soon, "it prints a line in answer to the command", func() bool {
