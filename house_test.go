@@ -46,7 +46,7 @@ var mayImport = map[string]string{
 	"tool":                         "internal/tool internal/worker internal/bus internal/topology internal/events",
 	"examples/weather":             "tool",
 	"examples/conformance":         "", // tests only
-	"internal/conformance":         "internal/credential internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/bus internal/tool internal/topology internal/events",
+	"internal/conformance":         "internal/refusal internal/credential internal/daemon internal/daemon/orchestrator internal/daemon/llmworker internal/daemon/toolworker internal/llm/catalog internal/bus internal/tool internal/topology internal/events",
 
 	"internal/conformance/toolworker": "internal/conformance internal/bus internal/tool internal/topology internal/events",
 	"internal/conformance/llmworker":  "internal/conformance internal/bus internal/topology internal/events",
@@ -62,7 +62,7 @@ var mayImport = map[string]string{
 	"internal/worker":                 "internal/ceilings internal/media internal/jobs internal/bus internal/llm internal/llm/transcript internal/tool internal/topology internal/sealed internal/events internal/secret internal/fault",
 	"internal/broker":                 "internal/filelock",
 	"internal/release":                "",
-	"internal/broker/brokertest":      "internal/credential internal/topology",
+	"internal/broker/brokertest":      "internal/credential internal/refusal internal/topology",
 	"internal/credential":             "internal/identity internal/topology",
 	"internal/terminal":               "internal/media internal/visible internal/events",
 	"internal/visible":                "",
@@ -97,6 +97,7 @@ var mayImport = map[string]string{
 	"internal/topology":               "internal/events",
 	"internal/ceilings":               "",
 	"internal/yamlfile":               "",
+	"internal/refusal":                "",
 	"internal/secret":                 "",
 	"internal/fault":                  "",
 	"internal/chaos":                  ".", // tests, and the viewer that they run

@@ -8,13 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"github.com/parleybus/parley/internal/refusal"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -22,7 +21,7 @@ import (
 // and its data when it is started again.
 type Server struct {
 	options func() (*natsserver.Options, error)
-	refused refusals
+	refused refusal.Log
 
 	running *natsserver.Server
 }
@@ -111,11 +110,7 @@ func (s *Server) URL() string { return s.running.ClientURL() }
 
 // Refused returns the publishes and subscriptions that the server refused because a user
 // may not do them, in the server's words.
-func (s *Server) Refused() []string {
-	s.refused.mu.Lock()
-	defer s.refused.mu.Unlock()
-	return slices.Clone(s.refused.all)
-}
+func (s *Server) Refused() []string { return s.refused.All() }
 
 // Subscribed reports whether a client that is not the rule's own admin or orchestrator
 // would get a message on a subject.
@@ -134,35 +129,3 @@ func (s *Server) Subscribers(subject string) (n int) {
 	}
 	return n
 }
-
-// refusals is a server's log that keeps what users were refused, and discards the rest.
-type refusals struct {
-	mu  sync.Mutex
-	all []string
-}
-
-// Errorf implements the server's Logger.
-func (r *refusals) Errorf(format string, v ...any) {
-	text := fmt.Sprintf(format, v...)
-	if !strings.Contains(text, "Publish Violation") && !strings.Contains(text, "Subscription Violation") {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = append(r.all, text)
-}
-
-// Noticef implements the server's Logger.
-func (*refusals) Noticef(string, ...any) {}
-
-// Warnf implements the server's Logger.
-func (*refusals) Warnf(string, ...any) {}
-
-// Fatalf implements the server's Logger.
-func (*refusals) Fatalf(string, ...any) {}
-
-// Debugf implements the server's Logger.
-func (*refusals) Debugf(string, ...any) {}
-
-// Tracef implements the server's Logger.
-func (*refusals) Tracef(string, ...any) {}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/parleybus/parley/internal/credential"
+	"github.com/parleybus/parley/internal/refusal"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -24,7 +25,7 @@ type Accounts struct {
 	// Server is the server itself.
 	Server *natsserver.Server
 
-	refused *refusals
+	refused *refusal.Log
 }
 
 // Password is that of all users of [Accounts].
@@ -44,7 +45,7 @@ func RoleUsers(routes, tools []string) []topology.User {
 // change changes the configuration first.
 func StartAccounts(t testing.TB, plan topology.Plan, users []topology.User, change ...func(*natsserver.Options)) Accounts {
 	t.Helper()
-	a := Accounts{Users: map[string]topology.User{}, refused: &refusals{}}
+	a := Accounts{Users: map[string]topology.User{}, refused: &refusal.Log{}}
 	for _, u := range users {
 		a.Users[u.Name] = u
 	}
@@ -69,7 +70,7 @@ func write(t testing.TB, path string, cfg topology.ServerConfig) {
 
 // startConfigured starts a server in this process until the end of the test. It
 // reports denied requests to refused.
-func startConfigured(t testing.TB, path string, refused *refusals, change ...func(*natsserver.Options)) *natsserver.Server {
+func startConfigured(t testing.TB, path string, refused *refusal.Log, change ...func(*natsserver.Options)) *natsserver.Server {
 	t.Helper()
 	opts, err := natsserver.ProcessConfigFile(path)
 	if err != nil {

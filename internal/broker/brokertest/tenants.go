@@ -11,6 +11,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"github.com/parleybus/parley/internal/credential"
+	"github.com/parleybus/parley/internal/refusal"
 	"github.com/parleybus/parley/internal/topology"
 )
 
@@ -21,13 +22,13 @@ type Shared struct {
 	*natsserver.Server
 	dir     string
 	tenants []string
-	refused *refusals
+	refused *refusal.Log
 }
 
 // StartShared starts a server without tenants and stops it at the end of the test.
 func StartShared(t *testing.T) *Shared {
 	t.Helper()
-	s := &Shared{T: t, dir: t.TempDir(), refused: &refusals{}}
+	s := &Shared{T: t, dir: t.TempDir(), refused: &refusal.Log{}}
 	s.write()
 	s.Server = startConfigured(t, s.path("nats.conf"), s.refused)
 	return s
