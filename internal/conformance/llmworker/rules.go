@@ -54,54 +54,42 @@ func Discover(ctx context.Context, p conformance.Program, m Model) (Model, error
 
 // Rules returns the rules for a program that serves a route.
 func Rules(m Model) []conformance.Rule {
-	var all []conformance.Rule
-	for _, r := range table() {
-		all = append(all, conformance.Rule{Number: r.number, Says: r.says, Holds: func(c *conformance.Check) { r.holds(newStage(c, m, conformance.Setup{})) }})
+	rule := func(number int, says string, holds func(s *stage)) conformance.Rule {
+		return conformance.Rule{Number: number, Says: says, Holds: func(c *conformance.Check) { holds(newStage(c, m, conformance.Setup{})) }}
 	}
-	return all
-}
-
-// rule is one rule of the checklist, by its number.
-type rule struct {
-	number int
-	says   string
-	holds  func(s *stage)
-}
-
-func table() []rule {
-	return []rule{
-		{1, "it works with the permissions of an llm-worker, and announces its route and a model", announces},
-		{1, "a token or a password is sufficient on a server without accounts", signsIn},
-		{2, "it requests a missing queue from an orchestrator", func(s *stage) { s.RequestsTheQueue(s.served, s.run) }},
-		{2, "it repeats a request for a queue that has no answer", func(s *stage) { s.RequestsAgain(s.served, s.run) }},
-		{2, "it does not change an existing queue", func(s *stage) { s.LeavesTheQueue(s.served, s.run) }},
-		{3, "it puts its key again before half of its lifetime has passed", func(s *stage) { s.AnnouncesAgain(s.served) }},
-		{4, "it keeps a job that runs longer than ack_wait: the job is delivered once", heartbeats},
-		{5, "it fetches a job that arrives as a Claim", fetchesClaims},
-		{5, "other descriptions of an object do not change what it runs", ignoresForgeries},
-		{6, "it acknowledges a job whose generation has ended, and writes nothing", leavesEnded},
-		{7, "it acknowledges a job that the last Decision does not want, and writes nothing", leavesStale},
-		{8, "it appends GenerationStarted first, behind the lane's last message", startsFirst},
-		{9, "an attempt's events have the indices 0, 1, 2 and so on, and each message follows the one before it", countsEvents},
-		{10, "it appends one GenerationEnded, with the number of events, and then acknowledges the job", endsOnce},
-		{10, "it keeps the job until GenerationEnded is stored", keepsTheJob},
-		{11, "it appends what the model says while the model says it", streams},
-		{12, "a failure of the provider ends the generation with the error's class", fails},
-		{13, "an answer that was cut ends with the class cut, and is not terminated", reportsCuts},
-		{14, "it gives each call an id of its own, and appends its start, its arguments and its end", calls},
-		{15, "a call whose arguments were cut ends as invalid", neverHalfACall},
-		{16, "a Cancel of the turn stops the model and ends the generation as cancelled", cancels("")},
-		{16, "a Cancel of everything does so too", cancels("all")},
-		{16, "a Cancel of something else, or that names nothing, does not", ignoresOthers},
-		{17, "a Decision that does not want the generation any more ends it as cancelled", heedsDecisions},
-		{18, "it writes no more to a lane that another worker has taken over", yields},
-		{19, "it runs a generation of a worker that was killed again, as a new attempt", takesOver},
-		{19, "it leaves a generation to the worker that started it while that worker is present", leavesRunning},
-		{20, "it takes a generation that was released at once", takesReleased},
-		{21, "on SIGTERM it releases the generation and hands the job back at once", handsBack},
-		{22, "on SIGTERM it deletes its key and exits with code 0", func(s *stage) { s.Leaves(s.served, s.run) }},
-		{23, "it hands a job with delay_ms back for that long, on its first delivery", delays},
-		{24, "it ends a generation that as many attempts as it may request were killed on", givesUp},
-		{25, "it ignores fields of a job that it does not know", ignoresFields},
+	return []conformance.Rule{
+		rule(1, "it works with the permissions of an llm-worker, and announces its route and a model", announces),
+		rule(1, "a token or a password is sufficient on a server without accounts", signsIn),
+		rule(2, "it requests a missing queue from an orchestrator", func(s *stage) { s.RequestsTheQueue(s.served, s.run) }),
+		rule(2, "it repeats a request for a queue that has no answer", func(s *stage) { s.RequestsAgain(s.served, s.run) }),
+		rule(2, "it does not change an existing queue", func(s *stage) { s.LeavesTheQueue(s.served, s.run) }),
+		rule(3, "it puts its key again before half of its lifetime has passed", func(s *stage) { s.AnnouncesAgain(s.served) }),
+		rule(4, "it keeps a job that runs longer than ack_wait: the job is delivered once", heartbeats),
+		rule(5, "it fetches a job that arrives as a Claim", fetchesClaims),
+		rule(5, "other descriptions of an object do not change what it runs", ignoresForgeries),
+		rule(6, "it acknowledges a job whose generation has ended, and writes nothing", leavesEnded),
+		rule(7, "it acknowledges a job that the last Decision does not want, and writes nothing", leavesStale),
+		rule(8, "it appends GenerationStarted first, behind the lane's last message", startsFirst),
+		rule(9, "an attempt's events have the indices 0, 1, 2 and so on, and each message follows the one before it", countsEvents),
+		rule(10, "it appends one GenerationEnded, with the number of events, and then acknowledges the job", endsOnce),
+		rule(10, "it keeps the job until GenerationEnded is stored", keepsTheJob),
+		rule(11, "it appends what the model says while the model says it", streams),
+		rule(12, "a failure of the provider ends the generation with the error's class", fails),
+		rule(13, "an answer that was cut ends with the class cut, and is not terminated", reportsCuts),
+		rule(14, "it gives each call an id of its own, and appends its start, its arguments and its end", calls),
+		rule(15, "a call whose arguments were cut ends as invalid", neverHalfACall),
+		rule(16, "a Cancel of the turn stops the model and ends the generation as cancelled", cancels("")),
+		rule(16, "a Cancel of everything does so too", cancels("all")),
+		rule(16, "a Cancel of something else, or that names nothing, does not", ignoresOthers),
+		rule(17, "a Decision that does not want the generation any more ends it as cancelled", heedsDecisions),
+		rule(18, "it writes no more to a lane that another worker has taken over", yields),
+		rule(19, "it runs a generation of a worker that was killed again, as a new attempt", takesOver),
+		rule(19, "it leaves a generation to the worker that started it while that worker is present", leavesRunning),
+		rule(20, "it takes a generation that was released at once", takesReleased),
+		rule(21, "on SIGTERM it releases the generation and hands the job back at once", handsBack),
+		rule(22, "on SIGTERM it deletes its key and exits with code 0", func(s *stage) { s.Leaves(s.served, s.run) }),
+		rule(23, "it hands a job with delay_ms back for that long, on its first delivery", delays),
+		rule(24, "it ends a generation that as many attempts as it may request were killed on", givesUp),
+		rule(25, "it ignores fields of a job that it does not know", ignoresFields),
 	}
 }

@@ -43,13 +43,19 @@ func (l *log) subscribed(p *conformance.Process) {
 	l.shows(p, l.wants(0))
 }
 
+// streaming starts a viewer on a conversation with the beginning of an answer, and waits
+// until it follows live. It returns the answer's attempt and next index.
+func (s *stage) streaming(frames, pieces int) (l *log, p *conformance.Process, attempt string, index int) {
+	l, attempt = s.newLog(), conformance.NewID()
+	index = l.answer(attempt, frames, pieces)
+	p = l.view()
+	l.subscribed(p)
+	return l, p, attempt, index
+}
+
 // healsAHole loses messages of a lane; the next one of the lane shows it.
 func healsAHole(s *stage) {
-	l := s.newLog()
-	attempt := conformance.NewID()
-	l.answer(attempt, 2, 2)
-	p := l.view()
-	l.subscribed(p)
+	l, p, attempt, _ := s.streaming(2, 2)
 	lost := l.lose(`"piece 5 "`, `"piece 9 "`, `"piece 10 "`)
 	for i := 5; i < 13; i++ {
 		l.more(attempt, i, 1)
@@ -67,11 +73,7 @@ func healsAHole(s *stage) {
 // the lane's next one. What was lost may come behind that of the other channel, but each
 // channel is in order.
 func healsAcrossChannels(s *stage) {
-	l := s.newLog()
-	attempt := conformance.NewID()
-	l.answer(attempt, 1, 2)
-	p := l.view()
-	l.subscribed(p)
+	l, p, attempt, _ := s.streaming(1, 2)
 	l.lose(`"piece 3 "`)
 	l.more(attempt, 3, 1)
 	l.message("not lost")
@@ -101,11 +103,7 @@ func healsAcrossChannels(s *stage) {
 }
 
 func healsTheEnd(s *stage) {
-	l := s.newLog()
-	attempt := conformance.NewID()
-	l.answer(attempt, 1, 2)
-	p := l.view()
-	l.subscribed(p)
+	l, p, attempt, _ := s.streaming(1, 2)
 	l.lose(`"piece 3 "`)
 	l.more(attempt, 3, 1)
 	l.showsWithin(p, l.wants(0), silenceMost)
@@ -114,11 +112,7 @@ func healsTheEnd(s *stage) {
 // reconnects cuts the connection three times: while nothing is written, with messages
 // written meanwhile, and in the middle of writing.
 func reconnects(s *stage) {
-	l := s.newLog()
-	attempt := conformance.NewID()
-	index := l.answer(attempt, 3, 2)
-	p := l.view()
-	l.subscribed(p)
+	l, p, attempt, index := s.streaming(3, 2)
 	l.Proxy.Cut(false)
 	index = l.more(attempt, index, 2)
 	l.shows(p, l.wants(0))
@@ -139,11 +133,7 @@ func reconnects(s *stage) {
 }
 
 func survivesRestart(s *stage) {
-	l := s.newLog()
-	attempt := conformance.NewID()
-	index := l.answer(attempt, 3, 2)
-	p := l.view()
-	l.subscribed(p)
+	l, p, attempt, index := s.streaming(3, 2)
 	index = l.more(attempt, index, 3)
 	l.Server.Stop()
 	l.Must(l.Server.Start())
